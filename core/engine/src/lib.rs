@@ -1,0 +1,13 @@
+//! The GhostStream engine moves media one way: **source → filter → encode → sink**.
+//!
+//! Floors, lowest first; a lower floor never imports a higher one:
+//! `error time` → `frame packet` → `stage link` → `source filter encode sink package` → `spec device` → `pipeline` → `job`.
+#![forbid(unsafe_code)]
+
+pub mod error;
+pub mod frame;
+pub mod package;
+pub mod packet;
+pub mod time;
+
+pub use error::{Error, ErrorKind, Result};

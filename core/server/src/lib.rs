@@ -1,0 +1,1 @@
+//! The GhostStream server. Its HTTP surface arrives with the transcoding-server work; the engine already runs the jobs.
