@@ -8,6 +8,7 @@ pub mod error;
 pub mod frame;
 pub mod package;
 pub mod packet;
+pub mod spec;
 pub mod time;
 
 pub use error::{Error, ErrorKind, Result};

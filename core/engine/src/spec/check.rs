@@ -1,0 +1,454 @@
+//! What the types of the document cannot say.
+
+use super::*;
+use crate::packet::{Codec, MediaKind};
+
+type Checked = Result<()>;
+
+fn refuse(path: impl std::fmt::Display, message: impl std::fmt::Display) -> Checked {
+    Err(Error::invalid(path, message))
+}
+
+pub(super) fn pipeline(spec: &PipelineSpec) -> Checked {
+    source(&spec.source)?;
+    if spec.outputs.is_empty() {
+        return refuse("outputs", "at least one output is needed");
+    }
+    if !spec.stall_timeout.is_finite() || spec.stall_timeout < 0.0 {
+        return refuse("stall_timeout", "seconds, 0 or more");
+    }
+    if spec.threads > 1024 {
+        return refuse("threads", "at most 1024");
+    }
+    for (i, o) in spec.outputs.iter().enumerate() {
+        output(&format!("outputs[{i}]"), o)?;
+        if spec.outputs[..i].iter().any(|other| o.path.is_some() && other.path == o.path) {
+            return refuse(format!("outputs[{i}].path"), "is the path of another output too");
+        }
+    }
+    Ok(())
+}
+
+fn source(s: &SourceSpec) -> Checked {
+    let kinds = [s.url.is_some(), s.pattern.is_some(), s.bytes.is_some(), s.frames.is_some()];
+    match kinds.iter().filter(|k| **k).count() {
+        1 => {}
+        0 => return refuse("source", "one of url, pattern, bytes and frames is needed"),
+        _ => return refuse("source", "only one of url, pattern, bytes and frames can be given"),
+    }
+    if let Some(url) = &s.url {
+        if url.is_empty() || url.contains('\0') {
+            return refuse("source.url", "is empty or contains a NUL");
+        }
+    } else {
+        if s.format.is_some() && s.bytes.is_none() {
+            return refuse("source.format", "needs source.url or source.bytes");
+        }
+        if !s.options.is_empty() {
+            return refuse("source.options", "needs source.url");
+        }
+        if !s.headers.is_empty() {
+            return refuse("source.headers", "needs source.url");
+        }
+        if s.loops != 0 && s.pattern.is_none() {
+            return refuse("source.loop", "needs a source that can be read again");
+        }
+    }
+    if s.loops < -1 {
+        return refuse("source.loop", "-1 (for ever), 0 or a count");
+    }
+    for (name, value) in &s.headers {
+        if name.is_empty() || name.contains([':', '\r', '\n']) || value.contains(['\r', '\n']) {
+            return refuse(format!("source.headers.{name:?}"), "not an HTTP header");
+        }
+    }
+    if !s.timeout.is_finite() || s.timeout < 0.0 {
+        return refuse("source.timeout", "seconds, 0 or more");
+    }
+    if s.duration.is_some_and(|d| d.0 <= 0.0) {
+        return refuse("source.duration", "must be above 0");
+    }
+    for p in &s.protocols {
+        if p.is_empty() || p.contains(',') {
+            return refuse("source.protocols", format!("{p:?} is not a protocol name"));
+        }
+    }
+    if let Some(p) = &s.pattern {
+        size("source.pattern", Some(p.width), Some(p.height))?;
+        if p.frames == Some(0) {
+            return refuse("source.pattern.frames", "must be above 0");
+        }
+    }
+    if let Some(f) = &s.frames {
+        if f.video.is_none() && f.audio.is_none() {
+            return refuse("source.frames", "video, audio or both are needed");
+        }
+        if s.start.is_some() || s.duration.is_some() {
+            return refuse("source.start", "pushed frames cannot be trimmed; push what is wanted");
+        }
+        if let Some(v) = &f.video {
+            size("source.frames.video", Some(v.width), Some(v.height))?;
+        }
+        if let Some(a) = &f.audio {
+            rate("source.frames.audio.sample_rate", a.sample_rate)?;
+            channels("source.frames.audio.channels", a.channels)?;
+        }
+    }
+    Ok(())
+}
+
+/// The largest picture side that any codec here takes.
+const MAX_SIDE: u32 = 16384;
+
+fn size(path: &str, width: Option<u32>, height: Option<u32>) -> Checked {
+    for (name, side) in [("width", width), ("height", height)] {
+        if let Some(side) = side
+            && (side == 0 || side > MAX_SIDE)
+        {
+            return refuse(format!("{path}.{name}"), format!("{side} is not within 1 to {MAX_SIDE}"));
+        }
+    }
+    Ok(())
+}
+
+fn rate(path: &str, rate: u32) -> Checked {
+    if !(1000..=768_000).contains(&rate) {
+        return refuse(path, format!("{rate} Hz is not within 1000 to 768000"));
+    }
+    Ok(())
+}
+
+fn channels(path: &str, count: u32) -> Checked {
+    if !(1..=64).contains(&count) {
+        return refuse(path, format!("{count} is not within 1 to 64"));
+    }
+    Ok(())
+}
+
+fn output(path: &str, o: &OutputSpec) -> Checked {
+    match [o.path.is_some(), o.packets.is_some(), o.segments].iter().filter(|k| **k).count() {
+        1 => {}
+        0 => return refuse(path, "one of path, packets and segments is needed"),
+        _ => return refuse(path, "only one of path, packets and segments can be given"),
+    }
+    let container = container(path, o)?;
+    let segmented = container.is_some_and(Container::is_segmented);
+    if o.packets.is_some() && container.is_some() {
+        return refuse(format!("{path}.format"), "packets have no container");
+    }
+    if o.segments && !segmented {
+        return refuse(format!("{path}.format"), "segments need hls, dash or hls+dash");
+    }
+    if o.ladder.is_some() && !segmented {
+        return refuse(format!("{path}.ladder"), "needs format hls, dash or hls+dash");
+    }
+    if o.segment.is_some() && !segmented {
+        return refuse(format!("{path}.segment"), "needs format hls, dash or hls+dash");
+    }
+    if segmented && !o.options.is_empty() {
+        return refuse(
+            format!("{path}.options"),
+            "segmented formats are written by GhostStream and take no muxer options",
+        );
+    }
+    if let Some(s) = &o.segment {
+        if !(0.5..=60.0).contains(&s.duration.0) {
+            return refuse(format!("{path}.segment.duration"), "must be within 0.5 to 60 seconds");
+        }
+        if s.container == SegmentContainer::Ts && container != Some(Container::Hls) {
+            return refuse(format!("{path}.segment.container"), "ts is possible with format hls only");
+        }
+    }
+    if o.fragmented && !matches!(container, Some(Container::Mp4 | Container::Mov)) {
+        return refuse(format!("{path}.fragmented"), "needs format mp4 or mov");
+    }
+    if let VideoChoice::Track(v) = &o.video {
+        video(&format!("{path}.video"), v)?;
+    }
+    if let Some(LadderSpec::Rungs(rungs)) = &o.ladder {
+        if rungs.is_empty() {
+            return refuse(format!("{path}.ladder"), "is empty");
+        }
+        for (i, r) in rungs.iter().enumerate() {
+            video(&format!("{path}.ladder[{i}]"), r)?;
+        }
+        if matches!(o.video, VideoChoice::None) {
+            return refuse(format!("{path}.video"), "is false, but there is a ladder");
+        }
+    }
+    if let AudioChoice::Tracks(tracks) = &o.audio {
+        for (i, a) in tracks.iter().enumerate() {
+            audio(&format!("{path}.audio[{i}]"), a)?;
+        }
+    }
+    if let SubtitleChoice::Tracks(tracks) = &o.subtitles {
+        for (i, s) in tracks.iter().enumerate() {
+            if s.stream.is_some() == s.path.is_some() {
+                return refuse(format!("{path}.subtitles[{i}]"), "exactly one of stream and path is needed");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn container(path: &str, o: &OutputSpec) -> Result<Option<Container>> {
+    if let Some(f) = o.format {
+        return Ok(Some(f));
+    }
+    let Some(file) = &o.path else { return Ok(None) };
+    if file.is_empty() || file.contains('\0') {
+        return Err(Error::invalid(format!("{path}.path"), "is empty or contains a NUL"));
+    }
+    match Container::from_path(file) {
+        Some(c) => Ok(Some(c)),
+        None if file.ends_with('/') => Err(Error::invalid(
+            format!("{path}.format"),
+            format!("{file} is a directory: say hls, dash or hls+dash"),
+        )),
+        None => Err(Error::invalid(
+            format!("{path}.format"),
+            format!("cannot be guessed from the name {file:?}; say mp4, mkv, hls …"),
+        )),
+    }
+}
+
+fn finite(path: String, value: Option<f64>, low: f64, high: f64) -> Checked {
+    match value {
+        Some(v) if !(low..=high).contains(&v) => refuse(path, format!("{v} is not within {low} to {high}")),
+        _ => Ok(()),
+    }
+}
+
+fn video(path: &str, v: &VideoSpec) -> Checked {
+    if let Some(c) = &v.codec
+        && c.kind().is_some_and(|k| k != MediaKind::Video)
+    {
+        return refuse(format!("{path}.codec"), format!("{c} is not a video codec"));
+    }
+    if v.is_copy() {
+        let set = [
+            ("encoder", v.encoder.is_some()),
+            ("crf", v.crf.is_some()),
+            ("bitrate", v.bitrate.is_some()),
+            ("max_bitrate", v.max_bitrate.is_some()),
+            ("buffer", v.buffer.is_some()),
+            ("cbr", v.cbr),
+            ("qp", v.qp.is_some()),
+            ("lossless", v.lossless),
+            ("two_pass", v.two_pass),
+            ("preset", v.preset.is_some()),
+            ("tune", v.tune.is_some()),
+            ("gop", v.gop.is_some()),
+            ("keyframe_interval", v.keyframe_interval.is_some()),
+            ("b_frames", v.b_frames.is_some()),
+            ("lookahead", v.lookahead.is_some()),
+            ("profile", v.profile.is_some()),
+            ("level", v.level.is_some()),
+            ("bit_depth", v.bit_depth.is_some()),
+            ("pixel_format", v.pixel_format.is_some()),
+            ("options", !v.options.is_empty()),
+            ("width", v.width.is_some()),
+            ("height", v.height.is_some()),
+            ("frame_rate", v.frame_rate.is_some()),
+            ("colour", v.colour.is_some()),
+            ("filters", !v.filters.is_empty()),
+        ];
+        return match set.iter().find(|(_, is_set)| *is_set) {
+            Some((name, _)) => refuse(format!("{path}.{name}"), "makes no sense with codec copy"),
+            None => Ok(()),
+        };
+    }
+    size(path, v.width, v.height)?;
+    finite(format!("{path}.crf"), v.crf, 0.0, 255.0)?;
+    let modes = [("crf", v.crf.is_some()), ("qp", v.qp.is_some()), ("lossless", v.lossless)];
+    let mut chosen = modes.iter().filter(|(_, set)| *set).map(|(name, _)| *name);
+    if let (Some(a), Some(b)) = (chosen.next(), chosen.next()) {
+        return refuse(format!("{path}.{b}"), format!("excludes {a}"));
+    }
+    if (v.qp.is_some() || v.lossless) && v.bitrate.is_some() {
+        return refuse(format!("{path}.bitrate"), "excludes qp and lossless");
+    }
+    if v.cbr && v.bitrate.is_none() {
+        return refuse(format!("{path}.cbr"), "needs bitrate");
+    }
+    if v.cbr && v.crf.is_some() {
+        return refuse(format!("{path}.cbr"), "excludes crf");
+    }
+    if v.two_pass && (v.bitrate.is_none() || v.crf.is_some()) {
+        return refuse(format!("{path}.two_pass"), "needs bitrate, and excludes crf");
+    }
+    if let (Some(max), Some(avg)) = (v.max_bitrate, v.bitrate)
+        && max < avg
+    {
+        return refuse(format!("{path}.max_bitrate"), "is below bitrate");
+    }
+    if v.buffer.is_some() && v.max_bitrate.is_none() && v.bitrate.is_none() {
+        return refuse(format!("{path}.buffer"), "needs max_bitrate or bitrate");
+    }
+    if v.gop.is_some() && v.keyframe_interval.is_some() {
+        return refuse(format!("{path}.gop"), "excludes keyframe_interval");
+    }
+    if v.gop == Some(0) {
+        return refuse(format!("{path}.gop"), "must be above 0");
+    }
+    if v.keyframe_interval.is_some_and(|k| k.0 <= 0.0) {
+        return refuse(format!("{path}.keyframe_interval"), "must be above 0");
+    }
+    if v.bit_depth.is_some_and(|d| !matches!(d, 8 | 10 | 12)) {
+        return refuse(format!("{path}.bit_depth"), "8, 10 or 12");
+    }
+    if v.bit_depth.is_some() && v.pixel_format.is_some() {
+        return refuse(format!("{path}.bit_depth"), "excludes pixel_format");
+    }
+    if v.b_frames.is_some_and(|b| b > 16) {
+        return refuse(format!("{path}.b_frames"), "at most 16");
+    }
+    if v.lookahead.is_some_and(|l| l > 250) {
+        return refuse(format!("{path}.lookahead"), "at most 250");
+    }
+    for (i, f) in v.filters.iter().enumerate() {
+        filter(&format!("{path}.filters[{i}]"), f)?;
+    }
+    Ok(())
+}
+
+fn filter(path: &str, f: &FilterSpec) -> Checked {
+    match f {
+        FilterSpec::Crop(c) => size(&format!("{path}.crop"), Some(c.width), Some(c.height)),
+        FilterSpec::Pad(p) => size(&format!("{path}.pad"), Some(p.width), Some(p.height)),
+        FilterSpec::Rotate(angle) if angle % 90 != 0 || *angle >= 360 => {
+            refuse(format!("{path}.rotate"), "0, 90, 180 or 270")
+        }
+        FilterSpec::Sharpen(s) => {
+            finite(format!("{path}.sharpen.amount"), Some(s.amount), -1.5, 1.5)?;
+            match s.size {
+                Some(n) if n % 2 == 0 || !(3..=23).contains(&n) => {
+                    refuse(format!("{path}.sharpen.size"), "odd, 3 to 23")
+                }
+                _ => Ok(()),
+            }
+        }
+        FilterSpec::ToneMap(t) => {
+            finite(format!("{path}.tone_map.peak"), t.peak, 1.0, 10_000.0)?;
+            finite(format!("{path}.tone_map.desaturate"), t.desaturate, 0.0, 10.0)
+        }
+        FilterSpec::BurnIn(b) if b.stream.is_some() == b.path.is_some() => {
+            refuse(format!("{path}.burn_in"), "exactly one of stream and path is needed")
+        }
+        FilterSpec::Watermark(w) => finite(format!("{path}.watermark.opacity"), w.opacity, 0.0, 1.0),
+        FilterSpec::Rotate(_)
+        | FilterSpec::Deinterlace(_)
+        | FilterSpec::Interpolate(_)
+        | FilterSpec::BurnIn(_) => Ok(()),
+    }
+}
+
+fn audio(path: &str, a: &AudioSpec) -> Checked {
+    if let Some(c) = &a.codec
+        && c.kind().is_some_and(|k| k != MediaKind::Audio)
+    {
+        return refuse(format!("{path}.codec"), format!("{c} is not an audio codec"));
+    }
+    if a.stream.is_some() && a.language.is_some() {
+        return refuse(format!("{path}.language"), "excludes stream");
+    }
+    if a.codec == Some(Codec::from_name("copy")) {
+        let set = [
+            ("encoder", a.encoder.is_some()),
+            ("bitrate", a.bitrate.is_some()),
+            ("channels", a.channels.is_some()),
+            ("sample_rate", a.sample_rate.is_some()),
+            ("gain", a.gain.is_some()),
+            ("loudness", a.loudness.is_some()),
+            ("options", !a.options.is_empty()),
+        ];
+        return match set.iter().find(|(_, is_set)| *is_set) {
+            Some((name, _)) => refuse(format!("{path}.{name}"), "makes no sense with codec copy"),
+            None => Ok(()),
+        };
+    }
+    if let Some(c) = a.channels {
+        channels(&format!("{path}.channels"), c)?;
+    }
+    if let Some(r) = a.sample_rate {
+        rate(&format!("{path}.sample_rate"), r)?;
+    }
+    finite(format!("{path}.gain"), a.gain, -60.0, 60.0)?;
+    if let Some(l) = &a.loudness {
+        finite(format!("{path}.loudness.integrated"), Some(l.integrated), -70.0, -5.0)?;
+        finite(format!("{path}.loudness.range"), Some(l.range), 1.0, 50.0)?;
+        finite(format!("{path}.loudness.true_peak"), Some(l.true_peak), -9.0, 0.0)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(json: &str) -> String {
+        let e = PipelineSpec::from_json(json).expect_err(json);
+        assert_eq!(e.kind(), ErrorKind::Invalid);
+        e.message().to_string()
+    }
+
+    #[test]
+    fn a_minimal_document_passes() {
+        let spec =
+            PipelineSpec::from_json(r#"{"source":{"url":"in.mkv"},"outputs":[{"path":"out.mp4"}]}"#).unwrap();
+        assert!(spec.fallback && spec.outputs[0].faststart && spec.source.reconnect);
+        let again = PipelineSpec::from_json(&serde_json::to_string(&spec).unwrap()).unwrap();
+        assert_eq!(format!("{spec:?}"), format!("{again:?}"), "a document survives a round trip");
+    }
+
+    #[test]
+    fn errors_begin_with_the_path_of_the_field() {
+        for (json, path) in [
+            (
+                r#"{"source":{"url":"a"},"outputs":[{"path":"o.mp4","video":{"bitrate":"x"}}]}"#,
+                "outputs[0].video.bitrate: ",
+            ),
+            (
+                r#"{"source":{"url":"a"},"outputs":[{"path":"o.mp4","video":{"bitrat":1}}]}"#,
+                "outputs[0].video",
+            ),
+            (
+                r#"{"source":{"url":"a"},"outputs":[{"path":"o.mp4","audio":[{"channels":0}]}]}"#,
+                "outputs[0].audio[0].channels: ",
+            ),
+            (
+                r#"{"source":{"url":"a"},"outputs":[{"path":"o.mp4","video":{"crf":1,"qp":3}}]}"#,
+                "outputs[0].video.qp: ",
+            ),
+            (r#"{"source":{"url":"a"},"outputs":[]}"#, "outputs: "),
+            (r#"{"source":{},"outputs":[{"path":"o.mp4"}]}"#, "source: "),
+            (r#"{"source":{"url":"a"},"outputs":[{"path":"o.xyz"}]}"#, "outputs[0].format: "),
+            (r#"{"source":{"url":"a"},"outputs":[{"path":"o.mp4","ladder":"auto"}]}"#, "outputs[0].ladder: "),
+            (
+                r#"{"source":{"url":"a"},"outputs":[{"path":"o/","format":"hls","ladder":[{"crf":"x"}]}]}"#,
+                "outputs[0].ladder[0].crf: ",
+            ),
+            (r#"{"source":{"url":"a","timeout":-1},"outputs":[{"path":"o.mp4"}]}"#, "source.timeout: "),
+        ] {
+            let message = refused(json);
+            assert!(message.starts_with(path), "{message}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_named() {
+        assert!(refused(r#"{"source":{"url":"a","ulr":1},"outputs":[{"path":"o.mp4"}]}"#).contains("ulr"));
+        assert!(
+            refused(r#"{"source":{"url":"a"},"outputs":[{"path":"o.mp4"}]} x"#)
+                .contains("after the document")
+        );
+    }
+
+    #[test]
+    fn the_schema_is_valid_json_and_names_every_part() {
+        let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
+        for name in ["SourceSpec", "OutputSpec", "VideoSpec", "AudioSpec", "FilterSpec"] {
+            assert!(schema["$defs"][name].is_object(), "{name}");
+        }
+    }
+}

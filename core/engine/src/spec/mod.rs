@@ -1,0 +1,127 @@
+//! The one document: a source and its outputs. The same JSON serves Rust, C, Python, HTTP and the CLI; its JSON
+//! Schema is generated from these types ([`schema`]) and committed.
+//!
+//! Every field is honoured or refused: unknown keys are refused by name, and [`PipelineSpec::check`] refuses
+//! combinations that make no sense with the path of the field (`outputs[0].video.crf: …`).
+
+mod audio;
+mod check;
+mod filter;
+mod ladder;
+mod output;
+mod source;
+mod values;
+mod video;
+
+pub use audio::{AudioSpec, LoudnessSpec};
+pub use filter::{
+    BurnInSpec, ColourSpec, CropSpec, Deinterlace, FilterSpec, InterpolateSpec, PadSpec, SharpenSpec,
+    ToneMapCurve, ToneMapSpec, WatermarkSpec,
+};
+pub use ladder::{LadderSpec, RungSpec};
+pub use output::{
+    AudioChoice, BitstreamFormat, Container, OutputSpec, PacketsSpec, SegmentContainer, SegmentSpec,
+    SubtitleChoice, SubtitleSpec, VideoChoice,
+};
+pub use source::{
+    BytesSpec, DecodeSpec, Device, FramesSpec, PatternKind, PatternSpec, RawAudioSpec, RawVideoSpec,
+    SourceSpec,
+};
+pub use values::{Bitrate, FrameRate, Seconds};
+pub use video::{Preset, Scaler, Tune, VideoSpec};
+
+use crate::error::{Error, ErrorKind, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A whole job: one source, one or more outputs.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PipelineSpec {
+    /// Where media comes from.
+    pub source: SourceSpec,
+    /// What is made of it. The source is decoded once for all of them.
+    pub outputs: Vec<OutputSpec>,
+    /// Whether a stage that cannot run as asked (device gone, encoder missing) may be replaced by the next best one,
+    /// with a warning event. `false` turns every fallback into an error.
+    #[serde(default = "yes")]
+    pub fallback: bool,
+    /// Keep what is half-written when the job is cancelled or fails, instead of removing it.
+    #[serde(default)]
+    pub keep_partial: bool,
+    /// Seconds without any progress after which the job fails; 0 = never. Paused time does not count.
+    #[serde(default = "default_stall")]
+    pub stall_timeout: f64,
+    /// Threads for the whole job; 0 = as many as the machine has cores.
+    #[serde(default)]
+    pub threads: u32,
+    /// A label for logs and events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn default_stall() -> f64 {
+    120.0
+}
+
+impl PipelineSpec {
+    /// A job from `source` to `outputs` with every other field at its default.
+    pub fn new(source: SourceSpec, outputs: Vec<OutputSpec>) -> Self {
+        PipelineSpec {
+            source,
+            outputs,
+            fallback: true,
+            keep_partial: false,
+            stall_timeout: default_stall(),
+            threads: 0,
+            name: None,
+        }
+    }
+
+    /// Parses and checks a document.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] with the path of the offending field, for a syntax error, a wrong type, an unknown key
+    /// or a combination that [`PipelineSpec::check`] refuses.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let spec: PipelineSpec = parse_json(text)?;
+        spec.check()?;
+        Ok(spec)
+    }
+
+    /// Checks what types alone cannot say. Needs no I/O.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] naming the first offending field.
+    pub fn check(&self) -> Result<()> {
+        check::pipeline(self)
+    }
+}
+
+/// Parses any document type of this module, with the path of the offending field in the error.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`]; the message begins with the field's path (`outputs[0].video.bitrate: …`).
+pub fn parse_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
+    let mut de = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut de).map_err(|e| {
+        let path = e.path().to_string();
+        let inner = e.into_inner();
+        let message = if path == "." { inner.to_string() } else { format!("{path}: {inner}") };
+        Error::with_source(ErrorKind::Invalid, message, inner)
+    })?;
+    de.end().map_err(|e| Error::with_source(ErrorKind::Invalid, format!("after the document: {e}"), e))?;
+    Ok(value)
+}
+
+/// The JSON Schema (draft 2020-12) of [`PipelineSpec`], pretty-printed.
+pub fn schema() -> String {
+    let schema = schemars::schema_for!(PipelineSpec);
+    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    text.push('\n');
+    text
+}

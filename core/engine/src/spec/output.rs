@@ -1,0 +1,430 @@
+//! What is made of the source.
+
+use super::audio::AudioSpec;
+use super::ladder::LadderSpec;
+use super::values::Seconds;
+use super::video::VideoSpec;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// One output: exactly one of `path`, `packets` and `segments`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OutputSpec {
+    /// A file, or a directory for segmented formats, or a URL that FFmpeg writes to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Coded packets to the application (`gs_job_next_packet`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packets: Option<PacketsSpec>,
+    /// Finished segments and playlists to the application instead of a directory (`gs_job_next_segment`).
+    #[serde(default)]
+    pub segments: bool,
+
+    /// The container; default by the file's extension.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<Container>,
+    /// The video track; `false` for none; default: the best one, encoded for the container (or copied where `ladder` allows).
+    #[serde(default)]
+    pub video: VideoChoice,
+    /// Several renditions of the video (segmented formats).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ladder: Option<LadderSpec>,
+    /// Whether a rung or an audio track whose source already conforms is copied instead of encoded.
+    #[serde(default = "super::yes")]
+    pub copy_conforming: bool,
+    /// The audio tracks: one, a list, or `false` for none; default: the best one.
+    #[serde(default)]
+    pub audio: AudioChoice,
+    /// The subtitle tracks: a list or `false` for none; default: all that the container can carry.
+    #[serde(default)]
+    pub subtitles: SubtitleChoice,
+
+    /// Segmented formats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<SegmentSpec>,
+    /// MP4 and MOV: put the index at the front when finishing.
+    #[serde(default = "super::yes")]
+    pub faststart: bool,
+    /// MP4 and MOV: write fragments, so that the file is playable whatever happens while it is made.
+    #[serde(default)]
+    pub fragmented: bool,
+    /// Muxer options by FFmpeg's names, applied last; one that the muxer does not take is an error.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+    /// Tags to write; an empty value removes one that the source has.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+    /// Carry the source's tags.
+    #[serde(default = "super::yes")]
+    pub copy_metadata: bool,
+    /// Carry the source's chapters, where the container can.
+    #[serde(default = "super::yes")]
+    pub chapters: bool,
+    /// Carry the source's attachments (fonts, cover art), where the container can.
+    #[serde(default = "super::yes")]
+    pub attachments: bool,
+    /// Replace what already exists at `path`.
+    #[serde(default)]
+    pub overwrite: bool,
+}
+
+impl OutputSpec {
+    /// A file or directory with everything else at its default.
+    pub fn path(path: impl Into<String>) -> Self {
+        OutputSpec {
+            path: Some(path.into()),
+            copy_conforming: true,
+            faststart: true,
+            copy_metadata: true,
+            chapters: true,
+            attachments: true,
+            ..OutputSpec::default()
+        }
+    }
+
+    /// Packets to the application.
+    pub fn packets(packets: PacketsSpec) -> Self {
+        OutputSpec { path: None, packets: Some(packets), ..OutputSpec::path("") }
+    }
+
+    /// What to call the output in messages.
+    pub fn label(&self) -> String {
+        match (&self.path, &self.packets) {
+            (Some(path), _) => path.clone(),
+            (None, Some(_)) => "packets".into(),
+            (None, None) => "segments".into(),
+        }
+    }
+}
+
+/// Containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Container {
+    /// MPEG-4 part 14.
+    #[serde(rename = "mp4")]
+    Mp4,
+    /// QuickTime.
+    #[serde(rename = "mov")]
+    Mov,
+    /// Matroska.
+    #[serde(rename = "mkv")]
+    Mkv,
+    /// WebM.
+    #[serde(rename = "webm")]
+    WebM,
+    /// MPEG transport stream.
+    #[serde(rename = "ts")]
+    Ts,
+    /// Flash video (RTMP).
+    #[serde(rename = "flv")]
+    Flv,
+    /// A bare elementary stream (Annex B, OBU, ADTS …) of the one track.
+    #[serde(rename = "raw")]
+    Raw,
+    /// Ogg.
+    #[serde(rename = "ogg")]
+    Ogg,
+    /// Uncompressed sound.
+    #[serde(rename = "wav")]
+    Wav,
+    /// MP3 with ID3.
+    #[serde(rename = "mp3")]
+    Mp3,
+    /// FLAC.
+    #[serde(rename = "flac")]
+    Flac,
+    /// Uncompressed pictures with a header.
+    #[serde(rename = "y4m")]
+    Y4m,
+    /// HLS.
+    #[serde(rename = "hls")]
+    Hls,
+    /// DASH.
+    #[serde(rename = "dash")]
+    Dash,
+    /// HLS and DASH over one set of CMAF segments.
+    #[serde(rename = "hls+dash")]
+    HlsDash,
+}
+
+impl Container {
+    /// The container's name in the document.
+    pub fn name(self) -> &'static str {
+        match self {
+            Container::Mp4 => "mp4",
+            Container::Mov => "mov",
+            Container::Mkv => "mkv",
+            Container::WebM => "webm",
+            Container::Ts => "ts",
+            Container::Flv => "flv",
+            Container::Raw => "raw",
+            Container::Ogg => "ogg",
+            Container::Wav => "wav",
+            Container::Mp3 => "mp3",
+            Container::Flac => "flac",
+            Container::Y4m => "y4m",
+            Container::Hls => "hls",
+            Container::Dash => "dash",
+            Container::HlsDash => "hls+dash",
+        }
+    }
+
+    /// Whether it is a set of segments and playlists in a directory.
+    pub fn is_segmented(self) -> bool {
+        matches!(self, Container::Hls | Container::Dash | Container::HlsDash)
+    }
+
+    /// The container that a path's extension (or URL scheme) means.
+    pub fn from_path(path: &str) -> Option<Container> {
+        if path.starts_with("rtmp://") || path.starts_with("rtmps://") {
+            return Some(Container::Flv);
+        }
+        if path.starts_with("srt://") || path.starts_with("udp://") {
+            return Some(Container::Ts);
+        }
+        let name = path.rsplit('/').next()?;
+        let extension = name.rsplit_once('.')?.1.to_ascii_lowercase();
+        Some(match extension.as_str() {
+            "mp4" | "m4v" | "m4a" => Container::Mp4,
+            "mov" => Container::Mov,
+            "mkv" | "mka" | "mk3d" => Container::Mkv,
+            "webm" => Container::WebM,
+            "ts" | "m2ts" | "mts" => Container::Ts,
+            "flv" => Container::Flv,
+            "h264" | "264" | "hevc" | "h265" | "265" | "obu" | "ivf" | "aac" | "ac3" | "eac3" => {
+                Container::Raw
+            }
+            "ogg" | "oga" | "ogv" | "opus" => Container::Ogg,
+            "wav" => Container::Wav,
+            "mp3" => Container::Mp3,
+            "flac" => Container::Flac,
+            "y4m" => Container::Y4m,
+            "m3u8" => Container::Hls,
+            "mpd" => Container::Dash,
+            _ => return None,
+        })
+    }
+}
+
+/// Packets handed to the application.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PacketsSpec {
+    /// How H.264, HEVC and AV1 packets are framed.
+    #[serde(default)]
+    pub format: BitstreamFormat,
+    /// Packets that may wait for the application before the pipeline waits; 0 = 64.
+    #[serde(default)]
+    pub queue: u32,
+    /// Drop the oldest waiting packets (and count them) instead of waiting.
+    #[serde(default)]
+    pub live: bool,
+}
+
+/// Framing of H.264, HEVC and AV1 packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BitstreamFormat {
+    /// Annex B start codes with parameter sets in band before key frames; AV1: OBUs with temporal delimiters (low overhead).
+    #[default]
+    AnnexB,
+    /// Length-prefixed with parameter sets in the extradata (avcC, hvcC); AV1: OBUs as in MP4.
+    LengthPrefixed,
+}
+
+/// How segmented outputs are cut.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SegmentSpec {
+    /// Target duration; key frames are forced on this grid.
+    #[serde(default = "four")]
+    pub duration: Seconds,
+    /// What a segment is.
+    #[serde(default)]
+    pub container: SegmentContainer,
+    /// Write an I-frame playlist for each rung.
+    #[serde(default = "super::yes")]
+    pub iframes: bool,
+}
+
+fn four() -> Seconds {
+    Seconds(4.0)
+}
+
+impl Default for SegmentSpec {
+    fn default() -> Self {
+        SegmentSpec { duration: four(), container: SegmentContainer::default(), iframes: true }
+    }
+}
+
+/// What a segment is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SegmentContainer {
+    /// CMAF: fragmented MP4, one track a file; HLS and DASH share it.
+    #[default]
+    Fmp4,
+    /// MPEG-TS: HLS only.
+    Ts,
+}
+
+/// One subtitle track of an output.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubtitleSpec {
+    /// Index of the source stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<usize>,
+    /// A subtitle file (SRT, ASS, WebVTT) instead of a stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Language to write; default the source's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// Title to write; default the source's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Whether players show it unasked.
+    #[serde(default)]
+    pub default: bool,
+}
+
+/// The video of an output.
+#[derive(Clone, Debug, Default)]
+pub enum VideoChoice {
+    /// The best video stream, encoded for the container.
+    #[default]
+    Default,
+    /// No video.
+    None,
+    /// As said.
+    Track(Box<VideoSpec>),
+}
+
+/// The audio of an output.
+#[derive(Clone, Debug, Default)]
+pub enum AudioChoice {
+    /// The best audio stream, encoded for the container (copied where it conforms).
+    #[default]
+    Default,
+    /// No audio.
+    None,
+    /// As said, in this order.
+    Tracks(Vec<AudioSpec>),
+}
+
+/// The subtitles of an output.
+#[derive(Clone, Debug, Default)]
+pub enum SubtitleChoice {
+    /// All that the container can carry.
+    #[default]
+    Default,
+    /// No subtitles.
+    None,
+    /// As said, in this order.
+    Tracks(Vec<SubtitleSpec>),
+}
+
+macro_rules! choice {
+    ($type:ident, $expecting:literal, $item:ty, one = $one:expr, many = $many:expr, write = |$v:ident, $s:ident| $write:expr) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                struct V;
+                impl<'de> Visitor<'de> for V {
+                    type Value = $type;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($expecting)
+                    }
+                    fn visit_unit<E: de::Error>(self) -> Result<$type, E> {
+                        Ok($type::Default)
+                    }
+                    fn visit_bool<E: de::Error>(self, v: bool) -> Result<$type, E> {
+                        Ok(if v { $type::Default } else { $type::None })
+                    }
+                    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<$type, A::Error> {
+                        <$item>::deserialize(de::value::MapAccessDeserializer::new(map)).map($one)
+                    }
+                    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<$type, A::Error> {
+                        let items = Vec::<$item>::deserialize(de::value::SeqAccessDeserializer::new(seq))?;
+                        $many(items).ok_or_else(|| de::Error::invalid_length(0, &self))
+                    }
+                }
+                d.deserialize_any(V)
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, $s: S) -> Result<S::Ok, S::Error> {
+                match self {
+                    $type::Default => $s.serialize_bool(true),
+                    $type::None => $s.serialize_bool(false),
+                    $v => $write,
+                }
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+            fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                let item = generator.subschema_for::<$item>();
+                json_schema!({
+                    "description": $expecting,
+                    "anyOf": [{"type": ["boolean", "null"]}, item, {"type": "array", "items": item}]
+                })
+            }
+        }
+    };
+}
+
+choice!(
+    VideoChoice,
+    "a video track, or false for none",
+    VideoSpec,
+    one = |t| VideoChoice::Track(Box::new(t)),
+    many = |mut items: Vec<VideoSpec>| match items.len() {
+        0 => Some(VideoChoice::None),
+        1 => items.pop().map(|t| VideoChoice::Track(Box::new(t))),
+        _ => None,
+    },
+    write = |v, s| match v {
+        VideoChoice::Track(t) => t.serialize(s),
+        _ => s.serialize_none(),
+    }
+);
+choice!(
+    AudioChoice,
+    "an audio track, a list of them, or false for none",
+    AudioSpec,
+    one = |t| AudioChoice::Tracks(vec![t]),
+    many = |items: Vec<AudioSpec>| Some(if items.is_empty() {
+        AudioChoice::None
+    } else {
+        AudioChoice::Tracks(items)
+    }),
+    write = |v, s| match v {
+        AudioChoice::Tracks(t) => t.serialize(s),
+        _ => s.serialize_none(),
+    }
+);
+choice!(
+    SubtitleChoice,
+    "a subtitle track, a list of them, or false for none",
+    SubtitleSpec,
+    one = |t| SubtitleChoice::Tracks(vec![t]),
+    many = |items: Vec<SubtitleSpec>| Some(if items.is_empty() {
+        SubtitleChoice::None
+    } else {
+        SubtitleChoice::Tracks(items)
+    }),
+    write = |v, s| match v {
+        SubtitleChoice::Tracks(t) => t.serialize(s),
+        _ => s.serialize_none(),
+    }
+);

@@ -1,0 +1,310 @@
+//! Where media comes from.
+
+use super::values::{FrameRate, Seconds};
+use crate::time::Rational;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A source: exactly one of `url`, `pattern`, `bytes` and `frames`, and how it is read.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceSpec {
+    /// A file path or a URL that FFmpeg opens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// A generated picture and tone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<PatternSpec>,
+    /// A container fed by the application (`gs_job_write`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<BytesSpec>,
+    /// Raw frames fed by the application (`gs_job_push_frame`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frames: Option<FramesSpec>,
+
+    /// Where to begin, exact to the frame for what is encoded and at the key frame before it for what is copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Seconds>,
+    /// How much to take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Seconds>,
+    /// How many times to play the source again after its end, with continuous timestamps; -1 = for ever.
+    #[serde(default, rename = "loop")]
+    pub loops: i32,
+    /// Deliver at the speed of the timestamps instead of as fast as possible.
+    #[serde(default)]
+    pub realtime: bool,
+
+    /// FFmpeg's demuxer name, when guessing would fail (`url` only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// Demuxer and protocol options by FFmpeg's names (`url` only); one that FFmpeg does not take is an error.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+    /// Protocols that may be opened, also by playlists and redirects inside the source; default local files and http(s).
+    #[serde(default = "default_protocols")]
+    pub protocols: Vec<String>,
+    /// Extra HTTP request headers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Seconds that one blocking read or connect may take; 0 = for ever.
+    #[serde(default = "default_timeout")]
+    pub timeout: f64,
+    /// Reconnect a broken HTTP transfer where it stopped.
+    #[serde(default = "super::yes")]
+    pub reconnect: bool,
+    /// How to decode.
+    #[serde(default)]
+    pub decode: DecodeSpec,
+}
+
+fn default_protocols() -> Vec<String> {
+    ["file", "http", "https"].map(String::from).to_vec()
+}
+
+fn default_timeout() -> f64 {
+    30.0
+}
+
+impl SourceSpec {
+    /// A file or URL with everything else at its default.
+    pub fn url(url: impl Into<String>) -> Self {
+        SourceSpec {
+            url: Some(url.into()),
+            protocols: default_protocols(),
+            timeout: default_timeout(),
+            reconnect: true,
+            ..SourceSpec::default()
+        }
+    }
+
+    /// A test pattern.
+    pub fn pattern(pattern: PatternSpec) -> Self {
+        SourceSpec { url: None, pattern: Some(pattern), ..SourceSpec::url("") }
+    }
+
+    /// Raw frames pushed by the application.
+    pub fn frames(frames: FramesSpec) -> Self {
+        SourceSpec { url: None, frames: Some(frames), ..SourceSpec::url("") }
+    }
+
+    /// A container pushed by the application.
+    pub fn bytes(bytes: BytesSpec) -> Self {
+        SourceSpec { url: None, bytes: Some(bytes), ..SourceSpec::url("") }
+    }
+
+    /// What to call the source in messages, without credentials.
+    pub fn label(&self) -> String {
+        if let Some(url) = &self.url {
+            return mask_credentials(url);
+        }
+        match (&self.pattern, &self.bytes) {
+            (Some(p), _) => format!("pattern:{}", p.kind.name()),
+            (_, Some(_)) => "application bytes".into(),
+            _ => "application frames".into(),
+        }
+    }
+}
+
+/// `scheme://user:password@host` without the user part, for logs and messages.
+fn mask_credentials(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}://***@{}", &rest[at + 1..]),
+        None => url.into(),
+    }
+}
+
+/// A container fed as bytes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BytesSpec {
+    /// Bytes that may wait unread before a write blocks.
+    #[serde(default = "default_buffer")]
+    pub buffer: u32,
+}
+
+fn default_buffer() -> u32 {
+    4 << 20
+}
+
+/// Raw frames fed by the application.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FramesSpec {
+    /// The pictures, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub video: Option<RawVideoSpec>,
+    /// The sound, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio: Option<RawAudioSpec>,
+    /// Frames that may wait before a push blocks; 0 = 4.
+    #[serde(default)]
+    pub queue: u32,
+    /// Drop the oldest waiting frame (and count it) instead of blocking: for live sources.
+    #[serde(default)]
+    pub live: bool,
+}
+
+/// Raw pictures.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawVideoSpec {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// FFmpeg's pixel format name: `nv12`, `yuv420p`, `rgb24`, `rgba`, `bgra`, `p010le` …
+    pub format: String,
+    /// Nominal frame rate; timestamps come with the frames.
+    pub frame_rate: FrameRate,
+    /// Colour of the pictures; default BT.709 limited for YUV of 720 lines and more, BT.601 below, sRGB full for RGB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub colour: Option<super::ColourSpec>,
+}
+
+/// Raw sound.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawAudioSpec {
+    /// Samples per second.
+    pub sample_rate: u32,
+    /// Channel count; the default layout of that count is meant.
+    pub channels: u32,
+    /// FFmpeg's sample format name: `s16`, `flt`, `fltp` …
+    pub format: String,
+}
+
+/// A generated source.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PatternSpec {
+    /// Which picture.
+    #[serde(default)]
+    pub kind: PatternKind,
+    /// Pixels.
+    #[serde(default = "default_width")]
+    pub width: u32,
+    /// Pixels.
+    #[serde(default = "default_height")]
+    pub height: u32,
+    /// Frames per second.
+    #[serde(default = "default_rate")]
+    pub frame_rate: FrameRate,
+    /// Number of frames; absent = until `source.duration` or for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frames: Option<u64>,
+    /// A 1 kHz tone at -20 dBFS, 48 kHz stereo, beside the picture.
+    #[serde(default)]
+    pub tone: bool,
+    /// Burn the frame number into the picture, as digits and as a row of black/white blocks that a test can read back.
+    #[serde(default)]
+    pub burn_in: bool,
+}
+
+fn default_width() -> u32 {
+    1280
+}
+
+fn default_height() -> u32 {
+    720
+}
+
+fn default_rate() -> FrameRate {
+    FrameRate(Rational::new(30, 1))
+}
+
+impl Default for PatternSpec {
+    fn default() -> Self {
+        PatternSpec {
+            kind: PatternKind::default(),
+            width: default_width(),
+            height: default_height(),
+            frame_rate: default_rate(),
+            frames: None,
+            tone: false,
+            burn_in: false,
+        }
+    }
+}
+
+/// The picture of a [`PatternSpec`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PatternKind {
+    /// SMPTE EG 1 colour bars (75 %), BT.709 limited.
+    #[default]
+    Smpte,
+    /// A gradient that moves one pixel a frame.
+    Gradient,
+}
+
+impl PatternKind {
+    /// The name used in the document and in `pattern:<name>`.
+    pub fn name(self) -> &'static str {
+        match self {
+            PatternKind::Smpte => "smpte",
+            PatternKind::Gradient => "gradient",
+        }
+    }
+}
+
+/// How to decode.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DecodeSpec {
+    /// On which device.
+    #[serde(default)]
+    pub device: Device,
+    /// Decoder threads; 0 = chosen from the cores and the rest of the job.
+    #[serde(default)]
+    pub threads: u32,
+}
+
+/// Where a stage runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// On the encoder's device when it decodes the codec, else in software.
+    #[default]
+    Auto,
+    /// On the CPU.
+    Software,
+    /// NVIDIA.
+    Cuda,
+    /// VA-API (Intel, AMD).
+    Vaapi,
+    /// Intel Quick Sync.
+    Qsv,
+    /// Apple.
+    VideoToolbox,
+    /// Vulkan Video.
+    Vulkan,
+}
+
+impl Device {
+    /// FFmpeg's name of the device type; `None` for auto and software.
+    pub fn ffmpeg_name(self) -> Option<&'static str> {
+        match self {
+            Device::Auto | Device::Software => None,
+            Device::Cuda => Some("cuda"),
+            Device::Vaapi => Some("vaapi"),
+            Device::Qsv => Some("qsv"),
+            Device::VideoToolbox => Some("videotoolbox"),
+            Device::Vulkan => Some("vulkan"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_carry_no_credentials() {
+        assert_eq!(SourceSpec::url("rtsp://me:secret@cam/1?x=@").label(), "rtsp://***@cam/1?x=@");
+        assert_eq!(SourceSpec::url("/a@b.mp4").label(), "/a@b.mp4");
+    }
+}
