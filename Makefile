@@ -1,0 +1,92 @@
+# GhostStream's front door. `make help` lists the targets.
+#
+#   make demo                     set up, build, turn a real clip into a file and an ABR ladder
+#   make test                     set up the peers and run every suite; GS_REQUIRE_PEERS=1 fails what would skip
+#   make install PREFIX=/usr DESTDIR=/tmp/stage
+#
+# PROFILE is the Cargo profile: release, or dev, which builds faster.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+MAKEFLAGS += --no-print-directory
+
+PROFILE ?= release
+PREFIX ?= /usr/local
+DESTDIR ?=
+BINDIR ?= $(PREFIX)/bin
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+DATADIR ?= $(PREFIX)/share
+
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+OUT := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version *= *"\(.*\)"/\1/p' Cargo.toml)
+
+# What set-up installed (GS_PYTHON, GS_FFMPEG9, ...) and where this tree's own things are built.
+ENV := . tests/setup/env.sh; export GS_TARGET_DIR='$(TARGET)' GS_BUILD_DIR='$(OUT)' GS_STAGE='$(TARGET)/stage/$(PROFILE)' \
+	GS_CLI='$(OUT)/ghoststream'; export PYO3_PYTHON=$${GS_PYTHON:-python3};
+
+.PHONY: help build stage wheel demo test check-headers install uninstall bench generate fmt lint docs clean \
+	setup-build setup-demo setup-test
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | column -t -s '|'
+
+setup-build setup-demo setup-test:
+	@tests/setup/setup.sh $(@:setup-%=%)
+
+build: setup-build ## the command, the C library and its header
+	cargo build --profile $(PROFILE) -p ghoststream-cli $(if $(wildcard ffi/Cargo.toml),-p ghoststream-ffi)
+
+stage: build ## an installation inside the target folder, which examples and tests build against
+	@$(MAKE) install PREFIX='$(TARGET)/stage/$(PROFILE)' DESTDIR= LIBDIR='$(TARGET)/stage/$(PROFILE)/lib' >/dev/null
+
+# The wheel, and an environment that has it: target/venv sees the packages that set-up installed.
+wheel: setup-demo ## the Python package, and target/venv with it installed
+	@$(ENV) tests/setup/wheel.sh '$(PROFILE)'
+
+demo: setup-demo stage wheel ## a real clip becomes a file and a ladder, from the command, C and Python
+	@$(ENV) examples/demo.sh
+
+test: setup-test ## every suite: Cargo's, then those under tests/ (SUITES="e2e abi" picks)
+	@$(ENV) cargo test --workspace
+	@$(MAKE) stage wheel PROFILE=dev
+	@$(MAKE) run-suites PROFILE=dev
+
+.PHONY: run-suites
+run-suites:
+	@$(ENV) tests/run $(SUITES)
+
+check-headers: ## the public headers compile as every C and C++ standard they promise
+	@tests/setup/check-headers.sh
+
+bench: setup-test ## measure against FFmpeg and PyAV; the table goes to target/bench
+	@$(MAKE) stage wheel PROFILE=release
+	@$(ENV) $$GS_PYTHON tests/bench/bench.py --out '$(TARGET)/bench' $(BENCH)
+
+generate: setup-test ## rewrite the committed files that are made from the code
+	@$(ENV) tests/setup/generate.sh
+
+fmt: ## format the Rust code
+	cargo fmt --all
+
+lint: setup-build ## formatting and clippy, warnings are errors
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+docs: setup-build ## the Rust documentation, warnings are errors
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
+
+install: ## into $(DESTDIR)$(PREFIX): command, libraries, headers, pkg-config, CMake, completions, man page
+	@test -x '$(OUT)/ghoststream' || $(MAKE) build
+	@OUT='$(OUT)' VERSION='$(VERSION)' DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' BINDIR='$(BINDIR)' \
+		LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' DATADIR='$(DATADIR)' tests/setup/install.sh
+
+uninstall: ## remove what install put there
+	@OUT='$(OUT)' VERSION='$(VERSION)' DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' BINDIR='$(BINDIR)' \
+		LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' DATADIR='$(DATADIR)' tests/setup/install.sh --remove
+
+clean: ## remove what was built (the cache outside the tree stays)
+	cargo clean
+	rm -rf demo-out dist

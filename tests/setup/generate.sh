@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Rewrites the committed files that are made from the code. CI runs this and fails when git sees a change.
+#   --list   only name them
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+header=include/ghoststream.h
+schema=core/engine/schema/pipeline.schema.json
+if [ "${1:-}" = --list ]; then
+    printf '%s\n' "$header" "$schema"
+    exit 0
+fi
+
+# into FILE COMMAND...: FILE is replaced only when the command worked.
+into() {
+    local file=$1 part=$1.part
+    shift
+    mkdir -p "$(dirname "$file")"
+    if ! "$@" >"$part"; then
+        rm -f "$part"
+        echo "generate: could not make $file" >&2
+        exit 1
+    fi
+    mv "$part" "$file"
+    echo "  $file"
+}
+
+if [ -f ffi/cbindgen.toml ]; then
+    into "$header" "$GS_CBINDGEN" --quiet --config ffi/cbindgen.toml --crate ghoststream-ffi
+fi
+if [ -f core/engine/src/spec/mod.rs ]; then
+    into "$schema" cargo run -q -p ghoststream-cli -- schema
+fi

@@ -1,0 +1,158 @@
+#!/bin/sh
+# Installs what is missing, and only that. `make demo` and `make test` both start here.
+#
+#   tests/setup/setup.sh build   compilers, FFmpeg and its headers
+#   tests/setup/setup.sh demo    build + a Python environment with maturin and numpy
+#   tests/setup/setup.sh test    demo + peers: FFmpeg 9, PyAV, Chromium and players, Zig, valgrind, cbindgen
+#
+# Each need is probed by what it provides (a command, a header, a pkg-config module), so a machine that has
+# it from elsewhere is left alone. Packages come from apt where there is one. Everything else is kept outside
+# the tree in $GS_CACHE_DIR (default ~/.cache/ghoststream). Running it again when nothing is missing takes
+# a fraction of a second and touches nothing.
+set -eu
+
+level=${1:-build}
+case $level in
+    build | demo | test) ;;
+    *)
+        echo "usage: $0 build|demo|test" >&2
+        exit 2
+        ;;
+esac
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+. "$here/env.sh"
+
+say() { echo "setup: $*" >&2; }
+die() {
+    echo "setup: $*" >&2
+    exit 1
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# --- system packages -------------------------------------------------------------------------------------
+
+missing=""
+# want PACKAGE TEST...: PACKAGE is missing when TEST fails.
+want() {
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+want_module() { # PACKAGE MODULE
+    case $modules in ok) ;; *) want "$1" pkg-config --exists "$2" ;; esac
+}
+dejavu() {
+    test -f /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf || { have fc-list && fc-list | grep -q DejaVuSans; }
+}
+node_is_new() { have node && node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 18 ? 0 : 1)'; }
+
+find_missing() {
+    missing=""
+    modules=""
+    if pkg-config --exists libavcodec libavformat libavfilter libavutil libswscale libswresample libavdevice \
+        2>/dev/null; then modules=ok; fi
+    want pkg-config have pkg-config
+    want gcc have gcc
+    want g++ have g++
+    want libc6-dev test -f /usr/include/stdio.h
+    want cmake have cmake
+    want make have make
+    want ca-certificates test -e /etc/ssl/certs
+    for library in avcodec avformat avfilter avutil swscale swresample avdevice; do
+        want_module "lib$library-dev" "lib$library"
+    done
+    want ffmpeg have ffmpeg
+    [ "$level" = build ] && return
+    want python3 have python3
+    want python3-venv python3 -c 'import venv, ensurepip'
+    want fonts-dejavu-core dejavu
+    [ "$level" = demo ] && return
+    want nodejs node_is_new
+    want npm have npm
+    want chromium test -n "${GS_CHROMIUM:-}"
+    want valgrind have valgrind
+    want clang have clang
+}
+
+find_missing
+if [ -n "$missing" ]; then
+    # shellcheck disable=SC2086 # a list of package names
+    set -- $missing
+    if ! have apt-get; then
+        die "these are missing and there is no apt-get to install them with; install them or their equivalents: $*"
+    fi
+    sudo=""
+    if [ "$(id -u)" != 0 ]; then
+        have sudo || die "these packages are missing: $*. Run as root: apt-get install --no-install-recommends $*"
+        sudo="sudo"
+    fi
+    say "installing $*"
+    $sudo apt-get update -qq -o DPkg::Lock::Timeout=300 || say "apt-get update failed; trying with the lists there are"
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        -o DPkg::Lock::Timeout=300 "$@" >&2 ||
+        die "apt-get could not install: $*"
+    . "$here/env.sh"
+    find_missing
+    [ -z "$missing" ] || die "still missing after the installation:$missing (too old a release?)"
+fi
+
+have cargo || die "Rust is missing: install it with rustup, 1.95 or newer, and run this again"
+
+[ "$level" = build ] && exit 0
+
+# --- what lives in the cache -----------------------------------------------------------------------------
+
+venv=$GS_CACHE_DIR/venv
+stamps=$GS_CACHE_DIR/stamps
+
+# stamp FILE...: a name that changes with the content of the files.
+stamp() { cat "$@" | cksum | tr -d ' '; }
+python_stamp=$stamps/python-$level-$(stamp "$here"/requirements-*.txt)
+node_stamp=$stamps/node-$(stamp "$root/tests/e2e/package-lock.json")
+cbindgen_version=$(cat "$here/cbindgen-version")
+cbindgen_stamp=$stamps/cbindgen-$cbindgen_version
+
+fresh() {
+    [ -e "$python_stamp" ] && [ -x "$venv/bin/python" ] || return 1
+    [ "$level" = demo ] && return 0
+    [ -e "$node_stamp" ] && [ -e "$cbindgen_stamp" ] && [ -x "$GS_CACHE_DIR/bin/ffmpeg9" ]
+}
+if fresh; then exit 0; fi
+
+mkdir -p "$stamps" "$GS_CACHE_DIR/bin"
+# Two checkouts may set up at once; they share the cache.
+if have flock; then
+    exec 9>"$GS_CACHE_DIR/.lock"
+    flock 9
+fi
+
+if [ ! -e "$python_stamp" ] || [ ! -x "$venv/bin/python" ]; then
+    say "Python environment ($level) in $venv"
+    # `python -m venv` repairs one that is there; one whose interpreter is gone has to be made anew.
+    "$venv/bin/python" -c 'import pip' 2>/dev/null || rm -rf "$venv"
+    [ -d "$venv" ] || python3 -m venv "$venv"
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check -r "$here/requirements-$level.txt"
+    : >"$python_stamp"
+fi
+[ "$level" = demo ] && exit 0
+
+ln -sfn "$("$venv/bin/python" -c 'import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())')" \
+    "$GS_CACHE_DIR/bin/ffmpeg9"
+
+if [ ! -e "$node_stamp" ]; then
+    say "browser players in $GS_CACHE_DIR/node"
+    mkdir -p "$GS_CACHE_DIR/node"
+    cp "$root/tests/e2e/package.json" "$root/tests/e2e/package-lock.json" "$GS_CACHE_DIR/node/"
+    # Scripts are off: nothing here needs a build step, and playwright-core must not look for its own browser.
+    (cd "$GS_CACHE_DIR/node" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) >&2
+    : >"$node_stamp"
+fi
+
+if [ ! -e "$cbindgen_stamp" ]; then
+    say "cbindgen $cbindgen_version in $GS_CACHE_DIR/tools"
+    cargo install --quiet --locked --version "$cbindgen_version" --root "$GS_CACHE_DIR/tools" \
+        --target-dir "$GS_CACHE_DIR/tools/target" cbindgen >&2
+    rm -rf "$GS_CACHE_DIR/tools/target"
+    : >"$cbindgen_stamp"
+fi
