@@ -5,10 +5,14 @@
 #![forbid(unsafe_code)]
 
 pub mod error;
+pub mod event;
 pub mod frame;
+pub mod link;
 pub mod package;
 pub mod packet;
+pub mod plan;
 pub mod spec;
+pub mod stage;
 pub mod time;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,293 @@
+//! A bounded queue between two threads. It waits when full (files) or drops the oldest and counts (live).
+//!
+//! Any number of senders, one receiver. A link ends when all senders are gone (the receiver drains what is left) and
+//! breaks when either side closes it: waiting calls on both sides return at once, which is how a job is cancelled.
+
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// What a full link does with one more item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// The sender waits: nothing is lost.
+    Wait,
+    /// The oldest item goes, and is counted.
+    DropOldest,
+}
+
+/// What a link has seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LinkStats {
+    /// Items waiting now.
+    pub depth: usize,
+    /// The most that ever waited.
+    pub peak: usize,
+    /// Items it can hold.
+    pub capacity: usize,
+    /// Items that went in.
+    pub passed: u64,
+    /// Items dropped because it was full.
+    pub dropped: u64,
+}
+
+/// Why an item could not be sent: the receiver is gone or the link was closed. Gives the item back.
+#[derive(Debug)]
+pub struct Closed<T>(pub T);
+
+/// Outcome of waiting for an item.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Received<T> {
+    /// An item.
+    Item(T),
+    /// All senders are gone and the link is drained.
+    End,
+    /// Nothing came in time.
+    Timeout,
+    /// The link was closed.
+    Closed,
+}
+
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    readable: Condvar,
+    writable: Condvar,
+}
+
+struct State<T> {
+    items: VecDeque<T>,
+    overflow: Overflow,
+    senders: usize,
+    closed: bool,
+    stats: LinkStats,
+}
+
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // A panic elsewhere must not hide the queue from the thread that cleans up.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self) {
+        let dropped = {
+            let mut state = self.lock();
+            state.closed = true;
+            std::mem::take(&mut state.items)
+        };
+        drop(dropped);
+        self.readable.notify_all();
+        self.writable.notify_all();
+    }
+}
+
+/// The sending end.
+pub struct Sender<T>(Arc<Shared<T>>);
+
+/// The receiving end.
+pub struct Receiver<T>(Arc<Shared<T>>);
+
+/// Watches and closes a link from outside (statistics, cancellation) without keeping it open.
+pub struct Monitor<T>(Arc<Shared<T>>);
+
+/// A new link for `capacity` items (at least 1).
+pub fn link<T>(capacity: usize, overflow: Overflow) -> (Sender<T>, Receiver<T>) {
+    let capacity = capacity.max(1);
+    let shared = Arc::new(Shared {
+        state: Mutex::new(State {
+            items: VecDeque::with_capacity(capacity.min(1024)),
+            overflow,
+            senders: 1,
+            closed: false,
+            stats: LinkStats { capacity, ..LinkStats::default() },
+        }),
+        readable: Condvar::new(),
+        writable: Condvar::new(),
+    });
+    (Sender(shared.clone()), Receiver(shared))
+}
+
+impl<T> Sender<T> {
+    /// Puts `item` in, waiting or dropping as the link was made.
+    ///
+    /// # Errors
+    /// [`Closed`] with the item when nobody will ever take it.
+    pub fn send(&self, item: T) -> Result<(), Closed<T>> {
+        let mut state = self.0.lock();
+        let mut oldest = None;
+        while !state.closed && state.items.len() >= state.stats.capacity {
+            match state.overflow {
+                Overflow::Wait => {
+                    state = self.0.writable.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+                Overflow::DropOldest => {
+                    oldest = state.items.pop_front();
+                    state.stats.dropped += 1;
+                }
+            }
+        }
+        if state.closed {
+            return Err(Closed(item));
+        }
+        state.items.push_back(item);
+        state.stats.passed += 1;
+        state.stats.peak = state.stats.peak.max(state.items.len());
+        drop(state);
+        drop(oldest);
+        self.0.readable.notify_one();
+        Ok(())
+    }
+
+    /// Puts `item` in if there is room now; gives it back otherwise (also when closed).
+    ///
+    /// # Errors
+    /// [`Closed`] with the item when the link is full or closed.
+    pub fn try_send(&self, item: T) -> Result<(), Closed<T>> {
+        {
+            let state = self.0.lock();
+            if state.closed || (state.overflow == Overflow::Wait && state.items.len() >= state.stats.capacity)
+            {
+                return Err(Closed(item));
+            }
+        }
+        self.send(item)
+    }
+
+    /// A watcher of this link.
+    pub fn monitor(&self) -> Monitor<T> {
+        Monitor(self.0.clone())
+    }
+
+    /// Whether nobody will take what is sent.
+    pub fn is_closed(&self) -> bool {
+        self.0.lock().closed
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        self.0.lock().senders += 1;
+        Sender(self.0.clone())
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        let last = {
+            let mut state = self.0.lock();
+            state.senders -= 1;
+            state.senders == 0
+        };
+        if last {
+            self.0.readable.notify_all();
+        }
+    }
+}
+
+impl<T> Receiver<T> {
+    /// The next item; `None` at the end or once closed.
+    pub fn recv(&self) -> Option<T> {
+        match self.recv_deadline(None) {
+            Received::Item(item) => Some(item),
+            _ => None,
+        }
+    }
+
+    /// The next item, waiting at most `timeout` (`None` = without limit).
+    pub fn recv_deadline(&self, timeout: Option<Duration>) -> Received<T> {
+        let deadline = timeout.map(|t| std::time::Instant::now() + t);
+        let mut state = self.0.lock();
+        loop {
+            if state.closed {
+                return Received::Closed;
+            }
+            if let Some(item) = state.items.pop_front() {
+                drop(state);
+                self.0.writable.notify_one();
+                return Received::Item(item);
+            }
+            if state.senders == 0 {
+                return Received::End;
+            }
+            state = match deadline {
+                None => self.0.readable.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(std::time::Instant::now());
+                    if left.is_zero() {
+                        return Received::Timeout;
+                    }
+                    self.0.readable.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    /// A watcher of this link.
+    pub fn monitor(&self) -> Monitor<T> {
+        Monitor(self.0.clone())
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl<T> Monitor<T> {
+    /// What the link has seen so far.
+    pub fn stats(&self) -> LinkStats {
+        let state = self.0.lock();
+        LinkStats { depth: state.items.len(), ..state.stats }
+    }
+
+    /// Breaks the link: both sides stop waiting and what is queued is dropped.
+    pub fn close(&self) {
+        self.0.close();
+    }
+}
+
+impl<T> Clone for Monitor<T> {
+    fn clone(&self) -> Self {
+        Monitor(self.0.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn order_is_kept_and_the_end_is_seen_after_draining() {
+        let (tx, rx) = link(2, Overflow::Wait);
+        let sender = thread::spawn(move || (0..100).for_each(|i| tx.send(i).unwrap()));
+        let got: Vec<i32> = std::iter::from_fn(|| rx.recv()).collect();
+        sender.join().unwrap();
+        assert_eq!(got, (0..100).collect::<Vec<_>>());
+        assert_eq!(rx.recv_deadline(None), Received::End);
+        let stats = rx.monitor().stats();
+        assert_eq!((stats.passed, stats.dropped, stats.peak <= 2), (100, 0, true));
+    }
+
+    #[test]
+    fn a_live_link_drops_the_oldest_and_counts() {
+        let (tx, rx) = link(2, Overflow::DropOldest);
+        (0..5).for_each(|i| tx.send(i).unwrap());
+        assert_eq!(rx.monitor().stats().dropped, 3);
+        assert_eq!((rx.recv(), rx.recv()), (Some(3), Some(4)));
+        assert_eq!(rx.recv_deadline(Some(Duration::from_millis(1))), Received::Timeout);
+    }
+
+    #[test]
+    fn closing_wakes_both_sides() {
+        let (tx, rx) = link(1, Overflow::Wait);
+        tx.send(1).unwrap();
+        let monitor = tx.monitor();
+        let blocked = thread::spawn(move || tx.send(2).is_err());
+        thread::sleep(Duration::from_millis(20));
+        monitor.close();
+        assert!(blocked.join().unwrap());
+        assert_eq!(rx.recv_deadline(None), Received::Closed);
+    }
+}

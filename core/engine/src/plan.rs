@@ -1,0 +1,69 @@
+//! What would be done and why: the answer of `--plan` and the first event of every job.
+
+use serde::Serialize;
+
+/// The plan of a job.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// The source, in one line.
+    pub source: String,
+    /// Its length in seconds, when known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<f64>,
+    /// How each decoded stream is decoded.
+    pub decoders: Vec<DecoderPlan>,
+    /// What is made of it.
+    pub outputs: Vec<OutputPlan>,
+}
+
+/// How a stream is decoded.
+#[derive(Clone, Debug, Serialize)]
+pub struct DecoderPlan {
+    /// Index of the source stream.
+    pub stream: usize,
+    /// Codec.
+    pub codec: String,
+    /// `software` or the device's name.
+    pub device: String,
+    /// Threads.
+    pub threads: u32,
+    /// Why.
+    pub reason: String,
+}
+
+/// One output.
+#[derive(Clone, Debug, Serialize)]
+pub struct OutputPlan {
+    /// Path or kind.
+    pub label: String,
+    /// Container, or `packets`.
+    pub format: String,
+    /// Its tracks.
+    pub tracks: Vec<TrackPlan>,
+}
+
+/// One track of an output.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrackPlan {
+    /// `video`, `audio` or `subtitle`.
+    pub kind: &'static str,
+    /// Name of the rendition or track.
+    pub name: String,
+    /// Index of the source stream it is made of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<usize>,
+    /// `copy`, `encode` or `convert` (subtitles).
+    pub action: &'static str,
+    /// Codec of the result.
+    pub codec: String,
+    /// Encoder implementation, for `encode`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<String>,
+    /// Size, rate, bit rate … in words.
+    pub detail: String,
+    /// Stages between decoder and encoder, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<String>,
+    /// Why it is done so.
+    pub reason: String,
+}
