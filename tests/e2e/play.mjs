@@ -1,0 +1,205 @@
+// Plays a ladder in headless Chromium with hls.js, dash.js and shaka, and says whether it really played.
+//
+//   node play.mjs DIRECTORY [--only NAME] [--shots DIRECTORY] [--seconds N]
+//
+// DIRECTORY holds master.m3u8 and manifest.mpd. For each player: the clock advances, the picture is neither
+// black nor flat, sound is decoded, forcing the lowest and then the highest rung changes the picture's height,
+// a seek near the end plays to the end, and no error is fatal.
+// GS_NODE_MODULES and GS_CHROMIUM say where the players and the browser are (tests/setup/env.sh).
+
+import { createRequire } from "node:module";
+import { createServer } from "node:http";
+import { createReadStream, existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { extname, join, normalize, resolve, sep } from "node:path";
+import { tmpdir } from "node:os";
+import { fileURLToPath } from "node:url";
+
+const here = fileURLToPath(new URL(".", import.meta.url));
+const modules = process.env.GS_NODE_MODULES;
+const { chromium } = createRequire(join(modules, "x.js"))("playwright-core");
+
+const options = { only: "", shots: "", seconds: 3, directory: "" };
+for (let i = 2; i < process.argv.length; i++) {
+  const word = process.argv[i];
+  if (word.startsWith("--")) options[word.slice(2)] = process.argv[++i];
+  else options.directory = word;
+}
+if (!options.directory || !existsSync(options.directory)) {
+  console.error("usage: node play.mjs DIRECTORY [--only NAME] [--shots DIRECTORY] [--seconds N]");
+  process.exit(2);
+}
+const ladder = resolve(options.directory);
+const playFor = Number(options.seconds);
+
+const CASES = [
+  { name: "hls.js", player: "hls", manifest: "master.m3u8" },
+  { name: "dash.js", player: "dash", manifest: "manifest.mpd" },
+  { name: "shaka-hls", player: "shaka", manifest: "master.m3u8" },
+  { name: "shaka-dash", player: "shaka", manifest: "manifest.mpd" },
+];
+const PLAYERS = {
+  hls: "hls.js/dist/hls.min.js",
+  dash: "dashjs/dist/modern/umd/dash.all.min.js",
+  shaka: "shaka-player/dist/shaka-player.compiled.js",
+};
+const TYPES = {
+  ".html": "text/html", ".js": "text/javascript", ".m3u8": "application/vnd.apple.mpegurl",
+  ".mpd": "application/dash+xml", ".mp4": "video/mp4", ".m4s": "video/iso.segment", ".m4a": "audio/mp4",
+  ".ts": "video/mp2t", ".vtt": "text/vtt",
+};
+
+/** Serves /media/ from the ladder, /player/NAME from the players and /page.html from here; remembers misses. */
+function serve() {
+  const misses = [];
+  const server = createServer((request, response) => {
+    const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
+    let file = null;
+    if (path.startsWith("/media/")) {
+      const inside = normalize(join(ladder, path.slice("/media/".length)));
+      if (inside.startsWith(ladder + sep)) file = inside;
+    } else if (path.startsWith("/player/")) {
+      const known = PLAYERS[path.slice("/player/".length)];
+      if (known) file = join(modules, known);
+    } else if (path === "/page.html") {
+      file = join(here, "page.html");
+    } else if (path === "/favicon.ico") {
+      response.writeHead(204).end();
+      return;
+    }
+    if (!file || !existsSync(file) || !statSync(file).isFile()) {
+      misses.push(path);
+      response.writeHead(404).end();
+      return;
+    }
+    const size = statSync(file).size;
+    const headers = { "Content-Type": TYPES[extname(file)] ?? "application/octet-stream", "Accept-Ranges": "bytes" };
+    const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
+    let start = 0;
+    let end = size - 1;
+    if (range) {
+      start = Number(range[1]);
+      end = range[2] ? Math.min(Number(range[2]), size - 1) : size - 1;
+      if (start > end) {
+        response.writeHead(416, { "Content-Range": `bytes */${size}` }).end();
+        return;
+      }
+      headers["Content-Range"] = `bytes ${start}-${end}/${size}`;
+    }
+    headers["Content-Length"] = size === 0 ? 0 : end - start + 1;
+    response.writeHead(range ? 206 : 200, headers);
+    if (size === 0 || request.method === "HEAD") response.end();
+    else createReadStream(file, { start, end }).pipe(response);
+  });
+  return new Promise((done) => {
+    server.listen(0, "127.0.0.1", () => done({ server, misses, base: `http://127.0.0.1:${server.address().port}` }));
+  });
+}
+
+/** Calls `probe` until it answers something true, or fails with `what` and the page's own account. */
+async function until(page, what, milliseconds, probe, argument) {
+  const deadline = Date.now() + milliseconds;
+  for (;;) {
+    const state = await page.evaluate(() => window.gs.state());
+    if (state.fatal.length) throw new Error(`fatal error while waiting for ${what}: ${state.fatal.join("; ")}`);
+    const answer = await page.evaluate(probe, argument);
+    if (answer) return answer;
+    if (Date.now() > deadline) throw new Error(`no ${what} within ${milliseconds / 1000} s: ${JSON.stringify(state)}`);
+    await new Promise((r) => setTimeout(r, 100));
+  }
+}
+
+function expect(truth, message) {
+  if (!truth) throw new Error(message);
+}
+
+async function play(context, base, test) {
+  const page = await context.newPage();
+  const consoleErrors = [];
+  page.on("pageerror", (error) => consoleErrors.push(String(error)));
+  try {
+    await page.goto(`${base}/page.html`);
+    await page.addScriptTag({ url: `${base}/player/${test.player}` });
+    await page.evaluate(([player, url]) => window.gs.open(player, url), [test.player, `${base}/media/${test.manifest}`]);
+
+    await until(page, "first picture", 30000, () => window.gs.state().width > 0 && window.gs.state().time > 0);
+    const begin = await page.evaluate(() => window.gs.state().time);
+    const length = await page.evaluate(() => window.gs.state().duration);
+    const stretch = Math.min(playFor, length - begin - 0.5);
+    await until(page, `${stretch} s of playback`, 30000, ([from, span]) => window.gs.state().time >= from + span, [
+      begin,
+      stretch,
+    ]);
+
+    const picture = await page.evaluate(() => window.gs.picture());
+    expect(picture.mean > 8, `the picture is black: mean luma ${picture.mean.toFixed(1)}`);
+    expect(picture.deviation > 5, `the picture is flat: deviation ${picture.deviation.toFixed(1)}`);
+    if (options.shots) {
+      mkdirSync(options.shots, { recursive: true });
+      await page.locator("#video").screenshot({ path: join(options.shots, `${test.name}.png`) });
+    }
+
+    const heights = await page.evaluate(() => window.gs.heights());
+    const seen = [];
+    if (heights.length > 1) {
+      const low = Math.min(...heights);
+      const high = Math.max(...heights);
+      for (const wanted of [low, high, low]) {
+        await page.evaluate(() => window.gs.rewindIfNearEnd());
+        await page.evaluate((height) => window.gs.force(height), wanted);
+        await until(page, `switch to ${wanted} lines`, 30000, (h) => window.gs.state().height === h, wanted);
+        seen.push(wanted);
+        const at = await page.evaluate(() => window.gs.state().time);
+        await until(page, `playback after the switch to ${wanted}`, 20000, (t) => window.gs.state().time > t + 0.5, at);
+      }
+    } else {
+      throw new Error(`one rung only (${heights}): no switch can be shown`);
+    }
+
+    await page.evaluate(() => window.gs.seek(window.gs.state().duration - 1.5));
+    await until(page, "the end", 30000, () => window.gs.state().ended);
+
+    const state = await page.evaluate(() => window.gs.state());
+    expect(state.audioBytes > 0, "no sound was decoded");
+    expect(state.frames > 24, `only ${state.frames} frames were decoded`);
+    expect(consoleErrors.length === 0, `script errors: ${consoleErrors.join("; ")}`);
+    return (
+      `${length.toFixed(2)} s, rungs ${heights.join("/")}, switched to ${seen.join(" → ")}, ` +
+      `${state.frames} frames (${state.dropped} dropped), ${state.audioBytes} bytes of sound, ` +
+      `luma ${picture.mean.toFixed(0)} ± ${picture.deviation.toFixed(0)}` +
+      (state.warnings.length ? `; not fatal: ${[...new Set(state.warnings)].join(", ")}` : "")
+    );
+  } finally {
+    await page.close();
+  }
+}
+
+const { server, misses, base } = await serve();
+const profile = mkdtempSync(join(tmpdir(), "gs-e2e-"));
+const context = await chromium.launchPersistentContext(profile, {
+  executablePath: process.env.GS_CHROMIUM,
+  headless: true,
+  args: [
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+  ],
+});
+let passed = 0;
+let failed = 0;
+for (const test of CASES.filter((c) => !options.only || c.name === options.only)) {
+  misses.length = 0;
+  try {
+    const account = await play(context, base, test);
+    expect(misses.length === 0, `asked for what is not there: ${misses.join(", ")}`);
+    console.log(`PASS ${test.name} ${test.manifest}: ${account}`);
+    passed++;
+  } catch (error) {
+    console.log(`FAIL ${test.name} ${test.manifest}: ${error.message}` + (misses.length ? ` (404: ${misses})` : ""));
+    failed++;
+  }
+}
+await context.close();
+server.close();
+rmSync(profile, { recursive: true, force: true });
+console.log(`players: ${passed} passed, ${failed} failed`);
+process.exit(failed || !passed ? 1 : 0);
