@@ -63,7 +63,8 @@ check-headers: ## the public headers compile as every C and C++ standard they pr
 
 bench: setup-test ## measure against FFmpeg and PyAV; the table goes to target/bench
 	@$(MAKE) stage wheel PROFILE=release
-	@$(ENV) $$GS_PYTHON tests/bench/bench.py --out '$(TARGET)/bench' $(BENCH)
+	@$(ENV) python='$(TARGET)/venv/bin/python'; [ -x "$$python" ] || python=$$GS_PYTHON; \
+		"$$python" tests/bench/bench.py --out '$(TARGET)/bench' $(BENCH)
 
 generate: setup-test ## rewrite the committed files that are made from the code
 	@$(ENV) tests/setup/generate.sh
