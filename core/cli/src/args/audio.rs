@@ -1,0 +1,155 @@
+//! Arguments that say how audio and subtitle tracks are made.
+
+use super::values;
+use crate::exit::Failure;
+use clap::Args;
+use ghoststream::packet::Codec;
+use ghoststream::spec::{AudioChoice, AudioSpec, Bitrate, LoudnessSpec, SubtitleChoice, SubtitleSpec};
+
+/// The audio tracks. An option given once counts for every track; given as often as there are tracks, in their order.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Audio (an option given once is for every track, else one for each in order)")]
+pub struct AudioArgs {
+    /// A track: aac, opus, mp3, flac, ac3 …, with its bit rate, or 'copy'; 'none' for no audio (repeatable)
+    /// [default: the best stream, by the container]
+    #[arg(long = "audio", value_name = "CODEC[:RATE]")]
+    pub tracks: Vec<String>,
+    /// Index of the source stream [default: the best audio stream]
+    #[arg(long = "audio-stream", value_name = "INDEX")]
+    pub streams: Vec<usize>,
+    /// Take the best stream of this language
+    #[arg(long = "audio-language", value_name = "CODE")]
+    pub languages: Vec<String>,
+    /// Encoder by FFmpeg's name [default: the best for the codec]
+    #[arg(long = "audio-encoder", value_name = "NAME")]
+    pub encoders: Vec<String>,
+    /// Channels to mix to: 1 mono, 2 stereo, 6 = 5.1, 8 = 7.1
+    #[arg(long, value_name = "COUNT")]
+    pub channels: Vec<u32>,
+    /// Samples a second
+    #[arg(long = "sample-rate", value_name = "HZ")]
+    pub sample_rates: Vec<u32>,
+    /// Gain in dB
+    #[arg(long = "gain", value_name = "DB", allow_negative_numbers = true)]
+    pub gains: Vec<f64>,
+    /// Normalise the loudness (EBU R128) to a target in LUFS
+    #[arg(long, value_name = "LUFS", num_args = 0..=1, require_equals = true, default_missing_value = "-23")]
+    pub loudness: Vec<f64>,
+    /// Do not stretch sound to follow its timestamps
+    #[arg(long)]
+    pub no_audio_sync: bool,
+    /// An audio encoder option by FFmpeg's name, applied last, for every track (repeatable)
+    #[arg(long = "audio-option", value_name = "KEY=VALUE", value_parser = values::key_value)]
+    pub audio_options: Vec<(String, String)>,
+}
+
+/// The subtitle tracks.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Subtitles")]
+pub struct SubtitleArgs {
+    /// A track from a source stream (its index) or a file, or 'none' (repeatable) [default: all that fit]
+    #[arg(long, value_name = "STREAM|FILE|none")]
+    pub subtitles: Vec<String>,
+}
+
+impl AudioArgs {
+    /// The audio of an output.
+    ///
+    /// # Errors
+    /// A usage error for a codec that cannot be read, `none` beside a track, or an option given too often.
+    pub fn choice(&self) -> Result<AudioChoice, Failure> {
+        let none = self.tracks.iter().any(|t| t == "none");
+        if none && self.tracks.len() > 1 {
+            return Err(Failure::usage("--audio: 'none' excludes other tracks"));
+        }
+        let given = [
+            ("--audio", self.tracks.len()),
+            ("--audio-stream", self.streams.len()),
+            ("--audio-language", self.languages.len()),
+            ("--audio-encoder", self.encoders.len()),
+            ("--channels", self.channels.len()),
+            ("--sample-rate", self.sample_rates.len()),
+            ("--gain", self.gains.len()),
+            ("--loudness", self.loudness.len()),
+            ("--no-audio-sync", usize::from(self.no_audio_sync)),
+            ("--audio-option", usize::from(!self.audio_options.is_empty())),
+        ];
+        if none {
+            return match given[1..].iter().find(|(_, count)| *count > 0) {
+                Some((option, _)) => {
+                    Err(Failure::usage(format!("{option}: makes no sense with --audio none")))
+                }
+                None => Ok(AudioChoice::None),
+            };
+        }
+        let count = given.iter().map(|(_, count)| *count).max().unwrap_or(0);
+        if count == 0 {
+            return Ok(AudioChoice::Default);
+        }
+        if let Some((option, n)) = given.iter().find(|(_, n)| *n > 1 && *n < count) {
+            return Err(Failure::usage(format!(
+                "{option}: given {n} times, but there are {count} audio tracks; give it once for all or once for each"
+            )));
+        }
+        (0..count).map(|i| self.track(i)).collect::<Result<_, _>>().map(AudioChoice::Tracks)
+    }
+
+    fn track(&self, i: usize) -> Result<AudioSpec, Failure> {
+        let mut track = AudioSpec {
+            stream: nth(&self.streams, i),
+            language: nth(&self.languages, i),
+            encoder: nth(&self.encoders, i),
+            channels: nth(&self.channels, i),
+            sample_rate: nth(&self.sample_rates, i),
+            gain: nth(&self.gains, i),
+            loudness: nth(&self.loudness, i)
+                .map(|integrated| LoudnessSpec { integrated, ..LoudnessSpec::default() }),
+            sync: !self.no_audio_sync,
+            options: self.audio_options.iter().cloned().collect(),
+            ..AudioSpec::new()
+        };
+        if let Some(text) = nth(&self.tracks, i) {
+            let (codec, rate) = match text.split_once(':') {
+                Some((codec, rate)) => {
+                    let rate = rate.parse::<Bitrate>();
+                    (codec, Some(rate.map_err(|e| Failure::usage(format!("--audio: {text}: {e}")))?))
+                }
+                None => (text.as_str(), None),
+            };
+            if codec.is_empty() {
+                return Err(Failure::usage(format!("--audio: {text:?}: write CODEC[:RATE], copy or none")));
+            }
+            track.codec = Some(Codec::from_name(codec));
+            track.bitrate = rate;
+        }
+        Ok(track)
+    }
+}
+
+fn nth<T: Clone>(values: &[T], i: usize) -> Option<T> {
+    if values.len() == 1 { values.first().cloned() } else { values.get(i).cloned() }
+}
+
+impl SubtitleArgs {
+    /// The subtitles of an output.
+    ///
+    /// # Errors
+    /// A usage error for `none` beside a track.
+    pub fn choice(&self) -> Result<SubtitleChoice, Failure> {
+        if self.subtitles.is_empty() {
+            return Ok(SubtitleChoice::Default);
+        }
+        if self.subtitles.iter().any(|s| s == "none") {
+            return if self.subtitles.len() == 1 {
+                Ok(SubtitleChoice::None)
+            } else {
+                Err(Failure::usage("--subtitles: 'none' excludes other tracks"))
+            };
+        }
+        let track = |text: &String| match text.parse() {
+            Ok(stream) => SubtitleSpec { stream: Some(stream), ..SubtitleSpec::default() },
+            Err(_) => SubtitleSpec { path: Some(text.clone()), ..SubtitleSpec::default() },
+        };
+        Ok(SubtitleChoice::Tracks(self.subtitles.iter().map(track).collect()))
+    }
+}

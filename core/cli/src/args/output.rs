@@ -1,0 +1,161 @@
+//! Arguments that say what is written, and how the whole job behaves.
+
+use super::values::{self, one_of};
+use crate::exit::Failure;
+use clap::Args;
+use ghoststream::spec::{
+    Container, LadderSpec, OutputSpec, PipelineSpec, Seconds, SegmentContainer, SegmentSpec,
+};
+
+/// Containers, ladders and tags.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// The container [default: by the name of the output]
+    #[arg(long, value_parser = one_of::<Container>())]
+    pub format: Option<Container>,
+    /// Several renditions: 'auto', or WxH@RATE[/MAX] or HEIGHTp@RATE or 'copy', separated by commas
+    #[arg(long, value_name = "auto|RUNG,…")]
+    pub ladder: Option<String>,
+    /// Encode even what already conforms, instead of copying it
+    #[arg(long)]
+    pub no_copy_conforming: bool,
+    /// Length of a segment in seconds [default: 4]
+    #[arg(long, value_name = "TIME")]
+    pub segment_duration: Option<Seconds>,
+    /// What a segment is [default: fmp4]
+    #[arg(long, value_parser = one_of::<SegmentContainer>())]
+    pub segment: Option<SegmentContainer>,
+    /// No I-frame playlists
+    #[arg(long)]
+    pub no_iframes: bool,
+    /// MP4 and MOV: write fragments, playable whatever happens while the file is made
+    #[arg(long)]
+    pub fragmented: bool,
+    /// MP4 and MOV: leave the index at the end
+    #[arg(long)]
+    pub no_faststart: bool,
+    /// A muxer option by FFmpeg's name, applied last (repeatable)
+    #[arg(long = "format-option", value_name = "KEY=VALUE", value_parser = values::key_value)]
+    pub format_options: Vec<(String, String)>,
+    /// A tag to write; an empty value removes it (repeatable)
+    #[arg(long, value_name = "KEY=VALUE", value_parser = values::key_value)]
+    pub metadata: Vec<(String, String)>,
+    /// Do not carry the source's tags
+    #[arg(long)]
+    pub no_metadata: bool,
+    /// Do not carry the source's chapters
+    #[arg(long)]
+    pub no_chapters: bool,
+    /// Do not carry the source's attachments
+    #[arg(long)]
+    pub no_attachments: bool,
+    /// Replace what already exists
+    #[arg(short = 'y', long)]
+    pub overwrite: bool,
+}
+
+/// The whole job.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Job")]
+pub struct JobArgs {
+    /// Threads for the whole job; 0 = as many as the machine has cores
+    #[arg(long, value_name = "COUNT")]
+    pub threads: Option<u32>,
+    /// Fail instead of replacing what cannot run as asked by the next best
+    #[arg(long)]
+    pub no_fallback: bool,
+    /// Keep what is half-written when the job fails or is cancelled
+    #[arg(long)]
+    pub keep_partial: bool,
+    /// Seconds without progress after which the job fails; 0 = never [default: 120]
+    #[arg(long, value_name = "SECONDS")]
+    pub stall_timeout: Option<f64>,
+}
+
+impl OutputArgs {
+    /// The output at `path`. With `several` outputs, options about one kind of container are for the outputs of that
+    /// kind, and `--format` is for those whose name does not tell.
+    ///
+    /// # Errors
+    /// A usage error for `-` or a wrong ladder.
+    pub fn output(&self, path: &str, several: bool) -> Result<OutputSpec, Failure> {
+        if path == "-" {
+            return Err(Failure::usage(
+                "OUT: writing to standard output is not supported; name a file (./- for a file called -)",
+            ));
+        }
+        let guessed = Container::from_path(path);
+        let format = if several && guessed.is_some() { None } else { self.format };
+        let container = format.or(guessed);
+        let segmented = !several || container.is_some_and(Container::is_segmented);
+        let mp4 = !several || matches!(container, Some(Container::Mp4 | Container::Mov));
+
+        let mut output = OutputSpec::path(path);
+        output.format = format;
+        if let Some(ladder) = self.ladder.as_deref().filter(|_| segmented) {
+            output.ladder = Some(parse_ladder(ladder)?);
+        }
+        let cut = self.segment_duration.is_some() || self.segment.is_some() || self.no_iframes;
+        if cut && segmented {
+            let default = SegmentSpec::default();
+            output.segment = Some(SegmentSpec {
+                duration: self.segment_duration.unwrap_or(default.duration),
+                container: self.segment.unwrap_or_default(),
+                iframes: !self.no_iframes,
+            });
+        }
+        output.copy_conforming = !self.no_copy_conforming;
+        output.fragmented = self.fragmented && mp4;
+        output.faststart = !(self.no_faststart && mp4);
+        output.options = self.format_options.iter().cloned().collect();
+        output.metadata = self.metadata.iter().cloned().collect();
+        output.copy_metadata = !self.no_metadata;
+        output.chapters = !self.no_chapters;
+        output.attachments = !self.no_attachments;
+        output.overwrite = self.overwrite;
+        Ok(output)
+    }
+
+    /// Refuses what `several` outputs leave without anything to work on.
+    ///
+    /// # Errors
+    /// A usage error naming the option.
+    pub fn check_used(&self, outputs: &[OutputSpec]) -> Result<(), Failure> {
+        let unused = [
+            ("--format", self.format.is_some() && outputs.iter().all(|o| o.format.is_none())),
+            ("--ladder", self.ladder.is_some() && outputs.iter().all(|o| o.ladder.is_none())),
+            (
+                "--segment, --segment-duration, --no-iframes",
+                (self.segment.is_some() || self.segment_duration.is_some() || self.no_iframes)
+                    && outputs.iter().all(|o| o.segment.is_none()),
+            ),
+            ("--fragmented", self.fragmented && outputs.iter().all(|o| !o.fragmented)),
+            ("--no-faststart", self.no_faststart && outputs.iter().all(|o| o.faststart)),
+        ];
+        match unused.iter().find(|(_, unused)| *unused) {
+            Some((option, _)) => {
+                Err(Failure::usage(format!("{option}: none of the outputs is of a kind that it is for")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn parse_ladder(text: &str) -> Result<LadderSpec, Failure> {
+    if text == "auto" {
+        return Ok(LadderSpec::Auto);
+    }
+    let rungs = text.split(',').map(values::rung).collect::<Result<_, _>>();
+    rungs.map(LadderSpec::Rungs).map_err(|e| Failure::usage(format!("--ladder: {e}")))
+}
+
+impl JobArgs {
+    /// Puts the options into `spec`.
+    pub fn apply(&self, spec: &mut PipelineSpec) {
+        spec.threads = self.threads.unwrap_or(spec.threads);
+        spec.fallback = !self.no_fallback;
+        spec.keep_partial = self.keep_partial;
+        spec.stall_timeout = self.stall_timeout.unwrap_or(spec.stall_timeout);
+    }
+}

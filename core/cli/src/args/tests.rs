@@ -1,0 +1,404 @@
+//! Arguments beside the documents that they mean.
+
+use super::*;
+use crate::exit::USAGE;
+use clap::{CommandFactory, FromArgMatches};
+use serde_json::{Value, json};
+
+fn document(args: &[&str]) -> Result<PipelineSpec, Failure> {
+    let all = ["ghoststream", "transcode"].iter().chain(args);
+    let matches = Cli::command()
+        .try_get_matches_from(all)
+        .map_err(|e| Failure { code: e.exit_code(), message: e.to_string() })?;
+    let cli = Cli::from_arg_matches(&matches).expect("matches of this command");
+    let Command::Transcode(args) = cli.command else { unreachable!("transcode was asked for") };
+    args.document(matches.subcommand().expect("a subcommand").1)
+}
+
+/// Both documents with every default filled in.
+fn assert_means(args: &[&str], expected: Value) {
+    let made = document(args).unwrap_or_else(|e| panic!("{args:?}: {}", e.message));
+    let expected = PipelineSpec::from_json(&expected.to_string()).unwrap_or_else(|e| panic!("{args:?}: {e}"));
+    let [made, expected] = [made, expected].map(|s| serde_json::to_value(s).expect("a document"));
+    assert_eq!(made, expected, "{args:?}");
+}
+
+fn one(output: Value) -> Value {
+    json!({"source": {"url": "in.mkv"}, "outputs": [output]})
+}
+
+#[test]
+fn the_definitions_are_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn video() {
+    assert_means(&["in.mkv", "out.mp4"], one(json!({"path": "out.mp4"})));
+    assert_means(
+        &["in.mkv", "out.mp4", "--video", "hevc", "--crf", "23", "--audio", "opus:128k"],
+        one(json!({"path": "out.mp4", "video": {"codec": "hevc", "crf": 23},
+                   "audio": [{"codec": "opus", "bitrate": "128k"}]})),
+    );
+    assert_means(
+        &["in.mkv", "o.mkv", "--video", "copy"],
+        one(json!({"path": "o.mkv", "video": {"codec": "copy"}})),
+    );
+    assert_means(&["in.mkv", "o.mka", "--video", "none"], one(json!({"path": "o.mka", "video": false})));
+    assert_means(
+        &[
+            "in.mkv",
+            "o.mp4",
+            "--encoder",
+            "libx264",
+            "--device",
+            "software",
+            "--video-stream",
+            "2",
+            "--bitrate",
+            "5M",
+            "--max-bitrate",
+            "6M",
+            "--buffer",
+            "10M",
+            "--two-pass",
+            "--preset",
+            "p6",
+            "--tune",
+            "ll",
+            "--gop",
+            "250",
+            "--b-frames",
+            "2",
+            "--lookahead",
+            "40",
+            "--profile",
+            "high",
+            "--level",
+            "4.1",
+            "--bit-depth",
+            "8",
+            "--option",
+            "x264-params=aq-mode=3",
+            "--option",
+            "threads=2",
+        ],
+        one(json!({"path": "o.mp4", "video": {
+            "encoder": "libx264", "device": "software", "stream": 2, "bitrate": 5000000, "max_bitrate": 6000000,
+            "buffer": 10000000, "two_pass": true, "preset": "p6", "tune": "ll", "gop": 250, "b_frames": 2,
+            "lookahead": 40, "profile": "high", "level": "4.1", "bit_depth": 8,
+            "options": {"x264-params": "aq-mode=3", "threads": "2"}}})),
+    );
+    assert_means(
+        &[
+            "in.mkv",
+            "o.mp4",
+            "--cbr",
+            "--bitrate",
+            "2.5M",
+            "--keyframe-interval",
+            "2",
+            "--pixel-format",
+            "nv12",
+        ],
+        one(json!({"path": "o.mp4", "video": {"cbr": true, "bitrate": 2500000, "keyframe_interval": 2,
+                   "pixel_format": "nv12"}})),
+    );
+    assert_means(&["in.mkv", "o.mkv", "--qp", "20"], one(json!({"path": "o.mkv", "video": {"qp": 20}})));
+    assert_means(
+        &["in.mkv", "o.mkv", "--lossless"],
+        one(json!({"path": "o.mkv", "video": {"lossless": true}})),
+    );
+}
+
+#[test]
+fn the_picture_and_its_filters_in_the_order_given() {
+    assert_means(
+        &[
+            "in.mkv",
+            "o.mp4",
+            "--size",
+            "1280x720",
+            "--fps",
+            "29.97",
+            "--scaler",
+            "lanczos",
+            "--no-auto-rotate",
+        ],
+        one(json!({"path": "o.mp4", "video": {"width": 1280, "height": 720, "frame_rate": "30000/1001",
+                   "scaler": "lanczos", "auto_rotate": false}})),
+    );
+    assert_means(
+        &["in.mkv", "o.mp4", "--height", "480"],
+        one(json!({"path": "o.mp4", "video": {"height": 480}})),
+    );
+    assert_means(
+        &[
+            "in.mkv",
+            "o.mp4",
+            "--sharpen",
+            "-0.5:7",
+            "--deinterlace",
+            "--crop",
+            "640x360+0+10",
+            "--rotate",
+            "90",
+            "--tone-map=bt2390",
+            "--pad",
+            "1920x1080+1+2:#102030",
+            "--burn-in",
+            "3",
+            "--rotate",
+            "180",
+            "--burn-in",
+            "a.srt",
+            "--watermark",
+            "logo.png@-20,20",
+            "--interpolate",
+            "60:blend",
+            "--deinterlace=double-rate",
+        ],
+        one(json!({"path": "o.mp4", "video": {"filters": [
+            {"sharpen": {"amount": -0.5, "size": 7}},
+            {"deinterlace": "auto"},
+            {"crop": {"x": 0, "y": 10, "width": 640, "height": 360}},
+            {"rotate": 90},
+            {"tone_map": {"curve": "bt2390"}},
+            {"pad": {"width": 1920, "height": 1080, "x": 1, "y": 2, "colour": "#102030"}},
+            {"burn_in": {"stream": 3}},
+            {"rotate": 180},
+            {"burn_in": {"path": "a.srt"}},
+            {"watermark": {"path": "logo.png", "x": -20, "y": 20}},
+            {"interpolate": {"frame_rate": 60, "blend": true}},
+            {"deinterlace": "double_rate"},
+        ]}})),
+    );
+}
+
+#[test]
+fn audio_and_subtitles() {
+    assert_means(&["in.mkv", "o.mp4", "--audio", "none"], one(json!({"path": "o.mp4", "audio": false})));
+    assert_means(
+        &[
+            "in.mkv",
+            "o.mkv",
+            "--audio",
+            "copy",
+            "--audio",
+            "aac:96k",
+            "--audio-stream",
+            "1",
+            "--audio-stream",
+            "2",
+        ],
+        one(json!({"path": "o.mkv", "audio": [{"codec": "copy", "stream": 1},
+                   {"codec": "aac", "bitrate": 96000, "stream": 2}]})),
+    );
+    assert_means(
+        &[
+            "in.mkv",
+            "o.mp4",
+            "--audio-language",
+            "eng",
+            "--channels",
+            "2",
+            "--sample-rate",
+            "48000",
+            "--gain",
+            "-3",
+            "--loudness",
+            "--no-audio-sync",
+            "--audio-option",
+            "aac_coder=fast",
+            "--audio-encoder",
+            "aac",
+        ],
+        one(
+            json!({"path": "o.mp4", "audio": [{"language": "eng", "channels": 2, "sample_rate": 48000, "gain": -3,
+                   "loudness": {}, "sync": false, "options": {"aac_coder": "fast"}, "encoder": "aac"}]}),
+        ),
+    );
+    assert_means(
+        &["in.mkv", "o.mp4", "--loudness=-16"],
+        one(json!({"path": "o.mp4", "audio": [{"loudness": {"integrated": -16}}]})),
+    );
+    assert_means(
+        &["in.mkv", "o.mp4", "--subtitles", "none"],
+        one(json!({"path": "o.mp4", "subtitles": false})),
+    );
+    assert_means(
+        &["in.mkv", "o.mp4", "--subtitles", "2", "--subtitles", "de.srt"],
+        one(json!({"path": "o.mp4", "subtitles": [{"stream": 2}, {"path": "de.srt"}]})),
+    );
+}
+
+#[test]
+fn sources() {
+    let with = |source: Value| json!({"source": source, "outputs": [{"path": "o.mp4"}]});
+    assert_means(
+        &["http://h/a", "o.mp4", "--start", "1:02.5", "--to", "1:10", "--loop", "forever", "--realtime"],
+        with(json!({"url": "http://h/a", "start": 62.5, "duration": 7.5, "loop": -1, "realtime": true})),
+    );
+    assert_means(
+        &[
+            "rtsp://h/a",
+            "o.mp4",
+            "--protocols",
+            "rtsp,rtp,tcp",
+            "--header",
+            "X-Key: 1",
+            "--timeout",
+            "5",
+            "--no-reconnect",
+            "--input-format",
+            "rtsp",
+            "--input-option",
+            "rtsp_transport=tcp",
+            "--decoder-device",
+            "software",
+            "--duration",
+            "3",
+        ],
+        with(json!({"url": "rtsp://h/a", "protocols": ["rtsp", "rtp", "tcp"], "headers": {"X-Key": "1"},
+                    "timeout": 5, "reconnect": false, "format": "rtsp", "options": {"rtsp_transport": "tcp"},
+                    "decode": {"device": "software"}, "duration": 3})),
+    );
+    assert_means(
+        &["pattern:gradient?size=320x180&fps=25&frames=50&tone", "o.mp4"],
+        with(
+            json!({"pattern": {"kind": "gradient", "width": 320, "height": 180, "frame_rate": 25, "frames": 50,
+                    "tone": true}}),
+        ),
+    );
+    assert_means(
+        &["-", "o.mp4", "--input-format", "matroska"],
+        with(json!({"bytes": {"buffer": 4194304}, "format": "matroska"})),
+    );
+}
+
+#[test]
+fn outputs() {
+    assert_means(
+        &["in.mkv", "out/", "--ladder", "auto", "--format", "hls+dash"],
+        one(json!({"path": "out/", "ladder": "auto", "format": "hls+dash"})),
+    );
+    assert_means(
+        &[
+            "in.mkv",
+            "out/",
+            "--ladder",
+            "copy,1280x720@2.8M,480p@1M/1.5M",
+            "--format",
+            "hls",
+            "--segment",
+            "ts",
+            "--segment-duration",
+            "6",
+            "--no-iframes",
+            "--no-copy-conforming",
+        ],
+        one(json!({"path": "out/", "format": "hls", "copy_conforming": false,
+                   "segment": {"duration": 6, "container": "ts", "iframes": false},
+                   "ladder": [{"codec": "copy"}, {"width": 1280, "height": 720, "bitrate": 2800000},
+                              {"height": 480, "bitrate": 1000000, "max_bitrate": 1500000}]})),
+    );
+    assert_means(
+        &[
+            "in.mkv",
+            "o.mp4",
+            "--fragmented",
+            "--no-faststart",
+            "--format-option",
+            "brand=iso6",
+            "--metadata",
+            "title=A=B",
+            "--metadata",
+            "artist=",
+            "--no-metadata",
+            "--no-chapters",
+            "--no-attachments",
+            "-y",
+        ],
+        one(json!({"path": "o.mp4", "fragmented": true, "faststart": false, "options": {"brand": "iso6"},
+                   "metadata": {"title": "A=B", "artist": ""}, "copy_metadata": false, "chapters": false,
+                   "attachments": false, "overwrite": true})),
+    );
+    assert_means(
+        &["in.mkv", "o.mp4", "--threads", "3", "--no-fallback", "--keep-partial", "--stall-timeout", "0"],
+        json!({"source": {"url": "in.mkv"}, "outputs": [{"path": "o.mp4"}], "threads": 3, "fallback": false,
+               "keep_partial": true, "stall_timeout": 0}),
+    );
+    // Several outputs: what is about one kind of container goes to that kind.
+    assert_means(
+        &[
+            "in.mkv",
+            "a.mp4",
+            "l/",
+            "b.mkv",
+            "--format",
+            "hls",
+            "--ladder",
+            "auto",
+            "--fragmented",
+            "--crf",
+            "20",
+        ],
+        json!({"source": {"url": "in.mkv"}, "outputs": [
+            {"path": "a.mp4", "fragmented": true, "video": {"crf": 20}},
+            {"path": "l/", "format": "hls", "ladder": "auto", "video": {"crf": 20}},
+            {"path": "b.mkv", "video": {"crf": 20}},
+        ]}),
+    );
+}
+
+#[test]
+fn a_mistake_names_its_argument() {
+    for (args, named) in [
+        (&["in.mkv"][..], "<OUT>"),
+        (&["in.mkv", "o.mp4", "--crf", "x"], "--crf"),
+        (&["in.mkv", "o.mp4", "--crf", "300"], "--crf: 300"),
+        (&["in.mkv", "o.mp4", "--crf", "NaN"], "--crf: NaN"),
+        (&["in.mkv", "o.mp4", "--crf", "20", "--qp", "20"], "--qp: excludes crf"),
+        (&["in.mkv", "o.mp4", "--bitrate", "fast"], "--bitrate"),
+        (&["in.mkv", "o.mp4", "--bitrate", "2M", "--max-bitrate", "1M"], "--max-bitrate: "),
+        (&["in.mkv", "o.mp4", "--preset", "medium"], "possible values: p1"),
+        (&["in.mkv", "o.mp4", "--size", "0x2"], "--width: "),
+        (&["in.mkv", "o.mp4", "--size", "1x2", "--width", "3"], "--size"),
+        (&["in.mkv", "o.mp4", "--video", "none", "--crf", "20"], "--crf: "),
+        (&["in.mkv", "o.mp4", "--video", "copy", "--fps", "20"], "--fps: "),
+        (&["in.mkv", "o.mp4", "--video", "aac"], "--video: aac"),
+        (&["in.mkv", "o.mp4", "--rotate", "45"], "--rotate: "),
+        (&["in.mkv", "o.mp4", "--audio", "aac:x"], "--audio: aac:x"),
+        (&["in.mkv", "o.mp4", "--audio", "none", "--audio", "aac"], "--audio: "),
+        (&["in.mkv", "o.mp4", "--audio", "none", "--gain", "3"], "--gain: "),
+        (&["in.mkv", "o.mp4", "--channels", "0"], "--channels: "),
+        (
+            &[
+                "in.mkv", "o.mp4", "--audio", "a", "--audio", "b", "--audio", "c", "--gain", "1", "--gain",
+                "2",
+            ],
+            "--gain: given 2 times",
+        ),
+        (&["in.mkv", "o.xyz"], "--format: "),
+        (&["in.mkv", "o.mp4", "--ladder", "auto"], "--ladder: "),
+        (&["in.mkv", "o/", "--format", "hls", "--ladder", "auto,480p"], "--ladder: \"auto\""),
+        (&["in.mkv", "o/", "--format", "dash", "--segment", "ts"], "--segment: "),
+        (&["in.mkv", "a.mkv", "b.mkv", "--fragmented"], "--fragmented: "),
+        (&["in.mkv", "a.mp4", "a.mp4"], "OUT: "),
+        (&["in.mkv", "-"], "OUT: "),
+        (&["in.mkv", "o.mp4", "--duration", "0"], "--duration: "),
+        (&["in.mkv", "o.mp4", "--start", "5", "--to", "5"], "--to: "),
+        (&["in.mkv", "o.mp4", "--header", "x"], "--header"),
+        (&["pattern:smpte?frames=0", "o.mp4"], "IN: "),
+        (&["pattern:bars", "o.mp4"], "pattern:bars"),
+        (&["pattern:smpte", "o.mp4", "--header", "a: b"], "--header: "),
+        (&["--spec", "x.json", "in.mkv"], "--spec"),
+        (&["--spec", "x.json", "--crf", "3"], "--crf"),
+        (&["--spec", "x.json", "--threads", "3"], "--threads"),
+        (&["in.mkv", "o.mp4", "--frobnicate"], "--frobnicate"),
+    ] {
+        let e = document(args).expect_err(&format!("{args:?}"));
+        assert_eq!(e.code, USAGE, "{args:?}: {}", e.message);
+        assert!(e.message.contains(named), "{args:?}: {}", e.message);
+    }
+}

@@ -1,0 +1,73 @@
+//! The `ghoststream` command as a library: [`run`] is the whole of it. It builds job documents from arguments, hands
+//! them to the engine and prints what the engine says; it knows nothing about media.
+#![forbid(unsafe_code)]
+
+mod args;
+mod exit;
+mod logging;
+mod pages;
+mod screen;
+mod transcode;
+
+use args::{Cli, Command};
+use clap::{CommandFactory, FromArgMatches};
+use exit::Outcome;
+use std::ffi::OsString;
+use std::io::Write;
+
+/// Runs the command with `args` (the program's name first) and returns its exit code; `ghoststream --help` lists them.
+///
+/// Writes to the process's standard output and error. While a job runs, SIGINT and SIGTERM are handled by it (first:
+/// finish, second: cancel, third: exit); a handler that was installed before is called too. Blocks until the command is
+/// done; may be called more than once.
+pub fn run(args: Vec<OsString>) -> i32 {
+    let matches = match Cli::command().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(e) => return usage(&e),
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(e) => return usage(&e),
+    };
+    match execute(&cli, &matches) {
+        Ok(()) => 0,
+        Err(failure) => {
+            screen::bar("");
+            if !failure.message.is_empty() {
+                screen::line(&format!("ghoststream: error: {}", failure.message));
+            }
+            failure.code
+        }
+    }
+}
+
+fn execute(cli: &Cli, matches: &clap::ArgMatches) -> Outcome {
+    logging::start(&cli.log)?;
+    // Clap has set it, or parsing had failed; an empty one only loses the order of filters.
+    let empty = clap::ArgMatches::default();
+    let matches = matches.subcommand().map_or(&empty, |(_, m)| m);
+    match &cli.command {
+        Command::Transcode(args) => transcode::run(args, matches),
+        Command::Schema => Ok(std::io::stdout().write_all(ghoststream::spec::schema().as_bytes())?),
+        Command::Completions { shell } => pages::completions(*shell),
+        Command::Man { directory } => pages::man(directory.as_deref()),
+    }
+}
+
+/// Prints what clap has to say: help and version on standard output, a mistake on standard error.
+fn usage(e: &clap::Error) -> i32 {
+    if !e.use_stderr() {
+        let text = e.render();
+        let mut out = std::io::stdout();
+        let written = if std::io::IsTerminal::is_terminal(&out) {
+            write!(out, "{}", text.ansi())
+        } else {
+            write!(out, "{text}")
+        };
+        // Help into a closed pipe is not a failure.
+        let _ = written;
+        return 0;
+    }
+    screen::line(&format!("ghoststream: {}", e.render().to_string().trim_end()));
+    exit::USAGE
+}
