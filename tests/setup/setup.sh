@@ -42,6 +42,7 @@ want() {
 want_module() { # PACKAGE MODULE
     case $modules in ok) ;; *) want "$1" pkg-config --exists "$2" ;; esac
 }
+certificates() { test -s /etc/ssl/certs/ca-certificates.crt || test -d /etc/pki; }
 dejavu() {
     test -f /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf || { have fc-list && fc-list | grep -q DejaVuSans; }
 }
@@ -58,7 +59,7 @@ find_missing() {
     want libc6-dev test -f /usr/include/stdio.h
     want cmake have cmake
     want make have make
-    want ca-certificates test -e /etc/ssl/certs
+    want ca-certificates certificates
     for library in avcodec avformat avfilter avutil swscale swresample avdevice; do
         want_module "lib$library-dev" "lib$library"
     done
