@@ -1,11 +1,55 @@
-//! FFmpeg (libavformat, libavcodec, libavfilter, libswscale, libswresample, libavutil), 5.1 to 8.x and newer.
+//! FFmpeg (libavformat, libavcodec, libavfilter, libavutil, libavdevice), 5.1 to 9 and newer.
+//!
+//! One file per noun, safe owners only. The C side is `shim/`, which hides what changed between FFmpeg's majors; there is
+//! no bindgen and no libclang. Owners are `Send` and used by one thread at a time; [`Frame`] and [`Packet`] are `Sync`.
 
+mod bsf;
+mod buffer;
 mod colour;
+mod decoder;
+mod demuxer;
+mod dict;
+mod encoder;
+mod error;
+mod filter;
 mod formats;
+mod frame;
+mod hdr;
+mod hwdevice;
+mod interrupt;
+mod io;
+mod log;
+mod muxer;
+mod packet;
 mod parameters;
+mod raw;
+mod registry;
+mod subtitle;
 
+pub use bsf::Bsf;
 pub use colour::{
     ChromaLocation, Colour, ColourRange, ContentLight, DolbyVision, HdrMetadata, MasteringDisplay,
 };
-pub use formats::{ChannelLayout, PixelFormat, SampleFormat};
-pub use parameters::CodecParameters;
+pub use decoder::{Decoder, DecoderOptions, Skip, ThreadType};
+pub use demuxer::{Chapter, Demuxer, DemuxerOptions, Disposition, StreamDesc};
+pub use dict::Pairs;
+pub use encoder::{Encoder, EncoderOptions, Pass, supports_live_rate};
+pub use error::{Error, Kind, Result};
+pub use filter::{FilterGraph, FilterInput, FilterOutput, OutputParams};
+pub use formats::{ChannelLayout, PixelDescriptor, PixelFormat, SampleFormat};
+pub use frame::{Frame, PictureType};
+pub use hwdevice::{HwDevice, HwFrames};
+pub use interrupt::Interrupt;
+pub use io::{Input, Output, ReadSeek, WriteSeek};
+pub use log::{LogLevel, LogRecord, LogScope, log_scope, log_write, set_log_callback};
+pub use muxer::{FormatFlags, Muxer, MuxerOptions, StreamOptions, default_codec, format_flags, query_codec};
+pub use packet::{Packet, SideDataKind};
+pub use parameters::{CodecParameters, FieldOrder, MediaType, ParameterValues};
+pub use registry::{
+    CoderInfo, Versions, bitstream_filters, codec_kind, configuration, decoder_info, decoders,
+    default_decoder, default_encoder, demuxers, encoder_info, encoders, filters, format_extensions,
+    guess_format, has_bitstream_filter, has_decoder, has_demuxer, has_encoder, has_filter, has_muxer,
+    hw_device_types, input_protocols, is_text_subtitle, license, muxers, output_protocols, supported_formats,
+    supported_layouts, supported_sample_formats, supported_sample_rates, versions,
+};
+pub use subtitle::{SubtitleDecoder, SubtitleEvent, SubtitleRect};

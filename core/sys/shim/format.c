@@ -1,0 +1,380 @@
+/* Containers and I/O. */
+#include "shim.h"
+
+typedef int (*GsavInterrupt)(void *);
+
+/* I/O by callbacks. The buffer belongs to the AVIOContext, which may replace it. */
+AVIOContext *gsav_io_alloc(int size, int writing, void *opaque, int (*read)(void *, uint8_t *, int),
+                           int (*write)(void *, const uint8_t *, int), int64_t (*seek)(void *, int64_t, int))
+{
+    uint8_t *buffer = av_malloc(size);
+    AVIOContext *io;
+    if (!buffer)
+        return NULL;
+#if GSAV_AVIO_CONST_WRITE
+    io = avio_alloc_context(buffer, size, writing, opaque, read, write, seek);
+#else
+    io = avio_alloc_context(buffer, size, writing, opaque, read, (int (*)(void *, uint8_t *, int))write, seek);
+#endif
+    if (!io) {
+        av_free(buffer);
+        return NULL;
+    }
+    io->seekable = seek ? AVIO_SEEKABLE_NORMAL : 0;
+    return io;
+}
+
+void gsav_io_free(AVIOContext **io)
+{
+    if (*io)
+        av_freep(&(*io)->buffer);
+    avio_context_free(io);
+}
+
+/* Demuxers. Frees nothing of the caller's: pb stays the caller's on failure and on success. */
+int gsav_demux_open(AVFormatContext **out, const char *url, const char *format, AVIOContext *pb,
+                    GsavInterrupt interrupt, void *opaque, AVDictionary **options)
+{
+    const AVInputFormat *input = NULL;
+    AVFormatContext *ctx;
+    int ret;
+    if (format && !(input = av_find_input_format(format)))
+        return AVERROR_DEMUXER_NOT_FOUND;
+    ctx = avformat_alloc_context();
+    if (!ctx)
+        return AVERROR(ENOMEM);
+    ctx->interrupt_callback = (AVIOInterruptCB){interrupt, opaque};
+    if (pb) {
+        ctx->pb = pb;
+        ctx->flags |= AVFMT_FLAG_CUSTOM_IO;
+    }
+    ret = avformat_open_input(&ctx, url, input, options);
+    *out = ctx;
+    return ret;
+}
+
+int gsav_demux_find_info(AVFormatContext *ctx)
+{
+    return avformat_find_stream_info(ctx, NULL);
+}
+
+void gsav_demux_close(AVFormatContext **ctx)
+{
+    avformat_close_input(ctx);
+}
+
+void gsav_format_get(const AVFormatContext *ctx, GsavFormat *p)
+{
+    p->start = ctx->start_time;
+    p->duration = ctx->duration;
+    p->bit_rate = ctx->bit_rate;
+    p->streams = ctx->nb_streams;
+    p->chapters = ctx->nb_chapters;
+    p->flags = ctx->iformat ? ctx->iformat->flags : ctx->oformat ? ctx->oformat->flags : 0;
+    p->seekable = ctx->pb ? ctx->pb->seekable & AVIO_SEEKABLE_NORMAL : 0;
+}
+
+const char *gsav_format_name(const AVFormatContext *ctx, int long_name)
+{
+    const char *name = NULL;
+    if (ctx->iformat)
+        name = long_name ? ctx->iformat->long_name : ctx->iformat->name;
+    else if (ctx->oformat)
+        name = long_name ? ctx->oformat->long_name : ctx->oformat->name;
+    return name ? name : "";
+}
+
+AVDictionary *gsav_format_metadata(const AVFormatContext *ctx)
+{
+    return ctx->metadata;
+}
+
+static AVStream *stream_at(const AVFormatContext *ctx, int index)
+{
+    return index >= 0 && (unsigned)index < ctx->nb_streams ? ctx->streams[index] : NULL;
+}
+
+int gsav_stream_get(const AVFormatContext *ctx, int index, GsavStream *p)
+{
+    const AVStream *s = stream_at(ctx, index);
+    if (!s)
+        return AVERROR_STREAM_NOT_FOUND;
+    p->start = s->start_time;
+    p->duration = s->duration;
+    p->frames = s->nb_frames;
+    p->id = s->id;
+    p->tb_num = s->time_base.num;
+    p->tb_den = s->time_base.den;
+    p->avg_num = s->avg_frame_rate.num;
+    p->avg_den = s->avg_frame_rate.den;
+    p->r_num = s->r_frame_rate.num;
+    p->r_den = s->r_frame_rate.den;
+    p->sar_num = s->sample_aspect_ratio.num;
+    p->sar_den = s->sample_aspect_ratio.den;
+    p->disposition = s->disposition;
+    p->discard = s->discard;
+    return 0;
+}
+
+AVDictionary *gsav_stream_metadata(const AVFormatContext *ctx, int index)
+{
+    const AVStream *s = stream_at(ctx, index);
+    return s ? s->metadata : NULL;
+}
+
+const AVCodecParameters *gsav_stream_params(const AVFormatContext *ctx, int index)
+{
+    const AVStream *s = stream_at(ctx, index);
+    return s ? s->codecpar : NULL;
+}
+
+/* Side data of the whole stream: rotation, HDR, Dolby Vision. */
+const uint8_t *gsav_stream_side_data(const AVFormatContext *ctx, int stream, int index, int32_t *type, size_t *size)
+{
+    const AVStream *s = stream_at(ctx, stream);
+    const AVPacketSideData *list;
+    int count;
+    if (!s)
+        return NULL;
+#if GSAV_CODED_SIDE_DATA
+    list = s->codecpar->coded_side_data;
+    count = s->codecpar->nb_coded_side_data;
+#else
+    list = s->side_data;
+    count = s->nb_side_data;
+#endif
+    if (index < 0 || index >= count)
+        return NULL;
+    *type = list[index].type;
+    *size = list[index].size;
+    return list[index].data;
+}
+
+int gsav_stream_set_discard(AVFormatContext *ctx, int index, int discard)
+{
+    AVStream *s = stream_at(ctx, index);
+    if (!s)
+        return AVERROR_STREAM_NOT_FOUND;
+    s->discard = discard;
+    return 0;
+}
+
+int gsav_chapter_get(const AVFormatContext *ctx, int index, GsavChapter *p, AVDictionary **metadata)
+{
+    const AVChapter *c;
+    if (index < 0 || (unsigned)index >= ctx->nb_chapters)
+        return AVERROR(EINVAL);
+    c = ctx->chapters[index];
+    p->id = c->id;
+    p->start = c->start;
+    p->end = c->end;
+    p->tb_num = c->time_base.num;
+    p->tb_den = c->time_base.den;
+    *metadata = c->metadata;
+    return 0;
+}
+
+/* Reads one packet. A transport error that libavformat turned into an end of file is reported as the error it was. */
+int gsav_demux_read(AVFormatContext *ctx, AVPacket *packet)
+{
+    int ret = av_read_frame(ctx, packet);
+    if (ret == AVERROR_EOF && ctx->pb && ctx->pb->error < 0 && ctx->pb->error != AVERROR_EOF)
+        ret = ctx->pb->error;
+    return ret;
+}
+
+int gsav_demux_seek(AVFormatContext *ctx, int stream, int64_t ts, int backward, int any)
+{
+    int flags = (backward ? AVSEEK_FLAG_BACKWARD : 0) | (any ? AVSEEK_FLAG_ANY : 0);
+    return av_seek_frame(ctx, stream, ts, flags);
+}
+
+/* The frame rate the demuxer believes in, from everything that it has seen. */
+void gsav_guess_frame_rate(AVFormatContext *ctx, int index, int32_t *num, int32_t *den)
+{
+    AVStream *s = stream_at(ctx, index);
+    AVRational r = s ? av_guess_frame_rate(ctx, s, NULL) : (AVRational){0, 1};
+    *num = r.num;
+    *den = r.den;
+}
+
+/* Muxers. */
+
+int gsav_mux_alloc(AVFormatContext **out, const char *format, const char *url, GsavInterrupt interrupt, void *opaque)
+{
+    int ret = avformat_alloc_output_context2(out, NULL, format, url);
+    if (ret < 0)
+        return ret;
+    (*out)->interrupt_callback = (AVIOInterruptCB){interrupt, opaque};
+    return 0;
+}
+
+void gsav_mux_set_io(AVFormatContext *ctx, AVIOContext *pb)
+{
+    ctx->pb = pb;
+    ctx->flags |= AVFMT_FLAG_CUSTOM_IO;
+}
+
+int gsav_mux_open_url(AVFormatContext *ctx, const char *url, AVDictionary **options)
+{
+    if (ctx->oformat->flags & AVFMT_NOFILE)
+        return 0;
+    return avio_open2(&ctx->pb, url, AVIO_FLAG_WRITE, &ctx->interrupt_callback, options);
+}
+
+/* Closes the file and frees the context; the first error of the two. */
+int gsav_mux_close(AVFormatContext **ctx)
+{
+    int ret = 0;
+    if (!*ctx)
+        return 0;
+    if (!((*ctx)->flags & AVFMT_FLAG_CUSTOM_IO) && !((*ctx)->oformat->flags & AVFMT_NOFILE))
+        ret = avio_closep(&(*ctx)->pb);
+    avformat_free_context(*ctx);
+    *ctx = NULL;
+    return ret;
+}
+
+int gsav_mux_add_stream(AVFormatContext *ctx, const AVCodecParameters *params, const GsavStream *p, int keep_tag)
+{
+    AVStream *s = avformat_new_stream(ctx, NULL);
+    int ret;
+    if (!s)
+        return AVERROR(ENOMEM);
+    ret = avcodec_parameters_copy(s->codecpar, params);
+    if (ret < 0)
+        return ret;
+    if (!keep_tag) {
+        /* A tag of another container may be refused by this one; one that this container knows for the codec stays. */
+        unsigned known = 0;
+        const struct AVCodecTag *const *tags = ctx->oformat->codec_tag;
+        uint32_t tag = s->codecpar->codec_tag;
+        if (tag && (!tags || (av_codec_get_id(tags, tag) == s->codecpar->codec_id) ||
+                    !av_codec_get_tag2(tags, s->codecpar->codec_id, &known)))
+            s->codecpar->codec_tag = tags ? tag : 0;
+        else
+            s->codecpar->codec_tag = 0;
+    }
+    s->id = p->id;
+    s->time_base = (AVRational){p->tb_num, p->tb_den};
+    if (p->avg_den)
+        s->avg_frame_rate = (AVRational){p->avg_num, p->avg_den};
+    if (p->r_den)
+        s->r_frame_rate = (AVRational){p->r_num, p->r_den};
+    if (p->sar_den && p->sar_num) {
+        s->sample_aspect_ratio = (AVRational){p->sar_num, p->sar_den};
+        s->codecpar->sample_aspect_ratio = s->sample_aspect_ratio;
+    }
+    s->disposition = p->disposition;
+    s->duration = p->duration;
+    return s->index;
+}
+
+int gsav_mux_stream_side_data(AVFormatContext *ctx, int stream, int type, const uint8_t *data, size_t size)
+{
+    AVStream *s = stream_at(ctx, stream);
+    uint8_t *to;
+    if (!s)
+        return AVERROR_STREAM_NOT_FOUND;
+#if GSAV_CODED_SIDE_DATA
+    {
+        AVPacketSideData *sd = av_packet_side_data_new(&s->codecpar->coded_side_data,
+                                                       &s->codecpar->nb_coded_side_data, type, size, 0);
+        to = sd ? sd->data : NULL;
+    }
+#else
+    to = av_stream_new_side_data(s, type, size);
+#endif
+    if (!to)
+        return AVERROR(ENOMEM);
+    memcpy(to, data, size);
+    return 0;
+}
+
+int gsav_mux_stream_tag(AVFormatContext *ctx, int stream, const char *key, const char *value)
+{
+    AVStream *s = stream_at(ctx, stream);
+    return s ? av_dict_set(&s->metadata, key, value, 0) : AVERROR_STREAM_NOT_FOUND;
+}
+
+int gsav_mux_tag(AVFormatContext *ctx, const char *key, const char *value)
+{
+    return av_dict_set(&ctx->metadata, key, value, 0);
+}
+
+int gsav_mux_add_chapter(AVFormatContext *ctx, const GsavChapter *p, const char *title)
+{
+    AVChapter **list, *c = av_mallocz(sizeof(*c));
+    if (!c)
+        return AVERROR(ENOMEM);
+    list = av_realloc_array(ctx->chapters, ctx->nb_chapters + 1, sizeof(*list));
+    if (!list) {
+        av_free(c);
+        return AVERROR(ENOMEM);
+    }
+    ctx->chapters = list;
+    ctx->chapters[ctx->nb_chapters++] = c;
+    c->id = p->id;
+    c->start = p->start;
+    c->end = p->end;
+    c->time_base = (AVRational){p->tb_num, p->tb_den};
+    return title ? av_dict_set(&c->metadata, "title", title, 0) : 0;
+}
+
+int gsav_mux_header(AVFormatContext *ctx, AVDictionary **options)
+{
+    int ret = avformat_write_header(ctx, options);
+    return ret < 0 ? ret : 0;
+}
+
+int gsav_mux_write(AVFormatContext *ctx, AVPacket *packet, int interleave)
+{
+    return interleave ? av_interleaved_write_frame(ctx, packet) : av_write_frame(ctx, packet);
+}
+
+/* Pushes what the muxer holds to the I/O, and that to its target. */
+int gsav_mux_flush(AVFormatContext *ctx)
+{
+    int ret = av_write_frame(ctx, NULL);
+    if (ctx->pb) {
+        avio_flush(ctx->pb);
+        if (ctx->pb->error < 0)
+            return ctx->pb->error;
+    }
+    return ret < 0 ? ret : 0;
+}
+
+int gsav_mux_trailer(AVFormatContext *ctx)
+{
+    int ret = av_write_trailer(ctx);
+    if (ctx->pb) {
+        avio_flush(ctx->pb);
+        if (ret >= 0 && ctx->pb->error < 0)
+            ret = ctx->pb->error;
+    }
+    return ret;
+}
+
+int64_t gsav_mux_position(const AVFormatContext *ctx)
+{
+    return ctx->pb ? avio_tell(ctx->pb) : -1;
+}
+
+/* 1 = the container takes the codec, 0 = it does not, negative = it does not say. */
+int gsav_mux_query(const char *format, int codec_id)
+{
+    const AVOutputFormat *f = av_guess_format(format, NULL, NULL);
+    return f ? avformat_query_codec(f, codec_id, FF_COMPLIANCE_NORMAL) : AVERROR_MUXER_NOT_FOUND;
+}
+
+/* The codec a muxer takes by default for a media type, 0 = none. */
+int gsav_mux_default_codec(const char *format, int kind)
+{
+    const AVOutputFormat *f = av_guess_format(format, NULL, NULL);
+    if (!f)
+        return 0;
+    return kind == AVMEDIA_TYPE_VIDEO ? f->video_codec
+           : kind == AVMEDIA_TYPE_AUDIO ? f->audio_codec
+           : kind == AVMEDIA_TYPE_SUBTITLE ? f->subtitle_codec
+                                           : AV_CODEC_ID_NONE;
+}

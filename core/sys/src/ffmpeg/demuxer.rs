@@ -1,0 +1,421 @@
+//! Containers, reading: `AVFormatContext` of an input.
+
+use super::dict::{self, Dict, Pairs};
+use super::error::{EOF, Error, Kind, Result, c_option, c_string, check, text};
+use super::interrupt::{Interrupt, Watch, interrupted};
+use super::io::{Input, Io};
+use super::log::Scoped;
+use super::packet::time;
+use super::{CodecParameters, Packet, raw};
+use std::ptr;
+use std::time::Duration;
+
+/// What to open and how. `DemuxerOptions { url, ..Default::default() }`.
+pub struct DemuxerOptions {
+    /// URL or path; with `io`, only a name that may help to tell the format.
+    pub url: String,
+    /// The demuxer's name; `None` probes.
+    pub format: Option<String>,
+    /// Options of the demuxer and its protocols.
+    pub options: Pairs,
+    /// Protocols that may be used, also by nested references; `None`: FFmpeg's default.
+    pub protocol_whitelist: Option<Vec<String>>,
+    /// Demuxers that may be used, also by nested references; `None`: all.
+    pub format_whitelist: Option<Vec<String>>,
+    /// Ends blocking calls.
+    pub interrupt: Interrupt,
+    /// Reads from here instead of from the URL.
+    pub io: Option<Input>,
+    /// Bytes to look at before the streams must be known; `None`: FFmpeg's 5 MB.
+    pub probe_size: Option<u64>,
+    /// How much media to look at; `None`: FFmpeg's default.
+    pub analyze_duration: Option<Duration>,
+    /// Decode a little to learn what headers do not say. Off for the lowest delay.
+    pub find_stream_info: bool,
+}
+
+impl Default for DemuxerOptions {
+    fn default() -> Self {
+        DemuxerOptions {
+            url: String::new(),
+            format: None,
+            options: Vec::new(),
+            protocol_whitelist: None,
+            format_whitelist: None,
+            interrupt: Interrupt::new(),
+            io: None,
+            probe_size: None,
+            analyze_duration: None,
+            find_stream_info: true,
+        }
+    }
+}
+
+/// One stream of a container, in plain values. Times count in `time_base`.
+#[derive(Clone, Debug)]
+pub struct StreamDesc {
+    /// Position in the container.
+    pub index: usize,
+    /// The container's own id (PID, track id).
+    pub id: i32,
+    /// How it is coded.
+    pub params: CodecParameters,
+    /// Seconds per tick (numerator, denominator).
+    pub time_base: (i32, i32),
+    /// First presentation time.
+    pub start: Option<i64>,
+    /// Length.
+    pub duration: Option<i64>,
+    /// Number of frames, 0 when unknown.
+    pub frames: u64,
+    /// Average frame rate, 0/x when unknown.
+    pub avg_frame_rate: (i32, i32),
+    /// The lowest rate that all timestamps fit; a guess.
+    pub r_frame_rate: (i32, i32),
+    /// FFmpeg's guess of the real frame rate from the two above and the codec.
+    pub guessed_frame_rate: (i32, i32),
+    /// Sample aspect ratio of the container, 0/x when unknown.
+    pub sample_aspect: (i32, i32),
+    /// Roles.
+    pub disposition: Disposition,
+    /// Tags.
+    pub metadata: Pairs,
+    /// Whether packets are thrown away.
+    pub discard: bool,
+}
+
+/// Roles of a stream (`AV_DISPOSITION_*` bits).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Disposition(pub u32);
+
+macro_rules! roles {
+    ($($(#[$meta:meta])* $name:ident = $bit:literal,)*) => {
+        impl Disposition {
+            $($(#[$meta])* pub const $name: Disposition = Disposition($bit);)*
+        }
+    };
+}
+
+roles! {
+    /// The stream to choose by default.
+    DEFAULT = 0x0001,
+    /// A dub.
+    DUB = 0x0002,
+    /// In the original language.
+    ORIGINAL = 0x0004,
+    /// Commentary.
+    COMMENT = 0x0008,
+    /// Lyrics.
+    LYRICS = 0x0010,
+    /// Karaoke.
+    KARAOKE = 0x0020,
+    /// Subtitles to be shown always.
+    FORCED = 0x0040,
+    /// For the hard of hearing.
+    HEARING_IMPAIRED = 0x0080,
+    /// For the visually impaired (audio description).
+    VISUAL_IMPAIRED = 0x0100,
+    /// Cover art.
+    ATTACHED_PICTURE = 0x0400,
+    /// Captions.
+    CAPTIONS = 0x10000,
+    /// Descriptions.
+    DESCRIPTIONS = 0x20000,
+    /// Timed metadata.
+    METADATA = 0x40000,
+    /// A still image.
+    STILL_IMAGE = 0x100000,
+}
+
+impl Disposition {
+    /// Whether all roles of `other` are set.
+    pub fn contains(self, other: Disposition) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// These roles and those of `other`.
+    pub fn with(self, other: Disposition) -> Disposition {
+        Disposition(self.0 | other.0)
+    }
+}
+
+/// A chapter mark; times count in `time_base`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chapter {
+    /// The container's id.
+    pub id: i64,
+    /// Start.
+    pub start: i64,
+    /// End.
+    pub end: i64,
+    /// Seconds per tick.
+    pub time_base: (i32, i32),
+    /// Tags (`title` …).
+    pub metadata: Pairs,
+}
+
+/// An opened input. One thread at a time; blocking calls end through its [`Interrupt`].
+pub struct Demuxer {
+    raw: *mut raw::AVFormatContext,
+    io: Option<Io>,
+    watch: Box<Watch>,
+    unused: Pairs,
+    _scope: Scoped,
+}
+
+// SAFETY: owned alone; what it points at (I/O, interrupt) is `Send`; libavformat ties nothing to a thread.
+unsafe impl Send for Demuxer {}
+
+impl Demuxer {
+    /// Opens an input, and by default reads enough of it to know its streams.
+    ///
+    /// # Errors
+    /// `NotFound`, `Denied`, `InvalidData` (not a format we know), `Unsupported` (protocol or demuxer missing or not
+    /// allowed), `Cancelled`, `TimedOut`, `Io`. Options that nobody wanted are no error: see [`Demuxer::unused_options`].
+    pub fn open(options: DemuxerOptions) -> Result<Demuxer> {
+        raw::init();
+        let url = c_string(&options.url, "a URL")?;
+        let format = c_option(options.format.as_deref(), "a format")?;
+        let mut pairs = Dict::from_pairs(&options.options)?;
+        let lists = [
+            ("protocol_whitelist", &options.protocol_whitelist),
+            ("format_whitelist", &options.format_whitelist),
+        ];
+        for (key, list) in lists {
+            if let Some(list) = list {
+                pairs.set(key, &list.join(","))?;
+            }
+        }
+        if let Some(size) = options.probe_size {
+            // Below 32 bytes FFmpeg refuses.
+            pairs.set("probesize", &size.clamp(32, i64::MAX as u64).to_string())?;
+        }
+        if let Some(duration) = options.analyze_duration {
+            pairs.set("analyzeduration", &duration.as_micros().min(i64::MAX as u128).to_string())?;
+        }
+        let io = options.io.map(Io::input).transpose()?;
+        let watch = Watch::new(options.interrupt);
+        let name = format!("open {}", options.url);
+        let mut demuxer =
+            Demuxer { raw: ptr::null_mut(), io, watch, unused: Vec::new(), _scope: Scoped::default() };
+        let pb = demuxer.io.as_ref().map_or(ptr::null_mut(), Io::as_ptr);
+        let opened = demuxer.watch.run(|| {
+            // SAFETY: terminated strings; the I/O and the watch live in `demuxer`, longer than the context.
+            let code = unsafe {
+                raw::gsav_demux_open(
+                    &mut demuxer.raw,
+                    url.as_ptr(),
+                    super::error::as_ptr(&format),
+                    pb,
+                    interrupted,
+                    demuxer.watch.as_opaque(),
+                    pairs.as_mut(),
+                )
+            };
+            check(code, name.clone())
+        });
+        opened.map_err(|e| demuxer.explain(e))?;
+        demuxer._scope = Scoped::new(demuxer.raw.cast());
+        demuxer.unused = pairs.pairs();
+        if options.find_stream_info {
+            let found = demuxer.watch.run(|| {
+                // SAFETY: an opened context.
+                check(unsafe { raw::gsav_demux_find_info(demuxer.raw) }, format!("read {}", options.url))
+            });
+            found.map_err(|e| demuxer.explain(e))?;
+        }
+        Ok(demuxer)
+    }
+
+    fn explain(&mut self, e: Error) -> Error {
+        match &mut self.io {
+            Some(io) if e.kind() != Kind::Cancelled => io.explain(e),
+            _ => e,
+        }
+    }
+
+    /// Options that neither the demuxer nor its protocols consumed.
+    pub fn unused_options(&self) -> &[(String, String)] {
+        &self.unused
+    }
+
+    fn get(&self) -> raw::Format {
+        let mut p = raw::Format::default();
+        // SAFETY: an opened context; fills `p`.
+        unsafe { raw::gsav_format_get(self.raw, &mut p) };
+        p
+    }
+
+    /// Short name or names of the format (`mov,mp4,m4a,3gp,3g2,mj2`).
+    pub fn format_name(&self) -> String {
+        // SAFETY: an opened context; a static string.
+        unsafe { text(raw::gsav_format_name(self.raw, 0)) }
+    }
+
+    /// Human-readable name of the format.
+    pub fn format_long_name(&self) -> String {
+        // SAFETY: an opened context; a static string.
+        unsafe { text(raw::gsav_format_name(self.raw, 1)) }
+    }
+
+    /// Number of streams seen so far; some formats find more while reading.
+    pub fn stream_count(&self) -> usize {
+        self.get().streams.max(0) as usize
+    }
+
+    /// All streams seen so far.
+    ///
+    /// # Errors
+    /// `Memory`.
+    pub fn streams(&self) -> Result<Vec<StreamDesc>> {
+        (0..self.stream_count()).map(|i| self.stream(i)).collect()
+    }
+
+    /// One stream.
+    ///
+    /// # Errors
+    /// `NotFound` for an index out of range; `Memory`.
+    pub fn stream(&self, index: usize) -> Result<StreamDesc> {
+        let i = i32::try_from(index).unwrap_or(-1);
+        let mut s = raw::Stream::default();
+        // SAFETY: an opened context; the call checks the index, so the ones below can rely on it.
+        check(unsafe { raw::gsav_stream_get(self.raw, i, &mut s) }, format!("stream {index}"))?;
+        // SAFETY: the stream exists; its parameters and tags belong to the context.
+        let (mut params, metadata) = unsafe {
+            (
+                CodecParameters::copied(raw::gsav_stream_params(self.raw, i))?,
+                dict::read(raw::gsav_stream_metadata(self.raw, i)),
+            )
+        };
+        // SAFETY: the stream exists; the call checks the piece's index.
+        params.collect(|n, kind, size| unsafe { raw::gsav_stream_side_data(self.raw, i, n, kind, size) });
+        let mut guess = (0, 1);
+        // SAFETY: as above.
+        unsafe { raw::gsav_guess_frame_rate(self.raw, i, &mut guess.0, &mut guess.1) };
+        Ok(StreamDesc {
+            index,
+            id: s.id,
+            params,
+            time_base: (s.tb_num, s.tb_den),
+            start: time(s.start),
+            duration: time(s.duration),
+            frames: s.frames.max(0) as u64,
+            avg_frame_rate: (s.avg_num, s.avg_den),
+            r_frame_rate: (s.r_num, s.r_den),
+            guessed_frame_rate: guess,
+            sample_aspect: (s.sar_num, s.sar_den),
+            disposition: Disposition(s.disposition as u32),
+            metadata,
+            discard: s.discard >= 48,
+        })
+    }
+
+    /// Chapter marks.
+    pub fn chapters(&self) -> Vec<Chapter> {
+        (0..self.get().chapters)
+            .filter_map(|i| {
+                let mut c = raw::Chapter::default();
+                let mut meta = ptr::null();
+                // SAFETY: an opened context; the call checks the index.
+                if unsafe { raw::gsav_chapter_get(self.raw, i, &mut c, &mut meta) } < 0 {
+                    return None;
+                }
+                Some(Chapter {
+                    id: c.id,
+                    start: c.start,
+                    end: c.end,
+                    time_base: (c.tb_num, c.tb_den),
+                    // SAFETY: belongs to the chapter.
+                    metadata: unsafe { dict::read(meta) },
+                })
+            })
+            .collect()
+    }
+
+    /// Tags of the container.
+    pub fn metadata(&self) -> Pairs {
+        // SAFETY: an opened context.
+        unsafe { dict::read(raw::gsav_format_metadata(self.raw)) }
+    }
+
+    /// Length in microseconds.
+    pub fn duration(&self) -> Option<i64> {
+        time(self.get().duration)
+    }
+
+    /// First presentation time in microseconds.
+    pub fn start_time(&self) -> Option<i64> {
+        time(self.get().start)
+    }
+
+    /// Bits per second over all streams, where known.
+    pub fn bit_rate(&self) -> Option<u64> {
+        u64::try_from(self.get().bit_rate).ok().filter(|r| *r > 0)
+    }
+
+    /// Whether the bytes under it can be sought.
+    pub fn is_seekable(&self) -> bool {
+        self.get().seekable != 0
+    }
+
+    /// Goes to `ts`: in the time base of `stream`, or in microseconds with `None`. `backward` lands on the key frame at
+    /// or before, else at or after.
+    ///
+    /// # Errors
+    /// `Invalid`/`Io`/`Other` when the format or the transport cannot seek; `Cancelled`, `TimedOut`.
+    pub fn seek(&mut self, stream: Option<usize>, ts: i64, backward: bool) -> Result<()> {
+        let index = stream.map_or(Ok(-1), |s| {
+            i32::try_from(s).ok().filter(|_| s < self.stream_count()).ok_or(Error::invalid("stream index"))
+        })?;
+        // SAFETY: an opened context; the index is -1 or in range.
+        let done = self
+            .watch
+            .run(|| check(unsafe { raw::gsav_demux_seek(self.raw, index, ts, backward.into(), 0) }, "seek"));
+        done.map(drop).map_err(|e| self.explain(e))
+    }
+
+    /// The next packet of any stream that is not discarded; `None` at the end.
+    ///
+    /// # Errors
+    /// `Cancelled`, `TimedOut`, `InvalidData`, `Io`; `Again` from live devices that have nothing yet.
+    pub fn read(&mut self) -> Result<Option<Packet>> {
+        let packet = Packet::new()?;
+        // SAFETY: an opened context and a blank packet.
+        let read = self
+            .watch
+            .run(|| check(unsafe { raw::gsav_demux_read(self.raw, packet.as_ptr()) }, "read packet"));
+        match read {
+            Ok(_) => Ok(Some(packet)),
+            Err(e) if e.code == EOF => Ok(None),
+            Err(e) => Err(self.explain(e)),
+        }
+    }
+
+    /// Throws away (or stops throwing away) the packets of a stream, where the format can without reading them.
+    ///
+    /// # Errors
+    /// `NotFound` for an index out of range.
+    pub fn set_discard(&mut self, stream: usize, discard: bool) -> Result<()> {
+        const ALL: i32 = 48;
+        let i = i32::try_from(stream).unwrap_or(-1);
+        // SAFETY: an opened context; the call checks the index.
+        let code = unsafe { raw::gsav_stream_set_discard(self.raw, i, if discard { ALL } else { 0 }) };
+        check(code, format!("stream {stream}")).map(drop)
+    }
+}
+
+impl Drop for Demuxer {
+    fn drop(&mut self) {
+        // SAFETY: NULL or ours; closed once, before the I/O and the watch under it.
+        unsafe { raw::gsav_demux_close(&mut self.raw) }
+    }
+}
+
+impl std::fmt::Debug for Demuxer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Demuxer")
+            .field("format", &self.format_name())
+            .field("streams", &self.stream_count())
+            .finish()
+    }
+}
