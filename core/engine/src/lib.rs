@@ -4,6 +4,7 @@
 //! `error time` → `frame packet` → `stage link` → `source filter encode sink package` → `spec device` → `pipeline` → `job`.
 #![forbid(unsafe_code)]
 
+pub mod encode;
 pub mod error;
 pub mod event;
 pub mod frame;

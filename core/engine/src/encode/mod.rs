@@ -1,0 +1,46 @@
+//! Encoders: one vocabulary ([`crate::spec::VideoSpec`], [`crate::spec::AudioSpec`]) for all of them.
+//!
+//! What each word of the vocabulary becomes. A dash means that the field is refused by name.
+//!
+//! | field | libx264 | libx265 | libsvtav1 | libaom-av1 | libvpx-vp9 | mpeg4, mpeg2video | nvenc | vaapi | qsv |
+//! |---|---|---|---|---|---|---|---|---|---|
+//! | `crf` (default) | crf 0–51 (23) | crf 0–51 (26) | crf 1–63 (32) | crf 0–63 (30) | crf 0–63 (32) | qscale 1–31 (4) | cq 0–51, av1 0–63 (23/26/32) | global_quality (ICQ, or CQP) | global_quality (ICQ) |
+//! | `bitrate` | ABR | ABR | rc=1 | VBR | VBR | ABR | rc=vbr | VBR | VBR |
+//! | `max_bitrate`, `buffer` | VBV | VBV | roughly (maxsection-pct; no buffer) | roughly | roughly | VBV | VBV | HRD | HRD |
+//! | `crf` with `max_bitrate` | VBV | VBV | capped CRF | bounds the average | bounds the average | — | VBV | — | — |
+//! | `cbr` | peak = average | peak = average | rc=2, low delay | end-usage cbr | end-usage cbr | mpeg2video only | rc=cbr | CBR | CBR |
+//! | `qp` | qp 0–51 | qp 0–51 | qp 1–63 | crf = qmin = qmax | crf = qmin = qmax | qscale | constqp | CQP | CQP |
+//! | `lossless` | qp 0 (high444) | lossless=1 | — | lossless=1 | lossless=1 | — | tune lossless (not av1) | — | — |
+//! | `two_pass` | yes | yes | — | yes | yes | yes | — | — | — |
+//! | `tune` ll | no B, 8 frames ahead | no B, 8 frames ahead | low delay | lag 0 | realtime, lag 0 | — | tune ll, no B | no B, depth 1 | no B, depth 1 |
+//! | `tune` ull | zerolatency | zerolatency | low delay | realtime, lag 0 | realtime, lag 0 | — | tune ull, zerolatency | as ll | as ll, no lookahead |
+//! | `b_frames` | 0–16 | 0–16 | 0 only | 0 only | 0 only | 0–16 | 0–4, av1 0–7 | 0–7 | 0–7 |
+//! | `lookahead` | rc-lookahead | rc-lookahead | lookahead | lag-in-frames | lag-in-frames | — | rc-lookahead | — | look_ahead_depth |
+//! | `level` | yes | yes | yes | — | yes | — | yes | yes | h264 only |
+//! | `bit_depth` | 8, 10 | 8, 10, 12 | 8, 10 | 8, 10 | 8, 10, 12 | 8 | 8; hevc, av1 also 10 | 8; hevc, av1 also 10 | 8; hevc, av1 also 10 |
+//! | forced key frame | yes | yes | with crf or qp; else reopened | reopened | yes | yes | yes | yes | yes |
+//! | live bit rate | with `max_bitrate` or `cbr` | — | reopened | reopened | reopened | — | yes | — | — |
+//!
+//! | preset | libx264, libx265 | libsvtav1 | libaom-av1 | libvpx-vp9 | nvenc | vaapi compression_level | qsv | amf | vulkan quality |
+//! |---|---|---|---|---|---|---|---|---|---|
+//! | p1 | ultrafast | 12 | 8 | 8 | p1 | 7 | veryfast | speed | 0 |
+//! | p2 | superfast | 10 | 7 | 6 | p2 | 6 | faster | speed | 0 |
+//! | p3 | veryfast | 9 | 6 | 5 | p3 | 5 | fast | balanced | 1 |
+//! | p4 (default) | medium | 8 | 5 | 4 | p4 | 4 | medium | balanced | 1 |
+//! | p5 | slow | 6 | 4 | 3 | p5 | 3 | slow | balanced | 2 |
+//! | p6 | slower | 4 | 3 | 2 | p6 | 2 | slower | quality | 2 |
+//! | p7 | veryslow | 2 | 2 | 1 | p7 | 1 | veryslow | quality | 3 |
+//!
+//! - ffv1 and rawvideo never lose anything and take no rate control; mjpeg takes `crf` 1–31 (3) and `bitrate`;
+//!   prores_ks takes `profile` only (proxy, lt, standard, hq, 4444, 4444xq). All four make every frame a key frame.
+//! - amf's `crf` is a constant quantiser; videotoolbox's `crf` is its own scale, 1 to 100, higher is better (55).
+//! - `cbr` bounds the peak to the average over `buffer`; it adds no padding to pictures that need less. Padding is the
+//!   encoder's own option (`nal-hrd: cbr`).
+//! - "reopened": the encoder is drained and opened again, so the picture goes on without a loss but rate control starts
+//!   anew. AV1 and VP9 carry their headers in band, which is what makes this possible.
+//! - `options` come last and win; parameters of the library's own option (`x264-params`, `x265-params`,
+//!   `svtav1-params`, `aom-params`) are joined with what the other fields set.
+
+pub mod containers;
+pub mod presets;
+pub mod rate;
