@@ -28,6 +28,4 @@ into() {
 if [ -f ffi/cbindgen.toml ]; then
     into "$header" "$GS_CBINDGEN" --quiet --config ffi/cbindgen.toml --crate ghoststream-ffi
 fi
-if [ -f core/engine/src/spec/mod.rs ]; then
-    into "$schema" cargo run -q -p ghoststream-cli -- schema
-fi
+into "$schema" cargo run -q -p ghoststream-cli -- schema

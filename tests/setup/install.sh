@@ -68,14 +68,9 @@ fi
 # Completions and the man page come from the command itself, so they cannot disagree with it.
 made=$(mktemp -d)
 trap 'rm -rf "$made"' EXIT
-ask() { "$OUT/ghoststream" "$@" 2>/dev/null; }
-if ask completions bash >"$made/bash" && [ -s "$made/bash" ]; then
-    ask completions zsh >"$made/zsh"
-    ask completions fish >"$made/fish"
-    put 644 "$made/bash" "$DATADIR/bash-completion/completions/ghoststream"
-    put 644 "$made/zsh" "$DATADIR/zsh/site-functions/_ghoststream"
-    put 644 "$made/fish" "$DATADIR/fish/vendor_completions.d/ghoststream.fish"
-fi
-if ask man >"$made/man" && [ -s "$made/man" ]; then
-    put 644 "$made/man" "$DATADIR/man/man1/ghoststream.1"
-fi
+for shell in bash zsh fish; do "$OUT/ghoststream" completions $shell >"$made/$shell"; done
+"$OUT/ghoststream" man >"$made/man"
+put 644 "$made/bash" "$DATADIR/bash-completion/completions/ghoststream"
+put 644 "$made/zsh" "$DATADIR/zsh/site-functions/_ghoststream"
+put 644 "$made/fish" "$DATADIR/fish/vendor_completions.d/ghoststream.fish"
+put 644 "$made/man" "$DATADIR/man/man1/ghoststream.1"
