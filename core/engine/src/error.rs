@@ -164,6 +164,24 @@ impl From<std::io::Error> for Error {
     }
 }
 
+impl From<ghoststream_sys::ffmpeg::Error> for Error {
+    fn from(e: ghoststream_sys::ffmpeg::Error) -> Self {
+        use ghoststream_sys::ffmpeg::Kind;
+        let kind = match e.kind() {
+            Kind::Cancelled => ErrorKind::Cancelled,
+            Kind::InvalidData | Kind::Eof => ErrorKind::Format,
+            Kind::NotFound => ErrorKind::NotFound,
+            Kind::Denied => ErrorKind::Denied,
+            Kind::Memory => ErrorKind::Memory,
+            Kind::Unsupported => ErrorKind::Unsupported,
+            Kind::Invalid => ErrorKind::Invalid,
+            Kind::Io | Kind::TimedOut => ErrorKind::Io,
+            _ => ErrorKind::Internal,
+        };
+        Error::with_source(kind, e.to_string(), e)
+    }
+}
+
 /// Adds what was being done to an error on its way up.
 pub trait Context<T> {
     /// Prefixes an error's message with `context()`.

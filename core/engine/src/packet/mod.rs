@@ -1,6 +1,7 @@
 //! Coded media: [`Packet`] and the description of the elementary stream it belongs to.
 
 mod codec;
+mod convert;
 mod stream;
 
 pub use codec::{Codec, MediaKind};

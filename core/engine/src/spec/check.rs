@@ -265,17 +265,14 @@ fn video(path: &str, v: &VideoSpec) -> Checked {
     if let (Some(a), Some(b)) = (chosen.next(), chosen.next()) {
         return refuse(format!("{path}.{b}"), format!("excludes {a}"));
     }
-    if (v.qp.is_some() || v.lossless) && v.bitrate.is_some() {
-        return refuse(format!("{path}.bitrate"), "excludes qp and lossless");
+    if (v.crf.is_some() || v.qp.is_some() || v.lossless) && v.bitrate.is_some() {
+        return refuse(format!("{path}.bitrate"), "excludes crf, qp and lossless (max_bitrate caps a crf)");
     }
     if v.cbr && v.bitrate.is_none() {
         return refuse(format!("{path}.cbr"), "needs bitrate");
     }
-    if v.cbr && v.crf.is_some() {
-        return refuse(format!("{path}.cbr"), "excludes crf");
-    }
-    if v.two_pass && (v.bitrate.is_none() || v.crf.is_some()) {
-        return refuse(format!("{path}.two_pass"), "needs bitrate, and excludes crf");
+    if v.two_pass && v.bitrate.is_none() {
+        return refuse(format!("{path}.two_pass"), "needs bitrate");
     }
     if let (Some(max), Some(avg)) = (v.max_bitrate, v.bitrate)
         && max < avg

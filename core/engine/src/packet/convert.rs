@@ -1,0 +1,70 @@
+//! Packets across the border to FFmpeg, without copying payloads.
+
+use super::{Packet, SideData};
+use crate::error::Result;
+use crate::time::TimeBase;
+use ghoststream_sys::ffmpeg as av;
+
+/// `AV_PKT_DATA_NEW_EXTRADATA`, the same number in every FFmpeg.
+const NEW_EXTRADATA: i32 = 1;
+/// `AV_PKT_DATA_SKIP_SAMPLES`, likewise.
+const SKIP_SAMPLES: i32 = 11;
+
+impl Packet {
+    /// Takes FFmpeg's packet of a stream whose time base is `base`. The payload is shared, not copied.
+    pub(crate) fn from_av(packet: &av::Packet, base: TimeBase) -> Packet {
+        let side_data = packet
+            .side_data()
+            .into_iter()
+            .map(|(kind, data)| match (kind, &data[..]) {
+                (NEW_EXTRADATA, _) => SideData::NewExtradata(data),
+                (SKIP_SAMPLES, [a, b, c, d, e, f, g, h, ..]) => SideData::SkipSamples {
+                    start: u32::from_le_bytes([*a, *b, *c, *d]),
+                    end: u32::from_le_bytes([*e, *f, *g, *h]),
+                },
+                _ => SideData::Ffmpeg { kind, data },
+            })
+            .collect();
+        Packet {
+            data: packet.bytes(),
+            pts: packet.pts(),
+            dts: packet.dts(),
+            duration: packet.duration(),
+            base,
+            key: packet.is_key(),
+            stream: packet.stream_index(),
+            side_data,
+        }
+    }
+
+    /// FFmpeg's packet for this one. The payload is shared unless `padded` asks for the zero padding that decoders
+    /// read past the end, which only a copy can promise.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Memory`].
+    pub(crate) fn to_av(&self, padded: bool) -> Result<av::Packet> {
+        let mut packet = if padded {
+            av::Packet::from_bytes_padded(&self.data)?
+        } else {
+            av::Packet::from_bytes(self.data.clone())?
+        };
+        packet.set_pts(self.pts);
+        packet.set_dts(self.dts);
+        packet.set_duration(self.duration);
+        packet.set_key(self.key);
+        packet.set_stream_index(self.stream);
+        for side in &self.side_data {
+            match side {
+                SideData::NewExtradata(data) => packet.add_side_data(NEW_EXTRADATA, data)?,
+                SideData::SkipSamples { start, end } => {
+                    let mut bytes = [0u8; 10];
+                    bytes[..4].copy_from_slice(&start.to_le_bytes());
+                    bytes[4..8].copy_from_slice(&end.to_le_bytes());
+                    packet.add_side_data(SKIP_SAMPLES, &bytes)?;
+                }
+                SideData::Ffmpeg { kind, data } => packet.add_side_data(*kind, data)?,
+            }
+        }
+        Ok(packet)
+    }
+}
