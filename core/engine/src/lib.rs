@@ -4,10 +4,12 @@
 //! `error time` → `frame packet` → `stage link` → `source filter encode sink package` → `spec device` → `pipeline` → `job`.
 #![forbid(unsafe_code)]
 
+pub mod decode;
 pub mod encode;
 pub mod error;
 pub mod event;
 pub mod frame;
+pub mod job;
 pub mod link;
 pub mod package;
 pub mod packet;

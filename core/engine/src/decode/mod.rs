@@ -1,0 +1,166 @@
+//! Decoders: coded packets in, raw frames out, with every frame timed.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::frame::Frame;
+use crate::packet::{MediaKind, Packet, StreamInfo};
+use crate::stage::{Outlet, Stage};
+use crate::time::{Rational, Rounding, TimeBase, rescale};
+use ghoststream_sys::ffmpeg as av;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How a stream is decoded.
+#[derive(Clone, Debug, Default)]
+pub struct DecodeOptions {
+    /// Threads; 0 = as FFmpeg sees fit.
+    pub threads: u32,
+    /// FFmpeg's device type name (`cuda`, `vaapi` …); `None` = software.
+    pub device: Option<&'static str>,
+    /// Leave frames in device memory instead of copying them to the host.
+    pub keep_on_device: bool,
+}
+
+/// Decodes one audio or video stream through FFmpeg. Damaged packets are skipped and counted.
+pub struct AvDecoder {
+    decoder: av::Decoder,
+    kind: MediaKind,
+    name: String,
+    base: TimeBase,
+    frame_duration: i64,
+    next_pts: Option<i64>,
+    keep_on_device: bool,
+    on_device: bool,
+    damaged: Arc<AtomicU64>,
+    frames: u64,
+}
+
+impl AvDecoder {
+    /// A decoder for `stream`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] when this FFmpeg has no decoder for the codec; [`ErrorKind::Device`] when the device
+    /// cannot be opened; [`ErrorKind::Format`] when the stream's parameters are damaged.
+    pub fn new(stream: &StreamInfo, options: &DecodeOptions) -> Result<Self> {
+        let native = stream.native.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::Internal, format!("stream {} has no decoder parameters", stream.index))
+        })?;
+        let device = match options.device {
+            Some(name) => Some(
+                av::HwDevice::create(name, None, &[])
+                    .map_err(|e| Error::with_source(ErrorKind::Device, format!("device {name}: {e}"), e))?,
+            ),
+            None => None,
+        };
+        let decoder = av::Decoder::new(
+            native,
+            &av::DecoderOptions {
+                threads: options.threads,
+                hw: device.as_ref(),
+                time_base: (stream.time_base.num, stream.time_base.den),
+                ..av::DecoderOptions::default()
+            },
+        )
+        .map_err(|e| Error::from(e).context(format!("stream {} ({})", stream.index, stream.codec)))?;
+        let rate = stream.video.as_ref().and_then(|v| v.frame_rate);
+        Ok(AvDecoder {
+            decoder,
+            kind: stream.kind,
+            name: format!("stream {} ({})", stream.index, stream.codec),
+            base: stream.time_base,
+            frame_duration: rate.map_or(0, |r| rescale(1, r.inverse(), stream.time_base, Rounding::Nearest)),
+            next_pts: None,
+            keep_on_device: options.keep_on_device,
+            on_device: device.is_some(),
+            damaged: Arc::default(),
+            frames: 0,
+        })
+    }
+
+    /// Counts packets that could not be decoded; readable while the decoder runs elsewhere.
+    pub fn damaged(&self) -> Arc<AtomicU64> {
+        self.damaged.clone()
+    }
+
+    /// Forgets everything inside, for a seek.
+    pub fn flush(&mut self) {
+        self.decoder.flush();
+        self.next_pts = None;
+    }
+
+    fn receive(&mut self, out: &mut dyn Outlet<Frame>) -> Result<()> {
+        loop {
+            match self.decoder.receive() {
+                Ok(Some(media)) => {
+                    let frame = self.timed(media)?;
+                    out.emit(frame)?;
+                }
+                Ok(None) => return Ok(()),
+                Err(e) if e.kind() == av::Kind::InvalidData => {
+                    self.damaged.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(e) => return Err(Error::from(e).context(&self.name)),
+            }
+        }
+    }
+
+    fn timed(&mut self, media: av::Frame) -> Result<Frame> {
+        let media =
+            if media.is_hardware() && !self.keep_on_device { media.transfer_to_host()? } else { media };
+        if self.on_device && !media.is_hardware() && self.keep_on_device {
+            return Err(Error::new(
+                ErrorKind::Device,
+                format!("{}: the device did not decode it", self.name),
+            ));
+        }
+        let pts = media.pts();
+        let mut frame = Frame::new(media, self.base);
+        // Some containers (raw streams, AVI) have no timestamps: the frame follows the one before it.
+        frame.pts = pts.or(self.next_pts).or(Some(0));
+        if self.kind == MediaKind::Audio {
+            let rate = frame.media().sample_rate().max(1) as i32;
+            frame.duration =
+                rescale(i64::from(frame.samples()), Rational::new(1, rate), self.base, Rounding::Nearest);
+        } else if frame.duration <= 0 {
+            frame.duration = self.frame_duration;
+        }
+        self.next_pts = frame.pts.map(|t| t + frame.duration);
+        self.frames += 1;
+        Ok(frame)
+    }
+}
+
+impl Stage<Packet, Frame> for AvDecoder {
+    fn push(&mut self, packet: Packet, out: &mut dyn Outlet<Frame>) -> Result<()> {
+        let packet = packet.to_av(true)?;
+        // A decoder that is full gives frames first and then takes the packet.
+        for _ in 0..2 {
+            match self.decoder.send(Some(&packet)) {
+                Ok(()) => break,
+                Err(e) if e.kind() == av::Kind::Again => self.receive(out)?,
+                Err(e) if e.kind() == av::Kind::InvalidData => {
+                    self.damaged.fetch_add(1, Ordering::Relaxed);
+                    break;
+                }
+                Err(e) if e.kind() == av::Kind::Eof => return Ok(()),
+                Err(e) => return Err(Error::from(e).context(&self.name)),
+            }
+        }
+        self.receive(out)
+    }
+
+    fn finish(&mut self, out: &mut dyn Outlet<Frame>) -> Result<()> {
+        match self.decoder.send(None) {
+            Ok(()) => {}
+            Err(e) if e.kind() == av::Kind::Eof => return Ok(()),
+            Err(e) => return Err(Error::from(e).context(&self.name)),
+        }
+        self.receive(out)?;
+        if self.frames == 0 && self.damaged.load(Ordering::Relaxed) > 0 {
+            return Err(Error::new(
+                ErrorKind::Format,
+                format!("{}: nothing in it could be decoded", self.name),
+            ));
+        }
+        Ok(())
+    }
+}

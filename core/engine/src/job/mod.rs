@@ -1,0 +1,402 @@
+//! A running pipeline: state, events, statistics, live changes, stop and cancel, and the application's side of fed
+//! sources and packet outputs.
+
+mod progress;
+pub(crate) mod shared;
+
+pub(crate) use progress::Ticker;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Done, Next, Progress, State, Wakeup};
+use crate::frame::Frame;
+use crate::link::{LinkStats, Received, Receiver, Sender};
+use crate::packet::{Packet, StreamInfo};
+use crate::spec::Bitrate;
+use crate::stage::Control;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use shared::{Shared, lock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// A running job. All methods may be called from any thread. Dropping it cancels the job and waits for its threads.
+pub struct Job {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) ports: Ports,
+    pub(crate) supervisor: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+/// The application's ends of a job.
+#[derive(Default)]
+pub(crate) struct Ports {
+    pub bytes: Mutex<Option<Sender<Bytes>>>,
+    pub frames: Mutex<Option<Sender<Frame>>>,
+    pub packets: Vec<Option<Arc<PacketPort>>>,
+    pub segments: Vec<Option<Receiver<Segment>>>,
+}
+
+/// The application's end of a packet output.
+pub(crate) struct PacketPort {
+    pub receiver: Receiver<Packet>,
+    pub streams: Mutex<Option<Result<Vec<StreamInfo>>>>,
+    pub known: Condvar,
+}
+
+impl PacketPort {
+    pub fn announce(&self, streams: Result<Vec<StreamInfo>>) {
+        lock(&self.streams).get_or_insert(streams);
+        self.known.notify_all();
+    }
+}
+
+/// A finished segment, initialisation section or playlist of a segmented output that goes to the application.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    /// Path below the output's root.
+    pub name: String,
+    /// The whole object.
+    pub data: Bytes,
+    /// Start in seconds; 0 for playlists and initialisation sections.
+    pub start: f64,
+    /// Length in seconds; 0 for playlists and initialisation sections.
+    pub duration: f64,
+}
+
+/// Outcome of asking for an item.
+#[derive(Debug)]
+pub enum Taken<T> {
+    /// An item.
+    Item(T),
+    /// None came in time.
+    Timeout,
+    /// There will be no more.
+    End,
+}
+
+/// A live change: `{"output": 0, "rung": 1, "bitrate": "2M", "key_frame": true}`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// Index of the output.
+    #[serde(default)]
+    pub output: usize,
+    /// Index of the video track in it; absent = all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rung: Option<usize>,
+    /// New average bit rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bitrate: Option<Bitrate>,
+    /// New peak bit rate; absent = same ratio to the average as before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bitrate: Option<Bitrate>,
+    /// Make the next frame a key frame.
+    #[serde(default)]
+    pub key_frame: bool,
+}
+
+/// A snapshot of a job.
+#[derive(Clone, Debug, Serialize)]
+pub struct Stats {
+    /// State now.
+    pub state: State,
+    /// The newest progress.
+    pub progress: Progress,
+    /// Seconds paused so far.
+    pub paused: f64,
+    /// Every stage, in the order it was made.
+    pub stages: Vec<StageStats>,
+    /// Every track of every output.
+    pub tracks: Vec<TrackStats>,
+}
+
+/// What one stage has done.
+#[derive(Clone, Debug, Serialize)]
+pub struct StageStats {
+    /// Which stage.
+    pub name: String,
+    /// Items it took.
+    pub items_in: u64,
+    /// Items it gave.
+    pub items_out: u64,
+    /// Seconds it worked (not waiting for input or for room).
+    pub busy: f64,
+    /// The queue in front of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<LinkStats>,
+}
+
+/// What has reached the sink of one track.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrackStats {
+    /// Index of the output.
+    pub output: usize,
+    /// Which track.
+    pub name: String,
+    /// Packets written.
+    pub packets: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Output time reached, seconds.
+    pub time: f64,
+}
+
+impl Job {
+    /// A number that identifies the job in this process's logs and events.
+    pub fn id(&self) -> u64 {
+        self.shared.id
+    }
+
+    /// The state now.
+    pub fn state(&self) -> State {
+        self.shared.state()
+    }
+
+    /// The next event, waiting at most `timeout` (`None` = without limit).
+    pub fn next_event(&self, timeout: Option<Duration>) -> Next {
+        self.shared.events.next(timeout)
+    }
+
+    /// Sets or removes the wakeup: called once now and whenever the event queue becomes non-empty. It runs on an
+    /// engine thread, must return quickly and must not call this job except from another thread.
+    pub fn set_wakeup(&self, wakeup: Option<Wakeup>) {
+        self.shared.events.set_wakeup(wakeup);
+    }
+
+    /// A snapshot of queues, drops, times and tracks.
+    pub fn stats(&self) -> Stats {
+        let stages = lock(&self.shared.meters)
+            .iter()
+            .map(|m| StageStats {
+                name: m.name.clone(),
+                items_in: m.items_in.load(Ordering::Relaxed),
+                items_out: m.items_out.load(Ordering::Relaxed),
+                busy: m.busy_us.load(Ordering::Relaxed) as f64 / 1e6,
+                queue: m.queue(),
+            })
+            .collect();
+        let tracks = lock(&self.shared.tracks)
+            .iter()
+            .map(|t| TrackStats {
+                output: t.output,
+                name: t.name.clone(),
+                packets: t.packets.load(Ordering::Relaxed),
+                bytes: t.bytes.load(Ordering::Relaxed),
+                time: t.reached_us.load(Ordering::Relaxed) as f64 / 1e6,
+            })
+            .collect();
+        Stats {
+            state: self.state(),
+            progress: lock(&self.shared.progress).clone(),
+            paused: self.shared.paused_for().as_secs_f64(),
+            stages,
+            tracks,
+        }
+    }
+
+    /// Changes a running encoder. The change reaches it with its next frame.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] before the plan is known or after the end; [`ErrorKind::NotFound`] for an output or rung
+    /// that does not exist; [`ErrorKind::Unsupported`] for a copied track; [`ErrorKind::Invalid`] for an empty change.
+    /// An encoder that cannot do it says so in a warning event.
+    pub fn set(&self, change: &Change) -> Result<()> {
+        if change.bitrate.is_none() && change.max_bitrate.is_none() && !change.key_frame {
+            return Err(Error::invalid("change", "nothing to change"));
+        }
+        if change.bitrate.is_none() && change.max_bitrate.is_some() {
+            return Err(Error::invalid("max_bitrate", "needs bitrate"));
+        }
+        if matches!(self.state(), State::Starting | State::Finished) {
+            return Err(Error::new(ErrorKind::State, "the job has no running encoder now"));
+        }
+        let tracks = lock(&self.shared.tracks);
+        let video: Vec<_> = tracks.iter().filter(|t| t.output == change.output && t.video).collect();
+        let chosen = match change.rung {
+            _ if video.is_empty() => {
+                return Err(Error::new(
+                    ErrorKind::NotFound,
+                    format!("output {} has no video track", change.output),
+                ));
+            }
+            None => &video[..],
+            Some(r) => video.get(r..=r).ok_or_else(|| {
+                Error::new(ErrorKind::NotFound, format!("output {} has no rung {r}", change.output))
+            })?,
+        };
+        if let Some(copied) = chosen.iter().find(|t| !t.controllable) {
+            return Err(Error::unsupported(format!("{} is copied, not encoded", copied.name)));
+        }
+        for track in chosen {
+            if let Some(target) = change.bitrate {
+                track.control(Control::Bitrate { target: target.0, max: change.max_bitrate.map(|m| m.0) });
+            }
+            if change.key_frame {
+                track.control(Control::ForceKeyFrame);
+            }
+        }
+        Ok(())
+    }
+
+    /// Halts reading; what is inside goes on to the sinks. Continues with [`Job::resume`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] unless the job is running.
+    pub fn pause(&self) -> Result<()> {
+        if self.shared.pause() { Ok(()) } else { Err(self.not_running()) }
+    }
+
+    /// Continues after [`Job::pause`]; nothing happens when it is not paused.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] unless the job is running or paused.
+    pub fn resume(&self) -> Result<()> {
+        if !matches!(self.state(), State::Running | State::Paused) {
+            return Err(self.not_running());
+        }
+        self.shared.resume();
+        Ok(())
+    }
+
+    fn not_running(&self) -> Error {
+        Error::new(ErrorKind::State, "the job is not running")
+    }
+
+    /// Reads no more, finishes every output with what was read, and ends. Returns at once; see [`Job::wait`].
+    pub fn stop(&self) {
+        self.shared.stop();
+        self.finish_input();
+    }
+
+    /// Ends at once; half-written outputs are removed unless the document keeps them. Returns at once.
+    pub fn cancel(&self) {
+        self.shared.cancel();
+    }
+
+    /// Waits for the end, at most `timeout` (`None` = without limit). `None` when it did not come in time. A failed
+    /// job's error is in the [`Done`]; [`Done::into_result`] turns it into one.
+    ///
+    /// # Errors
+    /// None today; reserved.
+    pub fn wait(&self, timeout: Option<Duration>) -> Result<Option<Done>> {
+        Ok(self.shared.wait_done(timeout))
+    }
+
+    /// Feeds a `bytes` source. Blocks while its buffer is full. Returns how many bytes were taken (all, or none on
+    /// time-out).
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] for another kind of source or after [`Job::finish_input`].
+    pub fn write(&self, data: &[u8]) -> Result<()> {
+        let sender = lock(&self.ports.bytes).clone();
+        let sender = sender.ok_or_else(|| Error::new(ErrorKind::State, "the job takes no bytes (now)"))?;
+        // Pieces keep the bound of the queue one in bytes.
+        for piece in data.chunks(BYTES_PIECE) {
+            sender
+                .send(Bytes::copy_from_slice(piece))
+                .map_err(|_| Error::new(ErrorKind::State, "the job reads no more"))?;
+        }
+        Ok(())
+    }
+
+    /// Feeds a `frames` source. Blocks while its queue is full (or drops the oldest, for a live one).
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] for another kind of source, after [`Job::finish_input`] or after the end.
+    pub fn push_frame(&self, frame: Frame) -> Result<()> {
+        let sender = lock(&self.ports.frames).clone();
+        let sender = sender.ok_or_else(|| Error::new(ErrorKind::State, "the job takes no frames (now)"))?;
+        sender.send(frame).map_err(|_| Error::new(ErrorKind::State, "the job reads no more"))
+    }
+
+    /// As [`Job::push_frame`], but gives [`ErrorKind::Busy`] at once when the queue is full.
+    ///
+    /// # Errors
+    /// As [`Job::push_frame`], and [`ErrorKind::Busy`].
+    pub fn try_push_frame(&self, frame: Frame) -> Result<()> {
+        let sender = lock(&self.ports.frames).clone();
+        let sender = sender.ok_or_else(|| Error::new(ErrorKind::State, "the job takes no frames (now)"))?;
+        sender.try_send(frame).map_err(|_| {
+            if sender.is_closed() {
+                Error::new(ErrorKind::State, "the job reads no more")
+            } else {
+                Error::new(ErrorKind::Busy, "the frame queue is full")
+            }
+        })
+    }
+
+    /// Says that a fed source has ended. Nothing happens for other sources.
+    pub fn finish_input(&self) {
+        lock(&self.ports.bytes).take();
+        lock(&self.ports.frames).take();
+    }
+
+    /// The streams of a packet output, once its encoders are open; waits at most `timeout`. `None` on time-out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] for an output that gives no packets; the job's failure if it failed before.
+    pub fn streams(&self, output: usize, timeout: Option<Duration>) -> Result<Option<Vec<StreamInfo>>> {
+        let port = self.packet_port(output)?;
+        let streams = lock(&port.streams);
+        let streams = match timeout {
+            None => port.known.wait_while(streams, |s| s.is_none()).unwrap_or_else(PoisonError::into_inner),
+            Some(t) => {
+                port.known
+                    .wait_timeout_while(streams, t, |s| s.is_none())
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+            }
+        };
+        streams.clone().transpose()
+    }
+
+    /// The next packet of a packet output, waiting at most `timeout`. Its `stream` indexes [`Job::streams`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] for an output that gives no packets.
+    pub fn next_packet(&self, output: usize, timeout: Option<Duration>) -> Result<Taken<Packet>> {
+        Ok(match self.packet_port(output)?.receiver.recv_deadline(timeout) {
+            Received::Item(packet) => Taken::Item(packet),
+            Received::Timeout => Taken::Timeout,
+            Received::End | Received::Closed => Taken::End,
+        })
+    }
+
+    fn packet_port(&self, output: usize) -> Result<&Arc<PacketPort>> {
+        self.ports
+            .packets
+            .get(output)
+            .and_then(Option::as_ref)
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("output {output} gives no packets")))
+    }
+
+    /// The next segment or playlist of a segment output, waiting at most `timeout`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] for an output that gives no segments.
+    pub fn next_segment(&self, output: usize, timeout: Option<Duration>) -> Result<Taken<Segment>> {
+        let port =
+            self.ports.segments.get(output).and_then(Option::as_ref).ok_or_else(|| {
+                Error::new(ErrorKind::NotFound, format!("output {output} gives no segments"))
+            })?;
+        Ok(match port.recv_deadline(timeout) {
+            Received::Item(segment) => Taken::Item(segment),
+            Received::Timeout => Taken::Timeout,
+            Received::End | Received::Closed => Taken::End,
+        })
+    }
+}
+
+/// Size of a piece of fed bytes; the queue counts pieces.
+pub(crate) const BYTES_PIECE: usize = 64 << 10;
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.shared.events.set_wakeup(None);
+        self.shared.cancel();
+        if let Some(thread) = lock(&self.supervisor).take() {
+            // The supervisor turns its threads' panics into the job's failure; it has none of its own to report here.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! What all threads of one job share: its state, its flags, its meters and the way to stop everything.
+
+use crate::error::{Error, ErrorKind};
+use crate::event::{Done, Event, EventQueue, Progress, State};
+use crate::link::{LinkStats, Monitor};
+use crate::stage::Control;
+use crate::time::Clock;
+use ghoststream_sys::ffmpeg::Interrupt;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Locks a mutex whose data stays meaningful after a panic elsewhere.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Shared by every thread of a job.
+pub(crate) struct Shared {
+    pub id: u64,
+    pub name: String,
+    pub events: EventQueue,
+    pub interrupt: Interrupt,
+    pub clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    stop: AtomicBool,
+    cancel: AtomicBool,
+    gate: Mutex<Gate>,
+    gate_changed: Condvar,
+    closers: Mutex<Vec<Box<dyn Fn() + Send>>>,
+    failure: Mutex<Option<Error>>,
+    pub meters: Mutex<Vec<Arc<Meter>>>,
+    pub tracks: Mutex<Vec<Arc<TrackMeter>>>,
+    pub duration: Mutex<Option<f64>>,
+    pub progress: Mutex<Progress>,
+    done: Mutex<Option<Done>>,
+    done_changed: Condvar,
+}
+
+#[derive(Default)]
+struct Gate {
+    paused: bool,
+    since: Duration,
+    total: Duration,
+}
+
+impl Shared {
+    pub fn new(id: u64, name: String, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Shared {
+            id,
+            name,
+            events: EventQueue::default(),
+            interrupt: Interrupt::new(),
+            clock,
+            state: Mutex::new(State::Starting),
+            stop: AtomicBool::new(false),
+            cancel: AtomicBool::new(false),
+            gate: Mutex::new(Gate::default()),
+            gate_changed: Condvar::new(),
+            closers: Mutex::new(Vec::new()),
+            failure: Mutex::new(None),
+            meters: Mutex::new(Vec::new()),
+            tracks: Mutex::new(Vec::new()),
+            duration: Mutex::new(None),
+            progress: Mutex::new(Progress::default()),
+            done: Mutex::new(None),
+            done_changed: Condvar::new(),
+        })
+    }
+
+    pub fn state(&self) -> State {
+        *lock(&self.state)
+    }
+
+    /// Moves to `state`, unless the job is already past it.
+    pub fn set_state(&self, state: State) {
+        {
+            let mut now = lock(&self.state);
+            let back = matches!(
+                (*now, state),
+                (State::Finished, _) | (State::Draining, State::Running | State::Paused)
+            );
+            if *now == state || back {
+                return;
+            }
+            *now = state;
+        }
+        self.events.push(Event::State { state });
+    }
+
+    pub fn warn(&self, code: &'static str, message: impl Into<String>) {
+        let message = message.into();
+        tracing::warn!(job = self.id, code, "{message}");
+        self.events.push(Event::Warning { code, message });
+    }
+
+    /// Ends reading; what is inside is finished.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.set_state(State::Draining);
+        self.resume();
+        self.interrupt.cancel();
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    /// Ends everything at once: every link is closed and every blocking read interrupted.
+    pub fn cancel(&self) {
+        self.cancel.store(true, Ordering::SeqCst);
+        self.interrupt.cancel();
+        self.resume();
+        for close in lock(&self.closers).iter() {
+            close();
+        }
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel.load(Ordering::SeqCst)
+    }
+
+    /// Whether the job was cancelled by its owner rather than by a failure.
+    pub fn failure(&self) -> Option<Error> {
+        lock(&self.failure).clone()
+    }
+
+    /// Records the first failure and brings everything down.
+    pub fn fail(&self, error: Error) {
+        if error.kind() == ErrorKind::Cancelled && (self.is_cancelled() || self.is_stopping()) {
+            return;
+        }
+        tracing::error!(job = self.id, kind = error.kind().name(), "{error}");
+        lock(&self.failure).get_or_insert(error);
+        self.cancel();
+    }
+
+    /// Records a failure of one output; the others go on.
+    pub fn fail_output(&self, error: Error) {
+        lock(&self.failure).get_or_insert(error);
+    }
+
+    /// Has `link` closed when the job is cancelled.
+    pub fn close_on_cancel<T: Send + 'static>(&self, link: Monitor<T>) {
+        lock(&self.closers).push(Box::new(move || link.close()));
+        if self.is_cancelled() {
+            self.cancel();
+        }
+    }
+
+    pub fn pause(&self) -> bool {
+        if !matches!(self.state(), State::Running | State::Paused) {
+            return false;
+        }
+        {
+            let mut gate = lock(&self.gate);
+            if !gate.paused {
+                gate.paused = true;
+                gate.since = self.clock.now();
+            }
+        }
+        self.set_state(State::Paused);
+        true
+    }
+
+    pub fn resume(&self) {
+        let was = {
+            let mut gate = lock(&self.gate);
+            if gate.paused {
+                gate.paused = false;
+                let since = gate.since;
+                gate.total += self.clock.now().saturating_sub(since);
+                true
+            } else {
+                false
+            }
+        };
+        self.gate_changed.notify_all();
+        if was && self.state() == State::Paused {
+            self.set_state(State::Running);
+        }
+    }
+
+    /// Waits while the job is paused.
+    pub fn pass_gate(&self) {
+        let mut gate = lock(&self.gate);
+        while gate.paused {
+            gate = self.gate_changed.wait(gate).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// How long the job was paused so far.
+    pub fn paused_for(&self) -> Duration {
+        let gate = lock(&self.gate);
+        if gate.paused { gate.total + self.clock.now().saturating_sub(gate.since) } else { gate.total }
+    }
+
+    /// A meter for the stage `name`.
+    pub fn meter(&self, name: impl Into<String>) -> Arc<Meter> {
+        let meter = Arc::new(Meter { name: name.into(), ..Meter::default() });
+        lock(&self.meters).push(meter.clone());
+        meter
+    }
+
+    pub fn finish(&self, done: Done) {
+        self.set_state(State::Finished);
+        *lock(&self.done) = Some(done.clone());
+        self.done_changed.notify_all();
+        self.events.push(Event::Done(done));
+    }
+
+    pub fn wait_done(&self, timeout: Option<Duration>) -> Option<Done> {
+        let done = lock(&self.done);
+        match timeout {
+            None => self
+                .done_changed
+                .wait_while(done, |d| d.is_none())
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+            Some(timeout) => self
+                .done_changed
+                .wait_timeout_while(done, timeout, |d| d.is_none())
+                .unwrap_or_else(PoisonError::into_inner)
+                .0
+                .clone(),
+        }
+    }
+}
+
+/// What one stage has done.
+#[derive(Default)]
+pub(crate) struct Meter {
+    pub name: String,
+    pub items_in: AtomicU64,
+    pub items_out: AtomicU64,
+    pub busy_us: AtomicU64,
+    queue: Mutex<Option<Box<dyn Fn() -> LinkStats + Send>>>,
+}
+
+impl Meter {
+    pub fn watch<T: Send + 'static>(&self, link: Monitor<T>) {
+        *lock(&self.queue) = Some(Box::new(move || link.stats()));
+    }
+
+    pub fn queue(&self) -> Option<LinkStats> {
+        lock(&self.queue).as_ref().map(|q| q())
+    }
+
+    pub fn count_in(&self) {
+        self.items_in.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn count_out(&self, n: u64) {
+        self.items_out.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub fn busy(&self, time: Duration) {
+        self.busy_us.fetch_add(time.as_micros() as u64, Ordering::Relaxed);
+    }
+}
+
+/// What has reached the sink of one track, and what its encoder is asked to change.
+pub(crate) struct TrackMeter {
+    pub output: usize,
+    pub name: String,
+    pub video: bool,
+    /// Whether the job's progress waits for it (subtitles do not count).
+    pub counts: bool,
+    pub reached_us: AtomicI64,
+    pub packets: AtomicU64,
+    pub bytes: AtomicU64,
+    pub ended: AtomicBool,
+    controls: Mutex<Vec<Control>>,
+    has_controls: AtomicBool,
+    pub controllable: bool,
+}
+
+impl TrackMeter {
+    pub fn new(output: usize, name: String, video: bool, counts: bool, controllable: bool) -> Arc<Self> {
+        Arc::new(TrackMeter {
+            output,
+            name,
+            video,
+            counts,
+            reached_us: AtomicI64::new(0),
+            packets: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+            controls: Mutex::new(Vec::new()),
+            has_controls: AtomicBool::new(false),
+            controllable,
+        })
+    }
+
+    pub fn control(&self, control: Control) {
+        lock(&self.controls).push(control);
+        self.has_controls.store(true, Ordering::Release);
+    }
+
+    pub fn take_controls(&self) -> Vec<Control> {
+        if !self.has_controls.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        std::mem::take(&mut *lock(&self.controls))
+    }
+}
