@@ -148,14 +148,17 @@ class Bench:
             sides.append("ghoststream")
         script = str(HERE / "python_frames.py")
         table: dict[str, dict[str, list[dict]]] = {}
-        for _ in range(self.rounds):
+        failed: dict[str, str] = {}
+        for n in range(self.rounds):
             for what in ("decode", "encode"):
-                for side in sides:
-                    answer = subprocess.run(
-                        [sys.executable, script, side, what, str(clip)], check=True, capture_output=True, text=True
-                    )
+                for side in sides if n % 2 == 0 else reversed(sides):
+                    argv = [sys.executable, script, side, what, str(clip)]
+                    answer = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+                    if answer.returncode != 0:
+                        failed[f"{side} ({what})"] = answer.stderr.strip()
+                        continue
                     table.setdefault(what, {}).setdefault(side, []).append(json.loads(answer.stdout))
-        self.results["python"] = {"what": CASES["python"], "runs": table}
+        self.results["python"] = {"what": CASES["python"], "runs": table, "failed": failed}
 
     def memory(self, minutes: float) -> None:
         clip = footage("small")
