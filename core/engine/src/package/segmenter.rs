@@ -1,0 +1,539 @@
+//! [`Segmenter`]: packets of aligned tracks in; init segments, parts and segments out.
+
+use super::cmaf::{self, ChunkOptions, Sample};
+use super::lane::{Closed, Lane};
+use super::plan::Plan;
+use super::track::Track;
+use super::ts;
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::packet::{MediaKind, Packet, StreamInfo};
+use crate::time::{Rational, Timestamp};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// The format of the segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Container {
+    /// Fragmented MP4, one track per file.
+    Cmaf,
+    /// MPEG-TS, any number of tracks per file.
+    Ts,
+}
+
+/// One stream to segment.
+#[derive(Clone, Debug)]
+pub struct TrackSpec {
+    /// The stream. Audio with priming in front of time 0 needs its `initial_padding`, if runs that start later are to
+    /// make the same segments as a run from the start, which can see the priming in the time stamps.
+    pub info: StreamInfo,
+    /// Tracks of one group share their segments (MPEG-TS); in CMAF every track needs a group of its own.
+    pub group: usize,
+}
+
+/// How to segment.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where segments begin.
+    pub plan: Plan,
+    /// Their format.
+    pub container: Container,
+    /// Time 0 of the plan and of the output's timeline: the start of the source.
+    pub origin: Timestamp,
+    /// First cell of the plan to make. Packets before it are dropped; 0 keeps encoder priming in front of time 0.
+    pub first: u64,
+    /// Cell to stop before.
+    pub end: Option<u64>,
+    /// `None`: a segment's number is its cell in the plan, so that runs agree. `Some(n)`: count from `n`, for live
+    /// streams whose groups of pictures may be longer than a cell.
+    pub count_from: Option<u64>,
+    /// Length of low-latency parts (CMAF only). Parts are at most this long and, but for the last of a segment, at
+    /// least 85 % of it where the frame duration allows.
+    pub part: Option<Timestamp>,
+    /// Close a segment when its last frame's end reaches the next cell, without waiting for the key frame behind it.
+    /// For live encodes with forced key frames, whose packets have durations.
+    pub eager: bool,
+    /// Put a `sidx` in front of each CMAF segment that is one chunk.
+    pub index: bool,
+}
+
+impl Options {
+    /// Segments of a VOD: whole, numbered by the plan, from the source's time 0.
+    pub fn new(plan: Plan, container: Container) -> Self {
+        Options {
+            plan,
+            container,
+            origin: Timestamp::new(0, Rational::new(1, 1)),
+            first: 0,
+            end: None,
+            count_from: None,
+            part: None,
+            eager: false,
+            index: false,
+        }
+    }
+}
+
+/// A low-latency part: an addressable piece of a segment.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The group it belongs to.
+    pub group: usize,
+    /// Number of its segment.
+    pub sequence: u64,
+    /// Position in the segment.
+    pub index: u32,
+    /// Start on the output's timeline.
+    pub start: Timestamp,
+    /// Length.
+    pub duration: Timestamp,
+    /// Whether it begins with a key frame.
+    pub independent: bool,
+    /// The chunk.
+    pub bytes: Bytes,
+}
+
+/// A finished segment.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    /// The group it belongs to.
+    pub group: usize,
+    /// Its number.
+    pub sequence: u64,
+    /// Start on the output's timeline: presentation time of its first frame (of the video, where there is one).
+    pub start: Timestamp,
+    /// Length; the next segment starts where this one ends.
+    pub duration: Timestamp,
+    /// Whether it begins with a key frame.
+    pub independent: bool,
+    /// Its bytes, one piece per chunk.
+    pub chunks: Vec<Bytes>,
+    /// Range of bytes that shows its first key frame, for I-frame playlists.
+    pub key_range: Option<Range<u64>>,
+}
+
+impl Segment {
+    /// Length in bytes.
+    pub fn len(&self) -> u64 {
+        self.chunks.iter().map(|c| c.len() as u64).sum()
+    }
+
+    /// Whether it has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All bytes in one piece; free for a segment of one chunk.
+    pub fn bytes(&self) -> Bytes {
+        match &self.chunks[..] {
+            [one] => one.clone(),
+            many => many.concat().into(),
+        }
+    }
+}
+
+/// What came out.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A group is known: comes once, before its first part or segment, and again when its stream changes its
+    /// configuration (then the next segment follows a discontinuity).
+    Init {
+        /// The group.
+        group: usize,
+        /// Its tracks, described from their own headers.
+        tracks: Vec<Track>,
+        /// The init segment; `None` in MPEG-TS.
+        bytes: Option<Bytes>,
+    },
+    /// A part is complete (only with [`Options::part`]).
+    Part(Part),
+    /// A segment is complete.
+    Segment(Segment),
+}
+
+/// Cuts packets into segments. Sans-IO: give it packets with [`Segmenter::push`], per track in decode order, tracks in
+/// any interleaving; take what each call returns. The first video track decides the cuts (the first track, where there
+/// is no video); other video tracks are cut at the key frame there, audio at the frame boundary nearest to it.
+/// Audio waits in memory until the video has got as far.
+#[derive(Debug)]
+pub struct Segmenter {
+    options: Options,
+    lanes: Vec<Lane>,
+    reference: usize,
+    /// The cell and number of the segment being made.
+    current: Option<(u64, u64)>,
+    stopped: bool,
+    groups: BTreeMap<usize, Group>,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    lanes: Vec<usize>,
+    muxer: Option<ts::Muxer>,
+    members: Vec<usize>,
+    /// Finished stretches of the lanes, by segment number.
+    pending: BTreeMap<u64, Vec<(usize, Closed)>>,
+}
+
+impl Segmenter {
+    /// A segmenter for `tracks`. Errors name the field: no tracks, two CMAF tracks in one group, parts in MPEG-TS.
+    pub fn new(tracks: Vec<TrackSpec>, options: Options) -> Result<Segmenter> {
+        if tracks.is_empty() {
+            return Err(Error::invalid("tracks", "nothing to segment"));
+        }
+        if options.part.is_some() && options.container == Container::Ts {
+            return Err(Error::invalid("part", "low-latency parts need CMAF"));
+        }
+        if options.part.is_some_and(|p| p.ticks <= 0 || !p.base.is_positive()) {
+            return Err(Error::invalid("part", "must be positive"));
+        }
+        if !options.origin.base.is_positive() {
+            return Err(Error::invalid("origin", "needs a time base"));
+        }
+        let reference = tracks.iter().position(|t| t.info.kind == MediaKind::Video).unwrap_or(0);
+        let mut groups: BTreeMap<usize, Group> = BTreeMap::new();
+        let mut lanes = Vec::new();
+        for (i, spec) in tracks.into_iter().enumerate() {
+            let path = format!("tracks[{i}]");
+            if !matches!(spec.info.kind, MediaKind::Video | MediaKind::Audio) {
+                return Err(Error::invalid(path, format!("cannot segment {}", spec.info.kind.name())));
+            }
+            if !spec.info.time_base.is_positive() {
+                return Err(Error::invalid(path, "needs a time base"));
+            }
+            let group = groups.entry(spec.group).or_default();
+            if options.container == Container::Cmaf && !group.lanes.is_empty() {
+                return Err(Error::invalid(path, "a CMAF file holds one track; use a group of its own"));
+            }
+            group.lanes.push(i);
+            lanes.push(Lane::new(spec, &options));
+        }
+        Ok(Segmenter { options, lanes, reference, current: None, stopped: false, groups })
+    }
+
+    /// Takes the next packet of track `track`. After an error the segmenter is of no more use.
+    pub fn push(&mut self, track: usize, packet: &Packet) -> Result<Vec<Event>> {
+        let mut events = Vec::new();
+        if track >= self.lanes.len() {
+            return Err(Error::invalid("track", format!("no track {track}")));
+        }
+        if self.lanes[track].ended {
+            return Ok(events);
+        }
+        for packet in self.lanes[track].date(packet) {
+            self.take(track, packet, &mut events).context(|| format!("track {track}"))?;
+        }
+        Ok(events)
+    }
+
+    /// A packet with its times.
+    fn take(&mut self, track: usize, packet: Packet, events: &mut Vec<Event>) -> Result<()> {
+        if self.lanes[track].track.is_none() && !self.lanes[track].configure(&packet)? {
+            return Ok(());
+        }
+        if track == self.reference {
+            self.push_reference(&packet, events)?;
+            for lane in 0..self.lanes.len() {
+                self.drain(lane, events)?;
+            }
+        } else {
+            self.lanes[track].waiting.push_back(packet);
+            self.drain(track, events)?;
+        }
+        Ok(())
+    }
+
+    /// Says that track `track` has no more packets (it is shorter than the others), so that nobody waits for it.
+    pub fn end_track(&mut self, track: usize) -> Result<Vec<Event>> {
+        let mut events = Vec::new();
+        if let Some(lane) = self.lanes.get_mut(track).filter(|lane| !lane.ended) {
+            let held = lane.date_held();
+            for packet in held {
+                self.take(track, packet, &mut events)?;
+            }
+            self.lanes[track].ended = true;
+            if track == self.reference {
+                self.stopped = true;
+                self.lanes[track].settle_end(None);
+                self.close(track, None, &mut events)?;
+                for lane in 0..self.lanes.len() {
+                    self.drain(lane, &mut events)?;
+                }
+            } else {
+                self.drain(track, &mut events)?;
+            }
+        }
+        Ok(events)
+    }
+
+    /// Ends all tracks and returns what is left.
+    pub fn finish(&mut self) -> Result<Vec<Event>> {
+        let mut events = self.end_track(self.reference)?;
+        for lane in 0..self.lanes.len() {
+            events.extend(self.end_track(lane)?);
+            self.lanes[lane].settle_end(None);
+            self.close(lane, None, &mut events)?;
+        }
+        Ok(events)
+    }
+
+    /// Adds a packet of the track that decides the cuts.
+    fn push_reference(&mut self, packet: &Packet, events: &mut Vec<Event>) -> Result<()> {
+        let lane = &mut self.lanes[self.reference];
+        if self.stopped {
+            return Ok(());
+        }
+        let timing = lane.timing(packet)?;
+        if timing.key {
+            let at = timing.cut;
+            let cell = self.options.plan.cell(at);
+            let opens = match self.current {
+                Some((current, _)) => cell > current,
+                None => cell >= self.options.first,
+            };
+            if opens {
+                self.open(cell, timing.present, events)?;
+            }
+        }
+        if self.current.is_none() || self.stopped {
+            return Ok(());
+        }
+        let reference = self.reference;
+        self.add(reference, packet, events)?;
+        let lane = &self.lanes[reference];
+        if self.options.eager
+            && let Some(end) = lane.expected_end()
+        {
+            let cell = self.options.plan.cell(end);
+            if self.current.is_some_and(|(current, _)| cell > current) {
+                self.open(cell, end, events)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins the segment of `cell` at time `at` on every track.
+    fn open(&mut self, cell: u64, at: Timestamp, events: &mut Vec<Event>) -> Result<()> {
+        let sequence = match (self.current, self.options.count_from) {
+            (_, None) => cell,
+            (None, Some(n)) => n,
+            (Some((_, last)), Some(_)) => last + 1,
+        };
+        let last = self.options.end.is_some_and(|end| cell >= end);
+        // The first segment of the source takes everything from its beginning, priming included.
+        let everything = self.current.is_none() && cell == 0;
+        self.stopped |= last;
+        let next = (!last).then_some(sequence);
+        for (i, lane) in self.lanes.iter_mut().enumerate() {
+            if i != self.reference {
+                lane.bounds.push_back((at, next, everything));
+            }
+        }
+        self.lanes[self.reference].settle_end(Some(at));
+        self.close(self.reference, next, events)?;
+        self.current = Some((cell, sequence));
+        Ok(())
+    }
+
+    /// Moves a lane's waiting packets into segments, as far as the cuts are known.
+    fn drain(&mut self, index: usize, events: &mut Vec<Event>) -> Result<()> {
+        if index == self.reference {
+            return Ok(());
+        }
+        let settled = self.stopped;
+        // Before the first cut is known, only what cannot be wanted is let go.
+        let known = self.current.is_some() || self.options.first > 0;
+        let frontier = self.lanes[self.reference].frontier().filter(|_| known);
+        loop {
+            let lane = &mut self.lanes[index];
+            let bound = lane.bounds.front().copied();
+            let Some(packet) = lane.waiting.front() else {
+                // Nobody will come any more, or the next packet is known to lie behind the cut.
+                let done = |at| lane.ended || (self.options.eager && lane.reaches(at));
+                let Some((at, next, _)) = bound.filter(|(at, ..)| done(*at)) else { return Ok(()) };
+                lane.bounds.pop_front();
+                let reached = lane.reaches(at).then_some(at);
+                lane.settle_end(reached);
+                self.close(index, next, events)?;
+                continue;
+            };
+            let timing = lane.timing(packet)?;
+            match bound {
+                Some((at, next, everything))
+                    if (everything && lane.sequence.is_none()) || lane.is_behind(&timing, at) =>
+                {
+                    lane.bounds.pop_front();
+                    lane.settle_end(Some(timing.present));
+                    self.close(index, next, events)?;
+                }
+                None if !settled && !lane.is_before(&timing, frontier) => return Ok(()),
+                _ => {
+                    let Some(packet) = lane.waiting.pop_front() else { return Ok(()) };
+                    if lane.sequence.is_some() {
+                        self.add(index, &packet, events)?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds a packet to the open segment of a lane, and cuts a part when it is long enough.
+    fn add(&mut self, index: usize, packet: &Packet, events: &mut Vec<Event>) -> Result<()> {
+        let lane = &mut self.lanes[index];
+        let group = lane.spec.group;
+        if let Some(track) = lane.reconfigure(packet)? {
+            // A change of configuration in the middle of a segment would need an init segment in its middle.
+            if lane.has_samples() {
+                return Err(Error::unsupported("the stream changed its configuration between key frames"));
+            }
+            lane.track = Some(track);
+            if let Some(group) = self.groups.get_mut(&group) {
+                group.muxer = None;
+            }
+            lane.announced = false;
+        }
+        let cut = lane.part_is_full(packet)?;
+        if cut {
+            self.flush_part(index, events)?;
+        }
+        self.lanes[index].add(packet)?;
+        if self.lanes[index].part_cannot_take_another() {
+            self.flush_part(index, events)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the open segment of a lane, if there is one, and begins segment `next`.
+    fn close(&mut self, index: usize, next: Option<u64>, events: &mut Vec<Event>) -> Result<()> {
+        if self.lanes[index].sequence.is_some() {
+            if self.options.part.is_some() {
+                self.flush_part(index, events)?;
+            }
+            let lane = &mut self.lanes[index];
+            let group = lane.spec.group;
+            if let Some((sequence, closed)) = lane.close() {
+                match self.options.container {
+                    Container::Cmaf => self.emit_cmaf(index, sequence, closed, events)?,
+                    Container::Ts => {
+                        if let Some(group) = self.groups.get_mut(&group) {
+                            group.pending.entry(sequence).or_default().push((index, closed));
+                        }
+                    }
+                }
+            }
+        }
+        let lane = &mut self.lanes[index];
+        lane.begin(next);
+        let group = lane.spec.group;
+        if self.options.container == Container::Ts { self.emit_ts(group, events) } else { Ok(()) }
+    }
+
+    /// Announces a lane's init segment before its first bytes.
+    fn announce(&mut self, index: usize, events: &mut Vec<Event>) -> Result<()> {
+        let lane = &mut self.lanes[index];
+        if let (false, Some(track)) = (lane.announced, &lane.track) {
+            lane.announced = true;
+            let bytes = Some(cmaf::init_segment(track)?);
+            events.push(Event::Init { group: lane.spec.group, tracks: vec![track.clone()], bytes });
+        }
+        Ok(())
+    }
+
+    /// Writes the open part of a lane.
+    fn flush_part(&mut self, index: usize, events: &mut Vec<Event>) -> Result<()> {
+        self.announce(index, events)?;
+        if let Some(part) = self.lanes[index].take_part()? {
+            events.push(Event::Part(part));
+        }
+        Ok(())
+    }
+
+    fn emit_cmaf(
+        &mut self,
+        index: usize,
+        sequence: u64,
+        closed: Closed,
+        events: &mut Vec<Event>,
+    ) -> Result<()> {
+        self.announce(index, events)?;
+        let lane = &mut self.lanes[index];
+        let Some(track) = &lane.track else {
+            return Err(Error::new(ErrorKind::Internal, "a segment without a track"));
+        };
+        let (mut chunks, mut key_range) = (closed.parts, closed.key_range);
+        if !closed.samples.is_empty() {
+            let options = ChunkOptions {
+                sequence: (sequence as u32).wrapping_add(1),
+                segment_start: true,
+                index: self.options.index,
+                ..ChunkOptions::default()
+            };
+            let chunk = cmaf::write_chunk(track, &closed.samples, &options)?;
+            key_range = chunk.key_range;
+            chunks.push(chunk.bytes);
+        }
+        if !chunks.is_empty() {
+            events.push(Event::Segment(Segment {
+                group: lane.spec.group,
+                sequence,
+                start: closed.start,
+                duration: closed.duration,
+                independent: closed.independent,
+                chunks,
+                key_range,
+            }));
+        }
+        Ok(())
+    }
+
+    /// Writes the segments of a group for which every lane has given its stretch.
+    fn emit_ts(&mut self, id: usize, events: &mut Vec<Event>) -> Result<()> {
+        let Some(group) = self.groups.get_mut(&id) else { return Ok(()) };
+        while let Some((&sequence, closed)) = group.pending.first_key_value() {
+            // A lane still owes its stretch while it has not gone beyond this number.
+            let owed = group.lanes.iter().any(|&i| {
+                let lane = &self.lanes[i];
+                let given = closed.iter().any(|(index, _)| *index == i);
+                !given && !lane.is_past(sequence)
+            });
+            if owed {
+                return Ok(());
+            }
+            let Some(mut closed) = group.pending.remove(&sequence) else { return Ok(()) };
+            if group.muxer.is_none() {
+                group.members =
+                    group.lanes.iter().copied().filter(|&i| self.lanes[i].track.is_some()).collect();
+                let tracks: Vec<Track> =
+                    group.members.iter().filter_map(|&i| self.lanes[i].track.clone()).collect();
+                group.muxer = Some(ts::Muxer::new(tracks.clone())?);
+                events.push(Event::Init { group: id, tracks, bytes: None });
+            }
+            let Some(muxer) = &mut group.muxer else { return Ok(()) };
+            let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); group.members.len()];
+            closed.sort_by_key(|(index, _)| *index);
+            // The video's times are the segment's.
+            let lead = closed.iter().position(|(i, _)| self.lanes[*i].spec.info.kind == MediaKind::Video);
+            let lead = &closed[lead.unwrap_or(0)].1;
+            let (start, duration, independent) = (lead.start, lead.duration, lead.independent);
+            for (index, closed) in &mut closed {
+                if let Some(at) = group.members.iter().position(|i| i == index) {
+                    samples[at] = std::mem::take(&mut closed.samples);
+                }
+            }
+            if samples.iter().all(Vec::is_empty) {
+                continue;
+            }
+            let chunk = muxer.segment(&samples)?;
+            events.push(Event::Segment(Segment {
+                group: id,
+                sequence,
+                start,
+                duration,
+                independent,
+                chunks: vec![chunk.bytes],
+                key_range: chunk.key_range,
+            }));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,4 @@
+//! The packagers against FFmpeg: its clips in, our segments and playlists out, read again by its demuxers and decoders.
+
+mod media;
+mod remux;
