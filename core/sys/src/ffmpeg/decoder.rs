@@ -103,10 +103,8 @@ impl Decoder {
             Decoder { raw: std::ptr::null_mut(), unused: Vec::new(), _scope: Scoped::default() };
         let mut dict = Dict::from_pairs(&options.options)?;
         // SAFETY: live parameters; the config's pointers live through the call.
-        check(
-            unsafe { raw::gsav_decoder_alloc(&mut decoder.raw, params.as_ptr(), &cfg) },
-            format!("decoder {shown}"),
-        )?;
+        let code = unsafe { raw::gsav_decoder_alloc(&mut decoder.raw, params.as_ptr(), &cfg) };
+        check(code, format!("decoder {shown}"))?;
         decoder._scope = Scoped::new(decoder.raw.cast());
         for (kind, data) in params.all_side_data() {
             // SAFETY: a context of ours, not opened yet; `len` bytes are copied.

@@ -220,16 +220,12 @@ impl Encoder {
             _scope: Scoped::default(),
         };
         // SAFETY: the config's pointers live through the call.
-        check(
-            unsafe { raw::gsav_encoder_alloc(&mut encoder.raw, &cfg) },
-            format!("encoder {}", options.name),
-        )?;
+        let code = unsafe { raw::gsav_encoder_alloc(&mut encoder.raw, &cfg) };
+        check(code, format!("encoder {}", options.name))?;
         encoder._scope = Scoped::new(encoder.raw.cast());
         // SAFETY: a context of ours, not opened yet.
-        check(
-            unsafe { raw::gsav_codec_open(encoder.raw, dict.as_mut()) },
-            format!("open encoder {}", options.name),
-        )?;
+        let code = unsafe { raw::gsav_codec_open(encoder.raw, dict.as_mut()) };
+        check(code, format!("open encoder {}", options.name))?;
         encoder.unused = dict.pairs();
         Ok(encoder)
     }

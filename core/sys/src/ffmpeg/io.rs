@@ -25,7 +25,8 @@ pub enum Input {
 
 /// Where a muxer writes to when not to a URL.
 pub enum Output {
-    /// A file-like object; muxers may go back to fix a header.
+    /// A file-like object; muxers may go back to fix a header. They cannot read it back: `movflags=+faststart` needs a
+    /// URL, `moov_size` or fragments do not.
     Seekable(Box<dyn WriteSeek>),
     /// A one-way stream.
     Stream(Box<dyn Write + Send>),

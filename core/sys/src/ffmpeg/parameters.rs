@@ -314,9 +314,9 @@ impl CodecParameters {
     pub fn hdr(&self) -> HdrMetadata {
         let mut h = raw::Hdr::default();
         for (kind, data) in &self.side_data {
-            // SAFETY: `len` bytes; the call checks that they are enough for the kind. `Bytes` of C structs are copied
-            // to an aligned place first.
+            // `Bytes` promise no alignment, C structs want theirs.
             let data = Aligned::new(data);
+            // SAFETY: `len` bytes; the call checks that they are enough for the kind.
             unsafe { raw::gsav_hdr_add(*kind, data.as_ptr(), data.len, &mut h) };
         }
         hdr::from_raw(&h)

@@ -104,19 +104,15 @@ impl SubtitleDecoder {
             raw::DecoderConfig { threads: 1, tb_num: time_base.0, tb_den: time_base.1, ..Default::default() };
         let name = params.codec_name();
         // SAFETY: live parameters; no pointers in the config.
-        check(
-            unsafe { raw::gsav_decoder_alloc(&mut out.raw, params.as_ptr(), &cfg) },
-            format!("decoder {name}"),
-        )?;
+        let code = unsafe { raw::gsav_decoder_alloc(&mut out.raw, params.as_ptr(), &cfg) };
+        check(code, format!("decoder {name}"))?;
         out._scope = Scoped::new(out.raw.cast_const().cast());
         if params.kind() != super::MediaType::Subtitle {
             return Err(Error::invalid(format!("{name} is no subtitle codec")));
         }
         // SAFETY: a context of ours, not opened yet; no options.
-        check(
-            unsafe { raw::gsav_codec_open(out.raw, std::ptr::null_mut()) },
-            format!("open decoder {name}"),
-        )?;
+        let code = unsafe { raw::gsav_codec_open(out.raw, std::ptr::null_mut()) };
+        check(code, format!("open decoder {name}"))?;
         Ok(out)
     }
 

@@ -1,0 +1,6 @@
+//! FFmpeg through its safe owners, on real media made in memory.
+
+mod frame;
+mod io;
+mod media;
+mod transcode;
