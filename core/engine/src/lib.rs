@@ -14,6 +14,7 @@ pub mod link;
 pub mod package;
 pub mod packet;
 pub mod plan;
+pub mod source;
 pub mod spec;
 pub mod stage;
 pub mod time;

@@ -2,6 +2,7 @@
 
 mod codec;
 mod convert;
+mod from_av;
 mod stream;
 
 pub use codec::{Codec, MediaKind};

@@ -1,0 +1,176 @@
+//! Opening files and URLs: the document's words into FFmpeg's options, and FFmpeg's failures into errors that name the
+//! file or the field.
+
+use super::target::{Target, whitelist};
+use crate::error::{Error, ErrorKind, Result};
+use crate::spec::SourceSpec;
+use ghoststream_sys::ffmpeg as av;
+use std::time::Duration;
+
+/// Opens the container that `spec.url` names. `interrupt` ends every blocking call of the demuxer, and gets the
+/// document's timeout.
+///
+/// # Errors
+/// [`ErrorKind::Denied`] for a protocol that `source.protocols` does not have; [`ErrorKind::NotFound`],
+/// [`ErrorKind::Format`] (empty, truncated, encrypted, not media), [`ErrorKind::Io`] naming the file or host;
+/// [`ErrorKind::Invalid`] for an option that nothing takes.
+pub(crate) fn open(spec: &SourceSpec, interrupt: &av::Interrupt) -> Result<av::Demuxer> {
+    let url = spec.url.as_deref().ok_or_else(|| Error::invalid("source.url", "is needed here"))?;
+    let target = Target::of(url, spec.format.as_deref());
+    target.check(spec)?;
+    let options = av::DemuxerOptions {
+        url: target.address(url),
+        options: options(spec, &target),
+        protocol_whitelist: match target {
+            // A device opens what it opens; the list is for protocols.
+            Target::Device(_) => None,
+            _ => Some(whitelist(&spec.protocols)),
+        },
+        ..base(spec, interrupt)
+    };
+    finish(spec, &target, av::Demuxer::open(options))
+}
+
+/// As [`open`], for a container whose bytes come from `input`.
+///
+/// # Errors
+/// As [`open`], without those of files and protocols.
+pub(crate) fn open_bytes(
+    spec: &SourceSpec,
+    input: av::Input,
+    interrupt: &av::Interrupt,
+) -> Result<av::Demuxer> {
+    let options = av::DemuxerOptions {
+        options: pairs(spec),
+        // Nothing outside the bytes may be opened (playlists, external references).
+        protocol_whitelist: Some(vec!["crypto".into(), "data".into()]),
+        io: Some(input),
+        ..base(spec, interrupt)
+    };
+    finish(spec, &Target::Url { protocol: "bytes".into() }, av::Demuxer::open(options))
+}
+
+fn base(spec: &SourceSpec, interrupt: &av::Interrupt) -> av::DemuxerOptions {
+    let timeout = Some(spec.timeout).filter(|t| t.is_finite() && *t > 0.0);
+    interrupt.set_timeout(timeout.map(Duration::from_secs_f64));
+    av::DemuxerOptions {
+        format: spec.format.clone(),
+        interrupt: interrupt.clone(),
+        ..av::DemuxerOptions::default()
+    }
+}
+
+fn pairs(spec: &SourceSpec) -> av::Pairs {
+    spec.options.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
+}
+
+/// The user's options, and ours for the protocol where the user gave none.
+fn options(spec: &SourceSpec, target: &Target) -> av::Pairs {
+    let mut list = pairs(spec);
+    let mut add = |name: &str, value: String| {
+        if !spec.options.contains_key(name) {
+            list.push((name.into(), value));
+        }
+    };
+    let Target::Url { protocol } = target else { return list };
+    let http = matches!(protocol.as_str(), "http" | "https");
+    if http || protocol.starts_with("rtsp") {
+        add("user_agent", format!("GhostStream/{}", env!("CARGO_PKG_VERSION")));
+    }
+    if !http {
+        return list;
+    }
+    if spec.timeout > 0.0 {
+        // Of the time that a read may take, a third for a silent connection, so that a new one can still be made.
+        add("rw_timeout", format!("{:.0}", spec.timeout * 1e6 / 3.0));
+    }
+    if spec.reconnect {
+        add("reconnect", "1".into());
+        add("reconnect_streamed", "1".into());
+        add("reconnect_on_network_error", "1".into());
+        let wait = if spec.timeout > 0.0 { spec.timeout / 3.0 } else { 30.0 };
+        add("reconnect_delay_max", format!("{:.0}", wait.clamp(1.0, 30.0)));
+    }
+    if !spec.headers.is_empty() {
+        list.push(("headers".into(), spec.headers.iter().map(|(k, v)| format!("{k}: {v}\r\n")).collect()));
+    }
+    list
+}
+
+fn finish(spec: &SourceSpec, target: &Target, opened: av::Result<av::Demuxer>) -> Result<av::Demuxer> {
+    let demuxer = opened.map_err(|e| explain(spec, target, e))?;
+    for (name, _) in demuxer.unused_options() {
+        if spec.options.contains_key(name) {
+            let format = demuxer.format_name();
+            return Err(Error::invalid(
+                format!("source.options.{name}"),
+                format!("neither FFmpeg's {format} demuxer nor its protocol has such an option"),
+            ));
+        }
+    }
+    if !spec.headers.is_empty() && !matches!(target.protocol(), "http" | "https") {
+        return Err(Error::invalid("source.headers", format!("{} is not read over HTTP", spec.label())));
+    }
+    if demuxer.stream_count() == 0 {
+        return Err(Error::new(ErrorKind::Format, format!("{}: has no streams", spec.label())));
+    }
+    Ok(demuxer)
+}
+
+/// The failure of opening, named after the source. FFmpeg's own text has the address, credentials included, so only
+/// its reason is taken.
+fn explain(spec: &SourceSpec, target: &Target, e: av::Error) -> Error {
+    let label = spec.label();
+    let kind = e.kind();
+    let (kind, reason) = match kind {
+        av::Kind::InvalidData | av::Kind::Eof => {
+            let seems = target.describe_content().map(|s| format!(" ({s})")).unwrap_or_default();
+            let format =
+                spec.format.as_ref().map_or("a media file".into(), |f| format!("in the format {f:?}"));
+            (ErrorKind::Format, format!("is not {format}, or is damaged{seems}"))
+        }
+        av::Kind::TimedOut => {
+            (ErrorKind::Io, format!("no answer within {} s (source.timeout)", spec.timeout))
+        }
+        av::Kind::Unsupported if spec.format.as_ref().is_some_and(|f| !av::has_demuxer(f)) => {
+            return Error::invalid(
+                "source.format",
+                format!("{:?} is no demuxer of this FFmpeg", spec.format.as_deref().unwrap_or_default()),
+            );
+        }
+        // A protocol that a playlist or redirect inside the source wanted.
+        av::Kind::Invalid if matches!(target, Target::Url { .. }) => {
+            (ErrorKind::Invalid, format!("{}; an option or a protocol that is not allowed", e.message()))
+        }
+        _ => (Error::from(e.clone()).kind(), e.message()),
+    };
+    if spec.url.as_deref() == Some(label.as_str()) {
+        Error::with_source(kind, format!("{label}: {reason}"), e)
+    } else {
+        Error::new(kind, format!("{label}: {reason}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_gets_an_agent_reconnects_and_headers_unless_the_user_says_otherwise() {
+        let mut spec = SourceSpec::url("https://host/a.mp4");
+        spec.headers.insert("X-Key".into(), "1".into());
+        spec.options.insert("user_agent".into(), "mine".into());
+        let target = Target::of("https://host/a.mp4", None);
+        let list = options(&spec, &target);
+        let get = |name: &str| {
+            let all: Vec<_> = list.iter().filter(|(k, _)| k == name).map(|(_, v)| v.as_str()).collect();
+            assert!(all.len() < 2, "{name} twice");
+            all.first().copied()
+        };
+        assert_eq!(get("user_agent"), Some("mine"));
+        assert_eq!(get("headers"), Some("X-Key: 1\r\n"));
+        assert_eq!((get("reconnect"), get("rw_timeout")), (Some("1"), Some("10000000")));
+        let spec = SourceSpec { reconnect: false, ..SourceSpec::url("a.mp4") };
+        assert!(options(&spec, &Target::of("a.mp4", None)).is_empty());
+    }
+}
