@@ -109,7 +109,8 @@ stamps=$GS_CACHE_DIR/stamps
 
 # stamp FILE...: a name that changes with the content of the files.
 stamp() { cat "$@" | cksum | tr -d ' '; }
-python_stamp=$stamps/python-$level-$(stamp "$here"/requirements-*.txt)
+requirements=$(stamp "$here"/requirements-*.txt)
+python_stamp=$stamps/python-$level-$requirements
 node_stamp=$stamps/node-$(stamp "$root/tests/e2e/package-lock.json")
 cbindgen_version=$(cat "$here/cbindgen-version")
 cbindgen_stamp=$stamps/cbindgen-$cbindgen_version
@@ -135,6 +136,7 @@ if [ ! -e "$python_stamp" ] || [ ! -x "$venv/bin/python" ]; then
     [ -d "$venv" ] || python3 -m venv "$venv"
     "$venv/bin/python" -m pip install -q --disable-pip-version-check -r "$here/requirements-$level.txt"
     : >"$python_stamp"
+    : >"$stamps/python-demo-$requirements" # what tests need includes what the demo needs
 fi
 [ "$level" = demo ] && exit 0
 
