@@ -8,6 +8,7 @@ pub mod decode;
 pub mod encode;
 pub mod error;
 pub mod event;
+pub mod filter;
 pub mod frame;
 pub mod job;
 pub mod link;

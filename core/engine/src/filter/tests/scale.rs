@@ -1,0 +1,263 @@
+use super::super::paint::{Layout, Rgb};
+use super::super::{Cascade, Scale, ScaleTarget, fit};
+use super::*;
+use crate::frame::ColourRange;
+use crate::spec::Scaler;
+
+const BARS: [(f64, f64, f64); 8] = [
+    (0.75, 0.75, 0.75),
+    (0.75, 0.75, 0.0),
+    (0.0, 0.75, 0.75),
+    (0.0, 0.75, 0.0),
+    (0.75, 0.0, 0.75),
+    (0.75, 0.0, 0.0),
+    (0.0, 0.0, 0.75),
+    (1.0, 1.0, 1.0),
+];
+
+fn layout(format: &str) -> Layout {
+    Layout::of(PixelFormat::from_name(format).unwrap()).unwrap()
+}
+
+/// Vertical colour bars, 32 pixels wide each, exact to rounding.
+fn bars(format: &str, colour: Colour) -> Frame {
+    let l = layout(format);
+    picture(format, 256, 64, colour, |p, x, _| {
+        let (sx, _) = l.shift(p);
+        let (r, g, b) = BARS[(x << sx) / 32];
+        l.code(&colour, Rgb(r, g, b))[p].round() as u16
+    })
+}
+
+fn convert(frame: Frame, format: &str, colour: Colour) -> Frame {
+    let (w, h) = (frame.video().width, frame.video().height);
+    let format = PixelFormat::from_name(format);
+    one(&mut Scale::new(ScaleTarget { format, colour: Some(colour), ..ScaleTarget::size(w, h) }), frame)
+}
+
+/// The middle of each bar against the float reference.
+fn check(frame: &Frame, format: &str, colour: Colour, tolerance: f64) {
+    let l = layout(format);
+    assert_eq!(frame.video().format.name(), format);
+    for (i, (r, g, b)) in BARS.into_iter().enumerate() {
+        let wanted = l.code(&colour, Rgb(r, g, b));
+        for p in 0..3 {
+            let (sx, sy) = l.shift(p);
+            let got = f64::from(sample(frame, p, (i * 32 + 16) >> sx, 32 >> sy));
+            assert!((got - wanted[p]).abs() <= tolerance, "bar {i} plane {p}: {got}, wanted {}", wanted[p]);
+        }
+    }
+}
+
+fn with(colour: Colour, matrix: u8, range: ColourRange) -> Colour {
+    Colour { matrix, range, ..colour }
+}
+
+#[test]
+fn colour_bars_stay_exact_through_matrix_range_and_rgb() {
+    use ColourRange::{Full, Limited};
+    let c709 = Colour::BT709;
+    // Only the matrix changes: same primaries and transfer.
+    for (from, from_colour, to, to_colour) in [
+        ("yuv420p", c709, "yuv420p", with(c709, 6, Limited)),
+        ("yuv420p", with(c709, 6, Limited), "yuv420p", c709),
+        ("yuv444p", c709, "yuv444p", with(c709, 1, Full)),
+        ("yuv420p", with(c709, 1, Full), "yuv420p", c709),
+        ("yuv420p10le", c709, "yuv420p", c709),
+        ("yuv420p", c709, "yuv420p10le", with(c709, 6, Full)),
+        ("gbrp", with(c709, 0, Full), "yuv420p", c709),
+        ("yuv420p", c709, "gbrp", with(c709, 0, Full)),
+        ("yuv422p", with(c709, 9, Limited), "yuv420p", c709),
+    ] {
+        let out = convert(bars(from, from_colour), to, to_colour);
+        // Two codes of eight bits, which the source's own rounding takes a part of.
+        check(&out, to, to_colour, if to.contains("10") { 8.0 } else { 2.0 });
+        let got = out.video().colour;
+        assert_eq!(
+            (got.matrix, got.range, got.transfer),
+            (to_colour.matrix, to_colour.range, to_colour.transfer)
+        );
+    }
+    // Packed formats go through their planes: rgb24 and nv12 come back as they were.
+    let full = with(c709, 0, Full);
+    let rgb = convert(bars("yuv420p", c709), "rgb24", full);
+    for (i, (r, g, b)) in BARS.into_iter().enumerate() {
+        for (c, wanted) in [r, g, b].into_iter().enumerate() {
+            let got = f64::from(sample(&rgb, 0, (i * 32 + 16) * 3 + c, 32));
+            assert!((got - wanted * 255.0).abs() <= 2.0, "bar {i} {c}: {got}");
+        }
+    }
+    check(&convert(rgb, "yuv420p", c709), "yuv420p", c709, 2.0);
+    let nv12 = convert(bars("yuv420p", c709), "nv12", c709);
+    check(&convert(nv12, "yuv420p", c709), "yuv420p", c709, 0.5);
+}
+
+#[test]
+fn sd_to_hd_converts_primaries_too() {
+    // White and grey are the same in any primaries; a saturated green is not.
+    let sd = bars("yuv444p", Colour::BT601);
+    let out = convert(sd, "yuv444p", Colour::BT709);
+    let l = layout("yuv444p");
+    let white = l.code(&Colour::BT709, Rgb(1.0, 1.0, 1.0));
+    for (p, wanted) in white.into_iter().take(3).enumerate() {
+        assert!((f64::from(sample(&out, p, 7 * 32 + 16, 32)) - wanted).abs() <= 1.0);
+    }
+    let same_primaries = l.code(&Colour::BT709, Rgb(0.0, 0.75, 0.0));
+    assert!((f64::from(sample(&out, 2, 3 * 32 + 16, 32)) - same_primaries[2]).abs() > 2.0);
+    assert_eq!(out.video().colour.primaries, 1);
+}
+
+#[test]
+fn what_is_right_already_is_not_touched() {
+    let frame = bars("yuv420p", Colour::BT709);
+    let before = frame.media().data_ptr(0);
+    let out = one(&mut Scale::new(ScaleTarget::size(256, 64)), frame.clone());
+    assert_eq!(out.media().data_ptr(0), before);
+    // Naming the colour of an untagged picture shares the pixels as well.
+    let untagged = picture("yuv420p", 1280, 720, Colour::default(), |_, _, _| 100);
+    let before = untagged.media().data_ptr(0);
+    let target = ScaleTarget { colour: Some(Colour::BT709), ..ScaleTarget::size(1280, 720) };
+    let out = one(&mut Scale::new(target), untagged);
+    assert_eq!(out.media().data_ptr(0), before);
+    assert_eq!((out.video().colour.matrix, out.video().colour.range), (1, ColourRange::Limited));
+}
+
+#[test]
+fn untagged_pictures_keep_their_meaning_when_scaled() {
+    let hd = picture("yuv420p", 1280, 720, Colour::default(), |_, _, _| 100);
+    let out = one(&mut Scale::new(ScaleTarget::size(640, 360)), hd);
+    assert_eq!(out.video().colour.matrix, 1);
+    let sd = picture("yuv420p", 720, 480, Colour::default(), |_, _, _| 100);
+    let out = one(&mut Scale::new(ScaleTarget::size(1280, 720)), sd);
+    assert_eq!(out.video().colour.matrix, 6);
+}
+
+#[test]
+fn sizes_follow_the_display_aspect() {
+    let v = |width, height, sar: (i32, i32)| {
+        let mut v = picture("yuv420p", 16, 16, Colour::BT709, |_, _, _| 0).video();
+        (v.width, v.height, v.sample_aspect) = (width, height, Rational::new(sar.0, sar.1));
+        v
+    };
+    assert_eq!(fit(&v(1920, 1080, (1, 1)), None, Some(480)), (854, 480));
+    assert_eq!(fit(&v(1920, 1080, (1, 1)), Some(640), None), (640, 360));
+    assert_eq!(fit(&v(720, 576, (64, 45)), None, Some(576)), (1024, 576));
+    assert_eq!(fit(&v(853, 481, (1, 1)), None, None), (852, 480));
+    assert_eq!(fit(&v(1, 1, (1, 1)), None, None), (2, 2));
+    // Square pixels when the size came from the display aspect; else the aspect is kept.
+    let anamorphic = |w, h| {
+        let frame = picture("yuv420p", 720, 576, Colour::BT601, |_, _, _| 50);
+        let mut media = frame.to_media().unwrap();
+        media.set_sample_aspect((64, 45));
+        one(&mut Scale::new(ScaleTarget::size(w, h)), Frame::new(media, FPS)).video().sample_aspect
+    };
+    assert_eq!(anamorphic(1024, 576), Rational::new(1, 1));
+    assert_eq!(anamorphic(360, 288), Rational::new(64, 45));
+    assert_eq!(anamorphic(854, 480), Rational::new(1, 1));
+}
+
+#[test]
+fn odd_tiny_and_strange_sizes_and_formats_scale() {
+    for (format, w, h, to_w, to_h) in [
+        ("yuv420p", 853, 481, 852, 480),
+        ("yuv420p", 853, 481, 427, 241),
+        ("yuv420p", 1, 1, 16, 16),
+        ("yuv420p10le", 35, 33, 64, 64),
+        ("yuv422p", 33, 64, 64, 32),
+        ("nv12", 64, 64, 32, 32),
+        ("p010le", 64, 64, 32, 32),
+        ("yuyv422", 64, 64, 32, 32),
+        ("rgb24", 63, 61, 32, 32),
+        ("bgra", 64, 64, 32, 32),
+        ("gray", 64, 64, 32, 32),
+        ("gbrp10le", 64, 64, 32, 32),
+        ("yuva420p", 64, 64, 32, 32),
+        ("yuvj420p", 64, 64, 32, 32),
+    ] {
+        let value = if format == "p010le" { 120 << 6 } else { 120 };
+        let frame = picture(format, w, h, Colour::default(), |_, _, _| value);
+        let out = one(&mut Scale::new(ScaleTarget::size(to_w, to_h)), frame);
+        assert_eq!((out.video().width, out.video().height), (to_w, to_h), "{format}");
+        assert_eq!(out.video().format.name(), format);
+        let (x, y) = (to_w as usize / 3, to_h as usize / 3);
+        assert!(sample(&out, 0, x, y).abs_diff(value) <= value / 100, "{format}: {}", sample(&out, 0, x, y));
+    }
+}
+
+#[test]
+fn it_follows_changes_in_mid_stream() {
+    let a = |i| at(picture("yuv420p", 320, 180, Colour::BT709, |p, _, _| if p == 0 { 60 } else { 128 }), i);
+    let b =
+        |i| at(picture("yuv422p10le", 640, 480, Colour::BT601, |p, _, _| if p == 0 { 240 } else { 512 }), i);
+    let format = PixelFormat::from_name("yuv420p");
+    let mut scale =
+        Scale::new(ScaleTarget { format, colour: Some(Colour::BT709), ..ScaleTarget::size(160, 90) });
+    let mut forced = b(2);
+    forced.force_key = true;
+    let out = run(&mut scale, [a(0), a(1), forced, b(3), a(4)]).unwrap();
+    assert_eq!(out.iter().map(|f| f.pts.unwrap()).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    assert_eq!(out.iter().map(|f| f.force_key).collect::<Vec<_>>(), [false, false, true, false, false]);
+    for f in &out {
+        assert_eq!((f.video().width, f.video().height, f.video().format.name()), (160, 90, "yuv420p"));
+        assert_eq!((f.base, f.duration), (FPS, 1));
+        assert!(sample(f, 0, 80, 45).abs_diff(60) <= 1);
+    }
+}
+
+#[test]
+fn a_cascade_shares_and_orders_its_rungs() {
+    let frame = picture("yuv420p", 1920, 1080, Colour::BT709, |_, x, y| ((x / 8 + y / 8) % 200) as u16);
+    let sizes = [(640, 360), (1920, 1080), (854, 480), (640, 360), (2560, 1440)];
+    let mut cascade = Cascade::new(sizes.map(|(w, h)| ScaleTarget::size(w, h)).to_vec()).unwrap();
+    assert_eq!(cascade.rungs(), 4);
+    let out = run(&mut cascade, [frame.clone()]).unwrap();
+    assert_eq!(out.iter().map(|o| o.0).collect::<Vec<_>>(), [4, 1, 2, 0, 3]);
+    for (i, f) in &out {
+        assert_eq!((f.video().width, f.video().height), sizes[*i]);
+    }
+    assert_eq!(out[1].1.media().data_ptr(0), frame.media().data_ptr(0), "the top rung is the source's frame");
+    assert_eq!(out[3].1.media().data_ptr(0), out[4].1.media().data_ptr(0));
+}
+
+/// Mean squared error of the luma of two pictures as PSNR.
+fn psnr(a: &[u8], b: &[u8]) -> f64 {
+    let sum: f64 = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
+    10.0 * (255.0 * 255.0 * a.len() as f64 / sum.max(1e-9)).log10()
+}
+
+/// The same kernel in the FFmpeg command gives the same picture.
+#[test]
+fn kernels_agree_with_the_ffmpeg_command() {
+    let (w, h) = (320usize, 180usize);
+    let value = |p: usize, x: usize, y: usize| {
+        let (x, y) = (x as f64, y as f64);
+        (128.0 + 90.0 * (x * 0.13 * (p + 1) as f64).sin() * (y * 0.07).cos()) as u16
+    };
+    let frame = picture("yuv420p", w as u32, h as u32, Colour::BT709, value);
+    let mut raw = vec![0; frame.media().packed_size().unwrap()];
+    frame.media().copy_to_packed(&mut raw).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (input, output) = (dir.path().join("in.yuv"), dir.path().join("out.yuv"));
+    std::fs::write(&input, &raw).unwrap();
+    for (scaler, filter, floor) in [
+        (Scaler::Bicubic, "scale=200:112:flags=bicubic+accurate_rnd:param0=0:param1=0.6", 45.0),
+        (Scaler::Bilinear, "scale=200:112:flags=bilinear+accurate_rnd", 42.0),
+        (Scaler::Lanczos, "scale=200:112:flags=lanczos+accurate_rnd", 42.0),
+    ] {
+        let status = std::process::Command::new("ffmpeg")
+            .args(["-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", "320x180", "-i"])
+            .arg(&input)
+            .args(["-vf", filter, "-f", "rawvideo"])
+            .arg(&output)
+            .status()
+            .unwrap();
+        assert!(status.success());
+        let theirs = std::fs::read(&output).unwrap();
+        let ours = one(&mut Scale::new(ScaleTarget { scaler, ..ScaleTarget::size(200, 112) }), frame.clone());
+        let mut packed = vec![0; ours.media().packed_size().unwrap()];
+        ours.media().copy_to_packed(&mut packed).unwrap();
+        // Luma: where chroma sits between rows is a choice that the two make differently.
+        let got = psnr(&packed[..200 * 112], &theirs[..200 * 112]);
+        assert!(got > floor, "{scaler:?}: {got:.1} dB");
+    }
+}
