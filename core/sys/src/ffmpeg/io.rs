@@ -15,7 +15,8 @@ impl<T: Read + Seek + Send> ReadSeek for T {}
 pub trait WriteSeek: Write + Seek + Send {}
 impl<T: Write + Seek + Send> WriteSeek for T {}
 
-/// Where a demuxer reads from when not from a URL.
+/// Where a demuxer reads from when not from a URL. An [`Interrupt`](super::Interrupt) cannot end a read that blocks inside
+/// the object: let that wake up by itself. A panic of the object becomes an error of kind `Io`.
 pub enum Input {
     /// A file-like object.
     Seekable(Box<dyn ReadSeek>),
@@ -23,7 +24,7 @@ pub enum Input {
     Stream(Box<dyn Read + Send>),
 }
 
-/// Where a muxer writes to when not to a URL.
+/// Where a muxer writes to when not to a URL. Blocking and panics: as for [`Input`].
 pub enum Output {
     /// A file-like object; muxers may go back to fix a header. They cannot read it back: `movflags=+faststart` needs a
     /// URL, `moov_size` or fragments do not.

@@ -5,6 +5,7 @@ use super::raw;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::{c_char, c_void};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError, RwLock};
 
 /// Severity of a line, as FFmpeg numbers it. Lower is worse.
@@ -56,7 +57,9 @@ pub struct LogRecord {
 type Callback = Box<dyn Fn(LogRecord) + Send + Sync>;
 
 static CALLBACK: RwLock<Option<Callback>> = RwLock::new(None);
-static OWNERS: Mutex<Option<HashMap<usize, u64>>> = Mutex::new(None);
+/// Address of an object → (serial of its entry, scope).
+static OWNERS: Mutex<Option<HashMap<usize, (u64, u64)>>> = Mutex::new(None);
+static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     static SCOPE: Cell<Option<u64>> = const { Cell::new(None) };
@@ -92,27 +95,32 @@ impl Drop for LogScope {
 
 /// Remembers the scope in which an object was opened, for as long as the object lives.
 #[derive(Default)]
-pub(crate) struct Scoped(usize);
+pub(crate) struct Scoped {
+    address: usize,
+    /// Tells this entry from a later one: the address may be in use again before this is dropped.
+    serial: u64,
+}
 
 impl Scoped {
     pub fn new(object: *const c_void) -> Scoped {
-        let Some(id) = SCOPE.get() else { return Scoped(0) };
-        let address = object as usize;
+        let Some(id) = SCOPE.get() else { return Scoped::default() };
+        let (address, serial) = (object as usize, SERIAL.fetch_add(1, Relaxed));
         OWNERS
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get_or_insert_with(HashMap::new)
-            .insert(address, id);
-        Scoped(address)
+            .insert(address, (serial, id));
+        Scoped { address, serial }
     }
 }
 
 impl Drop for Scoped {
     fn drop(&mut self) {
-        if self.0 != 0
+        if self.address != 0
             && let Some(owners) = OWNERS.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
+            && owners.get(&self.address).is_some_and(|(serial, _)| *serial == self.serial)
         {
-            owners.remove(&self.0);
+            owners.remove(&self.address);
         }
     }
 }
@@ -139,7 +147,8 @@ unsafe extern "C" fn sink(
 
 fn deliver(level: i32, context: usize, parent: usize, component: String, line: &str) {
     // FFmpeg writes some lines piecemeal; a line counts when it ends.
-    let message = PARTIAL.with_borrow_mut(|partial| {
+    let complete = PARTIAL.try_with(|partial| {
+        let mut partial = partial.borrow_mut();
         partial.push_str(line);
         if !partial.ends_with('\n') && partial.len() < 4096 {
             return None;
@@ -148,11 +157,13 @@ fn deliver(level: i32, context: usize, parent: usize, component: String, line: &
         partial.clear();
         Some(message)
     });
+    // A thread that is ending has no buffer any more.
+    let message = complete.unwrap_or_else(|_| Some(line.trim_end().to_owned()));
     let Some(message) = message.filter(|m| !m.is_empty()) else { return };
     let scope = SCOPE.get().or_else(|| {
         let owners = OWNERS.lock().unwrap_or_else(PoisonError::into_inner);
         let owners = owners.as_ref()?;
-        owners.get(&context).or_else(|| owners.get(&parent)).copied()
+        owners.get(&context).or_else(|| owners.get(&parent)).map(|(_, id)| *id)
     });
     let callback = CALLBACK.read().unwrap_or_else(PoisonError::into_inner);
     if let Some(callback) = callback.as_ref() {

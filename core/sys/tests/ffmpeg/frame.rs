@@ -129,6 +129,7 @@ fn audio_planes_follow_the_sample_format() {
 #[test]
 fn a_device_type_that_does_not_exist_is_unsupported() {
     assert_eq!(HwDevice::create("warp", None, &[]).unwrap_err().kind(), Kind::Unsupported);
+    assert!(HwDevice::create("vaapi", Some("/nonexistent"), &[]).is_err());
     let host = Frame::alloc_video(PixelFormat::nv12(), 64, 36, 0).unwrap();
     assert!(!host.is_hardware() && host.hw_frames().is_none());
     assert_eq!(host.transfer_to_host().unwrap_err().kind(), Kind::Invalid);

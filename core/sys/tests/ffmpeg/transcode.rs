@@ -408,3 +408,22 @@ fn hdr_metadata_reaches_the_container() {
     assert_eq!(out.hdr(), hdr, "in the bitstream");
     assert!(out.colour().is_pq());
 }
+
+#[test]
+fn lines_of_an_object_carry_the_scope_it_was_opened_in() {
+    use std::sync::{Arc, Mutex};
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let sink = seen.clone();
+    set_log_callback(LogLevel::Info, move |r| sink.lock().unwrap().push((r.component, r.scope, r.message)));
+    let mut encoder = {
+        let _scope = log_scope(4711);
+        Encoder::open(&x264()).unwrap()
+    };
+    std::thread::spawn(move || encode(&mut encoder, 2).len()).join().unwrap();
+    let seen = seen.lock().unwrap();
+    let of_mine: Vec<_> = seen.iter().filter(|(_, scope, _)| *scope == Some(4711)).collect();
+    assert!(of_mine.iter().all(|(component, _, _)| component == "libx264"), "{of_mine:?}");
+    // Said while opening, and while closing on the other thread.
+    assert!(of_mine.iter().any(|(_, _, m)| m.starts_with("profile ")), "{of_mine:?}");
+    assert!(of_mine.iter().any(|(_, _, m)| m.starts_with("frame I:")), "{of_mine:?}");
+}
