@@ -1,29 +1,47 @@
 //! Which container can carry which codec, and what it gets when nothing is said.
 
-use crate::error::{Error, Result};
-use crate::packet::{Codec, MediaKind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::packet::{Codec, MediaKind, StreamInfo};
 use crate::spec::Container;
+use ghoststream_sys::ffmpeg::MediaType;
 
-/// The codec a container's video gets when nothing is said; `None` for containers without video.
-pub fn default_video_codec(container: Container) -> Option<Codec> {
-    Some(match container {
+/// The codec a container's video gets when nothing is said. A container without video refuses it
+/// ([`check_container`]).
+pub fn default_video_codec(container: Container) -> Codec {
+    match container {
         Container::WebM => Codec::Vp9,
         Container::Y4m => Codec::RawVideo,
-        Container::Ogg | Container::Wav | Container::Mp3 | Container::Flac => return None,
         _ => Codec::H264,
-    })
+    }
 }
 
-/// The codec a container's sound gets when nothing is said; `None` for containers without sound.
-pub fn default_audio_codec(container: Container) -> Option<Codec> {
-    Some(match container {
+/// The codec a container's sound gets when nothing is said. A container without sound refuses it.
+pub fn default_audio_codec(container: Container) -> Codec {
+    match container {
         Container::WebM | Container::Ogg => Codec::Opus,
         Container::Wav => Codec::PcmS16,
         Container::Mp3 => Codec::Mp3,
         Container::Flac => Codec::Flac,
-        Container::Y4m => return None,
         _ => Codec::Aac,
-    })
+    }
+}
+
+/// Whether a stream is what practically every player of `container` plays, so that a copy is as good as a new encode.
+pub fn is_native_audio(container: Container, stream: &StreamInfo) -> bool {
+    let channels = stream.audio.as_ref().map_or(0, |a| a.layout.channels);
+    // FFmpeg's AV_PROFILE_AAC_LOW; HE-AAC plays widely but not everywhere.
+    let plain_aac = stream.codec == Codec::Aac && stream.profile.is_none_or(|p| p == 1) && channels <= 2;
+    match container {
+        Container::Mp4 | Container::Mov | Container::Hls | Container::Dash | Container::HlsDash => plain_aac,
+        Container::Flv | Container::Ts => plain_aac || stream.codec == Codec::Mp3,
+        Container::WebM | Container::Ogg => matches!(stream.codec, Codec::Opus | Codec::Vorbis),
+        Container::Mkv => can_carry(Container::Mp4, MediaKind::Audio, &stream.codec),
+        Container::Raw => true,
+        Container::Wav => stream.codec == Codec::PcmS16,
+        Container::Mp3 => stream.codec == Codec::Mp3,
+        Container::Flac => stream.codec == Codec::Flac,
+        Container::Y4m => false,
+    }
 }
 
 /// What a container carries; `None` = anything FFmpeg's muxer takes.
@@ -96,8 +114,12 @@ pub fn can_carry(container: Container, kind: MediaKind, codec: &Codec) -> bool {
 /// Refuses a codec that `container` cannot carry, by name and with what it can.
 ///
 /// # Errors
-/// [`crate::ErrorKind::Invalid`] (`video.codec: webm cannot carry h264; it can: vp8, vp9, av1`).
-pub fn check_carries(container: Container, kind: MediaKind, codec: &Codec) -> Result<()> {
+/// [`ErrorKind::Invalid`] (`webm cannot carry h264; it can: vp8, vp9, av1`).
+pub fn check_container(container: Container, codec: &Codec) -> Result<()> {
+    let kind = codec.kind().unwrap_or_else(|| match ghoststream_sys::ffmpeg::codec_kind(codec.name()) {
+        Some(MediaType::Audio) => MediaKind::Audio,
+        _ => MediaKind::Video,
+    });
     if can_carry(container, kind, codec) {
         return Ok(());
     }
@@ -107,31 +129,51 @@ pub fn check_carries(container: Container, kind: MediaKind, codec: &Codec) -> Re
     } else {
         format!("{} cannot carry {codec}; it can: {}", container.name(), list.join(", "))
     };
-    Err(Error::invalid(format!("{}.codec", kind.name()), message))
+    Err(Error::new(ErrorKind::Invalid, message))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Rational;
 
     #[test]
     fn defaults_fit_their_containers() {
         use Container::*;
-        for container in [Mp4, Mov, Mkv, WebM, Ts, Flv, Raw, Ogg, Wav, Mp3, Flac, Y4m, Hls, Dash, HlsDash] {
-            if let Some(codec) = default_video_codec(container) {
-                check_carries(container, MediaKind::Video, &codec).unwrap();
-            }
-            if let Some(codec) = default_audio_codec(container) {
-                check_carries(container, MediaKind::Audio, &codec).unwrap();
-            }
+        for container in [Mp4, Mov, Mkv, WebM, Ts, Flv, Raw, Y4m, Hls, Dash, HlsDash] {
+            check_container(container, &default_video_codec(container)).unwrap();
         }
+        for container in [Mp4, Mov, Mkv, WebM, Ts, Flv, Raw, Ogg, Wav, Mp3, Flac, Hls, Dash, HlsDash] {
+            check_container(container, &default_audio_codec(container)).unwrap();
+        }
+        assert!(check_container(Wav, &default_video_codec(Wav)).is_err());
+        assert!(check_container(Y4m, &default_audio_codec(Y4m)).is_err());
     }
 
     #[test]
     fn refusals_name_both_sides() {
-        let e = check_carries(Container::WebM, MediaKind::Video, &Codec::H264).unwrap_err();
-        assert_eq!(e.message(), "video.codec: webm cannot carry h264; it can: vp8, vp9, av1");
-        let e = check_carries(Container::Wav, MediaKind::Video, &Codec::H264).unwrap_err();
-        assert_eq!(e.message(), "video.codec: wav carries no video");
+        let e = check_container(Container::WebM, &Codec::H264).unwrap_err();
+        assert_eq!(e.message(), "webm cannot carry h264; it can: vp8, vp9, av1");
+        assert_eq!(
+            check_container(Container::Wav, &Codec::H264).unwrap_err().message(),
+            "wav carries no video"
+        );
+        assert!(
+            check_container(Container::WebM, &Codec::from_name("dts"))
+                .unwrap_err()
+                .message()
+                .contains("opus")
+        );
+        check_container(Container::Mkv, &Codec::from_name("theora")).unwrap();
+    }
+
+    #[test]
+    fn native_sound_is_what_plays_everywhere() {
+        let stream = |codec| StreamInfo::new(MediaKind::Audio, codec, Rational::new(1, 48000));
+        assert!(is_native_audio(Container::Mp4, &stream(Codec::Aac)));
+        assert!(!is_native_audio(Container::Mp4, &stream(Codec::Opus)));
+        assert!(is_native_audio(Container::WebM, &stream(Codec::Opus)));
+        let he = StreamInfo { profile: Some(4), ..stream(Codec::Aac) };
+        assert!(!is_native_audio(Container::Hls, &he));
     }
 }

@@ -41,6 +41,31 @@
 //! - `options` come last and win; parameters of the library's own option (`x264-params`, `x265-params`,
 //!   `svtav1-params`, `aom-params`) are joined with what the other fields set.
 
-pub mod containers;
+pub mod audio;
+mod containers;
+mod grid;
+mod pass;
 pub mod presets;
+pub mod probe;
 pub mod rate;
+pub mod select;
+mod stream;
+pub mod video;
+
+pub use audio::AudioEncoder;
+pub use grid::KeyGrid;
+pub use pass::{Pass, PassLog};
+pub use video::{VideoEncode, VideoEncoder};
+
+use crate::frame::Frame;
+use crate::packet::{Packet, StreamInfo};
+use crate::stage::Stage;
+
+/// An encoder of pictures or sound.
+pub trait Encoder: Stage<Frame, Packet> {
+    /// The stream it makes; known from the first frame on, also after the end.
+    fn stream(&self) -> Option<&StreamInfo>;
+
+    /// Encoder and rate control in a few words, for plans and statistics.
+    fn description(&self) -> String;
+}

@@ -1,0 +1,84 @@
+//! What the two passes of a two-pass encode share.
+
+use crate::error::{Context, Result};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The statistics that the first pass gathers and the second one uses. One per track; clones share it. What lies in
+/// files is removed with the last clone.
+#[derive(Clone, Debug)]
+pub struct PassLog(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    directory: PathBuf,
+    stats: Mutex<String>,
+}
+
+/// Which pass an encoder makes.
+#[derive(Clone, Debug)]
+pub enum Pass {
+    /// The first: its packets only matter for their number.
+    First(PassLog),
+    /// The second.
+    Second(PassLog),
+}
+
+impl PassLog {
+    /// An empty log, with a directory of its own below the system's for temporary files.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Io`] and the like when the directory cannot be made.
+    pub fn new() -> Result<PassLog> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let directory =
+            std::env::temp_dir().join(format!("ghoststream-{}-pass-{number}", std::process::id()));
+        // Not create_dir_all: a directory that someone else prepared must not be used.
+        std::fs::create_dir(&directory).context(|| directory.display().to_string())?;
+        Ok(PassLog(Arc::new(Inner { directory, stats: Mutex::new(String::new()) })))
+    }
+
+    /// Where encoders that keep a file put it.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.0.directory.join("stats")
+    }
+
+    pub(crate) fn put(&self, stats: &str) {
+        *self.0.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats.to_owned();
+    }
+
+    pub(crate) fn get(&self) -> String {
+        self.0.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        remove(&self.directory);
+    }
+}
+
+fn remove(directory: &Path) {
+    if let Err(e) = std::fs::remove_dir_all(directory) {
+        tracing::debug!(directory = %directory.display(), error = %e, "cannot remove statistics");
+    }
+}
+
+impl Pass {
+    /// 1 or 2.
+    pub fn number(&self) -> u8 {
+        match self {
+            Pass::First(_) => 1,
+            Pass::Second(_) => 2,
+        }
+    }
+
+    /// What the passes share.
+    pub fn log(&self) -> &PassLog {
+        match self {
+            Pass::First(log) | Pass::Second(log) => log,
+        }
+    }
+}

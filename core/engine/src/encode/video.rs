@@ -1,0 +1,595 @@
+//! Video encoding through FFmpeg.
+
+use super::grid::KeyGrid;
+use super::pass::Pass;
+use super::presets::{Force, Input, Lossless, Table, table, unknown};
+use super::rate::{Request, Settings, map};
+use super::{Encoder, stream};
+use crate::error::{Error, ErrorKind, Result};
+use crate::frame::{Frame, HdrMetadata, PixelFormat, VideoParams};
+use crate::packet::{Codec, MediaKind, Packet, StreamInfo, VideoInfo};
+use crate::spec::{Bitrate, Tune, VideoSpec};
+use crate::stage::{Control, Outlet, Stage};
+use crate::time::{Rational, TimeBase};
+use ghoststream_sys::ffmpeg as av;
+use std::collections::{HashMap, VecDeque};
+
+/// What a [`VideoEncoder`] is made of.
+#[derive(Clone, Debug)]
+pub struct VideoEncode {
+    /// Codec, encoder and rate control, with `encoder` decided.
+    pub spec: VideoSpec,
+    /// The rate that rate control may count on; frames keep their own times whatever it says.
+    pub frame_rate: Option<Rational>,
+    /// Where key frames are forced. Without it the encoder chooses within `spec.gop`.
+    pub grid: Option<KeyGrid>,
+    /// Base of the packets' times; default the frames' own.
+    pub time_base: Option<TimeBase>,
+    /// Threads; 0 = the encoder's choice. `spec.threads` goes before it.
+    pub threads: u32,
+    /// Which of two passes.
+    pub pass: Option<Pass>,
+    /// HDR metadata to write; default that of the first frame, and only if the frames are PQ or HLG.
+    pub hdr: HdrMetadata,
+}
+
+impl VideoEncode {
+    /// `spec` with everything else at its default.
+    pub fn new(spec: VideoSpec) -> Self {
+        VideoEncode {
+            spec,
+            frame_rate: None,
+            grid: None,
+            time_base: None,
+            threads: 0,
+            pass: None,
+            hdr: HdrMetadata::default(),
+        }
+    }
+}
+
+/// Frames in, packets out. It opens at its first frame and takes its size, format and colour from it; later frames must
+/// be the same.
+///
+/// Frames may be in host memory or, for hardware encoders, on their device; host frames are uploaded and device frames
+/// downloaded where the encoder needs it. Packets come in decode order with a duration each. Headers are always global
+/// ([`StreamInfo::extradata`]), whatever the container.
+pub struct VideoEncoder {
+    name: String,
+    table: Table,
+    config: VideoEncode,
+    open: Option<Open>,
+    stream: Option<StreamInfo>,
+    /// The cell of the grid that the last frame was in.
+    cell: Option<i64>,
+    key_wanted: bool,
+    reopen: bool,
+    last: Option<i64>,
+    /// Durations of the frames inside, by time; encoders of older FFmpeg forget them.
+    durations: HashMap<i64, i64>,
+    /// Times at which a key frame was forced and has not come out yet.
+    forced: VecDeque<i64>,
+    summary: String,
+}
+
+struct Open {
+    encoder: av::Encoder,
+    settings: Settings,
+    params: VideoParams,
+    host_format: PixelFormat,
+    base: TimeBase,
+    hardware: Hardware,
+}
+
+enum Hardware {
+    /// Frames go in as they are.
+    None,
+    /// Device frames are copied to the host first.
+    Download,
+    /// Host frames are copied into this pool first.
+    Upload(av::HwFrames),
+}
+
+impl VideoEncoder {
+    /// An encoder that is not open yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] or [`ErrorKind::Invalid`] naming the field (`video.crf: …`) that the encoder cannot
+    /// honour; [`ErrorKind::Unsupported`] when FFmpeg has no such encoder.
+    pub fn new(config: VideoEncode) -> Result<VideoEncoder> {
+        let Some(name) = config.spec.encoder.clone() else {
+            return Err(Error::new(ErrorKind::Internal, "the encoder was not decided"));
+        };
+        let info = av::encoder_info(&name)
+            .filter(|i| i.kind == av::MediaType::Video)
+            .ok_or_else(|| Error::unsupported(format!("video.encoder: this FFmpeg has no {name}")))?;
+        if let Some(codec) = &config.spec.codec
+            && Codec::from_name(&info.codec) != *codec
+        {
+            let message = format!("{name} makes {}, not {codec}", info.codec);
+            return Err(Error::invalid("video.encoder", message));
+        }
+        let table = table(&name).unwrap_or_else(unknown);
+        let encoder = VideoEncoder {
+            summary: name.clone(),
+            name,
+            table,
+            config,
+            open: None,
+            stream: None,
+            cell: None,
+            key_wanted: false,
+            reopen: false,
+            last: None,
+            durations: HashMap::new(),
+            forced: VecDeque::new(),
+        };
+        // Whatever the frames will be, fields that the encoder cannot honour are refused now.
+        let format = input_format(&encoder.name, &encoder.config.spec, None)?;
+        encoder.settings(format, crate::frame::Colour::default(), HdrMetadata::default())?;
+        Ok(encoder)
+    }
+
+    fn settings(
+        &self,
+        format: PixelFormat,
+        colour: crate::frame::Colour,
+        hdr: HdrMetadata,
+    ) -> Result<Settings> {
+        let spec = &self.config.spec;
+        let file = self.config.pass.as_ref().map(|p| p.log().file().display().to_string());
+        map(&Request {
+            encoder: &self.name,
+            spec,
+            grid: self.config.grid.is_some(),
+            depth: depth_of(format),
+            colour,
+            hdr,
+            threads: if spec.threads > 0 { spec.threads } else { self.config.threads },
+            pass: self.config.pass.as_ref().zip(file.as_deref()).map(|(p, f)| (p.number(), f)),
+        })
+    }
+
+    fn open(&self, frame: &Frame) -> Result<Open> {
+        let params = frame.video();
+        let on_device = frame.media().is_hardware();
+        let host_format = match frame.media().hw_frames() {
+            Some(pool) => pool.host_format(),
+            None => params.format,
+        };
+        let hdr = if params.colour.is_hdr() { self.hdr(frame) } else { HdrMetadata::default() };
+        let mut settings = self.settings(host_format, params.colour, hdr)?;
+        let rate = self.rate(frame);
+        let base = self.base(frame, rate);
+        let (hardware, hw_frames) = self.hardware(frame, host_format)?;
+        let pixel_format = match (&hardware, &hw_frames) {
+            (Hardware::Upload(pool), _) => pool.format(),
+            (Hardware::None, _) => params.format,
+            (Hardware::Download, _) => host_format,
+        };
+        if !on_device || matches!(hardware, Hardware::Download) {
+            let takes = av::supported_formats(&self.name)?;
+            if matches!(hardware, Hardware::None | Hardware::Download)
+                && !takes.is_empty()
+                && !takes.contains(&pixel_format)
+            {
+                return Err(Error::unsupported(format!(
+                    "{} does not take {pixel_format} pictures",
+                    self.name
+                )));
+            }
+        }
+        let pass = match (&self.config.pass, settings.pass) {
+            (Some(Pass::First(_)), Some(_)) => av::Pass::First,
+            (Some(Pass::Second(log)), Some(_)) => av::Pass::Second(log.get()),
+            _ => av::Pass::Single,
+        };
+        let interlaced = matches!(self.name.as_str(), "libx264" | "mpeg2video" | "mpeg4" | "prores_ks")
+            && frame.media().is_interlaced();
+        let options = av::EncoderOptions {
+            name: self.name.clone(),
+            time_base: (base.num, base.den),
+            bit_rate: settings.bit_rate,
+            max_rate: settings.max_rate,
+            buffer: settings.buffer.map(|b| u32::try_from(b).unwrap_or(u32::MAX)),
+            quality: settings.quality,
+            threads: settings.threads,
+            global_header: true,
+            options: std::mem::take(&mut settings.options),
+            width: params.width,
+            height: params.height,
+            pixel_format,
+            frame_rate: Some((rate.num, rate.den)),
+            sample_aspect: Some((params.sample_aspect.num, params.sample_aspect.den)),
+            colour: params.colour,
+            field_order: match (interlaced, frame.media().top_field_first()) {
+                (false, _) => av::FieldOrder::Progressive,
+                (true, true) => av::FieldOrder::TopFirst,
+                (true, false) => av::FieldOrder::BottomFirst,
+            },
+            hdr,
+            gop: settings.gop,
+            b_frames: settings.b_frames,
+            closed_gop: settings.closed_gop,
+            pass,
+            hw_frames: hw_frames.as_ref(),
+            ..av::EncoderOptions::default()
+        };
+        let encoder = av::Encoder::open(&options).map_err(|e| open_error(&self.name, e))?;
+        if let Some((key, _)) = encoder.unused_options().first() {
+            return Err(Error::invalid(
+                format!("video.options.{key}"),
+                format!("{} does not take it", self.name),
+            ));
+        }
+        Ok(Open { encoder, settings, params, host_format, base, hardware })
+    }
+
+    /// The configured HDR metadata, else the frame's own. Dynamic metadata does not survive a new encode.
+    fn hdr(&self, frame: &Frame) -> HdrMetadata {
+        let own = self.config.hdr;
+        let of =
+            if own.mastering.is_some() || own.content_light.is_some() { own } else { frame.media().hdr() };
+        HdrMetadata { mastering: of.mastering, content_light: of.content_light, ..HdrMetadata::default() }
+    }
+
+    /// Rate control needs a rate; without one, that of the first frame's length.
+    fn rate(&self, frame: &Frame) -> Rational {
+        let of_frame = || {
+            let num = i64::from(frame.base.den);
+            let den = frame.duration.checked_mul(i64::from(frame.base.num))?;
+            let rate = num as f64 / den as f64;
+            (den > 0 && (1.0..=240.0).contains(&rate)).then(|| Rational::approximate(rate, 1001)).flatten()
+        };
+        self.config.frame_rate.filter(|r| r.is_positive()).or_else(of_frame).unwrap_or(Rational::new(25, 1))
+    }
+
+    fn base(&self, frame: &Frame, rate: Rational) -> TimeBase {
+        // These write the frame's time into the stream in the base's ticks: 16 bits of them, or the rate itself.
+        if matches!(self.name.as_str(), "mpeg4" | "mpeg2video") {
+            return rate.inverse();
+        }
+        self.config.time_base.unwrap_or(frame.base)
+    }
+
+    fn hardware(&self, frame: &Frame, host_format: PixelFormat) -> Result<(Hardware, Option<av::HwFrames>)> {
+        let pool = frame.media().hw_frames();
+        let (device, only) = match self.table.input {
+            Input::Host => ("", false),
+            Input::HostOr(device) => (device, false),
+            Input::Only(device) => (device, true),
+        };
+        match pool {
+            Some(pool) if pool.format().name() == device => Ok((Hardware::None, Some(pool))),
+            Some(_) if !only => Ok((Hardware::Download, None)),
+            Some(_) => Err(Error::unsupported(format!("{} takes frames on {device} only", self.name))),
+            None if only => {
+                let device = av::HwDevice::create(device, None, &[])
+                    .map_err(|e| Error::from(e).context(format!("{}: device {device}", self.name)))?;
+                let (width, height) = (frame.media().width(), frame.media().height());
+                // Enough for what the encoder reorders and looks ahead.
+                let pool = device.frames(host_format, width, height, 32)?;
+                let shared = pool.try_clone()?;
+                Ok((Hardware::Upload(pool), Some(shared)))
+            }
+            None => Ok((Hardware::None, None)),
+        }
+    }
+
+    fn describe(&mut self) -> Result<()> {
+        let Some(open) = &self.open else { return Ok(()) };
+        let parameters = open.encoder.parameters()?;
+        let values = parameters.values();
+        let codec = Codec::from_name(&values.codec);
+        let (profile, level) = stream::profile_level(&codec, &values);
+        let mut info = StreamInfo::new(MediaKind::Video, codec, open.base);
+        info.profile = profile;
+        info.level = level;
+        info.extradata = values.extradata.clone();
+        info.bit_rate = self.config.spec.bitrate.map(|b| b.0);
+        info.video = Some(VideoInfo {
+            width: open.params.width,
+            height: open.params.height,
+            format: Some(open.host_format),
+            frame_rate: self.config.frame_rate,
+            constant_rate: None,
+            sample_aspect: open.params.sample_aspect,
+            colour: open.params.colour,
+            hdr: parameters.hdr(),
+            rotation: 0.0,
+            field_order: stream::field_order(values.field_order),
+            reorder: open.encoder.reorder() as u32,
+        });
+        info.native = Some(parameters);
+        self.summary = format!("{}, {}", self.name, open.settings.summary);
+        self.stream = Some(info);
+        Ok(())
+    }
+
+    fn receive(&mut self, out: &mut dyn Outlet<Packet>) -> Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        while let Some(packet) = open.encoder.receive()? {
+            let mut packet = Packet::from_av(&packet, open.base);
+            packet.stream = 0;
+            if let Some(pts) = packet.pts {
+                if let Some(duration) = self.durations.remove(&pts)
+                    && packet.duration <= 0
+                {
+                    packet.duration = duration;
+                }
+                if let Some(at) = self.forced.iter().position(|t| *t == pts) {
+                    self.forced.remove(at);
+                    if !packet.key {
+                        let time = crate::time::Timestamp::new(pts, open.base);
+                        return Err(Error::unsupported(format!(
+                            "{} made no key frame at {time}, where one was forced",
+                            self.name
+                        )));
+                    }
+                }
+            }
+            packet.dts = packet.dts.or(packet.pts);
+            if self.table.force == Force::Always {
+                packet.key = true;
+            }
+            out.emit(packet)?;
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self, out: &mut dyn Outlet<Packet>) -> Result<()> {
+        if let Some(open) = &mut self.open {
+            open.encoder.send(None, false)?;
+        }
+        self.receive(out)
+    }
+
+    /// The frame's time in the encoder's base, rising strictly.
+    fn time(&mut self, frame: &Frame) -> Result<i64> {
+        let expected = self.last.map(|last| last + frame.duration.max(1));
+        let Some(pts) = frame.pts.or(expected).or(Some(0).filter(|_| frame.duration > 0)) else {
+            return Err(Error::new(ErrorKind::Format, format!("{}: a frame without a time", self.name)));
+        };
+        // Two frames that round to the same tick of a coarse base must still be two.
+        let pts = self.last.map_or(pts, |last| pts.max(last + 1));
+        self.last = Some(pts);
+        Ok(pts)
+    }
+
+    fn set_rates(&mut self, target: u64, max: Option<u64>) -> Result<()> {
+        let spec = &mut self.config.spec;
+        let Some(old) = spec.bitrate else {
+            return Err(Error::unsupported(format!(
+                "{} runs at a constant quality; its bit rate cannot be changed",
+                self.name
+            )));
+        };
+        let scaled = |rate: Bitrate| (rate.0 as u128 * u128::from(target) / u128::from(old.0.max(1))) as u64;
+        let max = max.or(spec.max_bitrate.map(scaled));
+        if max.is_some_and(|m| m < target) {
+            return Err(Error::invalid("max_bitrate", "is below bitrate"));
+        }
+        let buffer = spec.buffer.map(scaled);
+        let mut changed = spec.clone();
+        changed.bitrate = Some(Bitrate(target));
+        changed.max_bitrate = if spec.cbr { None } else { max.map(Bitrate) };
+        changed.buffer = buffer.map(Bitrate);
+        let Some(open) = &mut self.open else {
+            self.config.spec = changed;
+            return Ok(());
+        };
+        if !open.settings.live {
+            let why = match self.name.as_str() {
+                "libx264" => {
+                    "libx264 follows a new bit rate only when it began with max_bitrate or cbr".into()
+                }
+                name => format!("{name} cannot change its bit rate while it runs"),
+            };
+            return Err(Error::unsupported(why));
+        }
+        let before = std::mem::replace(&mut self.config.spec, changed);
+        let (format, colour) = (open.host_format, open.params.colour);
+        let settings = match self.settings(format, colour, self.config.hdr) {
+            Ok(settings) => settings,
+            Err(e) => {
+                self.config.spec = before;
+                return Err(e);
+            }
+        };
+        let Some(open) = &mut self.open else { return Ok(()) };
+        if open.settings.live_by_restart {
+            self.reopen = true;
+        } else {
+            let buffer = settings.buffer.map(|b| u32::try_from(b).unwrap_or(u32::MAX));
+            open.encoder.set_rates(settings.bit_rate, settings.max_rate, buffer);
+        }
+        open.settings.summary = settings.summary;
+        Ok(())
+    }
+}
+
+impl Stage<Frame, Packet> for VideoEncoder {
+    fn push(&mut self, frame: Frame, out: &mut dyn Outlet<Packet>) -> Result<()> {
+        if self.open.is_none() {
+            self.open = Some(self.open(&frame)?);
+            self.describe()?;
+        }
+        let Some(base) = self.open.as_ref().map(|o| o.base) else { return Ok(()) };
+        let wanted = frame.force_key || std::mem::take(&mut self.key_wanted);
+        let cell = match (&self.config.grid, frame.presentation()) {
+            (Some(grid), Some(time)) => Some(grid.cell(time)),
+            _ => None,
+        };
+        let first = self.last.is_none();
+        let mut force = wanted || (cell.is_some() && cell != self.cell);
+        if cell.is_some() {
+            self.cell = cell;
+        }
+        let mut frame = frame.rebased(base);
+        let pts = self.time(&frame)?;
+        frame.pts = Some(pts);
+
+        let same = self.open.as_ref().is_some_and(|o| {
+            let now = frame.video();
+            (now.width, now.height, now.format) == (o.params.width, o.params.height, o.params.format)
+        });
+        if !same {
+            return Err(Error::invalid(
+                &self.name,
+                format!("the picture changed to {:?} in mid-stream", frame.video()),
+            ));
+        }
+        let can_force = self.open.as_ref().is_some_and(|o| o.settings.can_force);
+        if (self.reopen || (force && !can_force)) && !first {
+            self.drain(out)?;
+            self.open = Some(self.open(&frame)?);
+            self.reopen = false;
+            force = true;
+        }
+        if frame.duration > 0 {
+            self.durations.insert(pts, frame.duration);
+        }
+        if force && (can_force || first) {
+            self.forced.push_back(pts);
+        }
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let mut media = match &open.hardware {
+            Hardware::None => frame.to_media()?,
+            Hardware::Download => frame.to_media()?.transfer_to_host()?,
+            Hardware::Upload(pool) => frame.to_media()?.transfer_to_device(pool)?,
+        };
+        if !matches!(open.hardware, Hardware::None) {
+            media.copy_props(&frame.to_media()?)?;
+        }
+        loop {
+            let Some(open) = &mut self.open else { return Ok(()) };
+            match open.encoder.send(Some(&media), force) {
+                Ok(()) => break,
+                Err(e) if e.kind() == av::Kind::Again => self.receive(out)?,
+                Err(e) => return Err(e.into()),
+            }
+        }
+        self.receive(out)
+    }
+
+    fn finish(&mut self, out: &mut dyn Outlet<Packet>) -> Result<()> {
+        self.drain(out)?;
+        if let (Some(Pass::First(log)), Some(open)) = (&self.config.pass, &self.open) {
+            log.put(open.encoder.stats());
+        }
+        // The statistics file is complete only once the encoder is closed.
+        self.open = None;
+        Ok(())
+    }
+
+    fn control(&mut self, control: &Control) -> Result<()> {
+        match control {
+            Control::ForceKeyFrame => {
+                self.key_wanted = true;
+                Ok(())
+            }
+            Control::Bitrate { target, max } => self.set_rates(*target, *max),
+        }
+    }
+}
+
+impl Encoder for VideoEncoder {
+    fn stream(&self) -> Option<&StreamInfo> {
+        self.stream.as_ref()
+    }
+
+    fn description(&self) -> String {
+        self.summary.clone()
+    }
+}
+
+/// FFmpeg says little about why an encoder does not open; hardware that is not there is a device's failure.
+fn open_error(name: &str, e: av::Error) -> Error {
+    let hardware = av::encoder_info(name).is_some_and(|i| i.hardware)
+        || ["_nvenc", "_vaapi", "_qsv", "_amf", "_vulkan", "_videotoolbox", "_v4l2m2m"]
+            .iter()
+            .any(|s| name.ends_with(s));
+    let kind = match e.kind() {
+        av::Kind::Memory => ErrorKind::Memory,
+        _ if hardware => ErrorKind::Device,
+        av::Kind::Other => ErrorKind::Unsupported,
+        _ => Error::from(e.clone()).kind(),
+    };
+    Error::with_source(kind, format!("{name} does not open: {e}"), e)
+}
+
+fn depth_of(format: PixelFormat) -> u8 {
+    format.descriptor().map_or(8, |d| d.depth.min(255) as u8)
+}
+
+/// The host pixel format that `encoder` wants its pictures in for `spec`, given the source's format (`None`: unknown).
+///
+/// `spec.pixel_format` decides; else `bit_depth`, else the profile, else the source, with 8 bits for H.264 and 4:2:0
+/// unless the profile or losslessness asks for more.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] (`video.pixel_format: …`, `video.bit_depth: …`) when the encoder cannot take it;
+/// [`ErrorKind::Invalid`] for a format that FFmpeg does not know.
+pub fn input_format(encoder: &str, spec: &VideoSpec, source: Option<PixelFormat>) -> Result<PixelFormat> {
+    let table = table(encoder).unwrap_or_else(unknown);
+    let mut takes = av::supported_formats(encoder)
+        .map_err(|_| Error::unsupported(format!("video.encoder: this FFmpeg has no {encoder}")))?;
+    takes.retain(|f| !f.is_hardware());
+    if takes.is_empty() && table.input != Input::Host {
+        takes = vec![PixelFormat::nv12(), PixelFormat::p010()];
+    }
+    let takes_it = |f: PixelFormat| !f.is_none() && (takes.is_empty() || takes.contains(&f));
+    if let Some(name) = &spec.pixel_format {
+        let format = PixelFormat::from_name(name)
+            .ok_or_else(|| Error::invalid("video.pixel_format", format!("{name:?} is not known")))?;
+        return if takes_it(format) {
+            Ok(format)
+        } else {
+            let names: Vec<&str> = takes.iter().map(|f| f.name()).collect();
+            let message = format!("video.pixel_format: {encoder} takes {}, not {name}", names.join(", "));
+            Err(Error::unsupported(message))
+        };
+    }
+    let source = source.filter(|f| !f.is_none() && !f.is_hardware());
+    let lossless = spec.lossless || spec.tune == Some(Tune::Lossless) || table.lossless == Lossless::Always;
+    if lossless
+        && spec.bit_depth.is_none()
+        && let Some(source) = source
+    {
+        return Ok(if takes_it(source) { source } else { source.best_of(&takes).unwrap_or(source) });
+    }
+    let profile = spec.profile.as_deref().and_then(|name| table.profiles.1.iter().find(|p| p.name == name));
+    let source_depth = source.map_or(8, depth_of);
+    let deepest = table.depths.iter().copied().max().unwrap_or(8);
+    let depth = spec.bit_depth.unwrap_or_else(|| match profile {
+        Some(p) if p.name.ends_with("10") || p.name.ends_with("12") || p.name == "profile2" => {
+            p.depth.min(deepest)
+        }
+        Some(p) if source_depth > 8 => p.depth.min(10),
+        None if source_depth > 8 && table.codec != "h264" => deepest.min(10),
+        _ => table.depths.first().copied().unwrap_or(8),
+    });
+    let chroma = match (profile, table.codec) {
+        (Some(p), _) => p.chroma,
+        (None, "prores") => 422,
+        _ => 420,
+    };
+    let names: &[&str] = match (chroma, depth) {
+        (420, 8) => &["yuv420p", "nv12"],
+        (420, 10) => &["yuv420p10le", "p010le"],
+        (420, 12) => &["yuv420p12le"],
+        (422, 8) => &["yuv422p", "nv16"],
+        (422, 10) => &["yuv422p10le", "p210le"],
+        (422, 12) => &["yuv422p12le"],
+        (444, 8) => &["yuv444p"],
+        (444, 10) => &["yuv444p10le"],
+        (444, 12) => &["yuv444p12le"],
+        _ => &[],
+    };
+    names
+        .iter()
+        .filter_map(|name| PixelFormat::from_name(name))
+        .find(|f| takes_it(*f))
+        .or_else(|| takes.first().copied().filter(|_| spec.bit_depth.is_none() && profile.is_none()))
+        .ok_or_else(|| Error::unsupported(format!("video.bit_depth: {encoder} does not take {depth} bits")))
+}
