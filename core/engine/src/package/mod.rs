@@ -6,8 +6,8 @@
 //!
 //! 1. [`Segmenter`]: packets of aligned tracks in, initialisation and media segments ([`Segment`]) out, cut on one
 //!    absolute [`Plan`]; it uses [`cmaf`] or [`ts`] to write them;
-//! 2. [`hls`] (and DASH): models of playlists and manifests, filled from those events, and their serializers;
-//! 3. WebVTT: text subtitles for both.
+//! 2. [`hls`] and [`dash`]: models of playlists and manifests, filled from those events, and their serializers;
+//! 3. [`webvtt`]: text subtitles for both.
 //!
 //! It deliberately is not a muxer library: it opens no file or socket, knows no clock or thread, demuxes nothing, and
 //! writes only what players of HLS and DASH need. Progressive MP4, MKV and the like are written by FFmpeg elsewhere.
@@ -17,6 +17,7 @@ pub mod bitstream;
 mod boxes;
 pub mod cmaf;
 pub mod codecs;
+pub mod dash;
 pub mod hls;
 mod init;
 mod lane;
@@ -24,6 +25,7 @@ mod plan;
 mod segmenter;
 mod track;
 pub mod ts;
+pub mod webvtt;
 
 pub use plan::{Plan, PlannedSegment};
 pub use segmenter::{Container, Event, Options, Part, Segment, Segmenter, TrackSpec};

@@ -55,6 +55,9 @@ pub struct Options {
     pub eager: bool,
     /// Put a `sidx` in front of each CMAF segment that is one chunk.
     pub index: bool,
+    /// Give the key frame that begins a CMAF segment a chunk of its own, so that the ranges of an I-frame playlist are
+    /// whole fragments (some 120 bytes per segment). Not together with [`Options::index`].
+    pub key_chunk: bool,
 }
 
 impl Options {
@@ -70,6 +73,7 @@ impl Options {
             part: None,
             eager: false,
             index: false,
+            key_chunk: false,
         }
     }
 }
@@ -183,6 +187,9 @@ impl Segmenter {
         }
         if options.part.is_some() && options.container == Container::Ts {
             return Err(Error::invalid("part", "low-latency parts need CMAF"));
+        }
+        if options.index && options.key_chunk {
+            return Err(Error::invalid("index", "describes segments of one chunk, key_chunk makes two"));
         }
         if options.part.is_some_and(|p| p.ticks <= 0 || !p.base.is_positive()) {
             return Err(Error::invalid("part", "must be positive"));
@@ -461,15 +468,25 @@ impl Segmenter {
             return Err(Error::new(ErrorKind::Internal, "a segment without a track"));
         };
         let (mut chunks, mut key_range) = (closed.parts, closed.key_range);
-        if !closed.samples.is_empty() {
+        // Numbered by the segment, so that every run writes the same; two per segment, as there may be two chunks.
+        let number = (sequence as u32).wrapping_mul(2).wrapping_add(1);
+        let alone = self.options.key_chunk
+            && !self.options.index
+            && lane.spec.info.kind == MediaKind::Video
+            && closed.samples.len() > 1
+            && closed.samples[0].key;
+        let (head, tail) = closed.samples.split_at(usize::from(alone));
+        for (i, samples) in [head, tail].into_iter().enumerate().filter(|(_, s)| !s.is_empty()) {
             let options = ChunkOptions {
-                sequence: (sequence as u32).wrapping_add(1),
-                segment_start: true,
+                sequence: number.wrapping_add(i as u32),
+                segment_start: chunks.is_empty(),
                 index: self.options.index,
                 ..ChunkOptions::default()
             };
-            let chunk = cmaf::write_chunk(track, &closed.samples, &options)?;
-            key_range = chunk.key_range;
+            let chunk = cmaf::write_chunk(track, samples, &options)?;
+            if chunks.is_empty() {
+                key_range = chunk.key_range;
+            }
             chunks.push(chunk.bytes);
         }
         if !chunks.is_empty() {

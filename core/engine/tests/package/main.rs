@@ -1,4 +1,6 @@
 //! The packagers against FFmpeg: its clips in, our segments and playlists out, read again by its demuxers and decoders.
 
+mod garbage;
 mod media;
+mod playlists;
 mod remux;

@@ -5,6 +5,7 @@ mod attributes;
 mod media;
 mod multivariant;
 
+pub(in crate::package) use media::date_time;
 pub use media::{
     ByteRange, LowLatency, Map, MediaPart, MediaPlaylist, MediaSegment, PlaylistKind, PreloadHint,
     RenditionReport,

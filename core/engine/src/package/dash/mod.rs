@@ -1,0 +1,340 @@
+//! DASH manifests (ISO/IEC 23009-1, live profile): a model of what an origin needs and its XML. Segments are those of
+//! the HLS playlists, addressed by `SegmentTemplate` with a `SegmentTimeline`.
+
+mod model;
+mod xml;
+
+pub use model::{
+    AdaptationSet, Content, Dynamic, Manifest, Period, Presentation, Representation, SegmentTemplate, Source,
+    TimelineEntry, UtcTiming,
+};
+
+use crate::time::Rational;
+use std::fmt;
+use xml::{Tag, Xml};
+
+impl fmt::Display for Manifest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut xml = Xml::new();
+        xml.element("MPD", |t| self.attributes(t), |x| self.body(x));
+        f.write_str(&xml.into_string())
+    }
+}
+
+/// An `xs:duration` of microseconds.
+fn duration(micros: i64) -> String {
+    let micros = micros.max(0);
+    format!("PT{}.{:06}S", micros / 1_000_000, micros % 1_000_000)
+}
+
+fn frame_rate(rate: Rational) -> String {
+    let rate = rate.reduced();
+    if rate.den == 1 { rate.num.to_string() } else { rate.to_string() }
+}
+
+impl Manifest {
+    fn attributes(&self, t: &mut Tag) {
+        t.set("xmlns", "urn:mpeg:dash:schema:mpd:2011");
+        t.set("profiles", "urn:mpeg:dash:profile:isoff-live:2011");
+        match &self.presentation {
+            Presentation::Static { duration: total } => {
+                t.set("type", "static").set("mediaPresentationDuration", duration(total.micros()));
+            }
+            Presentation::Dynamic(d) => {
+                let date = crate::package::hls::date_time;
+                t.set("type", "dynamic").set("availabilityStartTime", date(d.availability_start));
+                t.set("publishTime", date(d.publish));
+                t.maybe("minimumUpdatePeriod", d.minimum_update_period.map(duration));
+                t.maybe("timeShiftBufferDepth", d.time_shift_buffer_depth.map(duration));
+                t.maybe("suggestedPresentationDelay", d.suggested_presentation_delay.map(duration));
+            }
+        }
+        t.set("minBufferTime", duration(self.min_buffer.micros()));
+        t.maybe("maxSegmentDuration", self.max_segment.map(|d| duration(d.micros())));
+    }
+
+    fn body(&self, x: &mut Xml) {
+        if let Presentation::Dynamic(Dynamic { target_latency: Some(target), .. }) = self.presentation {
+            x.element(
+                "ServiceDescription",
+                |t| {
+                    t.set("id", 0);
+                },
+                |x| {
+                    x.empty("Latency", |t| {
+                        t.set("target", target / 1000).set("referenceId", 0);
+                    });
+                    x.empty("PlaybackRate", |t| {
+                        t.set("min", "0.96").set("max", "1.04");
+                    });
+                },
+            );
+        }
+        for period in &self.periods {
+            let attributes = |t: &mut Tag| {
+                t.set("id", &period.id).set("start", duration(period.start.micros()));
+                t.maybe("duration", period.duration.map(|d| duration(d.micros())));
+            };
+            x.element("Period", attributes, |x| {
+                for (i, set) in period.adaptation_sets.iter().enumerate() {
+                    write_set(x, i, set);
+                }
+            });
+        }
+        if let Presentation::Dynamic(d) = &self.presentation {
+            for timing in &d.utc_timing {
+                let (scheme, value) = match timing {
+                    UtcTiming::HttpIso(url) => ("urn:mpeg:dash:utc:http-iso:2014", url.clone()),
+                    UtcTiming::HttpHead(url) => ("urn:mpeg:dash:utc:http-head:2014", url.clone()),
+                    UtcTiming::Direct(micros) => {
+                        ("urn:mpeg:dash:utc:direct:2014", crate::package::hls::date_time(*micros))
+                    }
+                };
+                x.empty("UTCTiming", |t| {
+                    t.set("schemeIdUri", scheme).set("value", value);
+                });
+            }
+        }
+    }
+}
+
+fn write_set(x: &mut Xml, index: usize, set: &AdaptationSet) {
+    let widest = |f: fn(&Representation) -> Option<u32>| set.representations.iter().filter_map(f).max();
+    let attributes = |t: &mut Tag| {
+        t.set("id", index);
+        t.set(
+            "contentType",
+            match set.content {
+                Content::Video => "video",
+                Content::Audio => "audio",
+                Content::Text => "text",
+            },
+        );
+        t.maybe("lang", set.language.as_deref());
+        if set.content != Content::Text {
+            t.set("segmentAlignment", true).set("startWithSAP", 1);
+        }
+        if set.content == Content::Video {
+            t.maybe("maxWidth", widest(|r| r.width)).maybe("maxHeight", widest(|r| r.height));
+            let rates = set.representations.iter().filter_map(|r| r.frame_rate);
+            let highest = rates.max_by(|a, b| a.as_f64().total_cmp(&b.as_f64()));
+            t.maybe("maxFrameRate", highest.map(frame_rate));
+        }
+    };
+    x.element("AdaptationSet", attributes, |x| {
+        if let Some(main) = set.trick_mode_of {
+            x.empty("EssentialProperty", |t| {
+                t.set("schemeIdUri", "http://dashif.org/guidelines/trickmode").set("value", main);
+            });
+        }
+        for role in &set.roles {
+            x.empty("Role", |t| {
+                t.set("schemeIdUri", "urn:mpeg:dash:role:2011").set("value", role);
+            });
+        }
+        if let Some(label) = &set.label {
+            x.text("Label", |_| {}, label);
+        }
+        for representation in &set.representations {
+            write_representation(x, set.content, representation);
+        }
+    });
+}
+
+fn write_representation(x: &mut Xml, content: Content, r: &Representation) {
+    let attributes = |t: &mut Tag| {
+        t.set("id", &r.id);
+        t.set(
+            "mimeType",
+            match (content, &r.source) {
+                (Content::Video, _) => "video/mp4",
+                (Content::Audio, _) => "audio/mp4",
+                (Content::Text, Source::File(_)) => "text/vtt",
+                (Content::Text, Source::Template(_)) => "application/mp4",
+            },
+        );
+        t.maybe("codecs", r.codecs.as_deref()).set("bandwidth", r.bandwidth);
+        t.maybe("width", r.width).maybe("height", r.height);
+        t.maybe("frameRate", r.frame_rate.map(frame_rate));
+        t.maybe("sar", r.sample_aspect.map(|s| format!("{}:{}", s.num, s.den)));
+        t.maybe("audioSamplingRate", r.sampling_rate);
+        if r.trick_mode {
+            t.set("codingDependency", false);
+        }
+    };
+    x.element("Representation", attributes, |x| {
+        if let Some(channels) = r.channels {
+            x.empty("AudioChannelConfiguration", |t| {
+                t.set("schemeIdUri", "urn:mpeg:dash:23003:3:audio_channel_configuration:2011");
+                // MPEG's ChannelConfiguration: the count, but for 6.1 and 7.1.
+                let configuration = match channels {
+                    7 => 11,
+                    8 => 12,
+                    n => n,
+                };
+                t.set("value", configuration);
+            });
+        }
+        match &r.source {
+            Source::File(url) => x.text("BaseURL", |_| {}, url),
+            Source::Template(template) => write_template(x, template),
+        }
+    });
+}
+
+fn write_template(x: &mut Xml, s: &SegmentTemplate) {
+    let attributes = |t: &mut Tag| {
+        t.set("timescale", s.timescale).set("initialization", &s.initialization).set("media", &s.media);
+        t.set("startNumber", s.start_number);
+        if s.presentation_time_offset > 0 {
+            t.set("presentationTimeOffset", s.presentation_time_offset);
+        }
+        if let Some(offset) = s.availability_time_offset {
+            t.set("availabilityTimeOffset", format!("{}.{:06}", offset / 1_000_000, offset % 1_000_000));
+            t.set("availabilityTimeComplete", false);
+        }
+    };
+    x.element("SegmentTemplate", attributes, |x| {
+        x.element(
+            "SegmentTimeline",
+            |_| {},
+            |x| {
+                let mut expected = None;
+                let mut i = 0;
+                while let Some(entry) = s.timeline.get(i) {
+                    // Entries of one length that follow each other become one.
+                    let run = s.timeline[i..]
+                        .iter()
+                        .enumerate()
+                        .take_while(|(n, e)| {
+                            e.duration == entry.duration
+                                && e.start == entry.start + *n as u64 * entry.duration
+                        })
+                        .count();
+                    x.empty("S", |t| {
+                        t.maybe("t", (expected != Some(entry.start)).then_some(entry.start));
+                        t.set("d", entry.duration);
+                        t.maybe("r", (run > 1).then(|| run - 1));
+                    });
+                    expected = Some(entry.start + run as u64 * entry.duration);
+                    i += run;
+                }
+            },
+        );
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+
+    const MS: Rational = Rational::new(1, 1000);
+
+    fn template(timeline: Vec<TimelineEntry>) -> SegmentTemplate {
+        SegmentTemplate {
+            timescale: 1000,
+            initialization: "v0/init.mp4".into(),
+            media: "v0/$Number$.m4s".into(),
+            start_number: 0,
+            presentation_time_offset: 0,
+            timeline,
+            availability_time_offset: None,
+        }
+    }
+
+    #[test]
+    fn golden_static() {
+        let entry = |start, duration| TimelineEntry { start, duration };
+        let mut video = Representation::new(
+            "v0",
+            1_000_000,
+            Source::Template(template(vec![
+                entry(0, 2000),
+                entry(2000, 2000),
+                entry(4000, 500),
+                entry(5000, 500),
+            ])),
+        );
+        (video.codecs, video.width, video.height) = (Some("avc1.64001f".into()), Some(1280), Some(720));
+        (video.frame_rate, video.sample_aspect) = (Some(Rational::new(25, 1)), Some(Rational::new(1, 1)));
+        let mut set = AdaptationSet::new(Content::Video);
+        set.representations.push(video);
+        let mut text = AdaptationSet::new(Content::Text);
+        (text.language, text.roles) = (Some("de".into()), vec!["subtitle".into()]);
+        text.representations.push(Representation::new("s0", 256, Source::File("s&0.vtt".into())));
+        let manifest = Manifest {
+            presentation: Presentation::Static { duration: Timestamp::new(5500, MS) },
+            min_buffer: Timestamp::new(2000, MS),
+            max_segment: Some(Timestamp::new(2000, MS)),
+            periods: vec![Period {
+                id: "0".into(),
+                start: Timestamp::new(0, MS),
+                duration: None,
+                adaptation_sets: vec![set, text],
+            }],
+        };
+        let expected = r#"<?xml version="1.0" encoding="UTF-8"?>
+<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-live:2011" type="static" mediaPresentationDuration="PT5.500000S" minBufferTime="PT2.000000S" maxSegmentDuration="PT2.000000S">
+  <Period id="0" start="PT0.000000S">
+    <AdaptationSet id="0" contentType="video" segmentAlignment="true" startWithSAP="1" maxWidth="1280" maxHeight="720" maxFrameRate="25">
+      <Representation id="v0" mimeType="video/mp4" codecs="avc1.64001f" bandwidth="1000000" width="1280" height="720" frameRate="25" sar="1:1">
+        <SegmentTemplate timescale="1000" initialization="v0/init.mp4" media="v0/$Number$.m4s" startNumber="0">
+          <SegmentTimeline>
+            <S t="0" d="2000" r="1"/>
+            <S d="500"/>
+            <S t="5000" d="500"/>
+          </SegmentTimeline>
+        </SegmentTemplate>
+      </Representation>
+    </AdaptationSet>
+    <AdaptationSet id="1" contentType="text" lang="de">
+      <Role schemeIdUri="urn:mpeg:dash:role:2011" value="subtitle"/>
+      <Representation id="s0" mimeType="text/vtt" bandwidth="256">
+        <BaseURL>s&amp;0.vtt</BaseURL>
+      </Representation>
+    </AdaptationSet>
+  </Period>
+</MPD>
+"#;
+        assert_eq!(manifest.to_string(), expected);
+    }
+
+    #[test]
+    fn dynamic_manifests_say_when() {
+        let mut low = template(vec![TimelineEntry { start: 0, duration: 2000 }]);
+        low.availability_time_offset = Some(1_666_666);
+        let mut set = AdaptationSet::new(Content::Audio);
+        set.representations.push(Representation::new("a", 1, Source::Template(low)));
+        let manifest = Manifest {
+            presentation: Presentation::Dynamic(Dynamic {
+                availability_start: 0,
+                publish: 1_000_000,
+                minimum_update_period: Some(2_000_000),
+                time_shift_buffer_depth: Some(60_000_000),
+                suggested_presentation_delay: None,
+                target_latency: Some(1_500_000),
+                utc_timing: vec![UtcTiming::HttpIso("/time?a&b".into())],
+            }),
+            min_buffer: Timestamp::new(1, MS),
+            max_segment: None,
+            periods: vec![Period {
+                id: "live".into(),
+                start: Timestamp::new(0, MS),
+                duration: None,
+                adaptation_sets: vec![set],
+            }],
+        };
+        let text = manifest.to_string();
+        for part in [
+            "type=\"dynamic\" availabilityStartTime=\"1970-01-01T00:00:00.000Z\"",
+            "publishTime=\"1970-01-01T00:00:01.000Z\" minimumUpdatePeriod=\"PT2.000000S\"",
+            "timeShiftBufferDepth=\"PT60.000000S\"",
+            "<Latency target=\"1500\" referenceId=\"0\"/>",
+            "availabilityTimeOffset=\"1.666666\" availabilityTimeComplete=\"false\"",
+            "<UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-iso:2014\" value=\"/time?a&amp;b\"/>",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+    }
+}
