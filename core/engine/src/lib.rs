@@ -14,10 +14,16 @@ pub mod job;
 pub mod link;
 pub mod package;
 pub mod packet;
+pub mod pipeline;
 pub mod plan;
+pub(crate) mod sink;
 pub mod source;
 pub mod spec;
 pub mod stage;
+pub mod subtitle;
 pub mod time;
 
 pub use error::{Error, ErrorKind, Result};
+pub use job::Job;
+pub use pipeline::Pipeline;
+pub use spec::PipelineSpec;

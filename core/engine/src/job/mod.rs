@@ -4,7 +4,7 @@
 mod progress;
 pub(crate) mod shared;
 
-pub(crate) use progress::Ticker;
+pub(crate) use progress::{INTERVAL, Ticker};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Done, Next, Progress, State, Wakeup};

@@ -20,7 +20,10 @@ pub(crate) struct Shared {
     pub id: u64,
     pub name: String,
     pub events: EventQueue,
+    /// Cancels reading, also when the job only stops.
     pub interrupt: Interrupt,
+    /// Cancels writing, only when the job is cancelled.
+    pub output_interrupt: Interrupt,
     pub clock: Arc<dyn Clock>,
     state: Mutex<State>,
     stop: AtomicBool,
@@ -51,6 +54,7 @@ impl Shared {
             name,
             events: EventQueue::default(),
             interrupt: Interrupt::new(),
+            output_interrupt: Interrupt::new(),
             clock,
             state: Mutex::new(State::Starting),
             stop: AtomicBool::new(false),
@@ -110,6 +114,7 @@ impl Shared {
     pub fn cancel(&self) {
         self.cancel.store(true, Ordering::SeqCst);
         self.interrupt.cancel();
+        self.output_interrupt.cancel();
         self.resume();
         for close in lock(&self.closers).iter() {
             close();

@@ -1,0 +1,300 @@
+//! The source's thread: reads packets (or frames), puts them on the job's timeline and routes them.
+
+use super::worker::{Tee, ToMux};
+use crate::error::{Error, ErrorKind, Result};
+use crate::frame::Frame;
+use crate::job::shared::{Meter, Shared};
+use crate::link::Sender;
+use crate::packet::{MediaKind, Packet};
+use crate::stage::{OutletFn, Source, Stage};
+use crate::time::{MICROSECONDS, Rounding, TimeBase, Timestamp, rescale};
+use ghoststream_sys::ffmpeg as av;
+use std::time::Duration;
+
+/// Where packets of one stream go.
+pub(crate) enum Route {
+    /// To a decoder.
+    Decode(Sender<Packet>),
+    /// To an output, as they are.
+    Copy(CopyRoute),
+    /// To an output through a converter (text subtitles).
+    Convert { converter: Box<dyn Stage<Packet, Packet>>, mux: Sender<ToMux>, track: usize },
+}
+
+/// A copied track.
+pub(crate) struct CopyRoute {
+    pub mux: Sender<ToMux>,
+    pub track: usize,
+    /// Video and audio begin at a key packet.
+    pub started: bool,
+    /// Timestamps made up so far for packets that have none.
+    pub last_dts: Option<i64>,
+}
+
+/// One stream of the source as the feed sees it.
+pub(crate) struct FeedStream {
+    pub base: TimeBase,
+    pub kind: MediaKind,
+    pub routes: Vec<Route>,
+}
+
+/// Everything the demuxing thread needs.
+pub(crate) struct Feed {
+    pub demuxer: av::Demuxer,
+    pub streams: Vec<FeedStream>,
+    /// Source time that becomes 0.
+    pub origin: Timestamp,
+    /// End on the output timeline.
+    pub end: Option<Timestamp>,
+    /// Times to play again; -1 = for ever.
+    pub loops: i32,
+    pub realtime: bool,
+    /// Container's length, to tell a truncated file.
+    pub expected: Option<Timestamp>,
+    pub label: String,
+    pub keep_partial: bool,
+}
+
+impl Feed {
+    /// Runs until the source ends, nobody wants more, or the job stops.
+    pub fn run(mut self, shared: &Shared, meter: &Meter) -> Result<()> {
+        let result = self.read(shared, meter);
+        // Text subtitles may have a cue inside; then every track hears of the end.
+        for stream in &mut self.streams {
+            for route in &mut stream.routes {
+                match route {
+                    Route::Decode(_) => {}
+                    Route::Copy(c) => drop(c.mux.send(ToMux::End(c.track))),
+                    Route::Convert { converter, mux, track } => {
+                        let mut out = Vec::new();
+                        if converter.finish(&mut out).is_ok() {
+                            out.into_iter().for_each(|p| drop(mux.send(ToMux::Packet(*track, p))));
+                        }
+                        drop(mux.send(ToMux::End(*track)));
+                    }
+                }
+            }
+        }
+        result
+    }
+
+    fn read(&mut self, shared: &Shared, meter: &Meter) -> Result<()> {
+        let mut pacer = Pacer::new(self.realtime);
+        let mut offset_us = 0i64;
+        let mut reached_us = 0i64;
+        loop {
+            shared.pass_gate();
+            if shared.is_stopping() || shared.is_cancelled() {
+                return Ok(());
+            }
+            let packet = match self.demuxer.read() {
+                Ok(packet) => packet,
+                Err(e)
+                    if e.kind() == av::Kind::Cancelled && (shared.is_stopping() || shared.is_cancelled()) =>
+                {
+                    return Ok(());
+                }
+                Err(e) => return Err(Error::from(e).context(&self.label)),
+            };
+            let Some(packet) = packet else {
+                self.check_length(shared, reached_us)?;
+                if self.loops == 0 || reached_us <= offset_us {
+                    return Ok(());
+                }
+                if self.loops > 0 {
+                    self.loops -= 1;
+                }
+                offset_us = reached_us;
+                self.expected = None;
+                let start = self.origin.to(MICROSECONDS).ticks;
+                self.demuxer
+                    .seek(None, start, true)
+                    .map_err(|e| Error::from(e).context(format!("{}: cannot play it again", self.label)))?;
+                continue;
+            };
+            meter.count_in();
+            let index = packet.stream_index();
+            let Some(stream) = self.streams.get_mut(index) else { continue };
+            if stream.routes.is_empty() {
+                continue;
+            }
+            let mut packet = Packet::from_av(&packet, stream.base);
+            let shift = rescale(offset_us, MICROSECONDS, stream.base, Rounding::Nearest)
+                - self.origin.to(stream.base).ticks;
+            packet.pts = packet.pts.map(|t| t.saturating_add(shift));
+            packet.dts = packet.dts.map(|t| t.saturating_add(shift));
+            if let Some(t) = packet.pts.or(packet.dts) {
+                let end = Timestamp::new(t.saturating_add(packet.duration), stream.base).micros();
+                if matches!(stream.kind, MediaKind::Video | MediaKind::Audio) {
+                    reached_us = reached_us.max(end);
+                }
+            }
+            if let Some(time) = packet.decode().or(packet.presentation()) {
+                pacer.wait(shared, time);
+            }
+            meter.count_out(1);
+            let end = self.end;
+            stream.routes.retain_mut(|route| route.take(&packet, end));
+            if self.streams.iter().all(|s| s.routes.is_empty() || s.kind == MediaKind::Subtitle)
+                && self.streams.iter().any(|s| s.kind != MediaKind::Subtitle)
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A file that ends well before its container's length was cut.
+    fn check_length(&mut self, shared: &Shared, reached_us: i64) -> Result<()> {
+        let Some(expected) = self.expected else { return Ok(()) };
+        let (expected, reached) = (expected.seconds(), reached_us as f64 / 1e6);
+        if expected - reached <= (expected * 0.1).max(2.0) || self.end.is_some_and(|e| reached >= e.seconds())
+        {
+            return Ok(());
+        }
+        let message = format!("{}: ends at {reached:.1} s of {expected:.1} s: truncated", self.label);
+        if self.keep_partial {
+            shared.warn("source", message);
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Format, message))
+    }
+}
+
+impl Route {
+    /// Hands `packet` on; `false` when the route wants no more.
+    fn take(&mut self, packet: &Packet, end: Option<Timestamp>) -> bool {
+        match self {
+            Route::Decode(sender) => sender.send(packet.clone()).is_ok(),
+            Route::Copy(route) => route.take(packet, end),
+            Route::Convert { converter, mux, track } => {
+                let mut out = Vec::new();
+                if converter.push(packet.clone(), &mut out).is_err() {
+                    // One unreadable cue is not worth the film.
+                    return true;
+                }
+                out.into_iter().all(|p| mux.send(ToMux::Packet(*track, p)).is_ok())
+            }
+        }
+    }
+}
+
+impl CopyRoute {
+    fn take(&mut self, packet: &Packet, end: Option<Timestamp>) -> bool {
+        if !self.started {
+            if !packet.key {
+                return true;
+            }
+            self.started = true;
+        }
+        let mut packet = packet.clone();
+        // Raw streams and AVI have packets without times; they follow one another.
+        let dts =
+            packet.dts.or(packet.pts).or(self.last_dts.map(|d| d + packet.duration.max(1))).unwrap_or(0);
+        // Muxers refuse times that do not rise; a repeated or broken one is moved by the least that they take.
+        let dts = self.last_dts.map_or(dts, |last| dts.max(last + 1));
+        packet.dts = Some(dts);
+        packet.pts = Some(packet.pts.unwrap_or(dts).max(dts));
+        self.last_dts = Some(dts);
+        if end.is_some_and(|end| Timestamp::new(dts, packet.base) >= end) {
+            drop(self.mux.send(ToMux::End(self.track)));
+            return false;
+        }
+        self.mux.send(ToMux::Packet(self.track, packet)).is_ok()
+    }
+}
+
+/// Delivers at the speed of the timestamps.
+struct Pacer {
+    enabled: bool,
+    start: Option<(Duration, Timestamp)>,
+}
+
+impl Pacer {
+    fn new(enabled: bool) -> Self {
+        Pacer { enabled, start: None }
+    }
+
+    fn wait(&mut self, shared: &Shared, time: Timestamp) {
+        if !self.enabled {
+            return;
+        }
+        // Paused time does not count: the source stands still with the job.
+        let now = shared.clock.now().saturating_sub(shared.paused_for());
+        let (began, first) = *self.start.get_or_insert((now, time));
+        let due = Duration::from_micros((time.micros() - first.micros()).max(0) as u64);
+        let mut left = due.saturating_sub(now.saturating_sub(began));
+        while !left.is_zero() && !shared.is_stopping() && !shared.is_cancelled() {
+            let step = left.min(Duration::from_millis(50));
+            shared.clock.sleep(step);
+            left = left.saturating_sub(step);
+        }
+    }
+}
+
+/// The body of a frame source's thread (pattern, application): frames out to the video and audio branches.
+pub(crate) fn run_frames(
+    shared: &Shared,
+    meter: &Meter,
+    mut source: Box<dyn Source<Frame>>,
+    mut video: Branches,
+    mut audio: Branches,
+    realtime: bool,
+) -> Result<()> {
+    let mut pacer = Pacer::new(realtime);
+    loop {
+        shared.pass_gate();
+        if shared.is_cancelled() {
+            return Ok(());
+        }
+        // Frames that the application has already pushed are still used after a stop; generated ones would never end.
+        if shared.is_stopping() && !source_is_fed(&video, &audio) {
+            break;
+        }
+        let Some(frame) = source.next()? else { break };
+        meter.count_in();
+        if let Some(time) = frame.presentation() {
+            pacer.wait(shared, time);
+        }
+        meter.count_out(1);
+        let branch = if frame.is_video() { &mut video } else { &mut audio };
+        branch.push(frame);
+        if !video.is_wanted() && !audio.is_wanted() {
+            return Ok(());
+        }
+    }
+    video.finish();
+    audio.finish();
+    Ok(())
+}
+
+fn source_is_fed(video: &Branches, audio: &Branches) -> bool {
+    video.fed || audio.fed
+}
+
+/// The branches of one kind of frame, behind the stages they share.
+pub(crate) struct Branches {
+    pub chain: super::worker::Chain,
+    pub tee: Option<Tee>,
+    pub fed: bool,
+}
+
+impl Branches {
+    fn is_wanted(&self) -> bool {
+        self.tee.is_some()
+    }
+
+    fn push(&mut self, frame: Frame) {
+        let Some(tee) = &mut self.tee else { return };
+        if super::worker::push_through(&mut self.chain, frame, &mut OutletFn(|f| tee.send(f))).is_err() {
+            self.tee = None;
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(tee) = &mut self.tee {
+            // Nobody left to hear is the only way this can fail.
+            let _ = super::worker::finish_through(&mut self.chain, &mut OutletFn(|f| tee.send(f)));
+        }
+        self.tee = None;
+    }
+}

@@ -1,0 +1,324 @@
+//! The source, opened: a demuxer or a supply of frames, and what it offers.
+
+use super::resolve::Offer;
+use crate::error::{Error, ErrorKind, Result};
+use crate::frame::{ChannelLayout, Colour, Frame, PixelFormat, SampleFormat};
+use crate::job::shared::Shared;
+use crate::link::{Overflow, Receiver, Sender, link};
+use crate::packet::{AudioInfo, Codec, FieldOrder, MediaKind, StreamInfo, VideoInfo};
+use crate::sink::Attachment;
+use crate::source::{open, pattern::Pattern};
+use crate::spec::{FramesSpec, LadderSpec, PipelineSpec, RawAudioSpec, RawVideoSpec};
+use crate::stage::Source;
+use crate::time::{MICROSECONDS, Rational, Timestamp};
+use bytes::Bytes;
+use ghoststream_sys::ffmpeg as av;
+use std::collections::BTreeMap;
+use std::io::Read;
+
+/// The engine's ends of fed sources; taken once.
+pub(super) struct Inputs {
+    bytes: Option<Receiver<Bytes>>,
+    frames: Option<Receiver<Frame>>,
+}
+
+/// The application's ends.
+type Fed = (Option<Sender<Bytes>>, Option<Sender<Frame>>);
+
+impl Inputs {
+    /// Links for what the source wants to be fed.
+    pub fn new(
+        spec: &PipelineSpec,
+        shared: &Shared,
+    ) -> (Inputs, Option<Sender<Bytes>>, Option<Sender<Frame>>) {
+        let mut inputs = Inputs::detached();
+        let mut fed: Fed = (None, None);
+        if let Some(bytes) = &spec.source.bytes {
+            let pieces = (bytes.buffer as usize / crate::job::BYTES_PIECE).max(1);
+            let (tx, rx) = link(pieces, Overflow::Wait);
+            shared.close_on_cancel(tx.monitor());
+            (fed.0, inputs.bytes) = (Some(tx), Some(rx));
+        }
+        if let Some(frames) = &spec.source.frames {
+            let overflow = if frames.live { Overflow::DropOldest } else { Overflow::Wait };
+            let (tx, rx) = link(if frames.queue == 0 { 4 } else { frames.queue as usize }, overflow);
+            shared.close_on_cancel(tx.monitor());
+            shared.meter("application frames").watch(tx.monitor());
+            (fed.1, inputs.frames) = (Some(tx), Some(rx));
+        }
+        (inputs, fed.0, fed.1)
+    }
+
+    /// For planning: nothing is fed.
+    pub fn detached() -> Inputs {
+        Inputs { bytes: None, frames: None }
+    }
+}
+
+/// An opened source.
+pub(super) struct Input {
+    pub demuxer: Option<av::Demuxer>,
+    pub frames: Option<Box<dyn Source<Frame>>>,
+    pub fed: bool,
+    pub offer: Offer,
+    /// Source time that becomes 0.
+    pub origin: Timestamp,
+}
+
+impl Input {
+    /// Opens what the document says.
+    pub fn open(spec: &PipelineSpec, inputs: &mut Inputs, interrupt: &av::Interrupt) -> Result<Input> {
+        let source = &spec.source;
+        if let Some(frames) = &source.frames {
+            return fed_frames(spec, frames, inputs.frames.take());
+        }
+        if source.pattern.is_some() {
+            return pattern(spec);
+        }
+        let demuxer = match &source.bytes {
+            Some(_) => {
+                let receiver = inputs.bytes.take().ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::State,
+                        "source.bytes: what will be fed is not known before it is fed",
+                    )
+                })?;
+                open::open_bytes(
+                    source,
+                    av::Input::Stream(Box::new(FedBytes { receiver, rest: Bytes::new() })),
+                    interrupt,
+                )?
+            }
+            None => open::open(source, interrupt)?,
+        };
+        demuxed(spec, demuxer, interrupt)
+    }
+
+    /// Whether the application feeds it.
+    pub fn is_fed(&self) -> bool {
+        self.fed
+    }
+}
+
+fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interrupt) -> Result<Input> {
+    let label = spec.source.label();
+    let streams: Vec<StreamInfo> = demuxer.streams()?.iter().map(StreamInfo::from_av).collect();
+    if !streams.iter().any(|s| matches!(s.kind, MediaKind::Video | MediaKind::Audio)) {
+        return Err(Error::new(ErrorKind::Format, format!("{label}: no video and no audio in it")));
+    }
+    let begin = Timestamp::new(demuxer.start_time().unwrap_or(0), MICROSECONDS);
+    let mut origin = begin;
+    let duration = demuxer.duration().map(|d| Timestamp::new(d, MICROSECONDS));
+    let attachments = streams
+        .iter()
+        .filter(|s| s.kind == MediaKind::Attachment && !s.extradata.is_empty())
+        .map(|s| {
+            let tag = |key: &str| {
+                s.metadata.iter().find(|(k, _)| k == key).map(|(_, v)| v.clone()).unwrap_or_default()
+            };
+            Attachment {
+                codec: s.codec.name().into(),
+                name: tag("filename"),
+                mime: tag("mimetype"),
+                data: s.extradata.clone(),
+            }
+        })
+        .collect();
+    let mut offer = Offer {
+        chapters: demuxer.chapters(),
+        metadata: demuxer.metadata(),
+        attachments,
+        start: Some(begin),
+        streams,
+        duration,
+        raw: false,
+        keys: BTreeMap::new(),
+        label: label.clone(),
+    };
+    if wants_keys(spec, &offer) {
+        offer.keys = key_frames(spec, interrupt, &offer.streams, begin)?;
+    }
+    if let Some(start) = spec.source.start.filter(|s| s.0 > 0.0) {
+        if let Some(duration) = duration
+            && start.0 >= duration.seconds()
+        {
+            return Err(Error::invalid(
+                "source.start",
+                format!("{} s is not before the end of {label} at {:.3} s", start.0, duration.seconds()),
+            ));
+        }
+        origin = Timestamp::new(begin.ticks + (start.0 * 1e6).round() as i64, MICROSECONDS);
+        demuxer
+            .seek(None, origin.ticks, true)
+            .map_err(|e| Error::from(e).context(format!("{label}: source.start: cannot seek in it")))?;
+    }
+    Ok(Input { demuxer: Some(demuxer), frames: None, fed: spec.source.bytes.is_some(), offer, origin })
+}
+
+/// Key frames are only worth a scan where a rung could be copied: a ladder over a local file.
+fn wants_keys(spec: &PipelineSpec, offer: &Offer) -> bool {
+    let local = spec.source.url.as_deref().is_some_and(|u| !u.contains("://"));
+    let copyable = |s: &&StreamInfo| {
+        s.kind == MediaKind::Video && matches!(s.codec, Codec::H264 | Codec::Hevc | Codec::Av1 | Codec::Vp9)
+    };
+    local
+        && spec.source.start.is_none_or(|s| s.0 == 0.0)
+        && spec.source.loops == 0
+        && offer.streams.iter().any(|s| copyable(&s))
+        && spec
+            .outputs
+            .iter()
+            .any(|o| o.copy_conforming && matches!(o.ladder, Some(LadderSpec::Auto | LadderSpec::Rungs(_))))
+}
+
+/// The key frames of every video stream on the output's timeline, by a scan without decoding.
+fn key_frames(
+    spec: &PipelineSpec,
+    interrupt: &av::Interrupt,
+    streams: &[StreamInfo],
+    begin: Timestamp,
+) -> Result<BTreeMap<usize, Vec<Timestamp>>> {
+    let mut demuxer = open::open(&spec.source, interrupt)?;
+    let mut keys: BTreeMap<usize, Vec<Timestamp>> = BTreeMap::new();
+    for stream in streams {
+        let video = stream.kind == MediaKind::Video;
+        demuxer.set_discard(stream.index, !video)?;
+        if video {
+            keys.insert(stream.index, Vec::new());
+        }
+    }
+    while let Some(packet) = demuxer.read().map_err(|e| Error::from(e).context(spec.source.label()))? {
+        let index = packet.stream_index();
+        if let (true, Some(list), Some(pts)) = (packet.is_key(), keys.get_mut(&index), packet.pts()) {
+            let base = streams[index].time_base;
+            list.push(Timestamp::new(pts - begin.to(base).ticks, base));
+        }
+    }
+    keys.values_mut().for_each(|list| list.sort());
+    Ok(keys)
+}
+
+fn pattern(spec: &PipelineSpec) -> Result<Input> {
+    let source = &spec.source;
+    let wanted = source.pattern.as_ref().ok_or_else(|| Error::invalid("source.pattern", "is needed here"))?;
+    let pattern = Pattern::new(wanted, source.start, source.duration)?;
+    let streams = pattern.streams();
+    let duration = streams.first().and_then(|s| s.duration);
+    Ok(Input {
+        demuxer: None,
+        frames: Some(Box::new(pattern)),
+        fed: false,
+        offer: Offer { duration, ..raw_offer(spec, streams) },
+        origin: Timestamp::new(0, MICROSECONDS),
+    })
+}
+
+fn fed_frames(spec: &PipelineSpec, frames: &FramesSpec, receiver: Option<Receiver<Frame>>) -> Result<Input> {
+    let mut streams = Vec::new();
+    if let Some(video) = &frames.video {
+        streams.push(raw_video(video, streams.len())?);
+    }
+    if let Some(audio) = &frames.audio {
+        streams.push(raw_audio(audio, streams.len())?);
+    }
+    let source: Option<Box<dyn Source<Frame>>> = match receiver {
+        Some(receiver) => Some(Box::new(FedFrames { receiver })),
+        None => None,
+    };
+    Ok(Input {
+        demuxer: None,
+        frames: source,
+        fed: true,
+        offer: raw_offer(spec, streams),
+        origin: Timestamp::new(0, MICROSECONDS),
+    })
+}
+
+fn raw_offer(spec: &PipelineSpec, streams: Vec<StreamInfo>) -> Offer {
+    Offer {
+        streams,
+        duration: None,
+        raw: true,
+        keys: BTreeMap::new(),
+        label: spec.source.label(),
+        chapters: Vec::new(),
+        metadata: Vec::new(),
+        attachments: Vec::new(),
+        start: None,
+    }
+}
+
+fn raw_video(spec: &RawVideoSpec, index: usize) -> Result<StreamInfo> {
+    let field = "source.frames.video";
+    let format = PixelFormat::from_name(&spec.format).ok_or_else(|| {
+        Error::invalid(format!("{field}.format"), format!("{:?} is no pixel format", spec.format))
+    })?;
+    let colour = match &spec.colour {
+        Some(c) => crate::filter::colour::from_spec(c).map_err(|e| e.context(field))?,
+        None => Colour::default(),
+    };
+    let mut stream = StreamInfo::new(MediaKind::Video, Codec::RawVideo, MICROSECONDS);
+    stream.index = index;
+    stream.video = Some(VideoInfo {
+        width: spec.width,
+        height: spec.height,
+        format: Some(format),
+        frame_rate: Some(spec.frame_rate.0),
+        constant_rate: None,
+        sample_aspect: Rational::new(1, 1),
+        colour,
+        hdr: Default::default(),
+        rotation: 0.0,
+        field_order: FieldOrder::Progressive,
+        reorder: 0,
+    });
+    Ok(stream)
+}
+
+fn raw_audio(spec: &RawAudioSpec, index: usize) -> Result<StreamInfo> {
+    let format = SampleFormat::from_name(&spec.format).ok_or_else(|| {
+        Error::invalid("source.frames.audio.format", format!("{:?} is no sample format", spec.format))
+    })?;
+    let mut stream =
+        StreamInfo::new(MediaKind::Audio, Codec::PcmS16, Rational::new(1, spec.sample_rate as i32));
+    stream.index = index;
+    stream.audio = Some(AudioInfo {
+        sample_rate: spec.sample_rate,
+        layout: ChannelLayout::from_channels(spec.channels),
+        format: Some(format),
+        frame_size: 0,
+        initial_padding: 0,
+    });
+    Ok(stream)
+}
+
+/// Frames that the application pushes.
+struct FedFrames {
+    receiver: Receiver<Frame>,
+}
+
+impl Source<Frame> for FedFrames {
+    fn next(&mut self) -> Result<Option<Frame>> {
+        Ok(self.receiver.recv())
+    }
+}
+
+/// Bytes that the application writes, as FFmpeg reads them.
+struct FedBytes {
+    receiver: Receiver<Bytes>,
+    rest: Bytes,
+}
+
+impl Read for FedBytes {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.rest.is_empty() {
+            match self.receiver.recv() {
+                Some(bytes) => self.rest = bytes,
+                None => return Ok(0),
+            }
+        }
+        let n = self.rest.len().min(buffer.len());
+        buffer[..n].copy_from_slice(&self.rest.split_to(n));
+        Ok(n)
+    }
+}

@@ -1,0 +1,240 @@
+//! An output's thread: waits until every track is known, interleaves packets by decode time and feeds the sink. It
+//! always takes what it is sent, so that no track can wait for another.
+
+use super::worker::ToMux;
+use crate::error::{Error, ErrorKind, Result};
+use crate::job::shared::{Meter, Shared, TrackMeter};
+use crate::link::Receiver;
+use crate::packet::{Disposition, MediaKind, Packet, StreamInfo};
+use crate::sink::{OutputSink, TrackHeader};
+use crate::time::Timestamp;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Packets of one track may wait this long (output time) for another track before they are written without it.
+const MAX_SKEW_SECONDS: f64 = 30.0;
+
+/// A track of the output as the mux thread keeps it.
+struct Track {
+    meter: Arc<TrackMeter>,
+    name: String,
+    kind: MediaKind,
+    stream: Option<Box<StreamInfo>>,
+    /// The source's words about it, for a stream that an encoder describes.
+    tags: Tags,
+    waiting: VecDeque<Packet>,
+    ended: bool,
+    /// Index in the sink, once begun.
+    slot: Option<usize>,
+}
+
+/// What a source says about a stream that outlives its coding.
+#[derive(Default)]
+struct Tags {
+    language: Option<String>,
+    title: Option<String>,
+    disposition: Disposition,
+}
+
+impl Tags {
+    fn of(source: &StreamInfo) -> Tags {
+        Tags {
+            language: source.language.clone(),
+            title: source.title.clone(),
+            disposition: Disposition { attached_picture: false, ..source.disposition },
+        }
+    }
+
+    fn dress(&self, stream: &mut StreamInfo) {
+        stream.language = stream.language.take().or(self.language.clone());
+        stream.title = stream.title.take().or(self.title.clone());
+        stream.disposition = self.disposition;
+    }
+}
+
+/// One output's thread.
+pub(crate) struct Mux {
+    tracks: Vec<Track>,
+    sink: Box<dyn OutputSink>,
+    begun: bool,
+    label: String,
+}
+
+/// How an output ended.
+pub(crate) enum Ended {
+    /// Complete; what a user would open.
+    Complete(Vec<String>),
+    /// Taken back because the job was cancelled or has failed elsewhere.
+    Aborted,
+    /// It failed by itself.
+    Failed(Error),
+}
+
+impl Mux {
+    pub fn new(sink: Box<dyn OutputSink>, label: String) -> Self {
+        Mux { tracks: Vec::new(), sink, begun: false, label }
+    }
+
+    /// Adds a track; `stream` is known already when it is copied.
+    pub fn add(
+        &mut self,
+        meter: Arc<TrackMeter>,
+        kind: MediaKind,
+        stream: Option<StreamInfo>,
+        source: Option<&StreamInfo>,
+    ) -> usize {
+        self.tracks.push(Track {
+            name: meter.name.clone(),
+            meter,
+            kind,
+            stream: stream.map(Box::new),
+            tags: source.map(Tags::of).unwrap_or_default(),
+            waiting: VecDeque::new(),
+            ended: false,
+            slot: None,
+        });
+        self.tracks.len() - 1
+    }
+
+    /// Runs until every track has ended or the link breaks.
+    pub fn run(
+        mut self,
+        shared: &Shared,
+        meter: &Meter,
+        input: Receiver<ToMux>,
+        keep_partial: bool,
+    ) -> Ended {
+        let result = self.take_all(shared, meter, &input);
+        drop(input);
+        let result = result.and_then(|complete| {
+            if !complete || shared.is_cancelled() {
+                return Ok(None);
+            }
+            let start = shared.clock.now();
+            let files = self.sink.finish();
+            meter.busy(shared.clock.now().saturating_sub(start));
+            files.map(Some)
+        });
+        match result {
+            Ok(Some(files)) => Ended::Complete(files),
+            Ok(None) => {
+                self.sink.abort(keep_partial);
+                Ended::Aborted
+            }
+            Err(e) => {
+                self.sink.abort(keep_partial);
+                Ended::Failed(e.context(&self.label))
+            }
+        }
+    }
+
+    /// `true` when every track ended by itself.
+    fn take_all(&mut self, shared: &Shared, meter: &Meter, input: &Receiver<ToMux>) -> Result<bool> {
+        while let Some(message) = input.recv() {
+            meter.count_in();
+            let start = shared.clock.now();
+            match message {
+                ToMux::Stream(track, mut stream) => {
+                    let track = &mut self.tracks[track];
+                    track.tags.dress(&mut stream);
+                    track.stream = Some(stream);
+                }
+                ToMux::Packet(track, packet) => self.tracks[track].waiting.push_back(packet),
+                ToMux::End(track) => self.tracks[track].ended = true,
+                ToMux::Failed(e) => return Err(e),
+            }
+            self.advance(shared, meter)?;
+            meter.busy(shared.clock.now().saturating_sub(start));
+        }
+        if shared.is_cancelled() {
+            return Ok(false);
+        }
+        // All senders are gone: whoever did not say so has ended too.
+        self.tracks.iter_mut().for_each(|t| t.ended = true);
+        self.advance(shared, meter)?;
+        Ok(true)
+    }
+
+    fn advance(&mut self, shared: &Shared, meter: &Meter) -> Result<()> {
+        if !self.begun {
+            let known =
+                |t: &Track| t.stream.is_some() && (!t.waiting.is_empty() || t.kind == MediaKind::Subtitle);
+            if !self.tracks.iter().all(|t| t.ended || known(t)) {
+                return Ok(());
+            }
+            self.begin(shared)?;
+        }
+        while let Some(index) = self.next_track() {
+            let track = &mut self.tracks[index];
+            let Some(mut packet) = track.waiting.pop_front() else { break };
+            let Some(slot) = track.slot else { continue };
+            packet.stream = slot;
+            note(&track.meter, &packet);
+            self.sink.write(slot, packet)?;
+            meter.count_out(1);
+        }
+        for track in &self.tracks {
+            if track.ended && track.waiting.is_empty() {
+                track.meter.ended.store(true, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, shared: &Shared) -> Result<()> {
+        let mut headers = Vec::new();
+        for track in &mut self.tracks {
+            let empty = track.ended && track.waiting.is_empty() && track.kind != MediaKind::Subtitle;
+            match &track.stream {
+                Some(stream) if !empty => {
+                    track.slot = Some(headers.len());
+                    headers.push(TrackHeader { stream: (**stream).clone(), name: track.name.clone() });
+                }
+                _ => shared.warn(
+                    "skipped",
+                    format!("{}: {}: the source yielded nothing for it", self.label, track.name),
+                ),
+            }
+        }
+        if !headers.iter().any(|h| h.stream.kind != MediaKind::Subtitle) {
+            return Err(Error::new(ErrorKind::Format, "the source yielded no frame and no packet for it"));
+        }
+        self.begun = true;
+        self.sink.begin(&headers)
+    }
+
+    /// The track whose packet is next: the earliest, once every track that is still going has one.
+    fn next_track(&self) -> Option<usize> {
+        let mut earliest: Option<(usize, Timestamp)> = None;
+        let mut latest: Option<Timestamp> = None;
+        let mut missing = false;
+        for (i, track) in self.tracks.iter().enumerate() {
+            let Some(packet) = track.waiting.front() else {
+                // Subtitles are sparse: nobody waits for them.
+                missing |= !track.ended && track.kind != MediaKind::Subtitle;
+                continue;
+            };
+            let time = |p: &Packet| p.decode().or(p.presentation()).unwrap_or(Timestamp::new(0, p.base));
+            let first = time(packet);
+            if earliest.is_none_or(|(_, t)| first < t) {
+                earliest = Some((i, first));
+            }
+            if let Some(last) = track.waiting.back().map(time) {
+                latest = Some(latest.map_or(last, |l| l.max(last)));
+            }
+        }
+        let (index, first) = earliest?;
+        let skew = latest.map_or(0.0, |l| l.seconds() - first.seconds());
+        (!missing || skew > MAX_SKEW_SECONDS).then_some(index)
+    }
+}
+
+fn note(meter: &TrackMeter, packet: &Packet) {
+    meter.packets.fetch_add(1, Ordering::Relaxed);
+    meter.bytes.fetch_add(packet.data.len() as u64, Ordering::Relaxed);
+    if let Some(t) = packet.presentation() {
+        let end = Timestamp::new(t.ticks.saturating_add(packet.duration), t.base).micros();
+        meter.reached_us.fetch_max(end, Ordering::Relaxed);
+    }
+}

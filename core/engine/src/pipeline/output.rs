@@ -1,0 +1,100 @@
+//! Sinks of outputs, and what they must know.
+
+use super::resolve::{Offer, Output};
+use crate::error::{Error, Result};
+use crate::job::shared::Shared;
+use crate::job::{PacketPort, Segment};
+use crate::link::{Overflow, Receiver, link};
+use crate::sink::{Facts, FileSink, OutputSink, PacketSink, SegmentSink};
+use crate::spec::{Container, OutputSpec, PipelineSpec};
+use crate::time::{Rounding, rescale};
+use ghoststream_sys::ffmpeg::Chapter;
+use std::sync::{Arc, Condvar, Mutex};
+
+/// A sink and the application's ends of it.
+pub(super) type Opened = (Box<dyn OutputSink>, Option<Arc<PacketPort>>, Option<Receiver<Segment>>);
+
+/// Packets that wait for the application unless it says otherwise.
+const PACKETS: usize = 64;
+/// Segments that wait for the application.
+const SEGMENTS: usize = 16;
+
+/// The sink of an output.
+pub(super) fn sink(output: &OutputSpec, shared: &Shared) -> Result<Opened> {
+    if let Some(packets) = &output.packets {
+        let overflow = if packets.live { Overflow::DropOldest } else { Overflow::Wait };
+        let capacity = if packets.queue == 0 { PACKETS } else { packets.queue as usize };
+        let (tx, rx) = link(capacity, overflow);
+        shared.close_on_cancel(tx.monitor());
+        shared.meter(format!("{} to application", output.label())).watch(tx.monitor());
+        let port = Arc::new(PacketPort { receiver: rx, streams: Mutex::default(), known: Condvar::new() });
+        let sink = PacketSink::new(packets.format, tx, Arc::downgrade(&port));
+        return Ok((Box::new(sink), Some(port), None));
+    }
+    let container = output.format.or_else(|| output.path.as_deref().and_then(Container::from_path));
+    let container = container.ok_or_else(|| Error::invalid("format", "is not known"))?;
+    if container.is_segmented() {
+        let (sender, receiver) = if output.segments {
+            let (tx, rx) = link(SEGMENTS, Overflow::Wait);
+            shared.close_on_cancel(tx.monitor());
+            (Some(tx), Some(rx))
+        } else {
+            (None, None)
+        };
+        return Ok((Box::new(SegmentSink::new(output, container, sender)), None, receiver));
+    }
+    let path = output.path.as_deref().ok_or_else(|| Error::invalid("path", "is needed"))?;
+    Ok((Box::new(FileSink::new(output, path, container, shared.output_interrupt.clone())), None, None))
+}
+
+/// What the sink of `output` must know.
+pub(super) fn facts(spec: &PipelineSpec, index: usize, output: &Output, offer: &Offer) -> Facts {
+    let document = &spec.outputs[index];
+    let mut metadata = if document.copy_metadata { offer.metadata.clone() } else { Vec::new() };
+    // The container's own words about how it was made would be lies in the copy.
+    metadata.retain(|(k, _)| {
+        !["encoder", "major_brand", "minor_version", "compatible_brands"].contains(&k.as_str())
+    });
+    for (key, value) in &document.metadata {
+        metadata.retain(|(k, _)| k != key);
+        if !value.is_empty() {
+            metadata.push((key.clone(), value.clone()));
+        }
+    }
+    Facts {
+        inputs: spec.source.url.iter().map(|u| u.strip_prefix("file:").unwrap_or(u).to_string()).collect(),
+        metadata,
+        chapters: if document.chapters { chapters(spec, offer) } else { Vec::new() },
+        attachments: if document.attachments { offer.attachments.clone() } else { Vec::new() },
+        segment: output.segment.clone(),
+        boundaries: output.boundaries.clone(),
+        ladder: document.ladder.is_some(),
+    }
+}
+
+/// The source's chapters on the output's timeline.
+fn chapters(spec: &PipelineSpec, offer: &Offer) -> Vec<Chapter> {
+    if spec.source.loops != 0 {
+        return Vec::new();
+    }
+    let start = spec.source.start.map_or(0.0, |s| s.0);
+    let end = spec.source.duration.map_or(f64::INFINITY, |d| d.0);
+    let origin_us = ((offer.start.map_or(0.0, |t| t.seconds()) + start) * 1e6).round() as i64;
+    offer
+        .chapters
+        .iter()
+        .filter_map(|chapter| {
+            let (num, den) = chapter.time_base;
+            let base = crate::time::Rational::new(num, den);
+            let micros = |t: i64| rescale(t, base, crate::time::MICROSECONDS, Rounding::Nearest) - origin_us;
+            let (from, to) = (micros(chapter.start).max(0), micros(chapter.end));
+            let last = (end * 1e6).min(1e18) as i64;
+            (to > 0 && from < last).then(|| Chapter {
+                start: from,
+                end: to.min(last),
+                time_base: (1, 1_000_000),
+                ..chapter.clone()
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,423 @@
+//! Decides what will be done: which streams are decoded, what every track is made of and how, and why. Everything that
+//! `--plan` shows is decided here, and nothing is decided later.
+
+use super::geometry::Shown;
+use super::ladder;
+use super::tracks::{self, AudioTrack, SubtitleTrack, VideoTrack};
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::packet::{Codec, MediaKind, StreamInfo};
+use crate::plan::{DecoderPlan, OutputPlan, Plan, TrackPlan};
+use crate::sink::Attachment;
+use crate::spec::{
+    AudioChoice, AudioSpec, Container, Device, LadderSpec, OutputSpec, PipelineSpec, SegmentSpec,
+    SubtitleChoice, VideoChoice, VideoSpec,
+};
+use crate::time::Timestamp;
+use ghoststream_sys::ffmpeg::Chapter;
+use std::collections::BTreeMap;
+
+/// What the source offers.
+pub(crate) struct Offer {
+    pub streams: Vec<StreamInfo>,
+    /// Container length.
+    pub duration: Option<Timestamp>,
+    /// Frames come raw: nothing can be copied, nothing is decoded.
+    pub raw: bool,
+    /// Key frames of the video streams by index, where they were asked for.
+    pub keys: BTreeMap<usize, Vec<Timestamp>>,
+    pub label: String,
+    pub chapters: Vec<Chapter>,
+    pub metadata: Vec<(String, String)>,
+    pub attachments: Vec<Attachment>,
+    /// The source's own first timestamp.
+    pub start: Option<Timestamp>,
+}
+
+/// A decided job.
+pub(crate) struct Resolved {
+    pub decoders: Vec<Decoder>,
+    pub outputs: Vec<Output>,
+    pub fallbacks: Vec<String>,
+    pub duration: Option<f64>,
+    pub label: String,
+}
+
+/// A stream that is decoded.
+pub(crate) struct Decoder {
+    pub stream: usize,
+    pub device: Option<&'static str>,
+    pub threads: u32,
+    pub reason: String,
+}
+
+/// A decided output.
+pub(crate) struct Output {
+    pub container: Option<Container>,
+    pub segment: SegmentSpec,
+    /// Where the segments begin, when the source's key frames decide it.
+    pub boundaries: Option<Vec<Timestamp>>,
+    pub tracks: Vec<Track>,
+}
+
+/// A decided track.
+pub(crate) struct Track {
+    pub name: String,
+    pub stream: Option<usize>,
+    pub make: Make,
+    pub reason: String,
+}
+
+/// How a track is made.
+pub(crate) enum Make {
+    Copy(Box<StreamInfo>),
+    Video(Box<VideoTrack>),
+    Audio(Box<AudioTrack>),
+    Subtitle(Box<SubtitleTrack>),
+}
+
+impl Track {
+    pub fn kind(&self) -> MediaKind {
+        match &self.make {
+            Make::Copy(s) => s.kind,
+            Make::Video(_) => MediaKind::Video,
+            Make::Audio(_) => MediaKind::Audio,
+            Make::Subtitle(_) => MediaKind::Subtitle,
+        }
+    }
+}
+
+/// Decides `spec` for `offer`.
+pub(crate) fn resolve(spec: &PipelineSpec, offer: &Offer) -> Result<Resolved> {
+    let mut fallbacks = Vec::new();
+    let mut outputs = Vec::new();
+    for (i, output) in spec.outputs.iter().enumerate() {
+        outputs.push(output_tracks(spec, output, offer, &mut fallbacks).context(|| format!("outputs[{i}]"))?);
+    }
+    let decoders = decoders(spec, offer, &mut outputs, &mut fallbacks)?;
+    let start = spec.source.start.map_or(0.0, |s| s.0);
+    let length = offer.duration.map(|d| (d.seconds() - start).max(0.0));
+    let duration = match (length, spec.source.duration) {
+        (Some(l), Some(d)) if spec.source.loops == 0 => Some(l.min(d.0)),
+        (_, Some(d)) => Some(d.0),
+        (Some(l), None) if spec.source.loops >= 0 => Some(l * f64::from(spec.source.loops + 1)),
+        _ => None,
+    };
+    Ok(Resolved { decoders, outputs, fallbacks, duration, label: offer.label.clone() })
+}
+
+fn output_tracks(
+    spec: &PipelineSpec,
+    output: &OutputSpec,
+    offer: &Offer,
+    fallbacks: &mut Vec<String>,
+) -> Result<Output> {
+    let container = output.format.or_else(|| output.path.as_deref().and_then(Container::from_path));
+    let segmented = container.is_some_and(Container::is_segmented);
+    let segment = output.segment.clone().unwrap_or_default();
+    let mut tracks = Vec::new();
+    let mut boundaries = None;
+
+    if let Some((choice, ladder)) = wanted_video(output, container) {
+        let base = match choice {
+            VideoChoice::Track(v) => (**v).clone(),
+            _ => VideoSpec::new(),
+        };
+        match pick_video(offer, base.stream)? {
+            Some(stream) => {
+                let rungs = match ladder {
+                    None => vec![base],
+                    Some(LadderSpec::Auto) => auto_ladder(&base, stream, container),
+                    Some(LadderSpec::Rungs(rungs)) => {
+                        rungs.iter().map(|r| tracks::inherit(r, &base)).collect()
+                    }
+                };
+                let mut copy_grid = |target| tracks::copy_grid(spec, output, stream, offer, target);
+                let grid = if segmented && ladder.is_some() { copy_grid(segment.duration.0) } else { None };
+                for (r, rung) in rungs.iter().enumerate() {
+                    let path = if ladder.is_some() { format!("ladder[{r}]") } else { "video".into() };
+                    let track = tracks::video(
+                        spec,
+                        output,
+                        container,
+                        rung,
+                        stream,
+                        offer,
+                        grid.is_some(),
+                        fallbacks,
+                    )
+                    .context(|| path)?;
+                    if matches!(track.make, Make::Copy(_)) && segmented {
+                        boundaries = grid.clone();
+                    }
+                    tracks.push(track);
+                }
+                tracks::name_rungs(&mut tracks);
+            }
+            None if matches!(choice, VideoChoice::Track(_)) || ladder.is_some() => {
+                return Err(Error::new(ErrorKind::NotFound, format!("{} has no video stream", offer.label))
+                    .context("video"));
+            }
+            None => {}
+        }
+    }
+
+    for (a, wanted) in wanted_audio(output, container, offer).into_iter().enumerate() {
+        match pick_audio(offer, &wanted)? {
+            Some(stream) => tracks.push(
+                tracks::audio(output, container, &wanted, stream, offer, spec)
+                    .context(|| format!("audio[{a}]"))?,
+            ),
+            None if matches!(output.audio, AudioChoice::Tracks(_)) => {
+                return Err(Error::new(
+                    ErrorKind::NotFound,
+                    format!("{} has no such audio stream", offer.label),
+                )
+                .context(format!("audio[{a}]")));
+            }
+            None => {}
+        }
+    }
+    tracks::name_audio(&mut tracks);
+
+    match &output.subtitles {
+        SubtitleChoice::None => {}
+        SubtitleChoice::Default if spec.source.start.is_some() && offer.raw => {}
+        SubtitleChoice::Default => tracks.extend(tracks::default_subtitles(container, offer)),
+        SubtitleChoice::Tracks(wanted) => {
+            for (s, wanted) in wanted.iter().enumerate() {
+                tracks
+                    .push(tracks::subtitle(container, wanted, offer).context(|| format!("subtitles[{s}]"))?);
+            }
+        }
+    }
+    if !tracks.iter().any(|t| matches!(t.kind(), MediaKind::Video | MediaKind::Audio)) {
+        return Err(Error::new(ErrorKind::Invalid, format!("nothing of {} is left for it", offer.label)));
+    }
+    if container == Some(Container::Raw) && tracks.len() != 1 {
+        return Err(Error::invalid("format", "raw holds exactly one track; switch the others off"));
+    }
+    Ok(Output { container, segment, boundaries, tracks })
+}
+
+/// The choice and ladder of an output that may have video.
+fn wanted_video(
+    output: &OutputSpec,
+    container: Option<Container>,
+) -> Option<(&VideoChoice, Option<&LadderSpec>)> {
+    let audio_only =
+        matches!(container, Some(Container::Wav | Container::Mp3 | Container::Flac | Container::Ogg));
+    match &output.video {
+        VideoChoice::None => None,
+        VideoChoice::Default if audio_only && output.ladder.is_none() => None,
+        choice => Some((choice, output.ladder.as_ref())),
+    }
+}
+
+fn wanted_audio(output: &OutputSpec, container: Option<Container>, offer: &Offer) -> Vec<AudioSpec> {
+    match &output.audio {
+        AudioChoice::None => Vec::new(),
+        AudioChoice::Tracks(tracks) => tracks.clone(),
+        AudioChoice::Default if container == Some(Container::Y4m) => Vec::new(),
+        // A raw file has one track; its name says which, and video wins.
+        AudioChoice::Default
+            if container == Some(Container::Raw) && !matches!(output.video, VideoChoice::None) =>
+        {
+            Vec::new()
+        }
+        AudioChoice::Default if container.is_some_and(Container::is_segmented) => offer
+            .streams
+            .iter()
+            .filter(|s| s.kind == MediaKind::Audio)
+            .map(|s| AudioSpec { stream: Some(s.index), ..AudioSpec::new() })
+            .collect(),
+        AudioChoice::Default => vec![AudioSpec::new()],
+    }
+}
+
+fn pick_video(offer: &Offer, index: Option<usize>) -> Result<Option<&StreamInfo>> {
+    if let Some(index) = index {
+        return by_index(offer, index, MediaKind::Video).map(Some);
+    }
+    let pictures =
+        offer.streams.iter().filter(|s| s.kind == MediaKind::Video && !s.disposition.attached_picture);
+    Ok(pictures.max_by_key(|s| {
+        let pixels = s.video.as_ref().map_or(0, |v| u64::from(v.width) * u64::from(v.height));
+        (s.disposition.default, pixels, std::cmp::Reverse(s.index))
+    }))
+}
+
+fn pick_audio<'a>(offer: &'a Offer, wanted: &AudioSpec) -> Result<Option<&'a StreamInfo>> {
+    if let Some(index) = wanted.stream {
+        return by_index(offer, index, MediaKind::Audio).map(Some);
+    }
+    let language = wanted.language.as_deref();
+    let sound = offer
+        .streams
+        .iter()
+        .filter(|s| s.kind == MediaKind::Audio)
+        .filter(|s| language.is_none_or(|l| s.language.as_deref() == Some(l)));
+    Ok(sound.max_by_key(|s| {
+        let channels = s.audio.as_ref().map_or(0, |a| a.layout.channels);
+        (s.disposition.default, !s.disposition.comment, channels, std::cmp::Reverse(s.index))
+    }))
+}
+
+pub(super) fn by_index(offer: &Offer, index: usize, kind: MediaKind) -> Result<&StreamInfo> {
+    match offer.streams.iter().find(|s| s.index == index) {
+        Some(s) if s.kind == kind => Ok(s),
+        Some(s) => {
+            Err(Error::invalid("stream", format!("stream {index} is {}, not {}", s.kind.name(), kind.name())))
+        }
+        None => Err(Error::new(
+            ErrorKind::NotFound,
+            format!("stream: {} has {} streams, no stream {index}", offer.label, offer.streams.len()),
+        )),
+    }
+}
+
+fn auto_ladder(base: &VideoSpec, stream: &StreamInfo, container: Option<Container>) -> Vec<VideoSpec> {
+    let Some(video) = &stream.video else { return vec![base.clone()] };
+    let shown = Shown::of(video, base.auto_rotate);
+    let rate = base.frame_rate.map(|r| r.0).or(video.frame_rate).map_or(30.0, |r| r.as_f64());
+    let codec = base.codec.clone().unwrap_or_else(|| tracks::default_video_codec(container));
+    let source_rate = stream
+        .bit_rate
+        .filter(|_| matches!(stream.codec, Codec::H264 | Codec::Hevc | Codec::Av1 | Codec::Vp9));
+    ladder::auto(shown, rate, &codec, source_rate)
+        .into_iter()
+        .map(|mut rung| {
+            // A quality that was asked for replaces the ladder's rates, which then only cap it.
+            if base.crf.is_some() {
+                rung.max_bitrate = rung.bitrate.take();
+            }
+            tracks::inherit(&rung, base)
+        })
+        .collect()
+}
+
+/// One decoder for every stream that some track is encoded from.
+fn decoders(
+    spec: &PipelineSpec,
+    offer: &Offer,
+    outputs: &mut [Output],
+    fallbacks: &mut Vec<String>,
+) -> Result<Vec<Decoder>> {
+    if offer.raw {
+        return Ok(Vec::new());
+    }
+    let mut wanted: Vec<usize> = outputs
+        .iter()
+        .flat_map(|o| &o.tracks)
+        .filter(|t| matches!(t.make, Make::Video(_) | Make::Audio(_)))
+        .filter_map(|t| t.stream)
+        .collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let encoders =
+        outputs.iter().flat_map(|o| &o.tracks).filter(|t| matches!(t.make, Make::Video(_))).count();
+    let cores = tracks::cores(spec);
+    wanted
+        .into_iter()
+        .map(|index| {
+            let stream = offer.streams.iter().find(|s| s.index == index);
+            let video = stream.is_some_and(|s| s.kind == MediaKind::Video);
+            let (device, reason) = match spec.source.decode.device {
+                _ if !video => (None, "sound is decoded in software".to_string()),
+                Device::Software => (None, "asked for".into()),
+                Device::Auto => (None, "the encoder works on frames in host memory".into()),
+                device => {
+                    let name = device.ffmpeg_name().unwrap_or_default();
+                    match ghoststream_sys::ffmpeg::HwDevice::create(name, None, &[]) {
+                        Ok(_) => (device.ffmpeg_name(), "asked for".into()),
+                        Err(e) if spec.fallback => {
+                            fallbacks.push(format!(
+                                "stream {index}: {name} cannot decode here ({e}); decoding in software"
+                            ));
+                            (None, format!("{name} is not available"))
+                        }
+                        Err(e) => {
+                            return Err(Error::new(
+                                ErrorKind::Device,
+                                format!("source.decode.device: {name}: {e}"),
+                            ));
+                        }
+                    }
+                }
+            };
+            // Where several encoders share the cores, decoder threads only add context switches (measured, ffmpeg.md).
+            let threads = match spec.source.decode.threads {
+                0 if !video => 1,
+                0 if encoders > 1 => (cores / 4).max(1),
+                0 => cores.min(16),
+                n => n,
+            };
+            Ok(Decoder { stream: index, device, threads, reason })
+        })
+        .collect()
+}
+
+impl Resolved {
+    /// The decision in words.
+    pub fn plan(&self, spec: &PipelineSpec, offer: &Offer) -> Plan {
+        let codec = |index: usize| {
+            offer
+                .streams
+                .iter()
+                .find(|s| s.index == index)
+                .map_or(String::new(), |s| s.codec.name().to_string())
+        };
+        Plan {
+            source: self.label.clone(),
+            duration: self.duration,
+            decoders: self
+                .decoders
+                .iter()
+                .map(|d| DecoderPlan {
+                    stream: d.stream,
+                    codec: codec(d.stream),
+                    device: d.device.unwrap_or("software").into(),
+                    threads: d.threads,
+                    reason: d.reason.clone(),
+                })
+                .collect(),
+            outputs: self
+                .outputs
+                .iter()
+                .zip(&spec.outputs)
+                .map(|(o, s)| OutputPlan {
+                    label: s.label(),
+                    format: o.container.map_or("packets", Container::name).into(),
+                    tracks: o.tracks.iter().map(Track::plan).collect(),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Track {
+    fn plan(&self) -> TrackPlan {
+        let (action, codec, encoder, detail, stages) = match &self.make {
+            Make::Copy(s) => {
+                ("copy", s.codec.name().to_string(), None, tracks::describe_stream(s), Vec::new())
+            }
+            Make::Video(v) => {
+                ("encode", v.codec().to_string(), Some(v.encoder.name.clone()), v.describe(), v.stages())
+            }
+            Make::Audio(a) => {
+                ("encode", a.codec().to_string(), Some(a.encoder.clone()), a.describe(), a.stages())
+            }
+            Make::Subtitle(s) => ("convert", s.codec.name().to_string(), None, String::new(), Vec::new()),
+        };
+        TrackPlan {
+            kind: self.kind().name(),
+            name: self.name.clone(),
+            stream: self.stream,
+            action,
+            codec,
+            encoder,
+            detail,
+            stages,
+            reason: self.reason.clone(),
+        }
+    }
+}

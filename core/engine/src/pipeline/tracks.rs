@@ -1,0 +1,593 @@
+//! Decides one track: copy or encode, with which encoder, size, rate and stages.
+
+use super::geometry::Shown;
+use super::resolve::{Make, Offer, Track, by_index};
+use crate::encode::select::{self, Chosen};
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::frame::Colour;
+use crate::package::Plan as SegmentPlan;
+use crate::packet::{Codec, FieldOrder, MediaKind, StreamInfo};
+use crate::spec::{
+    AudioChoice, AudioSpec, ColourSpec, Container, Deinterlace, FilterSpec, OutputSpec, PipelineSpec,
+    Seconds, SubtitleSpec, ToneMapSpec, VideoSpec,
+};
+use crate::time::{Rational, Timestamp};
+
+/// An encoded video track.
+pub(crate) struct VideoTrack {
+    /// Codec, size and rate control, all decided.
+    pub spec: VideoSpec,
+    pub encoder: Chosen,
+    pub width: u32,
+    pub height: u32,
+    /// Clockwise degrees to turn by before everything else.
+    pub rotation: u16,
+    /// The rate that the encoder may count on.
+    pub frame_rate: Option<Rational>,
+    pub threads: u32,
+    /// Key frames every so many seconds, exactly.
+    pub grid: Option<Seconds>,
+    /// Whether the source's pictures are as large as the track's.
+    pub scaled: bool,
+}
+
+/// An encoded audio track.
+pub(crate) struct AudioTrack {
+    pub spec: AudioSpec,
+    pub encoder: String,
+}
+
+/// A subtitle track that is converted to the container's text format.
+pub(crate) struct SubtitleTrack {
+    /// What it becomes.
+    pub codec: Codec,
+    /// A file instead of a stream.
+    pub path: Option<String>,
+    pub info: StreamInfo,
+}
+
+/// Cores that the job may use.
+pub(crate) fn cores(spec: &PipelineSpec) -> u32 {
+    match spec.threads {
+        0 => std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
+        n => n,
+    }
+}
+
+pub(crate) fn default_video_codec(container: Option<Container>) -> Codec {
+    container.map_or(Codec::H264, select::default_video_codec)
+}
+
+/// A rung with what it leaves out taken from the output's video.
+pub(crate) fn inherit(rung: &VideoSpec, base: &VideoSpec) -> VideoSpec {
+    let value = |v: &VideoSpec| match serde_json::to_value(v) {
+        Ok(serde_json::Value::Object(map)) => map,
+        _ => serde_json::Map::new(),
+    };
+    let (mut merged, untouched) = (value(base), value(&VideoSpec::new()));
+    // Ways to say the same thing exclude each other: a rung that says one drops the base's other.
+    if rung.crf.is_some() || rung.qp.is_some() || rung.lossless || rung.bitrate.is_some() {
+        for key in ["crf", "qp", "lossless", "bitrate", "max_bitrate", "buffer"] {
+            merged.remove(key);
+        }
+    }
+    for (key, v) in value(rung) {
+        if untouched.get(&key) != Some(&v) {
+            merged.insert(key, v);
+        }
+    }
+    serde_json::from_value(serde_json::Value::Object(merged)).unwrap_or_else(|_| rung.clone())
+}
+
+/// Key frames of `stream` that make good segment boundaries of about `target` seconds, so that it can be copied next to
+/// encoded rungs; `None` when it cannot.
+pub(crate) fn copy_grid(
+    spec: &PipelineSpec,
+    output: &OutputSpec,
+    stream: &StreamInfo,
+    offer: &Offer,
+    target: f64,
+) -> Option<Vec<Timestamp>> {
+    let exact_start = spec.source.start.is_none_or(|s| s.0 == 0.0) && spec.source.loops == 0;
+    if !output.copy_conforming || offer.raw || !exact_start {
+        return None;
+    }
+    let keys = offer.keys.get(&stream.index)?;
+    let plan = SegmentPlan::from_key_frames(keys, Timestamp::from_seconds(target)).ok()?;
+    let end = offer.duration.unwrap_or_else(|| keys.last().copied().unwrap_or(Timestamp::from_seconds(0.0)));
+    // A segment half as long again as asked is the most that players' buffers are planned for.
+    if plan.longest(end).seconds() > target * 1.5 {
+        return None;
+    }
+    let starts = (0..).map_while(|cell| plan.start(cell)).take_while(|t| *t < end).collect::<Vec<_>>();
+    (!starts.is_empty()).then_some(starts)
+}
+
+/// Why `stream` cannot be copied as `rung`, or `None` when it can.
+fn copy_obstacle(rung: &VideoSpec, stream: &StreamInfo, container: Option<Container>) -> Option<String> {
+    let video = stream.video.as_ref()?;
+    let codec = rung.codec.clone().unwrap_or_else(|| default_video_codec(container));
+    let shown = Shown::of(video, rung.auto_rotate);
+    if stream.codec != codec {
+        return Some(format!("the source is {}", stream.codec));
+    }
+    if rung.width.is_some_and(|w| w != video.width) || rung.height.is_some_and(|h| h != video.height) {
+        return Some("another size".into());
+    }
+    if (shown.width, shown.height) != (video.width, video.height) || video.rotation != 0.0 {
+        return Some("it is rotated".into());
+    }
+    if !rung.filters.is_empty() || rung.frame_rate.is_some() || rung.colour.is_some() {
+        return Some("it is filtered".into());
+    }
+    if codec == Codec::H264 {
+        let depth = video.format.and_then(|f| f.descriptor());
+        if depth.is_some_and(|d| d.depth != 8 || d.log2_chroma_w != 1 || d.log2_chroma_h != 1) {
+            return Some("the source is not 8-bit 4:2:0".into());
+        }
+    }
+    if matches!(video.field_order, FieldOrder::TopFirst | FieldOrder::BottomFirst) {
+        return Some("the source is interlaced".into());
+    }
+    let asked = rung.encoder.is_some() || rung.crf.is_some() || rung.qp.is_some() || rung.lossless;
+    if asked || rung.profile.is_some() || rung.level.is_some() || !rung.options.is_empty() {
+        return Some("its quality is asked for".into());
+    }
+    match (rung.bitrate, stream.bit_rate) {
+        // A tenth above is within what a one-pass encode at that rate would also take.
+        (Some(want), Some(have)) if have as f64 > want.0 as f64 * 1.1 => {
+            Some(format!("the source's {} kbit/s are above the rung's", have / 1000))
+        }
+        (Some(_), None) => Some("the source's bit rate is not known".into()),
+        _ => None,
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn video(
+    spec: &PipelineSpec,
+    output: &OutputSpec,
+    container: Option<Container>,
+    wanted: &VideoSpec,
+    stream: &StreamInfo,
+    offer: &Offer,
+    grid_fits: bool,
+    fallbacks: &mut Vec<String>,
+) -> Result<Track> {
+    let name = String::new();
+    if wanted.is_copy() {
+        if offer.raw {
+            return Err(Error::invalid("codec", "raw frames cannot be copied"));
+        }
+        carries(container, &stream.codec)?;
+        return Ok(Track {
+            name,
+            stream: Some(stream.index),
+            make: Make::Copy(Box::new(stream.clone())),
+            reason: "asked for".into(),
+        });
+    }
+    let mut reason = "asked for".to_string();
+    if output.ladder.is_some() && output.copy_conforming && !offer.raw {
+        let obstacle = copy_obstacle(wanted, stream, container)
+            .or_else(|| (!grid_fits).then(|| "the source's key frames do not fit the segments".into()));
+        match obstacle {
+            None => {
+                return Ok(Track {
+                    name,
+                    stream: Some(stream.index),
+                    make: Make::Copy(Box::new(stream.clone())),
+                    reason: "the source conforms to the rung".into(),
+                });
+            }
+            Some(obstacle) => reason = format!("not copied: {obstacle}"),
+        }
+    }
+
+    let video = stream.video.as_ref().ok_or_else(|| {
+        Error::new(ErrorKind::Format, format!("stream {} has no picture size", stream.index))
+    })?;
+    let mut wanted = wanted.clone();
+    let codec = wanted.codec.clone().unwrap_or_else(|| default_video_codec(container));
+    carries(container, &codec)?;
+    let encoder = select::choose_video(&codec, wanted.encoder.as_deref(), wanted.device, spec.fallback)?;
+    fallbacks.extend(encoder.fallback.clone());
+    wanted.codec = Some(codec.clone());
+    wanted.encoder = Some(encoder.name.clone());
+    conform_colour(&mut wanted, &codec, video.colour, &mut reason);
+    let segmented = container.is_some_and(Container::is_segmented);
+    let interlaced = matches!(video.field_order, FieldOrder::TopFirst | FieldOrder::BottomFirst);
+    if segmented && interlaced && !wanted.filters.iter().any(|f| matches!(f, FilterSpec::Deinterlace(_))) {
+        wanted.filters.insert(0, FilterSpec::Deinterlace(Deinterlace::Auto));
+        reason.push_str("; the source is interlaced, and streaming players do not deinterlace");
+    }
+
+    let shown = filtered_size(&wanted, Shown::of(video, wanted.auto_rotate));
+    let (width, height) = shown.fit(wanted.width, wanted.height);
+    let needs_even = matches!(codec, Codec::H264 | Codec::Hevc | Codec::Av1 | Codec::Vp9)
+        && !wanted
+            .pixel_format
+            .as_deref()
+            .is_some_and(|f| f.contains("444") || f.contains("rgb") || f.contains("gbr"));
+    if needs_even && (width % 2 == 1 || height % 2 == 1) {
+        return Err(Error::invalid(
+            if width % 2 == 1 { "width" } else { "height" },
+            format!("{width}x{height}: 4:2:0 pictures have even sides"),
+        ));
+    }
+    let frame_rate = wanted.frame_rate.map(|r| r.0).or(video.frame_rate);
+    let grid = match (segmented, wanted.keyframe_interval) {
+        (true, _) => Some(output.segment.clone().unwrap_or_default().duration),
+        (false, interval) => interval,
+    };
+    let rungs = match &output.ladder {
+        Some(crate::spec::LadderSpec::Rungs(r)) => r.len(),
+        Some(crate::spec::LadderSpec::Auto) => 4,
+        None => 1,
+    };
+    let threads = match wanted.threads {
+        0 if rungs > 1 || spec.outputs.len() > 1 => ladder_threads(cores(spec), wanted.height, shown.height),
+        0 => cores(spec).min(16),
+        n => n,
+    };
+    let rotation =
+        if wanted.auto_rotate { (video.rotation / 90.0).round().rem_euclid(4.0) as u16 * 90 } else { 0 };
+    Ok(Track {
+        name,
+        stream: Some(stream.index),
+        reason: format!("{reason}; {}", encoder.reason),
+        make: Make::Video(Box::new(VideoTrack {
+            scaled: (width, height) != (video.width, video.height),
+            spec: wanted,
+            encoder,
+            width,
+            height,
+            rotation,
+            frame_rate,
+            threads,
+            grid,
+        })),
+    })
+}
+
+/// Threads for one rung of several: the top rung, which is half of the work, gets what the others leave (measured on
+/// two cores: 2 and 1, ffmpeg.md).
+fn ladder_threads(cores: u32, height: Option<u32>, source: u32) -> u32 {
+    match height {
+        Some(h) if h * 10 < source * 9 => cores.div_ceil(4).max(1),
+        _ => cores.clamp(1, 16),
+    }
+}
+
+/// The size after the filters that change it.
+fn filtered_size(wanted: &VideoSpec, mut shown: Shown) -> Shown {
+    for filter in &wanted.filters {
+        match filter {
+            FilterSpec::Crop(c) => (shown.width, shown.height) = (c.width, c.height),
+            FilterSpec::Pad(p) => (shown.width, shown.height) = (p.width, p.height),
+            FilterSpec::Rotate(90 | 270) => {
+                (shown.width, shown.height) = (shown.height, shown.width);
+                shown.sample_aspect = shown.sample_aspect.inverse();
+            }
+            _ => {}
+        }
+    }
+    shown
+}
+
+/// HDR that ends in 8 bits would be a grey picture on most screens: it is tone-mapped unless the document says how.
+fn conform_colour(wanted: &mut VideoSpec, codec: &Codec, colour: Colour, reason: &mut String) {
+    let maps = wanted.filters.iter().any(|f| matches!(f, FilterSpec::ToneMap(_)));
+    let eight_bit =
+        *codec == Codec::H264 && wanted.bit_depth.is_none_or(|d| d == 8) && wanted.pixel_format.is_none();
+    if colour.is_hdr() && !maps && eight_bit && wanted.colour == Option::<ColourSpec>::None {
+        wanted.filters.insert(0, FilterSpec::ToneMap(ToneMapSpec::default()));
+        reason.push_str("; HDR is tone-mapped for 8-bit H.264");
+    }
+}
+
+fn carries(container: Option<Container>, codec: &Codec) -> Result<()> {
+    match container {
+        Some(container) => select::check_container(container, codec).context(|| "codec"),
+        None => Ok(()),
+    }
+}
+
+/// Names rungs by their height, and by rate where heights repeat.
+pub(crate) fn name_rungs(tracks: &mut [Track]) {
+    let labels: Vec<String> = tracks
+        .iter()
+        .map(|t| match &t.make {
+            Make::Video(v) => format!("{}p", v.height.min(v.width)),
+            Make::Copy(s) => {
+                s.video.as_ref().map_or("video".into(), |v| format!("{}p", v.height.min(v.width)))
+            }
+            _ => "video".into(),
+        })
+        .collect();
+    for (i, track) in tracks.iter_mut().enumerate() {
+        let same = labels.iter().filter(|l| **l == labels[i]).count();
+        track.name = match &track.make {
+            Make::Video(v) if same > 1 => match v.spec.bitrate {
+                Some(b) => format!("{}-{}k", labels[i], b.0 / 1000),
+                None => format!("{}-{i}", labels[i]),
+            },
+            _ if same > 1 => format!("{}-{i}", labels[i]),
+            _ => labels[i].clone(),
+        };
+    }
+}
+
+/// Names audio tracks by language, and by number where that repeats.
+pub(crate) fn name_audio(tracks: &mut [Track]) {
+    let mut seen: Vec<String> = Vec::new();
+    for track in tracks.iter_mut().filter(|t| t.kind() == MediaKind::Audio) {
+        let language = match &track.make {
+            Make::Copy(s) => s.language.clone(),
+            Make::Audio(a) => a.spec.language.clone(),
+            _ => None,
+        };
+        let base = match language.filter(|l| l.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')) {
+            Some(language) => format!("audio-{language}"),
+            None => "audio".into(),
+        };
+        let count = seen.iter().filter(|n| **n == base).count();
+        seen.push(base.clone());
+        track.name = if count == 0 { base } else { format!("{base}-{}", count + 1) };
+    }
+}
+
+pub(crate) fn audio(
+    output: &OutputSpec,
+    container: Option<Container>,
+    wanted: &AudioSpec,
+    stream: &StreamInfo,
+    offer: &Offer,
+    spec: &PipelineSpec,
+) -> Result<Track> {
+    let unasked = wanted.codec.is_none()
+        && wanted.encoder.is_none()
+        && wanted.bitrate.is_none()
+        && wanted.channels.is_none()
+        && wanted.sample_rate.is_none()
+        && wanted.gain.is_none()
+        && wanted.loudness.is_none()
+        && wanted.options.is_empty();
+    if wanted.is_copy() {
+        if offer.raw {
+            return Err(Error::invalid("codec", "raw frames cannot be copied"));
+        }
+        carries(container, &stream.codec)?;
+        return Ok(copy_audio(stream, "asked for"));
+    }
+    let exact = spec.source.start.is_none_or(|s| s.0 == 0.0);
+    let mut reason = match &output.audio {
+        AudioChoice::Tracks(_) => "asked for".to_string(),
+        _ => "the source's sound".into(),
+    };
+    if unasked && !offer.raw && output.copy_conforming && output.packets.is_none() {
+        match container {
+            Some(c) if !exact => reason = format!("not copied into {}: the start is cut exactly", c.name()),
+            Some(c) if spec.source.loops != 0 => {
+                reason = format!("not copied into {}: it is looped", c.name())
+            }
+            Some(c) if select::is_native_audio(c, stream) => {
+                return Ok(copy_audio(stream, "the source conforms"));
+            }
+            Some(c) => {
+                reason = format!("not copied: {} is not what {} plays everywhere", stream.codec, c.name())
+            }
+            None => {}
+        }
+    }
+    let codec =
+        wanted.codec.clone().unwrap_or_else(|| container.map_or(Codec::Aac, select::default_audio_codec));
+    carries(container, &codec)?;
+    let encoder = select::choose_audio(&codec, wanted.encoder.as_deref())?;
+    let mut wanted = wanted.clone();
+    wanted.codec = Some(codec);
+    wanted.encoder = Some(encoder.clone());
+    wanted.language = stream.language.clone();
+    Ok(Track {
+        name: String::new(),
+        stream: Some(stream.index),
+        make: Make::Audio(Box::new(AudioTrack { spec: wanted, encoder })),
+        reason,
+    })
+}
+
+fn copy_audio(stream: &StreamInfo, reason: &str) -> Track {
+    Track {
+        name: String::new(),
+        stream: Some(stream.index),
+        make: Make::Copy(Box::new(stream.clone())),
+        reason: reason.into(),
+    }
+}
+
+/// What the text subtitles of a container are.
+fn text_codec(container: Option<Container>) -> Option<Codec> {
+    match container? {
+        Container::Mp4 | Container::Mov => Some(Codec::MovText),
+        Container::Mkv => Some(Codec::SubRip),
+        Container::WebM | Container::Hls | Container::Dash | Container::HlsDash => Some(Codec::WebVtt),
+        _ => None,
+    }
+}
+
+pub(crate) fn default_subtitles(container: Option<Container>, offer: &Offer) -> Vec<Track> {
+    let subtitles = offer.streams.iter().filter(|s| s.kind == MediaKind::Subtitle);
+    subtitles.filter_map(|s| subtitle_track(container, s, "the container can carry it")).collect()
+}
+
+fn subtitle_track(container: Option<Container>, stream: &StreamInfo, reason: &str) -> Option<Track> {
+    let name = format!("subtitles-{}", stream.index);
+    let mkv = container == Some(Container::Mkv);
+    if mkv && !matches!(stream.codec, Codec::MovText) {
+        return Some(Track {
+            name,
+            stream: Some(stream.index),
+            make: Make::Copy(Box::new(stream.clone())),
+            reason: reason.into(),
+        });
+    }
+    let codec = text_codec(container).filter(|_| stream.codec.is_text_subtitle())?;
+    Some(Track {
+        name,
+        stream: Some(stream.index),
+        make: Make::Subtitle(Box::new(SubtitleTrack { codec, path: None, info: stream.clone() })),
+        reason: reason.into(),
+    })
+}
+
+pub(crate) fn subtitle(container: Option<Container>, wanted: &SubtitleSpec, offer: &Offer) -> Result<Track> {
+    let mut track = match (&wanted.stream, &wanted.path) {
+        (Some(index), _) => {
+            let stream = by_index(offer, *index, MediaKind::Subtitle)?;
+            subtitle_track(container, stream, "asked for").ok_or_else(|| {
+                Error::unsupported(format!(
+                    "stream {index}: {} subtitles cannot be carried there; burn them in instead",
+                    stream.codec
+                ))
+            })?
+        }
+        (None, Some(path)) => {
+            let codec = text_codec(container).ok_or_else(|| {
+                Error::unsupported("the container carries no text subtitles; burn them in instead")
+            })?;
+            let mut info = StreamInfo::new(MediaKind::Subtitle, codec.clone(), Rational::new(1, 1000));
+            info.title = wanted.title.clone();
+            Track {
+                name: "subtitles-file".into(),
+                stream: None,
+                make: Make::Subtitle(Box::new(SubtitleTrack { codec, path: Some(path.clone()), info })),
+                reason: "asked for".into(),
+            }
+        }
+        (None, None) => return Err(Error::invalid("stream", "exactly one of stream and path is needed")),
+    };
+    let info = match &mut track.make {
+        Make::Copy(info) => info,
+        Make::Subtitle(s) => &mut s.info,
+        _ => return Ok(track),
+    };
+    info.language = wanted.language.clone().or(info.language.take());
+    info.title = wanted.title.clone().or(info.title.take());
+    info.disposition.default |= wanted.default;
+    Ok(track)
+}
+
+/// A filter's name in the document.
+fn filter_name(filter: &FilterSpec) -> &'static str {
+    match filter {
+        FilterSpec::Crop(_) => "crop",
+        FilterSpec::Pad(_) => "pad",
+        FilterSpec::Rotate(_) => "rotate",
+        FilterSpec::Deinterlace(_) => "deinterlace",
+        FilterSpec::Sharpen(_) => "sharpen",
+        FilterSpec::ToneMap(_) => "tone_map",
+        FilterSpec::Interpolate(_) => "interpolate",
+        FilterSpec::BurnIn(_) => "burn_in",
+        FilterSpec::Watermark(_) => "watermark",
+    }
+}
+
+/// A stream in a few words.
+pub(crate) fn describe_stream(stream: &StreamInfo) -> String {
+    let rate = stream.bit_rate.map_or(String::new(), |b| format!(" {} kbit/s", b / 1000));
+    match (&stream.video, &stream.audio) {
+        (Some(v), _) => format!("{}x{}{rate}", v.width, v.height),
+        (_, Some(a)) => format!("{} Hz {}{rate}", a.sample_rate, a.layout.name),
+        _ => String::new(),
+    }
+}
+
+impl VideoTrack {
+    pub fn codec(&self) -> &str {
+        self.spec.codec.as_ref().map_or("", Codec::name)
+    }
+
+    pub fn describe(&self) -> String {
+        let mut words = format!("{}x{}", self.width, self.height);
+        if let Some(rate) = self.frame_rate {
+            words.push_str(&format!(" {:.3} fps", rate.as_f64()));
+        }
+        match (self.spec.crf, self.spec.bitrate, self.spec.qp, self.spec.lossless) {
+            (_, Some(b), ..) => words.push_str(&format!(" {b}bit/s")),
+            (Some(q), ..) => words.push_str(&format!(" crf {q}")),
+            (_, _, Some(q), _) => words.push_str(&format!(" qp {q}")),
+            (_, _, _, true) => words.push_str(" lossless"),
+            _ => words.push_str(" at the encoder's default quality"),
+        }
+        if let Some(grid) = self.grid {
+            words.push_str(&format!(", key frames every {} s", grid.0));
+        }
+        words.push_str(&format!(", {} thread{}", self.threads, if self.threads == 1 { "" } else { "s" }));
+        words
+    }
+
+    pub fn stages(&self) -> Vec<String> {
+        let mut stages = Vec::new();
+        if self.rotation != 0 {
+            stages.push(format!("rotate {}", self.rotation));
+        }
+        stages.extend(self.spec.filters.iter().map(|f| filter_name(f).to_string()));
+        if let Some(rate) = self.spec.frame_rate {
+            stages.push(format!("frame_rate {}", rate.0));
+        }
+        if self.scaled {
+            stages.push(format!("scale {}x{}", self.width, self.height));
+        }
+        stages
+    }
+}
+
+impl AudioTrack {
+    pub fn codec(&self) -> &str {
+        self.spec.codec.as_ref().map_or("", Codec::name)
+    }
+
+    pub fn describe(&self) -> String {
+        let mut words = Vec::new();
+        if let Some(b) = self.spec.bitrate {
+            words.push(format!("{b}bit/s"));
+        }
+        if let Some(c) = self.spec.channels {
+            words.push(format!("{c} channels"));
+        }
+        if let Some(r) = self.spec.sample_rate {
+            words.push(format!("{r} Hz"));
+        }
+        words.join(" ")
+    }
+
+    pub fn stages(&self) -> Vec<String> {
+        let mut stages = vec![if self.spec.sync { "resample, sync" } else { "resample" }.to_string()];
+        if let Some(g) = self.spec.gain {
+            stages.push(format!("gain {g} dB"));
+        }
+        if let Some(l) = self.spec.loudness {
+            stages.push(format!("loudness {} LUFS", l.integrated));
+        }
+        stages
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Bitrate, Preset};
+
+    #[test]
+    fn a_rung_inherits_what_it_leaves_out() {
+        let base = VideoSpec { crf: Some(20.0), preset: Some(Preset::P2), cbr: false, ..VideoSpec::new() };
+        let rung = VideoSpec { height: Some(480), ..VideoSpec::new() };
+        let merged = inherit(&rung, &base);
+        assert_eq!((merged.crf, merged.preset, merged.height), (Some(20.0), Some(Preset::P2), Some(480)));
+        let own = VideoSpec { qp: Some(30), ..VideoSpec::new() };
+        let merged = inherit(&own, &base);
+        assert_eq!((merged.crf, merged.qp), (None, Some(30)), "its own rate control replaces the base's");
+        let capped = VideoSpec { max_bitrate: Some(Bitrate(1)), ..VideoSpec::new() };
+        assert_eq!(inherit(&capped, &base).crf, Some(20.0), "a cap goes with the base's quality");
+    }
+}

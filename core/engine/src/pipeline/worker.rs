@@ -1,0 +1,244 @@
+//! The threads between source and sink: decoders, filter chains and encoders. Each runs one chain of stages, measures
+//! it, and hands what comes out to the next thread.
+
+use crate::encode::Encoder;
+use crate::error::{Error, ErrorKind, Result};
+use crate::filter::Cascade;
+use crate::frame::Frame;
+use crate::job::shared::{Meter, Shared, TrackMeter};
+use crate::link::{Receiver, Sender};
+use crate::packet::{Packet, StreamInfo};
+use crate::stage::{Outlet, OutletFn, Stage};
+use std::sync::Arc;
+
+/// A chain of frame stages in one thread.
+pub(crate) type Chain = Vec<Box<dyn Stage<Frame, Frame>>>;
+
+/// What a mux thread is told.
+pub(crate) enum ToMux {
+    /// The track's encoder is open.
+    Stream(usize, Box<StreamInfo>),
+    /// A packet of the track.
+    Packet(usize, Packet),
+    /// The track is complete.
+    End(usize),
+    /// The track failed; the output with it.
+    Failed(Error),
+}
+
+/// Pushes `frame` through `stages` into `out`.
+pub(crate) fn push_through(
+    stages: &mut [Box<dyn Stage<Frame, Frame>>],
+    frame: Frame,
+    out: &mut dyn Outlet<Frame>,
+) -> Result<()> {
+    match stages.split_first_mut() {
+        None => out.emit(frame),
+        Some((first, rest)) => first.push(frame, &mut OutletFn(|f| push_through(rest, f, out))),
+    }
+}
+
+/// Drains `stages`, first to last, into `out`.
+pub(crate) fn finish_through(
+    stages: &mut [Box<dyn Stage<Frame, Frame>>],
+    out: &mut dyn Outlet<Frame>,
+) -> Result<()> {
+    if let Some((first, rest)) = stages.split_first_mut() {
+        first.finish(&mut OutletFn(|f| push_through(rest, f, out)))?;
+        finish_through(rest, out)?;
+    }
+    Ok(())
+}
+
+/// The ends that a decoder or a frame source feeds. An end whose reader is gone is forgotten.
+pub(crate) struct Tee {
+    outs: Vec<Sender<Frame>>,
+}
+
+impl Tee {
+    pub fn new(outs: Vec<Sender<Frame>>) -> Self {
+        Tee { outs }
+    }
+
+    /// Hands `frame` to everyone; an error when nobody is left.
+    pub fn send(&mut self, frame: Frame) -> Result<()> {
+        self.outs.retain(|out| out.send(frame.clone()).is_ok());
+        if self.outs.is_empty() { Err(Error::cancelled()) } else { Ok(()) }
+    }
+}
+
+/// Runs a stage and returns what it emitted, counting items and the time it took.
+fn measured<T>(
+    shared: &Shared,
+    meter: &Meter,
+    run: impl FnOnce(&mut Vec<T>) -> Result<()>,
+) -> (Vec<T>, Result<()>) {
+    let mut out = Vec::new();
+    let start = shared.clock.now();
+    let result = run(&mut out);
+    meter.busy(shared.clock.now().saturating_sub(start));
+    meter.count_out(out.len() as u64);
+    (out, result)
+}
+
+/// Whether an error only says that downstream wants no more.
+fn is_end(e: &Error) -> bool {
+    e.kind() == ErrorKind::Cancelled
+}
+
+/// The body of a decoder's thread: packets in, trimmed frames out to every branch.
+pub(crate) fn decode(
+    shared: &Shared,
+    meter: &Meter,
+    input: Receiver<Packet>,
+    mut decoder: Box<dyn Stage<Packet, Frame>>,
+    mut chain: Chain,
+    mut tee: Tee,
+) -> Result<()> {
+    loop {
+        let packet = input.recv();
+        let last = packet.is_none();
+        if last && shared.is_cancelled() {
+            return Ok(());
+        }
+        let (frames, result) = measured(shared, meter, |out| match packet {
+            Some(packet) => {
+                meter.count_in();
+                decoder.push(packet, &mut OutletFn(|f| push_through(&mut chain, f, out)))
+            }
+            None => {
+                decoder.finish(&mut OutletFn(|f| push_through(&mut chain, f, out)))?;
+                finish_through(&mut chain, out)
+            }
+        });
+        for frame in frames {
+            if tee.send(frame).is_err() {
+                return Ok(());
+            }
+        }
+        match result {
+            Ok(()) if last => return Ok(()),
+            Ok(()) => {}
+            Err(e) if is_end(&e) => return Ok(()),
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// The body of a ladder's scaling thread: frames in, every rung's frames out.
+pub(crate) fn fan_out(
+    shared: &Shared,
+    meter: &Meter,
+    input: Receiver<Frame>,
+    mut chain: Chain,
+    mut cascade: Cascade,
+    outs: Vec<Sender<Frame>>,
+) -> Result<()> {
+    let mut outs: Vec<Option<Sender<Frame>>> = outs.into_iter().map(Some).collect();
+    loop {
+        let frame = input.recv();
+        let last = frame.is_none();
+        if last && shared.is_cancelled() {
+            return Ok(());
+        }
+        let (rungs, result) = measured(shared, meter, |out: &mut Vec<(usize, Frame)>| {
+            let mut to_cascade = OutletFn(|f| cascade.push(f, out));
+            match frame {
+                Some(frame) => {
+                    meter.count_in();
+                    push_through(&mut chain, frame, &mut to_cascade)
+                }
+                None => {
+                    finish_through(&mut chain, &mut to_cascade)?;
+                    cascade.finish(out)
+                }
+            }
+        });
+        for (rung, frame) in rungs {
+            if let Some(slot) = outs.get_mut(rung)
+                && slot.as_ref().is_some_and(|out| out.send(frame).is_err())
+            {
+                *slot = None;
+            }
+        }
+        result?;
+        if last || outs.iter().all(Option::is_none) {
+            return Ok(());
+        }
+    }
+}
+
+/// Where an encoder's packets go.
+pub(crate) struct ToTrack {
+    pub mux: Sender<ToMux>,
+    pub track: usize,
+    pub meter: Arc<TrackMeter>,
+}
+
+/// The body of an encoder's thread: frames in, the track's packets out. A failure becomes the output's, not the job's.
+pub(crate) fn encode(
+    shared: &Shared,
+    meter: &Meter,
+    input: Receiver<Frame>,
+    chain: Chain,
+    encoder: Box<dyn Encoder>,
+    to: ToTrack,
+) {
+    let name = to.meter.name.clone();
+    match encode_track(shared, meter, input, chain, encoder, &to) {
+        Ok(()) => {
+            let _closed_when_the_output_is_gone = to.mux.send(ToMux::End(to.track));
+        }
+        Err(e) => {
+            let _closed_when_the_output_is_gone = to.mux.send(ToMux::Failed(e.context(name)));
+        }
+    }
+}
+
+fn encode_track(
+    shared: &Shared,
+    meter: &Meter,
+    input: Receiver<Frame>,
+    mut chain: Chain,
+    mut encoder: Box<dyn Encoder>,
+    to: &ToTrack,
+) -> Result<()> {
+    let mut announced = false;
+    loop {
+        let frame = input.recv();
+        let last = frame.is_none();
+        if last && shared.is_cancelled() {
+            return Ok(());
+        }
+        for control in to.meter.take_controls() {
+            if let Err(e) = encoder.control(&control) {
+                shared.warn("control", format!("{}: {e}", to.meter.name));
+            }
+        }
+        let (packets, result) = measured(shared, meter, |out| match frame {
+            Some(frame) => {
+                meter.count_in();
+                push_through(&mut chain, frame, &mut OutletFn(|f| encoder.push(f, out)))
+            }
+            None => {
+                finish_through(&mut chain, &mut OutletFn(|f| encoder.push(f, out)))?;
+                encoder.finish(out)
+            }
+        });
+        if !announced && let Some(stream) = encoder.stream() {
+            announced = true;
+            if to.mux.send(ToMux::Stream(to.track, Box::new(stream.clone()))).is_err() {
+                return Ok(());
+            }
+        }
+        for packet in packets {
+            if to.mux.send(ToMux::Packet(to.track, packet)).is_err() {
+                return Ok(());
+            }
+        }
+        result?;
+        if last {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Where coded media goes: files, the application, segments. A sink is told its tracks once, then takes packets in
+//! decode order.
+
+mod file;
+mod packets;
+mod place;
+mod segment_index;
+mod segments;
+
+pub(crate) use file::FileSink;
+pub(crate) use packets::PacketSink;
+pub(crate) use place::{Place, Written};
+pub(crate) use segments::SegmentSink;
+
+use crate::error::Result;
+use crate::packet::{Packet, StreamInfo};
+use crate::spec::SegmentSpec;
+use crate::time::Timestamp;
+use ghoststream_sys::ffmpeg::Chapter;
+
+/// One track as a sink is told of it.
+#[derive(Clone, Debug)]
+pub(crate) struct TrackHeader {
+    /// What the packets are.
+    pub stream: StreamInfo,
+    /// Name of the rendition (`720p`, `audio-en`).
+    pub name: String,
+}
+
+/// What an output's sink must know beyond its part of the document.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    /// The files that the job reads: an output never replaces one.
+    pub inputs: Vec<String>,
+    /// Tags to write.
+    pub metadata: Vec<(String, String)>,
+    /// Chapters on the output's timeline.
+    pub chapters: Vec<Chapter>,
+    /// Attachments to carry.
+    pub attachments: Vec<Attachment>,
+    /// How to cut segments.
+    pub segment: SegmentSpec,
+    /// Where segments begin, when the source's key frames decide it.
+    pub boundaries: Option<Vec<Timestamp>>,
+    /// Whether the tracks' video comes in several renditions.
+    pub ladder: bool,
+}
+
+/// A font, a cover …
+#[derive(Clone, Debug)]
+pub(crate) struct Attachment {
+    pub codec: String,
+    pub name: String,
+    pub mime: String,
+    pub data: bytes::Bytes,
+}
+
+/// What an output's packets end in.
+pub(crate) trait OutputSink: Send {
+    /// Claims the output's place, before any work is done.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] when the place is taken or is the input; I/O errors by name of the file.
+    fn prepare(&mut self, facts: &Facts) -> Result<()>;
+
+    /// Opens the output. Tracks that yielded nothing are not among `tracks`.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Unsupported`] for a codec that the container cannot carry; I/O errors by name of the file.
+    fn begin(&mut self, tracks: &[TrackHeader]) -> Result<()>;
+
+    /// Takes a packet; `track` indexes what `begin` was told.
+    ///
+    /// # Errors
+    /// I/O errors by name of the file.
+    fn write(&mut self, track: usize, packet: Packet) -> Result<()>;
+
+    /// Completes the output and names what a user would open.
+    ///
+    /// # Errors
+    /// I/O errors by name of the file.
+    fn finish(&mut self) -> Result<Vec<String>>;
+
+    /// Gives the output up; with `keep` what is there stays, as playable as the format allows.
+    fn abort(&mut self, keep: bool);
+}

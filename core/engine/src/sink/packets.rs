@@ -1,0 +1,149 @@
+//! Packets to the application.
+
+use super::{Facts, OutputSink, TrackHeader};
+use crate::error::{Error, ErrorKind, Result};
+use crate::job::PacketPort;
+use crate::link::Sender;
+use crate::package::bitstream::nal::{self, Framing};
+use crate::package::bitstream::{av1, h264, hevc};
+use crate::packet::{Codec, Packet, StreamInfo};
+use crate::spec::BitstreamFormat;
+use bytes::Bytes;
+use std::sync::Weak;
+
+/// Hands packets to the application in the framing it asked for.
+pub(crate) struct PacketSink {
+    format: BitstreamFormat,
+    link: Option<Sender<Packet>>,
+    port: Weak<PacketPort>,
+    framers: Vec<Framer>,
+}
+
+impl PacketSink {
+    pub fn new(format: BitstreamFormat, link: Sender<Packet>, port: Weak<PacketPort>) -> Self {
+        PacketSink { format, link: Some(link), port, framers: Vec::new() }
+    }
+}
+
+impl OutputSink for PacketSink {
+    fn prepare(&mut self, _: &Facts) -> Result<()> {
+        Ok(())
+    }
+
+    fn begin(&mut self, tracks: &[TrackHeader]) -> Result<()> {
+        let mut streams = Vec::new();
+        for track in tracks {
+            let (framer, stream) = Framer::new(self.format, track.stream.clone())?;
+            self.framers.push(framer);
+            streams.push(stream);
+        }
+        for (i, stream) in streams.iter_mut().enumerate() {
+            stream.index = i;
+        }
+        if let Some(port) = self.port.upgrade() {
+            port.announce(Ok(streams));
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, track: usize, mut packet: Packet) -> Result<()> {
+        if let Some(framer) = self.framers.get(track) {
+            packet.data = framer.frame(&packet)?;
+        }
+        packet.stream = track;
+        match &self.link {
+            Some(link) => link.send(packet).map_err(|_| Error::cancelled()),
+            None => Err(Error::new(ErrorKind::Internal, "a packet after the end")),
+        }
+    }
+
+    fn finish(&mut self) -> Result<Vec<String>> {
+        self.link = None;
+        Ok(Vec::new())
+    }
+
+    fn abort(&mut self, _: bool) {
+        self.link = None;
+        if let Some(port) = self.port.upgrade() {
+            port.announce(Err(Error::new(ErrorKind::State, "the job ended before the encoders opened")));
+        }
+    }
+}
+
+/// Brings one stream's packets into a framing.
+enum Framer {
+    /// As they are.
+    Pass,
+    /// Start codes, with these parameter sets in front of key frames that carry none.
+    ToAnnexB { from: Framing, hevc: bool, sets: Vec<Bytes> },
+    /// Four-byte lengths.
+    ToLength { from: Framing },
+    /// AV1 without temporal delimiters.
+    StripAv1,
+}
+
+impl Framer {
+    fn new(format: BitstreamFormat, mut stream: StreamInfo) -> Result<(Framer, StreamInfo)> {
+        if stream.extradata.is_empty() {
+            return Ok((Framer::Pass, stream));
+        }
+        let (from, hevc, sets, record) = match stream.codec {
+            Codec::H264 => {
+                let c = h264::Config::parse(&stream.extradata)?;
+                (c.framing, false, [c.sps.clone(), c.pps.clone()].concat(), c.to_avcc())
+            }
+            Codec::Hevc => {
+                let c = hevc::Config::parse(&stream.extradata)?;
+                (c.framing, true, [c.vps.clone(), c.sps.clone(), c.pps.clone()].concat(), c.to_hvcc())
+            }
+            Codec::Av1 if format == BitstreamFormat::LengthPrefixed => return Ok((Framer::StripAv1, stream)),
+            _ => return Ok((Framer::Pass, stream)),
+        };
+        Ok(match format {
+            BitstreamFormat::AnnexB => {
+                let mut extradata = Vec::new();
+                sets.iter().for_each(|s| nal::push_annex_b(&mut extradata, s));
+                stream.extradata = extradata.into();
+                (Framer::ToAnnexB { from, hevc, sets }, stream)
+            }
+            BitstreamFormat::LengthPrefixed => {
+                stream.extradata = record.into();
+                (Framer::ToLength { from }, stream)
+            }
+        })
+    }
+
+    fn frame(&self, packet: &Packet) -> Result<Bytes> {
+        let data = &packet.data;
+        match self {
+            Framer::Pass => Ok(data.clone()),
+            Framer::StripAv1 => av1::strip(data),
+            Framer::ToLength { from: Framing::Length(4) } => Ok(data.clone()),
+            Framer::ToLength { from } => {
+                let mut out = Vec::with_capacity(data.len() + 16);
+                from.units(data)?.iter().for_each(|u| nal::push_length_prefixed(&mut out, u));
+                Ok(out.into())
+            }
+            Framer::ToAnnexB { from, hevc, sets } => {
+                let units = from.units(data)?;
+                let has_sets = units
+                    .iter()
+                    .any(|u| if *hevc { hevc::unit_type(u) == 33 } else { h264::unit_type(u) == 7 });
+                if *from == Framing::AnnexB && (has_sets || !packet.key) {
+                    return Ok(data.clone());
+                }
+                let mut out = Vec::with_capacity(data.len() + 256);
+                // An access unit delimiter must stay first.
+                let is_delimiter =
+                    |u: &[u8]| if *hevc { hevc::unit_type(u) == 35 } else { h264::unit_type(u) == 9 };
+                let split = units.iter().take_while(|u| is_delimiter(u)).count();
+                units[..split].iter().for_each(|u| nal::push_annex_b(&mut out, u));
+                if packet.key && !has_sets {
+                    sets.iter().for_each(|s| nal::push_annex_b(&mut out, s));
+                }
+                units[split..].iter().for_each(|u| nal::push_annex_b(&mut out, u));
+                Ok(out.into())
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Places on disk that never show a half-written result: files are made under another name and renamed when complete,
+//! and everything made is remembered so that it can be taken back.
+
+use crate::error::{Context, Error, ErrorKind, Result};
+use std::path::{Path, PathBuf};
+
+/// A file being made.
+#[derive(Debug)]
+pub(crate) struct Place {
+    target: PathBuf,
+    working: PathBuf,
+}
+
+impl Place {
+    /// Claims `target`. With `direct` it grows under its own name (crash-safe formats, devices); otherwise under
+    /// `<target>.part` until [`Place::commit`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] when the file exists and `overwrite` is false; I/O errors when the directory is missing
+    /// or cannot be written.
+    pub fn claim(target: &Path, overwrite: bool, direct: bool) -> Result<Place> {
+        let shown = target.display();
+        match std::fs::metadata(target) {
+            Ok(m) if m.is_dir() => {
+                return Err(Error::new(ErrorKind::Invalid, format!("{shown}: is a directory")));
+            }
+            // Devices and pipes are written to, never replaced.
+            Ok(m) if !m.is_file() => {
+                return Ok(Place { target: target.to_owned(), working: target.to_owned() });
+            }
+            Ok(_) if !overwrite => {
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    format!("{shown}: exists; say overwrite to replace it"),
+                ));
+            }
+            _ => {}
+        }
+        let parent = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !parent.is_dir() {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("{shown}: no such directory: {}", parent.display()),
+            ));
+        }
+        let working = if direct {
+            target.to_owned()
+        } else {
+            let mut name = target.file_name().unwrap_or_default().to_owned();
+            name.push(".part");
+            target.with_file_name(name)
+        };
+        std::fs::File::create(&working)
+            .map_err(Error::from)
+            .context(|| format!("{shown}: cannot be written"))?;
+        Ok(Place { target: target.to_owned(), working })
+    }
+
+    /// Where to write.
+    pub fn working(&self) -> &Path {
+        &self.working
+    }
+
+    /// Gives the finished file its name.
+    ///
+    /// # Errors
+    /// I/O errors by name of the file.
+    pub fn commit(&self) -> Result<String> {
+        if self.working != self.target {
+            std::fs::rename(&self.working, &self.target)
+                .map_err(Error::from)
+                .context(|| self.target.display().to_string())?;
+        }
+        Ok(self.target.display().to_string())
+    }
+
+    /// Removes what was made.
+    pub fn discard(&self) {
+        if std::fs::metadata(&self.working).is_ok_and(|m| m.is_file()) {
+            // Already gone is as good.
+            let _ = std::fs::remove_file(&self.working);
+        }
+    }
+}
+
+/// A directory being filled: remembers what it made.
+#[derive(Debug)]
+pub(crate) struct Written {
+    root: PathBuf,
+    directories: Vec<PathBuf>,
+    files: Vec<PathBuf>,
+}
+
+impl Written {
+    /// Uses `root`, making it if needed.
+    ///
+    /// # Errors
+    /// I/O errors by name of the directory.
+    pub fn open(root: &Path) -> Result<Written> {
+        let mut written = Written { root: root.to_owned(), directories: Vec::new(), files: Vec::new() };
+        written.make_directory(root)?;
+        Ok(written)
+    }
+
+    fn make_directory(&mut self, directory: &Path) -> Result<()> {
+        if directory.as_os_str().is_empty() || directory.is_dir() {
+            return Ok(());
+        }
+        if let Some(parent) = directory.parent() {
+            self.make_directory(parent)?;
+        }
+        std::fs::create_dir(directory).map_err(Error::from).context(|| directory.display().to_string())?;
+        self.directories.push(directory.to_owned());
+        Ok(())
+    }
+
+    /// Writes `data` to `name` below the root, appearing complete or not at all.
+    ///
+    /// # Errors
+    /// I/O errors by name of the file.
+    pub fn put(&mut self, name: &str, data: &[u8]) -> Result<PathBuf> {
+        let path = self.root.join(name);
+        if let Some(parent) = path.parent() {
+            self.make_directory(&parent.to_owned())?;
+        }
+        let mut part = path.clone().into_os_string();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        let result = std::fs::write(&part, data).and_then(|()| std::fs::rename(&part, &path));
+        if let Err(e) = result {
+            // The part is worth nothing; the first error is the one to tell.
+            let _ = std::fs::remove_file(&part);
+            return Err(Error::from(e).context(path.display()));
+        }
+        if !self.files.contains(&path) {
+            self.files.push(path.clone());
+        }
+        Ok(path)
+    }
+
+    /// Removes what was made, and only that.
+    pub fn discard(&mut self) {
+        for file in self.files.drain(..) {
+            // Already gone is as good.
+            let _ = std::fs::remove_file(file);
+        }
+        for directory in self.directories.drain(..).rev() {
+            // A directory that someone else has filled stays.
+            let _ = std::fs::remove_dir(directory);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_appears_only_when_committed() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a.mp4");
+        let place = Place::claim(&target, false, false).unwrap();
+        assert!(!target.exists() && place.working().exists());
+        place.discard();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        let place = Place::claim(&target, false, false).unwrap();
+        place.commit().unwrap();
+        assert!(target.exists());
+        assert_eq!(Place::claim(&target, false, false).unwrap_err().kind(), ErrorKind::Invalid);
+        assert!(Place::claim(&dir.path().join("no/a.mp4"), false, false).is_err());
+    }
+
+    #[test]
+    fn discard_takes_back_only_what_was_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("x/y");
+        let mut w = Written::open(&root).unwrap();
+        w.put("v/1.m4s", b"a").unwrap();
+        w.put("v/1.m4s", b"b").unwrap();
+        std::fs::write(dir.path().join("x/other"), b"c").unwrap();
+        w.discard();
+        assert!(!root.exists() && dir.path().join("x/other").exists());
+    }
+}

@@ -1,0 +1,378 @@
+//! What a segmented output has made so far, and the playlists over it. Names of objects, and nothing but names, are
+//! decided here: `720p/init.mp4`, `720p/00007.m4s`, `720p.m3u8`, `720p-iframes.m3u8`, `master.m3u8`, `manifest.mpd`.
+
+use super::TrackHeader;
+use crate::error::{Error, ErrorKind, Result};
+use crate::package::bandwidth::Bandwidth;
+use crate::package::hls::{
+    IFrameVariant, Map, MediaPlaylist, MediaSegment, Multivariant, Rendition as HlsRendition, RenditionKind,
+    Variant, VideoRange,
+};
+use crate::package::{Segment, Track, dash, webvtt};
+use crate::packet::{MediaKind, Packet};
+use crate::spec::Container;
+use crate::time::{Rational, Timestamp};
+use bytes::Bytes;
+
+/// An object to write at the end.
+pub(super) struct Object {
+    pub name: String,
+    pub data: Bytes,
+    /// Whether it is what a player opens.
+    pub top: bool,
+}
+
+/// Everything made so far.
+#[derive(Default)]
+pub(super) struct Index {
+    renditions: Vec<Rendition>,
+    subtitles: Vec<Subtitle>,
+}
+
+/// One set of segments.
+pub(super) struct Rendition {
+    name: String,
+    kind: MediaKind,
+    ts: bool,
+    headers: Vec<TrackHeader>,
+    tracks: Vec<Track>,
+    has_init: bool,
+    segments: Vec<Made>,
+}
+
+struct Made {
+    uri: String,
+    segment: Segment,
+    bytes: u64,
+}
+
+struct Subtitle {
+    name: String,
+    language: Option<String>,
+    title: Option<String>,
+    default: bool,
+    forced: bool,
+    cues: Vec<webvtt::Cue>,
+}
+
+impl Rendition {
+    pub fn new(track: &TrackHeader, ts: bool) -> Self {
+        Rendition {
+            name: track.name.clone(),
+            kind: track.stream.kind,
+            ts,
+            headers: vec![track.clone()],
+            tracks: Vec::new(),
+            has_init: false,
+            segments: Vec::new(),
+        }
+    }
+
+    fn map(&self) -> Option<Map> {
+        self.has_init.then(|| Map { uri: format!("{}/init.mp4", self.name), range: None })
+    }
+
+    fn media(&self) -> MediaPlaylist {
+        let segments = self.segments.iter().map(|made| MediaSegment {
+            map: self.map(),
+            ..MediaSegment::new(made.uri.clone(), made.segment.duration)
+        });
+        MediaPlaylist::vod(segments.collect())
+    }
+
+    fn i_frames(&self) -> Option<MediaPlaylist> {
+        let entries: Vec<_> = self
+            .segments
+            .iter()
+            .filter_map(|m| MediaSegment::i_frame(&m.uri, &m.segment, self.map()))
+            .collect();
+        (!entries.is_empty()).then(|| MediaPlaylist { i_frames_only: true, ..MediaPlaylist::vod(entries) })
+    }
+
+    fn bandwidth(&self, target: Timestamp) -> Bandwidth {
+        let sizes: Vec<_> = self.segments.iter().map(|m| (m.bytes, m.segment.duration)).collect();
+        Bandwidth::measure(&sizes, target)
+    }
+
+    fn i_frame_bandwidth(&self, target: Timestamp) -> Bandwidth {
+        let sizes: Vec<_> = self
+            .segments
+            .iter()
+            .filter_map(|m| m.segment.key_range.as_ref().map(|r| (r.end - r.start, m.segment.duration)))
+            .collect();
+        Bandwidth::measure(&sizes, target)
+    }
+
+    fn codecs(&self) -> Vec<String> {
+        self.tracks.iter().map(|t| if self.ts { t.codecs_ts() } else { t.codecs() }).collect()
+    }
+
+    fn of_kind(&self, kind: MediaKind) -> Option<&Track> {
+        self.tracks.iter().find(|t| t.info.kind == kind)
+    }
+
+    fn language(&self) -> Option<String> {
+        self.headers.iter().find_map(|h| h.stream.language.clone())
+    }
+
+    fn end(&self) -> f64 {
+        self.segments.last().map_or(0.0, |m| m.segment.start.seconds() + m.segment.duration.seconds())
+    }
+}
+
+impl Index {
+    pub fn groups(&self) -> usize {
+        self.renditions.len()
+    }
+
+    pub fn add(&mut self, rendition: Rendition) {
+        self.renditions.push(rendition);
+    }
+
+    /// Puts a track into the segments of another.
+    pub fn mux(&mut self, group: usize, track: &TrackHeader) {
+        if let Some(rendition) = self.renditions.get_mut(group) {
+            rendition.headers.push(track.clone());
+            if track.stream.kind == MediaKind::Video {
+                rendition.kind = MediaKind::Video;
+                rendition.name = track.name.clone();
+            }
+        }
+    }
+
+    pub fn add_subtitle(&mut self, track: &TrackHeader) -> usize {
+        self.subtitles.push(Subtitle {
+            name: track.name.clone(),
+            language: track.stream.language.clone(),
+            title: track.stream.title.clone(),
+            default: track.stream.disposition.default,
+            forced: track.stream.disposition.forced,
+            cues: Vec::new(),
+        });
+        self.subtitles.len() - 1
+    }
+
+    /// Learns a group's tracks; gives the name of its init segment.
+    pub fn init(&mut self, group: usize, tracks: Vec<Track>) -> String {
+        let Some(rendition) = self.renditions.get_mut(group) else { return String::new() };
+        rendition.tracks = tracks;
+        rendition.has_init = !rendition.ts;
+        format!("{}/init.mp4", rendition.name)
+    }
+
+    /// Learns a segment; gives its name.
+    pub fn segment(&mut self, segment: &Segment) -> String {
+        let Some(rendition) = self.renditions.get_mut(segment.group) else { return String::new() };
+        let extension = if rendition.ts { "ts" } else { "m4s" };
+        let uri = format!("{}/{:05}.{extension}", rendition.name, segment.sequence);
+        // The bytes are on their way to their place; keeping them here would keep the film in memory.
+        let facts = Segment { chunks: Vec::new(), ..segment.clone() };
+        rendition.segments.push(Made { uri: uri.clone(), bytes: segment.len(), segment: facts });
+        uri
+    }
+
+    pub fn cue(&mut self, subtitle: usize, packet: &Packet) {
+        let (Some(subtitle), Some(start)) = (self.subtitles.get_mut(subtitle), packet.presentation()) else {
+            return;
+        };
+        let end = Timestamp::new(start.ticks.saturating_add(packet.duration), start.base);
+        let text = String::from_utf8_lossy(&packet.data).into_owned();
+        subtitle.cues.push(webvtt::Cue::new(start.micros(), end.micros(), text));
+    }
+
+    /// All playlists.
+    pub fn playlists(
+        &self,
+        container: Container,
+        master: &str,
+        target: Timestamp,
+        i_frames: bool,
+    ) -> Result<Vec<Object>> {
+        if self.renditions.iter().all(|r| r.segments.is_empty()) {
+            return Err(Error::new(ErrorKind::Format, "the source yielded nothing to segment"));
+        }
+        let mut objects = Vec::new();
+        let mut object =
+            |name: String, text: String, top| objects.push(Object { name, data: text.into(), top });
+        for (subtitle, text) in self.subtitles.iter().map(|s| (s, webvtt::file(&s.cues))) {
+            object(format!("{}.vtt", subtitle.name), text, false);
+        }
+        if container != Container::Dash {
+            for rendition in &self.renditions {
+                object(format!("{}.m3u8", rendition.name), rendition.media().to_string(), false);
+                if let Some(list) =
+                    rendition.i_frames().filter(|_| i_frames && rendition.kind == MediaKind::Video)
+                {
+                    object(format!("{}-iframes.m3u8", rendition.name), list.to_string(), false);
+                }
+            }
+            let length = self.renditions.iter().map(Rendition::end).fold(0.0, f64::max);
+            for subtitle in &self.subtitles {
+                let all =
+                    MediaSegment::new(format!("{}.vtt", subtitle.name), Timestamp::from_seconds(length));
+                let list = MediaPlaylist { independent_segments: false, ..MediaPlaylist::vod(vec![all]) };
+                object(format!("{}.m3u8", subtitle.name), list.to_string(), false);
+            }
+            object(format!("{master}.m3u8"), self.multivariant(target, i_frames).to_string(), true);
+        }
+        if container != Container::Hls {
+            let name = if container == Container::Dash && master != "master" { master } else { "manifest" };
+            object(format!("{name}.mpd"), self.manifest(target).to_string(), true);
+        }
+        Ok(objects)
+    }
+
+    fn multivariant(&self, target: Timestamp, i_frames: bool) -> Multivariant {
+        let audio: Vec<_> = self.renditions.iter().filter(|r| r.kind == MediaKind::Audio).collect();
+        let video: Vec<_> = self.renditions.iter().filter(|r| r.kind == MediaKind::Video).collect();
+        let mut list = Multivariant { independent_segments: true, ..Multivariant::default() };
+        if !video.is_empty() {
+            for (i, r) in audio.iter().enumerate() {
+                list.renditions.push(self.audio_rendition(i, r));
+            }
+        }
+        let mut names: Vec<String> = Vec::new();
+        for s in &self.subtitles {
+            let mut r =
+                HlsRendition::new(RenditionKind::Subtitles, "subs", unique(&mut names, s.menu_name()));
+            r.uri = Some(format!("{}.m3u8", s.name));
+            (r.language, r.default, r.autoselect, r.forced) = (s.language.clone(), s.default, true, s.forced);
+            list.renditions.push(r);
+        }
+        // A variant's bandwidth is its own and that of the heaviest rendition that may play with it.
+        let sound = audio
+            .iter()
+            .map(|r| r.bandwidth(target))
+            .fold((0, 0), |(p, a), b| (p.max(b.peak), a.max(b.average)));
+        let sound_codecs = audio.first().map(|r| r.codecs()).unwrap_or_default();
+        for r in if video.is_empty() { &audio } else { &video } {
+            let own = r.bandwidth(target);
+            let (peak, average) = if video.is_empty() { (0, 0) } else { sound };
+            let picture = r.of_kind(MediaKind::Video);
+            let mut codecs = r.codecs();
+            if !video.is_empty() {
+                codecs.extend(sound_codecs.clone());
+            }
+            list.variants.push(Variant {
+                uri: format!("{}.m3u8", r.name),
+                bandwidth: own.peak + peak,
+                average_bandwidth: Some(own.average + average),
+                codecs,
+                resolution: picture.map(|t| (t.width, t.height)),
+                frame_rate: picture.and_then(Track::frame_rate),
+                video_range: picture.map(|t| VideoRange::of(t.colour)),
+                audio: (!video.is_empty() && !audio.is_empty()).then(|| "audio".into()),
+                subtitles: (!self.subtitles.is_empty()).then(|| "subs".into()),
+            });
+            if i_frames
+                && r.kind == MediaKind::Video
+                && r.segments.iter().any(|m| m.segment.key_range.is_some())
+            {
+                let b = r.i_frame_bandwidth(target);
+                list.i_frames.push(IFrameVariant {
+                    uri: format!("{}-iframes.m3u8", r.name),
+                    bandwidth: b.peak,
+                    average_bandwidth: Some(b.average),
+                    codecs: picture
+                        .map(|t| if r.ts { t.codecs_ts() } else { t.codecs() })
+                        .into_iter()
+                        .collect(),
+                    resolution: picture.map(|t| (t.width, t.height)),
+                    video_range: picture.map(|t| VideoRange::of(t.colour)),
+                });
+            }
+        }
+        list
+    }
+
+    fn audio_rendition(&self, index: usize, r: &Rendition) -> HlsRendition {
+        let title = r.headers.iter().find_map(|h| h.stream.title.clone());
+        let name = title.or_else(|| r.language()).unwrap_or_else(|| format!("Audio {}", index + 1));
+        let taken = self.renditions.iter().filter(|o| o.kind == MediaKind::Audio).take(index).any(|o| {
+            o.headers.iter().find_map(|h| h.stream.title.clone()).or_else(|| o.language()).as_deref()
+                == Some(&name)
+        });
+        let name = if taken { format!("{name} ({})", index + 1) } else { name };
+        let mut rendition = HlsRendition::new(RenditionKind::Audio, "audio", name);
+        rendition.uri = Some(format!("{}.m3u8", r.name));
+        rendition.language = r.language();
+        (rendition.default, rendition.autoselect) = (index == 0, true);
+        rendition.channels = r.of_kind(MediaKind::Audio).map(|t| t.channels);
+        rendition
+    }
+
+    fn manifest(&self, target: Timestamp) -> dash::Manifest {
+        let mut sets: Vec<dash::AdaptationSet> = Vec::new();
+        let mut ladder = dash::AdaptationSet::new(dash::Content::Video);
+        for r in self.renditions.iter().filter(|r| r.kind == MediaKind::Video) {
+            ladder.representations.extend(r.representation(target));
+        }
+        if !ladder.representations.is_empty() {
+            sets.push(ladder);
+        }
+        for (i, r) in self.renditions.iter().filter(|r| r.kind == MediaKind::Audio).enumerate() {
+            let mut set = dash::AdaptationSet::new(dash::Content::Audio);
+            set.language = r.language();
+            set.label = r.headers.iter().find_map(|h| h.stream.title.clone());
+            set.roles = vec![if i == 0 { "main" } else { "alternate" }.into()];
+            set.representations.extend(r.representation(target));
+            sets.push(set);
+        }
+        for s in &self.subtitles {
+            let mut set = dash::AdaptationSet::new(dash::Content::Text);
+            (set.language, set.label) = (s.language.clone(), s.title.clone());
+            set.roles = vec![if s.forced { "forced-subtitle" } else { "subtitle" }.into()];
+            // A text file has no rate to speak of, but players sort by it.
+            let file = dash::Source::File(format!("{}.vtt", s.name));
+            set.representations.push(dash::Representation::new(&s.name, 1000, file));
+            sets.push(set);
+        }
+        let length = self.renditions.iter().map(Rendition::end).fold(0.0, f64::max);
+        let longest = self.renditions.iter().flat_map(|r| &r.segments).map(|m| m.segment.duration).max();
+        dash::Manifest {
+            presentation: dash::Presentation::Static { duration: Timestamp::from_seconds(length) },
+            min_buffer: target,
+            max_segment: longest,
+            periods: vec![dash::Period {
+                id: "0".into(),
+                start: Timestamp::new(0, Rational::new(1, 1)),
+                duration: None,
+                adaptation_sets: sets,
+            }],
+        }
+    }
+}
+
+impl Rendition {
+    fn representation(&self, target: Timestamp) -> Option<dash::Representation> {
+        let track = self.tracks.first()?;
+        let template = dash::SegmentTemplate {
+            timescale: track.timescale,
+            initialization: format!("{}/init.mp4", self.name),
+            media: format!("{}/$Number%05d$.m4s", self.name),
+            start_number: self.segments.first().map_or(0, |m| m.segment.sequence),
+            presentation_time_offset: u64::from(track.priming),
+            timeline: self
+                .segments
+                .iter()
+                .map(|m| dash::TimelineEntry::of(&m.segment, track.timescale))
+                .collect(),
+            availability_time_offset: None,
+        };
+        let bandwidth = self.bandwidth(target).peak;
+        Some(dash::Representation::of(&self.name, track, bandwidth, dash::Source::Template(template)))
+    }
+}
+
+impl Subtitle {
+    fn menu_name(&self) -> String {
+        self.title.clone().or_else(|| self.language.clone()).unwrap_or_else(|| "Subtitles".into())
+    }
+}
+
+/// `name`, numbered if it is taken.
+fn unique(taken: &mut Vec<String>, name: String) -> String {
+    let count = taken.iter().filter(|n| **n == name).count();
+    taken.push(name.clone());
+    if count == 0 { name } else { format!("{name} ({})", count + 1) }
+}

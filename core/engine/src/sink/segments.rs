@@ -1,0 +1,218 @@
+//! HLS and DASH as VOD: segments of every track, and the playlists over them, into a directory or to the application.
+
+use super::segment_index::{Index, Rendition};
+use super::{Facts, OutputSink, TrackHeader, Written};
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::job::Segment as Object;
+use crate::link::Sender;
+use crate::package::{self, Event, Options, Plan, Segment, Segmenter, TrackSpec};
+use crate::packet::{MediaKind, Packet};
+use crate::spec::{Container, OutputSpec, SegmentContainer};
+use crate::time::Timestamp;
+use bytes::Bytes;
+use std::path::{Path, PathBuf};
+
+/// A segmented output.
+pub(crate) struct SegmentSink {
+    spec: OutputSpec,
+    container: Container,
+    store: Store,
+    facts: Facts,
+    segmenter: Option<Segmenter>,
+    index: Index,
+    /// What each of the sink's tracks is to the segmenter; subtitles are not segmented by it.
+    lanes: Vec<Lane>,
+}
+
+enum Lane {
+    Media(usize),
+    Subtitle(usize),
+}
+
+/// Where objects go.
+enum Store {
+    Directory { root: PathBuf, master: String, written: Option<Written> },
+    Application(Sender<Object>),
+    Closed,
+}
+
+impl Store {
+    fn put(&mut self, name: &str, data: Bytes, start: f64, duration: f64) -> Result<()> {
+        match self {
+            Store::Directory { written: Some(written), .. } => written.put(name, &data).map(drop),
+            Store::Application(sender) => sender
+                .send(Object { name: name.into(), data, start, duration })
+                .map_err(|_| Error::cancelled()),
+            _ => Err(Error::new(ErrorKind::Internal, "an object without a place")),
+        }
+    }
+}
+
+impl SegmentSink {
+    pub fn new(spec: &OutputSpec, container: Container, application: Option<Sender<Object>>) -> Self {
+        let store = match (&spec.path, application) {
+            (_, Some(sender)) => Store::Application(sender),
+            (path, None) => {
+                let (root, master) = directory(path.as_deref().unwrap_or("."));
+                Store::Directory { root, master, written: None }
+            }
+        };
+        SegmentSink {
+            spec: spec.clone(),
+            container,
+            store,
+            facts: Facts::default(),
+            segmenter: None,
+            index: Index::default(),
+            lanes: Vec::new(),
+        }
+    }
+
+    fn is_ts(&self) -> bool {
+        self.facts.segment.container == SegmentContainer::Ts
+    }
+
+    fn plan(&self) -> Result<Plan> {
+        match &self.facts.boundaries {
+            Some(starts) => Plan::at(starts.clone()),
+            None => Plan::grid(Timestamp::from_seconds(self.facts.segment.duration.0)),
+        }
+    }
+
+    fn take(&mut self, events: Vec<Event>) -> Result<()> {
+        for event in events {
+            match event {
+                Event::Init { group, tracks, bytes } => {
+                    let name = self.index.init(group, tracks);
+                    if let Some(bytes) = bytes {
+                        self.store.put(&name, bytes, 0.0, 0.0)?;
+                    }
+                }
+                Event::Segment(segment) => self.segment(&segment)?,
+                Event::Part(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn segment(&mut self, segment: &Segment) -> Result<()> {
+        let name = self.index.segment(segment);
+        self.store.put(&name, segment.bytes(), segment.start.seconds(), segment.duration.seconds())
+    }
+}
+
+/// The directory of a segmented output and the name of its multivariant playlist.
+fn directory(path: &str) -> (PathBuf, String) {
+    let file = Path::new(path);
+    match file.extension().and_then(|e| e.to_str()) {
+        Some("m3u8" | "mpd") => {
+            let stem = file.file_stem().map_or("master".into(), |s| s.to_string_lossy().into_owned());
+            (file.parent().unwrap_or(Path::new("")).to_owned(), stem)
+        }
+        _ => (file.to_owned(), "master".into()),
+    }
+}
+
+impl OutputSink for SegmentSink {
+    fn prepare(&mut self, facts: &Facts) -> Result<()> {
+        self.facts = facts.clone();
+        if let Store::Directory { root, master, written } = &mut self.store {
+            let root = if root.as_os_str().is_empty() { PathBuf::from(".") } else { root.clone() };
+            for name in [format!("{master}.m3u8"), "manifest.mpd".to_string()] {
+                if root.join(&name).exists() && !self.spec.overwrite {
+                    let message =
+                        format!("{} exists; say overwrite to replace it", root.join(name).display());
+                    return Err(Error::invalid("path", message));
+                }
+            }
+            if root.is_file() {
+                return Err(Error::invalid("path", format!("{} is a file, not a directory", root.display())));
+            }
+            *written = Some(Written::open(&root).context(|| "path")?);
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, tracks: &[TrackHeader]) -> Result<()> {
+        let ts = self.is_ts();
+        let audio = tracks.iter().filter(|t| t.stream.kind == MediaKind::Audio).count();
+        let video = tracks.iter().filter(|t| t.stream.kind == MediaKind::Video).count();
+        // One video and one sound are what every old TS player expects in one file.
+        let muxed = ts && video == 1 && audio == 1;
+        let mut specs = Vec::new();
+        for track in tracks {
+            if track.stream.kind == MediaKind::Subtitle {
+                self.lanes.push(Lane::Subtitle(self.index.add_subtitle(track)));
+                continue;
+            }
+            let group = if muxed { 0 } else { specs.len() };
+            if group == self.index.groups() {
+                self.index.add(Rendition::new(track, ts));
+            } else {
+                self.index.mux(group, track);
+            }
+            self.lanes.push(Lane::Media(specs.len()));
+            specs.push(TrackSpec { info: track.stream.clone(), group });
+        }
+        let container = if ts { package::Container::Ts } else { package::Container::Cmaf };
+        // A batch has no other run to agree with: numbers without gaps are what DASH's $Number$ counts.
+        let options = Options { count_from: Some(0), ..Options::new(self.plan()?, container) };
+        self.segmenter = Some(Segmenter::new(specs, options)?);
+        Ok(())
+    }
+
+    fn write(&mut self, track: usize, packet: Packet) -> Result<()> {
+        match (self.lanes.get(track), &mut self.segmenter) {
+            (Some(Lane::Media(lane)), Some(segmenter)) => {
+                let events = segmenter.push(*lane, &packet)?;
+                self.take(events)
+            }
+            (Some(Lane::Subtitle(subtitle)), _) => {
+                self.index.cue(*subtitle, &packet);
+                Ok(())
+            }
+            _ => Err(Error::new(ErrorKind::Internal, "a packet before the header")),
+        }
+    }
+
+    fn finish(&mut self) -> Result<Vec<String>> {
+        let events = match &mut self.segmenter {
+            Some(segmenter) => segmenter.finish()?,
+            None => return Err(Error::new(ErrorKind::Internal, "an output that was never begun")),
+        };
+        self.take(events)?;
+        let master = match &self.store {
+            Store::Directory { master, .. } => master.clone(),
+            _ => "master".into(),
+        };
+        let target = Timestamp::from_seconds(self.facts.segment.duration.0);
+        let objects = self.index.playlists(self.container, &master, target, self.facts.segment.iframes)?;
+        let mut tops = Vec::new();
+        for object in objects {
+            if object.top {
+                tops.push(object.name.clone());
+            }
+            self.store.put(&object.name, object.data, 0.0, 0.0)?;
+        }
+        let files = match &self.store {
+            Store::Directory { root, .. } => {
+                tops.iter().map(|name| root.join(name).to_string_lossy().into_owned()).collect()
+            }
+            _ => Vec::new(),
+        };
+        self.store = Store::Closed;
+        Ok(files)
+    }
+
+    fn abort(&mut self, keep: bool) {
+        if keep && self.segmenter.is_some() && self.finish().is_ok() {
+            return;
+        }
+        if let Store::Directory { written: Some(written), .. } = &mut self.store
+            && !keep
+        {
+            written.discard();
+        }
+        self.store = Store::Closed;
+    }
+}

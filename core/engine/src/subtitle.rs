@@ -1,0 +1,128 @@
+//! Text subtitles from one format to another: a packet of any text codec in, a packet of the wanted one out.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::packet::{Codec, Packet, StreamInfo};
+use crate::stage::{Outlet, Stage};
+use crate::time::{Rational, Timestamp};
+use bytes::Bytes;
+use ghoststream_sys::ffmpeg as av;
+
+/// The base of converted subtitles.
+const MILLISECONDS: Rational = Rational::new(1, 1000);
+
+/// A cue shown for ever is not: its successor ends it, or this.
+const LONGEST_SECONDS: i64 = 10;
+
+/// Converts text subtitle packets.
+pub struct SubtitleConverter {
+    decoder: av::SubtitleDecoder,
+    base: Rational,
+    target: Codec,
+}
+
+impl SubtitleConverter {
+    /// From `source` to `target` (WebVTT, SubRip or mov_text).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] when the source is not text or the target is not one of the three.
+    pub fn new(source: &StreamInfo, target: &Codec) -> Result<Self> {
+        let native = source.native.as_ref().filter(|_| source.codec.is_text_subtitle());
+        let native = native.ok_or_else(|| Error::unsupported(format!("{} is not text", source.codec)))?;
+        if !matches!(target, Codec::WebVtt | Codec::SubRip | Codec::MovText) {
+            return Err(Error::unsupported(format!("text subtitles cannot become {target}")));
+        }
+        let base = source.time_base;
+        let decoder = av::SubtitleDecoder::new(native, (base.num, base.den))?;
+        Ok(SubtitleConverter { decoder, base, target: target.clone() })
+    }
+
+    /// What the converted stream is.
+    pub fn stream(source: &StreamInfo, target: &Codec) -> StreamInfo {
+        StreamInfo {
+            codec: target.clone(),
+            time_base: MILLISECONDS,
+            extradata: if *target == Codec::MovText { Bytes::from_static(TX3G) } else { Bytes::new() },
+            native: None,
+            start: None,
+            metadata: Vec::new(),
+            ..source.clone()
+        }
+    }
+}
+
+/// A sample description for timed text (3GPP TS 26.245, `tx3g` without its box header): no justification, white sans
+/// serif at 18, one font.
+const TX3G: &[u8] = &[
+    0, 0, 0, 0, 1, 0xff, 0, 0, 0, 0, // flags, justification, background
+    0, 0, 0, 0, 0, 0, 0, 0, // text box
+    0, 0, 0, 0, 0, 1, 0, 18, 0xff, 0xff, 0xff, 0xff, // style: all characters, font 1, size 18, white
+    0, 0, 0, 18, b'f', b't', b'a', b'b', 0, 1, 0, 1, 5, b'S', b'e', b'r', b'i', b'f',
+];
+
+impl Stage<Packet, Packet> for SubtitleConverter {
+    fn push(&mut self, packet: Packet, out: &mut dyn Outlet<Packet>) -> Result<()> {
+        let Some(shown) = packet.presentation() else { return Ok(()) };
+        let Some(event) = self.decoder.decode(&packet.to_av(true)?)? else { return Ok(()) };
+        let lines: Vec<String> = event.rects.iter().filter_map(|r| r.plain_text()).collect();
+        let text = lines.join("\n");
+        let start = shown.to(MILLISECONDS).ticks;
+        let length = match packet.duration {
+            d if d > 0 => Timestamp::new(d, self.base).to(MILLISECONDS).ticks,
+            _ => LONGEST_SECONDS * 1000,
+        };
+        // A cue that began before the cut is shown from the cut on.
+        let (from, to) = (start.max(0), start + length);
+        if text.trim().is_empty() || to <= from {
+            return Ok(());
+        }
+        out.emit(cue(&self.target, text.trim(), from, to))
+    }
+
+    fn finish(&mut self, _: &mut dyn Outlet<Packet>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The packet of a cue.
+fn cue(codec: &Codec, text: &str, from: i64, to: i64) -> Packet {
+    let data = match codec {
+        Codec::MovText => {
+            // Length-prefixed UTF-8; the length has 16 bits.
+            let mut end = text.len().min(usize::from(u16::MAX));
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            let mut data = (end as u16).to_be_bytes().to_vec();
+            data.extend_from_slice(&text.as_bytes()[..end]);
+            Bytes::from(data)
+        }
+        _ => Bytes::copy_from_slice(text.as_bytes()),
+    };
+    Packet::new(data, from, to - from, MILLISECONDS)
+}
+
+/// All cues of a subtitle file as packets of `codec`, `start` taken as time 0.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] or I/O errors by name of the file; [`ErrorKind::Format`] when it holds no text subtitles.
+pub fn read_subtitle_file(path: &str, codec: &Codec, start: Timestamp) -> Result<Vec<Packet>> {
+    let interrupt = av::Interrupt::new();
+    let source = crate::spec::SourceSpec::url(path);
+    let mut demuxer = crate::source::open::open(&source, &interrupt)?;
+    let streams: Vec<StreamInfo> = demuxer.streams()?.iter().map(StreamInfo::from_av).collect();
+    let stream = streams.iter().find(|s| s.codec.is_text_subtitle());
+    let stream =
+        stream.ok_or_else(|| Error::new(ErrorKind::Format, format!("{path}: no text subtitles in it")))?;
+    let mut converter = SubtitleConverter::new(stream, codec)?;
+    let mut packets = Vec::new();
+    while let Some(packet) = demuxer.read().map_err(|e| Error::from(e).context(path))? {
+        if packet.stream_index() == stream.index {
+            let mut packet = Packet::from_av(&packet, stream.time_base);
+            let shift = start.to(stream.time_base).ticks;
+            packet.pts = packet.pts.map(|t| t - shift);
+            packet.dts = packet.dts.map(|t| t - shift);
+            converter.push(packet, &mut packets)?;
+        }
+    }
+    Ok(packets)
+}
