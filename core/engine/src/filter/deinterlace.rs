@@ -24,9 +24,14 @@ impl Deinterlace {
             Mode::DoubleRate => ("send_field", "interlaced"),
         };
         let text = format!("bwdif=mode={rate}:parity=auto:deint={which}");
-        let plan = move |_: &_, _: &Frame| {
+        let plan = move |_: &_, frame: &Frame| {
+            // bwdif halves the base in every mode.
+            let base = match mode {
+                Mode::DoubleRate => String::new(),
+                _ => format!(",settb={}", frame.base),
+            };
             Ok(Recipe::Graph(
-                text.clone(),
+                text.clone() + &base,
                 Some(Box::new(|media| {
                     media.set_interlaced(false, false);
                     Ok(())

@@ -140,12 +140,12 @@ impl<T: Clone> Grid<T> {
         key: bool,
         emit: &mut dyn FnMut(T, Slot) -> Result<()>,
     ) -> Result<()> {
-        self.key |= key;
         let expected = self.end();
         let time = pts.or(expected).unwrap_or(Timestamp::new(0, self.base));
         if let Some(newest) = self.newest {
             if time < newest && difference(newest, time) <= RESET {
                 self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+                self.key |= key;
                 return Ok(());
             }
             if time < newest || difference(time, expected.unwrap_or(newest)) > MAX_GAP {
@@ -165,6 +165,7 @@ impl<T: Clone> Grid<T> {
             self.next = slot;
         }
         self.fill(slot, emit)?;
+        self.key |= key;
         if self.held.is_some() && !self.shown {
             self.counters.dropped.fetch_add(1, Ordering::Relaxed);
         }
