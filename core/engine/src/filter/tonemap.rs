@@ -257,7 +257,7 @@ impl Eetf {
 }
 
 /// PQ code (0 to 1) of a luminance in cd/m².
-fn pq(light: f64) -> f64 {
+pub(super) fn pq(light: f64) -> f64 {
     let y = (light / 10_000.0).clamp(0.0, 1.0).powf(2610.0 / 16384.0);
     ((3424.0 / 4096.0 + 2413.0 / 128.0 * y) / (1.0 + 2392.0 / 128.0 * y)).powf(2523.0 / 32.0)
 }
