@@ -75,7 +75,9 @@ impl BurnIn {
             let url = source.url.as_deref().unwrap_or_default();
             let path = url.strip_prefix("file:").map_or(url, |p| p.strip_prefix("//").unwrap_or(p));
             if !std::path::Path::new(path).is_file() {
-                return Err(Error::unsupported(format!("{field}: text subtitles of a source that is no local file")));
+                return Err(Error::unsupported(format!(
+                    "{field}: text subtitles of a source that is no local file"
+                )));
             }
             let position = streams.iter().filter(subtitle).position(|s| s.index == index);
             return Ok(BurnIn(Kind::Text(text(path, position, zero)?)));
@@ -180,7 +182,7 @@ impl Bitmaps {
                 self.ended = true;
                 break;
             };
-            if packet.stream() != self.stream {
+            if packet.stream_index() != self.stream {
                 continue;
             }
             let event = match self.decoder.decode(&packet) {
@@ -221,7 +223,8 @@ impl Bitmaps {
             let v = f.video();
             if event.sprites.as_ref().is_none_or(|(params, _)| *params != v) {
                 let made = event.images.iter().map(|(image, x, y)| place(image, *x, *y, canvas, &v));
-                event.sprites = Some((v, made.collect::<Result<_>>().context(|| "burn_in")?));
+                let made = made.collect::<Result<_>>().context(|| "burn_in")?;
+                event.sprites = Some((v, made));
             }
             out.emit(draw_all(f, event.sprites.iter().flat_map(|(_, s)| s))?)
         })

@@ -45,9 +45,11 @@ impl Sprite {
         let right = (x + i64::from(image.width)).min(i64::from(video.width)).max(left);
         let bottom = (y + i64::from(image.height)).min(i64::from(video.height)).max(top);
         let pixel = |px: i64, py: i64| {
-            let inside = (left..right).contains(&px) && (top..bottom).contains(&py);
+            if !(left..right).contains(&px) || !(top..bottom).contains(&py) {
+                return None;
+            }
             let at = ((py - y) * i64::from(image.width) + (px - x)) as usize * 4;
-            image.rgba.get(at..at + 4).filter(|_| inside)
+            image.rgba.get(at..at + 4)
         };
         let mut palette = Palette { colour, last: None };
         let mut planes = Vec::new();

@@ -55,7 +55,10 @@ fn place(spec: &WatermarkSpec, image: &Image, v: &VideoParams) -> Result<Sprite>
         let (at, size, side) = (i64::from(at), i64::from(size), i64::from(side));
         let start = if at < 0 { side - size + at } else { at };
         if start >= side || start + size <= 0 {
-            return Err(Error::invalid(field, format!("{at} puts the image outside the picture's {side} pixels")));
+            return Err(Error::invalid(
+                field,
+                format!("{at} puts the image outside the picture's {side} pixels"),
+            ));
         }
         Ok(start)
     };
@@ -86,7 +89,7 @@ fn load(path: &str) -> Result<Image> {
             return to_image(Frame::new(media, MICROSECONDS));
         }
         match demuxer.read()? {
-            Some(packet) if packet.stream() == stream.index => decoder.send(Some(&packet))?,
+            Some(packet) if packet.stream_index() == stream.index => decoder.send(Some(&packet))?,
             Some(_) => {}
             None => {
                 decoder.send(None)?;
@@ -104,8 +107,7 @@ pub(super) fn to_image(frame: Frame) -> Result<Image> {
 
 /// The frame as R, G, B, A bytes of this size.
 pub(super) fn to_image_of(frame: Frame, width: u32, height: u32) -> Result<Image> {
-    let target =
-        ScaleTarget { format: Some(PixelFormat::rgba()), ..ScaleTarget::size(width, height) };
+    let target = ScaleTarget { format: Some(PixelFormat::rgba()), ..ScaleTarget::size(width, height) };
     let mut out = Vec::new();
     let mut scale = Scale::new(target);
     scale.push(frame, &mut out)?;

@@ -97,7 +97,7 @@ fn drift_is_followed_without_a_break() {
     // Millisecond timestamps are not drift.
     let p = params(44100, "stereo", SampleFormat::F32);
     let frames = (0..400).map(|i| {
-        let ms = (i as f64 * 1024_000.0 / 44100.0).round() as i64;
+        let ms = (i as f64 * 1_024_000.0 / 44100.0).round() as i64;
         sound(&p, i * 1024, 1024, ms, MS, |_, n| tone(n, 44100))
     });
     let out = run(&mut AudioConform::new(target("stereo", 44100)).unwrap(), frames).unwrap();
@@ -120,7 +120,7 @@ fn downmixing_uses_the_layout_and_cannot_clip() {
         let f = sound(&p, 0, 4800, 0, Rational::new(1, 48000), |n, _| if n == c { 0.5 } else { 0.0 });
         channel(&run(&mut AudioConform::new(target("stereo", 48000)).unwrap(), [f]).unwrap(), 0)[2000]
     };
-    assert!((ratio(2) / ratio(0) - 0.7071).abs() < 0.01);
+    assert!((ratio(2) / ratio(0) - std::f32::consts::FRAC_1_SQRT_2).abs() < 0.01);
 }
 
 #[test]

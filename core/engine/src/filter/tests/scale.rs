@@ -41,10 +41,10 @@ fn check(frame: &Frame, format: &str, colour: Colour, tolerance: f64) {
     assert_eq!(frame.video().format.name(), format);
     for (i, (r, g, b)) in BARS.into_iter().enumerate() {
         let wanted = l.code(&colour, Rgb(r, g, b));
-        for p in 0..3 {
+        for (p, wanted) in wanted.into_iter().enumerate().take(3) {
             let (sx, sy) = l.shift(p);
             let got = f64::from(sample(frame, p, (i * 32 + 16) >> sx, 32 >> sy));
-            assert!((got - wanted[p]).abs() <= tolerance, "bar {i} plane {p}: {got}, wanted {}", wanted[p]);
+            assert!((got - wanted).abs() <= tolerance, "bar {i} plane {p}: {got}, wanted {wanted}");
         }
     }
 }
