@@ -3,11 +3,15 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod drive;
 mod exit;
 mod logging;
 mod pages;
+mod report;
 mod screen;
+mod signals;
 mod transcode;
+mod words;
 
 use args::{Cli, Command};
 use clap::{CommandFactory, FromArgMatches};
@@ -46,8 +50,11 @@ fn execute(cli: &Cli, matches: &clap::ArgMatches) -> Outcome {
     // Clap has set it, or parsing had failed; an empty one only loses the order of filters.
     let empty = clap::ArgMatches::default();
     let matches = matches.subcommand().map_or(&empty, |(_, m)| m);
+    let quiet = cli.log.quiet;
     match &cli.command {
-        Command::Transcode(args) => transcode::run(args, matches),
+        Command::Transcode(args) => transcode::transcode(args, matches, quiet),
+        Command::Encode(args) => transcode::encode(args, matches, quiet),
+        Command::Capture(args) => transcode::capture(args, quiet),
         Command::Schema => Ok(std::io::stdout().write_all(ghoststream::spec::schema().as_bytes())?),
         Command::Completions { shell } => pages::completions(*shell),
         Command::Man { directory } => pages::man(directory.as_deref()),

@@ -15,6 +15,11 @@ pub fn is_terminal() -> bool {
     io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
 }
 
+/// Columns of the terminal.
+pub fn width() -> usize {
+    terminal_size::terminal_size_of(io::stderr()).map_or(80, |(w, _)| usize::from(w.0))
+}
+
 /// Draws the bar, or removes it when `text` is empty.
 pub fn bar(text: &str) {
     let mut bar = bar_lock();

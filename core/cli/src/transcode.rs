@@ -1,23 +1,59 @@
-//! `ghoststream transcode`.
+//! The commands that run a job document: `transcode`, `encode` and `capture`.
 
-use crate::args::TranscodeArgs;
+use crate::args::{CaptureArgs, EncodeArgs, RunArgs, TranscodeArgs};
 use crate::exit::{Failure, Outcome};
+use crate::report::{self, Reporter};
+use crate::{args, drive};
 use clap::ArgMatches;
-use ghoststream::spec::PipelineSpec;
-use std::io::Write;
+use ghoststream::Pipeline;
+use ghoststream::spec::{FrameRate, PipelineSpec, SourceSpec};
+use std::io::{IsTerminal, Write};
 
-/// Does what the arguments say.
-pub fn run(args: &TranscodeArgs, matches: &ArgMatches) -> Outcome {
+/// `transcode`.
+pub fn transcode(args: &TranscodeArgs, matches: &ArgMatches, quiet: bool) -> Outcome {
     let spec = args.document(matches)?;
-    if args.run.print_spec {
-        return print(&spec);
+    let from_args = args.spec.is_none();
+    if !from_args && args.spec.as_deref() == Some("-") && spec.source.bytes.is_some() {
+        return Err(Failure::usage(
+            "source.bytes: is read from standard input, where the document came from",
+        ));
     }
-    Err(Failure::from(ghoststream::Error::unsupported(
-        "this build has no pipeline yet; --print-spec shows the job",
-    )))
+    go(spec, from_args, &args.run, quiet)
 }
 
-fn print(spec: &PipelineSpec) -> Outcome {
-    let text = serde_json::to_string_pretty(spec).map_err(|e| Failure::usage(e.to_string()))?;
-    Ok(writeln!(std::io::stdout(), "{text}")?)
+/// `encode`.
+pub fn encode(args: &EncodeArgs, matches: &ArgMatches, quiet: bool) -> Outcome {
+    go(args.document(matches)?, true, &args.run, quiet)
+}
+
+/// `capture`.
+pub fn capture(args: &CaptureArgs, quiet: bool) -> Outcome {
+    go(args.document(frame_rate)?, true, &args.run, quiet)
+}
+
+/// The frame rate of a source's video.
+fn frame_rate(source: &SourceSpec) -> Result<FrameRate, Failure> {
+    Err(Failure::usage(format!("--frames: say the frame rate of {} with --fps", source.label())))
+}
+
+fn go(spec: PipelineSpec, from_args: bool, run: &RunArgs, quiet: bool) -> Outcome {
+    let print = |text: String| -> Outcome { Ok(writeln!(std::io::stdout(), "{}", text.trim_end())?) };
+    if run.print_spec {
+        return print(json(&spec)?);
+    }
+    if run.plan {
+        let fail = |e| if from_args { args::named(e) } else { e.into() };
+        let plan = Pipeline::from_spec(spec).and_then(|p| p.plan()).map_err(fail)?;
+        return print(if run.json { json(&plan)? } else { report::plan(&plan) });
+    }
+    if spec.source.bytes.is_some() && std::io::stdin().is_terminal() {
+        return Err(Failure::usage("IN: standard input is a terminal; pipe a file into it"));
+    }
+    let mut reporter = Reporter::new(run, quiet);
+    drive::run(spec, from_args, &mut reporter).map(drop)
+}
+
+/// Pretty JSON.
+pub fn json<T: serde::Serialize>(value: &T) -> Result<String, Failure> {
+    serde_json::to_string_pretty(value).map_err(|e| Failure { code: 1, message: e.to_string() })
 }

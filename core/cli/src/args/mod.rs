@@ -10,7 +10,11 @@ pub mod video;
 use crate::exit::{self, Failure};
 use audio::{AudioArgs, SubtitleArgs};
 use clap::{ArgMatches, Args, Parser, Subcommand};
-use ghoststream::spec::PipelineSpec;
+use ghoststream::packet::Codec;
+use ghoststream::spec::{
+    AudioChoice, Container, FrameRate, OutputSpec, PipelineSpec, Seconds, SourceSpec, SubtitleChoice,
+    VideoChoice, VideoSpec,
+};
 use output::{JobArgs, OutputArgs};
 use source::{OpenArgs, TakeArgs};
 use std::path::PathBuf;
@@ -49,6 +53,12 @@ pub enum Command {
         override_usage = "ghoststream transcode [OPTIONS] <IN> <OUT>...\n       ghoststream transcode [OPTIONS] --spec <FILE>"
     )]
     Transcode(Box<TranscodeArgs>),
+    /// Encode raw frames (a Y4M file, or bare pixels with --input-size) with one encoder
+    #[command(after_long_help = exit::help())]
+    Encode(Box<EncodeArgs>),
+    /// Write the decoded frames of any source to a Y4M or raw file
+    #[command(after_long_help = exit::help())]
+    Capture(Box<CaptureArgs>),
     /// Print the JSON Schema of the job document (`transcode --spec`)
     Schema,
     /// Print a completion script for a shell
@@ -99,13 +109,93 @@ pub struct TranscodeArgs {
     pub job: JobArgs,
 }
 
-/// What is done with the document.
+/// What is done with the document, and how it is told.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Running")]
 pub struct RunArgs {
+    /// Print what would be done and why, and end
+    #[arg(long, visible_alias = "dry-run")]
+    pub plan: bool,
+    /// The plan as JSON
+    #[arg(long, requires = "plan")]
+    pub json: bool,
     /// Print the job document and end
-    #[arg(long)]
+    #[arg(long, conflicts_with = "plan")]
     pub print_spec: bool,
+    /// Print every event as one line of JSON on standard output, and nothing else there
+    #[arg(long, value_name = "FORMAT", conflicts_with_all = ["plan", "print_spec"])]
+    pub events: Option<EventFormat>,
+}
+
+/// How events are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum EventFormat {
+    /// One object a line
+    Json,
+}
+
+/// `encode`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct EncodeArgs {
+    /// A Y4M file, or bare pixels with --input-size
+    #[arg(value_name = "IN")]
+    pub input: String,
+    /// The file to write
+    #[arg(value_name = "OUT")]
+    pub output: String,
+    /// Size of bare pixels
+    #[arg(long, value_name = "WxH", value_parser = values::size)]
+    pub input_size: Option<(u32, u32)>,
+    /// Pixel format of bare pixels [default: yuv420p]
+    #[arg(long, value_name = "NAME", requires = "input_size")]
+    pub input_pixel_format: Option<String>,
+    /// Frame rate of bare pixels [default: 30]
+    #[arg(long, value_name = "RATE", requires = "input_size")]
+    pub input_fps: Option<FrameRate>,
+    /// Replace what already exists
+    #[arg(short = 'y', long)]
+    pub overwrite: bool,
+    #[command(flatten)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    pub video: VideoArgs,
+    #[command(flatten)]
+    pub picture: PictureArgs,
+    #[command(flatten)]
+    pub job: JobArgs,
+}
+
+/// `capture`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CaptureArgs {
+    /// A file or URL, or pattern:smpte or pattern:gradient (?width=…&height=…&fps=…&frames=…&burn_in)
+    #[arg(value_name = "SRC")]
+    pub input: String,
+    /// The file to write: .y4m, or .yuv or .rgb for bare pixels
+    #[arg(value_name = "OUT")]
+    pub output: String,
+    /// How many frames [default: all]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub frames: Option<u64>,
+    /// Where to begin
+    #[arg(long, value_name = "TIME")]
+    pub start: Option<Seconds>,
+    /// Size of the frames [default: as the source]
+    #[arg(long, value_name = "WxH", value_parser = values::size)]
+    pub size: Option<(u32, u32)>,
+    /// Constant frame rate [default: as the source]
+    #[arg(long, value_name = "RATE")]
+    pub fps: Option<FrameRate>,
+    /// Pixel format by FFmpeg's name [default: as the source]
+    #[arg(long, value_name = "NAME")]
+    pub pixel_format: Option<String>,
+    /// Replace what already exists
+    #[arg(short = 'y', long)]
+    pub overwrite: bool,
+    #[command(flatten)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    pub open: OpenArgs,
 }
 
 impl TranscodeArgs {
@@ -135,6 +225,97 @@ impl TranscodeArgs {
         spec.check().map_err(named)?;
         Ok(spec)
     }
+}
+
+impl EncodeArgs {
+    /// The document that the arguments mean, checked. `matches` is where they were parsed from.
+    ///
+    /// # Errors
+    /// A usage error that names the argument.
+    pub fn document(&self, matches: &ArgMatches) -> Result<PipelineSpec, Failure> {
+        if self.video.encoder.is_none() {
+            return Err(Failure::usage("--encoder: say which encoder (auto lets a probe decide)"));
+        }
+        let mut source = OpenArgs::default().source(&self.input)?;
+        if let Some((width, height)) = self.input_size {
+            if source.url.is_none() {
+                return Err(Failure::usage("--input-size: needs a file as input"));
+            }
+            let rate = self.input_fps.map_or("30".into(), |r| r.0.to_string());
+            source.format = Some("rawvideo".into());
+            source.options = [
+                ("video_size", format!("{width}x{height}")),
+                ("pixel_format", self.input_pixel_format.clone().unwrap_or_else(|| "yuv420p".into())),
+                ("framerate", rate),
+            ]
+            .map(|(key, value)| (key.into(), value))
+            .into();
+        }
+        let mut output = one_file(&self.output, self.overwrite)?;
+        output.video = video::choice(&self.video, &self.picture, matches)?;
+        let mut spec = PipelineSpec::new(source, vec![output]);
+        self.job.apply(&mut spec);
+        spec.check().map_err(named)?;
+        Ok(spec)
+    }
+}
+
+impl CaptureArgs {
+    /// The document that the arguments mean, checked. `rate` answers the frame rate of a source; it is asked only
+    /// when frames must be counted in a source that is not generated.
+    ///
+    /// # Errors
+    /// A usage error that names the argument, or the failure of `rate`.
+    pub fn document(
+        &self,
+        rate: impl FnOnce(&SourceSpec) -> Result<FrameRate, Failure>,
+    ) -> Result<PipelineSpec, Failure> {
+        let mut source = self.open.source(&self.input)?;
+        let mut track = VideoSpec {
+            codec: Some(Codec::from_name("rawvideo")),
+            width: self.size.map(|s| s.0),
+            height: self.size.map(|s| s.1),
+            frame_rate: self.fps,
+            pixel_format: self.pixel_format.clone(),
+            ..VideoSpec::new()
+        };
+        source.start = self.start;
+        if let Some(frames) = self.frames {
+            match &mut source.pattern {
+                Some(pattern) if self.fps.is_none() && self.start.is_none() => pattern.frames = Some(frames),
+                _ => {
+                    let rate = match (self.fps, &source.pattern) {
+                        (Some(fps), _) => fps,
+                        (None, Some(pattern)) => pattern.frame_rate,
+                        (None, None) => rate(&source)?,
+                    };
+                    // Frames stand at multiples of the rate; half a frame of slack keeps rounding out of the count.
+                    source.duration = Some(Seconds((frames as f64 - 0.5) / rate.0.as_f64()));
+                    track.frame_rate = Some(rate);
+                }
+            }
+        }
+        let mut output = one_file(&self.output, self.overwrite)?;
+        if self.output.ends_with(".yuv") || self.output.ends_with(".rgb") {
+            output.format = Some(Container::Raw);
+            if self.pixel_format.is_none() {
+                let format = if self.output.ends_with(".yuv") { "yuv420p" } else { "rgb24" };
+                track.pixel_format = Some(format.into());
+            }
+        }
+        output.video = VideoChoice::Track(Box::new(track));
+        let spec = PipelineSpec::new(source, vec![output]);
+        spec.check().map_err(named)?;
+        Ok(spec)
+    }
+}
+
+/// An output without sound and subtitles.
+fn one_file(path: &str, overwrite: bool) -> Result<OutputSpec, Failure> {
+    let mut output = OutputArgs { overwrite, ..OutputArgs::default() }.output(path, false)?;
+    output.audio = AudioChoice::None;
+    output.subtitles = SubtitleChoice::None;
+    Ok(output)
 }
 
 /// An engine error about a document that was made from arguments: it names the argument instead of the field.

@@ -1,5 +1,8 @@
 //! From the path of a field of the document back to the argument that set it, so that an error names what was typed.
 
+use super::Cli;
+use clap::CommandFactory;
+
 /// The argument behind the field at `path` (`outputs[0].video.max_bitrate` → `--max-bitrate`).
 pub fn option(path: &str) -> String {
     let plain: Vec<&str> = path.split('.').map(|part| part.split('[').next().unwrap_or(part)).collect();
@@ -38,13 +41,33 @@ fn dashed(field: &str) -> String {
     format!("--{}", field.replace('_', "-"))
 }
 
-/// `message` with the path of a field at its beginning replaced by the argument.
+/// `message` with the path of a field at its beginning replaced by the argument. The engine writes the path in one
+/// (`outputs[0].video.crf: …`) or adds to it on the way up (`outputs[0]: video.crf: …`).
 pub fn in_message(message: &str) -> String {
-    let Some((path, rest)) = message.split_once(": ") else { return message.into() };
-    let is_path = ["source", "outputs"].iter().any(|root| {
-        path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-    }) || matches!(path, "threads" | "stall_timeout");
-    if is_path && !path.contains(' ') { format!("{}: {rest}", option(path)) } else { message.into() }
+    let Some((root, mut rest)) = message.split_once(": ") else { return message.into() };
+    let is_root =
+        matches!(root.split(['.', '[']).next(), Some("source" | "outputs" | "threads" | "stall_timeout"));
+    if !is_root || root.contains(' ') {
+        return message.into();
+    }
+    let mut path = root.to_string();
+    while let Some((field, after)) = rest.split_once(": ") {
+        let longer = format!("{path}.{field}");
+        let is_field =
+            field.starts_with(|c: char| c.is_ascii_lowercase()) && !field.contains([' ', '/', ':']);
+        if !is_field || !is_argument(&option(&longer)) {
+            break;
+        }
+        (path, rest) = (longer, after);
+    }
+    format!("{}: {rest}", option(&path))
+}
+
+fn is_argument(name: &str) -> bool {
+    let known = |long: &str| {
+        Cli::command().get_subcommands().any(|c| c.get_arguments().any(|a| a.get_long() == Some(long)))
+    };
+    name.strip_prefix("--").map_or(matches!(name, "IN" | "OUT"), known)
 }
 
 #[cfg(test)]
@@ -73,6 +96,9 @@ mod tests {
     #[test]
     fn only_paths_are_replaced() {
         assert_eq!(in_message("outputs[0].video.crf: 300 is too much"), "--crf: 300 is too much");
+        assert_eq!(in_message("outputs[0]: path: a/b: no such directory"), "OUT: a/b: no such directory");
+        assert_eq!(in_message("outputs[0]: video: codec: x is unknown"), "--video: x is unknown");
+        assert_eq!(in_message("outputs[0]: b.mp4: disk: full"), "OUT: b.mp4: disk: full");
         assert_eq!(in_message("in.mkv: No such file"), "in.mkv: No such file");
         assert_eq!(in_message("sources: x"), "sources: x");
     }

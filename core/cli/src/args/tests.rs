@@ -6,18 +6,31 @@ use clap::{CommandFactory, FromArgMatches};
 use serde_json::{Value, json};
 
 fn document(args: &[&str]) -> Result<PipelineSpec, Failure> {
-    let all = ["ghoststream", "transcode"].iter().chain(args);
+    of_command("transcode", args)
+}
+
+fn of_command(name: &str, args: &[&str]) -> Result<PipelineSpec, Failure> {
+    let all = ["ghoststream", name].into_iter().chain(args.iter().copied());
     let matches = Cli::command()
         .try_get_matches_from(all)
         .map_err(|e| Failure { code: e.exit_code(), message: e.to_string() })?;
     let cli = Cli::from_arg_matches(&matches).expect("matches of this command");
-    let Command::Transcode(args) = cli.command else { unreachable!("transcode was asked for") };
-    args.document(matches.subcommand().expect("a subcommand").1)
+    let matches = matches.subcommand().expect("a subcommand").1;
+    match cli.command {
+        Command::Transcode(args) => args.document(matches),
+        Command::Encode(args) => args.document(matches),
+        Command::Capture(args) => args.document(|_| "25".parse().map_err(Failure::usage)),
+        other => panic!("{other:?} makes no document"),
+    }
+}
+
+fn assert_means(args: &[&str], expected: Value) {
+    assert_command_means("transcode", args, expected);
 }
 
 /// Both documents with every default filled in.
-fn assert_means(args: &[&str], expected: Value) {
-    let made = document(args).unwrap_or_else(|e| panic!("{args:?}: {}", e.message));
+fn assert_command_means(name: &str, args: &[&str], expected: Value) {
+    let made = of_command(name, args).unwrap_or_else(|e| panic!("{args:?}: {}", e.message));
     let expected = PipelineSpec::from_json(&expected.to_string()).unwrap_or_else(|e| panic!("{args:?}: {e}"));
     let [made, expected] = [made, expected].map(|s| serde_json::to_value(s).expect("a document"));
     assert_eq!(made, expected, "{args:?}");
@@ -349,6 +362,59 @@ fn outputs() {
             {"path": "b.mkv", "video": {"crf": 20}},
         ]}),
     );
+}
+
+#[test]
+fn raw_frames() {
+    let silent = |source: Value, path: &str, video: Value| json!({"source": source, "outputs": [{"path": path, "audio": false, "subtitles": false, "video": video}]});
+    assert_command_means(
+        "capture",
+        &["pattern:smpte", "o.y4m", "--frames", "60"],
+        silent(json!({"pattern": {"frames": 60}}), "o.y4m", json!({"codec": "rawvideo"})),
+    );
+    assert_command_means(
+        "capture",
+        &["in.mkv", "o.y4m", "--frames", "10", "--size", "64x48", "--start", "1"],
+        silent(
+            json!({"url": "in.mkv", "start": 1, "duration": 0.38}),
+            "o.y4m",
+            json!({"codec": "rawvideo", "width": 64, "height": 48, "frame_rate": 25}),
+        ),
+    );
+    let mut bare =
+        silent(json!({"url": "in.mkv"}), "o.rgb", json!({"codec": "rawvideo", "pixel_format": "rgb24"}));
+    bare["outputs"][0]["format"] = "raw".into();
+    assert_command_means("capture", &["in.mkv", "o.rgb"], bare);
+    assert_command_means(
+        "encode",
+        &[
+            "a.yuv",
+            "o.mp4",
+            "--encoder",
+            "libx264",
+            "--input-size",
+            "64x48",
+            "--input-fps",
+            "25",
+            "--crf",
+            "20",
+        ],
+        silent(
+            json!({"url": "a.yuv", "format": "rawvideo",
+                   "options": {"video_size": "64x48", "pixel_format": "yuv420p", "framerate": "25/1"}}),
+            "o.mp4",
+            json!({"encoder": "libx264", "crf": 20}),
+        ),
+    );
+    for (name, args, named) in [
+        ("encode", &["a.yuv", "o.mp4"][..], "--encoder: "),
+        ("encode", &["a.yuv", "o.mp4", "--encoder", "libx264", "--input-fps", "25"], "--input-size"),
+        ("capture", &["in.mkv", "o.y4m", "--frames", "0"], "--frames"),
+        ("capture", &["in.mkv", "-"], "OUT: "),
+    ] {
+        let e = of_command(name, args).expect_err(&format!("{args:?}"));
+        assert!(e.code == USAGE && e.message.contains(named), "{args:?}: {}", e.message);
+    }
 }
 
 #[test]
