@@ -222,7 +222,7 @@ impl EventQueue {
 
     /// The next event, waiting at most `timeout` (`None` = without limit).
     pub fn next(&self, timeout: Option<Duration>) -> Next {
-        let deadline = timeout.map(|t| Instant::now() + t);
+        let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
         let mut queue = self.lock();
         loop {
             if let Some(event) = queue.events.pop_front() {

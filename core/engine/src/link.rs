@@ -113,16 +113,40 @@ impl<T> Sender<T> {
     /// # Errors
     /// [`Closed`] with the item when nobody will ever take it.
     pub fn send(&self, item: T) -> Result<(), Closed<T>> {
+        self.send_deadline(item, None)
+    }
+
+    /// As [`Sender::send`], waiting at most `timeout` (`None` = without limit).
+    ///
+    /// # Errors
+    /// [`Closed`] with the item when the link is closed, or when there was no room in time; [`Sender::is_closed`] tells
+    /// which.
+    pub fn send_deadline(&self, item: T, timeout: Option<Duration>) -> Result<(), Closed<T>> {
+        // A time beyond what the clock can say is no limit.
+        let deadline = timeout.and_then(|t| std::time::Instant::now().checked_add(t));
         let mut state = self.0.lock();
         let mut oldest = None;
         while !state.closed && state.items.len() >= state.stats.capacity {
             match state.overflow {
-                Overflow::Wait => {
-                    state = self.0.writable.wait(state).unwrap_or_else(PoisonError::into_inner);
-                }
                 Overflow::DropOldest => {
                     oldest = state.items.pop_front();
                     state.stats.dropped += 1;
+                }
+                Overflow::Wait => {
+                    state = match deadline {
+                        None => self.0.writable.wait(state).unwrap_or_else(PoisonError::into_inner),
+                        Some(deadline) => {
+                            let left = deadline.saturating_duration_since(std::time::Instant::now());
+                            if left.is_zero() {
+                                return Err(Closed(item));
+                            }
+                            self.0
+                                .writable
+                                .wait_timeout(state, left)
+                                .unwrap_or_else(PoisonError::into_inner)
+                                .0
+                        }
+                    };
                 }
             }
         }
@@ -143,14 +167,7 @@ impl<T> Sender<T> {
     /// # Errors
     /// [`Closed`] with the item when the link is full or closed.
     pub fn try_send(&self, item: T) -> Result<(), Closed<T>> {
-        {
-            let state = self.0.lock();
-            if state.closed || (state.overflow == Overflow::Wait && state.items.len() >= state.stats.capacity)
-            {
-                return Err(Closed(item));
-            }
-        }
-        self.send(item)
+        self.send_deadline(item, Some(Duration::ZERO))
     }
 
     /// A watcher of this link.
@@ -195,7 +212,8 @@ impl<T> Receiver<T> {
 
     /// The next item, waiting at most `timeout` (`None` = without limit).
     pub fn recv_deadline(&self, timeout: Option<Duration>) -> Received<T> {
-        let deadline = timeout.map(|t| std::time::Instant::now() + t);
+        // A time beyond what the clock can say is no limit.
+        let deadline = timeout.and_then(|t| std::time::Instant::now().checked_add(t));
         let mut state = self.0.lock();
         loop {
             if state.closed {
@@ -277,6 +295,16 @@ mod tests {
         assert_eq!(rx.monitor().stats().dropped, 3);
         assert_eq!((rx.recv(), rx.recv()), (Some(3), Some(4)));
         assert_eq!(rx.recv_deadline(Some(Duration::from_millis(1))), Received::Timeout);
+    }
+
+    #[test]
+    fn a_full_link_gives_the_item_back_in_time() {
+        let (tx, rx) = link(1, Overflow::Wait);
+        tx.send_deadline(1, Some(Duration::MAX)).unwrap();
+        assert_eq!(tx.send_deadline(2, Some(Duration::from_millis(5))).unwrap_err().0, 2);
+        assert_eq!(tx.try_send(3).unwrap_err().0, 3);
+        assert!(!tx.is_closed());
+        assert_eq!(rx.recv_deadline(Some(Duration::MAX)), Received::Item(1));
     }
 
     #[test]

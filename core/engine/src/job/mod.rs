@@ -282,21 +282,35 @@ impl Job {
         Ok(self.shared.wait_done(timeout))
     }
 
-    /// Feeds a `bytes` source. Blocks while its buffer is full. Returns how many bytes were taken (all, or none on
-    /// time-out).
+    /// Feeds a `bytes` source. Blocks while its buffer is full.
     ///
     /// # Errors
     /// [`ErrorKind::State`] for another kind of source or after [`Job::finish_input`].
     pub fn write(&self, data: &[u8]) -> Result<()> {
+        self.write_within(data, None).map(drop)
+    }
+
+    /// As [`Job::write`], waiting at most `timeout` in all (`None` = without limit). Returns how many bytes were taken.
+    ///
+    /// # Errors
+    /// As [`Job::write`].
+    pub fn write_within(&self, data: &[u8], timeout: Option<Duration>) -> Result<usize> {
         let sender = lock(&self.ports.bytes).clone();
         let sender = sender.ok_or_else(|| Error::new(ErrorKind::State, "the job takes no bytes (now)"))?;
+        let begin = std::time::Instant::now();
+        let mut taken = 0;
         // Pieces keep the bound of the queue one in bytes.
         for piece in data.chunks(BYTES_PIECE) {
-            sender
-                .send(Bytes::copy_from_slice(piece))
-                .map_err(|_| Error::new(ErrorKind::State, "the job reads no more"))?;
+            let left = timeout.map(|t| t.saturating_sub(begin.elapsed()));
+            if sender.send_deadline(Bytes::copy_from_slice(piece), left).is_err() {
+                if sender.is_closed() {
+                    return Err(Error::new(ErrorKind::State, "the job reads no more"));
+                }
+                break;
+            }
+            taken += piece.len();
         }
-        Ok(())
+        Ok(taken)
     }
 
     /// Feeds a `frames` source. Blocks while its queue is full (or drops the oldest, for a live one).
@@ -304,9 +318,23 @@ impl Job {
     /// # Errors
     /// [`ErrorKind::State`] for another kind of source, after [`Job::finish_input`] or after the end.
     pub fn push_frame(&self, frame: Frame) -> Result<()> {
+        self.push_frame_within(frame, None)
+    }
+
+    /// As [`Job::push_frame`], waiting at most `timeout` (`None` = without limit).
+    ///
+    /// # Errors
+    /// As [`Job::push_frame`], and [`ErrorKind::Busy`] when there was no room in time.
+    pub fn push_frame_within(&self, frame: Frame, timeout: Option<Duration>) -> Result<()> {
         let sender = lock(&self.ports.frames).clone();
         let sender = sender.ok_or_else(|| Error::new(ErrorKind::State, "the job takes no frames (now)"))?;
-        sender.send(frame).map_err(|_| Error::new(ErrorKind::State, "the job reads no more"))
+        sender.send_deadline(frame, timeout).map_err(|_| {
+            if sender.is_closed() {
+                Error::new(ErrorKind::State, "the job reads no more")
+            } else {
+                Error::new(ErrorKind::Busy, "the frame queue is full")
+            }
+        })
     }
 
     /// As [`Job::push_frame`], but gives [`ErrorKind::Busy`] at once when the queue is full.
@@ -314,15 +342,7 @@ impl Job {
     /// # Errors
     /// As [`Job::push_frame`], and [`ErrorKind::Busy`].
     pub fn try_push_frame(&self, frame: Frame) -> Result<()> {
-        let sender = lock(&self.ports.frames).clone();
-        let sender = sender.ok_or_else(|| Error::new(ErrorKind::State, "the job takes no frames (now)"))?;
-        sender.try_send(frame).map_err(|_| {
-            if sender.is_closed() {
-                Error::new(ErrorKind::State, "the job reads no more")
-            } else {
-                Error::new(ErrorKind::Busy, "the frame queue is full")
-            }
-        })
+        self.push_frame_within(frame, Some(Duration::ZERO))
     }
 
     /// Says that a fed source has ended. Nothing happens for other sources.
