@@ -152,6 +152,7 @@ fn brief(event: &Event) -> gs_event {
     use gs_event_type::*;
     // SAFETY: numbers only; all zero is "nothing".
     let mut e: gs_event = unsafe { std::mem::zeroed() };
+    (e.kind, e.outcome) = (GS_EVENT_NONE as i32, gs_outcome::GS_OUTCOME_NONE as i32);
     let micros = |seconds: f64| (seconds * 1e6) as i64;
     e.kind = match event {
         Event::State { state } => {

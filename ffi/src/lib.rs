@@ -1,15 +1,30 @@
 //! `libghoststream`: the engine behind a C ABI. One file per noun; `boundary` holds what every entry point does.
-//! The header `include/ghoststream.h` is made from these files by cbindgen, documentation included.
+//! The header `include/ghoststream.h` is made from these files by cbindgen, in this order, documentation included.
+
+mod boundary;
 
 mod abi;
-mod boundary;
-mod buffer;
-mod event;
-mod frame;
-mod job;
-mod log;
-mod packet;
-mod server;
+
 mod status;
-mod stream;
+
 mod version;
+
+mod log;
+
+mod buffer;
+
+mod frame;
+
+mod packet;
+
+mod encoder;
+
+mod pipeline;
+
+mod job;
+
+mod event;
+
+mod stream;
+
+mod server;
