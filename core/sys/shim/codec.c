@@ -479,6 +479,9 @@ int gsav_encoder_send(AVCodecContext *ctx, AVFrame *scratch, const AVFrame *fram
     if (ret < 0)
         return ret;
     scratch->pict_type = force_key ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
+    /* The fixed quantiser of FFmpeg's own encoders is read from the frame, not from the context. */
+    if (ctx->flags & AV_CODEC_FLAG_QSCALE)
+        scratch->quality = ctx->global_quality;
 #ifdef AV_FRAME_FLAG_KEY
     if (force_key)
         scratch->flags |= AV_FRAME_FLAG_KEY;

@@ -11,7 +11,7 @@
 //! | `cbr` | peak = average | peak = average | rc=2, low delay | end-usage cbr | end-usage cbr | mpeg2video only | rc=cbr | CBR | CBR |
 //! | `qp` | qp 0–51 | qp 0–51 | qp 1–63 | crf = qmin = qmax | crf = qmin = qmax | qscale | constqp | CQP | CQP |
 //! | `lossless` | qp 0 (high444) | lossless=1 | — | lossless=1 | lossless=1 | — | tune lossless (not av1) | — | — |
-//! | `two_pass` | yes | yes | — | yes | yes | yes | — | — | — |
+//! | `two_pass` | yes | yes | — | yes | yes | — | — | — | — |
 //! | `tune` ll | no B, 8 frames ahead | no B, 8 frames ahead | low delay | lag 0 | realtime, lag 0 | — | tune ll, no B | no B, depth 1 | no B, depth 1 |
 //! | `tune` ull | zerolatency | zerolatency | low delay | realtime, lag 0 | realtime, lag 0 | — | tune ull, zerolatency | as ll | as ll, no lookahead |
 //! | `b_frames` | 0–16 | 0–16 | 0 only | 0 only | 0 only | 0–16 | 0–4, av1 0–7 | 0–7 | 0–7 |
@@ -50,6 +50,8 @@ pub mod probe;
 pub mod rate;
 pub mod select;
 mod stream;
+#[cfg(test)]
+mod tests;
 pub mod video;
 
 pub use audio::AudioEncoder;

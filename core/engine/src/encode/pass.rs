@@ -19,7 +19,7 @@ struct Inner {
 /// Which pass an encoder makes.
 #[derive(Clone, Debug)]
 pub enum Pass {
-    /// The first: its packets only matter for their number.
+    /// The first: only the statistics matter. Most encoders give packets all the same; libvpx and libaom give none.
     First(PassLog),
     /// The second.
     Second(PassLog),

@@ -392,7 +392,8 @@ fn aom() -> Table {
         qp: scale(Knob::PinnedCrf, 0.0, 63.0, 30.0, false),
         peak: Peak::Rough,
         crf_peak: Peak::Rough,
-        cbr: Some(&[Set::MinRate]),
+        // Only its real-time mode holds a constant rate.
+        cbr: Some(&[Set::MinRate, Set::Option("usage", "realtime"), Set::Option("lag-in-frames", "0")]),
         lossless: Lossless::By(&[Set::Param("lossless", "1"), Set::Option("crf", "0")]),
         two_pass: TwoPass::Memory,
         low_latency: Some(&[Set::Option("lag-in-frames", "0")]),
@@ -471,11 +472,11 @@ fn intra_or_mpeg(name: &'static str) -> Option<Table> {
             force: Force::Always,
             ..plain("mjpeg", "mjpeg")
         },
+        // No two passes for FFmpeg's own MPEG encoders: when the second finds the rate too low, FFmpeg 5.1 corrupts its heap.
         "mpeg4" => Table {
             crf: scale(Knob::Quality, 1.0, 31.0, 4.0, true),
             qp: scale(Knob::Quality, 1.0, 31.0, 4.0, false),
             peak: Peak::Vbv,
-            two_pass: TwoPass::Memory,
             b_frames: Some(16),
             grid: &[Set::Option("sc_threshold", "1000000000")],
             ..plain("mpeg4", "mpeg4")
@@ -485,7 +486,6 @@ fn intra_or_mpeg(name: &'static str) -> Option<Table> {
             qp: scale(Knob::Quality, 1.0, 31.0, 4.0, false),
             peak: Peak::Vbv,
             cbr: Some(&[Set::MinRate]),
-            two_pass: TwoPass::Memory,
             b_frames: Some(16),
             grid: &[Set::Option("sc_threshold", "1000000000")],
             ..plain("mpeg2video", "mpeg2video")

@@ -389,7 +389,9 @@ impl Mapper<'_> {
                 return refuse("gop", format!("{} makes every frame a key frame", self.name()));
             }
         } else {
-            self.out.gop = spec.gop.or(self.request.grid.then_some(NO_LIMIT));
+            // FFmpeg's MPEG encoders take no more.
+            let most = if self.request.encoder.starts_with("mpeg") { 600 } else { NO_LIMIT };
+            self.out.gop = spec.gop.or(self.request.grid.then_some(most));
         }
         if self.request.grid {
             self.set_all(self.table.grid);
@@ -776,7 +778,7 @@ mod tests {
         let s = pass("libx265").unwrap();
         assert!(option(&s, "x265-params").unwrap().contains("stats=/tmp/a\\:b/stats:pass=2"));
         assert_eq!(pass("libvpx-vp9").unwrap().pass, Some(2));
-        for encoder in ["libsvtav1", "h264_nvenc", "h264_vaapi"] {
+        for encoder in ["libsvtav1", "h264_nvenc", "h264_vaapi", "mpeg4"] {
             assert!(pass(encoder).unwrap_err().message().starts_with("video.two_pass: "));
             refused(encoder, r#"{"bitrate":"1M","two_pass":true}"#, "two_pass");
         }

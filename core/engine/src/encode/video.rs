@@ -6,7 +6,7 @@ use super::presets::{Force, Input, Lossless, Table, table, unknown};
 use super::rate::{Request, Settings, map};
 use super::{Encoder, stream};
 use crate::error::{Error, ErrorKind, Result};
-use crate::frame::{Frame, HdrMetadata, PixelFormat, VideoParams};
+use crate::frame::{ColourRange, Frame, HdrMetadata, PixelFormat, VideoParams};
 use crate::packet::{Codec, MediaKind, Packet, StreamInfo, VideoInfo};
 use crate::spec::{Bitrate, Tune, VideoSpec};
 use crate::stage::{Control, Outlet, Stage};
@@ -178,6 +178,12 @@ impl VideoEncoder {
                     self.name
                 )));
             }
+        }
+        if let Some(range) = input_range(&self.name)
+            && params.colour.range != range
+        {
+            // FFmpeg marks such pictures for its own decoder; others show them with too little contrast.
+            settings.options.push(("strict".into(), "unofficial".into()));
         }
         let pass = match (&self.config.pass, settings.pass) {
             (Some(Pass::First(_)), Some(_)) => av::Pass::First,
@@ -444,6 +450,7 @@ impl Stage<Frame, Packet> for VideoEncoder {
             self.drain(out)?;
             self.open = Some(self.open(&frame)?);
             self.reopen = false;
+            // The first frame of an encoder is a key frame by itself; asking libaom for it makes it two.
             force = true;
         }
         if frame.duration > 0 {
@@ -463,7 +470,7 @@ impl Stage<Frame, Packet> for VideoEncoder {
         }
         loop {
             let Some(open) = &mut self.open else { return Ok(()) };
-            match open.encoder.send(Some(&media), force) {
+            match open.encoder.send(Some(&media), force && can_force) {
                 Ok(()) => break,
                 Err(e) if e.kind() == av::Kind::Again => self.receive(out)?,
                 Err(e) => return Err(e.into()),
@@ -518,6 +525,11 @@ fn open_error(name: &str, e: av::Error) -> Error {
     Error::with_source(kind, format!("{name} does not open: {e}"), e)
 }
 
+/// The quantisation range that the codec's pictures have by definition, where it has one: convert to it before encoding.
+pub fn input_range(encoder: &str) -> Option<ColourRange> {
+    (encoder == "mjpeg").then_some(ColourRange::Full)
+}
+
 fn depth_of(format: PixelFormat) -> u8 {
     format.descriptor().map_or(8, |d| d.depth.min(255) as u8)
 }
@@ -562,8 +574,9 @@ pub fn input_format(encoder: &str, spec: &VideoSpec, source: Option<PixelFormat>
     let source_depth = source.map_or(8, depth_of);
     let deepest = table.depths.iter().copied().max().unwrap_or(8);
     let depth = spec.bit_depth.unwrap_or_else(|| match profile {
-        Some(p) if p.name.ends_with("10") || p.name.ends_with("12") || p.name == "profile2" => {
-            p.depth.min(deepest)
+        Some(p) if p.name.ends_with("12") => 12.min(deepest),
+        Some(p) if p.name.ends_with("10") || matches!(p.name, "profile2" | "profile3") => {
+            source_depth.clamp(10, p.depth).min(deepest)
         }
         Some(p) if source_depth > 8 => p.depth.min(10),
         None if source_depth > 8 && table.codec != "h264" => deepest.min(10),
