@@ -1,7 +1,7 @@
 //! RFC 6381 codec strings: what `CODECS` of HLS and `codecs` of DASH say.
 
 use super::bitstream::{aac, av1, h264, hevc, vp9};
-use crate::frame::{Colour, ColourRange};
+use crate::frame::{Colour, ColourRange, DolbyVision};
 
 /// `avc1.PPCCLL`.
 pub fn h264(sps: &h264::Sps) -> String {
@@ -72,6 +72,22 @@ fn is_bt709(colour: Colour) -> bool {
 /// `mp4a.40.N`.
 pub fn aac(config: &aac::Config) -> String {
     format!("mp4a.40.{}", config.object_type)
+}
+
+/// The Dolby Vision string of a stream whose base layer is HEVC (`dvh1.PP.LL`) or AV1 (`dav1.PP.LL`).
+pub fn dolby_vision(dv: &DolbyVision, av1: bool) -> String {
+    format!("{}.{:02}.{:02}", if av1 { "dav1" } else { "dvh1" }, dv.profile, dv.level)
+}
+
+/// The brand that says what plays the base layer of a Dolby Vision stream without Dolby Vision: behind the slash in
+/// `SUPPLEMENTAL-CODECS`. `None` where nothing does (profile 5).
+pub fn dolby_vision_brand(dv: &DolbyVision) -> Option<&'static str> {
+    match dv.compatibility {
+        1 | 6 => Some("db1p"),
+        2 => Some("db2g"),
+        4 => Some("db4h"),
+        _ => None,
+    }
 }
 
 /// Opus, in HLS and DASH.

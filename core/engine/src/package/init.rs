@@ -136,18 +136,19 @@ fn language(code: Option<&str>) -> u16 {
 }
 
 fn sample_entry(b: &mut Boxes, track: &Track) {
+    let vision = track.dolby_vision_only().is_some();
     match &track.config {
         Config::H264(c) => visual(b, track, b"avc1", |b| {
             b.container(b"avcC", |b| {
                 b.bytes(&c.to_avcc());
             });
         }),
-        Config::Hevc(c) => visual(b, track, b"hvc1", |b| {
+        Config::Hevc(c) => visual(b, track, if vision { b"dvh1" } else { b"hvc1" }, |b| {
             b.container(b"hvcC", |b| {
                 b.bytes(&c.to_hvcc());
             });
         }),
-        Config::Av1(c) => visual(b, track, b"av01", |b| {
+        Config::Av1(c) => visual(b, track, if vision { b"dav1" } else { b"av01" }, |b| {
             b.container(b"av1C", |b| {
                 b.bytes(&c.to_av1c());
             });

@@ -7,7 +7,11 @@ use crate::time::{Rational, Rounding, Timestamp};
 /// begins at each key frame that opens a new cell. As that depends on absolute time alone, every run makes the same
 /// segments.
 #[derive(Clone, Debug)]
-pub struct Plan(Rule);
+pub struct Plan {
+    rule: Rule,
+    /// The last cell, which takes everything behind it too.
+    last: Option<u64>,
+}
 
 #[derive(Clone, Debug)]
 enum Rule {
@@ -37,7 +41,7 @@ impl Plan {
         if target.ticks <= 0 || !target.base.is_positive() {
             return Err(Error::invalid("segment", "the target duration must be positive"));
         }
-        Ok(Plan(Rule::Grid(target)))
+        Ok(Plan { rule: Rule::Grid(target), last: None })
     }
 
     /// Cells that begin at `starts`, which must rise. For copies, whose key frames are where they are.
@@ -45,7 +49,7 @@ impl Plan {
         if starts.is_empty() || starts.windows(2).any(|pair| pair[0] >= pair[1]) {
             return Err(Error::invalid("segments", "start times must rise"));
         }
-        Ok(Plan(Rule::At(starts)))
+        Ok(Plan { rule: Rule::At(starts), last: None })
     }
 
     /// Cells that a grid of `target` makes of a stream whose key frames are at `keys`, numbered without gaps.
@@ -60,9 +64,16 @@ impl Plan {
         Plan::at(starts)
     }
 
+    /// The same plan for a source of length `end`: what little comes behind the segments that [`Plan::segments`] promises
+    /// (audio runs on for a part of a frame) belongs to the last of them.
+    pub fn ending(mut self, end: Timestamp, frame_rate: Option<Rational>) -> Plan {
+        self.last = self.segments(end, frame_rate).last().map(|s| s.sequence);
+        self
+    }
+
     /// The cell that time `t` lies in; times before the first cell count as in it.
     pub fn cell(&self, t: Timestamp) -> u64 {
-        match &self.0 {
+        let cell = match &self.rule {
             Rule::Grid(target) => {
                 // t and the tolerance in units of the target, exactly.
                 let unit =
@@ -72,12 +83,13 @@ impl Plan {
                 whole.clamp(0, i128::from(u32::MAX)) as u64
             }
             Rule::At(starts) => starts.partition_point(|s| !before(t, *s)).saturating_sub(1) as u64,
-        }
+        };
+        self.last.map_or(cell, |last| cell.min(last))
     }
 
     /// Where cell `cell` begins; `None` behind the last of a list.
     pub fn start(&self, cell: u64) -> Option<Timestamp> {
-        match &self.0 {
+        match &self.rule {
             Rule::Grid(target) => {
                 let ticks = i64::try_from(cell).ok()?.checked_mul(target.ticks)?;
                 Some(Timestamp::new(ticks, target.base))
@@ -95,7 +107,7 @@ impl Plan {
     /// All segments of a source of length `end`. With a constant `frame_rate`, starts are those of the first frame in
     /// each cell, as an encoder that puts its key frames there will make them.
     pub fn segments(&self, end: Timestamp, frame_rate: Option<Rational>) -> Vec<PlannedSegment> {
-        let snap = |t: Timestamp| match (&self.0, frame_rate.filter(|r| r.is_positive())) {
+        let snap = |t: Timestamp| match (&self.rule, frame_rate.filter(|r| r.is_positive())) {
             (Rule::Grid(_), Some(rate)) => t.to_rounding(rate.inverse(), Rounding::Up),
             _ => t,
         };

@@ -273,6 +273,12 @@ impl Segmenter {
         Ok(events)
     }
 
+    /// Whether nothing is going to come out any more: [`Options::end`] is reached on every track, or
+    /// [`Segmenter::finish`] was called. A run can stop here.
+    pub fn is_done(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.done)
+    }
+
     /// Ends all tracks and returns what is left.
     pub fn finish(&mut self) -> Result<Vec<Event>> {
         let mut events = self.end_track(self.reference)?;

@@ -3,7 +3,7 @@
 use super::bitstream::{aac, ac3, av1, flac, h264, hevc, mp3, nal::Framing, opus, vp9};
 use super::codecs;
 use crate::error::{Context, Error, Result};
-use crate::frame::{Colour, ColourRange};
+use crate::frame::{Colour, ColourRange, DolbyVision};
 use crate::packet::{Codec, MediaKind, Packet, StreamInfo, VideoInfo};
 use crate::time::{Rational, TimeBase};
 use bytes::Bytes;
@@ -157,8 +157,34 @@ impl Track {
         said.filter(|r| r.num != r.den).or(in_stream).unwrap_or(Rational::new(1, 1))
     }
 
+    /// Dolby Vision that only a Dolby Vision decoder can show (profile 5): its sample entry and codec string are its
+    /// own.
+    pub(super) fn dolby_vision_only(&self) -> Option<DolbyVision> {
+        let coded = matches!(self.config, Config::Hevc(_) | Config::Av1(_));
+        self.dolby_vision().filter(|dv| coded && codecs::dolby_vision_brand(dv).is_none())
+    }
+
+    fn dolby_vision(&self) -> Option<DolbyVision> {
+        self.video().and_then(|v| v.hdr.dolby_vision)
+    }
+
+    /// `SUPPLEMENTAL-CODECS`: what a Dolby Vision player may take instead of [`Track::codecs`].
+    pub fn supplemental_codecs(&self) -> Option<String> {
+        let dv = self.dolby_vision()?;
+        let av1 = match self.config {
+            Config::Hevc(_) => false,
+            Config::Av1(_) => true,
+            _ => return None,
+        };
+        let brand = codecs::dolby_vision_brand(&dv)?;
+        Some(format!("{}/{brand}", codecs::dolby_vision(&dv, av1)))
+    }
+
     /// The RFC 6381 string for fMP4.
     pub fn codecs(&self) -> String {
+        if let Some(dv) = self.dolby_vision_only() {
+            return codecs::dolby_vision(&dv, matches!(self.config, Config::Av1(_)));
+        }
         match &self.config {
             Config::H264(c) => codecs::h264(&c.info),
             Config::Hevc(c) => codecs::hevc(&c.info.ptl),

@@ -76,6 +76,7 @@ fn hls_with_an_audio_group() {
             bandwidth: both.peak,
             average_bandwidth: Some(both.average),
             codecs: vec![v.codecs(), a.codecs()],
+            supplemental_codecs: v.supplemental_codecs(),
             resolution: Some((v.width, v.height)),
             frame_rate: v.frame_rate(),
             video_range: Some(VideoRange::of(v.colour)),

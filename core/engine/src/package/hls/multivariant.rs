@@ -58,6 +58,8 @@ pub struct Variant {
     pub average_bandwidth: Option<u64>,
     /// RFC 6381 strings of everything that plays with it; duplicates are dropped.
     pub codecs: Vec<String>,
+    /// What a Dolby Vision player may take instead, from [`crate::package::Track::supplemental_codecs`].
+    pub supplemental_codecs: Option<String>,
     /// Width and height; `None` for audio only.
     pub resolution: Option<(u32, u32)>,
     /// Highest frame rate.
@@ -185,6 +187,9 @@ impl fmt::Display for Multivariant {
             let mut a = Attributes::new("EXT-X-STREAM-INF");
             a.plain("BANDWIDTH", v.bandwidth);
             common(&mut a, v.average_bandwidth, &v.codecs, v.resolution);
+            if let Some(supplemental) = &v.supplemental_codecs {
+                a.quoted("SUPPLEMENTAL-CODECS", supplemental);
+            }
             if let Some(rate) = v.frame_rate {
                 a.plain("FRAME-RATE", format_args!("{:.3}", rate.as_f64()));
             }
@@ -248,6 +253,7 @@ mod tests {
                 bandwidth: 5_000_000,
                 average_bandwidth: Some(4_000_000),
                 codecs: vec!["avc1.64001f".into(), "mp4a.40.2".into(), "mp4a.40.2".into()],
+                supplemental_codecs: None,
                 resolution: Some((1280, 720)),
                 frame_rate: Some(Rational::new(30_000, 1001)),
                 video_range: Some(VideoRange::Sdr),

@@ -1,0 +1,159 @@
+//! Where the segmenter cuts: ladders, audio alone, tracks of different lengths, copies with uneven key frames.
+
+use crate::media::{decode_strictly, make, packets_of, read};
+use crate::remux::{MS, grid, segment, segments, write_files};
+use ghoststream::ErrorKind;
+use ghoststream::package::{Container, Event, Options, Plan, Segmenter, TrackSpec};
+use ghoststream::packet::{Packet, StreamInfo};
+use ghoststream::time::Timestamp;
+use std::path::Path;
+
+fn clip(dir: &Path, name: &str, args: &str) -> (Vec<StreamInfo>, Vec<Packet>) {
+    let path = dir.join(name);
+    make(&path, args);
+    read(&path)
+}
+
+const VIDEO: &str =
+    "-f lavfi -i testsrc2=s=160x90:r=25:d=4 -c:v libx264 -pix_fmt yuv420p -bf 2 -preset veryfast";
+
+#[test]
+fn a_ladder_is_cut_in_step_whatever_the_interleaving() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut streams, mut packets) = clip(dir.path(), "a.mp4", &format!("{VIDEO} -g 25"));
+    let (small, more) = clip(
+        dir.path(),
+        "b.mp4",
+        &format!("-f lavfi -i sine=d=4 {VIDEO} -g 25 -vf scale=80:44 -map 1 -map 0"),
+    );
+    let shifted = |p: &Packet| Packet { stream: p.stream + 1, ..p.clone() };
+    streams.extend(small);
+    // The worst interleaving: all of one after the other, the small ones first.
+    let mut late: Vec<Packet> = more.iter().map(shifted).collect();
+    late.append(&mut packets.clone());
+    packets.extend(more.iter().map(shifted));
+    let mut options = Options::new(grid(1000), Container::Cmaf);
+    options.key_chunk = true;
+    let (one, two) = (segment(&streams, &packets, options.clone()), segment(&streams, &late, options));
+    for group in 0..streams.len() {
+        let (a, b) = (segments(&one, group), segments(&two, group));
+        assert_eq!(a.len(), 4);
+        assert!(a.iter().zip(&b).all(|(a, b)| a.bytes() == b.bytes() && a.sequence == b.sequence));
+        for (i, s) in a.iter().enumerate() {
+            assert_eq!(s.sequence, i as u64);
+            assert!((s.start.seconds() - i as f64).abs() < 0.024, "{group}: {}", s.start);
+        }
+    }
+}
+
+#[test]
+fn audio_alone_is_cut_nearest_to_the_grid() {
+    let dir = tempfile::tempdir().unwrap();
+    let (streams, packets) = clip(dir.path(), "a.mp4", "-f lavfi -i sine=r=44100:d=5 -c:a aac");
+    for container in [Container::Cmaf, Container::Ts] {
+        // AAC runs a part of a frame beyond the five seconds; that is no sixth segment.
+        let plan = grid(1000).ending(Timestamp::new(5000, MS), None);
+        let events = segment(&streams, &packets, Options::new(plan, container));
+        let cut = segments(&events, 0);
+        assert_eq!(cut.len(), 5);
+        for (i, s) in cut.iter().enumerate().skip(1) {
+            assert!((s.start.seconds() - i as f64).abs() <= 512.0 / 44100.0 + 1e-9, "{}", s.start);
+        }
+        let extension = if container == Container::Ts { "ts" } else { "mp4" };
+        let file = &write_files(dir.path(), &events, extension)[&0];
+        decode_strictly(file);
+        assert_eq!(packets_of(file)[0].len(), packets.len());
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_track_that_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = format!("-f lavfi -i sine=d=1.2 {VIDEO} -g 25 -map 1 -map 0 -c:a aac");
+    let (streams, packets) = clip(dir.path(), "a.mp4", &args);
+    assert_eq!(streams.len(), 2);
+    let specs = streams.iter().map(|s| TrackSpec { info: s.clone(), group: 0 }).collect();
+    let mut segmenter = Segmenter::new(specs, Options::new(grid(1000), Container::Ts)).unwrap();
+    let mut seen = 0;
+    let mut count = |events: Vec<Event>| {
+        seen += events.iter().filter(|e| matches!(e, Event::Segment(_))).count();
+        seen
+    };
+    for packet in packets.iter().filter(|p| p.stream == 1) {
+        count(segmenter.push(1, packet).unwrap());
+    }
+    count(segmenter.end_track(1).unwrap());
+    for packet in packets.iter().filter(|p| p.stream == 0) {
+        count(segmenter.push(0, packet).unwrap());
+    }
+    // All but the last are out before the end.
+    assert_eq!(count(vec![]), 3);
+    assert!(!segmenter.is_done());
+    assert_eq!(count(segmenter.finish().unwrap()), 4);
+    assert!(segmenter.is_done() && segmenter.finish().unwrap().is_empty());
+}
+
+#[test]
+fn copies_follow_their_key_frames() {
+    let dir = tempfile::tempdir().unwrap();
+    let forced = "-g 250 -force_key_frames 0,0.4,1.6,1.8,3.2";
+    let (streams, packets) = clip(dir.path(), "a.mp4", &format!("{VIDEO} {forced}"));
+    let keys: Vec<Timestamp> = packets.iter().filter(|p| p.key).map(|p| p.presentation().unwrap()).collect();
+    assert_eq!(keys.len(), 5);
+    let plan = Plan::from_key_frames(&keys, Timestamp::new(1000, MS)).unwrap();
+    let planned = plan.segments(Timestamp::new(4000, MS), None);
+    let events = segment(&streams, &packets, Options::new(plan, Container::Cmaf));
+    let made: Vec<_> =
+        segments(&events, 0).iter().map(|s| (s.sequence, s.start.micros(), s.duration.micros())).collect();
+    let promised: Vec<_> =
+        planned.iter().map(|s| (s.sequence, s.start.micros(), s.duration.micros())).collect();
+    assert_eq!(made, promised);
+    assert_eq!(made, [(0, 0, 1_600_000), (1, 1_600_000, 1_600_000), (2, 3_200_000, 800_000)]);
+    // On the bare grid the same cuts have gaps in their numbers, unless they are counted.
+    let numbers = |count_from| {
+        let mut options = Options::new(grid(1000), Container::Cmaf);
+        options.count_from = count_from;
+        let events = segment(&streams, &packets, options);
+        segments(&events, 0).iter().map(|s| s.sequence).collect::<Vec<_>>()
+    };
+    assert_eq!((numbers(None), numbers(Some(7))), (vec![0, 1, 3], vec![7, 8, 9]));
+}
+
+#[test]
+fn a_run_with_an_end_stops_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (streams, packets) = clip(dir.path(), "a.mp4", &format!("{VIDEO} -g 25"));
+    let mut options = Options::new(grid(1000), Container::Cmaf);
+    (options.first, options.end) = (1, Some(3));
+    let spec = TrackSpec { info: streams[0].clone(), group: 0 };
+    let mut segmenter = Segmenter::new(vec![spec], options).unwrap();
+    let mut numbers = Vec::new();
+    let mut used = 0;
+    for packet in &packets {
+        let events = segmenter.push(0, packet).unwrap();
+        numbers.extend(segments(&events, 0).iter().map(|s| s.sequence));
+        used += 1;
+        if segmenter.is_done() {
+            break;
+        }
+    }
+    assert_eq!((numbers, used), (vec![1, 2], 76));
+}
+
+#[test]
+fn refusals_name_the_field() {
+    let dir = tempfile::tempdir().unwrap();
+    let (streams, _) = clip(dir.path(), "a.mp4", &format!("{VIDEO} -g 25"));
+    let spec = || TrackSpec { info: streams[0].clone(), group: 0 };
+    let refused = |specs, options| {
+        let error = Segmenter::new(specs, options).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        error.message().to_owned()
+    };
+    let options = |container| Options::new(grid(1000), container);
+    assert!(refused(vec![], options(Container::Ts)).starts_with("tracks: "));
+    assert!(refused(vec![spec(), spec()], options(Container::Cmaf)).starts_with("tracks[1]: "));
+    let mut parts = options(Container::Ts);
+    parts.part = Some(Timestamp::new(200, MS));
+    assert!(refused(vec![spec()], parts).starts_with("part: "));
+}
