@@ -258,6 +258,7 @@ impl Index {
                 bandwidth: own.peak + peak,
                 average_bandwidth: Some(own.average + average),
                 codecs,
+                supplemental_codecs: picture.and_then(Track::supplemental_codecs),
                 resolution: picture.map(|t| (t.width, t.height)),
                 frame_rate: picture.and_then(Track::frame_rate),
                 video_range: picture.map(|t| VideoRange::of(t.colour)),
