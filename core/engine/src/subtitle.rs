@@ -96,6 +96,7 @@ fn cue(codec: &Codec, text: &str, from: i64, to: i64) -> Packet {
             data.extend_from_slice(&text.as_bytes()[..end]);
             Bytes::from(data)
         }
+        Codec::WebVtt => Bytes::from(text.replace('&', "&amp;").replace('<', "&lt;")),
         _ => Bytes::copy_from_slice(text.as_bytes()),
     };
     Packet::new(data, from, to - from, MILLISECONDS)

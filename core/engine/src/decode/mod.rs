@@ -152,6 +152,10 @@ impl Stage<Packet, Frame> for AvDecoder {
         match self.decoder.send(None) {
             Ok(()) => {}
             Err(e) if e.kind() == av::Kind::Eof => return Ok(()),
+            // Frame threads report damage late, also here.
+            Err(e) if e.kind() == av::Kind::InvalidData => {
+                self.damaged.fetch_add(1, Ordering::Relaxed);
+            }
             Err(e) => return Err(Error::from(e).context(&self.name)),
         }
         self.receive(out)?;

@@ -107,9 +107,13 @@ fn stand_in(chosen: Chosen, asked: &str, failure: &Error) -> Chosen {
 }
 
 fn named(codec: &Codec, name: &str, works: Probe<'_>) -> Result<()> {
-    let info = av::encoder_info(name)
-        .filter(|i| i.kind == av::MediaType::Video)
-        .ok_or_else(|| Error::unsupported(format!("this FFmpeg has no video encoder {name}")))?;
+    let info = av::encoder_info(name).filter(|i| i.kind == av::MediaType::Video).ok_or_else(|| {
+        match super::presets::table(name) {
+            Some(_) => Error::unsupported(format!("this FFmpeg has no video encoder {name}")),
+            // Nobody's fallback mends a name that no FFmpeg has.
+            None => Error::new(ErrorKind::Invalid, format!("there is no video encoder {name}")),
+        }
+    })?;
     if Codec::from_name(&info.codec) != *codec {
         return Err(Error::new(ErrorKind::Invalid, format!("{name} makes {}, not {codec}", info.codec)));
     }

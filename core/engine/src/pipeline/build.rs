@@ -11,7 +11,9 @@ use crate::decode::{AvDecoder, DecodeOptions};
 use crate::encode::{self, AudioEncoder, Encoder, KeyGrid, VideoEncode, VideoEncoder};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::event::{Done, Event, Outcome, State};
-use crate::filter::{self, AudioConform, AudioTarget, Cascade, FrameRate, Rotate, Scale, ScaleTarget, Trim};
+use crate::filter::{
+    self, AudioConform, AudioTarget, Cascade, FilterContext, FrameRate, Rotate, Scale, ScaleTarget, Trim,
+};
 use crate::frame::Frame;
 use crate::job::shared::{Shared, TrackMeter, lock};
 use crate::job::{Job, Ports, Ticker};
@@ -20,7 +22,6 @@ use crate::packet::{MediaKind, StreamInfo};
 use crate::plan::Plan;
 use crate::sink::OutputSink;
 use crate::spec::{FilterSpec, PipelineSpec};
-use crate::stage::Stage;
 use crate::subtitle::{SubtitleConverter, read_subtitle_file};
 use crate::time::{Clock, Rational, Timestamp};
 use std::collections::BTreeMap;
@@ -37,6 +38,7 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// Opens the source and decides; writes nothing.
 pub(super) fn plan(spec: &PipelineSpec) -> Result<Plan> {
+    crate::log::install();
     let mut inputs = Inputs::detached();
     let interrupt = ghoststream_sys::ffmpeg::Interrupt::new();
     let input = Input::open(spec, &mut inputs, &interrupt)?;
@@ -46,6 +48,7 @@ pub(super) fn plan(spec: &PipelineSpec) -> Result<Plan> {
 
 /// Starts the job's supervisor.
 pub(super) fn start(spec: PipelineSpec, clock: Arc<dyn Clock>) -> Result<Job> {
+    crate::log::install();
     let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
     let name = spec.name.clone().unwrap_or_else(|| format!("job-{id}"));
     let shared = Shared::new(id, name, clock);
@@ -212,6 +215,8 @@ struct Graph<'a> {
     /// Frame branches by source stream.
     branches: BTreeMap<usize, Vec<Sender<Frame>>>,
     routes: BTreeMap<usize, Vec<Route>>,
+    /// Source time that is the output's 0.
+    zero: Timestamp,
 }
 
 /// Tells the supervisor that a thread is over, however it ends.
@@ -243,6 +248,7 @@ impl<'a> Graph<'a> {
             ended: Arc::default(),
             branches: BTreeMap::new(),
             routes: BTreeMap::new(),
+            zero: Timestamp::new(0, Rational::new(1, 1)),
         }
     }
 
@@ -267,6 +273,7 @@ impl<'a> Graph<'a> {
 
     fn build(mut self, input: Input, sinks: Vec<Box<dyn OutputSink>>) -> Result<Crew> {
         let fed = input.is_fed();
+        self.zero = input.origin;
         let result = self.build_outputs(&input.offer, sinks).and_then(|()| self.build_source(input));
         if let Err(e) = result {
             // Threads that already run must end before the error is told.
@@ -318,8 +325,8 @@ impl<'a> Graph<'a> {
             let slot = mux.add(meter.clone(), track.kind(), known, source);
             let to = ToTrack { mux: tx.clone(), track: slot, meter };
             match (&track.make, track.stream) {
-                (Make::Copy(_), Some(stream)) => {
-                    let route = CopyRoute { mux: to.mux, track: slot, started: false, last_dts: None };
+                (Make::Copy(info), Some(stream)) => {
+                    let route = CopyRoute::new(info, to.mux, slot);
                     self.routes.entry(stream).or_default().push(Route::Copy(route));
                 }
                 (Make::Video(v), Some(stream)) => video.push((stream, v, to)),
@@ -427,7 +434,7 @@ impl<'a> Graph<'a> {
         while !tracks.is_empty() {
             let (stream, first, _) = &tracks[0];
             let (stream, first) = (*stream, *first);
-            let (group, rest): (Vec<_>, Vec<_>) =
+            let (mut group, rest): (Vec<_>, Vec<_>) =
                 tracks.into_iter().partition(|(s, t, _)| *s == stream && shares_filters(first, t));
             tracks = rest;
             let source = offer.streams.iter().find(|s| s.index == stream);
@@ -435,13 +442,12 @@ impl<'a> Graph<'a> {
             let (tx, rx) = self.link::<Frame>(FRAMES);
             self.branches.entry(stream).or_default().push(tx);
             let mut chain = self.filters(first, source)?;
-            if group.len() == 1 {
-                for (_, track, to) in group {
-                    chain.push(Box::new(Scale::new(scale_target(track, source)?)));
-                    let encoder = self.video_encoder(index, track, source, output)?;
-                    self.encode_thread(index, rx, chain, encoder, to)?;
-                    break;
-                }
+            if group.len() == 1
+                && let Some((_, track, to)) = group.pop()
+            {
+                chain.push(Box::new(Scale::new(scale_target(track, source)?)));
+                let encoder = self.video_encoder(index, track, source, output)?;
+                self.encode_thread(index, rx, chain, encoder, to)?;
                 continue;
             }
             let mut targets = Vec::new();
@@ -472,7 +478,13 @@ impl<'a> Graph<'a> {
             chain.push(Box::new(Rotate::new(track.rotation)?));
         }
         for (i, spec) in track.spec.filters.iter().enumerate() {
-            chain.push(filter_stage(spec, source).context(|| format!("video.filters[{i}]"))?);
+            let context = FilterContext {
+                source: self.spec.source.url.is_some().then(|| self.spec.source.clone()),
+                interrupt: self.shared.output_interrupt.clone(),
+                zero: self.zero,
+                hdr: source.video.as_ref().map(|v| v.hdr).unwrap_or_default(),
+            };
+            chain.push(filter::build(spec, &context).context(|| format!("video.filters[{i}]"))?);
         }
         if let Some(rate) = track.spec.frame_rate {
             chain.push(Box::new(FrameRate::new(rate.0)?));
@@ -534,7 +546,7 @@ impl<'a> Graph<'a> {
                     realtime: self.spec.source.realtime,
                     expected: expected.map(|d| Timestamp::from_seconds((d.seconds() - start).max(0.0))),
                     label: offer.label,
-                    keep_partial: self.spec.keep_partial,
+                    salvage: self.spec.source.salvage,
                 };
                 let meter = self.shared.meter("source");
                 self.thread("source".into(), move |shared| {
@@ -594,22 +606,6 @@ impl<'a> Graph<'a> {
             }
         })
     }
-}
-
-/// The stage of a filter.
-fn filter_stage(spec: &FilterSpec, source: &StreamInfo) -> Result<Box<dyn Stage<Frame, Frame>>> {
-    let hdr = source.video.as_ref().map(|v| v.hdr).unwrap_or_default();
-    Ok(match spec {
-        FilterSpec::Crop(c) => Box::new(filter::Crop::new(*c)),
-        FilterSpec::Pad(p) => Box::new(filter::Pad::new(p.clone())?),
-        FilterSpec::Rotate(degrees) => Box::new(Rotate::new(*degrees)?),
-        FilterSpec::Deinterlace(mode) => Box::new(filter::Deinterlace::new(*mode)),
-        FilterSpec::Sharpen(s) => Box::new(filter::Sharpen::new(*s)),
-        FilterSpec::ToneMap(t) => Box::new(filter::ToneMap::new(*t, hdr)),
-        FilterSpec::Interpolate(i) => Box::new(filter::Interpolate::new(*i)),
-        FilterSpec::BurnIn(_) => return Err(Error::unsupported("burn_in is not available yet")),
-        FilterSpec::Watermark(_) => return Err(Error::unsupported("watermark is not available yet")),
-    })
 }
 
 /// A copied stream as it will be after the feed has moved it to the job's timeline.

@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::job::shared::{Meter, Shared};
 use crate::link::Sender;
-use crate::packet::{MediaKind, Packet};
+use crate::packet::{MediaKind, Packet, StreamInfo};
 use crate::stage::{OutletFn, Source, Stage};
 use crate::time::{MICROSECONDS, Rounding, TimeBase, Timestamp, rescale};
 use ghoststream_sys::ffmpeg as av;
@@ -29,6 +29,22 @@ pub(crate) struct CopyRoute {
     pub started: bool,
     /// Timestamps made up so far for packets that have none.
     pub last_dts: Option<i64>,
+    /// How far decoding runs ahead of showing, in the stream's ticks: what the first decode time of a stream without
+    /// any is short of its presentation time.
+    pub reorder: i64,
+}
+
+impl CopyRoute {
+    /// A route for `stream` into track `track`.
+    pub fn new(stream: &StreamInfo, mux: Sender<ToMux>, track: usize) -> Self {
+        let video = stream.video.as_ref();
+        let frame = video
+            .and_then(|v| v.frame_rate)
+            .filter(|r| r.is_positive())
+            .map_or(0, |r| rescale(1, r.inverse(), stream.time_base, Rounding::Nearest));
+        let reorder = frame * i64::from(video.map_or(0, |v| v.reorder));
+        CopyRoute { mux, track, started: false, last_dts: None, reorder }
+    }
 }
 
 /// One stream of the source as the feed sees it.
@@ -52,7 +68,8 @@ pub(crate) struct Feed {
     /// Container's length, to tell a truncated file.
     pub expected: Option<Timestamp>,
     pub label: String,
-    pub keep_partial: bool,
+    /// Take a truncated source as far as it goes.
+    pub salvage: bool,
 }
 
 impl Feed {
@@ -152,7 +169,7 @@ impl Feed {
             return Ok(());
         }
         let message = format!("{}: ends at {reached:.1} s of {expected:.1} s: truncated", self.label);
-        if self.keep_partial {
+        if self.salvage {
             shared.warn("source", message);
             return Ok(());
         }
@@ -188,8 +205,8 @@ impl CopyRoute {
         }
         let mut packet = packet.clone();
         // Raw streams and AVI have packets without times; they follow one another.
-        let dts =
-            packet.dts.or(packet.pts).or(self.last_dts.map(|d| d + packet.duration.max(1))).unwrap_or(0);
+        let next = self.last_dts.map(|d| d + packet.duration.max(1));
+        let dts = packet.dts.or(next).or(packet.pts.map(|p| p - self.reorder)).unwrap_or(0);
         // Muxers refuse times that do not rise; a repeated or broken one is moved by the least that they take.
         let dts = self.last_dts.map_or(dts, |last| dts.max(last + 1));
         packet.dts = Some(dts);

@@ -131,7 +131,7 @@ fn output_tracks(
                         rungs.iter().map(|r| tracks::inherit(r, &base)).collect()
                     }
                 };
-                let mut copy_grid = |target| tracks::copy_grid(spec, output, stream, offer, target);
+                let copy_grid = |target| tracks::copy_grid(spec, output, stream, offer, target);
                 let grid = if segmented && ladder.is_some() { copy_grid(segment.duration.0) } else { None };
                 for (r, rung) in rungs.iter().enumerate() {
                     let path = if ladder.is_some() { format!("ladder[{r}]") } else { "video".into() };

@@ -8,8 +8,8 @@ use crate::frame::Colour;
 use crate::package::Plan as SegmentPlan;
 use crate::packet::{Codec, FieldOrder, MediaKind, StreamInfo};
 use crate::spec::{
-    AudioChoice, AudioSpec, ColourSpec, Container, Deinterlace, FilterSpec, OutputSpec, PipelineSpec,
-    Seconds, SubtitleSpec, ToneMapSpec, VideoSpec,
+    AudioChoice, AudioSpec, Container, Deinterlace, FilterSpec, OutputSpec, PipelineSpec, Seconds,
+    SubtitleSpec, ToneMapSpec, VideoSpec,
 };
 use crate::time::{Rational, Timestamp};
 
@@ -280,7 +280,7 @@ fn conform_colour(wanted: &mut VideoSpec, codec: &Codec, colour: Colour, reason:
     let maps = wanted.filters.iter().any(|f| matches!(f, FilterSpec::ToneMap(_)));
     let eight_bit =
         *codec == Codec::H264 && wanted.bit_depth.is_none_or(|d| d == 8) && wanted.pixel_format.is_none();
-    if colour.is_hdr() && !maps && eight_bit && wanted.colour == Option::<ColourSpec>::None {
+    if colour.is_hdr() && !maps && eight_bit && wanted.colour.is_none() {
         wanted.filters.insert(0, FilterSpec::ToneMap(ToneMapSpec::default()));
         reason.push_str("; HDR is tone-mapped for 8-bit H.264");
     }
@@ -477,21 +477,6 @@ pub(crate) fn subtitle(container: Option<Container>, wanted: &SubtitleSpec, offe
     Ok(track)
 }
 
-/// A filter's name in the document.
-fn filter_name(filter: &FilterSpec) -> &'static str {
-    match filter {
-        FilterSpec::Crop(_) => "crop",
-        FilterSpec::Pad(_) => "pad",
-        FilterSpec::Rotate(_) => "rotate",
-        FilterSpec::Deinterlace(_) => "deinterlace",
-        FilterSpec::Sharpen(_) => "sharpen",
-        FilterSpec::ToneMap(_) => "tone_map",
-        FilterSpec::Interpolate(_) => "interpolate",
-        FilterSpec::BurnIn(_) => "burn_in",
-        FilterSpec::Watermark(_) => "watermark",
-    }
-}
-
 /// A stream in a few words.
 pub(crate) fn describe_stream(stream: &StreamInfo) -> String {
     let rate = stream.bit_rate.map_or(String::new(), |b| format!(" {} kbit/s", b / 1000));
@@ -531,7 +516,7 @@ impl VideoTrack {
         if self.rotation != 0 {
             stages.push(format!("rotate {}", self.rotation));
         }
-        stages.extend(self.spec.filters.iter().map(|f| filter_name(f).to_string()));
+        stages.extend(self.spec.filters.iter().map(crate::filter::describe));
         if let Some(rate) = self.spec.frame_rate {
             stages.push(format!("frame_rate {}", rate.0));
         }

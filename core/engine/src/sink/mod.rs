@@ -42,8 +42,6 @@ pub(crate) struct Facts {
     pub segment: SegmentSpec,
     /// Where segments begin, when the source's key frames decide it.
     pub boundaries: Option<Vec<Timestamp>>,
-    /// Whether the tracks' video comes in several renditions.
-    pub ladder: bool,
 }
 
 /// A font, a cover …

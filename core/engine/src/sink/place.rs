@@ -121,7 +121,7 @@ impl Written {
     pub fn put(&mut self, name: &str, data: &[u8]) -> Result<PathBuf> {
         let path = self.root.join(name);
         if let Some(parent) = path.parent() {
-            self.make_directory(&parent.to_owned())?;
+            self.make_directory(parent)?;
         }
         let mut part = path.clone().into_os_string();
         part.push(".part");

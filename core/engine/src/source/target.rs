@@ -149,7 +149,9 @@ impl Target {
             }
             let mut file = File::open(path).context(|| path)?;
             let has_key = spec.options.contains_key("decryption_key");
-            if let Some(reason) = unplayable(&mut file, meta.len(), has_key).context(|| path)? {
+            if let Some(reason) = unplayable(&mut file, meta.len(), has_key).context(|| path)?
+                && !spec.salvage
+            {
                 return Err(Error::new(ErrorKind::Format, format!("{path}: {reason}")));
             }
         }

@@ -54,6 +54,9 @@ pub struct SourceSpec {
     /// Reconnect a broken HTTP transfer where it stopped.
     #[serde(default = "super::yes")]
     pub reconnect: bool,
+    /// Take a truncated source as far as it goes, with a warning, instead of failing.
+    #[serde(default)]
+    pub salvage: bool,
     /// How to decode.
     #[serde(default)]
     pub decode: DecodeSpec,

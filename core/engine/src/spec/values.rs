@@ -34,7 +34,7 @@ impl FromStr for Bitrate {
 
 impl Bitrate {
     fn from_f64(value: f64) -> Option<Self> {
-        (value.is_finite() && value >= 1.0 && value <= MAX_BITRATE).then_some(Bitrate(value.round() as u64))
+        (1.0..=MAX_BITRATE).contains(&value).then_some(Bitrate(value.round() as u64))
     }
 }
 

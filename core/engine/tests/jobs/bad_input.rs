@@ -1,0 +1,127 @@
+//! Bad input: a clear error that names the file or the field, and nothing left behind.
+
+use crate::support::*;
+use serde_json::json;
+
+#[test]
+fn broken_files_are_named_and_leave_nothing() {
+    let dir = Dir::new();
+    let good = clip(&dir, "good.mp4");
+    let bytes = std::fs::read(&good).unwrap();
+    std::fs::write(dir.path("empty.mp4"), b"").unwrap();
+    std::fs::write(dir.path("text.mp4"), b"this is not a film\n".repeat(100)).unwrap();
+    std::fs::write(dir.path("truncated.mp4"), &bytes[..bytes.len() / 2]).unwrap();
+    std::fs::create_dir(dir.path("folder.mp4")).unwrap();
+    let before = dir.names();
+    for name in ["missing.mp4", "empty.mp4", "text.mp4", "truncated.mp4", "folder.mp4"] {
+        let message = failure(simple(&dir.path(name), &dir.path("out.mp4")));
+        assert!(message.contains(name), "{name}: {message}");
+        assert_eq!(dir.names(), before, "{name}");
+    }
+}
+
+#[test]
+fn a_file_cut_in_the_middle_is_an_error_or_kept_with_a_warning() {
+    let dir = Dir::new();
+    let long = dir.path("long.mp4");
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=160x90:r=25:d=20 -c:v libx264 -preset ultrafast -g 25 -movflags +faststart {long}"
+    ));
+    let bytes = std::fs::read(&long).unwrap();
+    let cut = dir.path("cut.mp4");
+    std::fs::write(&cut, &bytes[..bytes.len() * 6 / 10]).unwrap();
+    let message = failure(simple(&cut, &dir.path("out.mkv")));
+    assert!(message.contains("cut.mp4"), "{message}");
+    assert!(!exists(&dir.path("out.mkv")));
+    let mut spec = simple(&cut, &dir.path("kept.mkv"));
+    spec["source"]["salvage"] = json!(true);
+    complete(spec);
+    assert!(frames(video(&probe(&dir.path("kept.mkv")))) > 250);
+}
+
+#[test]
+fn outputs_are_refused_by_name() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mkv");
+    let taken = dir.path("taken.mp4");
+    std::fs::write(&taken, b"precious").unwrap();
+    for (output, word) in [
+        (json!({"path": input}), "path"),
+        (json!({"path": input, "overwrite": true}), "input"),
+        (json!({"path": taken}), "exists"),
+        (json!({"path": dir.path("no/such/dir/o.mp4")}), "no such directory"),
+        (json!({"path": dir.path("o.webm"), "video": {"codec": "h264"}}), "webm"),
+        (json!({"path": dir.path("o.mp4"), "video": {"codec": "nonsense"}}), "nonsense"),
+        (json!({"path": dir.path("o.mp4"), "video": {"encoder": "libnope"}}), "libnope"),
+        (json!({"path": dir.path("o.mp4"), "video": {"options": {"no_such_option": "1"}}}), "no_such_option"),
+        (json!({"path": dir.path("o.mp4"), "options": {"no_such_flag": "1"}}), "no_such_flag"),
+        (json!({"path": dir.path("o.mp4"), "video": {"stream": 9}}), "stream 9"),
+        (json!({"path": dir.path("o.mp4"), "video": {"stream": 1}}), "stream 1"),
+        (json!({"path": dir.path("o.mp4"), "video": {"width": 101, "height": 90}}), "width"),
+    ] {
+        let done = run(json!({"source": {"url": input}, "outputs": [output]}));
+        let message = done.message.unwrap_or_else(|| panic!("{output} is accepted"));
+        assert!(
+            message.contains("outputs[0]") || message.contains("o.mp4") || message.contains("o.webm"),
+            "{message}"
+        );
+        assert!(message.contains(word), "{word}: {message}");
+    }
+    assert_eq!(std::fs::read(&taken).unwrap(), b"precious");
+    assert_eq!(dir.names(), ["in.mkv", "taken.mp4"]);
+}
+
+#[test]
+fn sources_without_what_is_asked_for() {
+    let dir = Dir::new();
+    let (sound, picture) = (dir.path("a.wav"), dir.path("v.mkv"));
+    ffmpeg(&format!("-f lavfi -i sine=d=1 {sound}"));
+    ffmpeg(&format!("-f lavfi -i testsrc2=s=160x90:d=1 -c:v ffv1 {picture}"));
+    // Without a wish each is taken as it is.
+    complete(simple(&sound, &dir.path("a.mp4")));
+    assert_eq!(probe(&dir.path("a.mp4")).len(), 1);
+    complete(simple(&picture, &dir.path("v.mp4")));
+    let message = failure(
+        json!({"source": {"url": sound}, "outputs": [{"path": dir.path("x.mp4"), "video": {"codec": "h264"}}]}),
+    );
+    assert!(message.contains("no video stream"), "{message}");
+    let message = failure(
+        json!({"source": {"url": picture}, "outputs": [{"path": dir.path("x.mp4"), "audio": {"codec": "aac"}}]}),
+    );
+    assert!(message.contains("no such audio stream"), "{message}");
+    let message =
+        failure(json!({"source": {"url": picture, "start": 100}, "outputs": [{"path": dir.path("x.mp4")}]}));
+    assert!(message.contains("source.start"), "{message}");
+}
+
+#[test]
+fn changes_in_mid_stream_are_taken_in_stride() {
+    let dir = Dir::new();
+    let (a, b, joined) = (dir.path("a.ts"), dir.path("b.ts"), dir.path("joined.ts"));
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=320x180:r=25:d=1 -f lavfi -i sine=sample_rate=48000:d=1 -c:v libx264 -bf 0 -pix_fmt yuv420p -c:a aac -ac 2 {a}"
+    ));
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=640x360:r=25:d=1 -f lavfi -i sine=sample_rate=44100:d=1 -c:v libx264 -bf 0 -pix_fmt yuv422p -c:a aac -ac 1 -output_ts_offset 1 {b}"
+    ));
+    let mut bytes = std::fs::read(&a).unwrap();
+    bytes.extend(std::fs::read(&b).unwrap());
+    std::fs::write(&joined, bytes).unwrap();
+    let output = dir.path("o.mp4");
+    complete(
+        json!({"source": {"url": joined}, "outputs": [{"path": output, "video": {"preset": "p1"}, "audio": {"codec": "aac"}}]}),
+    );
+    let streams = probe(&output);
+    assert_eq!((video(&streams)["width"].as_u64(), frames(video(&streams))), (Some(320), 50));
+    assert!((number(&audio(&streams)["duration"]) - 2.0).abs() < 0.1, "{}", audio(&streams)["duration"]);
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mkv");
+    let message = failure(
+        json!({"source": {"url": input}, "outputs": [{"path": "/dev/full", "format": "ts", "overwrite": true, "video": {"preset": "p1"}}]}),
+    );
+    assert!(message.contains("/dev/full") && message.contains("space"), "{message}");
+}

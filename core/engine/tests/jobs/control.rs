@@ -1,0 +1,136 @@
+//! Stop, cancel, pause, live changes, events.
+
+use crate::support::*;
+use ghoststream::event::{Event, Next, Outcome, State};
+use ghoststream::job::Change;
+use serde_json::json;
+use std::time::Duration;
+
+/// A job that never ends by itself.
+fn endless(output: &str, more: serde_json::Value) -> ghoststream::Job {
+    let mut out = json!({"path": output, "video": {"preset": "p1"}});
+    for (key, value) in more.as_object().unwrap() {
+        out[key] = value.clone();
+    }
+    start(
+        json!({"source": {"pattern": {"width": 160, "height": 90, "tone": true}, "realtime": true}, "outputs": [out]}),
+    )
+}
+
+fn until_running(job: &ghoststream::Job) {
+    loop {
+        match job.next_event(Some(Duration::from_secs(30))) {
+            Next::Event(Event::Progress(p)) if p.frames > 0 => return,
+            Next::Event(Event::Done(d)) => panic!("{d:?}"),
+            Next::Event(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn stop_finishes_the_file() {
+    let dir = Dir::new();
+    let output = dir.path("o.mp4");
+    let job = endless(&output, json!({}));
+    until_running(&job);
+    job.stop();
+    let done = job.wait(Some(Duration::from_secs(30))).unwrap().expect("it ends");
+    assert_eq!((done.outcome, done.outputs), (Outcome::Stopped, vec![output.clone()]));
+    assert!(frames(video(&probe(&output))) > 5);
+}
+
+#[test]
+fn cancel_leaves_nothing_unless_asked() {
+    let dir = Dir::new();
+    for (name, more) in
+        [("o.mp4", json!({})), ("hls/", json!({"format": "hls", "segment": {"duration": 0.5}}))]
+    {
+        let job = endless(&dir.path(name), more);
+        until_running(&job);
+        job.cancel();
+        let done = job.wait(Some(Duration::from_secs(30))).unwrap().expect("it ends");
+        assert_eq!(done.outcome, Outcome::Cancelled);
+        assert_eq!(dir.names(), Vec::<String>::new(), "{name}");
+    }
+    let output = dir.path("k.mkv");
+    let job = start(
+        json!({"keep_partial": true, "source": {"pattern": {"width": 160, "height": 90}, "realtime": true}, "outputs": [{"path": output, "video": {"preset": "p1"}}]}),
+    );
+    until_running(&job);
+    job.cancel();
+    job.wait(None).unwrap();
+    assert!(frames(video(&probe(&output))) > 0, "what was kept plays");
+}
+
+#[test]
+fn dropping_a_job_cancels_it() {
+    let dir = Dir::new();
+    let job = endless(&dir.path("o.mp4"), json!({}));
+    until_running(&job);
+    drop(job);
+    assert_eq!(dir.names(), Vec::<String>::new());
+}
+
+#[test]
+fn pause_stands_still_and_leaves_no_gap() {
+    let dir = Dir::new();
+    let output = dir.path("o.mkv");
+    let job = endless(&output, json!({}));
+    until_running(&job);
+    job.pause().unwrap();
+    assert_eq!(job.state(), State::Paused);
+    std::thread::sleep(Duration::from_millis(300));
+    let frozen = job.stats().tracks[0].packets;
+    std::thread::sleep(Duration::from_millis(700));
+    assert!(job.stats().tracks[0].packets <= frozen + 2, "no new frames while paused");
+    job.resume().unwrap();
+    std::thread::sleep(Duration::from_millis(400));
+    job.stop();
+    job.wait(None).unwrap();
+    let mut times: Vec<f64> = packets(&output).iter().map(|(t, _)| *t).collect();
+    times.sort_by(f64::total_cmp);
+    assert!(times.windows(2).all(|w| w[1] - w[0] < 0.05), "timestamps are continuous: {times:?}");
+    assert!(job.pause().is_err());
+}
+
+#[test]
+fn bit_rate_and_key_frames_change_live() {
+    let dir = Dir::new();
+    let output = dir.path("o.mkv");
+    let job = endless(
+        &output,
+        json!({"audio": false, "video": {"preset": "p1", "bitrate": "2M", "max_bitrate": "2M", "gop": 1000}}),
+    );
+    until_running(&job);
+    job.set(&Change {
+        bitrate: Some(ghoststream::spec::Bitrate(50_000)),
+        key_frame: true,
+        ..Change::default()
+    })
+    .unwrap();
+    assert!(job.set(&Change { output: 7, key_frame: true, ..Change::default() }).is_err());
+    assert!(job.set(&Change::default()).is_err());
+    std::thread::sleep(Duration::from_millis(800));
+    job.stop();
+    job.wait(None).unwrap();
+    let keys = packets(&output).iter().filter(|(_, k)| *k).count();
+    assert_eq!(keys, 2, "the first frame and the forced one");
+}
+
+#[test]
+fn events_tell_the_whole_story_in_order() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mkv");
+    let job = start(simple(&input, &dir.path("o.mp4")));
+    let kinds: Vec<String> = events(&job)
+        .iter()
+        .map(|e| serde_json::to_value(e).unwrap()["type"].as_str().unwrap().to_string())
+        .collect();
+    assert_eq!(kinds.first().map(String::as_str), Some("state"));
+    assert_eq!(kinds.last().map(String::as_str), Some("done"));
+    assert!(kinds.iter().any(|k| k == "plan") && kinds.iter().any(|k| k == "progress"), "{kinds:?}");
+    let stats = job.stats();
+    assert!(stats.stages.iter().any(|s| s.name.starts_with("encode") && s.items_in == 100), "{stats:?}");
+    assert_eq!(stats.progress.fraction, Some(1.0));
+}

@@ -1,0 +1,122 @@
+//! The application as source and as sink.
+
+use crate::support::*;
+use ghoststream::frame::{Frame, PixelFormat};
+use ghoststream::job::Taken;
+use ghoststream::time::Rational;
+use serde_json::json;
+
+fn picture(n: i64) -> Frame {
+    let mut media = ghoststream_sys::ffmpeg::Frame::alloc_video(PixelFormat::nv12(), 160, 90, 32).unwrap();
+    let value = (n * 2) as u8;
+    for plane in 0..2 {
+        media.plane_mut(plane).unwrap().fill(if plane == 0 { value } else { 128 });
+    }
+    media.set_pts(Some(n));
+    media.set_duration(1);
+    Frame::new(media, Rational::new(1, 25))
+}
+
+fn frames_source() -> serde_json::Value {
+    json!({"frames": {"video": {"width": 160, "height": 90, "format": "nv12", "frame_rate": 25}}})
+}
+
+#[test]
+fn frames_in_packets_out() {
+    for (format, annex_b) in [("annex_b", true), ("length_prefixed", false)] {
+        let job = start(
+            json!({"source": frames_source(), "outputs": [{"packets": {"format": format}, "video": {"preset": "p1", "b_frames": 2, "gop": 10}}]}),
+        );
+        let job = std::sync::Arc::new(job);
+        let feeder = {
+            let job = job.clone();
+            std::thread::spawn(move || {
+                (0..50).for_each(|n| job.push_frame(picture(n)).unwrap());
+                job.finish_input();
+            })
+        };
+        let streams = job.streams(0, None).unwrap().unwrap();
+        assert_eq!(streams[0].codec.name(), "h264");
+        assert_eq!(streams[0].extradata.starts_with(&[0, 0, 0, 1]), annex_b);
+        assert_eq!(streams[0].extradata.first() == Some(&1), !annex_b, "avcC begins with its version");
+        let mut count = 0;
+        let mut elementary = Vec::new();
+        while let Taken::Item(p) = job.next_packet(0, None).unwrap() {
+            assert_eq!(p.data.starts_with(&[0, 0, 0, 1]) || p.data.starts_with(&[0, 0, 1]), annex_b);
+            if count == 0 {
+                assert!(p.key);
+                let has_sps = p.data.windows(5).any(|w| w[..4] == [0, 0, 0, 1] && w[4] & 31 == 7);
+                assert_eq!(has_sps, annex_b, "parameter sets are in band where there is no record");
+            }
+            elementary.extend_from_slice(&p.data);
+            count += 1;
+        }
+        feeder.join().unwrap();
+        assert_eq!(count, 50, "every frame comes out");
+        assert!(job.wait(None).unwrap().unwrap().into_result().is_ok());
+        if annex_b {
+            let dir = Dir::new();
+            let path = dir.path("e.h264");
+            std::fs::write(&path, &elementary).unwrap();
+            assert_eq!(frames(video(&probe(&path))), 50);
+        }
+    }
+}
+
+#[test]
+fn frames_are_encoded_without_copying_pixels() {
+    // The encoder's input format is the frames' own: nothing is converted, and the buffer that arrives is the one that
+    // was pushed. Identity is shown by wrapping memory that counts its own release.
+    use bytes::Bytes;
+    let job = start(
+        json!({"source": frames_source(), "outputs": [{"packets": {}, "video": {"codec": "rawvideo", "pixel_format": "nv12"}}]}),
+    );
+    let luma = Bytes::from(vec![7u8; 160 * 90]);
+    let chroma = Bytes::from(vec![128u8; 160 * 46]);
+    let mut media = ghoststream_sys::ffmpeg::Frame::wrap_bytes(
+        PixelFormat::nv12(),
+        160,
+        90,
+        vec![(luma.clone(), 160), (chroma, 160)],
+    )
+    .unwrap();
+    media.set_pts(Some(0));
+    assert_eq!(media.data_ptr(0), luma.as_ptr() as usize);
+    job.push_frame(Frame::new(media, Rational::new(1, 25))).unwrap();
+    job.finish_input();
+    let Taken::Item(packet) = job.next_packet(0, None).unwrap() else { panic!("a packet") };
+    assert!(packet.data[..160 * 90].iter().all(|b| *b == 7));
+}
+
+#[test]
+fn bytes_in() {
+    let dir = Dir::new();
+    let (input, output) = (clip(&dir, "in.mkv"), dir.path("o.mp4"));
+    let job = start(
+        json!({"source": {"bytes": {"buffer": 65536}}, "outputs": [{"path": output, "video": {"preset": "p1"}}]}),
+    );
+    for piece in std::fs::read(&input).unwrap().chunks(10_000) {
+        job.write(piece).unwrap();
+    }
+    job.finish_input();
+    assert!(job.write(b"more").is_err());
+    let done = job.wait(None).unwrap().unwrap().into_result().unwrap();
+    assert_eq!(done.outputs, [output.clone()]);
+    assert_eq!(frames(video(&probe(&output))), 100);
+}
+
+#[test]
+fn a_live_packet_output_drops_and_counts() {
+    let job = start(
+        json!({"source": frames_source(), "outputs": [{"packets": {"live": true, "queue": 4}, "video": {"preset": "p1", "tune": "ull"}}]}),
+    );
+    (0..60).for_each(|n| job.push_frame(picture(n)).unwrap());
+    job.finish_input();
+    job.wait(None).unwrap();
+    let mut left = 0;
+    while let Taken::Item(_) = job.next_packet(0, None).unwrap() {
+        left += 1;
+    }
+    let dropped: u64 = job.stats().stages.iter().filter_map(|s| s.queue).map(|q| q.dropped).sum();
+    assert_eq!((left, left as u64 + dropped), (4, 60), "nothing is lost without being counted");
+}

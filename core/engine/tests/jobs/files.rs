@@ -1,0 +1,252 @@
+//! Files: transcodes, copies, cuts, several outputs, two passes.
+
+use crate::support::*;
+use serde_json::json;
+
+#[test]
+fn a_transcode_keeps_every_frame_its_time_and_its_look() {
+    let dir = Dir::new();
+    let (input, output) = (clip(&dir, "in.mkv"), dir.path("out.mp4"));
+    let spec = json!({"source": {"url": input}, "outputs": [{"path": output, "video": {"crf": 18, "preset": "p3"}, "audio": {"codec": "aac", "bitrate": "96k"}}]});
+    assert_eq!(complete(spec), [output.clone()]);
+    let streams = probe(&output);
+    assert_eq!((video(&streams)["codec_name"].as_str(), frames(video(&streams))), (Some("h264"), 100));
+    assert_eq!(video(&streams)["avg_frame_rate"], "25/1");
+    assert!((number(&audio(&streams)["duration"]) - 4.0).abs() < 0.05, "{}", audio(&streams)["duration"]);
+    let (v, a) = (number(&video(&streams)["start_time"]), number(&audio(&streams)["start_time"]));
+    assert!((v - a).abs() < 0.025, "video begins at {v}, sound at {a}");
+    assert!(psnr(&output, &input) > 38.0, "{}", psnr(&output, &input));
+    assert_eq!(dir.names(), ["in.mkv", "out.mp4"], "nothing else is left behind");
+}
+
+#[test]
+fn every_codec_and_container_that_is_promised() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mkv");
+    for (name, video_codec, audio_codec, v, a) in [
+        ("a.mp4", "hevc", "aac", "hevc", "aac"),
+        ("b.mkv", "av1", "opus", "av1", "opus"),
+        ("c.webm", "vp9", "opus", "vp9", "opus"),
+        ("d.mov", "h264", "aac", "h264", "aac"),
+        ("e.ts", "h264", "ac3", "h264", "ac3"),
+        ("f.flv", "h264", "mp3", "h264", "mp3"),
+        ("g.mkv", "ffv1", "flac", "ffv1", "flac"),
+    ] {
+        let output = dir.path(name);
+        complete(json!({"source": {"url": input, "duration": 1}, "outputs": [{"path": output,
+            "video": if v == "ffv1" { json!({"codec": v}) } else { json!({"codec": video_codec, "preset": "p1"}) }, "audio": {"codec": audio_codec}}]}));
+        let streams = probe(&output);
+        assert_eq!(
+            (video(&streams)["codec_name"].as_str(), audio(&streams)["codec_name"].as_str()),
+            (Some(v), Some(a)),
+            "{name}"
+        );
+        assert_eq!(frames(video(&streams)), 25, "{name}");
+    }
+}
+
+#[test]
+fn a_remux_changes_no_byte_of_the_streams() {
+    let dir = Dir::new();
+    let (input, output) = (clip(&dir, "in.mkv"), dir.path("out.mp4"));
+    complete(
+        json!({"source": {"url": input}, "outputs": [{"path": output, "video": {"codec": "copy"}, "audio": {"codec": "copy"}}]}),
+    );
+    assert_eq!(psnr(&output, &input), f64::INFINITY);
+    let (before, after) = (packets(&input), packets(&output));
+    assert_eq!(before.len(), after.len());
+    let shift = before[0].0 - after[0].0;
+    for (b, a) in before.iter().zip(&after) {
+        assert!((b.0 - shift - a.0).abs() < 0.0015 && b.1 == a.1, "{b:?} {a:?}");
+    }
+}
+
+#[test]
+fn cuts_are_exact_to_the_frame() {
+    let dir = Dir::new();
+    let (input, output, all) = (clip(&dir, "in.mp4"), dir.path("cut.mkv"), dir.path("all.mkv"));
+    let lossless = json!({"codec": "ffv1"});
+    complete(
+        json!({"source": {"url": input, "start": 1.4, "duration": 1.2}, "outputs": [{"path": output, "video": lossless, "audio": {"codec": "flac"}}]}),
+    );
+    complete(
+        json!({"source": {"url": input}, "outputs": [{"path": all, "video": lossless, "audio": false}]}),
+    );
+    let streams = probe(&output);
+    assert_eq!(frames(video(&streams)), 30);
+    let times = packets(&output);
+    assert!(times[0].0.abs() < 0.0015, "it begins at {}", times[0].0);
+    // The 35th frame is the one shown at 1.4 s: pixel for pixel.
+    let reference = dir.path("reference.mkv");
+    ffmpeg(&format!("-i {all} -vf select=gte(n\\,35) -frames:v 30 -fps_mode vfr -c:v ffv1 {reference}"));
+    assert_eq!(psnr(&output, &reference), f64::INFINITY);
+    let sound = audio(&streams);
+    assert_eq!(sound["codec_name"], "flac");
+    let length = std::process::Command::new("ffprobe")
+        .args([
+            "-v",
+            "error",
+            "-select_streams",
+            "a",
+            "-show_entries",
+            "frame=nb_samples",
+            "-of",
+            "csv=p=0",
+            &output,
+        ])
+        .output()
+        .unwrap();
+    let samples: u32 = String::from_utf8_lossy(&length.stdout)
+        .lines()
+        .filter_map(|l| l.trim_end_matches(',').parse::<u32>().ok())
+        .sum();
+    assert_eq!(samples, 57_600, "1.2 s at 48 kHz");
+}
+
+#[test]
+fn sizes_follow_the_display_aspect_and_stay_even() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mkv");
+    for (size, expected) in [
+        (json!({"height": 120}), (214, 120)),
+        (json!({"width": 160}), (160, 90)),
+        (json!({"width": 100, "height": 100}), (100, 100)),
+    ] {
+        let output = dir.path("o.mp4");
+        let mut v = size.clone();
+        v["preset"] = json!("p1");
+        complete(
+            json!({"source": {"url": input, "duration": 0.4}, "outputs": [{"path": output, "overwrite": true, "video": v, "audio": false}]}),
+        );
+        let streams = probe(&output);
+        let v = video(&streams);
+        assert_eq!((v["width"].as_u64().unwrap(), v["height"].as_u64().unwrap()), expected);
+    }
+}
+
+#[test]
+fn odd_sizes_are_cut_to_even_ones() {
+    let dir = Dir::new();
+    let (input, output) = (dir.path("odd.mkv"), dir.path("o.mp4"));
+    ffmpeg(&format!("-f lavfi -i testsrc2=s=853x481:r=25:d=1 -c:v ffv1 -pix_fmt yuv444p {input}"));
+    complete(simple(&input, &output));
+    let streams = probe(&output);
+    assert_eq!(
+        (video(&streams)["width"].as_u64(), video(&streams)["height"].as_u64()),
+        (Some(852), Some(480))
+    );
+    assert_eq!(video(&streams)["pix_fmt"], "yuv420p");
+}
+
+#[test]
+fn a_constant_rate_drops_and_repeats() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mkv");
+    for (rate, count) in [("12.5", 50), ("50", 200), ("30000/1001", 120)] {
+        let output = dir.path("o.mp4");
+        complete(
+            json!({"source": {"url": input}, "outputs": [{"path": output, "overwrite": true, "audio": false, "video": {"frame_rate": rate, "preset": "p1"}}]}),
+        );
+        let n = frames(video(&probe(&output)));
+        assert!((i64::from(n) - count).abs() <= 1, "{rate}: {n}");
+    }
+}
+
+#[test]
+fn one_source_makes_several_outputs() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mkv");
+    let (a, b, c) = (dir.path("a.mp4"), dir.path("b.mkv"), dir.path("c.wav"));
+    let outputs = complete(json!({"source": {"url": input}, "outputs": [
+        {"path": a, "video": {"height": 90, "preset": "p1"}},
+        {"path": b, "video": {"codec": "copy"}, "audio": {"codec": "copy"}},
+        {"path": c}]}));
+    assert_eq!(outputs, [a.clone(), b.clone(), c.clone()]);
+    assert_eq!(frames(video(&probe(&a))), 100);
+    assert_eq!(frames(video(&probe(&b))), 100);
+    let sound = probe(&c);
+    assert_eq!((sound.len(), sound[0]["codec_name"].as_str()), (1, Some("pcm_s16le")));
+}
+
+#[test]
+fn two_passes_hit_the_rate() {
+    let dir = Dir::new();
+    let (input, output) = (dir.path("in.mkv"), dir.path("o.mp4"));
+    ffmpeg(&format!("-f lavfi -i testsrc2=s=320x180:r=25:d=8 -vf noise=alls=20:allf=t -c:v ffv1 {input}"));
+    complete(
+        json!({"source": {"url": input}, "outputs": [{"path": output, "video": {"bitrate": "400k", "two_pass": true, "preset": "p2"}}]}),
+    );
+    let streams = probe(&output);
+    let rate = number(&video(&streams)["bit_rate"]);
+    assert!((rate / 400_000.0 - 1.0).abs() < 0.1, "{rate}");
+    assert_eq!(frames(video(&streams)), 200);
+}
+
+#[test]
+fn the_pattern_is_a_source_and_loops_go_on_in_time() {
+    let dir = Dir::new();
+    let output = dir.path("p.mkv");
+    complete(
+        json!({"source": {"pattern": {"width": 320, "height": 180, "frame_rate": 25, "frames": 30, "tone": true}}, "outputs": [{"path": output, "video": {"preset": "p1"}}]}),
+    );
+    let streams = probe(&output);
+    assert_eq!(frames(video(&streams)), 30);
+    assert_eq!(audio(&streams)["channels"], 2);
+
+    let (input, looped) = (clip(&dir, "in.mp4"), dir.path("loop.mp4"));
+    complete(
+        json!({"source": {"url": input, "loop": 2}, "outputs": [{"path": looped, "video": {"preset": "p1"}}]}),
+    );
+    assert_eq!(frames(video(&probe(&looped))), 300);
+    let times = packets(&looped);
+    let mut shown: Vec<f64> = times.iter().map(|(t, _)| *t).collect();
+    shown.sort_by(f64::total_cmp);
+    assert!(shown.windows(2).all(|w| w[1] - w[0] < 0.07), "no gap at the seams");
+}
+
+#[test]
+fn metadata_chapters_and_subtitles_are_carried() {
+    let dir = Dir::new();
+    let (clip, srt, meta, input) =
+        (clip(&dir, "v.mkv"), dir.path("s.srt"), dir.path("m.txt"), dir.path("in.mkv"));
+    std::fs::write(
+        &srt,
+        "1\n00:00:00,500 --> 00:00:01,500\nHello\n\n2\n00:00:02,000 --> 00:00:03,000\nWorld\n",
+    )
+    .unwrap();
+    std::fs::write(&meta, ";FFMETADATA1\ntitle=A film\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=2000\ntitle=One\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=2000\nEND=4000\ntitle=Two\n").unwrap();
+    ffmpeg(&format!(
+        "-i {clip} -i {srt} -i {meta} -map 0 -map 1 -map_metadata 2 -map_chapters 2 -c copy -metadata:s:a:0 language=deu -metadata:s:s:0 language=eng {input}"
+    ));
+    let output = dir.path("o.mp4");
+    complete(
+        json!({"source": {"url": input}, "outputs": [{"path": output, "video": {"codec": "copy"}, "metadata": {"comment": "made by a test"}}]}),
+    );
+    let out = std::process::Command::new("ffprobe")
+        .args(["-v", "error", "-show_chapters", "-show_format", "-show_streams", "-of", "json", &output])
+        .output()
+        .unwrap();
+    let all: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(all["format"]["tags"]["title"], "A film");
+    assert_eq!(all["format"]["tags"]["comment"], "made by a test");
+    let chapters = all["chapters"].as_array().unwrap();
+    assert_eq!(chapters.len(), 2);
+    assert_eq!(
+        (chapters[1]["tags"]["title"].as_str(), number(&chapters[1]["start_time"])),
+        (Some("Two"), 2.0)
+    );
+    let streams = all["streams"].as_array().unwrap();
+    assert_eq!(audio(streams)["tags"]["language"], "deu");
+    let text = streams.iter().find(|s| s["codec_type"] == "subtitle").expect("a subtitle stream");
+    assert_eq!(
+        (text["codec_name"].as_str(), text["tags"]["language"].as_str()),
+        (Some("mov_text"), Some("eng"))
+    );
+    let back = dir.path("back.srt");
+    ffmpeg(&format!("-i {output} -map 0:s:0 {back}"));
+    let back = std::fs::read_to_string(back).unwrap();
+    assert!(
+        back.contains("00:00:00,500 --> 00:00:01,500") && back.contains("Hello") && back.contains("World"),
+        "{back}"
+    );
+}

@@ -1,0 +1,8 @@
+//! Whole jobs on real media: what comes out is checked by FFmpeg's own tools.
+
+mod bad_input;
+mod control;
+mod feeding;
+mod files;
+mod segments;
+mod support;

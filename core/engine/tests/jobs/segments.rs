@@ -1,0 +1,125 @@
+//! HLS and DASH: aligned ladders, exact playlists, copies next to encodes.
+
+use crate::support::*;
+use serde_json::json;
+use std::collections::BTreeSet;
+
+fn ladder(dir: &Dir, input: &str, more: serde_json::Value) -> String {
+    let root = dir.path("lad");
+    let mut output = json!({"path": format!("{root}/"), "format": "hls+dash", "segment": {"duration": 1},
+        "video": {"preset": "p1"}, "ladder": [{"height": 180, "bitrate": "400k"}, {"height": 90, "bitrate": "100k"}]});
+    for (key, value) in more.as_object().unwrap() {
+        output[key] = value.clone();
+    }
+    complete(json!({"source": {"url": input}, "outputs": [output]}));
+    root
+}
+
+#[test]
+fn a_ladder_is_aligned_and_every_playlist_decodes() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mkv");
+    let root = ladder(&dir, &input, json!({}));
+    let keys = |name: &str| -> BTreeSet<i64> {
+        packets(&format!("{root}/{name}.m3u8"))
+            .iter()
+            .filter(|(_, key)| *key)
+            .map(|(t, _)| (t * 1000.0).round() as i64)
+            .collect()
+    };
+    assert_eq!(keys("180p"), keys("90p"), "the same key frames on every rung");
+    assert!(keys("180p").len() >= 4);
+    for list in ["180p.m3u8", "90p.m3u8"] {
+        let streams = probe(&format!("{root}/{list}"));
+        assert_eq!(frames(video(&streams)), 100, "{list}");
+    }
+    assert_eq!(video(&probe(&format!("{root}/90p.m3u8")))["width"], 160);
+    let master = std::fs::read_to_string(format!("{root}/master.m3u8")).unwrap();
+    for word in [
+        "CODECS=\"avc1.",
+        "RESOLUTION=320x180",
+        "RESOLUTION=160x90",
+        "FRAME-RATE=25.000",
+        "AVERAGE-BANDWIDTH=",
+        "EXT-X-I-FRAME-STREAM-INF",
+        "TYPE=AUDIO",
+    ] {
+        assert!(master.contains(word), "{word} in {master}");
+    }
+    let dash = probe(&format!("{root}/manifest.mpd"));
+    assert_eq!(dash.iter().filter(|s| s["codec_type"] == "video").count(), 2);
+    assert!(dash.iter().all(|s| s["codec_type"] != "video" || frames(s) == 100));
+    // Every segment but the last is one second, exactly.
+    let list = std::fs::read_to_string(format!("{root}/180p.m3u8")).unwrap();
+    let durations: Vec<&str> = list.lines().filter_map(|l| l.strip_prefix("#EXTINF:")).collect();
+    assert_eq!(durations, ["1.000000,"; 4], "{list}");
+}
+
+#[test]
+fn a_conforming_source_is_copied_as_the_top_rung() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mp4");
+    let root = ladder(&dir, &input, json!({"ladder": [{"height": 180}, {"height": 90, "bitrate": "100k"}]}));
+    assert_eq!(
+        psnr(&format!("{root}/180p.m3u8"), &input),
+        f64::INFINITY,
+        "the top rung is the source itself"
+    );
+    let keys = |name: &str| -> Vec<i64> {
+        packets(&format!("{root}/{name}.m3u8"))
+            .iter()
+            .filter(|(_, k)| *k)
+            .map(|(t, _)| (t * 1000.0).round() as i64)
+            .collect()
+    };
+    assert_eq!(keys("180p"), keys("90p"), "encoded rungs have the copy's key frames");
+}
+
+#[test]
+fn transport_stream_segments_hold_picture_and_sound() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mkv");
+    let output = dir.path("hls/");
+    complete(
+        json!({"source": {"url": input}, "outputs": [{"path": output, "format": "hls", "video": {"preset": "p1"}, "segment": {"duration": 1, "container": "ts"}}]}),
+    );
+    let streams = probe(&dir.path("hls/master.m3u8"));
+    assert_eq!(frames(video(&streams)), 100);
+    assert_eq!(audio(&streams)["codec_name"], "aac");
+}
+
+#[test]
+fn text_subtitles_become_a_webvtt_rendition() {
+    let dir = Dir::new();
+    let (clip, srt, input) = (clip(&dir, "v.mkv"), dir.path("s.srt"), dir.path("in.mkv"));
+    std::fs::write(&srt, "1\n00:00:00,500 --> 00:00:01,500\nFish & chips\n").unwrap();
+    ffmpeg(&format!("-i {clip} -i {srt} -map 0 -map 1 -c copy -metadata:s:s:0 language=eng {input}"));
+    let root = ladder(&dir, &input, json!({}));
+    let master = std::fs::read_to_string(format!("{root}/master.m3u8")).unwrap();
+    assert!(master.contains("TYPE=SUBTITLES") && master.contains("LANGUAGE=\"en"), "{master}");
+    let files = below(&root);
+    let vtt = files.iter().find(|f| f.extension().is_some_and(|e| e == "vtt")).expect("a WebVTT file");
+    let text = std::fs::read_to_string(vtt).unwrap();
+    assert!(text.contains("00:00:00.500 --> 00:00:01.500") && text.contains("Fish &amp; chips"), "{text}");
+}
+
+#[test]
+fn segments_can_go_to_the_application() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mkv");
+    let job = start(
+        json!({"source": {"url": input}, "outputs": [{"segments": true, "format": "hls+dash", "segment": {"duration": 1}, "video": {"preset": "p1"}}]}),
+    );
+    let mut names = Vec::new();
+    while let ghoststream::job::Taken::Item(s) = job.next_segment(0, None).unwrap() {
+        assert!(!s.data.is_empty());
+        names.push(s.name);
+    }
+    assert!(
+        names.iter().any(|n| n == "master.m3u8") && names.iter().any(|n| n == "manifest.mpd"),
+        "{names:?}"
+    );
+    assert_eq!(names.iter().filter(|n| n.starts_with("180p/0")).count(), 4, "{names:?}");
+    let done = job.wait(None).unwrap().unwrap();
+    assert!(done.into_result().is_ok());
+}
