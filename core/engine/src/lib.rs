@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod decode;
+pub mod device;
 pub mod encode;
 pub mod error;
 pub mod event;

@@ -1,0 +1,280 @@
+//! What this machine can do: FFmpeg, devices that open, encoders that encode, decoders and formats.
+
+use crate::encode::{presets, probe};
+use crate::packet::{Codec, MediaKind};
+use ghoststream_sys::ffmpeg as av;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The answer of [`list`]; serializes as the JSON of `ghoststream devices --json`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Devices {
+    /// The FFmpeg that is loaded.
+    pub ffmpeg: Ffmpeg,
+    /// Hardware: one line per device type that this FFmpeg was built with.
+    pub hardware: Vec<Hardware>,
+    /// GPUs that the system's drivers name.
+    pub gpus: Vec<Gpu>,
+    /// Encoders that GhostStream knows how to drive and this FFmpeg has.
+    pub encoders: Vec<Encoder>,
+    /// Decoders by codec.
+    pub decoders: Vec<Decoder>,
+    /// Containers that can be read and written.
+    pub formats: Formats,
+}
+
+/// The FFmpeg that is loaded (not the one that GhostStream was built against).
+#[derive(Clone, Debug, Serialize)]
+pub struct Ffmpeg {
+    /// Its own version text.
+    pub version: String,
+    /// Library versions, `avcodec` to `59.37.100` and so on.
+    pub libraries: BTreeMap<&'static str, String>,
+    /// The licence that its build options make it.
+    pub license: String,
+    /// The configure line.
+    pub configuration: String,
+}
+
+/// A hardware device type.
+#[derive(Clone, Debug, Serialize)]
+pub struct Hardware {
+    /// FFmpeg's name (`cuda`, `vaapi` …).
+    pub name: String,
+    /// Whether its default device opens.
+    pub usable: bool,
+    /// Why it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A GPU.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Gpu {
+    /// Model or PCI id, as the driver says.
+    pub name: String,
+    /// The driver (`nvidia`, `amdgpu`, `i915` …).
+    pub driver: String,
+    /// Device node or PCI address.
+    pub path: String,
+}
+
+/// An encoder.
+#[derive(Clone, Debug, Serialize)]
+pub struct Encoder {
+    /// FFmpeg's name.
+    pub name: String,
+    /// The codec it makes.
+    pub codec: String,
+    /// `video` or `audio`.
+    pub kind: &'static str,
+    /// `software` or the kind of hardware.
+    pub device: String,
+    /// Whether it encoded a few frames just now, or on this same machine earlier.
+    pub usable: bool,
+    /// Why it did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A codec that can be decoded.
+#[derive(Clone, Debug, Serialize)]
+pub struct Decoder {
+    /// The codec's name.
+    pub codec: String,
+    /// FFmpeg's decoders for it, its first choice first.
+    pub decoders: Vec<String>,
+}
+
+/// Container formats by FFmpeg's names.
+#[derive(Clone, Debug, Serialize)]
+pub struct Formats {
+    /// That can be read.
+    pub read: Vec<String>,
+    /// That can be written.
+    pub write: Vec<String>,
+    /// Protocols that can be read from; the document's `source.protocols` still decides.
+    pub protocols: Vec<String>,
+}
+
+/// Looks at this machine. Opens devices and encodes a few frames with every known encoder; what was found out before is
+/// remembered, so only the first call on a machine takes seconds. Any thread.
+pub fn list() -> Devices {
+    Devices {
+        ffmpeg: ffmpeg(),
+        hardware: hardware(),
+        gpus: gpus(std::path::Path::new("/")),
+        encoders: encoders(),
+        decoders: decoders(),
+        formats: Formats {
+            read: sorted(av::demuxers()),
+            write: sorted(av::muxers()),
+            protocols: sorted(av::input_protocols()),
+        },
+    }
+}
+
+fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn ffmpeg() -> Ffmpeg {
+    let v = av::versions();
+    let libraries = [
+        ("avutil", v.avutil),
+        ("avcodec", v.avcodec),
+        ("avformat", v.avformat),
+        ("avfilter", v.avfilter),
+        ("avdevice", v.avdevice),
+    ];
+    Ffmpeg {
+        version: v.ffmpeg,
+        libraries: libraries.into_iter().map(|(name, (a, b, c))| (name, format!("{a}.{b}.{c}"))).collect(),
+        license: av::license(),
+        configuration: av::configuration(),
+    }
+}
+
+fn hardware() -> Vec<Hardware> {
+    av::hw_device_types()
+        .into_iter()
+        .map(|name| {
+            let opened = av::HwDevice::create(&name, None, &[]);
+            Hardware { usable: opened.is_ok(), reason: opened.err().map(|e| e.to_string()), name }
+        })
+        .collect()
+}
+
+fn encoders() -> Vec<Encoder> {
+    let video = presets::KNOWN.iter().filter_map(|name| {
+        let codec = av::encoder_info(name)?.codec;
+        let tried = probe::probe(name);
+        Some(Encoder {
+            name: name.to_string(),
+            codec,
+            kind: MediaKind::Video.name(),
+            device: device_of(name).into(),
+            usable: tried.is_ok(),
+            reason: tried.err().map(|e| e.message().to_owned()),
+        })
+    });
+    let audio = av::encoders().into_iter().filter_map(|name| {
+        let info = av::encoder_info(&name).filter(|i| i.kind == av::MediaType::Audio)?;
+        let known = Codec::from_name(&info.codec).kind().is_some() || info.codec.starts_with("pcm_");
+        // Audio encoders are all software: that FFmpeg has them is enough, unless it calls them experimental.
+        known.then(|| Encoder {
+            codec: info.codec,
+            kind: MediaKind::Audio.name(),
+            device: "software".into(),
+            usable: !info.experimental,
+            reason: info.experimental.then(|| "FFmpeg calls it experimental".into()),
+            name,
+        })
+    });
+    video.chain(audio).collect()
+}
+
+fn device_of(encoder: &str) -> &str {
+    match encoder.rsplit_once('_') {
+        Some((_, device @ ("nvenc" | "vaapi" | "qsv" | "amf" | "videotoolbox" | "vulkan"))) => device,
+        _ => "software",
+    }
+}
+
+fn decoders() -> Vec<Decoder> {
+    let mut by_codec: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for name in av::decoders() {
+        if let Some(info) = av::decoder_info(&name) {
+            by_codec.entry(info.codec).or_default().push(name);
+        }
+    }
+    by_codec
+        .into_iter()
+        .map(|(codec, mut decoders)| {
+            let first = av::default_decoder(&codec);
+            decoders.sort_by_key(|name| Some(name) != first.as_ref());
+            Decoder { codec, decoders }
+        })
+        .collect()
+}
+
+/// GPUs as Linux tells them: NVIDIA's own listing, else the kernel's render nodes.
+fn gpus(root: &std::path::Path) -> Vec<Gpu> {
+    let mut found = Vec::new();
+    let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap_or_default();
+    let entries = |path: &str| {
+        let mut paths: Vec<_> = std::fs::read_dir(root.join(path))
+            .into_iter()
+            .flatten()
+            .filter_map(|e| Some(e.ok()?.path()))
+            .collect();
+        paths.sort();
+        paths
+    };
+    for directory in entries("proc/driver/nvidia/gpus") {
+        let text = read(&directory.join("information"));
+        let model = text.lines().find_map(|l| l.strip_prefix("Model:")).map_or("NVIDIA GPU", str::trim);
+        let address = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        found.push(Gpu { name: model.into(), driver: "nvidia".into(), path: address });
+    }
+    for node in entries("sys/class/drm") {
+        let name = node.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !name.starts_with("renderD") {
+            continue;
+        }
+        let event = read(&node.join("device/uevent"));
+        let field = |key: &str| event.lines().find_map(|l| l.strip_prefix(key)).map(str::to_owned);
+        let driver = field("DRIVER=").unwrap_or_default();
+        if driver == "nvidia" {
+            continue;
+        }
+        let name_of = field("PCI_ID=").map_or_else(|| driver.clone(), |id| format!("PCI {id}"));
+        found.push(Gpu { name: name_of, driver, path: format!("/dev/dri/{name}") });
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_says_what_works_and_why_the_rest_does_not() {
+        let devices = list();
+        assert!(!devices.ffmpeg.version.is_empty() && devices.ffmpeg.libraries.contains_key("avcodec"));
+        let x264 = devices.encoders.iter().find(|e| e.name == "libx264").unwrap();
+        assert!(x264.usable && x264.reason.is_none() && x264.device == "software");
+        for e in &devices.encoders {
+            assert_eq!(e.usable, e.reason.is_none(), "{}", e.name);
+        }
+        for h in &devices.hardware {
+            assert_eq!(h.usable, h.reason.is_none(), "{}", h.name);
+        }
+        let aac = devices.encoders.iter().find(|e| e.name == "aac").unwrap();
+        assert_eq!((aac.kind, aac.usable), ("audio", true));
+        assert!(devices.decoders.iter().any(|d| d.codec == "h264" && d.decoders[0] == "h264"));
+        assert!(devices.formats.write.iter().any(|f| f == "mp4"));
+        let json = serde_json::to_value(&devices).unwrap();
+        assert!(json["encoders"][0]["usable"].is_boolean());
+    }
+
+    #[test]
+    fn gpus_are_read_from_the_kernel() {
+        let root = tempfile::tempdir().unwrap();
+        let nvidia = root.path().join("proc/driver/nvidia/gpus/0000:01:00.0");
+        std::fs::create_dir_all(&nvidia).unwrap();
+        std::fs::write(nvidia.join("information"), "Model: \t\t NVIDIA L4\nIRQ:   16\n").unwrap();
+        for (node, driver) in [("renderD128", "nvidia"), ("renderD129", "amdgpu"), ("card0", "amdgpu")] {
+            let device = root.path().join("sys/class/drm").join(node).join("device");
+            std::fs::create_dir_all(&device).unwrap();
+            std::fs::write(device.join("uevent"), format!("DRIVER={driver}\nPCI_ID=1002:744C\n")).unwrap();
+        }
+        let found = gpus(root.path());
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!((found[0].name.as_str(), found[0].driver.as_str()), ("NVIDIA L4", "nvidia"));
+        assert_eq!(found[1].path, "/dev/dri/renderD129");
+        assert!(gpus(&root.path().join("nowhere")).is_empty());
+    }
+}
