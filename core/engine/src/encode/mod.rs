@@ -36,6 +36,10 @@
 //! - amf's `crf` is a constant quantiser; videotoolbox's `crf` is its own scale, 1 to 100, higher is better (55).
 //! - `cbr` bounds the peak to the average over `buffer`; it adds no padding to pictures that need less. Padding is the
 //!   encoder's own option (`nal-hrd: cbr`).
+//! - mpeg4 and mpeg2video have times on the grid of the frame rate only: variable rates are rounded to it. They have no
+//!   two-pass mode because FFmpeg 5.1 corrupts its heap when their second pass finds the rate too low.
+//! - mjpeg pictures are full range ([`video::input_range`]); limited ones are coded as they are and marked as such.
+//! - libvpx and libaom give no packets in a first pass.
 //! - "reopened": the encoder is drained and opened again, so the picture goes on without a loss but rate control starts
 //!   anew. AV1 and VP9 carry their headers in band, which is what makes this possible.
 //! - `options` come last and win; parameters of the library's own option (`x264-params`, `x265-params`,

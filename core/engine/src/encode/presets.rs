@@ -312,7 +312,7 @@ fn x264() -> Table {
         two_pass: TwoPass::File("stats"),
         low_latency: Some(&[
             Set::BFrames(0),
-            Set::Param("rc-lookahead", "8"),
+            Set::Option("rc-lookahead", "8"),
             Set::Param("sync-lookahead", "0"),
         ]),
         ultra_low_latency: Some(&[Set::BFrames(0), Set::Option("tune", "zerolatency")]),

@@ -556,6 +556,10 @@ impl Mapper<'_> {
             // Low-delay structures cannot either.
             Force::QualityModesOnly => quality && !self.params.iter().any(|(k, _)| k == "pred-struct"),
         };
+        if self.request.grid && !self.out.can_force && self.request.spec.two_pass {
+            let why = "is opened again at every key frame of the grid, which two passes do not survive";
+            return refuse("two_pass", format!("{} {why}", self.name()));
+        }
         if self.table.force == Force::QualityModesOnly && self.out.can_force {
             self.param("enable-force-key-frames", "1");
         }
@@ -806,6 +810,12 @@ mod tests {
         refused("ffv1", r#"{"gop":10}"#, "gop");
         refused("libaom-av1", r#"{"level":"4.1"}"#, "level");
         assert_eq!(settings("libx264", r#"{"tune":"ull"}"#).b_frames, Some(0));
+        let s = settings("libx264", r#"{"tune":"ll","lookahead":20}"#);
+        assert_eq!(
+            option(&s, "rc-lookahead"),
+            Some("20"),
+            "what was said goes before what the tuning brings"
+        );
     }
 
     #[test]
@@ -818,6 +828,9 @@ mod tests {
         assert_eq!(option(&grid("libvpx-vp9"), "keyint_min"), Some("60000"));
         assert!(option(&grid("libsvtav1"), "svtav1-params").unwrap().contains("enable-force-key-frames=1"));
         assert!(!grid("libaom-av1").can_force);
+        let twice = self::spec(r#"{"bitrate":"1M","two_pass":true}"#);
+        let e = map(&Request { grid: true, ..request("libaom-av1", &twice) }).unwrap_err();
+        assert!(e.message().starts_with("video.two_pass: "), "{e}");
         assert_eq!(option(&grid("h264_nvenc"), "no-scenecut"), Some("1"));
     }
 
