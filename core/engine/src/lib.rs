@@ -18,6 +18,7 @@ pub mod package;
 pub mod packet;
 pub mod pipeline;
 pub mod plan;
+pub mod probe;
 pub(crate) mod sink;
 pub mod source;
 pub mod spec;

@@ -50,6 +50,14 @@ pub(crate) fn open_bytes(
     finish(spec, &Target::Url { protocol: "bytes".into() }, av::Demuxer::open(options))
 }
 
+/// The path of a source that is a file on this machine.
+pub(crate) fn local_path(spec: &SourceSpec) -> Option<String> {
+    match Target::of(spec.url.as_deref()?, spec.format.as_deref()) {
+        Target::Local(path) => Some(path),
+        _ => None,
+    }
+}
+
 fn base(spec: &SourceSpec, interrupt: &av::Interrupt) -> av::DemuxerOptions {
     let timeout = Some(spec.timeout).filter(|t| t.is_finite() && *t > 0.0);
     interrupt.set_timeout(timeout.map(Duration::from_secs_f64));
