@@ -19,6 +19,7 @@ pub mod packet;
 pub mod pipeline;
 pub mod plan;
 pub mod probe;
+pub mod reader;
 pub(crate) mod sink;
 pub mod source;
 pub mod spec;

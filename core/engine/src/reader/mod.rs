@@ -1,0 +1,222 @@
+//! Decoding by hand: [`Reader`] gives frames when it is asked, in the caller's thread, and seeks exactly.
+
+mod convert;
+mod media;
+mod track;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::frame::Frame;
+use crate::probe::{self, Probe};
+use crate::source::Interrupt;
+use crate::source::pattern::Pattern;
+use crate::spec::{Seconds, SourceSpec};
+use crate::stage::Source;
+use convert::Converter;
+use media::Media;
+
+/// What to read and how to hand it out.
+#[derive(Clone, Debug)]
+pub struct ReaderOptions {
+    /// Pictures.
+    pub video: bool,
+    /// Sound, as decoded.
+    pub audio: bool,
+    /// Which stream of pictures; `None` = the default one.
+    pub video_stream: Option<usize>,
+    /// Which stream of sound; `None` = the default one.
+    pub audio_stream: Option<usize>,
+    /// Convert pictures to this pixel format (FFmpeg's name: `rgb24`, `gray`, `yuv420p` …); `None` = as decoded.
+    ///
+    /// Matrix and range follow the source's tags (untagged: BT.709 from 720 lines up, BT.601 below, limited range).
+    /// Transfer and primaries stay: HDR comes out as HDR.
+    pub pixel_format: Option<String>,
+    /// Scale pictures to this width; with one side given the other follows the display aspect ratio.
+    pub width: Option<u32>,
+    /// Scale pictures to this height.
+    pub height: Option<u32>,
+    /// Threads of the decoder, and of the conversion; 0 = as many as cores.
+    pub threads: u32,
+}
+
+impl Default for ReaderOptions {
+    fn default() -> Self {
+        ReaderOptions {
+            video: true,
+            audio: true,
+            video_stream: None,
+            audio_stream: None,
+            pixel_format: None,
+            width: None,
+            height: None,
+            threads: 0,
+        }
+    }
+}
+
+/// An opened file, URL or pattern that is decoded frame by frame.
+///
+/// Pictures and sound come interleaved by time. Times are the source's own: the first frame is not always at zero
+/// ([`Probe::start`] says where it is), and [`Reader::seek`] takes what frames say. When a format or size was asked
+/// for, all pictures have the size of the first, also when the source changes midway.
+///
+/// `Send`, one thread at a time; [`Reader::interrupt`] ends its blocking calls from any other thread.
+pub struct Reader {
+    info: Probe,
+    interrupt: Interrupt,
+    inner: Inner,
+    converter: Converter,
+    /// Where `source.duration` ends, in seconds of the source's own clock.
+    stop: Option<f64>,
+}
+
+enum Inner {
+    Media(Box<Media>),
+    Pattern { pattern: Pattern, video: bool, audio: bool, frames: Option<u64>, rate: f64 },
+}
+
+impl Reader {
+    /// Opens `spec` for reading. `source.start` is where it begins (exactly) and `source.duration` where `next` ends;
+    /// seeking may leave that part.
+    ///
+    /// # Errors
+    /// Those of opening (`NotFound`, `Format`, `Denied`, `Io`) naming the source; [`ErrorKind::NotFound`] when it has no
+    /// stream of the kind asked for; [`ErrorKind::Unsupported`] without a decoder; [`ErrorKind::Invalid`] naming the
+    /// field for what a reader cannot do: sources fed by the application, `loop`, `realtime`, an unknown pixel format.
+    pub fn open(spec: &SourceSpec, options: ReaderOptions) -> Result<Self> {
+        Self::open_with(spec, options, Interrupt::new())
+    }
+
+    /// As [`Reader::open`], which `interrupt` can end while it blocks.
+    ///
+    /// # Errors
+    /// As [`Reader::open`]; [`ErrorKind::Cancelled`].
+    pub fn open_with(spec: &SourceSpec, options: ReaderOptions, interrupt: Interrupt) -> Result<Self> {
+        if spec.url.is_none() && spec.pattern.is_none() {
+            return Err(Error::invalid("source", "a reader opens files, URLs and patterns"));
+        }
+        if spec.loops != 0 {
+            return Err(Error::invalid("source.loop", "a reader does not repeat; seek back instead"));
+        }
+        if spec.realtime {
+            return Err(Error::invalid("source.realtime", "a reader delivers when it is asked"));
+        }
+        let format = options.pixel_format.as_deref();
+        let converter = Converter::new(format, options.width, options.height, options.threads)?;
+        let (info, inner) = match &spec.pattern {
+            Some(p) => {
+                let pattern = Pattern::new(p, spec.start, spec.duration)?;
+                let info = probe::of_pattern(spec, &pattern);
+                let frames =
+                    pattern.streams().first().and_then(|s| s.duration).map(|d| d.ticks.max(0) as u64);
+                let (video, audio) = (options.video, options.audio && p.tone);
+                if !video && !audio {
+                    return Err(Error::new(
+                        ErrorKind::NotFound,
+                        format!("{}: has no such stream", spec.label()),
+                    ));
+                }
+                (info, Inner::Pattern { pattern, video, audio, frames, rate: p.frame_rate.0.as_f64() })
+            }
+            None => {
+                let (media, info) = Media::open(spec, &options, &interrupt)?;
+                (info, Inner::Media(Box::new(media)))
+            }
+        };
+        let mut reader = Reader { info, interrupt, inner, converter, stop: None };
+        if let Inner::Media(media) = &mut reader.inner {
+            let begin = reader.info.start.unwrap_or(0.0) + spec.start.map_or(0.0, |s| s.0);
+            if spec.start.is_some() {
+                media.seek(begin)?;
+            }
+            reader.stop = spec.duration.map(|d| begin + d.0);
+        }
+        Ok(reader)
+    }
+
+    /// The next frame by time; `None` at the end. After an error the same call may be tried again, or another place
+    /// sought.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] (network, time-out), [`ErrorKind::Cancelled`], [`ErrorKind::Format`] when nothing could be
+    /// decoded, and what conversion says. Damaged packets in between are skipped.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Result<Option<Frame>> {
+        loop {
+            let frame = match &mut self.inner {
+                Inner::Media(media) => media.next()?,
+                Inner::Pattern { pattern, video, audio, .. } => {
+                    let Some(frame) = pattern.next()? else { return Ok(None) };
+                    if !(if frame.is_video() { *video } else { *audio }) {
+                        continue;
+                    }
+                    Some(frame)
+                }
+            };
+            let Some(frame) = frame else { return Ok(None) };
+            let beyond = |stop| frame.presentation().is_some_and(|t| t.seconds() >= stop - 1e-6);
+            if self.stop.is_some_and(beyond) {
+                return Ok(None);
+            }
+            return if frame.is_video() { self.converter.convert(frame).map(Some) } else { Ok(Some(frame)) };
+        }
+    }
+
+    /// Goes to a time: the next picture is the one shown then (the last that begins at or before it, the first for times
+    /// before all; none after the end), and the next sound holds that time.
+    ///
+    /// # Errors
+    /// As [`Reader::next`].
+    pub fn seek(&mut self, time: Seconds) -> Result<()> {
+        match &mut self.inner {
+            Inner::Media(media) => media.seek(time.0),
+            Inner::Pattern { pattern, rate, .. } => {
+                pattern.seek(((time.0 + 1e-6) * *rate).floor().max(0.0) as u64);
+                Ok(())
+            }
+        }
+    }
+
+    /// Goes to frame `index` in presentation order, counted from 0. The first call reads all packets of the source
+    /// (without decoding) to know where frames are.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] beyond the last frame; [`ErrorKind::Unsupported`] for sources that cannot be sought or have
+    /// no pictures; as [`Reader::next`].
+    pub fn seek_frame(&mut self, index: u64) -> Result<()> {
+        match &mut self.inner {
+            Inner::Media(media) => media.seek_frame(usize::try_from(index).unwrap_or(usize::MAX)),
+            Inner::Pattern { pattern, frames, .. } => {
+                if let Some(len) = frames.filter(|len| index >= *len) {
+                    let message = format!("{index} is not within the {len} frames of the source");
+                    return Err(Error::invalid("frame", message));
+                }
+                pattern.seek(index);
+                Ok(())
+            }
+        }
+    }
+
+    /// Number of pictures in the source, exact. The first call reads all packets, as for [`Reader::seek_frame`].
+    ///
+    /// # Errors
+    /// As [`Reader::seek_frame`]; [`ErrorKind::Unsupported`] for a source without an end.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&mut self) -> Result<u64> {
+        match &mut self.inner {
+            Inner::Media(media) => Ok(media.index()?.len() as u64),
+            Inner::Pattern { frames, .. } => {
+                frames.ok_or_else(|| Error::unsupported(format!("{}: has no end", self.info.source)))
+            }
+        }
+    }
+
+    /// What the headers of the source say (a [`probe`](crate::probe::probe()) reads on and may know more).
+    pub fn info(&self) -> &Probe {
+        &self.info
+    }
+
+    /// The handle that ends blocking calls of this reader from another thread.
+    pub fn interrupt(&self) -> Interrupt {
+        self.interrupt.clone()
+    }
+}

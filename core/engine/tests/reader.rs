@@ -1,0 +1,320 @@
+//! Decoding by hand: exactness of seeks, conversion, damaged and odd input.
+
+mod clips;
+
+use clips::text;
+use ghoststream::ErrorKind;
+use ghoststream::frame::Frame;
+use ghoststream::reader::{Reader, ReaderOptions};
+use ghoststream::source::pattern::read_burn_in;
+use ghoststream::spec::{Seconds, SourceSpec};
+use std::path::Path;
+
+fn open(path: &Path) -> Reader {
+    Reader::open(&SourceSpec::url(text(path)), ReaderOptions { audio: false, ..ReaderOptions::default() })
+        .unwrap()
+}
+
+fn numbers(reader: &mut Reader) -> Vec<u32> {
+    std::iter::from_fn(|| reader.next().unwrap()).map(|f| number(&f)).collect()
+}
+
+fn number(frame: &Frame) -> u32 {
+    read_burn_in(frame).unwrap_or_else(|| panic!("no number in the frame at {:?}", frame.pts))
+}
+
+/// Every frame by index and by time, forwards, backwards and in leaps.
+fn seeks_are_exact(path: &Path, frames: u32) {
+    let mut reader = open(path);
+    assert_eq!(numbers(&mut reader), (0..frames).collect::<Vec<_>>(), "{path:?} from beginning to end");
+    assert_eq!(reader.len().unwrap(), u64::from(frames));
+    let leaps = (0..frames).map(|n| n * 37 % frames);
+    let mut times = vec![0.0; frames as usize];
+    for n in (0..frames).chain((0..frames).rev()).chain(leaps) {
+        reader.seek_frame(n.into()).unwrap();
+        let frame = reader.next().unwrap().unwrap_or_else(|| panic!("{path:?}: nothing at frame {n}"));
+        assert_eq!(number(&frame), n, "{path:?}: seek to frame {n}");
+        times[n as usize] = frame.presentation().unwrap().seconds();
+        if n + 1 < frames {
+            assert_eq!(number(&reader.next().unwrap().unwrap()), n + 1, "{path:?}: the frame after {n}");
+        }
+    }
+    // A new reader, so that the times are found without the index.
+    let mut reader = open(path);
+    for n in (0..frames).rev().chain((0..frames).map(|n| n * 53 % frames)) {
+        for inside in [0.0, 0.013] {
+            reader.seek(Seconds(times[n as usize] + inside)).unwrap();
+            let frame =
+                reader.next().unwrap().unwrap_or_else(|| panic!("{path:?}: nothing at {n} + {inside}"));
+            assert_eq!(number(&frame), n, "{path:?}: seek to {} + {inside}", times[n as usize]);
+        }
+    }
+}
+
+#[test]
+fn every_frame_of_a_b_frame_clip_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let x264 = ["-c:v", "libx264", "-preset", "veryfast", "-bf", "3", "-g", "20", "-crf", "20"];
+    for (name, more) in [
+        ("closed.mp4", &["-x264-params", "b-pyramid=normal:b-adapt=0:scenecut=0"][..]),
+        ("open.mp4", &["-x264-params", "open-gop=1:b-adapt=0:scenecut=0"]),
+        ("b.mkv", &["-x264-params", "b-adapt=0:open-gop=1"]),
+        ("b.ts", &["-x264-params", "b-adapt=0"]),
+    ] {
+        let path = clips::numbered(dir.path(), name, 75, &[&x264[..], more].concat());
+        seeks_are_exact(&path, 75);
+    }
+}
+
+#[test]
+fn every_frame_is_found_in_other_codecs() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, args) in [
+        (
+            "open.hevc.mp4",
+            &[
+                "-c:v",
+                "libx265",
+                "-preset",
+                "ultrafast",
+                "-x265-params",
+                "log-level=none:keyint=15:bframes=4:b-adapt=0",
+            ][..],
+        ),
+        ("vp9.webm", &["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "15"]),
+        ("mpeg2.ts", &["-c:v", "mpeg2video", "-bf", "2", "-g", "12", "-q:v", "3"]),
+        ("mpeg4.avi", &["-c:v", "mpeg4", "-bf", "2", "-g", "12", "-q:v", "3"]),
+        ("intra.mov", &["-c:v", "mjpeg", "-pix_fmt", "yuvj420p", "-q:v", "3"]),
+        ("raw.h264", &["-c:v", "libx264", "-preset", "veryfast", "-bf", "2", "-g", "12", "-f", "h264"]),
+    ] {
+        let path = clips::numbered(dir.path(), name, 40, args);
+        seeks_are_exact(&path, 40);
+    }
+}
+
+#[test]
+fn a_variable_rate_is_kept_and_a_time_finds_the_frame_shown_then() {
+    let dir = tempfile::tempdir().unwrap();
+    // Frames 3, 4, 8, 9 … are left out: their neighbours last longer.
+    let select = "select='lt(mod(n,5),3)'";
+    let args =
+        ["-vf", select, "-vsync", "vfr", "-c:v", "libx264", "-preset", "veryfast", "-bf", "2", "-g", "12"];
+    let path = clips::numbered(dir.path(), "vfr.mp4", 60, &args);
+    let shown: Vec<u32> = (0..60).filter(|n| n % 5 < 3).collect();
+    let mut reader = open(&path);
+    assert_eq!(numbers(&mut reader), shown);
+    assert_eq!(reader.len().unwrap(), shown.len() as u64);
+    for n in 0..58u32 {
+        reader.seek(Seconds(f64::from(n) / 25.0 + 0.001)).unwrap();
+        let expect = shown.iter().rev().find(|s| **s <= n).unwrap();
+        assert_eq!(number(&reader.next().unwrap().unwrap()), *expect, "at frame time {n}");
+    }
+    reader.seek(Seconds(30.0)).unwrap();
+    assert!(reader.next().unwrap().is_none(), "after the end");
+    assert!(reader.seek_frame(shown.len() as u64).is_err());
+}
+
+#[test]
+fn rgb_has_the_colours_of_the_bars_in_bt709_and_bt601() {
+    let dir = tempfile::tempdir().unwrap();
+    let bars =
+        [[191, 191, 191], [191, 191, 0], [0, 191, 191], [0, 191, 0], [191, 0, 191], [191, 0, 0], [0, 0, 191]];
+    for (name, matrix, tag) in [("709.mkv", "bt709", "bt709"), ("601.mkv", "smpte170m", "smpte170m")] {
+        // RGB bars by FFmpeg, to YUV by zimg: neither our pattern nor swscale takes part. Only the matrix differs.
+        let filter = format!(
+            "zscale=m={tag}:r=limited:p=bt709:t=bt709:pin=bt709:tin=bt709:min=gbr:rin=full,format=yuv444p"
+        );
+        let args = [
+            "-f",
+            "lavfi",
+            "-i",
+            "color=black:s=700x90:r=25:d=0.2,format=gbrp",
+            "-vf",
+            &format!(
+                "geq=g='191*(lt(X,400))':b='191*lt(mod(X,200),100)':r='191*lt(mod(X,400),200)',{filter}"
+            ),
+            "-c:v",
+            "ffv1",
+            "-colorspace",
+            matrix,
+            "-color_range",
+            "tv",
+        ];
+        let path = clips::ffmpeg(dir.path(), name, &args);
+        let options =
+            ReaderOptions { audio: false, pixel_format: Some("rgb24".into()), ..Default::default() };
+        let mut reader = Reader::open(&SourceSpec::url(text(&path)), options).unwrap();
+        let frame = reader.next().unwrap().unwrap();
+        assert_eq!(frame.video().format.name(), "rgb24");
+        let rgb = clips::packed(&frame);
+        for (i, bar) in bars.iter().enumerate() {
+            let at = (45 * 700 + i * 100 + 50) * 3;
+            for c in 0..3 {
+                let (got, want) = (i32::from(rgb[at + c]), bar[c]);
+                assert!((got - want).abs() <= 2, "{name} bar {i} component {c}: {got}, not {want}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sizes_and_formats_are_as_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = clips::numbered(dir.path(), "a.mp4", 10, &["-c:v", "libx264", "-preset", "veryfast"]);
+    let options = ReaderOptions {
+        audio: false,
+        pixel_format: Some("gray".into()),
+        width: Some(512),
+        height: Some(256),
+        ..Default::default()
+    };
+    let mut reader = Reader::open(&SourceSpec::url(text(&path)), options).unwrap();
+    for n in 0..10 {
+        let frame = reader.next().unwrap().unwrap();
+        let v = frame.video();
+        assert_eq!((v.width, v.height, v.format.name()), (512, 256, "gray"));
+        assert_eq!(read_burn_in(&frame), Some(n));
+    }
+    assert!(reader.next().unwrap().is_none());
+    let options = ReaderOptions { pixel_format: Some("rgb25".into()), ..Default::default() };
+    let e = Reader::open(&SourceSpec::url(text(&path)), options).err().unwrap();
+    assert_eq!(e.kind(), ErrorKind::Invalid);
+    assert!(e.message().contains("rgb25"), "{e}");
+}
+
+#[test]
+fn picture_and_sound_come_interleaved_and_seek_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = [
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=frequency=1000:sample_rate=48000:duration=3",
+        "-c:v",
+        "libx264",
+        "-preset",
+        "veryfast",
+        "-bf",
+        "2",
+        "-g",
+        "25",
+        "-c:a",
+        "aac",
+        "-shortest",
+    ];
+    for name in ["av.mp4", "av.mkv", "av.ts"] {
+        let path = clips::numbered(dir.path(), name, 75, &args);
+        let mut reader = Reader::open(&SourceSpec::url(text(&path)), ReaderOptions::default()).unwrap();
+        let (mut video, mut samples, mut apart) = (Vec::new(), 0, 0f64);
+        let (mut v, mut a) = (None::<f64>, None::<f64>);
+        while let Some(f) = reader.next().unwrap() {
+            let at = f.presentation().unwrap().seconds();
+            if f.is_video() {
+                video.push(number(&f));
+                v = Some(at);
+            } else {
+                samples += f.samples();
+                a = Some(at);
+            }
+            if let (Some(v), Some(a)) = (v, a) {
+                apart = apart.max((v - a).abs());
+            }
+        }
+        assert_eq!(video, (0..75).collect::<Vec<_>>(), "{name}");
+        assert!((3.0 * 48000.0 - samples as f64).abs() <= 2048.0, "{name}: {samples} samples");
+        assert!(apart < 0.15, "{name}: {apart} s apart");
+
+        let start = reader.info().start.unwrap_or(0.0);
+        let at = start + 1.5;
+        reader.seek(Seconds(at)).unwrap();
+        let (mut v, mut a) = (None, None);
+        while v.is_none() || a.is_none() {
+            let f = reader.next().unwrap().unwrap();
+            let (from, to) = (f.presentation().unwrap().seconds(), f.end().unwrap().seconds());
+            let slot = if f.is_video() { &mut v } else { &mut a };
+            slot.get_or_insert((from, to));
+        }
+        for (from, to) in [v.unwrap(), a.unwrap()] {
+            assert!(from <= at + 1e-6 && at < to + 1e-6, "{name}: {from} to {to} is not shown at {at}");
+        }
+    }
+}
+
+#[test]
+fn sound_alone_and_pictures_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let sine = ["-f", "lavfi", "-i", "sine=frequency=1000:sample_rate=44100:duration=2"];
+    let wav = clips::ffmpeg(dir.path(), "a.wav", &sine);
+    let mut reader = Reader::open(&SourceSpec::url(text(&wav)), ReaderOptions::default()).unwrap();
+    let total: usize = std::iter::from_fn(|| reader.next().unwrap()).map(|f| f.samples() as usize).sum();
+    assert_eq!(total, 88200);
+    reader.seek(Seconds(1.0)).unwrap();
+    let f = reader.next().unwrap().unwrap();
+    assert!(f.presentation().unwrap().seconds() <= 1.0 && f.end().unwrap().seconds() > 1.0);
+    let e = Reader::open(&SourceSpec::url(text(&wav)), ReaderOptions { audio: false, ..Default::default() })
+        .err()
+        .unwrap();
+    assert_eq!(e.kind(), ErrorKind::NotFound);
+    let video = clips::numbered(dir.path(), "v.mp4", 5, &["-c:v", "libx264"]);
+    let e =
+        Reader::open(&SourceSpec::url(text(&video)), ReaderOptions { video: false, ..Default::default() })
+            .err()
+            .unwrap();
+    assert_eq!(e.kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn a_change_of_size_midway_is_passed_on_or_scaled() {
+    let dir = tempfile::tempdir().unwrap();
+    let code = ["-c:v", "libx264", "-preset", "veryfast", "-f", "h264"];
+    let a = std::fs::read(clips::numbered(dir.path(), "a.h264", 10, &code)).unwrap();
+    let small = [&["-vf", "scale=256:144"][..], &code].concat();
+    let b = std::fs::read(clips::numbered(dir.path(), "b.h264", 10, &small)).unwrap();
+    let both = dir.path().join("both.h264");
+    std::fs::write(&both, [a, b].concat()).unwrap();
+    let mut reader = open(&both);
+    let widths: Vec<u32> = std::iter::from_fn(|| reader.next().unwrap()).map(|f| f.video().width).collect();
+    assert_eq!(widths, [vec![320; 10], vec![256; 10]].concat());
+    let options = ReaderOptions { audio: false, pixel_format: Some("rgb24".into()), ..Default::default() };
+    let mut reader = Reader::open(&SourceSpec::url(text(&both)), options).unwrap();
+    let frames: Vec<_> = std::iter::from_fn(|| reader.next().unwrap()).collect();
+    assert_eq!(frames.len(), 20);
+    assert!(frames.iter().all(|f| (f.video().width, f.video().height) == (320, 180)));
+}
+
+#[test]
+fn the_pattern_reads_like_a_file() {
+    let source = SourceSpec::pattern(clips::pattern(50));
+    let options = ReaderOptions { audio: false, pixel_format: Some("gray".into()), ..Default::default() };
+    let mut reader = Reader::open(&source, options).unwrap();
+    assert_eq!(reader.len().unwrap(), 50);
+    assert_eq!(reader.info().video().unwrap().video.as_ref().unwrap().width, 320);
+    reader.seek_frame(40).unwrap();
+    assert_eq!(number(&reader.next().unwrap().unwrap()), 40);
+    reader.seek(Seconds(0.39)).unwrap();
+    assert_eq!(numbers(&mut reader), (9..50).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_damaged_clip_is_read_as_far_as_it_goes_and_cancelling_stops() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = clips::numbered(dir.path(), "whole.mkv", 50, &["-c:v", "libx264", "-g", "10"]);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let len = bytes.len();
+    for b in &mut bytes[len / 2..len / 2 + 2000] {
+        *b ^= 0x5a;
+    }
+    let broken = dir.path().join("broken.mkv");
+    std::fs::write(&broken, &bytes).unwrap();
+    let mut reader = open(&broken);
+    let mut count = 0;
+    while let Ok(Some(_)) = reader.next() {
+        count += 1;
+    }
+    assert!((15..=50).contains(&count), "{count} frames");
+    let mut reader = open(&path);
+    reader.next().unwrap().unwrap();
+    reader.interrupt().cancel();
+    let e = std::iter::from_fn(|| reader.next().transpose()).find_map(Result::err).expect("cancelled");
+    assert_eq!(e.kind(), ErrorKind::Cancelled);
+}
