@@ -71,7 +71,7 @@ pub struct Reader {
 
 enum Inner {
     Media(Box<Media>),
-    Pattern { pattern: Pattern, video: bool, audio: bool, frames: Option<u64>, rate: f64 },
+    Pattern { pattern: Box<Pattern>, video: bool, audio: bool, frames: Option<u64>, rate: f64 },
 }
 
 impl Reader {
@@ -115,7 +115,16 @@ impl Reader {
                         format!("{}: has no such stream", spec.label()),
                     ));
                 }
-                (info, Inner::Pattern { pattern, video, audio, frames, rate: p.frame_rate.0.as_f64() })
+                (
+                    info,
+                    Inner::Pattern {
+                        pattern: Box::new(pattern),
+                        video,
+                        audio,
+                        frames,
+                        rate: p.frame_rate.0.as_f64(),
+                    },
+                )
             }
             None => {
                 let (media, info) = Media::open(spec, &options, &interrupt)?;
