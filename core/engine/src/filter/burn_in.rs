@@ -1,7 +1,7 @@
 //! Subtitles drawn into the picture.
 
 use super::geometry::to_planar;
-use super::graph::{AvFilter, Recipe};
+use super::graph::{AvFilter, Params, Recipe};
 use super::rate::sum;
 use super::scale::Scale;
 use super::sprite::{Image, Sprite, draw_all};
@@ -22,14 +22,15 @@ const LEAD: i64 = 60_000_000;
 /// Text (SRT, ASS, WebVTT …) is drawn by libass through FFmpeg's `subtitles`, which reads the whole file first; the file
 /// must be a local one. Bitmaps (PGS, DVB, DVD) are decoded beside the job by a demuxer of their own and blended here,
 /// in the picture's own matrix, range and depth; a canvas of another size is scaled by its width and centred in height.
-/// In HDR pictures the white of bitmaps is 203 cd/m².
+/// In HDR pictures white is 203 cd/m²: text is drawn on a transparent canvas first, because libass would write white as
+/// the brightest code.
 ///
 /// `zero` is the source's time at which the frames' times are 0, so that subtitles stay in step after a trim. Output
-/// base: the input's. Packed pixels leave in planes when bitmaps are drawn.
+/// base: the input's. Packed pixels leave in planes when bitmaps are drawn, or text into HDR.
 pub struct BurnIn(Kind);
 
 enum Kind {
-    Text(AvFilter),
+    Text(Box<Text>),
     Bitmaps(Box<Bitmaps>),
 }
 
@@ -59,7 +60,7 @@ impl BurnIn {
                 demuxer.read()?.map(drop).ok_or_else(|| Error::new(ErrorKind::Format, "is empty"))
             };
             check().context(|| format!("burn_in.path: {path}"))?;
-            return Ok(BurnIn(Kind::Text(text(path, None, zero)?)));
+            return Ok(BurnIn(Kind::Text(Box::new(Text::new(path, None, zero)?))));
         }
         let field = "burn_in.stream";
         let (Some(index), Some(source)) = (spec.stream, source) else {
@@ -80,7 +81,7 @@ impl BurnIn {
                 )));
             }
             let position = streams.iter().filter(subtitle).position(|s| s.index == index);
-            return Ok(BurnIn(Kind::Text(text(path, position, zero)?)));
+            return Ok(BurnIn(Kind::Text(Box::new(Text::new(path, position, zero)?))));
         }
         Ok(BurnIn(Kind::Bitmaps(Box::new(Bitmaps::new(demuxer, index, zero)?))))
     }
@@ -89,39 +90,109 @@ impl BurnIn {
 impl Stage<Frame, Frame> for BurnIn {
     fn push(&mut self, frame: Frame, out: &mut dyn Outlet<Frame>) -> Result<()> {
         match &mut self.0 {
-            Kind::Text(filter) => filter.push(frame, out),
+            Kind::Text(text) => text.push(frame, out),
             Kind::Bitmaps(bitmaps) => bitmaps.push(frame, out),
         }
     }
 
     fn finish(&mut self, out: &mut dyn Outlet<Frame>) -> Result<()> {
         match &mut self.0 {
-            Kind::Text(filter) => filter.finish(out),
+            Kind::Text(text) => text.direct.finish(out),
             Kind::Bitmaps(_) => Ok(()),
         }
     }
 }
 
-fn text(path: &str, position: Option<usize>, zero: Timestamp) -> Result<AvFilter> {
-    if !av::has_filter("subtitles") {
-        return Err(Error::unsupported("burn_in: this FFmpeg was built without libass"));
-    }
-    let stream = position.map_or(String::new(), |p| format!(":si={p}"));
-    let draw = format!("subtitles=filename={}{stream}", escape(path));
-    let shift = zero.micros();
-    Ok(AvFilter::new(
-        "burn_in",
-        Box::new(move |params, frame| {
-            // Exact ticks there and back, since the shift is taken off again.
-            let ticks = Timestamp::new(shift, MICROSECONDS).to(frame.base).ticks;
-            let format = params.video()?.format;
-            let text = match ticks {
-                0 => format!("{draw},format={format}"),
-                _ => format!("setpts=PTS+({ticks}),{draw},setpts=PTS-({ticks}),format={format}"),
+/// Text drawn by libass.
+struct Text {
+    /// Straight into SDR pictures.
+    direct: AvFilter,
+    /// Onto a canvas for HDR ones.
+    canvas: AvFilter,
+    /// The canvas drawn last, and what it means for such pictures.
+    drawn: Option<(VideoParams, Vec<u8>, Option<Sprite>)>,
+    convert: Option<(VideoParams, Scale)>,
+}
+
+impl Text {
+    fn new(path: &str, position: Option<usize>, zero: Timestamp) -> Result<Self> {
+        if !av::has_filter("subtitles") {
+            return Err(Error::unsupported("burn_in: this FFmpeg was built without libass"));
+        }
+        let stream = position.map_or(String::new(), |p| format!(":si={p}"));
+        let draw = format!("subtitles=filename={}{stream}", escape(path));
+        let shift = zero.micros();
+        let filter = |draw: String| {
+            let plan = move |params: &Params, frame: &Frame| {
+                // Exact ticks there and back, since the shift is taken off again.
+                let ticks = Timestamp::new(shift, MICROSECONDS).to(frame.base).ticks;
+                let format = params.video()?.format;
+                let text = match ticks {
+                    0 => format!("{draw},format={format}"),
+                    _ => format!("setpts=PTS+({ticks}),{draw},setpts=PTS-({ticks}),format={format}"),
+                };
+                Ok(Recipe::Graph(text, None))
             };
-            Ok(Recipe::Graph(text, None))
-        }),
-    ))
+            AvFilter::new("burn_in", Box::new(plan))
+        };
+        let canvas = filter(format!("{draw}:alpha=1"));
+        Ok(Text { direct: filter(draw), canvas, drawn: None, convert: None })
+    }
+
+    fn push(&mut self, frame: Frame, out: &mut dyn Outlet<Frame>) -> Result<()> {
+        if !frame.video().colour.is_hdr() {
+            return self.direct.push(frame, out);
+        }
+        self.direct.restart(out)?;
+        let Text { canvas, drawn, convert, .. } = self;
+        to_planar(frame, convert, &mut |f| {
+            let v = f.video();
+            let mut blank = av::Frame::alloc_video(PixelFormat::rgba(), v.width, v.height, 1)?;
+            blank.set_sample_aspect((v.sample_aspect.num, v.sample_aspect.den));
+            let mut blank = Frame::new(blank, f.base);
+            (blank.pts, blank.duration) = (f.pts, f.duration);
+            let mut text: Vec<Frame> = Vec::new();
+            canvas.push(blank, &mut text)?;
+            let Some(text) = text.pop() else { return out.emit(f) };
+            let pixels = text.media().plane(0);
+            if drawn.as_ref().is_none_or(|(params, old, _)| *params != v || old != pixels) {
+                let stride = text.media().stride(0);
+                let sprite = match cut_out(pixels, stride, v.width as usize) {
+                    Some((image, x, y)) => Some(Sprite::new(&image, x as i64, y as i64, 1.0, &v)?),
+                    None => None,
+                };
+                *drawn = Some((v, pixels.to_vec(), sprite));
+            }
+            match drawn {
+                Some((_, _, Some(sprite))) => out.emit(draw_all(f, std::iter::once(&*sprite))?),
+                _ => out.emit(f),
+            }
+        })
+    }
+}
+
+/// The smallest rectangle of an R, G, B, A canvas that holds all that is visible, with colours that were blended over
+/// black brought back to what they were; `None` when nothing is visible.
+fn cut_out(pixels: &[u8], stride: usize, width: usize) -> Option<(Image, usize, usize)> {
+    let rows = || pixels.chunks(stride).map(|row| &row[..row.len().min(width * 4)]);
+    let visible = |row: &[u8]| row.chunks_exact(4).any(|p| p[3] > 0);
+    let top = rows().position(visible)?;
+    let bottom = rows().rposition(visible)?;
+    let (mut left, mut right) = (width, 0);
+    for row in rows().skip(top).take(bottom - top + 1) {
+        let shown = |p: &[u8]| p[3] > 0;
+        left = row.chunks_exact(4).position(shown).map_or(left, |x| x.min(left));
+        right = row.chunks_exact(4).rposition(shown).map_or(right, |x| x.max(right));
+    }
+    let mut rgba = Vec::with_capacity((right - left + 1) * (bottom - top + 1) * 4);
+    for row in rows().skip(top).take(bottom - top + 1) {
+        for p in row[left * 4..(right + 1) * 4].chunks_exact(4) {
+            let whole = |v: u8| (u32::from(v) * 255 / u32::from(p[3].max(1))).min(255) as u8;
+            rgba.extend([whole(p[0]), whole(p[1]), whole(p[2]), p[3]]);
+        }
+    }
+    let (width, height) = ((right - left + 1) as u32, (bottom - top + 1) as u32);
+    Some((Image { width, height, rgba }, left, top))
 }
 
 /// A value in a filter graph's text: escaped once for the option and once for the graph.

@@ -103,7 +103,7 @@ fn a_watermark_is_blended_exactly_where_it_belongs() {
 fn text_is_burnt_in_at_its_time_only() {
     let dir = tempfile::tempdir().unwrap();
     let srt = dir.path().join("it's, [a]: file.srt");
-    std::fs::write(&srt, "1\n00:00:01,000 --> 00:00:01,400\nGHOST\n").unwrap();
+    std::fs::write(&srt, "1\n00:00:01,000 --> 00:00:01,400\n<font size=\"80\">GHOST</font>\n").unwrap();
     let spec = BurnInSpec { stream: None, path: Some(srt.to_str().unwrap().into()) };
     for zero in [0, 10] {
         let context = FilterContext { zero: Timestamp::new(zero, FPS), ..FilterContext::default() };
@@ -114,6 +114,22 @@ fn text_is_burnt_in_at_its_time_only() {
             let i = i as i64 + 20;
             assert_eq!((f.pts, f.base), (Some(i - zero), FPS));
             assert_eq!(changed(f) > 100, (25..35).contains(&i), "frame {i}: {} pixels", changed(f));
+        }
+    }
+    // In HDR white text is SDR white, not the display's peak; black outlines stay black.
+    let pq = Colour { primaries: 9, transfer: 16, matrix: 9, ..Colour::BT709 };
+    let hdr = (24..36)
+        .map(|i| at(picture("yuv420p10le", 320, 180, pq, |p, _, _| if p == 0 { 300 } else { 512 }), i));
+    let mut stage = BurnIn::new(&spec, None, Timestamp::new(0, FPS), &Default::default()).unwrap();
+    let out = run(&mut stage, hdr).unwrap();
+    for (f, i) in out.iter().zip(24..) {
+        let luma: Vec<u16> = (0..180).flat_map(|y| (0..320).map(move |x| sample(f, 0, x, y))).collect();
+        let (low, high) = (*luma.iter().min().unwrap(), *luma.iter().max().unwrap());
+        if (25..35).contains(&i) {
+            assert!(high.abs_diff(64 + (0.5807 * 876.0) as u16) <= 4, "white is {high}");
+            assert!(low < 80, "black is {low}");
+        } else {
+            assert_eq!((low, high), (300, 300));
         }
     }
     // A stream of a source, by its index in the file.
