@@ -149,11 +149,12 @@ impl Target {
             }
             let mut file = File::open(path).context(|| path)?;
             let has_key = spec.options.contains_key("decryption_key");
-            if let Some(reason) = unplayable(&mut file, meta.len(), has_key).context(|| path)?
-                && !spec.salvage
-            {
-                return Err(Error::new(ErrorKind::Format, format!("{path}: {reason}")));
-            }
+            let reason = match unplayable(&mut file, meta.len(), has_key).context(|| path)? {
+                Some(Fault::Truncated(reason)) if !spec.salvage => format!("is truncated: {reason}"),
+                Some(Fault::Encrypted) => "is encrypted; give source.options.decryption_key".into(),
+                _ => return Ok(()),
+            };
+            return Err(Error::new(ErrorKind::Format, format!("{path}: {reason}")));
         }
         Ok(())
     }
@@ -213,9 +214,17 @@ fn scheme(url: &str) -> Option<&str> {
 /// The largest MP4 index that is looked into.
 const MAX_INDEX: u64 = 64 << 20;
 
+/// Why an MP4 file cannot be played.
+enum Fault {
+    /// What is missing; some of it may still be readable.
+    Truncated(String),
+    /// No key was given.
+    Encrypted,
+}
+
 /// Why an MP4 file cannot be played, from its top-level boxes: cut short, or encrypted without a key. `None` for whole
 /// ones, for fragmented ones (playable up to the last whole fragment) and for everything else.
-fn unplayable(file: &mut File, len: u64, has_key: bool) -> std::io::Result<Option<String>> {
+fn unplayable(file: &mut File, len: u64, has_key: bool) -> std::io::Result<Option<Fault>> {
     let (mut at, mut index, mut data) = (0u64, false, false);
     for _ in 0..1000 {
         let mut head = [0u8; 16];
@@ -245,7 +254,7 @@ fn unplayable(file: &mut File, len: u64, has_key: bool) -> std::io::Result<Optio
                     let mut moov = vec![0; size as usize];
                     let got = read_at(file, at, &mut moov)?;
                     if is_encrypted(&moov[..got]) {
-                        return Ok(Some("is encrypted; give source.options.decryption_key".into()));
+                        return Ok(Some(Fault::Encrypted));
                     }
                 }
             }
@@ -255,15 +264,15 @@ fn unplayable(file: &mut File, len: u64, has_key: bool) -> std::io::Result<Optio
         match end {
             Some(end) => at = end,
             None => {
-                return Ok(Some(format!(
-                    "is truncated: its {:?} box needs {size} bytes and {} are there",
+                return Ok(Some(Fault::Truncated(format!(
+                    "its {:?} box needs {size} bytes and {} are there",
                     String::from_utf8_lossy(&name),
                     len - at
-                )));
+                ))));
             }
         }
     }
-    Ok((data && !index).then(|| "is truncated: it has media data but no index (moov box)".into()))
+    Ok((data && !index).then(|| Fault::Truncated("it has media data but no index (moov box)".into())))
 }
 
 fn read_at(file: &mut File, at: u64, out: &mut [u8]) -> std::io::Result<usize> {
@@ -348,6 +357,8 @@ mod tests {
         let (kind, message) = refused("cut.mp4", Some(&cut));
         assert_eq!(kind, ErrorKind::Format);
         assert!(message.contains("truncated") && message.contains("mdat"), "{message}");
+        let url = dir.path().join("cut.mp4").to_str().unwrap().to_string();
+        target(&url).check(&SourceSpec { salvage: true, ..SourceSpec::url(url.clone()) }).unwrap();
         let no_index = [&[0, 0, 0, 16][..], b"ftypisom\0\0\0\0", &[0, 0, 0, 12], b"mdat1234"].concat();
         assert!(refused("noindex.mp4", Some(&no_index)).1.contains("moov"));
         let url = dir.path().to_str().unwrap();
