@@ -1,6 +1,6 @@
 """Decodes to numpy and encodes from numpy, with PyAV or with ghoststream; prints one JSON object.
 
-    python_frames.py av|gs decode|encode CLIP
+    python_frames.py av|ghoststream decode|encode CLIP
 """
 
 import fractions
@@ -40,6 +40,26 @@ def pyav_encode(pictures: list[numpy.ndarray]) -> int:
     return size + sum(packet.size for packet in codec.encode(None))
 
 
+def ghoststream_decode(clip: str) -> int:
+    import ghoststream as gs
+
+    frames = 0
+    with gs.open(clip, format="rgb24") as film:
+        for frame in film:
+            frames += frame.to_numpy().shape[0] > 0
+    return frames
+
+
+def ghoststream_encode(pictures: list[numpy.ndarray]) -> int:
+    import ghoststream as gs
+
+    size = 0
+    with gs.Encoder(encoder="libx264", fps=30, crf=23, pixel_format="yuv420p", options={"preset": "veryfast"}) as encoder:
+        for n in range(COUNT):
+            size += sum(packet.size for packet in encoder.encode(pictures[n % len(pictures)]))
+        return size + sum(packet.size for packet in encoder.encode())
+
+
 def pictures(clip: str) -> list[numpy.ndarray]:
     """Thirty real pictures as RGB, decoded by PyAV for both sides."""
     import av
@@ -55,7 +75,12 @@ def pictures(clip: str) -> list[numpy.ndarray]:
 
 def main() -> None:
     side, what, clip = sys.argv[1:]
-    jobs = {("av", "decode"): pyav_decode, ("av", "encode"): pyav_encode}
+    jobs = {
+        ("av", "decode"): pyav_decode,
+        ("av", "encode"): pyav_encode,
+        ("ghoststream", "decode"): ghoststream_decode,
+        ("ghoststream", "encode"): ghoststream_encode,
+    }
     given = clip if what == "decode" else pictures(clip)
     begin, cpu = time.monotonic(), time.process_time()
     done = jobs[side, what](given)

@@ -78,3 +78,22 @@ fn usage(e: &clap::Error) -> i32 {
     screen::line(&format!("ghoststream: {}", e.render().to_string().trim_end()));
     exit::USAGE
 }
+
+/// The job document that the arguments of `ghoststream transcode` mean (the program's name first), for bindings whose
+/// options are spelled as here. Opens no media. Options about running and printing have no effect.
+///
+/// # Errors
+/// A message that names the argument.
+pub fn document(args: Vec<OsString>) -> Result<ghoststream::spec::PipelineSpec, String> {
+    let matches = Cli::command().try_get_matches_from(args).map_err(|e| {
+        let text = e.render().to_string();
+        // Without clap's hints about the usage on a command line.
+        let first = text.split("\n\n").next().unwrap_or_default();
+        first.trim().trim_start_matches("error: ").to_string()
+    })?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|e| e.to_string())?;
+    match (&cli.command, matches.subcommand()) {
+        (Command::Transcode(args), Some((_, matches))) => args.document(matches).map_err(|f| f.message),
+        _ => Err("only transcode has a job document".into()),
+    }
+}

@@ -1,0 +1,34 @@
+"""What is in a source, and what this machine can do."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from . import _native
+from ._transcode import document
+
+
+def probe(src: str | os.PathLike[str], *, keyframes: bool = False, **options: Any) -> dict[str, Any]:
+    """What a file or URL contains: streams, durations, rates, colour, HDR, chapters … as ``ghoststream probe --json``.
+
+    ``keyframes`` reads the whole source, lists the key frames and makes durations and counts exact. ``options`` are
+    those of the command about opening the input (``header``, ``timeout``, ``input_format`` …).
+    """
+    source = document(src, "probe.mkv", **options)["source"]
+    found: dict[str, Any] = json.loads(_native.probe(json.dumps(source), keyframes))
+    return found
+
+
+def devices() -> dict[str, Any]:
+    """FFmpeg, the GPUs, and the encoders, decoders and formats that work on this machine, as ``ghoststream devices
+    --json``. The first call tries every encoder, which takes seconds; later ones remember."""
+    found: dict[str, Any] = json.loads(_native.devices())
+    return found
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the job document."""
+    found: dict[str, Any] = json.loads(_native.schema())
+    return found

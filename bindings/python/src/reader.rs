@@ -1,0 +1,238 @@
+//! Decoding on a thread of its own, a few frames ahead of Python.
+
+use crate::error::{OrRaise, raise};
+use crate::frame::Frame;
+use crate::job::json;
+use crate::wait::{apart, in_slices};
+use ghoststream::frame::Frame as EngineFrame;
+use ghoststream::reader::{Reader as EngineReader, ReaderOptions};
+use ghoststream::source::Interrupt;
+use ghoststream::spec::{Seconds, SourceSpec};
+use ghoststream::{Error, ErrorKind, Result};
+use pyo3::prelude::*;
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Frames decoded ahead of one that reads on.
+const AHEAD: usize = 4;
+
+/// What the thread is asked to do beside reading on.
+#[derive(Clone, Copy)]
+enum Request {
+    Seek(f64),
+    SeekFrame(u64),
+    Len,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<EngineFrame>,
+    /// How many frames may wait in the queue; 0 = nobody reads now.
+    depth: usize,
+    /// Why there are no more frames.
+    end: Option<Result<()>>,
+    /// Requests are numbered, because Ctrl-C may leave one without anybody waiting for its answer.
+    number: u64,
+    request: Option<(u64, Request)>,
+    answer: Option<(u64, Result<u64>)>,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, slice: Duration) -> MutexGuard<'a, State> {
+        self.changed.wait_timeout(state, slice).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Serves until closed.
+    fn run(&self, mut reader: EngineReader) {
+        let mut state = self.lock();
+        while !state.closed {
+            if let Some((number, request)) = state.request.take() {
+                drop(state);
+                let answer = match request {
+                    Request::Seek(time) => reader.seek(Seconds(time)).map(|()| 0),
+                    Request::SeekFrame(index) => reader.seek_frame(index).map(|()| 0),
+                    Request::Len => reader.len(),
+                };
+                state = self.lock();
+                if !matches!(request, Request::Len) {
+                    state.queue.clear();
+                    state.end = None;
+                    state.depth = 0;
+                }
+                state.answer = Some((number, answer));
+                self.changed.notify_all();
+            } else if state.queue.len() < state.depth && state.end.is_none() {
+                drop(state);
+                let next = reader.next();
+                state = self.lock();
+                match next {
+                    Ok(Some(frame)) => state.queue.push_back(frame),
+                    Ok(None) => state.end = Some(Ok(())),
+                    Err(e) => state.end = Some(Err(e)),
+                }
+                self.changed.notify_all();
+            } else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+}
+
+/// A source that is decoded frame by frame.
+#[pyclass(frozen, module = "ghoststream._native")]
+pub struct Reader {
+    shared: Arc<Shared>,
+    interrupt: Interrupt,
+    info: String,
+}
+
+impl Reader {
+    fn ask(&self, py: Python<'_>, request: Request) -> PyResult<u64> {
+        let number = {
+            let mut state = self.shared.lock();
+            self.check_open(py, &state)?;
+            state.number += 1;
+            state.request = Some((state.number, request));
+            state.number
+        };
+        self.shared.changed.notify_all();
+        let shared = &self.shared;
+        let answer = in_slices(py, None, |slice| {
+            let mut state = shared.lock();
+            if !matches!(state.answer, Some((n, _)) if n == number) {
+                state = shared.wait(state, slice);
+            }
+            match state.answer.take() {
+                Some((n, answer)) if n == number => Some(answer),
+                _ => state.closed.then(|| Err(Error::cancelled())),
+            }
+        })?;
+        answer.unwrap_or_else(|| Err(Error::cancelled())).or_raise(py)
+    }
+
+    fn check_open(&self, py: Python<'_>, state: &State) -> PyResult<()> {
+        if state.closed {
+            return Err(raise(py, &Error::new(ErrorKind::State, "the reader is closed")));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+#[pymethods]
+impl Reader {
+    #[new]
+    #[expect(clippy::too_many_arguments, reason = "one for each field of the options")]
+    fn new(
+        py: Python<'_>,
+        source: &str,
+        video: bool,
+        audio: bool,
+        video_stream: Option<usize>,
+        audio_stream: Option<usize>,
+        pixel_format: Option<String>,
+        width: Option<u32>,
+        height: Option<u32>,
+        threads: u32,
+    ) -> PyResult<Reader> {
+        let spec: SourceSpec = ghoststream::spec::parse_json(source).or_raise(py)?;
+        let options =
+            ReaderOptions { video, audio, video_stream, audio_stream, pixel_format, width, height, threads };
+        let interrupt = Interrupt::new();
+        let (stop, inner) = (interrupt.clone(), interrupt.clone());
+        let opened =
+            apart(py, move || stop.cancel(), move || EngineReader::open_with(&spec, options, inner))?;
+        let reader = opened.or_raise(py)?;
+        let info = json(py, reader.info())?;
+        let shared = Arc::new(Shared::default());
+        let served = shared.clone();
+        std::thread::Builder::new()
+            .name("gs-reader".into())
+            .spawn(move || served.run(reader))
+            .map_err(|e| Error::new(ErrorKind::Memory, format!("cannot start a thread: {e}")))
+            .or_raise(py)?;
+        Ok(Reader { shared, interrupt, info })
+    }
+
+    /// What the source says of itself, as JSON.
+    fn info(&self) -> &str {
+        &self.info
+    }
+
+    /// The next frame; `None` at the end. `ahead` goes on decoding meanwhile.
+    fn next(&self, py: Python<'_>, ahead: bool) -> PyResult<Option<Frame>> {
+        let shared = &self.shared;
+        {
+            let mut state = shared.lock();
+            self.check_open(py, &state)?;
+            state.depth = if ahead { AHEAD } else { 1 };
+            // Reading on after an error is worth a try.
+            if matches!(state.end, Some(Err(_))) && state.queue.is_empty() {
+                state.end = None;
+            }
+        }
+        shared.changed.notify_all();
+        let next = in_slices(py, None, |slice| {
+            let mut state = shared.lock();
+            if state.queue.is_empty() && state.end.is_none() && !state.closed {
+                state = shared.wait(state, slice);
+            }
+            let found = match state.queue.pop_front() {
+                Some(frame) => Some(Ok(Some(frame))),
+                None if state.closed => Some(Err(Error::cancelled())),
+                None => state.end.clone().map(|end| end.map(|()| None)),
+            };
+            if found.is_some() && !ahead {
+                state.depth = 0;
+            }
+            drop(state);
+            shared.changed.notify_all();
+            found
+        })?;
+        Ok(next.unwrap_or(Ok(None)).or_raise(py)?.map(Frame::new))
+    }
+
+    /// Goes to a time in seconds.
+    fn seek(&self, py: Python<'_>, time: f64) -> PyResult<()> {
+        self.ask(py, Request::Seek(time)).map(drop)
+    }
+
+    /// Goes to a picture.
+    fn seek_frame(&self, py: Python<'_>, index: u64) -> PyResult<()> {
+        self.ask(py, Request::SeekFrame(index)).map(drop)
+    }
+
+    /// The number of pictures.
+    fn len(&self, py: Python<'_>) -> PyResult<u64> {
+        self.ask(py, Request::Len)
+    }
+
+    /// Closes the source; the thread ends by itself.
+    fn close(&self) {
+        self.interrupt.cancel();
+        let frames = {
+            let mut state = self.shared.lock();
+            state.closed = true;
+            std::mem::take(&mut state.queue)
+        };
+        drop(frames);
+        self.shared.changed.notify_all();
+    }
+}

@@ -1,0 +1,206 @@
+"""Decoding: the same frames as PyAV, exact by index and by time."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy
+import pytest
+from conftest import ffmpeg, psnr
+
+import ghoststream as gs
+
+av = pytest.importorskip("av", reason="PyAV, the peer that checks, is missing")
+
+
+@pytest.fixture(scope="module")
+def truth(clip):
+    """Every frame of the clip as PyAV has it: time, packed planes, RGB."""
+    with av.open(str(clip)) as container:
+        return [(f.time, f.to_ndarray(), f.to_ndarray(format="rgb24")) for f in container.decode(video=0)]
+
+
+def test_all_frames_as_they_are(clip, truth):
+    with gs.open(clip) as film:
+        frames = list(film)
+    assert len(frames) == len(truth) == 60
+    for frame, (time, planes, _) in zip(frames, truth):
+        assert frame.format == "yuv420p" and frame.time == pytest.approx(time)
+        assert (frame.to_numpy() == planes).all()
+    assert frames[0].is_keyframe and frames[0].duration == pytest.approx(0.04)
+
+
+def test_all_frames_as_rgb(clip, truth):
+    with gs.open(clip, format="rgb24") as film:
+        for frame, (_, _, rgb) in zip(film, truth, strict=True):
+            array = frame.to_numpy()
+            assert array.shape == (180, 320, 3)
+            assert psnr(array, rgb) > 30
+
+
+def test_memory_of_a_converted_frame_is_ours_to_change(clip):
+    with gs.open(clip, format="rgb24") as film:
+        frame = film[3]
+        array = frame.to_numpy()
+        array[:] = 7
+        assert (numpy.asarray(frame) == 7).all()
+        assert numpy.from_dlpack(frame).__array_interface__["data"] == frame.__array_interface__["data"]
+        assert film[4].to_numpy().std() > 0
+
+
+def test_every_index_in_any_order(clip, truth):
+    with gs.open(clip) as film:
+        assert len(film) == 60
+        for n in [*range(0, 60, 7), *range(59, -1, -11), -1, -60, 20, 19, 21, 0]:
+            assert (film[n].to_numpy() == truth[n][1]).all(), n
+        for part in (slice(10, 16), slice(None, None, 17), slice(50, 40, -3), slice(5, 5)):
+            assert [f.to_numpy().tobytes() for f in film[part]] == [t[1].tobytes() for t in truth[part]]
+        picked = [40, 3, 3, 59]
+        assert [f.to_numpy().tobytes() for f in film.frames(picked)] == [truth[n][1].tobytes() for n in picked]
+        for outside in (60, -61, 10**6):
+            with pytest.raises(IndexError):
+                film[outside]
+
+
+def test_every_time_finds_the_picture_shown_then(clip, truth):
+    with gs.open(clip) as film:
+        for n in [31, 5, 59, 0, 20, 19, 58]:
+            for inside in (0.0, 0.02, 0.039):
+                assert (film.frame_at(truth[n][0] + inside).to_numpy() == truth[n][1]).all(), (n, inside)
+        film.seek(1.0)
+        rest = [f.time for f in film]
+        assert rest[0] == pytest.approx(1.0) and len(rest) == 35
+        times = [2.0, 0.52, 2.0]
+        assert [f.time for f in film.frames_at(times)] == pytest.approx(times)
+        with pytest.raises(gs.Invalid, match="100"):
+            film.frame_at(100)
+        assert (film.frame_at(-1).to_numpy() == truth[0][1]).all()
+        with pytest.raises(gs.Invalid):
+            film.seek(float("nan"))
+
+
+def test_reading_goes_on_where_it_stands(clip, truth):
+    with gs.open(clip) as film:
+        film[9]
+        assert (next(iter(film)).to_numpy() == truth[10][1]).all()
+        assert (film[11].to_numpy() == truth[11][1]).all()
+        assert (film.read().to_numpy() == truth[12][1]).all()
+        assert len(list(film)) == 47 and film.read() is None
+        assert (film[0].to_numpy() == truth[0][1]).all()
+
+
+def test_size_and_trim(clip, truth):
+    with gs.open(clip, width=160, start=1, duration=0.4) as film:
+        frames = list(film)
+    assert [(f.width, f.height) for f in frames] == [(160, 90)] * 10
+    assert frames[0].time == pytest.approx(truth[25][0])
+
+
+def test_sound(clip):
+    with gs.open(clip, audio=True) as film:
+        kinds = [(f.is_video, f) for f in film]
+    sound = [f for video, f in kinds if not video]
+    assert sum(video for video, _ in kinds) == 60
+    assert sum(f.samples for f in sound) == pytest.approx(2.4 * 48000, abs=2048)
+    assert sound[0].channels == 2 and sound[0].to_numpy().shape == (sound[0].samples, 2)
+    assert abs(sound[5].to_numpy()).max() > 0.05
+    assert len(sound[0].planes) == 2 and "stereo" in repr(sound[0])
+
+
+def test_info_and_probe(clip):
+    with gs.open(clip) as film:
+        assert film.duration == pytest.approx(2.4, abs=0.05)
+        assert [s["kind"] for s in film.info["streams"]] == ["video", "audio"]
+    found = gs.probe(clip, keyframes=True)
+    video = found["streams"][0]
+    assert video["codec"] == "h264" and video["video"]["width"] == 320
+    assert len(video["keyframes"]) == 3
+    with pytest.raises(FileNotFoundError):
+        gs.probe("nowhere.mkv")
+
+
+def test_the_pattern_is_a_source():
+    with gs.open("pattern:gradient?width=64&height=48&frames=10", format="gray") as film:
+        assert len(film) == 10 and film[9].to_numpy().shape == (48, 64)
+
+
+def test_wrong_use(clip, tmp_path):
+    with pytest.raises(gs.NotFound):
+        gs.open(tmp_path / "nowhere.mkv")
+    with pytest.raises(gs.Invalid, match="rgb25"):
+        gs.open(clip, format="rgb25")
+    with pytest.raises(gs.Invalid, match="crf"):
+        gs.open(clip, crf=23, bitrate=1)
+    film = gs.open(clip)
+    frame = film.read()
+    film.close()
+    film.close()
+    for use in (film.read, lambda: film[1], lambda: film.seek(0), lambda: next(iter(film))):
+        with pytest.raises(gs.State, match="closed"):
+            use()
+    assert frame.to_numpy().shape == (270, 320)
+    with gs.open(clip, video=False, audio=True) as sound, pytest.raises(gs.Invalid):
+        sound[0]
+
+
+def test_decoding_lets_other_threads_run(long_clip):
+    counted, ended = 0, threading.Event()
+
+    def count():
+        nonlocal counted
+        while not ended.is_set():
+            counted += 1
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    begin = time.monotonic()
+    with gs.open(long_clip) as film:
+        assert len(film) == 1800
+        film[1700]
+    elapsed = time.monotonic() - begin
+    ended.set()
+    thread.join()
+    assert counted > elapsed * 100
+
+
+def test_ctrl_c_ends_a_read_that_hangs():
+    class Silent(BaseHTTPRequestHandler):
+        def do_GET(self):
+            time.sleep(20)
+
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Silent)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    code = "import sys, ghoststream as gs; print('running', flush=True); gs.open(sys.argv[1])"
+    url = f"http://127.0.0.1:{server.server_port}/a.mp4"
+    child = subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout.readline() == "running\n"
+        time.sleep(0.7)
+        child.send_signal(signal.SIGINT)
+        begin = time.monotonic()
+        _, errors = child.communicate(timeout=15)
+        assert "KeyboardInterrupt" in errors and time.monotonic() - begin < 5
+    finally:
+        child.kill()
+        server.shutdown()
+
+
+def test_a_damaged_file_is_read_as_far_as_it_goes(tmp_path, clip):
+    broken = tmp_path / "broken.mkv"
+    ffmpeg("-i", clip, "-c", "copy", broken)
+    data = bytearray(broken.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 2000] = bytes(2000)
+    broken.write_bytes(data)
+    with gs.open(broken) as film:
+        assert 20 <= len(list(film)) <= 60
