@@ -3,8 +3,10 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bench;
 mod drive;
 mod exit;
+mod inspect;
 mod logging;
 mod pages;
 mod report;
@@ -55,6 +57,9 @@ fn execute(cli: &Cli, matches: &clap::ArgMatches) -> Outcome {
         Command::Transcode(args) => transcode::transcode(args, matches, quiet),
         Command::Encode(args) => transcode::encode(args, matches, quiet),
         Command::Capture(args) => transcode::capture(args, quiet),
+        Command::Probe(args) => inspect::probe(args),
+        Command::Devices { json } => inspect::devices(*json),
+        Command::Bench(args) => bench::run(args),
         Command::Schema => Ok(std::io::stdout().write_all(ghoststream::spec::schema().as_bytes())?),
         Command::Completions { shell } => pages::completions(*shell),
         Command::Man { directory } => pages::man(directory.as_deref()),

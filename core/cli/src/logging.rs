@@ -15,7 +15,8 @@ pub fn start(args: &LogArgs) -> Result<(), Failure> {
         (_, 2) => "debug",
         (_, 3..) => "trace",
         (Some(level), _) if !level.is_empty() => level,
-        _ => "error",
+        // What a user must know arrives as the job's events and error; the log would say it twice.
+        _ => "off",
     };
     let filter = EnvFilter::builder()
         .parse(level)

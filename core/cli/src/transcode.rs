@@ -6,6 +6,7 @@ use crate::report::{self, Reporter};
 use crate::{args, drive};
 use clap::ArgMatches;
 use ghoststream::Pipeline;
+use ghoststream::probe::{ProbeOptions, probe};
 use ghoststream::spec::{FrameRate, PipelineSpec, SourceSpec};
 use std::io::{IsTerminal, Write};
 
@@ -33,7 +34,14 @@ pub fn capture(args: &CaptureArgs, quiet: bool) -> Outcome {
 
 /// The frame rate of a source's video.
 fn frame_rate(source: &SourceSpec) -> Result<FrameRate, Failure> {
-    Err(Failure::usage(format!("--frames: say the frame rate of {} with --fps", source.label())))
+    let found = probe(source, &ProbeOptions::default())?;
+    let rate = found.video().and_then(|s| s.video.as_ref()).and_then(|v| v.frame_rate);
+    rate.filter(|r| r.is_positive()).map(FrameRate).ok_or_else(|| {
+        Failure::usage(format!(
+            "--frames: {} does not tell its frame rate; say it with --fps",
+            source.label()
+        ))
+    })
 }
 
 fn go(spec: PipelineSpec, from_args: bool, run: &RunArgs, quiet: bool) -> Outcome {

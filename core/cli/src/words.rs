@@ -21,6 +21,14 @@ pub fn bytes(count: u64) -> String {
     if unit == "B" || value >= 99.95 { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
 }
 
+/// Bits a second.
+pub fn rate(bits: u64) -> String {
+    match bits {
+        0..1_000_000 => format!("{:.0} kbit/s", bits as f64 / 1e3),
+        _ => format!("{:.1} Mbit/s", bits as f64 / 1e6),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,5 +40,6 @@ mod tests {
         assert_eq!(time(f64::NAN), "0:00");
         let sizes = [0, 999, 1000, 1_234_567, 999_999_999].map(bytes);
         assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "1.2 MB", "1.0 GB"]);
+        assert_eq!(rate(2_500_000), "2.5 Mbit/s");
     }
 }

@@ -96,7 +96,7 @@ fn a_pattern_becomes_a_file() {
     assert_ne!(o.status.code(), Some(0), "an existing file is not replaced unasked");
     assert!(err(&o).contains("out.mp4"), "{}", err(&o));
     let quiet = ok(&["transcode", CLIP, &out, "-y", "-q", "--video", "h264"]);
-    assert!(!err(&quiet).contains("wrote"), "{}", err(&quiet));
+    assert_eq!(err(&quiet), "");
 }
 
 #[test]
@@ -148,6 +148,8 @@ fn failures_have_their_codes_and_leave_nothing() {
         (&["transcode", "/nowhere/in.mkv", &out][..], 3, "/nowhere/in.mkv"),
         (&["transcode", &place.text("text.mp4"), &out], 7, "text.mp4"),
         (&["transcode", &place.text("empty.mp4"), &out], 7, "empty.mp4"),
+        (&["probe", &place.text("text.mp4")], 7, "text.mp4"),
+        (&["probe", "/nowhere/in.mkv"], 3, "/nowhere/in.mkv"),
         (&["transcode", "rtsp://127.0.0.1:1/x", &out], 8, "rtsp"),
         (&["transcode", CLIP, &inside_a_file], 3, "text.mp4/out.mp4"),
         (&["transcode", CLIP, &out, "--encoder", "libnothing", "--no-fallback"], 4, "--encoder: "),
@@ -251,6 +253,26 @@ fn the_second_interrupt_cancels_and_leaves_nothing() {
 }
 
 #[test]
+fn probe_and_devices_answer_people_and_programs() {
+    let place = Place::new();
+    let clip = place.text("clip.mkv");
+    ok(&["transcode", CLIP, &clip, "--video", "h264", "--gop", "10", "--metadata", "title=Bars"]);
+    let o = ok(&["probe", &clip, "--json", "--keyframes"]);
+    let probe: serde_json::Value = serde_json::from_slice(&o.stdout).expect("JSON");
+    assert_eq!(probe["streams"][0]["video"]["width"], 320);
+    assert!(probe["streams"][0]["keyframes"].as_array().is_some_and(|k| k.len() >= 5), "{probe}");
+    let text = String::from_utf8_lossy(&ok(&["probe", &clip]).stdout).into_owned();
+    assert!(text.contains("#0 video: h264") && text.contains("320x180, 25.000 fps"), "{text}");
+    assert!(text.to_lowercase().contains("title: bars"), "{text}");
+
+    let devices: serde_json::Value =
+        serde_json::from_slice(&ok(&["devices", "--json"]).stdout).expect("JSON");
+    let encoders = devices["encoders"].as_array().expect("encoders");
+    assert!(encoders.iter().any(|e| e["name"] == "libx264" && e["usable"] == true), "{devices}");
+    assert!(String::from_utf8_lossy(&ok(&["devices"]).stdout).contains("libx264"));
+}
+
+#[test]
 fn standard_input_is_a_source() {
     let place = Place::new();
     let (clip, out) = (place.text("clip.mkv"), place.text("out.mp4"));
@@ -270,8 +292,9 @@ fn standard_input_is_a_source() {
 #[test]
 fn frames_are_captured_and_encoded() {
     let place = Place::new();
-    let yuv = place.text("a.yuv");
-    ok(&["capture", "pattern:smpte?size=64x48", &yuv, "--frames", "4"]);
+    let (mkv, yuv) = (place.text("a.mkv"), place.text("a.yuv"));
+    ok(&["transcode", "pattern:smpte?size=64x48&frames=10", &mkv, "--video", "ffv1"]);
+    ok(&["capture", &mkv, &yuv, "--frames", "4"]);
     assert_eq!(std::fs::metadata(&yuv).expect("written").len(), 4 * 64 * 48 * 3 / 2);
     ok(&[
         "encode",
@@ -284,7 +307,7 @@ fn frames_are_captured_and_encoded() {
         "--input-fps",
         "25",
     ]);
-    for (name, frames) in [("b.mp4", 4)] {
+    for (name, frames) in [("a.mkv", 10), ("b.mp4", 4)] {
         let Some(probe) = ffprobe(&place.path(name)) else { return };
         assert_eq!((packets(&probe, 0), &probe["streams"][0]["width"]), (frames, &64.into()), "{name}");
     }
@@ -302,4 +325,13 @@ fn a_ladder_lands_in_a_directory() {
     let path = top.expect("a playlist").split(" (").next().expect("a path").to_string();
     let Some(probe) = ffprobe(Path::new(&path)) else { return };
     assert!(probe["streams"].as_array().is_some_and(|s| s.len() >= 2), "{probe}");
+}
+
+#[test]
+fn bench_measures_what_is_named() {
+    let o = ok(&["bench", "--encoder", "libx264", "--frames", "10", "--size", "64x48", "--json"]);
+    let m: serde_json::Value = serde_json::from_slice(&o.stdout).expect("one object");
+    assert_eq!((&m["encoder"], &m["frames"]), (&"libx264".into(), &10.into()));
+    assert!(m["fps"].as_f64().is_some_and(|f| f > 0.0) && m["bytes"].as_u64().is_some_and(|b| b > 0), "{m}");
+    assert_eq!(ghoststream(&["bench", "--encoder", "libnothing"]).status.code(), Some(3));
 }

@@ -12,8 +12,8 @@ use audio::{AudioArgs, SubtitleArgs};
 use clap::{ArgMatches, Args, Parser, Subcommand};
 use ghoststream::packet::Codec;
 use ghoststream::spec::{
-    AudioChoice, Container, FrameRate, OutputSpec, PipelineSpec, Seconds, SourceSpec, SubtitleChoice,
-    VideoChoice, VideoSpec,
+    AudioChoice, Bitrate, Container, FrameRate, OutputSpec, PacketsSpec, PatternKind, PatternSpec,
+    PipelineSpec, Preset, Seconds, SourceSpec, SubtitleChoice, VideoChoice, VideoSpec,
 };
 use output::{JobArgs, OutputArgs};
 use source::{OpenArgs, TakeArgs};
@@ -40,7 +40,7 @@ pub struct LogArgs {
     /// Log what the engine does (-vv and -vvv for more)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// error, warn, info, debug, trace, or a filter such as 'ghoststream=debug' [default: error]
+    /// off, error, warn, info, debug, trace, or a filter such as 'ffmpeg=debug' [default: off]
     #[arg(long, global = true, env = "GS_LOG", value_name = "LEVEL", hide_env_values = true)]
     pub log_level: Option<String>,
 }
@@ -59,6 +59,16 @@ pub enum Command {
     /// Write the decoded frames of any source to a Y4M or raw file
     #[command(after_long_help = exit::help())]
     Capture(Box<CaptureArgs>),
+    /// Show what a file or URL contains
+    Probe(ProbeArgs),
+    /// Show the devices, encoders and formats that work on this machine
+    Devices {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure how fast each encoder is on this machine
+    Bench(BenchArgs),
     /// Print the JSON Schema of the job document (`transcode --spec`)
     Schema,
     /// Print a completion script for a shell
@@ -198,6 +208,45 @@ pub struct CaptureArgs {
     pub open: OpenArgs,
 }
 
+/// `probe`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ProbeArgs {
+    /// A file or URL
+    #[arg(value_name = "IN")]
+    pub input: String,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    /// List the key frames too, which reads the whole input
+    #[arg(long)]
+    pub keyframes: bool,
+    #[command(flatten)]
+    pub open: OpenArgs,
+}
+
+/// `bench`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct BenchArgs {
+    /// An encoder by FFmpeg's name (repeatable) [default: every video encoder that works]
+    #[arg(long = "encoder", value_name = "NAME")]
+    pub encoders: Vec<String>,
+    /// How many frames each encodes
+    #[arg(long, value_name = "COUNT", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
+    pub frames: u64,
+    /// Size of the frames
+    #[arg(long, value_name = "WxH", default_value = "1280x720", value_parser = values::size)]
+    pub size: (u32, u32),
+    /// Speed against quality: p1 (fastest) to p7 (best)
+    #[arg(long, default_value = "p4", value_parser = values::one_of::<Preset>())]
+    pub preset: Option<Preset>,
+    /// Average bit rate
+    #[arg(long, value_name = "RATE", default_value = "4M")]
+    pub bitrate: Option<Bitrate>,
+    /// As JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
 impl TranscodeArgs {
     /// The document that the arguments mean, checked. `matches` is where they were parsed from.
     ///
@@ -316,6 +365,31 @@ fn one_file(path: &str, overwrite: bool) -> Result<OutputSpec, Failure> {
     output.audio = AudioChoice::None;
     output.subtitles = SubtitleChoice::None;
     Ok(output)
+}
+
+impl BenchArgs {
+    /// The document that measures `encoder` of `codec`; its packets come to the caller.
+    pub fn document(&self, encoder: &str, codec: &str) -> PipelineSpec {
+        let pattern = PatternSpec {
+            kind: PatternKind::Gradient,
+            width: self.size.0,
+            height: self.size.1,
+            frames: Some(self.frames),
+            ..PatternSpec::default()
+        };
+        let mut output = OutputSpec::packets(PacketsSpec::default());
+        output.video = VideoChoice::Track(Box::new(VideoSpec {
+            codec: Some(Codec::from_name(codec)),
+            encoder: Some(encoder.into()),
+            preset: self.preset,
+            bitrate: self.bitrate,
+            ..VideoSpec::new()
+        }));
+        output.audio = AudioChoice::None;
+        output.subtitles = SubtitleChoice::None;
+        // Another encoder in its place would be another measurement.
+        PipelineSpec { fallback: false, ..PipelineSpec::new(SourceSpec::pattern(pattern), vec![output]) }
+    }
 }
 
 /// An engine error about a document that was made from arguments: it names the argument instead of the field.

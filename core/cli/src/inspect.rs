@@ -1,0 +1,132 @@
+//! `probe` and `devices`: what the engine knows, as JSON or for people.
+
+use crate::args::ProbeArgs;
+use crate::exit::Outcome;
+use crate::transcode::json;
+use crate::words;
+use ghoststream::device::{self, Devices};
+use ghoststream::probe::{Probe, ProbeOptions, Stream, probe as look};
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+/// `probe`.
+pub fn probe(args: &ProbeArgs) -> Outcome {
+    let source = args.open.source(&args.input)?;
+    let found = look(&source, &ProbeOptions { keyframes: args.keyframes })?;
+    let text = if args.json { json(&found)? } else { page(&found) };
+    Ok(writeln!(std::io::stdout(), "{}", text.trim_end())?)
+}
+
+fn page(p: &Probe) -> String {
+    let mut text = format!("{}\n  {}", p.source, p.format_name);
+    if let Some(duration) = p.duration {
+        let _ = write!(text, ", {} ({duration:.3} s)", words::time(duration));
+    }
+    if let Some(rate) = p.bit_rate {
+        let _ = write!(text, ", {}", words::rate(rate));
+    }
+    if let Some(size) = p.size {
+        let _ = write!(text, ", {}", words::bytes(size));
+    }
+    text.push('\n');
+    for (key, value) in &p.metadata {
+        let _ = writeln!(text, "  {key}: {value}");
+    }
+    for stream in &p.streams {
+        let _ = writeln!(text, "{}", line(stream));
+        for frame in stream.keyframes.iter().flatten() {
+            let _ = writeln!(text, "    key frame at {:.6}", frame.time);
+        }
+    }
+    for chapter in &p.chapters {
+        let title = chapter.title.as_deref().unwrap_or_default();
+        let _ =
+            writeln!(text, "chapter {} to {} {title}", words::time(chapter.start), words::time(chapter.end));
+    }
+    for file in &p.attachments {
+        let name = file.name.as_deref().unwrap_or("unnamed");
+        let size = file.size.map(|n| format!(", {}", words::bytes(n as u64))).unwrap_or_default();
+        let _ = writeln!(text, "attachment {name}{size}");
+    }
+    text
+}
+
+fn line(s: &Stream) -> String {
+    let mut parts = vec![format!("#{} {}: {}", s.index, s.kind, s.codec)];
+    if let Some(profile) = &s.profile {
+        parts[0].push_str(&format!(" ({profile})"));
+    }
+    if let Some(v) = &s.video {
+        let mut size = format!("{}x{}", v.width, v.height);
+        if (v.display_width, v.display_height) != (v.width, v.height) {
+            size.push_str(&format!(" shown as {}x{}", v.display_width, v.display_height));
+        }
+        parts.push(size);
+        if let Some(rate) = v.frame_rate {
+            let variable = if v.constant_rate == Some(false) { " variable" } else { "" };
+            parts.push(format!("{:.3} fps{variable}", rate.as_f64()));
+        }
+        parts.extend(v.pixel_format.clone());
+        if v.hdr.format != "sdr" {
+            parts.push(v.hdr.format.into());
+        }
+        if matches!(v.field_order, "top_first" | "bottom_first") {
+            parts.push("interlaced".into());
+        }
+        if v.rotation != 0.0 {
+            parts.push(format!("rotated {}°", v.rotation));
+        }
+    }
+    if let Some(a) = &s.audio {
+        parts.push(format!("{} Hz", a.sample_rate));
+        parts.push(a.layout.clone());
+    }
+    if let Some(rate) = s.bit_rate {
+        parts.push(words::rate(rate));
+    }
+    parts.extend(s.language.clone());
+    parts.extend(s.title.as_ref().map(|t| format!("\"{t}\"")));
+    parts.join(", ")
+}
+
+/// `devices`.
+pub fn devices(as_json: bool) -> Outcome {
+    let found = device::list();
+    let text = if as_json { json(&found)? } else { table(&found) };
+    Ok(writeln!(std::io::stdout(), "{}", text.trim_end())?)
+}
+
+fn table(d: &Devices) -> String {
+    let mut text = format!("FFmpeg {} ({})\n", d.ffmpeg.version, d.ffmpeg.license);
+    let verdict = |usable: bool, reason: &Option<String>| match (usable, reason) {
+        (true, _) => "works".to_string(),
+        (false, Some(reason)) => format!("does not work: {reason}"),
+        (false, None) => "does not work".into(),
+    };
+    text.push_str("\nGPUs\n");
+    for gpu in &d.gpus {
+        let _ = writeln!(text, "  {} ({}, {})", gpu.name, gpu.driver, gpu.path);
+    }
+    if d.gpus.is_empty() {
+        text.push_str("  none\n");
+    }
+    text.push_str("\nHardware\n");
+    for h in &d.hardware {
+        let _ = writeln!(text, "  {:<14} {}", h.name, verdict(h.usable, &h.reason));
+    }
+    text.push_str("\nEncoders\n");
+    for e in &d.encoders {
+        let _ = writeln!(
+            text,
+            "  {:<20} {:<10} {:<10} {}",
+            e.name,
+            e.codec,
+            e.device,
+            verdict(e.usable, &e.reason)
+        );
+    }
+    let decoders: Vec<&str> = d.decoders.iter().map(|d| d.codec.as_str()).collect();
+    let _ = writeln!(text, "\nDecodes {}", decoders.join(", "));
+    let _ = writeln!(text, "\nOpens {}", d.formats.protocols.join(", "));
+    text
+}
