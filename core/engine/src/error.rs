@@ -123,6 +123,18 @@ impl Error {
         &self.inner.message
     }
 
+    /// The same error about a field below `path` of the document: `outputs[0]` and `video.crf: …` become
+    /// `outputs[0].video.crf: …`; a message that names no field becomes `outputs[0]: …`.
+    pub fn at(self, path: impl fmt::Display) -> Self {
+        let field = self.message().split_once(": ").map_or("", |(field, _)| field);
+        let named = !field.is_empty()
+            && field.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.[]".contains(&b))
+            && field.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+        let message = format!("{path}{}{}", if named { "." } else { ": " }, self.message());
+        let kind = self.kind();
+        Error { inner: std::sync::Arc::new(Inner { kind, message, source: Some(Box::new(self)) }) }
+    }
+
     /// The same error seen from one level up: `context: message`.
     pub fn context(self, context: impl fmt::Display) -> Self {
         let kind = self.kind();
@@ -197,6 +209,15 @@ impl<T, E: Into<Error>> Context<T> for std::result::Result<T, E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_join_into_a_path() {
+        let at = |m: &str| Error::new(ErrorKind::Invalid, m).at("outputs[0]").message().to_string();
+        assert_eq!(at("video.crf: no"), "outputs[0].video.crf: no");
+        assert_eq!(at("audio[1].codec: no"), "outputs[0].audio[1].codec: no");
+        assert_eq!(at("/tmp/a.mp4: exists"), "outputs[0]: /tmp/a.mp4: exists");
+        assert_eq!(at("no"), "outputs[0]: no");
+    }
 
     #[test]
     fn context_is_outermost_first_and_keeps_kind_and_source() {

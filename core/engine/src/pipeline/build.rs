@@ -2,6 +2,7 @@
 
 use super::feed::{Branches, CopyRoute, Feed, FeedStream, Route, run_frames};
 use super::input::{Input, Inputs};
+use super::lead::{Gate, Lead};
 use super::mux::{Ended, Mux};
 use super::resolve::{self, Make, Offer, Output, Resolved, Track};
 use super::spawn;
@@ -9,7 +10,7 @@ use super::tracks::VideoTrack;
 use super::worker::{self, Chain, Tee, ToMux, ToTrack};
 use crate::decode::{AvDecoder, DecodeOptions};
 use crate::encode::{self, AudioEncoder, Encoder, KeyGrid, VideoEncode, VideoEncoder};
-use crate::error::{Context, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Done, Event, Outcome, State};
 use crate::filter::{
     self, AudioConform, AudioTarget, Cascade, FilterContext, FrameRate, Rotate, Scale, ScaleTarget, Trim,
@@ -20,7 +21,7 @@ use crate::job::{Job, Ports, Ticker};
 use crate::link::{Overflow, Sender, link};
 use crate::packet::{MediaKind, StreamInfo};
 use crate::plan::Plan;
-use crate::sink::OutputSink;
+use crate::sink::{Facts, OutputSink};
 use crate::spec::{FilterSpec, PipelineSpec};
 use crate::subtitle::{SubtitleConverter, read_subtitle_file};
 use crate::time::{Clock, Rational, Timestamp};
@@ -33,6 +34,9 @@ use std::time::Duration;
 const FRAMES: usize = 3;
 /// Coded packets in front of each thread.
 const PACKETS: usize = 64;
+
+/// How far beyond its first segment a head start may go for an encoder that looks ahead.
+const HEAD_START_SECONDS: f64 = 3.0;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -217,6 +221,9 @@ struct Graph<'a> {
     routes: BTreeMap<usize, Vec<Route>>,
     /// Source time that is the output's 0.
     zero: Timestamp,
+    /// Opens when the head start is over, if there is one.
+    gate: Arc<Gate>,
+    leads: bool,
 }
 
 /// Tells the supervisor that a thread is over, however it ends.
@@ -249,6 +256,8 @@ impl<'a> Graph<'a> {
             branches: BTreeMap::new(),
             routes: BTreeMap::new(),
             zero: Timestamp::new(0, Rational::new(1, 1)),
+            gate: Arc::default(),
+            leads: false,
         }
     }
 
@@ -293,7 +302,7 @@ impl<'a> Graph<'a> {
     fn build_outputs(&mut self, offer: &Offer, sinks: Vec<Box<dyn OutputSink>>) -> Result<()> {
         let resolved = self.resolved;
         for (index, (output, sink)) in resolved.outputs.iter().zip(sinks).enumerate() {
-            self.build_output(index, output, sink, offer).context(|| format!("outputs[{index}]"))?;
+            self.build_output(index, output, sink, offer).map_err(|e| e.at(format!("outputs[{index}]")))?;
         }
         Ok(())
     }
@@ -306,7 +315,11 @@ impl<'a> Graph<'a> {
         offer: &Offer,
     ) -> Result<()> {
         let label = self.spec.outputs[index].label();
-        sink.prepare(&super::output::facts(self.spec, index, output, offer))?;
+        let lead = output.lead.as_ref().filter(|_| self.pass.is_none());
+        sink.prepare(&Facts {
+            first_segment: lead.map(|_| self.gate.first_segment()),
+            ..super::output::facts(self.spec, index, output, offer)
+        })?;
         let (tx, rx) = self.link::<ToMux>(PACKETS * 4);
         let mut mux = Mux::new(sink, label.clone());
         let mut video: Vec<(usize, &VideoTrack, ToTrack)> = Vec::new();
@@ -323,6 +336,9 @@ impl<'a> Graph<'a> {
             };
             let source = track.stream.and_then(|i| offer.streams.iter().find(|s| s.index == i));
             let slot = mux.add(meter.clone(), track.kind(), known, source);
+            if lead.is_some_and(|name| *name == track.name) {
+                mux.lead(slot);
+            }
             let to = ToTrack { mux: tx.clone(), track: slot, meter };
             match (&track.make, track.stream) {
                 (Make::Copy(info), Some(stream)) => {
@@ -404,13 +420,14 @@ impl<'a> Graph<'a> {
         let encoder = AudioEncoder::new(&track.encoder, &track.spec, wanted)?;
         let (tx, rx) = self.link::<Frame>(FRAMES * 8);
         self.branches.entry(stream).or_default().push(tx);
-        self.encode_thread(output, rx, vec![Box::new(conform)], Box::new(encoder), to)
+        self.encode_thread(output, rx, None, vec![Box::new(conform)], Box::new(encoder), to)
     }
 
     fn encode_thread(
         &mut self,
         output: usize,
         rx: crate::link::Receiver<Frame>,
+        lead: Option<crate::link::Receiver<Frame>>,
         chain: Chain,
         encoder: Box<dyn Encoder>,
         to: ToTrack,
@@ -419,7 +436,7 @@ impl<'a> Graph<'a> {
         let meter = self.shared.meter(format!("encode {name}"));
         meter.watch(rx.monitor());
         self.thread(format!("enc {name}"), move |shared| {
-            worker::encode(shared, &meter, rx, chain, encoder, to)
+            worker::encode(shared, &meter, worker::TrackFrames::new(lead, rx), chain, encoder, to)
         })
     }
 
@@ -447,7 +464,7 @@ impl<'a> Graph<'a> {
             {
                 chain.push(Box::new(Scale::new(scale_target(track, source)?)));
                 let encoder = self.video_encoder(index, track, source, output)?;
-                self.encode_thread(index, rx, chain, encoder, to)?;
+                self.encode_thread(index, rx, None, chain, encoder, to)?;
                 continue;
             }
             let mut targets = Vec::new();
@@ -457,7 +474,13 @@ impl<'a> Graph<'a> {
                 let (tx, rx) = self.link::<Frame>(FRAMES);
                 outs.push(tx);
                 let encoder = self.video_encoder(index, track, source, output)?;
-                self.encode_thread(index, rx, Vec::new(), encoder, to)?;
+                let lead = match &output.lead {
+                    Some(name) if *name == to.meter.name && self.pass.is_none() => {
+                        Some(self.head_start(track, source, output)?)
+                    }
+                    _ => None,
+                };
+                self.encode_thread(index, rx, lead, Vec::new(), encoder, to)?;
             }
             let cascade = Cascade::new(targets)?;
             let meter = self.shared.meter(format!("scale {index}"));
@@ -469,6 +492,35 @@ impl<'a> Graph<'a> {
             })?;
         }
         Ok(())
+    }
+
+    /// The thread that gives a rung its first frames before the job's own source begins.
+    fn head_start(
+        &mut self,
+        track: &VideoTrack,
+        source: &StreamInfo,
+        output: &Output,
+    ) -> Result<crate::link::Receiver<Frame>> {
+        let zero = Timestamp::new(0, Rational::new(1, 1));
+        let end = self.spec.source.duration.map(|d| Timestamp::from_seconds(d.0));
+        let mut chain: Chain = vec![Box::new(Trim::new(Some(zero), end, zero)?)];
+        chain.extend(self.filters(track, source)?);
+        chain.push(Box::new(Scale::new(scale_target(track, source)?)));
+        let (tx, rx) = self.link::<Frame>(FRAMES);
+        let lead = Lead {
+            source: self.spec.source.clone(),
+            stream: source.clone(),
+            origin: self.zero,
+            chain,
+            out: tx,
+            gate: self.gate.clone(),
+            limit: Timestamp::from_seconds(output.segment.duration.0 + HEAD_START_SECONDS),
+            threads: super::tracks::cores(self.spec).min(4),
+        };
+        let meter = self.shared.meter("head start");
+        self.leads = true;
+        self.thread("lead".into(), move |shared| lead.run(shared, &meter))?;
+        Ok(rx)
     }
 
     /// The stages before scaling.
@@ -484,7 +536,7 @@ impl<'a> Graph<'a> {
                 zero: self.zero,
                 hdr: source.video.as_ref().map(|v| v.hdr).unwrap_or_default(),
             };
-            chain.push(filter::build(spec, &context).context(|| format!("video.filters[{i}]"))?);
+            chain.push(filter::build(spec, &context).map_err(|e| e.at(format!("video.filters[{i}]")))?);
         }
         if let Some(rate) = track.spec.frame_rate {
             chain.push(Box::new(FrameRate::new(rate.0)?));
@@ -549,7 +601,11 @@ impl<'a> Graph<'a> {
                     salvage: self.spec.source.salvage,
                 };
                 let meter = self.shared.meter("source");
+                let gate = self.leads.then(|| self.gate.clone());
                 self.thread("source".into(), move |shared| {
+                    if let Some(gate) = gate {
+                        gate.wait(shared);
+                    }
                     if let Err(e) = feed.run(shared, &meter) {
                         shared.fail(e);
                     }

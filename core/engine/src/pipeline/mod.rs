@@ -5,6 +5,7 @@ mod feed;
 mod geometry;
 mod input;
 mod ladder;
+mod lead;
 mod mux;
 mod output;
 mod resolve;

@@ -25,6 +25,8 @@ struct Track {
     tags: Tags,
     waiting: VecDeque<Packet>,
     ended: bool,
+    /// Runs ahead of the others: is waited for by nobody and waits for nobody.
+    leads: bool,
     /// Index in the sink, once begun.
     slot: Option<usize>,
 }
@@ -92,9 +94,15 @@ impl Mux {
             tags: source.map(Tags::of).unwrap_or_default(),
             waiting: VecDeque::new(),
             ended: false,
+            leads: false,
             slot: None,
         });
         self.tracks.len() - 1
+    }
+
+    /// Lets `track` run ahead of the others.
+    pub fn lead(&mut self, track: usize) {
+        self.tracks[track].leads = true;
     }
 
     /// Runs until every track has ended or the link breaks.
@@ -156,11 +164,31 @@ impl Mux {
         Ok(true)
     }
 
+    /// Hands the leading track's packets on as they come.
+    fn advance_lead(&mut self, meter: &Meter) -> Result<()> {
+        let Some(index) = self.tracks.iter().position(|t| t.leads) else { return Ok(()) };
+        let track = &mut self.tracks[index];
+        if track.slot.is_none() {
+            let (Some(stream), Some(_)) = (&track.stream, track.waiting.front()) else { return Ok(()) };
+            track.slot = Some(0);
+            let header =
+                TrackHeader { stream: (**stream).clone(), name: track.name.clone(), position: index };
+            self.sink.begin_lead(&header)?;
+        }
+        while let Some(packet) = self.tracks[index].waiting.pop_front() {
+            note(&self.tracks[index].meter, &packet);
+            self.sink.write_lead(packet)?;
+            meter.count_out(1);
+        }
+        Ok(())
+    }
+
     fn advance(&mut self, shared: &Shared, meter: &Meter) -> Result<()> {
+        self.advance_lead(meter)?;
         if !self.begun {
             let known =
                 |t: &Track| t.stream.is_some() && (!t.waiting.is_empty() || t.kind == MediaKind::Subtitle);
-            if !self.tracks.iter().all(|t| t.ended || known(t)) {
+            if !self.tracks.iter().all(|t| t.ended || t.leads || known(t)) {
                 return Ok(());
             }
             self.begin(shared)?;
@@ -184,12 +212,16 @@ impl Mux {
 
     fn begin(&mut self, shared: &Shared) -> Result<()> {
         let mut headers = Vec::new();
-        for track in &mut self.tracks {
+        for (position, track) in self.tracks.iter_mut().enumerate().filter(|(_, t)| !t.leads) {
             let empty = track.ended && track.waiting.is_empty() && track.kind != MediaKind::Subtitle;
             match &track.stream {
                 Some(stream) if !empty => {
                     track.slot = Some(headers.len());
-                    headers.push(TrackHeader { stream: (**stream).clone(), name: track.name.clone() });
+                    headers.push(TrackHeader {
+                        stream: (**stream).clone(),
+                        name: track.name.clone(),
+                        position,
+                    });
                 }
                 _ => shared.warn(
                     "skipped",
@@ -209,7 +241,7 @@ impl Mux {
         let mut earliest: Option<(usize, Timestamp)> = None;
         let mut latest: Option<Timestamp> = None;
         let mut missing = false;
-        for (i, track) in self.tracks.iter().enumerate() {
+        for (i, track) in self.tracks.iter().enumerate().filter(|(_, t)| !t.leads) {
             let Some(packet) = track.waiting.front() else {
                 // Subtitles are sparse: nobody waits for them.
                 missing |= !track.ended && track.kind != MediaKind::Subtitle;

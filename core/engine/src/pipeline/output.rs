@@ -68,6 +68,7 @@ pub(super) fn facts(spec: &PipelineSpec, index: usize, output: &Output, offer: &
         attachments: if document.attachments { offer.attachments.clone() } else { Vec::new() },
         segment: output.segment.clone(),
         boundaries: output.boundaries.clone(),
+        first_segment: None,
     }
 }
 

@@ -4,7 +4,7 @@
 use super::geometry::Shown;
 use super::ladder;
 use super::tracks::{self, AudioTrack, SubtitleTrack, VideoTrack};
-use crate::error::{Context, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::packet::{Codec, MediaKind, StreamInfo};
 use crate::plan::{DecoderPlan, OutputPlan, Plan, TrackPlan};
 use crate::sink::Attachment;
@@ -57,6 +57,8 @@ pub(crate) struct Output {
     /// Where the segments begin, when the source's key frames decide it.
     pub boundaries: Option<Vec<Timestamp>>,
     pub tracks: Vec<Track>,
+    /// The track that gets a head start, by name.
+    pub lead: Option<String>,
 }
 
 /// A decided track.
@@ -91,9 +93,15 @@ pub(crate) fn resolve(spec: &PipelineSpec, offer: &Offer) -> Result<Resolved> {
     let mut fallbacks = Vec::new();
     let mut outputs = Vec::new();
     for (i, output) in spec.outputs.iter().enumerate() {
-        outputs.push(output_tracks(spec, output, offer, &mut fallbacks).context(|| format!("outputs[{i}]"))?);
+        outputs.push(
+            output_tracks(spec, output, offer, &mut fallbacks).map_err(|e| e.at(format!("outputs[{i}]")))?,
+        );
     }
     let decoders = decoders(spec, offer, &mut outputs, &mut fallbacks)?;
+    // One head start at a time: two would share the cores again.
+    if let Some(output) = outputs.iter_mut().find(|o| deserves_lead(spec, offer, o)) {
+        output.lead = smallest_rung(output);
+    }
     let start = spec.source.start.map_or(0.0, |s| s.0);
     let length = offer.duration.map(|d| (d.seconds() - start).max(0.0));
     let duration = match (length, spec.source.duration) {
@@ -145,7 +153,7 @@ fn output_tracks(
                         grid.is_some(),
                         fallbacks,
                     )
-                    .context(|| path)?;
+                    .map_err(|e| e.at(&path))?;
                     if matches!(track.make, Make::Copy(_)) && segmented {
                         boundaries = grid.clone();
                     }
@@ -165,7 +173,7 @@ fn output_tracks(
         match pick_audio(offer, &wanted)? {
             Some(stream) => tracks.push(
                 tracks::audio(output, container, &wanted, stream, offer, spec)
-                    .context(|| format!("audio[{a}]"))?,
+                    .map_err(|e| e.at(format!("audio[{a}]")))?,
             ),
             None if matches!(output.audio, AudioChoice::Tracks(_)) => {
                 return Err(Error::new(
@@ -185,8 +193,10 @@ fn output_tracks(
         SubtitleChoice::Default => tracks.extend(tracks::default_subtitles(container, offer)),
         SubtitleChoice::Tracks(wanted) => {
             for (s, wanted) in wanted.iter().enumerate() {
-                tracks
-                    .push(tracks::subtitle(container, wanted, offer).context(|| format!("subtitles[{s}]"))?);
+                tracks.push(
+                    tracks::subtitle(container, wanted, offer)
+                        .map_err(|e| e.at(format!("subtitles[{s}]")))?,
+                );
             }
         }
     }
@@ -196,7 +206,36 @@ fn output_tracks(
     if container == Some(Container::Raw) && tracks.len() != 1 {
         return Err(Error::invalid("format", "raw holds exactly one track; switch the others off"));
     }
-    Ok(Output { container, segment, boundaries, tracks })
+    Ok(Output { container, segment, boundaries, tracks, lead: None })
+}
+
+/// Whether a waiting player gains from a head start: several rungs are encoded from a source that can be opened twice
+/// and is long enough for it to matter.
+fn deserves_lead(spec: &PipelineSpec, offer: &Offer, output: &Output) -> bool {
+    let source = &spec.source;
+    let rungs: Vec<_> = output.tracks.iter().filter_map(|t| Some((t.stream?, encoded_size(t)?))).collect();
+    let local = source.url.as_deref().is_some_and(|u| !u.contains("://"));
+    let length = source.duration.map(|d| d.0).or(offer.duration.map(|d| d.seconds())).unwrap_or(0.0);
+    output.container.is_some_and(Container::is_segmented)
+        && rungs.len() > 1
+        && rungs.iter().all(|(stream, _)| *stream == rungs[0].0)
+        && local
+        && !source.realtime
+        && source.loops == 0
+        && length > 3.0 * output.segment.duration.0
+        && source.decode.device.ffmpeg_name().is_none()
+}
+
+fn encoded_size(track: &Track) -> Option<u64> {
+    match &track.make {
+        Make::Video(v) if !v.spec.two_pass => Some(u64::from(v.width) * u64::from(v.height)),
+        _ => None,
+    }
+}
+
+fn smallest_rung(output: &Output) -> Option<String> {
+    let rungs = output.tracks.iter().filter_map(|t| Some((encoded_size(t)?, &t.name)));
+    rungs.min_by_key(|(size, _)| *size).map(|(_, name)| name.clone())
 }
 
 /// The choice and ladder of an output that may have video.

@@ -9,6 +9,7 @@ use crate::job::shared::{Meter, Shared, TrackMeter};
 use crate::link::{Receiver, Sender};
 use crate::packet::{Packet, StreamInfo};
 use crate::stage::{Outlet, OutletFn, Stage};
+use crate::time::Timestamp;
 use std::sync::Arc;
 
 /// A chain of frame stages in one thread.
@@ -175,11 +176,40 @@ pub(crate) struct ToTrack {
     pub meter: Arc<TrackMeter>,
 }
 
+/// Frames of one track: those of its head start, then those of the job that come after them.
+pub(crate) struct TrackFrames {
+    lead: Option<Receiver<Frame>>,
+    main: Receiver<Frame>,
+    reached: Option<Timestamp>,
+}
+
+impl TrackFrames {
+    pub fn new(lead: Option<Receiver<Frame>>, main: Receiver<Frame>) -> Self {
+        TrackFrames { lead, main, reached: None }
+    }
+
+    fn next(&mut self) -> Option<Frame> {
+        if let Some(lead) = &self.lead {
+            if let Some(frame) = lead.recv() {
+                self.reached = frame.presentation();
+                return Some(frame);
+            }
+            self.lead = None;
+        }
+        loop {
+            let frame = self.main.recv()?;
+            if self.reached.is_none_or(|reached| frame.presentation().is_none_or(|t| t > reached)) {
+                return Some(frame);
+            }
+        }
+    }
+}
+
 /// The body of an encoder's thread: frames in, the track's packets out. A failure becomes the output's, not the job's.
 pub(crate) fn encode(
     shared: &Shared,
     meter: &Meter,
-    input: Receiver<Frame>,
+    input: TrackFrames,
     chain: Chain,
     encoder: Box<dyn Encoder>,
     to: ToTrack,
@@ -198,14 +228,14 @@ pub(crate) fn encode(
 fn encode_track(
     shared: &Shared,
     meter: &Meter,
-    input: Receiver<Frame>,
+    mut input: TrackFrames,
     mut chain: Chain,
     mut encoder: Box<dyn Encoder>,
     to: &ToTrack,
 ) -> Result<()> {
     let mut announced = false;
     loop {
-        let frame = input.recv();
+        let frame = input.next();
         let last = frame.is_none();
         if last && shared.is_cancelled() {
             return Ok(());

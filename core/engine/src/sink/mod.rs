@@ -17,6 +17,8 @@ use crate::packet::{Packet, StreamInfo};
 use crate::spec::SegmentSpec;
 use crate::time::Timestamp;
 use ghoststream_sys::ffmpeg::Chapter;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// One track as a sink is told of it.
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub(crate) struct TrackHeader {
     pub stream: StreamInfo,
     /// Name of the rendition (`720p`, `audio-en`).
     pub name: String,
+    /// Where the document has it among the output's tracks.
+    pub position: usize,
 }
 
 /// What an output's sink must know beyond its part of the document.
@@ -42,6 +46,8 @@ pub(crate) struct Facts {
     pub segment: SegmentSpec,
     /// Where segments begin, when the source's key frames decide it.
     pub boundaries: Option<Vec<Timestamp>>,
+    /// Raised when the leading track's first segment is there.
+    pub first_segment: Option<Arc<AtomicBool>>,
 }
 
 /// A font, a cover …
@@ -66,6 +72,23 @@ pub(crate) trait OutputSink: Send {
     /// # Errors
     /// [`crate::ErrorKind::Unsupported`] for a codec that the container cannot carry; I/O errors by name of the file.
     fn begin(&mut self, tracks: &[TrackHeader]) -> Result<()>;
+
+    /// Opens the output for its leading track alone, which runs ahead of the others and is not among what `begin` is
+    /// told.
+    ///
+    /// # Errors
+    /// As for `begin`; [`crate::ErrorKind::Internal`] for a sink whose tracks cannot be apart.
+    fn begin_lead(&mut self, _track: &TrackHeader) -> Result<()> {
+        Err(crate::Error::new(crate::ErrorKind::Internal, "this output's tracks cannot be apart"))
+    }
+
+    /// Takes a packet of the leading track.
+    ///
+    /// # Errors
+    /// As for `write`.
+    fn write_lead(&mut self, _packet: Packet) -> Result<()> {
+        Err(crate::Error::new(crate::ErrorKind::Internal, "this output's tracks cannot be apart"))
+    }
 
     /// Takes a packet; `track` indexes what `begin` was told.
     ///

@@ -32,6 +32,7 @@ pub(super) struct Index {
 /// One set of segments.
 pub(super) struct Rendition {
     name: String,
+    position: usize,
     kind: MediaKind,
     ts: bool,
     headers: Vec<TrackHeader>,
@@ -59,6 +60,7 @@ impl Rendition {
     pub fn new(track: &TrackHeader, ts: bool) -> Self {
         Rendition {
             name: track.name.clone(),
+            position: track.position,
             kind: track.stream.kind,
             ts,
             headers: vec![track.clone()],
@@ -182,7 +184,7 @@ impl Index {
 
     /// All playlists.
     pub fn playlists(
-        &self,
+        &mut self,
         container: Container,
         master: &str,
         target: Timestamp,
@@ -191,6 +193,8 @@ impl Index {
         if self.renditions.iter().all(|r| r.segments.is_empty()) {
             return Err(Error::new(ErrorKind::Format, "the source yielded nothing to segment"));
         }
+        // A leading rung was first; a player's menu has it where the document has it.
+        self.renditions.sort_by_key(|r| r.position);
         let mut objects = Vec::new();
         let mut object =
             |name: String, text: String, top| objects.push(Object { name, data: text.into(), top });

@@ -11,6 +11,7 @@ use crate::spec::{Container, OutputSpec, SegmentContainer};
 use crate::time::Timestamp;
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 /// A segmented output.
 pub(crate) struct SegmentSink {
@@ -19,6 +20,8 @@ pub(crate) struct SegmentSink {
     store: Store,
     facts: Facts,
     segmenter: Option<Segmenter>,
+    /// The leading track's segmenter and rendition.
+    lead: Option<(Segmenter, usize)>,
     index: Index,
     /// What each of the sink's tracks is to the segmenter; subtitles are not segmented by it.
     lanes: Vec<Lane>,
@@ -63,6 +66,7 @@ impl SegmentSink {
             store,
             facts: Facts::default(),
             segmenter: None,
+            lead: None,
             index: Index::default(),
             lanes: Vec::new(),
         }
@@ -97,7 +101,24 @@ impl SegmentSink {
 
     fn segment(&mut self, segment: &Segment) -> Result<()> {
         let name = self.index.segment(segment);
-        self.store.put(&name, segment.bytes(), segment.start.seconds(), segment.duration.seconds())
+        let leads = self.lead.as_ref().is_some_and(|(_, rendition)| *rendition == segment.group);
+        self.store.put(&name, segment.bytes(), segment.start.seconds(), segment.duration.seconds())?;
+        if leads && let Some(flag) = &self.facts.first_segment {
+            flag.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    fn options(&self) -> Result<Options> {
+        let ts = self.is_ts();
+        let container = if ts { package::Container::Ts } else { package::Container::Cmaf };
+        Ok(Options {
+            // A batch has no other run to agree with: numbers without gaps are what DASH's $Number$ counts.
+            count_from: Some(0),
+            // An I-frame's range must be whole boxes, or FFmpeg cannot read it.
+            key_chunk: !ts && self.facts.segment.iframes && self.container != Container::Dash,
+            ..Options::new(self.plan()?, container)
+        })
     }
 }
 
@@ -145,7 +166,7 @@ impl OutputSink for SegmentSink {
                 self.lanes.push(Lane::Subtitle(self.index.add_subtitle(track)));
                 continue;
             }
-            let group = if muxed { 0 } else { specs.len() };
+            let group = if muxed && !specs.is_empty() { 0 } else { self.index.groups() };
             if group == self.index.groups() {
                 self.index.add(Rendition::new(track, ts));
             } else {
@@ -154,14 +175,31 @@ impl OutputSink for SegmentSink {
             self.lanes.push(Lane::Media(specs.len()));
             specs.push(TrackSpec { info: track.stream.clone(), group });
         }
-        let container = if ts { package::Container::Ts } else { package::Container::Cmaf };
-        // A batch has no other run to agree with: numbers without gaps are what DASH's $Number$ counts.
-        let options = Options { count_from: Some(0), ..Options::new(self.plan()?, container) };
-        self.segmenter = Some(Segmenter::new(specs, options)?);
+        self.segmenter = Some(Segmenter::new(specs, self.options()?)?);
         Ok(())
     }
 
+    fn begin_lead(&mut self, track: &TrackHeader) -> Result<()> {
+        let group = self.index.groups();
+        self.index.add(Rendition::new(track, self.is_ts()));
+        let spec = TrackSpec { info: track.stream.clone(), group };
+        self.lead = Some((Segmenter::new(vec![spec], self.options()?)?, group));
+        Ok(())
+    }
+
+    fn write_lead(&mut self, packet: Packet) -> Result<()> {
+        let Some((segmenter, _)) = &mut self.lead else {
+            return Err(Error::new(ErrorKind::Internal, "a leading packet before its header"));
+        };
+        let events = segmenter.push(0, &packet)?;
+        self.take(events)
+    }
+
     fn write(&mut self, track: usize, packet: Packet) -> Result<()> {
+        // FLAC ends with a packet of nothing but new extradata, which is no sample.
+        if packet.data.is_empty() {
+            return Ok(());
+        }
         match (self.lanes.get(track), &mut self.segmenter) {
             (Some(Lane::Media(lane)), Some(segmenter)) => {
                 let events = segmenter.push(*lane, &packet)?;
@@ -176,6 +214,10 @@ impl OutputSink for SegmentSink {
     }
 
     fn finish(&mut self) -> Result<Vec<String>> {
+        if let Some((lead, _)) = &mut self.lead {
+            let events = lead.finish()?;
+            self.take(events)?;
+        }
         let events = match &mut self.segmenter {
             Some(segmenter) => segmenter.finish()?,
             None => return Err(Error::new(ErrorKind::Internal, "an output that was never begun")),

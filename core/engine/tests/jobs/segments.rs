@@ -123,3 +123,45 @@ fn segments_can_go_to_the_application() {
     let done = job.wait(None).unwrap().unwrap();
     assert!(done.into_result().is_ok());
 }
+
+#[test]
+fn a_head_start_leaves_no_seam() {
+    let dir = Dir::new();
+    let input = dir.path("in.mp4");
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=320x180:r=30000/1001:d=8 -f lavfi -i sine=d=8 -c:v libx264 -preset veryfast -bf 2 -c:a aac {input}"
+    ));
+    let total = packets(&input).len();
+    let root = dir.path("lad");
+    let job = start(
+        json!({"source": {"url": input}, "outputs": [{"path": format!("{root}/"), "format": "hls+dash", "segment": {"duration": 2},
+        "video": {"preset": "p2"}, "ladder": [{"height": 180, "bitrate": "400k"}, {"height": 90, "bitrate": "100k"}]}]}),
+    );
+    events(&job);
+    let stats = job.stats();
+    let lead = stats.stages.iter().find(|s| s.name == "head start").expect("a head start");
+    assert!(lead.items_out >= 60, "the first segment is made ahead: {lead:?}");
+    for rung in ["180p", "90p"] {
+        let list = format!("{root}/{rung}.m3u8");
+        let mut times: Vec<f64> = packets(&list).iter().map(|(t, _)| *t).collect();
+        times.sort_by(f64::total_cmp);
+        assert_eq!(times.len(), total, "{rung}");
+        assert!(
+            times.windows(2).all(|w| (w[1] - w[0] - 1001.0 / 30000.0).abs() < 0.002),
+            "{rung}: {times:?}"
+        );
+    }
+    let keys = |name: &str| -> Vec<i64> {
+        packets(&format!("{root}/{name}.m3u8"))
+            .iter()
+            .filter(|(_, k)| *k)
+            .map(|(t, _)| (t * 1000.0).round() as i64)
+            .collect()
+    };
+    assert_eq!(keys("180p"), keys("90p"));
+    let master = std::fs::read_to_string(format!("{root}/master.m3u8")).unwrap();
+    assert!(
+        master.find("180p.m3u8").unwrap() < master.find("90p.m3u8").unwrap(),
+        "the document's order: {master}"
+    );
+}
