@@ -152,7 +152,7 @@ fn failures_have_their_codes_and_leave_nothing() {
         (&["probe", "/nowhere/in.mkv"], 3, "/nowhere/in.mkv"),
         (&["transcode", "rtsp://127.0.0.1:1/x", &out], 8, "rtsp"),
         (&["transcode", CLIP, &inside_a_file], 3, "text.mp4/out.mp4"),
-        (&["transcode", CLIP, &out, "--encoder", "libnothing", "--no-fallback"], 4, "--encoder: "),
+        (&["transcode", CLIP, &out, "--encoder", "libnothing", "--no-fallback"], 2, "--encoder: "),
         (&["transcode", CLIP, &out, "--video", "h264", "--option", "nothing=1"], 2, "options.nothing"),
     ] {
         let o = ghoststream(args);
