@@ -473,9 +473,6 @@ uint32_t gs_abi_version(void);
 // Thread: any.
 // Errors: GS_INVALID for NULL.
 // Since: 0
-//
-// # Safety
-// `schema` is NULL or writable.
 gs_status gs_spec_schema(struct gs_buffer **schema);
 
 // Sends every line of `level` (a gs_log_level) and graver to `callback`; a NULL callback or GS_LOG_OFF ends it. Before
@@ -485,9 +482,6 @@ gs_status gs_spec_schema(struct gs_buffer **schema);
 // Thread: any, but not from inside the callback (GS_STATE).
 // Errors: GS_INVALID for a level that is none; GS_STATE.
 // Since: 0
-//
-// # Safety
-// `callback` is NULL or may be called on any thread with `user` until it is replaced.
 gs_status gs_log_set(int32_t level,
                      gs_log_callback callback,
                      void *user);
@@ -497,9 +491,6 @@ gs_status gs_log_set(int32_t level,
 // Thread: any.
 // Errors: NULL for NULL.
 // Since: 0
-//
-// # Safety
-// `buffer` is NULL or a live buffer.
 const uint8_t *gs_buffer_data(const struct gs_buffer *buffer);
 
 // The number of bytes in a buffer, without the zero byte that ends a text.
@@ -507,9 +498,6 @@ const uint8_t *gs_buffer_data(const struct gs_buffer *buffer);
 // Thread: any.
 // Errors: 0 for NULL.
 // Since: 0
-//
-// # Safety
-// `buffer` is NULL or a live buffer.
 size_t gs_buffer_size(const struct gs_buffer *buffer);
 
 // The terminated UTF-8 text of a buffer that holds one (every JSON document does).
@@ -517,9 +505,6 @@ size_t gs_buffer_size(const struct gs_buffer *buffer);
 // Thread: any.
 // Errors: NULL for NULL and for a buffer of bytes.
 // Since: 0
-//
-// # Safety
-// `buffer` is NULL or a live buffer.
 const char *gs_buffer_text(const struct gs_buffer *buffer);
 
 // One more owner of a buffer.
@@ -527,9 +512,6 @@ const char *gs_buffer_text(const struct gs_buffer *buffer);
 // Thread: any.
 // Errors: GS_INVALID for NULL.
 // Since: 0
-//
-// # Safety
-// `buffer` is NULL or a live buffer; `same` is NULL or writable.
 gs_status gs_buffer_ref(struct gs_buffer *buffer, struct gs_buffer **same);
 
 // Gives up a buffer and nulls `*buffer`.
@@ -537,9 +519,6 @@ gs_status gs_buffer_ref(struct gs_buffer *buffer, struct gs_buffer **same);
 // Thread: any.
 // Errors: none; NULL and a nulled `*buffer` do nothing.
 // Since: 0
-//
-// # Safety
-// `buffer` is NULL or points to NULL or to a buffer of the caller's.
 void gs_buffer_unref(struct gs_buffer **buffer);
 
 // A text as a JSON string, with its quotes: for putting file names into documents.
@@ -547,9 +526,6 @@ void gs_buffer_unref(struct gs_buffer **buffer);
 // Thread: any.
 // Errors: GS_INVALID for NULL and for text that is not UTF-8.
 // Since: 0
-//
-// # Safety
-// `plain` is NULL or a terminated string; `quoted` is NULL or writable.
 gs_status gs_json_quote(const char *plain, struct gs_buffer **quoted);
 
 // A new frame with host memory of its own: black or silence as bytes of zero. Write to it through the pointers of
@@ -558,9 +534,6 @@ gs_status gs_json_quote(const char *plain, struct gs_buffer **quoted);
 // Thread: any.
 // Errors: GS_INVALID naming the field; GS_MEMORY.
 // Since: 0
-//
-// # Safety
-// `options` is NULL or as long as its `size` says; `frame` is NULL or writable.
 gs_status gs_frame_alloc(const struct gs_frame_options *options,
                          struct gs_frame **frame);
 
@@ -572,9 +545,6 @@ gs_status gs_frame_alloc(const struct gs_frame_options *options,
 // Thread: any.
 // Errors: GS_INVALID naming the field or plane (too short, stride too small); GS_UNSUPPORTED for sound; GS_MEMORY.
 // Since: 0
-//
-// # Safety
-// As the text above says; `options` is as long as its `size` says, `planes` has `plane_count` entries.
 gs_status gs_frame_wrap(const struct gs_frame_options *options,
                         const struct gs_plane *planes,
                         size_t plane_count,
@@ -587,9 +557,6 @@ gs_status gs_frame_wrap(const struct gs_frame_options *options,
 // Thread: any. Whoever writes through the pointers must be alone with the frame.
 // Errors: GS_INVALID.
 // Since: 0
-//
-// # Safety
-// `frame` is NULL or a live frame; `info` is NULL or as long as its `size` says.
 gs_status gs_frame_get_info(const struct gs_frame *frame, struct gs_frame_info *info);
 
 // The bytes of one plane in host memory, from its first row to the last byte that counts of its last.
@@ -597,9 +564,6 @@ gs_status gs_frame_get_info(const struct gs_frame *frame, struct gs_frame_info *
 // Thread: any.
 // Errors: GS_INVALID for NULL; GS_NOT_FOUND when there is no such plane in host memory.
 // Since: 0
-//
-// # Safety
-// `frame` is NULL or a live frame; the others are NULL or writable.
 gs_status gs_frame_data(const struct gs_frame *frame, uint32_t plane, const uint8_t **data, size_t *bytes);
 
 // A copy of a picture without padding: rows one after another, planes one after another.
@@ -607,9 +571,6 @@ gs_status gs_frame_data(const struct gs_frame *frame, uint32_t plane, const uint
 // Thread: any.
 // Errors: GS_INVALID for NULL; GS_UNSUPPORTED for sound and for device memory.
 // Since: 0
-//
-// # Safety
-// `frame` is NULL or a live frame; `packed` is NULL or writable.
 gs_status gs_frame_pack(const struct gs_frame *frame, struct gs_buffer **packed);
 
 // A copy in host memory of a frame on a device; another reference to a frame that is in host memory already.
@@ -617,9 +578,6 @@ gs_status gs_frame_pack(const struct gs_frame *frame, struct gs_buffer **packed)
 // Thread: any.
 // Errors: GS_INVALID for NULL; GS_DEVICE, GS_UNSUPPORTED or GS_MEMORY when the device cannot.
 // Since: 0
-//
-// # Safety
-// `frame` is NULL or a live frame; `host` is NULL or writable.
 gs_status gs_frame_download(struct gs_frame *frame, struct gs_frame **host);
 
 // One more owner of a frame.
@@ -627,9 +585,6 @@ gs_status gs_frame_download(struct gs_frame *frame, struct gs_frame **host);
 // Thread: any.
 // Errors: GS_INVALID for NULL.
 // Since: 0
-//
-// # Safety
-// `frame` is NULL or a live frame; `same` is NULL or writable.
 gs_status gs_frame_ref(struct gs_frame *frame, struct gs_frame **same);
 
 // Gives up a frame and nulls `*frame`. Its memory goes with the last reference, yours or the engine's.
@@ -637,9 +592,6 @@ gs_status gs_frame_ref(struct gs_frame *frame, struct gs_frame **same);
 // Thread: any.
 // Errors: none; NULL and a nulled `*frame` do nothing.
 // Since: 0
-//
-// # Safety
-// `frame` is NULL or points to NULL or to a frame of the caller's.
 void gs_frame_unref(struct gs_frame **frame);
 
 // What a packet is and where its bytes lie.
@@ -647,9 +599,6 @@ void gs_frame_unref(struct gs_frame **frame);
 // Thread: any.
 // Errors: GS_INVALID.
 // Since: 0
-//
-// # Safety
-// `packet` is NULL or a live packet; `info` is NULL or as long as its `size` says.
 gs_status gs_packet_get_info(const struct gs_packet *packet, struct gs_packet_info *info);
 
 // One more owner of a packet.
@@ -657,9 +606,6 @@ gs_status gs_packet_get_info(const struct gs_packet *packet, struct gs_packet_in
 // Thread: any.
 // Errors: GS_INVALID for NULL.
 // Since: 0
-//
-// # Safety
-// `packet` is NULL or a live packet; `same` is NULL or writable.
 gs_status gs_packet_ref(struct gs_packet *packet, struct gs_packet **same);
 
 // Gives up a packet and nulls `*packet`.
@@ -667,9 +613,6 @@ gs_status gs_packet_ref(struct gs_packet *packet, struct gs_packet **same);
 // Thread: any.
 // Errors: none; NULL and a nulled `*packet` do nothing.
 // Since: 0
-//
-// # Safety
-// `packet` is NULL or points to NULL or to a packet of the caller's.
 void gs_packet_unref(struct gs_packet **packet);
 
 // Opens an encoder. What only opening it can tell (no such encoder here) is the failure of the first call that waits for
@@ -678,9 +621,6 @@ void gs_packet_unref(struct gs_packet **packet);
 // Thread: any.
 // Errors: GS_INVALID naming the field; GS_MEMORY.
 // Since: 0
-//
-// # Safety
-// `options` is NULL or as long as its `size` says, with terminated strings; `encoder` is NULL or writable.
 gs_status gs_encoder_open(const struct gs_encoder_options *options,
                           struct gs_encoder **encoder);
 
@@ -690,9 +630,6 @@ gs_status gs_encoder_open(const struct gs_encoder_options *options,
 // Errors: GS_AGAIN, GS_TIMEOUT when there was no room in time; GS_STATE after gs_encoder_finish and after a failure
 // (gs_encoder_next_packet says which); GS_INVALID.
 // Since: 0
-//
-// # Safety
-// `encoder` is NULL or a live encoder; `frame` is NULL or a live frame.
 gs_status gs_encoder_push_frame(struct gs_encoder *encoder,
                                 const struct gs_frame *frame,
                                 int64_t timeout_us);
@@ -702,9 +639,6 @@ gs_status gs_encoder_push_frame(struct gs_encoder *encoder,
 // Thread: any.
 // Errors: GS_INVALID. The second time does nothing.
 // Since: 0
-//
-// # Safety
-// `encoder` is NULL or a live encoder.
 gs_status gs_encoder_finish(struct gs_encoder *encoder);
 
 // The next packet, in decode order. An encoder holds frames back (lookahead, B-frames) unless it is tuned not to: poll
@@ -713,9 +647,6 @@ gs_status gs_encoder_finish(struct gs_encoder *encoder);
 // Thread: any.
 // Errors: GS_AGAIN, GS_TIMEOUT; GS_END after the last packet; the encoder's failure; GS_INVALID.
 // Since: 0
-//
-// # Safety
-// `encoder` is NULL or a live encoder; `packet` is NULL or writable.
 gs_status gs_encoder_next_packet(struct gs_encoder *encoder,
                                  int64_t timeout_us,
                                  struct gs_packet **packet);
@@ -726,9 +657,6 @@ gs_status gs_encoder_next_packet(struct gs_encoder *encoder,
 // Thread: any.
 // Errors: GS_AGAIN, GS_TIMEOUT; GS_END after the DONE event; GS_INVALID.
 // Since: 0
-//
-// # Safety
-// `encoder` is NULL or a live encoder; `event` is NULL or as long as its `size` says; `json` is NULL or writable.
 gs_status gs_encoder_next_event(struct gs_encoder *encoder,
                                 int64_t timeout_us,
                                 struct gs_event *event,
@@ -740,9 +668,6 @@ gs_status gs_encoder_next_event(struct gs_encoder *encoder,
 // Errors: GS_INVALID naming the field; GS_STATE before the encoder is open and after the end. An encoder that cannot do
 // it says so in a WARNING event.
 // Since: 0
-//
-// # Safety
-// `encoder` is NULL or a live encoder; `json` is NULL or a terminated string.
 gs_status gs_encoder_set(struct gs_encoder *encoder,
                          const char *json);
 
@@ -751,9 +676,6 @@ gs_status gs_encoder_set(struct gs_encoder *encoder,
 // Thread: any.
 // Errors: GS_INVALID.
 // Since: 0
-//
-// # Safety
-// `encoder` is NULL or a live encoder; `json` is NULL or writable.
 gs_status gs_encoder_stats(const struct gs_encoder *encoder, struct gs_buffer **json);
 
 // The stream that the packets make, as a JSON array of one, once the encoder is open: codec, profile, time_base, ...
@@ -761,9 +683,6 @@ gs_status gs_encoder_stats(const struct gs_encoder *encoder, struct gs_buffer **
 // Thread: any.
 // Errors: GS_AGAIN, GS_TIMEOUT when it is not open yet; the encoder's failure; GS_INVALID.
 // Since: 0
-//
-// # Safety
-// `encoder` is NULL or a live encoder; `json` is NULL or writable.
 gs_status gs_encoder_stream_info(struct gs_encoder *encoder,
                                  int64_t timeout_us,
                                  struct gs_buffer **json);
@@ -773,9 +692,6 @@ gs_status gs_encoder_stream_info(struct gs_encoder *encoder,
 // Thread: any.
 // Errors: GS_AGAIN, GS_TIMEOUT when it is not open yet; the encoder's failure; GS_INVALID.
 // Since: 0
-//
-// # Safety
-// `encoder` is NULL or a live encoder; `extradata` is NULL or writable.
 gs_status gs_encoder_extradata(struct gs_encoder *encoder, int64_t timeout_us, struct gs_buffer **extradata);
 
 // Ends an encoder at once, dropping what is inside, waits for its threads and nulls `*encoder`.
@@ -783,9 +699,6 @@ gs_status gs_encoder_extradata(struct gs_encoder *encoder, int64_t timeout_us, s
 // Thread: any, while no other call uses the encoder.
 // Errors: none; NULL and a nulled `*encoder` do nothing.
 // Since: 0
-//
-// # Safety
-// `encoder` is NULL or points to NULL or to an encoder of the caller's.
 void gs_encoder_free(struct gs_encoder **encoder);
 
 // Checks a document (gs_spec_schema has its form). Opens nothing.
@@ -793,9 +706,6 @@ void gs_encoder_free(struct gs_encoder **encoder);
 // Thread: any.
 // Errors: GS_INVALID naming the field (`outputs[0].video.bitrate: ...`), also for unknown keys.
 // Since: 0
-//
-// # Safety
-// `json` is NULL or a terminated string; `pipeline` is NULL or writable.
 gs_status gs_pipeline_new(const char *json, struct gs_pipeline **pipeline);
 
 // What would be done and why, as JSON: opens and reads the start of the source, writes nothing. Blocks meanwhile.
@@ -803,9 +713,6 @@ gs_status gs_pipeline_new(const char *json, struct gs_pipeline **pipeline);
 // Thread: any.
 // Errors: GS_INVALID; whatever opening the source and deciding can fail with, naming the file or field.
 // Since: 0
-//
-// # Safety
-// `pipeline` is NULL or a live pipeline; `json` is NULL or writable.
 gs_status gs_pipeline_plan(const struct gs_pipeline *pipeline,
                            struct gs_buffer **json);
 
@@ -815,9 +722,6 @@ gs_status gs_pipeline_plan(const struct gs_pipeline *pipeline,
 // Thread: any.
 // Errors: GS_INVALID; GS_MEMORY when the system gives no thread.
 // Since: 0
-//
-// # Safety
-// `pipeline` is NULL or a live pipeline; `job` is NULL or writable.
 gs_status gs_pipeline_start(const struct gs_pipeline *pipeline,
                             struct gs_job **job);
 
@@ -826,9 +730,6 @@ gs_status gs_pipeline_start(const struct gs_pipeline *pipeline,
 // Thread: any, while no other call uses the pipeline.
 // Errors: none; NULL and a nulled `*pipeline` do nothing.
 // Since: 0
-//
-// # Safety
-// `pipeline` is NULL or points to NULL or to a pipeline of the caller's.
 void gs_pipeline_free(struct gs_pipeline **pipeline);
 
 // The number that identifies a job in the log.
@@ -836,9 +737,6 @@ void gs_pipeline_free(struct gs_pipeline **pipeline);
 // Thread: any.
 // Errors: 0 for NULL.
 // Since: 0
-//
-// # Safety
-// `job` is NULL or a live job.
 uint64_t gs_job_id(const struct gs_job *job);
 
 // The next event, as numbers and as JSON; either place may be NULL.
@@ -847,9 +745,6 @@ uint64_t gs_job_id(const struct gs_job *job);
 // Errors: GS_AGAIN, GS_TIMEOUT; GS_END after the DONE event; GS_INVALID. A job's failure is no error of this call: it
 // is in the DONE event.
 // Since: 0
-//
-// # Safety
-// `job` is NULL or a live job; `event` is NULL or as long as its `size` says; `json` is NULL or writable.
 gs_status gs_job_next_event(struct gs_job *job,
                             int64_t timeout_us,
                             struct gs_event *event,
@@ -861,9 +756,6 @@ gs_status gs_job_next_event(struct gs_job *job,
 // Thread: any, but not from inside the callback, which would wait for itself.
 // Errors: GS_INVALID.
 // Since: 0
-//
-// # Safety
-// `job` is NULL or a live job; `wakeup` is NULL or may be called on any thread with `user` until it is replaced.
 gs_status gs_job_set_wakeup(struct gs_job *job,
                             gs_wakeup wakeup,
                             void *user);
@@ -873,9 +765,6 @@ gs_status gs_job_set_wakeup(struct gs_job *job,
 // Thread: any.
 // Errors: GS_INVALID.
 // Since: 0
-//
-// # Safety
-// `job` is NULL or a live job; `state` is NULL or writable.
 gs_status gs_job_get_state(const struct gs_job *job, int32_t *state);
 
 // A snapshot as JSON: state, progress, every stage with its queue and drops, every track.
@@ -883,9 +772,6 @@ gs_status gs_job_get_state(const struct gs_job *job, int32_t *state);
 // Thread: any.
 // Errors: GS_INVALID.
 // Since: 0
-//
-// # Safety
-// `job` is NULL or a live job; `json` is NULL or writable.
 gs_status gs_job_stats(const struct gs_job *job, struct gs_buffer **json);
 
 // Changes a running encoder: `{"output": 0, "rung": 1, "bitrate": "2M", "max_bitrate": "3M", "key_frame": true}`. The
@@ -895,9 +781,6 @@ gs_status gs_job_stats(const struct gs_job *job, struct gs_buffer **json);
 // Errors: GS_INVALID naming the field; GS_STATE before the plan is known and after the end; GS_NOT_FOUND for an output
 // or rung that does not exist; GS_UNSUPPORTED for a copied track. An encoder that cannot do it says so in a WARNING event.
 // Since: 0
-//
-// # Safety
-// `job` is NULL or a live job; `json` is NULL or a terminated string.
 gs_status gs_job_set(struct gs_job *job,
                      const char *json);
 
@@ -906,9 +789,6 @@ gs_status gs_job_set(struct gs_job *job,
 // Thread: any.
 // Errors: GS_STATE unless the job is running; GS_INVALID.
 // Since: 0
-//
-// # Safety
-// `job` is NULL or a live job.
 gs_status gs_job_pause(struct gs_job *job);
 
 // Continues after gs_job_pause; nothing happens to a job that is not paused.
@@ -916,9 +796,6 @@ gs_status gs_job_pause(struct gs_job *job);
 // Thread: any.
 // Errors: GS_STATE unless the job is running or paused; GS_INVALID.
 // Since: 0
-//
-// # Safety
-// `job` is NULL or a live job.
 gs_status gs_job_resume(struct gs_job *job);
 
 // Reads no more, finishes every output with what was read, and ends. Returns at once; wait with gs_job_wait.
@@ -926,9 +803,6 @@ gs_status gs_job_resume(struct gs_job *job);
 // Thread: any.
 // Errors: GS_INVALID. Nothing happens to a job that is over.
 // Since: 0
-//
-// # Safety
-// `job` is NULL or a live job.
 gs_status gs_job_stop(struct gs_job *job);
 
 // Ends at once; half-written outputs are removed unless the document keeps them. Returns at once. Calls that wait in
@@ -937,9 +811,6 @@ gs_status gs_job_stop(struct gs_job *job);
 // Thread: any.
 // Errors: GS_INVALID. Nothing happens to a job that is over.
 // Since: 0
-//
-// # Safety
-// `job` is NULL or a live job.
 gs_status gs_job_cancel(struct gs_job *job);
 
 // Waits for the end. GS_OK when the job completed or was stopped; the failure's status, with its message in
@@ -949,9 +820,6 @@ gs_status gs_job_cancel(struct gs_job *job);
 // Thread: any.
 // Errors: GS_AGAIN, GS_TIMEOUT; GS_INVALID; the job's failure.
 // Since: 0
-//
-// # Safety
-// `job` is NULL or a live job.
 gs_status gs_job_wait(struct gs_job *job,
                       int64_t timeout_us);
 
@@ -960,9 +828,6 @@ gs_status gs_job_wait(struct gs_job *job,
 // Thread: any, while no other call uses the job.
 // Errors: none; NULL and a nulled `*job` do nothing.
 // Since: 0
-//
-// # Safety
-// `job` is NULL or points to NULL or to a job of the caller's.
 void gs_job_free(struct gs_job **job);
 
 // Feeds a `bytes` source, waiting while its buffer is full. `*written` is how many bytes were taken, all with GS_OK.
@@ -971,9 +836,6 @@ void gs_job_free(struct gs_job **job);
 // Errors: GS_AGAIN, GS_TIMEOUT when not all were taken in time; GS_STATE for another kind of source, after
 // gs_job_finish_input and after the end; GS_INVALID.
 // Since: 0
-//
-// # Safety
-// `job` is NULL or a live job; `data` is NULL or has `bytes` bytes; `written` is NULL or writable.
 gs_status gs_job_write(struct gs_job *job,
                        const uint8_t *data,
                        size_t bytes,
@@ -986,9 +848,6 @@ gs_status gs_job_write(struct gs_job *job,
 // Errors: GS_AGAIN, GS_TIMEOUT when there was no room in time; GS_STATE for another kind of source, after
 // gs_job_finish_input and after the end; GS_INVALID.
 // Since: 0
-//
-// # Safety
-// `job` is NULL or a live job; `frame` is NULL or a live frame.
 gs_status gs_job_push_frame(struct gs_job *job,
                             const struct gs_frame *frame,
                             int64_t timeout_us);
@@ -999,9 +858,6 @@ gs_status gs_job_push_frame(struct gs_job *job,
 // Thread: any.
 // Errors: GS_INVALID.
 // Since: 0
-//
-// # Safety
-// `job` is NULL or a live job.
 gs_status gs_job_finish_input(struct gs_job *job);
 
 // The next packet of a packet output.
@@ -1010,9 +866,6 @@ gs_status gs_job_finish_input(struct gs_job *job);
 // Errors: GS_AGAIN, GS_TIMEOUT; GS_END when there will be no more, and the job's failure instead when that is why;
 // GS_NOT_FOUND for an output that gives no packets; GS_INVALID.
 // Since: 0
-//
-// # Safety
-// `job` is NULL or a live job; `packet` is NULL or writable.
 gs_status gs_job_next_packet(struct gs_job *job,
                              uint32_t output,
                              int64_t timeout_us,
@@ -1024,9 +877,6 @@ gs_status gs_job_next_packet(struct gs_job *job,
 // Errors: GS_AGAIN, GS_TIMEOUT when they are not known yet; the job's failure; GS_NOT_FOUND for an output that gives no
 // packets; GS_INVALID.
 // Since: 0
-//
-// # Safety
-// `job` is NULL or a live job; `json` is NULL or writable.
 gs_status gs_job_stream_info(struct gs_job *job,
                              uint32_t output,
                              int64_t timeout_us,
@@ -1038,9 +888,6 @@ gs_status gs_job_stream_info(struct gs_job *job,
 // Thread: any.
 // Errors: as gs_job_stream_info, and GS_NOT_FOUND for a stream that does not exist.
 // Since: 0
-//
-// # Safety
-// `job` is NULL or a live job; `extradata` is NULL or writable.
 gs_status gs_job_extradata(struct gs_job *job,
                            uint32_t output,
                            uint32_t stream,
@@ -1054,9 +901,6 @@ gs_status gs_job_extradata(struct gs_job *job,
 // Errors: GS_AGAIN, GS_TIMEOUT; GS_END when there will be no more, and the job's failure instead when that is why;
 // GS_NOT_FOUND for an output that gives no segments; GS_INVALID.
 // Since: 0
-//
-// # Safety
-// `job` is NULL or a live job; `json` and `data` are NULL or writable.
 gs_status gs_job_next_segment(struct gs_job *job,
                               uint32_t output,
                               int64_t timeout_us,
@@ -1068,9 +912,6 @@ gs_status gs_job_next_segment(struct gs_job *job,
 // Thread: any.
 // Errors: GS_UNSUPPORTED in this version; GS_INVALID for NULL.
 // Since: 0
-//
-// # Safety
-// `json` is NULL or a terminated string; `server` is NULL or writable.
 gs_status gs_server_start(const char *json, struct gs_server **server);
 
 // Where a server listens and what it does, as JSON.
@@ -1078,9 +919,6 @@ gs_status gs_server_start(const char *json, struct gs_server **server);
 // Thread: any.
 // Errors: GS_INVALID for NULL; GS_UNSUPPORTED in this version.
 // Since: 0
-//
-// # Safety
-// `server` is NULL or a live server; `json` is NULL or writable.
 gs_status gs_server_status(const struct gs_server *server, struct gs_buffer **json);
 
 // Ends a server once its jobs are done; returns at once.
@@ -1088,9 +926,6 @@ gs_status gs_server_status(const struct gs_server *server, struct gs_buffer **js
 // Thread: any.
 // Errors: GS_INVALID for NULL; GS_UNSUPPORTED in this version.
 // Since: 0
-//
-// # Safety
-// `server` is NULL or a live server.
 gs_status gs_server_stop(struct gs_server *server);
 
 // Ends a server at once, waits for its threads and nulls `*server`.
@@ -1098,9 +933,6 @@ gs_status gs_server_stop(struct gs_server *server);
 // Thread: any, while no other call uses the server.
 // Errors: none; NULL and a nulled `*server` do nothing.
 // Since: 0
-//
-// # Safety
-// `server` is NULL or points to NULL or to a server of the caller's.
 void gs_server_free(struct gs_server **server);
 
 #ifdef __cplusplus

@@ -312,3 +312,145 @@ impl<T: SizedStruct> OutStruct<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gs_status::*;
+
+    /// The newest version of a struct that began as `size` and `a`.
+    #[repr(C)]
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    struct Grown {
+        size: u32,
+        a: u32,
+        b: u64,
+    }
+
+    // SAFETY: repr(C), begins with a u32, integers only.
+    unsafe impl SizedStruct for Grown {
+        const FIRST: usize = 8;
+    }
+
+    #[repr(C)]
+    struct Newer {
+        known: Grown,
+        tail: [u64; 2],
+    }
+
+    fn last() -> String {
+        // SAFETY: terminated, and valid until the next failure.
+        unsafe { CStr::from_ptr(last_error()) }.to_str().unwrap().to_owned()
+    }
+
+    fn read(value: *const Grown) -> Result<Grown> {
+        // SAFETY: the tests pass structs as long as their sizes.
+        unsafe { read_struct(value, "options") }
+    }
+
+    #[test]
+    fn an_older_caller_gets_defaults() {
+        let old = [8u32, 7, 0xdead, 0xbeef];
+        assert_eq!(read(old.as_ptr().cast()).unwrap(), Grown { size: 8, a: 7, b: 0 });
+    }
+
+    #[test]
+    fn a_newer_caller_may_only_use_what_is_known() {
+        let mut new = Newer { known: Grown { size: 32, a: 1, b: 2 }, tail: [0; 2] };
+        assert_eq!(read(&raw const new.known).unwrap().b, 2);
+        new.tail[1] = 1;
+        let error = read(&raw const new.known).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.message().contains("byte 24"), "{error}");
+    }
+
+    #[test]
+    fn sizes_that_no_version_has_are_refused() {
+        for size in [0, 1, 4, 7, 4097, u32::MAX] {
+            let value = Grown { size, a: 0, b: 0 };
+            assert_eq!(read(&value).unwrap_err().kind(), ErrorKind::Invalid, "{size}");
+        }
+        assert_eq!(read(std::ptr::null()).unwrap_err().message(), "options: NULL");
+        let place = [0u64; 2];
+        let shifted = place.as_ptr().cast::<u8>().wrapping_add(1);
+        assert!(read(shifted.cast()).unwrap_err().message().contains("aligned"));
+    }
+
+    #[test]
+    fn an_output_is_as_long_as_the_caller_says() {
+        let value = Grown { size: 0, a: 5, b: 6 };
+        let mut old = [8u32, 9, 9, 9];
+        // SAFETY: eight bytes are there.
+        unsafe { OutStruct::<Grown>::new(old.as_mut_ptr().cast(), "info") }.unwrap().set(&value);
+        assert_eq!(old, [8, 5, 9, 9]);
+        let mut new = Newer { known: Grown { size: 32, a: 9, b: 9 }, tail: [9; 2] };
+        // SAFETY: 32 bytes are there.
+        unsafe { OutStruct::<Grown>::new((&raw mut new).cast(), "info") }.unwrap().set(&value);
+        assert_eq!((new.known, new.tail), (Grown { size: 32, a: 5, b: 6 }, [0; 2]));
+    }
+
+    #[test]
+    fn a_panic_becomes_a_status_with_its_text() {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        assert_eq!(enter(|| panic!("number {}", 7)), GS_INTERNAL);
+        assert_eq!(last(), "panic: number 7");
+        assert_eq!(enter_or(3, || panic!("plain")), 3);
+        assert_eq!(last(), "panic: plain");
+        std::panic::set_hook(hook);
+    }
+
+    #[test]
+    fn the_last_error_is_per_thread_and_carries_the_chain() {
+        let inner = std::io::Error::other("disk on fire");
+        let error = Error::with_source(ErrorKind::Io, "cannot write header", inner).context("out.mp4");
+        assert_eq!(fail(&error), GS_IO);
+        assert_eq!(last(), "out.mp4: cannot write header: disk on fire");
+        assert_eq!(std::thread::spawn(last).join().unwrap(), "");
+        assert_eq!(enter(|| Ok(GS_OK)), GS_OK);
+        assert_eq!(last(), "out.mp4: cannot write header: disk on fire");
+        fail(&Error::invalid("name", "a\0b"));
+        assert_eq!(last(), "name: a\u{fffd}b");
+    }
+
+    #[test]
+    fn outputs_are_nulled_before_anything_else() {
+        let mut out = std::ptr::dangling_mut::<u8>();
+        // SAFETY: a writable pointer.
+        let status = enter(|| {
+            let _place = unsafe { Out::new(&mut out, "out") }?;
+            Err(Error::invalid("x", "no"))
+        });
+        assert_eq!((status, out.is_null()), (GS_INVALID, true));
+    }
+
+    #[test]
+    fn text_must_be_utf8_and_there() {
+        // SAFETY: terminated strings or NULL.
+        unsafe {
+            assert_eq!(text(c"ok".as_ptr(), "x").unwrap(), "ok");
+            assert_eq!(text(std::ptr::null(), "x").unwrap_err().message(), "x: NULL");
+            assert!(text(c"\xff".as_ptr(), "x").unwrap_err().message().starts_with("x: not UTF-8"));
+            assert_eq!(optional_text(std::ptr::null(), "x").unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn releasing_twice_through_the_same_pointer_does_nothing() {
+        let mut one = counted::give(5);
+        // SAFETY: ours.
+        let mut two = unsafe { counted::more(one) };
+        // SAFETY: ours, and NULL afterwards.
+        unsafe {
+            counted::release(&mut one);
+            counted::release(&mut one);
+            assert_eq!((one.is_null(), *two), (true, 5));
+            counted::release(&mut two);
+            counted::release::<i32>(std::ptr::null_mut());
+            let mut own = owned::give(String::from("x"));
+            owned::release(&mut own);
+            owned::release(&mut own);
+            assert!(own.is_null());
+        }
+    }
+}

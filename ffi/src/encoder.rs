@@ -95,7 +95,7 @@ pub struct gs_encoder_options {
 
 // SAFETY: repr(C), begins with a u32, numbers and raw pointers.
 unsafe impl SizedStruct for gs_encoder_options {
-    const FIRST: usize = 136;
+    const FIRST: usize = 128;
 }
 
 /// The `video` object that the options and their document make together.

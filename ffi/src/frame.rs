@@ -108,7 +108,7 @@ pub struct gs_frame_options {
 
 // SAFETY: repr(C), begins with a u32, integers and a raw pointer.
 unsafe impl SizedStruct for gs_frame_options {
-    const FIRST: usize = 80;
+    const FIRST: usize = 72;
 }
 
 /// One plane of your own memory.
@@ -197,7 +197,7 @@ pub struct gs_frame_info {
 
 // SAFETY: repr(C), begins with a u32, integers and raw pointers.
 unsafe impl SizedStruct for gs_frame_info {
-    const FIRST: usize = 344;
+    const FIRST: usize = 336;
 }
 
 impl gs_frame {

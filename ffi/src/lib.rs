@@ -28,3 +28,6 @@ mod event;
 mod stream;
 
 mod server;
+
+#[cfg(test)]
+mod layout;
