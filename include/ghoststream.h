@@ -43,6 +43,10 @@
 // Since: 0
 #define GS_ABI_VERSION 0
 
+// Flag of gs_probe: read all packets, for the list of key frames and exact durations and frame counts.
+// Since: 0
+#define GS_PROBE_KEYFRAMES 1
+
 // A time that is not known.
 // Since: 0
 #define GS_NO_TIME INT64_MIN
@@ -82,6 +86,14 @@
 // Flag of gs_packet_info: decoding can start here.
 // Since: 0
 #define GS_PACKET_KEY 1
+
+// Flag of gs_capture_options: sound too. Pictures and sound come interleaved by time.
+// Since: 0
+#define GS_CAPTURE_AUDIO 1
+
+// Flag of gs_capture_options: no pictures.
+// Since: 0
+#define GS_CAPTURE_NO_VIDEO 2
 
 // Flag of gs_encoder_options: length-prefixed packets with the parameter sets in the extradata (avcC, hvcC; for MP4)
 // instead of Annex B.
@@ -146,10 +158,149 @@ typedef int32_t gs_status;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// What an event is about. A value that this header does not name comes from a newer library: skip it.
+// Since: 0
+enum gs_event_type
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // No event.
+    GS_EVENT_NONE = 0,
+    // The state changed: `state`. Never lost.
+    GS_EVENT_STATE = 1,
+    // What will be done and why, in the JSON.
+    GS_EVENT_PLAN = 2,
+    // How far it is, twice a second: `time` to `dropped`. Only the newest waits.
+    GS_EVENT_PROGRESS = 3,
+    // A fallback, a drop, an inserted transfer: in the JSON.
+    GS_EVENT_WARNING = 4,
+    // A segment or playlist was completed, in the JSON.
+    GS_EVENT_SEGMENT = 5,
+    // Over: `outcome` and `error`; the message is in the JSON. The last one, never lost.
+    GS_EVENT_DONE = 6,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum gs_event_type gs_event_type;
+#else
+typedef int32_t gs_event_type;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// How grave a line of the log is. A level includes those below it.
+// Since: 0
+enum gs_log_level
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // Nothing.
+    GS_LOG_OFF = 0,
+    // Something failed.
+    GS_LOG_ERROR = 1,
+    // Something is not as asked.
+    GS_LOG_WARNING = 2,
+    // What happens, in a few lines.
+    GS_LOG_INFO = 3,
+    // What happens, in detail.
+    GS_LOG_DEBUG = 4,
+    // Everything.
+    GS_LOG_TRACE = 5,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum gs_log_level gs_log_level;
+#else
+typedef int32_t gs_log_level;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Where a frame's samples are.
+// Since: 0
+enum gs_memory
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // The CPU's memory.
+    GS_MEMORY_HOST = 0,
+    // CUDA device memory: the data pointers are device pointers.
+    GS_MEMORY_CUDA = 1,
+    // A DMA-BUF.
+    GS_MEMORY_DMABUF = 2,
+    // Another device's surface; gs_frame_download copies it to the host.
+    GS_MEMORY_OTHER = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum gs_memory gs_memory;
+#else
+typedef int32_t gs_memory;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// How a job ended.
+// Since: 0
+enum gs_outcome
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // It has not.
+    GS_OUTCOME_NONE = 0,
+    // The source ended and every output is complete.
+    GS_OUTCOME_COMPLETED = 1,
+    // gs_job_stop ended it early; every output is complete up to there.
+    GS_OUTCOME_STOPPED = 2,
+    // gs_job_cancel ended it.
+    GS_OUTCOME_CANCELLED = 3,
+    // It failed.
+    GS_OUTCOME_FAILED = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum gs_outcome gs_outcome;
+#else
+typedef int32_t gs_outcome;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// The life of a job.
+// Since: 0
+enum gs_state
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // Opening the source and planning.
+    GS_STATE_STARTING = 0,
+    // Media flows.
+    GS_STATE_RUNNING = 1,
+    // Halted by gs_job_pause.
+    GS_STATE_PAUSED = 2,
+    // No more input is read; what is inside is being finished.
+    GS_STATE_DRAINING = 3,
+    // Over.
+    GS_STATE_FINISHED = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum gs_state gs_state;
+#else
+typedef int32_t gs_state;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // Bytes that you own: a JSON document, extradata, a segment. Counted; immutable.
 // Thread: any, also several at once.
 // Since: 0
 typedef struct gs_buffer gs_buffer;
+
+// Frames from a file, URL or pattern, decoded when you ask for them and a few ahead.
+// Thread: any; calls wait for one another, except gs_capture_interrupt, which ends them. Not during gs_capture_free.
+// Since: 0
+typedef struct gs_capture gs_capture;
 
 // An encoder: frames in, packets out, on threads of its own. For files, ladders and sound use a pipeline.
 // Thread: any, also several at once, except gs_encoder_free. Typically one thread pushes and the same or another takes.
@@ -342,6 +493,29 @@ typedef struct gs_packet_info {
     uint32_t reserved;
 } gs_packet_info;
 
+// What to take from a source and in what form. All may be 0: pictures of the best stream as they are decoded.
+// Since: 0
+typedef struct gs_capture_options {
+    // sizeof (gs_capture_options).
+    uint32_t size;
+    // GS_CAPTURE_AUDIO and GS_CAPTURE_NO_VIDEO.
+    uint32_t flags;
+    // Convert pictures to this pixel format (FFmpeg's name: `rgb24`, `nv12`); NULL = as decoded.
+    const char *format;
+    // Scale pictures to this width; with one side given the other follows the display aspect ratio.
+    uint32_t width;
+    // Scale pictures to this height.
+    uint32_t height;
+    // 1 + the index of the stream of pictures; 0 = the best one.
+    uint32_t video_stream;
+    // 1 + the index of the stream of sound; 0 = the best one.
+    uint32_t audio_stream;
+    // Threads of the decoder; 0 = chosen from the cores.
+    uint32_t threads;
+    // Frames that are read ahead; 0 = 4.
+    uint32_t queue;
+} gs_capture_options;
+
 // How to encode. Everything but size, format and frame rate may be 0.
 // Since: 0
 typedef struct gs_encoder_options {
@@ -528,6 +702,24 @@ void gs_buffer_unref(struct gs_buffer **buffer);
 // Since: 0
 gs_status gs_json_quote(const char *plain, struct gs_buffer **quoted);
 
+// What is in a source, as JSON: streams, duration, frame rate, colour, HDR, chapters. `source` is a path or URL,
+// `pattern:smpte`, or a `source` object of the document. Blocks while it reads.
+// Owns: you get `*json`; gs_buffer_unref it.
+// Thread: any.
+// Errors: GS_NOT_FOUND, GS_FORMAT, GS_IO, GS_DENIED naming the source; GS_INVALID.
+// Since: 0
+gs_status gs_probe(const char *source,
+                   uint32_t flags,
+                   struct gs_buffer **json);
+
+// What this machine and build can do, as JSON: FFmpeg, hardware, encoders that really work here and why others do not,
+// decoders, formats. Tries the encoders, so that the first call may take seconds.
+// Owns: you get `*json`; gs_buffer_unref it.
+// Thread: any.
+// Errors: GS_INVALID for NULL.
+// Since: 0
+gs_status gs_devices(struct gs_buffer **json);
+
 // A new frame with host memory of its own: black or silence as bytes of zero. Write to it through the pointers of
 // gs_frame_info before you push it.
 // Owns: you get `*frame`; gs_frame_unref it.
@@ -614,6 +806,75 @@ gs_status gs_packet_ref(struct gs_packet *packet, struct gs_packet **same);
 // Errors: none; NULL and a nulled `*packet` do nothing.
 // Since: 0
 void gs_packet_unref(struct gs_packet **packet);
+
+// Opens a source for taking frames. `source` is a path or URL, `pattern:smpte`, `pattern:gradient`, or a `source`
+// object of the document; `options` may be NULL. Blocks while the source opens.
+// Owns: you get `*capture`; gs_capture_free it. Nothing passed in is kept.
+// Thread: any.
+// Errors: GS_NOT_FOUND, GS_FORMAT, GS_IO, GS_DENIED naming the source; GS_UNSUPPORTED without a decoder; GS_INVALID
+// naming the field.
+// Since: 0
+gs_status gs_capture_open(const char *source,
+                          const struct gs_capture_options *options,
+                          struct gs_capture **capture);
+
+// The next frame, in the order of time.
+// Owns: you get `*frame`; gs_frame_unref it.
+// Thread: any; waits for other calls on the capture.
+// Errors: GS_AGAIN, GS_TIMEOUT; GS_END after the last one; GS_IO, GS_FORMAT, GS_CANCELLED, again and again until you
+// seek; GS_INVALID.
+// Since: 0
+gs_status gs_capture_next_frame(struct gs_capture *capture,
+                                int64_t timeout_us,
+                                struct gs_frame **frame);
+
+// Goes to a time in microseconds, on the clock of the frames: the next picture is the one that is shown then.
+// Owns: nothing.
+// Thread: any; waits for other calls on the capture.
+// Errors: GS_INVALID for a time below 0; GS_UNSUPPORTED when the source cannot be sought; GS_IO, GS_FORMAT,
+// GS_CANCELLED.
+// Since: 0
+gs_status gs_capture_seek(struct gs_capture *capture, int64_t time_us);
+
+// Goes to a picture by its number, counted from 0 in the order of showing. The first time all packets are read
+// (not decoded).
+// Owns: nothing.
+// Thread: any; waits for other calls on the capture.
+// Errors: GS_INVALID beyond the last picture; GS_UNSUPPORTED when the source cannot be sought; GS_IO, GS_FORMAT,
+// GS_CANCELLED.
+// Since: 0
+gs_status gs_capture_seek_frame(struct gs_capture *capture,
+                                uint64_t index);
+
+// How many pictures the source has, exactly. The first time all packets are read (not decoded). Frames that are due
+// stay due.
+// Owns: nothing.
+// Thread: any; waits for other calls on the capture.
+// Errors: GS_UNSUPPORTED for a source without an end or that cannot be sought; GS_IO, GS_CANCELLED; GS_INVALID.
+// Since: 0
+gs_status gs_capture_frame_count(struct gs_capture *capture,
+                                 uint64_t *count);
+
+// What the headers of the source say, as JSON in the form of gs_probe.
+// Owns: you get `*json`; gs_buffer_unref it.
+// Thread: any.
+// Errors: GS_INVALID.
+// Since: 0
+gs_status gs_capture_info(const struct gs_capture *capture, struct gs_buffer **json);
+
+// Ends what the capture waits for in other threads, for good: their calls answer GS_CANCELLED or GS_END.
+// Owns: nothing.
+// Thread: any, also while other calls use the capture.
+// Errors: GS_INVALID.
+// Since: 0
+gs_status gs_capture_interrupt(const struct gs_capture *capture);
+
+// Closes a capture and nulls `*capture`. Frames that you took stay valid.
+// Owns: takes `*capture`.
+// Thread: any, while no other call uses the capture.
+// Errors: none; NULL and a nulled `*capture` do nothing.
+// Since: 0
+void gs_capture_free(struct gs_capture **capture);
 
 // Opens an encoder. What only opening it can tell (no such encoder here) is the failure of the first call that waits for
 // it: gs_encoder_next_packet, gs_encoder_stream_info or gs_encoder_extradata.

@@ -219,7 +219,6 @@ pub unsafe extern "C" fn gs_encoder_open(
         let out = unsafe { Out::new(encoder, "encoder") }?;
         // SAFETY: the caller's promise.
         let pipeline = pipeline(&unsafe { read_struct(options, "options") }?)?;
-        crate::log::quiet();
         out.set(owned::give(gs_encoder { job: pipeline.start().job()? }));
         Ok(gs_status::GS_OK)
     })

@@ -1,6 +1,7 @@
 //! Sized structs are laid out in C as they are here: a C compiler checks every size and offset of the header.
 
 use crate::boundary::SizedStruct;
+use crate::capture::gs_capture_options;
 use crate::encoder::gs_encoder_options;
 use crate::event::gs_event;
 use crate::frame::{gs_frame_info, gs_frame_options, gs_plane};
@@ -89,6 +90,17 @@ fn layouts() -> Vec<Layout> {
             base_den,
             stream,
             reserved,
+        }),
+        layout!(gs_capture_options {
+            size,
+            flags,
+            format,
+            width,
+            height,
+            video_stream,
+            audio_stream,
+            threads,
+            queue,
         }),
         layout!(gs_encoder_options {
             size,
@@ -180,9 +192,7 @@ fn first_sizes_are_those_of_the_first_release() {
     assert_eq!(first::<gs_frame_options>(), (72, true));
     assert_eq!(first::<gs_frame_info>(), (336, true));
     assert_eq!(first::<gs_packet_info>(), (88, true));
+    assert_eq!(first::<gs_capture_options>(), (40, true));
     assert_eq!(first::<gs_encoder_options>(), (128, true));
     assert_eq!(first::<gs_event>(), (96, true));
-    for (name, size, _) in layouts() {
-        println!("{name} {size}");
-    }
 }

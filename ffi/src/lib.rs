@@ -13,9 +13,13 @@ mod log;
 
 mod buffer;
 
+mod probe;
+
 mod frame;
 
 mod packet;
+
+mod capture;
 
 mod encoder;
 

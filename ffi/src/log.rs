@@ -1,9 +1,8 @@
-//! The engine's and FFmpeg's log to one callback.
+//! The engine's log, which has FFmpeg's in it, to one callback.
 
 use crate::boundary::{enter, enter_or};
 use crate::status::gs_status;
 use engine::{Error, Result};
-use ghoststream_sys::ffmpeg as av;
 use std::cell::Cell;
 use std::ffi::{CString, c_char, c_void};
 use std::fmt::Write as _;
@@ -104,48 +103,16 @@ fn set(level: i32, sink: Option<Sink>) -> Result<gs_status> {
         return Err(Error::new(engine::ErrorKind::State, "gs_log_set was called from a log callback"));
     }
     let sink = sink.filter(|_| level > GS_LOG_OFF as i32);
-    quiet();
     {
         let mut slot = SINK.write().unwrap_or_else(PoisonError::into_inner);
         *slot = sink;
         LEVEL.store(if sink.is_some() { level } else { GS_LOG_OFF as i32 }, Ordering::Relaxed);
     }
-    // FFmpeg asks what level is wanted before it makes a line.
-    listen(level);
+    static ONCE: Once = Once::new();
+    // A host in Rust that has a subscriber keeps it.
+    ONCE.call_once(|| drop(tracing::subscriber::set_global_default(Bridge)));
     tracing::callsite::rebuild_interest_cache();
     Ok(gs_status::GS_OK)
-}
-
-/// Takes the process's logs over, once: a library does not write to standard error on its own account.
-pub(crate) fn quiet() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        listen(GS_LOG_WARNING as i32);
-        // A host in Rust that has a subscriber keeps it.
-        let _ = tracing::subscriber::set_global_default(Bridge);
-    });
-}
-
-fn listen(level: i32) {
-    let level = match level {
-        i32::MIN..=1 => av::LogLevel::Error,
-        2 => av::LogLevel::Warning,
-        3 => av::LogLevel::Info,
-        4 => av::LogLevel::Verbose,
-        _ => av::LogLevel::Debug,
-    };
-    av::set_log_callback(level, |record| {
-        let level = match record.level {
-            av::LogLevel::Quiet | av::LogLevel::Panic | av::LogLevel::Fatal | av::LogLevel::Error => {
-                GS_LOG_ERROR
-            }
-            av::LogLevel::Warning => GS_LOG_WARNING,
-            av::LogLevel::Info => GS_LOG_INFO,
-            av::LogLevel::Verbose => GS_LOG_DEBUG,
-            av::LogLevel::Debug | av::LogLevel::Trace => GS_LOG_TRACE,
-        };
-        deliver(level, record.scope.unwrap_or(0), &record.component, &record.message);
-    });
 }
 
 fn wanted(level: gs_log_level) -> bool {
@@ -198,7 +165,9 @@ impl Subscriber for Bridge {
         event.record(&mut line);
         enter_or((), || {
             let text = format!("{}{}", line.message, line.fields);
-            deliver(level_of(event.metadata()), line.job, event.metadata().target(), &text);
+            let component =
+                if line.component.is_empty() { event.metadata().target() } else { &line.component };
+            deliver(level_of(event.metadata()), line.job, component, &text);
         });
     }
 
@@ -207,10 +176,11 @@ impl Subscriber for Bridge {
     fn exit(&self, _: &Id) {}
 }
 
-/// An event's fields: the message, the job, and the rest as ` name=value`.
+/// An event's fields: the message, the job, FFmpeg's component, and the rest as ` name=value`.
 #[derive(Default)]
 struct Line {
     job: u64,
+    component: String,
     message: String,
     fields: String,
 }
@@ -219,6 +189,14 @@ impl Visit for Line {
     fn record_u64(&mut self, field: &Field, value: u64) {
         if field.name() == "job" {
             self.job = value;
+        } else {
+            self.record_debug(field, &value);
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "component" {
+            self.component = value.to_owned();
         } else {
             self.record_debug(field, &value);
         }

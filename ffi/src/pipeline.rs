@@ -54,7 +54,6 @@ pub unsafe extern "C" fn gs_pipeline_plan(
         let out = unsafe { Out::new(json, "json") }?;
         // SAFETY: the caller's promise.
         let pipeline = &unsafe { handle(pipeline, "pipeline") }?.pipeline;
-        crate::log::quiet();
         out.set(gs_buffer::json(&pipeline.plan()?)?);
         Ok(gs_status::GS_OK)
     })
@@ -76,7 +75,6 @@ pub unsafe extern "C" fn gs_pipeline_start(pipeline: *const gs_pipeline, job: *m
         let out = unsafe { Out::new(job, "job") }?;
         // SAFETY: the caller's promise.
         let pipeline = &unsafe { handle(pipeline, "pipeline") }?.pipeline;
-        crate::log::quiet();
         let job = pipeline.clone().start().job()?;
         out.set(owned::give(gs_job { job }));
         Ok(gs_status::GS_OK)

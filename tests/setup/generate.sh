@@ -5,9 +5,10 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 header=include/ghoststream.h
+symbols=tests/abi/symbols.txt
 schema=core/engine/schema/pipeline.schema.json
 if [ "${1:-}" = --list ]; then
-    printf '%s\n' "$header" "$schema"
+    printf '%s\n' "$header" "$symbols" "$schema"
     exit 0
 fi
 
@@ -25,7 +26,8 @@ into() {
     echo "  $file"
 }
 
-if [ -f ffi/cbindgen.toml ]; then
-    into "$header" "$GS_CBINDGEN" --quiet --config ffi/cbindgen.toml --crate ghoststream-ffi
-fi
+# The test that compares the header and the symbol table with the code also writes them.
+GS_REGENERATE=1 cargo test -q -p ghoststream-ffi --test header >/dev/null
+echo "  $header"
+echo "  $symbols"
 into "$schema" cargo run -q -p ghoststream-cli -- schema

@@ -1,0 +1,89 @@
+//! What is in a source, and what this machine can do.
+
+use crate::boundary::{Out, enter, text};
+use crate::buffer::gs_buffer;
+use crate::status::gs_status;
+use engine::probe::ProbeOptions;
+use engine::spec::{PatternSpec, SourceSpec, parse_json};
+use engine::{Error, Result};
+use std::ffi::c_char;
+
+/// Flag of gs_probe: read all packets, for the list of key frames and exact durations and frame counts.
+/// Since: 0
+pub const GS_PROBE_KEYFRAMES: u32 = 1;
+
+/// A source as functions take it: a `source` object of the document, `pattern:smpte`, `pattern:gradient`, or a path or URL.
+pub(crate) fn source(text: &str) -> Result<SourceSpec> {
+    if text.trim_start().starts_with('{') {
+        return parse_json(text).map_err(|e| e.context("source"));
+    }
+    if let Some(kind) = text.strip_prefix("pattern:") {
+        let kind = serde_json::from_value(kind.into())
+            .map_err(|e| Error::invalid("source", format!("{kind:?} is no pattern: {e}")))?;
+        return Ok(SourceSpec::pattern(PatternSpec { kind, ..PatternSpec::default() }));
+    }
+    if text.is_empty() {
+        return Err(Error::invalid("source", "empty"));
+    }
+    Ok(SourceSpec::url(text))
+}
+
+/// What is in a source, as JSON: streams, duration, frame rate, colour, HDR, chapters. `source` is a path or URL,
+/// `pattern:smpte`, or a `source` object of the document. Blocks while it reads.
+/// Owns: you get `*json`; gs_buffer_unref it.
+/// Thread: any.
+/// Errors: GS_NOT_FOUND, GS_FORMAT, GS_IO, GS_DENIED naming the source; GS_INVALID.
+/// Since: 0
+///
+/// # Safety
+/// `source` is NULL or a terminated string; `json` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gs_probe(source: *const c_char, flags: u32, json: *mut *mut gs_buffer) -> gs_status {
+    enter(|| {
+        // SAFETY: the caller's promise.
+        let out = unsafe { Out::new(json, "json") }?;
+        // SAFETY: the caller's promise.
+        let source = self::source(unsafe { text(source, "source") }?)?;
+        if flags & !GS_PROBE_KEYFRAMES != 0 {
+            return Err(Error::invalid("flags", format!("unknown flags in {flags:#x}")));
+        }
+        let options = ProbeOptions { keyframes: flags & GS_PROBE_KEYFRAMES != 0 };
+        out.set(gs_buffer::json(&engine::probe::probe(&source, &options)?)?);
+        Ok(gs_status::GS_OK)
+    })
+}
+
+/// What this machine and build can do, as JSON: FFmpeg, hardware, encoders that really work here and why others do not,
+/// decoders, formats. Tries the encoders, so that the first call may take seconds.
+/// Owns: you get `*json`; gs_buffer_unref it.
+/// Thread: any.
+/// Errors: GS_INVALID for NULL.
+/// Since: 0
+///
+/// # Safety
+/// `json` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gs_devices(json: *mut *mut gs_buffer) -> gs_status {
+    enter(|| {
+        // SAFETY: the caller's promise.
+        let out = unsafe { Out::new(json, "json") }?;
+        out.set(gs_buffer::json(&engine::device::list())?);
+        Ok(gs_status::GS_OK)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_a_document_a_pattern_or_a_path() {
+        assert_eq!(source("a b.mkv").unwrap().url.as_deref(), Some("a b.mkv"));
+        assert!(source("pattern:smpte").unwrap().pattern.is_some());
+        assert!(source("pattern:none").unwrap_err().message().starts_with("source: "));
+        assert_eq!(source(r#" {"url": "x", "start": 2}"#).unwrap().start.unwrap().0, 2.0);
+        let error = source(r#"{"url": "x", "strat": 2}"#).unwrap_err();
+        assert!(error.message().contains("strat"), "{error}");
+        assert!(source("").is_err());
+    }
+}
