@@ -100,6 +100,7 @@ pub struct Formats {
 /// Looks at this machine. Opens devices and encodes a few frames with every known encoder; what was found out before is
 /// remembered, so only the first call on a machine takes seconds. Any thread.
 pub fn list() -> Devices {
+    crate::log::install();
     Devices {
         ffmpeg: ffmpeg(),
         hardware: hardware(),
