@@ -1,7 +1,8 @@
 //! The GhostStream engine moves media one way: **source → filter → encode → sink**.
 //!
 //! Floors, lowest first; a lower floor never imports a higher one:
-//! `error time` → `frame packet` → `stage link` → `source filter encode sink package` → `spec device` → `pipeline` → `job`.
+//! `error time` → `frame packet` → `stage link` → `source filter encode sink package` → `spec device` → `pipeline` → `job` →
+//! `session`.
 #![forbid(unsafe_code)]
 
 pub mod decode;
@@ -20,6 +21,7 @@ pub mod pipeline;
 pub mod plan;
 pub mod probe;
 pub mod reader;
+pub mod session;
 pub(crate) mod sink;
 pub mod source;
 pub mod spec;
@@ -29,5 +31,14 @@ pub mod time;
 
 pub use error::{Error, ErrorKind, Result};
 pub use job::Job;
+pub use packet::Codec;
 pub use pipeline::Pipeline;
-pub use spec::PipelineSpec;
+pub use session::{
+    AudioConfig, AudioSource, CaptureBackend, CaptureConfig, CaptureSource, EncoderBackend, EncoderConfig,
+    EncoderInfo, HdrConfig, Output, PipelineBuilder, Preset, PresetInfo, RateControl, Resolution,
+    RtmpService, get_encoder_info, is_nvenc_available,
+};
+pub use spec::{Container, FrameRate as Framerate, PipelineSpec, Preset as EncoderPreset, Tune as Tuning};
+
+/// The version of this crate.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -14,19 +14,25 @@ mod two_pass;
 mod worker;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::State;
 use crate::job::Job;
+use crate::job::shared::lock;
 use crate::plan::Plan;
 use crate::spec::PipelineSpec;
 use crate::time::{Clock, SystemClock};
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// A checked pipeline: start it, or ask what it would do.
+///
+/// `start().job()` hands the job out and forgets it. `start().await` keeps it too: it then lives until the last clone
+/// of the pipeline and of the returned handle is gone, and clones of a pipeline share the kept job.
 #[derive(Clone)]
 pub struct Pipeline {
     spec: PipelineSpec,
     clock: Arc<dyn Clock>,
+    kept: Arc<Mutex<Option<Arc<Job>>>>,
 }
 
 impl Pipeline {
@@ -36,7 +42,7 @@ impl Pipeline {
     /// [`ErrorKind::Invalid`] naming the field.
     pub fn from_spec(spec: PipelineSpec) -> Result<Pipeline> {
         spec.check()?;
-        Ok(Pipeline { spec, clock: Arc::new(SystemClock::default()) })
+        Ok(Pipeline { spec, clock: Arc::new(SystemClock::default()), kept: Arc::default() })
     }
 
     /// Parses and checks a JSON document.
@@ -68,8 +74,13 @@ impl Pipeline {
 
     /// Starts the job: `pipeline.start().job()?`, or `pipeline.start().await?` in async code (it does not block
     /// either way: opening the source happens on the job's own thread and its failure arrives in the Done event).
-    pub fn start(self) -> Start {
-        Start { pipeline: self }
+    pub fn start(&self) -> Start {
+        Start { pipeline: self.clone() }
+    }
+
+    /// The job that `start().await` kept, running or over.
+    pub fn job(&self) -> Option<Arc<Job>> {
+        lock(&self.kept).clone()
     }
 }
 
@@ -80,7 +91,7 @@ pub struct Start {
 }
 
 impl Start {
-    /// Starts the threads and hands out the job.
+    /// Starts the threads and hands out the job: dropping it cancels it.
     ///
     /// # Errors
     /// [`ErrorKind::Memory`] when the system gives no thread; [`ErrorKind::Invalid`] for an output whose place is
@@ -88,15 +99,29 @@ impl Start {
     pub fn job(self) -> Result<Job> {
         build::start(self.pipeline.spec, self.pipeline.clock)
     }
+
+    /// As [`Start::job`], with the job kept by the pipeline too. This is what `.await` does.
+    ///
+    /// # Errors
+    /// As [`Start::job`], and [`ErrorKind::State`] while the pipeline's kept job still runs.
+    pub fn keep(self) -> Result<Arc<Job>> {
+        let mut kept = lock(&self.pipeline.kept);
+        if kept.as_ref().is_some_and(|job| job.state() != State::Finished) {
+            return Err(Error::new(ErrorKind::State, "the pipeline runs already"));
+        }
+        let job = Arc::new(build::start(self.pipeline.spec.clone(), self.pipeline.clock.clone())?);
+        *kept = Some(job.clone());
+        Ok(job)
+    }
 }
 
 impl IntoFuture for Start {
-    type Output = Result<Job>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Result<Job>> + Send>>;
+    type Output = Result<Arc<Job>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Result<Arc<Job>>> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
         // Starting is immediate; the future only makes it read well in async code.
-        Box::pin(async move { self.job() })
+        Box::pin(async move { self.keep() })
     }
 }
 

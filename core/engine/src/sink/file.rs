@@ -49,13 +49,18 @@ impl FileSink {
             Some(place) => place.working().to_string_lossy().into_owned(),
             None => self.path.clone(),
         };
-        Ok(av::Muxer::create(av::MuxerOptions {
+        av::Muxer::create(av::MuxerOptions {
             format: Some(muxer_name(self.container, tracks)?),
             url,
             // Cancelling must not keep a local file from being completed (`keep_partial`).
             interrupt: if self.is_url() { self.interrupt.clone() } else { av::Interrupt::new() },
             ..av::MuxerOptions::default()
-        })?)
+        })
+        .map_err(|e| match self.is_url() {
+            // FFmpeg's own text has the whole address, stream key included.
+            true => Error::new(Error::from(e.clone()).kind(), format!("cannot be opened: {}", e.message())),
+            false => e.into(),
+        })
     }
 
     /// The muxer's options: ours, then the document's.
@@ -280,7 +285,7 @@ impl OutputSink for FileSink {
         let result = muxer.write_trailer().and_then(|()| muxer.close());
         match (result, &self.place) {
             (Ok(()), Some(place)) => Ok(vec![place.commit()?]),
-            (Ok(()), None) => Ok(vec![self.path.clone()]),
+            (Ok(()), None) => Ok(vec![self.spec.label()]),
             (Err(e), _) => Err(e.into()),
         }
     }

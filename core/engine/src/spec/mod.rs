@@ -9,6 +9,7 @@ mod check;
 mod filter;
 mod ladder;
 mod output;
+mod secret;
 mod source;
 mod values;
 mod video;
@@ -23,6 +24,7 @@ pub use output::{
     AudioChoice, BitstreamFormat, Container, OutputSpec, PacketsSpec, SegmentContainer, SegmentSpec,
     SubtitleChoice, SubtitleSpec, VideoChoice,
 };
+pub(crate) use secret::masked;
 pub use source::{
     BytesSpec, DecodeSpec, Device, FramesSpec, PatternKind, PatternSpec, RawAudioSpec, RawVideoSpec,
     SourceSpec,

@@ -92,10 +92,10 @@ impl OutputSpec {
         OutputSpec { path: None, packets: Some(packets), ..OutputSpec::path("") }
     }
 
-    /// What to call the output in messages.
+    /// What to call the output in messages, without credentials and stream keys.
     pub fn label(&self) -> String {
         match (&self.path, &self.packets) {
-            (Some(path), _) => path.clone(),
+            (Some(path), _) => super::masked(path),
             (None, Some(_)) => "packets".into(),
             (None, None) => "segments".into(),
         }

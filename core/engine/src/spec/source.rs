@@ -100,23 +100,13 @@ impl SourceSpec {
     /// What to call the source in messages, without credentials.
     pub fn label(&self) -> String {
         if let Some(url) = &self.url {
-            return mask_credentials(url);
+            return super::secret::masked(url);
         }
         match (&self.pattern, &self.bytes) {
             (Some(p), _) => format!("pattern:{}", p.kind.name()),
             (_, Some(_)) => "application bytes".into(),
             _ => "application frames".into(),
         }
-    }
-}
-
-/// `scheme://user:password@host` without the user part, for logs and messages.
-fn mask_credentials(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..end].rfind('@') {
-        Some(at) => format!("{scheme}://***@{}", &rest[at + 1..]),
-        None => url.into(),
     }
 }
 
@@ -298,16 +288,5 @@ impl Device {
             Device::VideoToolbox => Some("videotoolbox"),
             Device::Vulkan => Some("vulkan"),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_carry_no_credentials() {
-        assert_eq!(SourceSpec::url("rtsp://me:secret@cam/1?x=@").label(), "rtsp://***@cam/1?x=@");
-        assert_eq!(SourceSpec::url("/a@b.mp4").label(), "/a@b.mp4");
     }
 }

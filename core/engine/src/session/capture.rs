@@ -1,0 +1,158 @@
+//! What is captured.
+
+use super::audio::{AudioConfig, AudioSource};
+use crate::error::{Error, Result};
+use crate::spec::{FrameRate, PatternSpec, SourceSpec};
+
+/// What to capture and how. Inert; may be shared and reused.
+///
+/// The default is the screen that the user picks. [`CaptureConfig::pattern`] and [`CaptureConfig::url`] need no
+/// desktop.
+#[derive(Clone, Debug)]
+pub struct CaptureConfig {
+    /// Where pictures come from.
+    pub source: CaptureSource,
+    /// Frames per second. `None`: a screen's default of 60, a pattern's or file's own rate.
+    pub framerate: Option<FrameRate>,
+    /// Whether the mouse pointer is in the picture (screens).
+    pub show_cursor: bool,
+    /// How screens are captured.
+    pub backend: CaptureBackend,
+    /// Take frames in GPU memory where the compositor gives them (screens).
+    pub prefer_dmabuf: bool,
+    /// Deliver at the speed of the timestamps. `None`: when an output is a live one (RTMP, SRT) or the source never
+    /// ends by itself; a file or a counted pattern that goes to files is read as fast as they can be written.
+    pub realtime: Option<bool>,
+}
+
+/// Where pictures come from.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum CaptureSource {
+    /// The monitor or window that the user picks.
+    #[default]
+    Screen,
+    /// A test pattern.
+    Pattern(PatternSpec),
+    /// A file path or a URL that FFmpeg opens.
+    Url(String),
+}
+
+/// How a screen is captured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CaptureBackend {
+    /// The best there is.
+    #[default]
+    Auto,
+    /// The desktop portal.
+    Portal,
+    /// A PipeWire node, without the portal.
+    PipeWire,
+    /// The compositor's own export (wlroots).
+    WlrExport,
+}
+
+impl Default for CaptureConfig {
+    fn default() -> Self {
+        CaptureConfig {
+            source: CaptureSource::Screen,
+            framerate: None,
+            show_cursor: true,
+            backend: CaptureBackend::Auto,
+            prefer_dmabuf: true,
+            realtime: None,
+        }
+    }
+}
+
+impl CaptureConfig {
+    /// The screen that the user picks.
+    pub fn screen() -> Self {
+        CaptureConfig::default()
+    }
+
+    /// A test pattern.
+    pub fn pattern(pattern: PatternSpec) -> Self {
+        CaptureConfig { source: CaptureSource::Pattern(pattern), ..CaptureConfig::default() }
+    }
+
+    /// A file path or a URL that FFmpeg opens.
+    pub fn url(url: impl Into<String>) -> Self {
+        CaptureConfig { source: CaptureSource::Url(url.into()), ..CaptureConfig::default() }
+    }
+
+    /// Whole frames per second.
+    pub fn with_fps(self, fps: u32) -> Self {
+        self.with_framerate(FrameRate::fps(fps))
+    }
+
+    /// Frames per second.
+    pub fn with_framerate(mut self, framerate: FrameRate) -> Self {
+        self.framerate = Some(framerate);
+        self
+    }
+
+    /// Whether the mouse pointer is in the picture.
+    pub fn with_show_cursor(mut self, show: bool) -> Self {
+        self.show_cursor = show;
+        self
+    }
+
+    /// How screens are captured.
+    pub fn with_backend(mut self, backend: CaptureBackend) -> Self {
+        self.backend = backend;
+        self
+    }
+
+    /// Deliver at the speed of the timestamps, or as fast as possible.
+    pub fn with_realtime(mut self, realtime: bool) -> Self {
+        self.realtime = Some(realtime);
+        self
+    }
+
+    /// The source of the document; `live` says that an output wants the clock's speed.
+    pub(super) fn source(&self, audio: &AudioConfig, live: bool) -> Result<SourceSpec> {
+        let mut source = match &self.source {
+            CaptureSource::Screen => {
+                return Err(Error::unsupported(
+                    "capture: screens cannot be captured yet; CaptureConfig::pattern and CaptureConfig::url can stand in",
+                ));
+            }
+            CaptureSource::Pattern(pattern) => {
+                let mut pattern = pattern.clone();
+                pattern.frame_rate = self.framerate.unwrap_or(pattern.frame_rate);
+                check_rate("capture.framerate", Some(pattern.frame_rate))?;
+                pattern.tone |= audio.enabled;
+                SourceSpec::pattern(pattern)
+            }
+            CaptureSource::Url(url) => SourceSpec::url(url.clone()),
+        };
+        if self.backend != CaptureBackend::Auto {
+            return Err(Error::invalid("capture.backend", "is for screens only"));
+        }
+        if audio.enabled && audio.source != AudioSource::Capture {
+            return Err(Error::unsupported(
+                "audio.source: only the capture's own sound can be recorded yet, not the desktop's or a device's",
+            ));
+        }
+        let endless = source.pattern.as_ref().is_some_and(|p| p.frames.is_none());
+        source.realtime = self.realtime.unwrap_or(live || endless);
+        Ok(source)
+    }
+
+    /// The rate that outputs are brought to: a file has its own.
+    pub(super) fn output_rate(&self) -> Option<FrameRate> {
+        self.framerate.filter(|_| matches!(self.source, CaptureSource::Url(_)))
+    }
+}
+
+/// Refuses a rate that no source and no encoder has.
+pub(super) fn check_rate(field: &str, rate: Option<FrameRate>) -> Result<()> {
+    match rate {
+        Some(rate) if !rate.0.is_positive() || rate.0.as_f64() > 1000.0 => {
+            Err(Error::invalid(field, format!("{} is not above 0 and at most 1000", rate.0)))
+        }
+        _ => Ok(()),
+    }
+}

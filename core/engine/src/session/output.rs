@@ -1,0 +1,323 @@
+//! Where coded media goes.
+
+use super::audio::AudioConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::spec::{Container, OutputSpec, VideoChoice, VideoSpec, masked};
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where coded media goes. `Debug` and `Display` show no stream key and no passphrase.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum Output {
+    /// A camera that other programs can open.
+    VirtualCamera {
+        /// Its name there.
+        name: String,
+    },
+    /// A file.
+    File {
+        /// Where; a directory for segmented containers.
+        path: PathBuf,
+        /// What kind of file.
+        container: Container,
+    },
+    /// A stream pushed over RTMP or RTMPS.
+    Rtmp {
+        /// `rtmp://host/application/key`.
+        url: String,
+    },
+    /// A stream pushed over SRT.
+    Srt {
+        /// `srt://host:port`, with `mode`, `passphrase`, `streamid` and the like as query fields.
+        url: String,
+        /// Time for repairing losses, 20 to 8000 ms.
+        latency_ms: u32,
+    },
+    /// All of these.
+    Multiple(Vec<Output>),
+    /// Coded and thrown away.
+    Null,
+}
+
+/// Where [`Output::Null`] writes to.
+const NOWHERE: &str = "/dev/null";
+
+impl Output {
+    /// A camera that other programs can open.
+    pub fn virtual_camera(name: impl Into<String>) -> Self {
+        Output::VirtualCamera { name: name.into() }
+    }
+
+    /// A file of the kind that its name's ending says; Matroska when it says nothing.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        let container = path.to_str().and_then(Container::from_path).unwrap_or(Container::Mkv);
+        Output::File { path, container }
+    }
+
+    /// A stream pushed over RTMP or RTMPS.
+    pub fn rtmp(url: impl Into<String>) -> Self {
+        Output::Rtmp { url: url.into() }
+    }
+
+    /// A stream pushed over SRT.
+    pub fn srt(url: impl Into<String>, latency_ms: u32) -> Self {
+        Output::Srt { url: url.into(), latency_ms }
+    }
+
+    /// All of `outputs`.
+    pub fn multiple(outputs: impl IntoIterator<Item = Output>) -> Self {
+        Output::Multiple(outputs.into_iter().collect())
+    }
+
+    /// This one and `other`.
+    pub fn and(self, other: Output) -> Self {
+        let mut all = self.flat();
+        all.extend(other.flat());
+        Output::Multiple(all)
+    }
+
+    /// The address as it may be shown; `None` for outputs without one.
+    pub fn url_masked(&self) -> Option<String> {
+        match self {
+            Output::Rtmp { url } | Output::Srt { url, .. } => Some(masked(url)),
+            _ => None,
+        }
+    }
+
+    /// Whether it takes media at the clock's speed.
+    pub(super) fn is_live(&self) -> bool {
+        match self {
+            Output::VirtualCamera { .. } | Output::Rtmp { .. } | Output::Srt { .. } => true,
+            Output::Multiple(outputs) => outputs.iter().any(Output::is_live),
+            Output::File { .. } | Output::Null => false,
+        }
+    }
+
+    fn flat(self) -> Vec<Output> {
+        match self {
+            Output::Multiple(outputs) => outputs.into_iter().flat_map(Output::flat).collect(),
+            one => vec![one],
+        }
+    }
+
+    /// The outputs of the document, each with `video` and `audio`.
+    pub(super) fn specs(
+        &self,
+        video: &VideoSpec,
+        audio: &AudioConfig,
+        overwrite: bool,
+    ) -> Result<Vec<OutputSpec>> {
+        let mut specs = Vec::new();
+        for output in self.clone().flat() {
+            let (path, format) = output.target()?;
+            // What is thrown away need not be thrown away twice.
+            if path == NOWHERE && specs.iter().any(|s: &OutputSpec| s.path.as_deref() == Some(NOWHERE)) {
+                continue;
+            }
+            specs.push(OutputSpec {
+                format: Some(format),
+                video: VideoChoice::Track(Box::new(video.clone())),
+                audio: audio.choice(),
+                overwrite,
+                ..OutputSpec::path(path)
+            });
+        }
+        Ok(specs)
+    }
+
+    /// Path or URL, and container.
+    fn target(&self) -> Result<(String, Container)> {
+        match self {
+            Output::VirtualCamera { .. } => {
+                Err(Error::unsupported("output: virtual cameras cannot be made yet"))
+            }
+            Output::File { path, container } => match path.to_str() {
+                Some(path) => Ok((path.into(), *container)),
+                None => Err(Error::invalid("output.path", format!("{} is not UTF-8", path.display()))),
+            },
+            Output::Rtmp { url } => {
+                with_scheme(url, &["rtmp", "rtmps"])?;
+                Ok((url.clone(), Container::Flv))
+            }
+            Output::Srt { url, latency_ms } => {
+                with_scheme(url, &["srt"])?;
+                if !(20..=8000).contains(latency_ms) {
+                    return Err(Error::invalid(
+                        "output.latency_ms",
+                        format!("{latency_ms} is not within 20 to 8000"),
+                    ));
+                }
+                let query = url.split_once('?').map(|(_, query)| query);
+                if query.is_some_and(|q| q.split('&').any(|f| f.starts_with("latency="))) {
+                    return Err(Error::invalid("output.url", "has a latency of its own beside latency_ms"));
+                }
+                // The address says it in microseconds.
+                let joint = if query.is_some() { '&' } else { '?' };
+                Ok((format!("{url}{joint}latency={}", u64::from(*latency_ms) * 1000), Container::Ts))
+            }
+            Output::Null => Ok((NOWHERE.into(), Container::Mkv)),
+            Output::Multiple(_) => Err(Error::new(ErrorKind::Internal, "several outputs are not one place")),
+        }
+    }
+}
+
+fn with_scheme(url: &str, schemes: &[&str]) -> Result<()> {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+    if scheme.is_some_and(|s| schemes.iter().any(|wanted| s.eq_ignore_ascii_case(wanted))) {
+        return Ok(());
+    }
+    Err(Error::invalid("output.url", format!("{:?} does not begin with {}://", masked(url), schemes[0])))
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Output::VirtualCamera { name } => write!(f, "camera {name}"),
+            Output::File { path, .. } => write!(f, "{}", path.display()),
+            Output::Rtmp { url } | Output::Srt { url, .. } => f.write_str(&masked(url)),
+            Output::Multiple(outputs) => {
+                let shown: Vec<String> = outputs.iter().map(ToString::to_string).collect();
+                f.write_str(&shown.join(", "))
+            }
+            Output::Null => f.write_str("nowhere"),
+        }
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Output::VirtualCamera { name } => f.debug_struct("VirtualCamera").field("name", name).finish(),
+            Output::File { path, container } => {
+                f.debug_struct("File").field("path", path).field("container", container).finish()
+            }
+            Output::Rtmp { url } => f.debug_struct("Rtmp").field("url", &masked(url)).finish(),
+            Output::Srt { url, latency_ms } => {
+                f.debug_struct("Srt").field("url", &masked(url)).field("latency_ms", latency_ms).finish()
+            }
+            Output::Multiple(outputs) => f.debug_tuple("Multiple").field(outputs).finish(),
+            Output::Null => f.write_str("Null"),
+        }
+    }
+}
+
+/// Services that take RTMP, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RtmpService {
+    /// Twitch.
+    Twitch,
+    /// YouTube.
+    YouTube,
+    /// Facebook.
+    Facebook,
+    /// Kick.
+    Kick,
+}
+
+impl RtmpService {
+    /// The ingest address, without the key.
+    pub fn ingest(self) -> &'static str {
+        match self {
+            RtmpService::Twitch => "rtmp://live.twitch.tv/app",
+            RtmpService::YouTube => "rtmp://a.rtmp.youtube.com/live2",
+            RtmpService::Facebook => "rtmps://live-api-s.facebook.com:443/rtmp",
+            RtmpService::Kick => "rtmps://fa723fc1b171.global-contribute.live-video.net:443/app",
+        }
+    }
+
+    /// The address for a stream key. It holds the key: show [`Output::url_masked`] instead.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a key that is empty or has spaces in it.
+    pub fn url(self, key: &str) -> Result<String> {
+        if key.is_empty() || key.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(Error::invalid("key", "is empty or has spaces in it"));
+        }
+        Ok(format!("{}/{key}", self.ingest()))
+    }
+
+    /// The output for a stream key.
+    ///
+    /// # Errors
+    /// As [`RtmpService::url`].
+    pub fn output(self, key: &str) -> Result<Output> {
+        Ok(Output::rtmp(self.url(key)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn specs(output: &Output) -> Result<Vec<OutputSpec>> {
+        output.specs(&VideoSpec::new(), &AudioConfig::default(), false)
+    }
+
+    #[test]
+    fn each_output_is_a_path_and_a_container() {
+        for (output, path, container) in [
+            (Output::file("a.mp4"), "a.mp4", Container::Mp4),
+            (Output::file("a"), "a", Container::Matroska),
+            (Output::rtmp("rtmp://h/app/k"), "rtmp://h/app/k", Container::Flv),
+            (Output::rtmp("RTMPS://h/app/k"), "RTMPS://h/app/k", Container::Flv),
+            (Output::srt("srt://h:9", 120), "srt://h:9?latency=120000", Container::Ts),
+            (
+                Output::srt("srt://h:9?mode=listener", 20),
+                "srt://h:9?mode=listener&latency=20000",
+                Container::Ts,
+            ),
+            (Output::Null, NOWHERE, Container::Mkv),
+        ] {
+            let made = specs(&output).unwrap();
+            assert_eq!(made.len(), 1);
+            assert_eq!((made[0].path.as_deref(), made[0].format), (Some(path), Some(container)), "{output}");
+        }
+    }
+
+    #[test]
+    fn several_are_one_list_in_order() {
+        let all = Output::file("a.mkv").and(Output::rtmp("rtmp://h/a/k").and(Output::Null)).and(Output::Null);
+        let paths: Vec<_> = specs(&all).unwrap().into_iter().filter_map(|s| s.path).collect();
+        assert_eq!(paths, ["a.mkv", "rtmp://h/a/k", NOWHERE]);
+        assert!(all.is_live() && !Output::file("a.mkv").is_live());
+        assert_eq!(specs(&Output::multiple([])).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_field() {
+        for (output, kind, field) in [
+            (Output::rtmp("http://h/a/secret"), ErrorKind::Invalid, "output.url: "),
+            (Output::rtmp("secret"), ErrorKind::Invalid, "output.url: "),
+            (Output::srt("srt://h:9", 19), ErrorKind::Invalid, "output.latency_ms: "),
+            (Output::srt("srt://h:9?latency=1", 120), ErrorKind::Invalid, "output.url: "),
+            (Output::virtual_camera("c"), ErrorKind::Unsupported, "output: "),
+        ] {
+            let e = specs(&output).unwrap_err();
+            assert_eq!(e.kind(), kind, "{e}");
+            assert!(e.message().starts_with(field), "{e}");
+        }
+        assert_eq!(RtmpService::Twitch.url("a b").unwrap_err().kind(), ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn nothing_shows_a_key() {
+        for service in [RtmpService::Twitch, RtmpService::YouTube, RtmpService::Facebook, RtmpService::Kick] {
+            let output =
+                service.output("live_4711").unwrap().and(Output::srt("srt://h:1?passphrase=4711", 120));
+            let document = specs(&output).unwrap();
+            assert!(document[0].path.as_deref().is_some_and(|p| p.ends_with("/live_4711")));
+            let labels: Vec<String> = document.iter().map(OutputSpec::label).collect();
+            for shown in [format!("{output:?}"), format!("{output:#?}"), output.to_string(), labels.join(" ")]
+            {
+                assert!(!shown.contains("4711") && shown.contains("***"), "{shown}");
+            }
+            assert_eq!(
+                service.output("live_4711").unwrap().url_masked(),
+                Some(format!("{}/***", service.ingest()))
+            );
+        }
+    }
+}
