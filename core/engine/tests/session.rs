@@ -111,7 +111,7 @@ fn a_started_pipeline_keeps_its_job_until_it_is_stopped() {
         assert!(!pipeline.is_running());
         // Again, and by the other way of waiting.
         assert_eq!(pipeline.stop().done()?.outcome, Outcome::Stopped);
-        ghoststream::Result::Ok(())
+        Ok::<(), ghoststream::Error>(())
     })
     .unwrap();
     let seconds: f64 = ffprobe(&path, "format=duration")[0].parse().unwrap();

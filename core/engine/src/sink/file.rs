@@ -54,6 +54,7 @@ impl FileSink {
             url,
             // Cancelling must not keep a local file from being completed (`keep_partial`).
             interrupt: if self.is_url() { self.interrupt.clone() } else { av::Interrupt::new() },
+            io_options: protocol_options(&self.path),
             ..av::MuxerOptions::default()
         })
         .map_err(|e| match self.is_url() {
@@ -151,6 +152,12 @@ impl FileSink {
         };
         Ok((parameters, options))
     }
+}
+
+/// What the protocol of a URL is told, unless its query says otherwise.
+fn protocol_options(url: &str) -> Vec<(String, String)> {
+    // A live SRT socket forgets on closing what it has not sent yet: the end of the stream.
+    if url.starts_with("srt://") { vec![("linger".into(), "5".into())] } else { Vec::new() }
 }
 
 /// A header is refused for what it describes: the message should say what that was.
