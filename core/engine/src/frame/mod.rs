@@ -72,6 +72,21 @@ impl Frame {
         Frame { pts: media.pts(), duration: media.duration(), media: Arc::new(media), base, force_key: false }
     }
 
+    /// A picture over `planes` (bytes and the distance of rows in bytes), without copying them. `base` is for the times,
+    /// which are set by field.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] when the number of planes, a distance or a length does not fit format and size.
+    pub fn wrap(
+        format: PixelFormat,
+        width: u32,
+        height: u32,
+        planes: Vec<(bytes::Bytes, usize)>,
+        base: TimeBase,
+    ) -> crate::Result<Self> {
+        Ok(Frame::new(av::Frame::wrap_bytes(format, width, height, planes)?, base))
+    }
+
     /// The FFmpeg frame underneath. Its own timestamps are stale once this frame was retimed.
     pub fn media(&self) -> &av::Frame {
         &self.media
