@@ -11,6 +11,7 @@ use ghoststream::spec::{Seconds, SourceSpec};
 use ghoststream::{Error, ErrorKind, Result};
 use pyo3::prelude::*;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -94,12 +95,15 @@ impl Shared {
 #[pyclass(frozen, module = "ghoststream._native")]
 pub struct Reader {
     shared: Arc<Shared>,
+    /// Whether a Python thread is in a call.
+    in_use: AtomicBool,
     interrupt: Interrupt,
     info: String,
 }
 
 impl Reader {
     fn ask(&self, py: Python<'_>, request: Request) -> PyResult<u64> {
+        let _turn = self.enter(py)?;
         let number = {
             let mut state = self.shared.lock();
             self.check_open(py, &state)?;
@@ -122,11 +126,28 @@ impl Reader {
         answer.unwrap_or_else(|| Err(Error::cancelled())).or_raise(py)
     }
 
+    /// Refuses a second thread: frames would go to either.
+    fn enter(&self, py: Python<'_>) -> PyResult<Turn<'_>> {
+        if self.in_use.swap(true, Ordering::Acquire) {
+            return Err(raise(py, &Error::new(ErrorKind::Busy, "another thread is using the reader")));
+        }
+        Ok(Turn(&self.in_use))
+    }
+
     fn check_open(&self, py: Python<'_>, state: &State) -> PyResult<()> {
         if state.closed {
             return Err(raise(py, &Error::new(ErrorKind::State, "the reader is closed")));
         }
         Ok(())
+    }
+}
+
+/// Ends a call that [`Reader::enter`] began.
+struct Turn<'a>(&'a AtomicBool);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 
@@ -168,7 +189,7 @@ impl Reader {
             .spawn(move || served.run(reader))
             .map_err(|e| Error::new(ErrorKind::Memory, format!("cannot start a thread: {e}")))
             .or_raise(py)?;
-        Ok(Reader { shared, interrupt, info })
+        Ok(Reader { shared, in_use: AtomicBool::new(false), interrupt, info })
     }
 
     /// What the source says of itself, as JSON.
@@ -178,6 +199,7 @@ impl Reader {
 
     /// The next frame; `None` at the end. `ahead` goes on decoding meanwhile.
     fn next(&self, py: Python<'_>, ahead: bool) -> PyResult<Option<Frame>> {
+        let _turn = self.enter(py)?;
         let shared = &self.shared;
         {
             let mut state = shared.lock();

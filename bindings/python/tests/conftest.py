@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
+
+
+def peer(name: str) -> types.ModuleType:
+    """A module that checks what is tested; without it tests are skipped, or fail with GS_REQUIRE_PEERS=1."""
+    if os.environ.get("GS_REQUIRE_PEERS") == "1":
+        return importlib.import_module(name)
+    return pytest.importorskip(name, reason=f"{name}, the peer that checks, is missing")
 
 
 def ffmpeg(*arguments: str | os.PathLike[str]) -> None:

@@ -10,11 +10,11 @@ from fractions import Fraction
 
 import numpy
 import pytest
-from conftest import probe, psnr
+from conftest import peer, probe, psnr
 
 import ghoststream as gs
 
-av = pytest.importorskip("av", reason="PyAV, the peer that checks, is missing")
+av = peer("av")
 
 
 def pictures(count, width=320, height=180):

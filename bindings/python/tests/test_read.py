@@ -11,11 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy
 import pytest
-from conftest import ffmpeg, psnr
+from conftest import ffmpeg, peer, psnr
 
 import ghoststream as gs
 
-av = pytest.importorskip("av", reason="PyAV, the peer that checks, is missing")
+av = peer("av")
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,9 @@ def test_wrong_use(clip, tmp_path):
     with pytest.raises(gs.Invalid, match="rgb25"):
         gs.open(clip, format="rgb25")
     with pytest.raises(gs.Invalid, match="crf"):
-        gs.open(clip, crf=23, bitrate=1)
+        gs.open(clip, crf=23)
+    with pytest.raises(gs.Invalid, match="overwrite"):
+        gs.probe(clip, overwrite=True)
     film = gs.open(clip)
     frame = film.read()
     film.close()
@@ -146,6 +148,27 @@ def test_wrong_use(clip, tmp_path):
     assert frame.to_numpy().shape == (270, 320)
     with gs.open(clip, video=False, audio=True) as sound, pytest.raises(gs.Invalid):
         sound[0]
+
+
+def test_a_reader_serves_one_thread_at_a_time(long_clip):
+    refused = []
+
+    def work():
+        try:
+            for _ in range(50):
+                film.read()
+                film.seek(1)
+        except gs.Busy as e:
+            refused.append(e)
+
+    with gs.open(long_clip) as film:
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+            assert not thread.is_alive()
+    assert refused
 
 
 def test_decoding_lets_other_threads_run(long_clip):

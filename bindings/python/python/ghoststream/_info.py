@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from . import _native
-from ._transcode import document
+from ._transcode import source
 
 
 def probe(src: str | os.PathLike[str], *, keyframes: bool = False, **options: Any) -> dict[str, Any]:
@@ -16,8 +16,7 @@ def probe(src: str | os.PathLike[str], *, keyframes: bool = False, **options: An
     ``keyframes`` reads the whole source, lists the key frames and makes durations and counts exact. ``options`` are
     those of the command about opening the input (``header``, ``timeout``, ``input_format`` …).
     """
-    source = document(src, "probe.mkv", **options)["source"]
-    found: dict[str, Any] = json.loads(_native.probe(json.dumps(source), keyframes))
+    found: dict[str, Any] = json.loads(_native.probe(json.dumps(source(src, options)), keyframes))
     return found
 
 

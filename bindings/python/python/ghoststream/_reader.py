@@ -12,7 +12,7 @@ from typing import Any, overload
 from . import _native
 from ._errors import Invalid
 from ._frame import Frame
-from ._transcode import document
+from ._transcode import source
 
 
 class Reader:
@@ -46,9 +46,9 @@ class Reader:
         """Pictures come in ``format`` (FFmpeg's name; default as decoded) and in this size (one side given: the other
         follows the display aspect ratio). With ``audio`` sound comes too, interleaved by time. ``options`` are those
         of the command about the input: ``start``, ``duration``, ``input_format``, ``header``, ``timeout`` …"""
-        source = document(src, "reader.mkv", **options)["source"]
+        spec = source(src, options, "start", "duration", "to", "decoder_device")
         wanted = (video, audio, video_stream, audio_stream, format, width, height, threads)
-        self._inner = _native.Reader(json.dumps(source), *wanted)
+        self._inner = _native.Reader(json.dumps(spec), *wanted)
         self._video = video
         self._info: dict[str, Any] | None = None
         self._length: int | None = None

@@ -20,6 +20,8 @@ _NEGATED = frozenset(
 )
 #: Tracks of which ``False`` means none.
 _TRACKS = frozenset(("video", "audio", "subtitles"))
+#: Options about opening a source.
+_OPENING = frozenset(("input_format", "input_option", "protocols", "header", "timeout", "reconnect"))
 #: Options of the command about running it in a terminal.
 _COMMAND_ONLY = frozenset(
     ("spec", "plan", "dry_run", "json", "print_spec", "events", "quiet", "verbose", "log_level", "help", "version")
@@ -45,6 +47,16 @@ def document(src: _Path, dst: _Path | Iterable[_Path], **options: Any) -> dict[s
         found: dict[str, Any] = json.loads(_native.document(arguments))
     except Invalid as e:
         raise Invalid(_in_python(str(e), options)) from None
+    return found
+
+
+def source(src: _Path, options: Mapping[str, Any], *more: str) -> dict[str, Any]:
+    """The source of a document, for what only reads: options about opening it, and ``more``."""
+    known = _OPENING.union(more)
+    for name in options:
+        if name not in known:
+            raise Invalid(f"{name}: is not an option here; there are {', '.join(sorted(known))}")
+    found: dict[str, Any] = document(src, "read.mkv", **options)["source"]
     return found
 
 
