@@ -101,6 +101,7 @@ pub struct Formats {
 /// remembered, so only the first call on a machine takes seconds. Any thread.
 pub fn list() -> Devices {
     crate::log::install();
+    crate::log::install();
     Devices {
         ffmpeg: ffmpeg(),
         hardware: hardware(),

@@ -31,6 +31,7 @@ static MEMORY: Mutex<Option<Cache>> = Mutex::new(None);
 /// # Errors
 /// Why it does not. The kind of a remembered failure is [`ErrorKind::Device`].
 pub fn probe(name: &str) -> Result<()> {
+    crate::log::install();
     let mut memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
     let file = cache_file();
     let cache = memory.get_or_insert_with(|| load(file.as_deref(), machine_key()));

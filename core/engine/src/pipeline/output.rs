@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::job::shared::Shared;
 use crate::job::{PacketPort, Segment};
 use crate::link::{Overflow, Receiver, link};
-use crate::sink::{Facts, FileSink, OutputSink, PacketSink, SegmentSink};
+use crate::sink::{Facts, FileSink, OutputSink, PacketSink, SegmentSink, Y4mSink};
 use crate::spec::{Container, OutputSpec, PipelineSpec};
 use crate::time::{Rounding, rescale};
 use ghoststream_sys::ffmpeg::Chapter;
@@ -44,6 +44,9 @@ pub(super) fn sink(output: &OutputSpec, shared: &Shared) -> Result<Opened> {
         return Ok((Box::new(SegmentSink::new(output, container, sender)), None, receiver));
     }
     let path = output.path.as_deref().ok_or_else(|| Error::invalid("path", "is needed"))?;
+    if container == Container::Y4m {
+        return Ok((Box::new(Y4mSink::new(path, output.overwrite)), None, None));
+    }
     Ok((Box::new(FileSink::new(output, path, container, shared.output_interrupt.clone())), None, None))
 }
 

@@ -194,6 +194,9 @@ pub(crate) fn video(
     fallbacks.extend(encoder.fallback.clone());
     wanted.codec = Some(codec.clone());
     wanted.encoder = Some(encoder.name.clone());
+    if container == Some(Container::Y4m) && wanted.pixel_format.is_none() && wanted.bit_depth.is_none() {
+        wanted.pixel_format = Some(crate::sink::y4m::nearest(video.format).into());
+    }
     conform_colour(&mut wanted, &codec, video.colour, &mut reason);
     let segmented = container.is_some_and(Container::is_segmented);
     let interlaced = matches!(video.field_order, FieldOrder::TopFirst | FieldOrder::BottomFirst);

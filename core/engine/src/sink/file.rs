@@ -179,7 +179,6 @@ fn muxer_name(container: Container, tracks: &[TrackHeader]) -> Result<String> {
         Container::Wav => "wav",
         Container::Mp3 => "mp3",
         Container::Flac => "flac",
-        Container::Y4m => "yuv4mpegpipe",
         Container::Raw => {
             let codec = tracks.first().map_or(&Codec::RawVideo, |t| &t.stream.codec);
             match codec {
@@ -199,8 +198,11 @@ fn muxer_name(container: Container, tracks: &[TrackHeader]) -> Result<String> {
                 other => return Err(Error::unsupported(format!("{other} has no bare form"))),
             }
         }
-        Container::Hls | Container::Dash | Container::HlsDash => {
-            return Err(Error::new(ErrorKind::Internal, "segments are not written by FFmpeg"));
+        Container::Y4m | Container::Hls | Container::Dash | Container::HlsDash => {
+            return Err(Error::new(
+                ErrorKind::Internal,
+                format!("{} is not written by FFmpeg", container.name()),
+            ));
         }
     };
     Ok(name.into())
@@ -239,6 +241,14 @@ fn disposition(d: Disposition) -> av::Disposition {
         .fold(av::Disposition::default(), |all, (_, flag)| all.with(flag))
 }
 
+/// Claims `path`, unless it is one of `inputs`; see [`Place::claim`].
+pub(super) fn claim(path: &str, inputs: &[String], overwrite: bool, direct: bool) -> Result<Place> {
+    if is_input(Path::new(path), inputs) {
+        return Err(Error::invalid("path", format!("{path} is the input too")));
+    }
+    Place::claim(Path::new(path), overwrite, direct).map_err(|e| Error::at(e, "path"))
+}
+
 /// Whether `path` is the same file as one of `inputs`.
 fn is_input(path: &Path, inputs: &[String]) -> bool {
     let Ok(target) = std::fs::canonicalize(path) else { return false };
@@ -251,12 +261,8 @@ impl OutputSink for FileSink {
         if self.is_url() {
             return Ok(());
         }
-        let path = Path::new(&self.path);
-        if is_input(path, &facts.inputs) {
-            return Err(Error::invalid("path", format!("{} is the input too", self.path)));
-        }
         // Fragmented files are whole at every moment, so they may grow under their own name.
-        self.place = Some(Place::claim(path, self.spec.overwrite, self.spec.fragmented).context(|| "path")?);
+        self.place = Some(claim(&self.path, &facts.inputs, self.spec.overwrite, self.spec.fragmented)?);
         Ok(())
     }
 

@@ -6,11 +6,13 @@ mod packets;
 mod place;
 mod segment_index;
 mod segments;
+pub(crate) mod y4m;
 
 pub(crate) use file::FileSink;
 pub(crate) use packets::PacketSink;
 pub(crate) use place::{Place, Written};
 pub(crate) use segments::SegmentSink;
+pub(crate) use y4m::Y4mSink;
 
 use crate::error::Result;
 use crate::packet::{Packet, StreamInfo};

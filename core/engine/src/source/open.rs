@@ -15,6 +15,7 @@ use std::time::Duration;
 /// [`ErrorKind::Format`] (empty, truncated, encrypted, not media), [`ErrorKind::Io`] naming the file or host;
 /// [`ErrorKind::Invalid`] for an option that nothing takes.
 pub(crate) fn open(spec: &SourceSpec, interrupt: &av::Interrupt) -> Result<av::Demuxer> {
+    crate::log::install();
     let url = spec.url.as_deref().ok_or_else(|| Error::invalid("source.url", "is needed here"))?;
     let target = Target::of(url, spec.format.as_deref());
     target.check(spec)?;

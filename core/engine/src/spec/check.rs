@@ -159,6 +159,9 @@ fn output(path: &str, o: &OutputSpec) -> Checked {
             return refuse(format!("{path}.segment.container"), "ts is possible with format hls only");
         }
     }
+    if container == Some(Container::Y4m) && !o.options.is_empty() {
+        return refuse(format!("{path}.options"), "y4m is written by GhostStream and takes no muxer options");
+    }
     if o.fragmented && !matches!(container, Some(Container::Mp4 | Container::Mov)) {
         return refuse(format!("{path}.fragmented"), "needs format mp4 or mov");
     }

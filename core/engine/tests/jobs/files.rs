@@ -250,3 +250,22 @@ fn metadata_chapters_and_subtitles_are_carried() {
         "{back}"
     );
 }
+
+#[test]
+fn y4m_holds_the_pictures_as_they_are() {
+    let dir = Dir::new();
+    let output = dir.path("p.y4m");
+    let spec = json!({"source": {"pattern": {"width": 322, "height": 182, "frame_rate": "30000/1001", "frames": 7}}, "outputs": [{"path": output}]});
+    complete(spec);
+    let streams = probe(&output);
+    let v = video(&streams);
+    assert_eq!(
+        (v["codec_name"].as_str(), v["pix_fmt"].as_str(), frames(v)),
+        (Some("rawvideo"), Some("yuv420p"), 7)
+    );
+    assert_eq!((v["width"].as_u64(), v["r_frame_rate"].as_str()), (Some(322), Some("30000/1001")));
+    let rgb = dir.path("rgb.mkv");
+    ffmpeg(&format!("-f lavfi -i testsrc2=s=64x36:r=5:d=1 -pix_fmt gbrp -c:v ffv1 {rgb}"));
+    complete(simple(&rgb, &dir.path("rgb.y4m")));
+    assert_eq!(frames(video(&probe(&dir.path("rgb.y4m")))), 5);
+}
