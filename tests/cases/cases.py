@@ -72,7 +72,7 @@ def judge(case: dict[str, Any], root: Path, code: int, said: str, sources: Path)
         print(f"cases: KNOWN DEFECT: {case['known']} ({said})")
         return
     if "known" in case:
-        raise Wrong(f"a known defect is gone; take `known` out of the table: {case['known']}")
+        print(f"cases: A KNOWN DEFECT IS GONE; take `known` out of the table: {case['known']}")
     if code != 0:
         raise Wrong(f"it ended with {code}: {said}")
     for expect in case["expect"]:
@@ -88,7 +88,7 @@ def judge(case: dict[str, Any], root: Path, code: int, said: str, sources: Path)
         elif wrong:
             raise Wrong(f"{expect['path']}: {wrong}")
         elif known:
-            raise Wrong(f"{expect['path']}: a known defect is gone; take `known` out of the table: {known}")
+            print(f"cases: A KNOWN DEFECT IS GONE; take `known` out of the table: {known}")
 
 
 def main() -> None:
