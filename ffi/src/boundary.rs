@@ -416,8 +416,8 @@ mod tests {
     #[test]
     fn outputs_are_nulled_before_anything_else() {
         let mut out = std::ptr::dangling_mut::<u8>();
-        // SAFETY: a writable pointer.
         let status = enter(|| {
+            // SAFETY: a writable pointer.
             let _place = unsafe { Out::new(&mut out, "out") }?;
             Err(Error::invalid("x", "no"))
         });
