@@ -101,7 +101,7 @@ fn bytes_in() {
     job.finish_input();
     assert!(job.write(b"more").is_err());
     let done = job.wait(None).unwrap().unwrap().into_result().unwrap();
-    assert_eq!(done.outputs, [output.clone()]);
+    assert_eq!(done.outputs, std::slice::from_ref(&output));
     assert_eq!(frames(video(&probe(&output))), 100);
 }
 
