@@ -534,6 +534,18 @@ fn depth_of(format: PixelFormat) -> u8 {
     format.descriptor().map_or(8, |d| d.depth.min(255) as u8)
 }
 
+/// `source` instead of `chosen` when they differ only in how the chroma planes are stored (nv12 and yuv420p) and
+/// `encoder` takes both: pictures that need nothing else then reach it untouched.
+pub fn untouched(encoder: &str, chosen: PixelFormat, source: PixelFormat) -> PixelFormat {
+    let samples = |f: PixelFormat| {
+        f.descriptor()
+            .map(|d| (d.components, d.log2_chroma_w, d.log2_chroma_h, d.depth, d.is_rgb, d.has_alpha))
+    };
+    let semi_planar = source.descriptor().is_some_and(|d| d.planes == 2 && !d.has_palette);
+    let taken = || av::supported_formats(encoder).is_ok_and(|takes| takes.contains(&source));
+    if semi_planar && samples(source) == samples(chosen) && taken() { source } else { chosen }
+}
+
 /// The host pixel format that `encoder` wants its pictures in for `spec`, given the source's format (`None`: unknown).
 ///
 /// `spec.pixel_format` decides; else `bit_depth`, else the profile, else the source, with 8 bits for H.264 and 4:2:0

@@ -676,10 +676,19 @@ fn shares_filters(a: &VideoTrack, b: &VideoTrack) -> bool {
 }
 
 fn scale_target(track: &VideoTrack, source: &StreamInfo) -> Result<ScaleTarget> {
-    let format = source.video.as_ref().and_then(|v| v.format);
+    let video = source.video.as_ref();
+    let format = video.and_then(|v| v.format);
+    let mut chosen = encode::video::input_format(&track.encoder.name, &track.spec, format)?;
+    let untouched = video.is_some_and(|v| (v.width, v.height) == (track.width, track.height))
+        && track.spec.filters.is_empty()
+        && track.spec.pixel_format.is_none()
+        && track.rotation == 0;
+    if let Some(format) = format.filter(|_| untouched) {
+        chosen = encode::video::untouched(&track.encoder.name, chosen, format);
+    }
     Ok(ScaleTarget {
         scaler: track.spec.scaler,
-        format: Some(encode::video::input_format(&track.encoder.name, &track.spec, format)?),
+        format: Some(chosen),
         colour: track.spec.colour.as_ref().map(filter::colour::from_spec).transpose()?,
         ..ScaleTarget::size(track.width, track.height)
     })

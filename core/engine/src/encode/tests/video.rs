@@ -195,6 +195,14 @@ fn the_format_follows_source_profile_and_codec() {
             format("libx264", json, "yuv420p").unwrap_err().message().starts_with("video.pixel_format: ")
         );
     }
+    let untouched = |source: &str| {
+        let named = |name: &str| PixelFormat::from_name(name).unwrap();
+        crate::encode::video::untouched("libx264", named("yuv420p"), named(source)).name()
+    };
+    assert_eq!(untouched("nv12"), "nv12");
+    for other in ["yuv420p", "nv16", "p010le", "rgb24", "yuvj420p"] {
+        assert_eq!(untouched(other), "yuv420p", "{other}");
+    }
     if av::has_encoder("hevc_vaapi") {
         assert_eq!(format("hevc_vaapi", "{}", "yuv420p10le").unwrap(), "p010le");
         assert_eq!(format("h264_vaapi", "{}", "yuv420p10le").unwrap(), "nv12");
