@@ -397,15 +397,19 @@ pub(crate) fn next_packet(
             Ok(gs_status::GS_OK)
         }
         Taken::Timeout => Ok(not_now(wait)),
-        Taken::End => end(job),
+        Taken::End => end(job, wait),
     }
 }
 
-/// Why there is no more: the job's failure if it failed, and only when it is known.
-fn end(job: &Job) -> Result<gs_status> {
-    // An output ends a moment before its job does.
-    match job.wait(None)? {
+/// How long an end waits for the job's own, which tells whether it was a failure. It comes a moment later, unless other
+/// outputs go on, perhaps until this caller takes from them.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Why there is no more: the job's failure if it failed.
+fn end(job: &Job, wait: Option<Duration>) -> Result<gs_status> {
+    match job.wait(Some(wait.map_or(GRACE, |w| w.min(GRACE))))? {
         Some(done) => done.into_result().map(|_| gs_status::GS_END),
+        None if wait.is_some_and(|w| w < GRACE) => Ok(not_now(wait)),
         None => Ok(gs_status::GS_END),
     }
 }
@@ -525,7 +529,7 @@ pub unsafe extern "C" fn gs_job_next_segment(
                 Ok(gs_status::GS_OK)
             }
             Taken::Timeout => Ok(not_now(wait)),
-            Taken::End => end(job),
+            Taken::End => end(job, wait),
         }
     })
 }

@@ -460,6 +460,28 @@ static void jobs(void)
     CHECK(strstr(gs_last_error(), "/no/such/file.mkv") != NULL);
     gs_job_free(&job);
 
+    /* The end of one output does not wait for another that the same thread has yet to take. */
+    CALL(gs_pipeline_new, GS_OK,
+         ("{\"source\": {\"pattern\": {\"width\": 64, \"height\": 64, \"frames\": 30}}, \"outputs\": ["
+          "{\"packets\": {\"queue\": 64}, \"audio\": false, \"video\": {\"codec\": \"h264\", \"preset\": \"p1\"}},"
+          "{\"packets\": {\"queue\": 25}, \"audio\": false, \"video\": {\"codec\": \"h264\", \"preset\": \"p1\"}}]}", &pipeline));
+    CALL(gs_pipeline_start, GS_OK, (pipeline, &job));
+    gs_pipeline_free(&pipeline);
+    {
+        uint32_t output;
+        for (output = 0; output < 2; output++) {
+            int packets = 0;
+            gs_status status;
+            while ((status = gs_job_next_packet(job, output, -1, &packet)) == GS_OK) {
+                packets++;
+                gs_packet_unref(&packet);
+            }
+            CHECK(status == GS_END && packets == 30);
+        }
+    }
+    CALL(gs_job_wait, GS_OK, (job, -1));
+    gs_job_free(&job);
+
     /* Freed while it runs. */
     CALL(gs_pipeline_new, GS_OK,
          ("{\"source\": {\"pattern\": {\"width\": 64, \"height\": 64}}, \"outputs\": [{\"packets\": {}, \"audio\": false,"
