@@ -21,6 +21,7 @@ pub mod dash;
 pub mod hls;
 mod init;
 mod lane;
+pub mod language;
 mod plan;
 mod segmenter;
 mod track;

@@ -204,6 +204,13 @@ impl CopyRoute {
             self.started = true;
         }
         let mut packet = packet.clone();
+        if packet.pts.is_none() && self.reorder > 0 {
+            // AVI says only when to decode: with B-frames nobody but the decoder knows the order.
+            drop(self.mux.send(ToMux::Failed(Error::unsupported(
+                "the source has no presentation times for its B-frames, so it can be encoded but not copied",
+            ))));
+            return false;
+        }
         // Raw streams and AVI have packets without times; they follow one another.
         let next = self.last_dts.map(|d| d + packet.duration.max(1));
         let dts = packet.dts.or(next).or(packet.pts.map(|p| p - self.reorder)).unwrap_or(0);

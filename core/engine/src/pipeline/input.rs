@@ -108,7 +108,9 @@ fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interr
     }
     let begin = Timestamp::new(demuxer.start_time().unwrap_or(0), MICROSECONDS);
     let mut origin = begin;
-    let duration = demuxer.duration().map(|d| Timestamp::new(d, MICROSECONDS));
+    // Matroska's duration is the time of its end, whatever the time of its beginning.
+    let before = if demuxer.format_name().starts_with("matroska") { begin.ticks.max(0) } else { 0 };
+    let duration = demuxer.duration().map(|d| Timestamp::new((d - before).max(0), MICROSECONDS));
     let attachments = streams
         .iter()
         .filter(|s| s.kind == MediaKind::Attachment && !s.extradata.is_empty())
@@ -148,9 +150,8 @@ fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interr
             ));
         }
         origin = Timestamp::new(begin.ticks + (start.0 * 1e6).round() as i64, MICROSECONDS);
-        demuxer
-            .seek(None, origin.ticks, true)
-            .map_err(|e| Error::from(e).context(format!("{label}: source.start: cannot seek in it")))?;
+        seek_before(&mut demuxer, &offer.streams, origin, begin)
+            .map_err(|e| e.context(format!("{label}: source.start: cannot seek in it")))?;
     }
     Ok(Input { demuxer: Some(demuxer), frames: None, fed: spec.source.bytes.is_some(), offer, origin })
 }
@@ -169,6 +170,42 @@ fn wants_keys(spec: &PipelineSpec, offer: &Offer) -> bool {
             .outputs
             .iter()
             .any(|o| o.copy_conforming && matches!(o.ladder, Some(LadderSpec::Auto | LadderSpec::Rungs(_))))
+}
+
+/// Goes to where decoding must begin for everything shown at `origin` to be there. Formats without an index (transport
+/// streams) land near the time they are asked for, not at a key frame before it; then it goes further back.
+pub(super) fn seek_before(
+    demuxer: &mut av::Demuxer,
+    streams: &[StreamInfo],
+    origin: Timestamp,
+    begin: Timestamp,
+) -> Result<()> {
+    /// How much earlier is tried, in seconds; the last is the beginning.
+    const BACK: [i64; 6] = [0, 2, 5, 12, 30, i64::MAX / 2_000_000];
+    /// Packets among which the first key frame must be for it to be worth looking on.
+    const LOOK: usize = 2000;
+    let picture = |s: &StreamInfo| s.kind == MediaKind::Video && !s.disposition.attached_picture;
+    for back in BACK {
+        let at = origin.ticks.saturating_sub(back.saturating_mul(1_000_000)).max(begin.ticks);
+        demuxer.seek(None, at, true)?;
+        if !streams.iter().any(picture) {
+            return Ok(());
+        }
+        let mut first_key = None;
+        for _ in 0..LOOK {
+            let Some(packet) = demuxer.read()? else { break };
+            let Some(stream) = streams.get(packet.stream_index()).filter(|s| picture(s)) else { continue };
+            if packet.is_key() {
+                first_key = packet.pts().or(packet.dts()).map(|t| Timestamp::new(t, stream.time_base));
+                break;
+            }
+        }
+        if at == begin.ticks || first_key.is_some_and(|t| t <= origin) {
+            demuxer.seek(None, at, true)?;
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 /// The key frames of every video stream on the output's timeline, by a scan without decoding.

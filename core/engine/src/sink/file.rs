@@ -70,7 +70,7 @@ impl FileSink {
         let mut set = |key: &str, value: &str| options.push((key.into(), value.into()));
         match self.container {
             Container::Mp4 | Container::Mov if self.spec.fragmented => {
-                set("movflags", "+frag_keyframe+empty_moov+default_base_moof");
+                set("movflags", "+frag_keyframe+delay_moov+default_base_moof");
             }
             Container::Mp4 | Container::Mov if self.spec.faststart && self.place.is_some() => {
                 set("movflags", "+faststart")

@@ -8,7 +8,7 @@ use crate::package::hls::{
     IFrameVariant, Map, MediaPlaylist, MediaSegment, Multivariant, Rendition as HlsRendition, RenditionKind,
     Variant, VideoRange,
 };
-use crate::package::{Segment, Track, dash, webvtt};
+use crate::package::{Segment, Track, dash, language, webvtt};
 use crate::packet::{MediaKind, Packet};
 use crate::spec::Container;
 use crate::time::{Rational, Timestamp};
@@ -114,7 +114,7 @@ impl Rendition {
     }
 
     fn language(&self) -> Option<String> {
-        self.headers.iter().find_map(|h| h.stream.language.clone())
+        self.headers.iter().find_map(|h| h.stream.language.as_deref().map(language::tag))
     }
 
     fn end(&self) -> f64 {
@@ -145,7 +145,7 @@ impl Index {
     pub fn add_subtitle(&mut self, track: &TrackHeader) -> usize {
         self.subtitles.push(Subtitle {
             name: track.name.clone(),
-            language: track.stream.language.clone(),
+            language: track.stream.language.as_deref().map(language::tag),
             title: track.stream.title.clone(),
             default: track.stream.disposition.default,
             forced: track.stream.disposition.forced,
@@ -357,16 +357,19 @@ impl Rendition {
             media: format!("{}/$Number%05d$.m4s", self.name),
             start_number: self.segments.first().map_or(0, |m| m.segment.sequence),
             presentation_time_offset: u64::from(track.priming),
-            timeline: self
-                .segments
-                .iter()
-                .map(|m| dash::TimelineEntry::of(&m.segment, track.timescale))
-                .collect(),
+            timeline: self.segments.iter().map(|m| on_media_timeline(&m.segment, track)).collect(),
             availability_time_offset: None,
         };
         let bandwidth = self.bandwidth(target).peak;
         Some(dash::Representation::of(&self.name, track, bandwidth, dash::Source::Template(template)))
     }
+}
+
+/// A segment's entry on the track's media timeline, on which the priming comes before presentation time 0.
+fn on_media_timeline(segment: &Segment, track: &Track) -> dash::TimelineEntry {
+    let base = track.base();
+    let start = Timestamp::new(segment.start.to(base).ticks.saturating_add(i64::from(track.priming)), base);
+    dash::TimelineEntry::new(start, segment.duration, track.timescale)
 }
 
 impl Subtitle {
