@@ -51,6 +51,15 @@ def timescale(init: bytes) -> int:
     return struct.unpack_from(">I", init, body + (20 if init[body] == 1 else 12))[0]
 
 
+def edit(init: bytes) -> int:
+    """The media time that the edit list presents first: priming and reorder delay; 0 without one."""
+    for body, _ in find(init, "moov", "trak", "edts", "elst"):
+        long = init[body] == 1
+        (time,) = struct.unpack_from(">q" if long else ">i", init, body + (16 if long else 12))
+        return max(time, 0)
+    return 0
+
+
 def avc_codec(init: bytes) -> str | None:
     """The RFC 6381 name of an H.264 track, from its avcC record."""
     for body, end in find(init, "moov", "trak", "mdia", "minf", "stbl", "stsd"):

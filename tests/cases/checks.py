@@ -262,11 +262,12 @@ def dash(path: Path, expect: dict[str, Any]) -> None:
         same("the timescale", item.scale, boxes.timescale(init))
         for file, time, d in item.segments:
             part = boxes.segment(file.read_bytes(), init)
-            # What lies before the offset (the encoder's priming) is not presented.
-            begin = max(part.earliest, item.offset)
+            # Presentation times are composition times after the edit list; what lies before it (priming) is not shown.
+            first = boxes.edit(init) + item.offset
+            begin = max(part.earliest - first, 0)
             if expect.get("times", True):
                 same(f"the presentation time of {item.attributes['id']}, {file.name}", time, begin)
-            near(f"the samples of {file.name}", d, part.duration - (begin - part.earliest), 1)
+            near(f"the samples of {file.name}", d, part.duration - max(first - part.earliest, 0), 1)
     for row in video[1:]:
         for one, other in zip(row.segments, video[0].segments, strict=True):
             near("the length of a segment against the top rung's", one[2] / row.scale, other[2] / video[0].scale, 0.0001)

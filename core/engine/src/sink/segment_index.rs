@@ -356,20 +356,19 @@ impl Rendition {
             initialization: format!("{}/init.mp4", self.name),
             media: format!("{}/$Number%05d$.m4s", self.name),
             start_number: self.segments.first().map_or(0, |m| m.segment.sequence),
-            presentation_time_offset: u64::from(track.priming),
-            timeline: self.segments.iter().map(|m| on_media_timeline(&m.segment, track)).collect(),
+            // Presentation times are what the edit list makes of composition times (ISO/IEC 14496-12, 8.16.3.3), and
+            // the edit list takes priming and reorder delay off already.
+            presentation_time_offset: 0,
+            timeline: self
+                .segments
+                .iter()
+                .map(|m| dash::TimelineEntry::of(&m.segment, track.timescale))
+                .collect(),
             availability_time_offset: None,
         };
         let bandwidth = self.bandwidth(target).peak;
         Some(dash::Representation::of(&self.name, track, bandwidth, dash::Source::Template(template)))
     }
-}
-
-/// A segment's entry on the track's media timeline, on which the priming comes before presentation time 0.
-fn on_media_timeline(segment: &Segment, track: &Track) -> dash::TimelineEntry {
-    let base = track.base();
-    let start = Timestamp::new(segment.start.to(base).ticks.saturating_add(i64::from(track.priming)), base);
-    dash::TimelineEntry::new(start, segment.duration, track.timescale)
 }
 
 impl Subtitle {
