@@ -1,4 +1,4 @@
-//! Your own pictures become a bare H.264 stream, without a copy on the way:  encode_frames OUT.h264 [FRAMES]
+//! Your own pictures become a bare H.264 stream, without a copy on the way:  encode_frames OUT.h264 FRAMES
 
 use bytes::Bytes;
 use ghoststream::frame::{Frame, PixelFormat};

@@ -1,4 +1,4 @@
-//! A file is decoded frame by frame:  read_frames IN [SECONDS]
+//! A file is decoded frame by frame:  read_frames IN SECONDS
 //!
 //! Prints the brightness of every picture; with SECONDS, only of the one that is shown then, found by an exact seek.
 

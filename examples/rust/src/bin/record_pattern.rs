@@ -1,4 +1,4 @@
-//! A live test pattern with sound is recorded for some seconds, then stopped:  record_pattern OUT.mkv [SECONDS]
+//! A live test pattern with sound is recorded for some seconds, then stopped:  record_pattern OUT.mkv SECONDS
 //!
 //! The pattern stands in for the screen: `CaptureConfig::default()` will record that.
 
