@@ -20,6 +20,21 @@ pub struct DecodeOptions {
     pub keep_on_device: bool,
 }
 
+/// Failures that a decoder may report in a row without asking for the next packet; one that reports more never ends.
+pub(crate) const FAILURES: u32 = 1000;
+
+/// Whether a decoder's failure means that its packet is damaged and the next may be good. One that has decoded (`alive`)
+/// takes damage for features that it does not have. Decoders in software also say "invalid argument", "error in an external
+/// library" (PNG) and the like of damage; on a device (`hardware`) that is the device's failure.
+pub(crate) fn is_damage(error: &av::Error, alive: bool, hardware: bool) -> bool {
+    match error.kind() {
+        av::Kind::InvalidData => true,
+        av::Kind::Unsupported => alive,
+        av::Kind::Invalid | av::Kind::Other => !hardware,
+        _ => false,
+    }
+}
+
 /// Decodes one audio or video stream through FFmpeg. Damaged packets are skipped and counted.
 pub struct AvDecoder {
     decoder: av::Decoder,
@@ -87,7 +102,12 @@ impl AvDecoder {
         self.next_pts = None;
     }
 
+    fn is_damage(&self, error: &av::Error) -> bool {
+        is_damage(error, self.frames > 0, self.on_device)
+    }
+
     fn receive(&mut self, out: &mut dyn Outlet<Frame>) -> Result<()> {
+        let mut failures = 0;
         loop {
             match self.decoder.receive() {
                 Ok(Some(media)) => {
@@ -95,7 +115,8 @@ impl AvDecoder {
                     out.emit(frame)?;
                 }
                 Ok(None) => return Ok(()),
-                Err(e) if e.kind() == av::Kind::InvalidData => {
+                Err(e) if failures < FAILURES && self.is_damage(&e) => {
+                    failures += 1;
                     self.damaged.fetch_add(1, Ordering::Relaxed);
                 }
                 Err(e) => return Err(Error::from(e).context(&self.name)),
@@ -137,7 +158,7 @@ impl Stage<Packet, Frame> for AvDecoder {
             match self.decoder.send(Some(&packet)) {
                 Ok(()) => break,
                 Err(e) if e.kind() == av::Kind::Again => self.receive(out)?,
-                Err(e) if e.kind() == av::Kind::InvalidData => {
+                Err(e) if self.is_damage(&e) => {
                     self.damaged.fetch_add(1, Ordering::Relaxed);
                     break;
                 }
@@ -153,7 +174,7 @@ impl Stage<Packet, Frame> for AvDecoder {
             Ok(()) => {}
             Err(e) if e.kind() == av::Kind::Eof => return Ok(()),
             // Frame threads report damage late, also here.
-            Err(e) if e.kind() == av::Kind::InvalidData => {
+            Err(e) if self.is_damage(&e) => {
                 self.damaged.fetch_add(1, Ordering::Relaxed);
             }
             Err(e) => return Err(Error::from(e).context(&self.name)),

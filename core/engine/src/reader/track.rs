@@ -1,5 +1,6 @@
 //! One decoded stream of a reader.
 
+use crate::decode::{FAILURES, is_damage};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::packet::{MediaKind, StreamInfo};
@@ -17,6 +18,8 @@ pub(super) struct Track {
     pub base: TimeBase,
     pub kind: MediaKind,
     decoder: av::Decoder,
+    /// Whether a device decodes.
+    hardware: bool,
     /// Decoded and not handed out.
     pub ready: VecDeque<Frame>,
     /// Drops what ends at or before this time.
@@ -64,6 +67,7 @@ impl Track {
             base: info.time_base,
             kind: info.kind,
             decoder,
+            hardware: hw.is_some(),
             ready: VecDeque::new(),
             from: None,
             wait_key: false,
@@ -96,9 +100,12 @@ impl Track {
         }
         match self.decoder.send(packet) {
             Ok(()) => {}
-            Err(e) if matches!(e.kind(), av::Kind::InvalidData | av::Kind::Eof) => self.damaged += 1,
+            Err(e) if e.kind() == av::Kind::Eof || is_damage(&e, self.alive, self.hardware) => {
+                self.damaged += 1
+            }
             Err(e) => return Err(Error::from(e).context(&self.name)),
         }
+        let mut failures = 0;
         loop {
             match self.decoder.receive() {
                 Ok(Some(media)) => {
@@ -110,7 +117,10 @@ impl Track {
                     }
                 }
                 Ok(None) => return Ok(()),
-                Err(e) if e.kind() == av::Kind::InvalidData => self.damaged += 1,
+                Err(e) if failures < FAILURES && is_damage(&e, self.alive, self.hardware) => {
+                    failures += 1;
+                    self.damaged += 1;
+                }
                 Err(e) => return Err(Error::from(e).context(&self.name)),
             }
         }

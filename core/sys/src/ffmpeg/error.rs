@@ -107,6 +107,8 @@ impl Error {
                 return Kind::Unsupported;
             }
             OPT => return Kind::Invalid,
+            // The numbers of their own (1 to 7, before these bytes) that FFmpeg's AC-3 and AAC header parsers have.
+            code if code < 0 && (code.wrapping_neg() & 0xff_ffff) == 0x03_0c0a => return Kind::InvalidData,
             _ => {}
         }
         match self.code.wrapping_neg() {
@@ -254,6 +256,7 @@ mod tests {
             (tag(&[0xF8, b'O', b'P', b'T']), Kind::Invalid, "Option not found"),
             (tag(&[0xF8, b'4', b'0', b'4']), Kind::NotFound, "Server returned 404 Not Found"),
             (-0x2bb2_afa8, Kind::Unsupported, "Experimental feature"),
+            (-0x103_0c0a, Kind::InvalidData, "Error number -16976906 occurred"),
             (-libc::ENOENT, Kind::NotFound, "No such file or directory"),
             (-libc::ENOSPC, Kind::Io, "No space left on device"),
         ] {

@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+"""Writes the seeds of the fuzz targets, from real streams that ffmpeg makes, and the dictionary of the document.
+
+    corpus.py OUT       OUT/TARGET/NAME, OUT/spec_json.dict
+"""
+
+import json
+import re
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+
+PICTURE = "-f lavfi -i testsrc2=s=64x48:r=10:d=1"
+TONE = "-f lavfi -i sine=d=1:r=48000"
+X264 = "-c:v libx264 -preset ultrafast -tune zerolatency -g 5 -crf 40 -pix_fmt yuv420p"
+MEDIA = {
+    "h264-aac.mp4": f"{PICTURE} {TONE} {X264} -c:a aac -b:a 32k",
+    "h264-bframes.mp4": f"{PICTURE} -c:v libx264 -preset veryfast -g 5 -bf 2 -crf 40 -pix_fmt yuv420p",
+    "fragmented.mp4": f"{PICTURE} {TONE} {X264} -c:a aac -b:a 32k -movflags frag_keyframe+empty_moov",
+    "hevc-ac3.mp4": f"{PICTURE} {TONE} -c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=5 "
+    "-pix_fmt yuv420p -c:a ac3 -b:a 64k",
+    "av1.mp4": f"{PICTURE} -c:v libaom-av1 -cpu-used 8 -g 5 -crf 60 -b:v 0 -pix_fmt yuv420p -frames:v 5",
+    "opus.mp4": f"{TONE} -c:a libopus -b:a 16k",
+    "flac.mp4": f"{TONE} -t 0.3 -c:a flac -strict experimental",
+    "h264-pcm.mov": f"{PICTURE} {TONE} {X264} -c:a pcm_s16le -t 0.3",
+    "vp9-opus.webm": f"{PICTURE} {TONE} -c:v libvpx-vp9 -cpu-used 8 -deadline realtime -g 5 -b:v 30k -c:a libopus -b:a 16k",
+    "ffv1-flac.mkv": f"{PICTURE} {TONE} -t 0.2 -c:v ffv1 -c:a flac",
+    "subtitles.mkv": f"{PICTURE} -i {{srt}} {X264} -c:s srt",
+    "h264-mp3.ts": f"{PICTURE} {TONE} {X264} -c:a mp3 -b:a 32k",
+    "mpeg2-mp2.mpg": f"{PICTURE} {TONE} -r 25 -c:v mpeg2video -g 5 -c:a mp2 -b:a 32k",
+    "h264-aac.flv": f"{PICTURE} {TONE} {X264} -c:a aac -b:a 32k",
+    "mpeg4-mp3.avi": f"{PICTURE} {TONE} -c:v mpeg4 -g 5 -c:a mp3 -b:a 32k",
+    "vorbis.ogg": f"{TONE} -c:a libvorbis",
+    "pcm.wav": f"{TONE} -t 0.1",
+    "aac.aac": f"{TONE} -c:a aac -b:a 32k",
+    "eac3.eac3": f"{TONE} -c:a eac3 -b:a 64k",
+    "mp3.mp3": f"{TONE} -c:a mp3 -b:a 32k",
+    "raw.h264": f"{PICTURE} {X264}",
+    "picture.y4m": f"{PICTURE} -frames:v 1 -pix_fmt yuv420p -f yuv4mpegpipe",
+    "picture.gif": f"{PICTURE} -frames:v 2",
+    "picture.png": f"{PICTURE} -frames:v 1 -f image2",
+}
+
+SRT = "1\n00:00:00,100 --> 00:00:00,500\n<i>Tom</i> & <b>Jerry</b>\n\n2\n00:00:00,600 --> 00:00:00,900\na < b\n\n"
+TEXTS = {
+    "srt": SRT,
+    "vtt": "WEBVTT\n\nNOTE x\n\nid\n00:00.100 --> 00:00:01.500 line:0 align:start\n<v Bob>x</v> &amp; y\n\n"
+    "00:01:00.000 --> 00:01:01.000\nlast\n",
+    "ass": "[Script Info]\n[Events]\nFormat: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n"
+    "Dialogue: 0,0:00:03.00,0:00:04.00,D,,0,0,0,,{\\an8\\i1}Hi{\\i0}, you\\Nthere\\h& \n",
+    "event": "0,0,Default,,0,0,0,,{\\p1}m 0 0{\\p0}x, {\\b1}y",
+    "movtext": "\0\3a<b",
+}
+
+# As targets/packager/input.rs numbers them.
+CODECS = ["h264", "hevc", "av1", "vp9", "aac", "opus", "flac", "ac3", "eac3", "mp3"]
+HEADERS, TEXT, SEGMENTS = b"\0", b"\1", b"\2"
+
+
+def media(folder):
+    """Makes the clips; what this ffmpeg cannot make is named and left out."""
+    srt = folder / "words.srt"
+    srt.write_text(SRT)
+    made = []
+    for name, arguments in MEDIA.items():
+        path = folder / name
+        command = ["ffmpeg", "-v", "error", "-y", *arguments.format(srt=srt).split()]
+        # Nothing that differs from build to build.
+        command += ["-fflags", "+bitexact", "-flags", "+bitexact", "-threads", "1", str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        if done.returncode:
+            print(f"corpus: without {name}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+        else:
+            made.append(path)
+    srt.unlink()
+    return made
+
+
+def dump(text):
+    """The bytes of one of ffprobe's hexadecimal dumps."""
+    rows = (line.split(": ", 1)[1][:41] for line in text.splitlines() if ": " in line)
+    return bytes.fromhex("".join(rows).replace(" ", ""))
+
+
+def probe(path):
+    command = ["ffprobe", "-v", "error", "-show_streams", "-show_packets", "-show_data", "-of", "json", str(path)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def ratio(text):
+    num, den = (int(n) for n in text.split("/"))
+    return struct.pack(">ii", num, den)
+
+
+def segments(found, flags):
+    """A run of the segmenter as targets/packager/segments.rs reads it, or None for other codecs."""
+    streams = [s for s in found["streams"] if s.get("codec_name") in CODECS][:3]
+    if not streams:
+        return None
+    out = struct.pack(">BHqBBB", flags, 500, 0, 0, 200, len(streams))
+    for s in streams:
+        extradata = dump(s.get("extradata", ""))
+        out += struct.pack(">B", CODECS.index(s["codec_name"])) + ratio(s["time_base"])
+        if s["codec_type"] == "video":
+            out += struct.pack(">HH", s["width"], s["height"]) + ratio(s["r_frame_rate"])
+        else:
+            out += struct.pack(">HHii", 1024, s["channels"], int(s["sample_rate"]), 0)
+        out += struct.pack(">H", len(extradata)) + extradata
+    places = [s["index"] for s in streams]
+    for p in found["packets"]:
+        if p["stream_index"] in places:
+            data = dump(p.get("data", ""))[:65535]
+            flags = places.index(p["stream_index"]) | 4 * ("K" in p["flags"]) | 8 * ("pts" in p) | 16 * ("dts" in p)
+            times = struct.pack(">qqi", p.get("pts", 0), p.get("dts", 0), p.get("duration", 0))
+            out += struct.pack(">B", flags) + times + struct.pack(">H", len(data)) + data
+    return out
+
+
+def packager(clips, folder):
+    for name, text in TEXTS.items():
+        (folder / f"text-{name}").write_bytes(TEXT + text.encode())
+    for clip in clips:
+        found = probe(clip)
+        for i, s in enumerate(found["streams"]):
+            if s.get("codec_name") not in CODECS:
+                continue
+            first = next((dump(p["data"]) for p in found["packets"] if p["stream_index"] == i), b"")
+            for part, data in (("extradata", dump(s.get("extradata", ""))), ("packet", first)):
+                if data:
+                    (folder / f"{part}-{clip.name}-{i}").write_bytes(HEADERS + data[:4096])
+        # CMAF, MPEG-TS, and CMAF in parts, eagerly.
+        for flags in (0b0001_0000, 0b0000_0001, 0b0000_0110):
+            run = segments(found, flags)
+            if run:
+                (folder / f"segments-{clip.name}-{flags}").write_bytes(SEGMENTS + run)
+
+
+def documents(folder):
+    cases = json.loads((ROOT / "tests/cases/cases.json").read_text())
+    count = 0
+
+    def walk(value):
+        nonlocal count
+        if isinstance(value, dict):
+            if "outputs" in value:
+                spec = {k: v for k, v in value.items() if k in SPEC}
+                spec.setdefault("source", {"url": "in.mkv"})
+                if isinstance(spec["source"], str):
+                    spec["source"] = {"url": spec["source"]}
+                (folder / f"case-{count}.json").write_text(json.dumps(spec))
+                count += 1
+            value = list(value.values())
+        if isinstance(value, list):
+            for item in value:
+                walk(item)
+
+    walk(cases)
+    assert count, "cases.json has no documents"
+    for name, source in (
+        ("pattern", {"pattern": {"kind": "smpte", "frames": 9, "frame_rate": "30000/1001", "tone": True}}),
+        ("bytes", {"bytes": {"buffer": 1}, "start": 1.5, "duration": "00:00:02", "loop": -1}),
+        ("frames", {"frames": {"video": {"width": 64, "height": 48, "format": "nv12", "frame_rate": 25}}}),
+    ):
+        output = {"path": "o.mp4", "video": {"codec": "hevc", "crf": 23}, "audio": [{"codec": "opus", "bitrate": "128k"}]}
+        (folder / name).write_text(json.dumps({"source": source, "outputs": [output, {"packets": {}}]}))
+
+
+SCHEMA = json.loads((ROOT / "core/engine/schema/pipeline.schema.json").read_text())
+SPEC = set(SCHEMA["properties"])
+
+
+def dictionary(path):
+    """Every key and every word of the document's schema."""
+    words = set()
+
+    def walk(value, key=""):
+        if isinstance(value, dict):
+            if key == "properties":
+                words.update(value)
+            for k, v in value.items():
+                walk(v, k)
+        elif isinstance(value, list):
+            for v in value:
+                walk(v, key)
+        elif isinstance(value, str) and key in ("const", "enum", "default"):
+            words.add(value)
+
+    walk(SCHEMA)
+    words = sorted(w for w in words if re.fullmatch(r"[\w.+-]{1,40}", w))
+    path.write_text("".join(f'"\\"{w}\\""\n' for w in words))
+
+
+def main():
+    out = Path(sys.argv[1])
+    folders = {name: out / name for name in ("spec_json", "packager", "demux_decode", "remux")}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+    clips = media(folders["demux_decode"])
+    if len(clips) < len(MEDIA) // 2:
+        sys.exit("corpus: this ffmpeg makes too few of the clips")
+    for clip in clips:
+        (folders["remux"] / clip.name).write_bytes(clip.read_bytes())
+    packager(clips, folders["packager"])
+    documents(folders["spec_json"])
+    dictionary(out / "spec_json.dict")
+
+
+if __name__ == "__main__":
+    main()
