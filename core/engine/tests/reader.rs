@@ -318,3 +318,19 @@ fn a_damaged_clip_is_read_as_far_as_it_goes_and_cancelling_stops() {
     let e = std::iter::from_fn(|| reader.next().transpose()).find_map(Result::err).expect("cancelled");
     assert_eq!(e.kind(), ErrorKind::Cancelled);
 }
+
+/// Decoders have their own ways to say that a packet is damaged: "error in an external library" is what PNG's says, which
+/// the fuzzer found.
+#[test]
+fn a_damaged_picture_is_skipped_whatever_its_decoder_calls_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = clips::numbered(dir.path(), "whole.mkv", 9, &["-c:v", "png"]);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let marks: Vec<usize> =
+        bytes.windows(4).enumerate().filter(|(_, w)| w == b"IDAT").map(|(i, _)| i).collect();
+    // The header of the deflate stream in the middle.
+    bytes[marks[marks.len() / 2] + 4..][..2].copy_from_slice(&[0xff; 2]);
+    std::fs::write(&path, &bytes).unwrap();
+    let got = numbers(&mut open(&path));
+    assert!((5..9).contains(&got.len()) && got.contains(&0) && got.contains(&8), "{got:?}");
+}
