@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
 import types
 from pathlib import Path
 
 import pytest
+
+# A shell that runs the suite in the background has its children ignore Ctrl-C, which some tests send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def peer(name: str) -> types.ModuleType:

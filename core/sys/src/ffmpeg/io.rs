@@ -142,9 +142,13 @@ fn retry(mut f: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     }
 }
 
+/// The most that one read asks the reader for. A damaged header makes FFmpeg ask for as much as it claims to be long, and
+/// what is asked for is zeroed; a short read is allowed, and FFmpeg comes back for the rest.
+const LONGEST_READ: usize = 1 << 20;
+
 unsafe extern "C" fn read(opaque: *mut c_void, buffer: *mut u8, size: c_int) -> c_int {
-    let Ok(len) = usize::try_from(size) else { return error::INVALID };
-    // SAFETY: FFmpeg gives `size` writable bytes. They may be uninitialised: zeroed first, as `Read` must not see that.
+    let Ok(len) = usize::try_from(size).map(|len| len.min(LONGEST_READ)) else { return error::INVALID };
+    // SAFETY: FFmpeg gives at least `len` writable bytes. They may be uninitialised: zeroed first, as `Read` must not see that.
     let buffer = unsafe {
         std::ptr::write_bytes(buffer, 0, len);
         std::slice::from_raw_parts_mut(buffer, len)

@@ -4,6 +4,8 @@ use crate::media::*;
 use ghoststream_sys::ffmpeg::*;
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 struct OneWay<T>(T);
@@ -188,4 +190,31 @@ fn a_timeout_ends_a_blocked_open() {
     let (kind, took) = silent(interrupt);
     assert_eq!(kind, Kind::TimedOut);
     assert!((Duration::from_millis(300)..Duration::from_secs(3)).contains(&took), "{took:?}");
+}
+
+/// Remembers the longest read that it was asked for.
+struct Asked(Cursor<Vec<u8>>, Arc<AtomicUsize>);
+
+impl Read for Asked {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.1.fetch_max(buffer.len(), Ordering::Relaxed);
+        self.0.read(buffer)
+    }
+}
+
+#[test]
+fn a_header_that_claims_much_costs_little() {
+    // An `ftyp` box that says that it is 771 MB long, of which 20 bytes are there.
+    let mut data = vec![0x2e, 0, 0, 0x20];
+    data.extend_from_slice(b"ftypisom\0\0\x02\0isomav01");
+    let longest = Arc::new(AtomicUsize::new(0));
+    let reader = Asked(Cursor::new(data), longest.clone());
+    let options = DemuxerOptions {
+        io: Some(Input::Stream(Box::new(reader))),
+        format: Some("mov".into()),
+        ..Default::default()
+    };
+    assert!(Demuxer::open(options).is_err());
+    let longest = longest.load(Ordering::Relaxed);
+    assert!(longest > 0 && longest <= 1 << 20, "{longest} bytes were asked for, and zeroed, at once");
 }
