@@ -259,7 +259,7 @@ fn fed_frames(spec: &PipelineSpec, frames: &FramesSpec, receiver: Option<Receive
         streams.push(raw_audio(audio, streams.len())?);
     }
     let source: Option<Box<dyn Source<Frame>>> = match receiver {
-        Some(receiver) => Some(Box::new(FedFrames { receiver })),
+        Some(receiver) => Some(Box::new(FedFrames { receiver, colour: declared_colour(&streams) })),
         None => None,
     };
     Ok(Input {
@@ -332,11 +332,28 @@ fn raw_audio(spec: &RawAudioSpec, index: usize) -> Result<StreamInfo> {
 /// Frames that the application pushes.
 struct FedFrames {
     receiver: Receiver<Frame>,
+    /// What the document says of pictures that say nothing themselves.
+    colour: Option<Colour>,
+}
+
+fn declared_colour(streams: &[StreamInfo]) -> Option<Colour> {
+    let colour = streams.iter().find_map(|s| s.video.as_ref()).map(|v| v.colour);
+    colour.filter(|c| *c != Colour::default())
 }
 
 impl Source<Frame> for FedFrames {
     fn next(&mut self) -> Result<Option<Frame>> {
-        Ok(self.receiver.recv())
+        let Some(frame) = self.receiver.recv() else { return Ok(None) };
+        match self.colour {
+            Some(colour) if frame.is_video() && frame.video().colour == Colour::default() => {
+                let mut media = frame.to_media()?;
+                media.set_colour(colour);
+                let mut named = Frame::new(media, frame.base);
+                named.force_key = frame.force_key;
+                Ok(Some(named))
+            }
+            _ => Ok(Some(frame)),
+        }
     }
 }
 

@@ -162,6 +162,15 @@ fn output(path: &str, o: &OutputSpec) -> Checked {
     if container == Some(Container::Y4m) && !o.options.is_empty() {
         return refuse(format!("{path}.options"), "y4m is written by GhostStream and takes no muxer options");
     }
+    if o.packets.is_some() && !o.options.is_empty() {
+        return refuse(format!("{path}.options"), "packets have no muxer");
+    }
+    if !o.metadata.is_empty() && (segmented || o.packets.is_some() || container == Some(Container::Y4m)) {
+        return refuse(
+            format!("{path}.metadata"),
+            "has no place there: only files of other formats carry tags",
+        );
+    }
     if o.fragmented && !matches!(container, Some(Container::Mp4 | Container::Mov)) {
         return refuse(format!("{path}.fragmented"), "needs format mp4 or mov");
     }
@@ -427,6 +436,14 @@ mod tests {
             (
                 r#"{"source":{"url":"a"},"outputs":[{"path":"o/","format":"hls","ladder":[{"crf":"x"}]}]}"#,
                 "outputs[0].ladder[0].crf: ",
+            ),
+            (
+                r#"{"source":{"url":"a"},"outputs":[{"path":"o/","format":"hls","metadata":{"title":"x"}}]}"#,
+                "outputs[0].metadata: ",
+            ),
+            (
+                r#"{"source":{"url":"a"},"outputs":[{"packets":{},"options":{"x":"y"}}]}"#,
+                "outputs[0].options: ",
             ),
             (r#"{"source":{"url":"a","timeout":-1},"outputs":[{"path":"o.mp4"}]}"#, "source.timeout: "),
         ] {

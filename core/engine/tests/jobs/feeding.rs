@@ -120,3 +120,21 @@ fn a_live_packet_output_drops_and_counts() {
     let dropped: u64 = job.stats().stages.iter().filter_map(|s| s.queue).map(|q| q.dropped).sum();
     assert_eq!((left, left as u64 + dropped), (4, 60), "nothing is lost without being counted");
 }
+
+#[test]
+fn the_colour_of_pushed_frames_is_what_the_document_says() {
+    let mut source = frames_source();
+    source["frames"]["video"]["colour"] =
+        json!({"primaries": "bt709", "transfer": "bt709", "matrix": "bt709", "range": "limited"});
+    let dir = Dir::new();
+    let output = dir.path("o.mp4");
+    let job = start(json!({"source": source, "outputs": [{"path": output, "video": {"preset": "p1"}}]}));
+    (0..5).for_each(|n| job.push_frame(picture(n)).unwrap());
+    job.finish_input();
+    assert!(job.wait(None).unwrap().unwrap().into_result().is_ok());
+    let streams = probe(&output);
+    assert_eq!(
+        (video(&streams)["color_space"].as_str(), video(&streams)["color_range"].as_str()),
+        (Some("bt709"), Some("tv"))
+    );
+}
