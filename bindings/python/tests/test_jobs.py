@@ -47,8 +47,8 @@ def test_a_ladder(tmp_path, clip):
 
 def test_options_mean_what_they_mean_on_the_command_line(tmp_path):
     options = ["--video", "hevc", "--crf", "23", "--audio", "opus:128k", "--no-faststart", "--size", "640x360"]
-    options += ["--crop", "10x20+1+2", "--sharpen", "0.5", "--metadata", "title=a b", "--header", "X-Key: 1"]
-    options += ["--metadata", "year=1", "--tone-map", "--start", "1:02", "--loop", "2", "--ladder", "480p@1M,copy"]
+    options += ["--crop", "10x20+1+2", "--sharpen", "0.5", "--option", "x265-params=a b", "--header", "X-Key: 1"]
+    options += ["--option", "year=1", "--tone-map", "--start", "1:02", "--loop", "2", "--ladder", "480p@1M,copy"]
     command = [sys.executable, "-m", "ghoststream", "transcode", "in.mkv", "out/", "--print-spec", *options]
     printed = subprocess.run([*command, "--format=hls"], capture_output=True, text=True)
     ours = gs.document(
@@ -61,7 +61,7 @@ def test_options_mean_what_they_mean_on_the_command_line(tmp_path):
         size=(640, 360),
         crop="10x20+1+2",
         sharpen=0.5,
-        metadata={"title": "a b", "year": 1},
+        option={"x265-params": "a b", "year": 1},
         header={"X-Key": 1},
         tone_map=True,
         start="1:02",
