@@ -1,7 +1,7 @@
 //! A limit on memory that names the input which broke it. libFuzzer's own looks once a second and blames the input of then.
 
 /// Kilobytes that no input may bring the process to.
-const LIMIT: u64 = 700 << 10;
+const LIMIT: u64 = 500 << 10;
 
 /// Panics when the process has ever held more than the limit.
 pub fn check() {

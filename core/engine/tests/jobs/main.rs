@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod control;
+mod damage;
 mod feeding;
 mod files;
 mod segments;

@@ -147,10 +147,15 @@ impl Error {
     pub fn message(&self) -> String {
         let mut text = [0 as std::ffi::c_char; 256];
         // SAFETY: the buffer's length is passed and av_strerror always terminates it.
-        unsafe {
+        let mut text = unsafe {
             raw::av_strerror(self.code, text.as_mut_ptr(), text.len());
             CStr::from_ptr(text.as_ptr()).to_string_lossy().into_owned()
+        };
+        if self.kind() == Kind::Memory {
+            // Damage is the likelier reason.
+            text.push_str(&format!(" (one piece may have {} MiB at most)", super::memory::LARGEST >> 20));
         }
+        text
     }
 
     pub(crate) fn with(mut self, detail: &str) -> Self {

@@ -19,6 +19,7 @@ mod hwdevice;
 mod interrupt;
 mod io;
 mod log;
+mod memory;
 mod muxer;
 mod packet;
 mod parameters;

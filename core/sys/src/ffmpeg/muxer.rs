@@ -6,7 +6,7 @@ use super::error::{Error, Kind, Result, as_ptr, c_option, c_string, check, text}
 use super::interrupt::{Interrupt, Watch, interrupted};
 use super::io::{Io, Output};
 use super::log::Scoped;
-use super::{CodecParameters, MediaType, Packet, ParameterValues, SideDataKind, raw};
+use super::{CodecParameters, MediaType, Packet, ParameterValues, SideDataKind, memory, raw};
 use bytes::Bytes;
 use std::ptr;
 
@@ -85,6 +85,7 @@ pub struct Muxer {
     inherited: Pairs,
     started: bool,
     finished: bool,
+    packets: u64,
     _scope: Scoped,
 }
 
@@ -109,6 +110,7 @@ impl Muxer {
             inherited: Vec::new(),
             started: false,
             finished: false,
+            packets: 0,
             _scope: Scoped::default(),
         };
         // SAFETY: terminated strings; the watch lives in `muxer`, longer than the context.
@@ -318,6 +320,12 @@ impl Muxer {
         if stream >= self.get().streams.max(0) as usize {
             return Err(Error::invalid(format!("a packet for stream {stream}")));
         }
+        // Its tables grow by less than this until it is asked again.
+        const STEP: u64 = 1 << 16;
+        if self.packets.is_multiple_of(STEP) {
+            memory::allow_packets(self.packets + STEP);
+        }
+        self.packets += 1;
         let context = format!("write {} packet", self.format);
         // SAFETY: the header is written; the packet is live and its stream exists.
         let done = self

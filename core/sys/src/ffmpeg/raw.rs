@@ -344,6 +344,7 @@ unsafe extern "C" {
     #[cfg(test)]
     pub fn gsav_layout(which: c_int) -> usize;
     pub fn gsav_init();
+    pub fn av_max_alloc(max: usize);
     pub fn gsav_version(library: c_int) -> u32;
     pub fn gsav_side_data_type(which: c_int) -> c_int;
     pub fn gsav_names(what: c_int, each: unsafe extern "C" fn(*mut c_void, *const c_char), opaque: *mut c_void);
@@ -375,8 +376,11 @@ unsafe extern "C" {
 /// Initialises the libraries that want it, once per process.
 pub fn init() {
     static ONCE: std::sync::Once = std::sync::Once::new();
-    // SAFETY: no arguments; runs once.
-    ONCE.call_once(|| unsafe { gsav_init() });
+    ONCE.call_once(|| {
+        super::memory::limit();
+        // SAFETY: no arguments; runs once.
+        unsafe { gsav_init() }
+    });
 }
 
 #[cfg(test)]
