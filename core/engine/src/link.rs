@@ -6,7 +6,7 @@
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a full link does with one more item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,18 @@ struct State<T> {
     overflow: Overflow,
     senders: usize,
     closed: bool,
+    /// Somebody sleeps and has not been woken yet: nobody pays the system call of a wake-up that wakes no one.
+    reader_sleeps: bool,
+    writers_sleep: bool,
     stats: LinkStats,
+}
+
+impl<T> State<T> {
+    /// Whether the sleeping senders are to be woken now: at half full rather than at the first gap, so that two threads
+    /// of unequal speed do not switch for every item.
+    fn wakes_writers(&mut self) -> bool {
+        self.items.len() <= self.stats.capacity / 2 && std::mem::take(&mut self.writers_sleep)
+    }
 }
 
 impl<T> Shared<T> {
@@ -78,6 +89,18 @@ impl<T> Shared<T> {
         drop(dropped);
         self.readable.notify_all();
         self.writable.notify_all();
+    }
+}
+
+/// What is left until `deadline`; `None` = there is none.
+fn remaining(deadline: Option<Instant>) -> Option<Duration> {
+    deadline.map(|d| d.saturating_duration_since(Instant::now()))
+}
+
+fn wait<'a, T>(on: &Condvar, state: MutexGuard<'a, T>, left: Option<Duration>) -> MutexGuard<'a, T> {
+    match left {
+        None => on.wait(state).unwrap_or_else(PoisonError::into_inner),
+        Some(left) => on.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
     }
 }
 
@@ -99,6 +122,8 @@ pub fn link<T>(capacity: usize, overflow: Overflow) -> (Sender<T>, Receiver<T>) 
             overflow,
             senders: 1,
             closed: false,
+            reader_sleeps: false,
+            writers_sleep: false,
             stats: LinkStats { capacity, ..LinkStats::default() },
         }),
         readable: Condvar::new(),
@@ -123,7 +148,7 @@ impl<T> Sender<T> {
     /// which.
     pub fn send_deadline(&self, item: T, timeout: Option<Duration>) -> Result<(), Closed<T>> {
         // A time beyond what the clock can say is no limit.
-        let deadline = timeout.and_then(|t| std::time::Instant::now().checked_add(t));
+        let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
         let mut state = self.0.lock();
         let mut oldest = None;
         while !state.closed && state.items.len() >= state.stats.capacity {
@@ -133,20 +158,12 @@ impl<T> Sender<T> {
                     state.stats.dropped += 1;
                 }
                 Overflow::Wait => {
-                    state = match deadline {
-                        None => self.0.writable.wait(state).unwrap_or_else(PoisonError::into_inner),
-                        Some(deadline) => {
-                            let left = deadline.saturating_duration_since(std::time::Instant::now());
-                            if left.is_zero() {
-                                return Err(Closed(item));
-                            }
-                            self.0
-                                .writable
-                                .wait_timeout(state, left)
-                                .unwrap_or_else(PoisonError::into_inner)
-                                .0
-                        }
-                    };
+                    let left = remaining(deadline);
+                    if left.is_some_and(|left| left.is_zero()) {
+                        return Err(Closed(item));
+                    }
+                    state.writers_sleep = true;
+                    state = wait(&self.0.writable, state, left);
                 }
             }
         }
@@ -156,9 +173,12 @@ impl<T> Sender<T> {
         state.items.push_back(item);
         state.stats.passed += 1;
         state.stats.peak = state.stats.peak.max(state.items.len());
+        let wake = std::mem::take(&mut state.reader_sleeps);
         drop(state);
         drop(oldest);
-        self.0.readable.notify_one();
+        if wake {
+            self.0.readable.notify_one();
+        }
         Ok(())
     }
 
@@ -213,30 +233,56 @@ impl<T> Receiver<T> {
     /// The next item, waiting at most `timeout` (`None` = without limit).
     pub fn recv_deadline(&self, timeout: Option<Duration>) -> Received<T> {
         // A time beyond what the clock can say is no limit.
-        let deadline = timeout.and_then(|t| std::time::Instant::now().checked_add(t));
+        let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
         let mut state = self.0.lock();
         loop {
             if state.closed {
                 return Received::Closed;
             }
             if let Some(item) = state.items.pop_front() {
+                let wake = state.wakes_writers();
                 drop(state);
-                self.0.writable.notify_one();
+                if wake {
+                    self.0.writable.notify_all();
+                }
                 return Received::Item(item);
             }
             if state.senders == 0 {
                 return Received::End;
             }
-            state = match deadline {
-                None => self.0.readable.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(std::time::Instant::now());
-                    if left.is_zero() {
-                        return Received::Timeout;
-                    }
-                    self.0.readable.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+            let left = remaining(deadline);
+            if left.is_some_and(|left| left.is_zero()) {
+                return Received::Timeout;
+            }
+            state.reader_sleeps = true;
+            state = wait(&self.0.readable, state, left);
+        }
+    }
+
+    /// Everything that waits now, oldest first, after waiting for the first item; `None` at the end or once closed.
+    ///
+    /// One lock for many items: for receivers that keep up anyway and whose items are small.
+    pub fn recv_all(&self) -> Option<VecDeque<T>> {
+        let mut state = self.0.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            if !state.items.is_empty() {
+                let room = VecDeque::with_capacity(state.items.len());
+                let items = std::mem::replace(&mut state.items, room);
+                let wake = state.wakes_writers();
+                drop(state);
+                if wake {
+                    self.0.writable.notify_all();
                 }
-            };
+                return Some(items);
+            }
+            if state.senders == 0 {
+                return None;
+            }
+            state.reader_sleeps = true;
+            state = wait(&self.0.readable, state, None);
         }
     }
 
@@ -286,6 +332,37 @@ mod tests {
         assert_eq!(rx.recv_deadline(None), Received::End);
         let stats = rx.monitor().stats();
         assert_eq!((stats.passed, stats.dropped, stats.peak <= 2), (100, 0, true));
+    }
+
+    #[test]
+    fn all_that_waits_is_taken_at_once_and_senders_go_on() {
+        let (tx, rx) = link(4, Overflow::Wait);
+        let sender = thread::spawn(move || (0..1000).for_each(|i| tx.send(i).unwrap()));
+        let mut got = Vec::new();
+        while let Some(items) = rx.recv_all() {
+            assert!(!items.is_empty() && items.len() <= 4);
+            got.extend(items);
+        }
+        sender.join().unwrap();
+        assert_eq!(got, (0..1000).collect::<Vec<_>>());
+        rx.monitor().close();
+        assert!(rx.recv_all().is_none());
+    }
+
+    #[test]
+    fn several_waiting_senders_all_go_on() {
+        let (tx, rx) = link(2, Overflow::Wait);
+        let senders: Vec<_> = (0..4)
+            .map(|s| {
+                let tx = tx.clone();
+                thread::spawn(move || (0..500).for_each(|i| tx.send(s * 500 + i).unwrap()))
+            })
+            .collect();
+        drop(tx);
+        let mut got: Vec<i32> = std::iter::from_fn(|| rx.recv()).collect();
+        senders.into_iter().for_each(|s| s.join().unwrap());
+        got.sort_unstable();
+        assert_eq!(got, (0..2000).collect::<Vec<_>>());
     }
 
     #[test]

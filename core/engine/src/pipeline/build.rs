@@ -562,6 +562,7 @@ impl<'a> Graph<'a> {
             frame_rate: track.frame_rate,
             grid,
             threads: track.threads,
+            shared_cores: track.shared_cores,
             hdr: if tone_mapped { Default::default() } else { hdr },
             pass: self.pass.and_then(|p| p.of(output_index, track)),
             ..VideoEncode::new(track.spec.clone())

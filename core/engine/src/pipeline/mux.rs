@@ -139,20 +139,22 @@ impl Mux {
 
     /// `true` when every track ended by itself.
     fn take_all(&mut self, shared: &Shared, meter: &Meter, input: &Receiver<ToMux>) -> Result<bool> {
-        while let Some(message) = input.recv() {
-            meter.count_in();
+        while let Some(messages) = input.recv_all() {
             let start = shared.clock.now();
-            match message {
-                ToMux::Stream(track, mut stream) => {
-                    let track = &mut self.tracks[track];
-                    track.tags.dress(&mut stream);
-                    track.stream = Some(stream);
+            for message in messages {
+                meter.count_in();
+                match message {
+                    ToMux::Stream(track, mut stream) => {
+                        let track = &mut self.tracks[track];
+                        track.tags.dress(&mut stream);
+                        track.stream = Some(stream);
+                    }
+                    ToMux::Packet(track, packet) => self.tracks[track].waiting.push_back(packet),
+                    ToMux::End(track) => self.tracks[track].ended = true,
+                    ToMux::Failed(e) => return Err(e),
                 }
-                ToMux::Packet(track, packet) => self.tracks[track].waiting.push_back(packet),
-                ToMux::End(track) => self.tracks[track].ended = true,
-                ToMux::Failed(e) => return Err(e),
+                self.advance(shared, meter)?;
             }
-            self.advance(shared, meter)?;
             meter.busy(shared.clock.now().saturating_sub(start));
         }
         if shared.is_cancelled() {

@@ -97,6 +97,7 @@ pub(crate) fn resolve(spec: &PipelineSpec, offer: &Offer) -> Result<Resolved> {
             output_tracks(spec, output, offer, &mut fallbacks).map_err(|e| e.at(format!("outputs[{i}]")))?,
         );
     }
+    tracks::share_cores(outputs.iter_mut().flat_map(|o| &mut o.tracks), tracks::cores(spec));
     let decoders = decoders(spec, offer, &mut outputs, &mut fallbacks)?;
     // One head start at a time: two would share the cores again.
     if let Some(output) = outputs.iter_mut().find(|o| deserves_lead(spec, offer, o)) {
