@@ -1,6 +1,7 @@
 //! Text subtitles from one format to another: a packet of any text codec in, a packet of the wanted one out.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::package::webvtt;
 use crate::packet::{Codec, Packet, StreamInfo};
 use crate::stage::{Outlet, Stage};
 use crate::time::{Rational, Timestamp};
@@ -17,6 +18,7 @@ const LONGEST_SECONDS: i64 = 10;
 pub struct SubtitleConverter {
     decoder: av::SubtitleDecoder,
     base: Rational,
+    source: Codec,
     target: Codec,
 }
 
@@ -33,7 +35,7 @@ impl SubtitleConverter {
         }
         let base = source.time_base;
         let decoder = av::SubtitleDecoder::new(native, (base.num, base.den))?;
-        Ok(SubtitleConverter { decoder, base, target: target.clone() })
+        Ok(SubtitleConverter { decoder, base, source: source.codec.clone(), target: target.clone() })
     }
 
     /// What the converted stream is.
@@ -59,12 +61,37 @@ const TX3G: &[u8] = &[
     0, 0, 0, 18, b'f', b't', b'a', b'b', 0, 1, 0, 1, 5, b'S', b'e', b'r', b'i', b'f',
 ];
 
+impl SubtitleConverter {
+    /// Cue text of a packet. What the WebVTT module reads itself keeps its italics, bold and underline, and WebVTT stays
+    /// as it is; everything else comes through FFmpeg, which makes ASS of it.
+    fn webvtt(&mut self, packet: &Packet) -> Result<String> {
+        match webvtt::payload_of(&self.source, &packet.data) {
+            Err(e) if e.kind() == ErrorKind::Unsupported => {}
+            read => return read,
+        }
+        let Some(event) = self.decoder.decode(&packet.to_av(true)?)? else { return Ok(String::new()) };
+        let lines = event.rects.iter().filter_map(|rect| match rect {
+            av::SubtitleRect::Ass(line) => Some(webvtt::payload_of(&Codec::Ass, line.as_bytes())),
+            av::SubtitleRect::Text(line) => Some(Ok(webvtt::plain_payload(line))),
+            av::SubtitleRect::Bitmap { .. } => None,
+        });
+        Ok(lines.collect::<Result<Vec<_>>>()?.join("\n"))
+    }
+
+    fn plain(&mut self, packet: &Packet) -> Result<String> {
+        let Some(event) = self.decoder.decode(&packet.to_av(true)?)? else { return Ok(String::new()) };
+        let lines: Vec<String> = event.rects.iter().filter_map(|r| r.plain_text()).collect();
+        Ok(lines.join("\n"))
+    }
+}
+
 impl Stage<Packet, Packet> for SubtitleConverter {
     fn push(&mut self, packet: Packet, out: &mut dyn Outlet<Packet>) -> Result<()> {
         let Some(shown) = packet.presentation() else { return Ok(()) };
-        let Some(event) = self.decoder.decode(&packet.to_av(true)?)? else { return Ok(()) };
-        let lines: Vec<String> = event.rects.iter().filter_map(|r| r.plain_text()).collect();
-        let text = lines.join("\n");
+        let text = match self.target {
+            Codec::WebVtt => self.webvtt(&packet)?,
+            _ => self.plain(&packet)?,
+        };
         let start = shown.to(MILLISECONDS).ticks;
         let length = match packet.duration {
             d if d > 0 => Timestamp::new(d, self.base).to(MILLISECONDS).ticks,
@@ -96,7 +123,6 @@ fn cue(codec: &Codec, text: &str, from: i64, to: i64) -> Packet {
             data.extend_from_slice(&text.as_bytes()[..end]);
             Bytes::from(data)
         }
-        Codec::WebVtt => Bytes::from(text.replace('&', "&amp;").replace('<', "&lt;")),
         _ => Bytes::copy_from_slice(text.as_bytes()),
     };
     Packet::new(data, from, to - from, MILLISECONDS)

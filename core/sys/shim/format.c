@@ -31,26 +31,147 @@ void gsav_io_free(AVIOContext **io)
     avio_context_free(io);
 }
 
-/* Demuxers. Frees nothing of the caller's: pb stays the caller's on failure and on success. */
+/* What is asked before something is opened for a demuxer: 0 = the source's own address, 1 = one that is named inside it,
+ * 2 = where a redirect has led. 0 = yes, negative = the error to fail with. */
+typedef int (*GsavAsk)(void *, const char *, int);
+
+/* What a demuxer of ours keeps at AVFormatContext.opaque. */
+typedef struct Opening {
+    int (*open)(AVFormatContext *, AVIOContext **, const char *, int, AVDictionary **);
+    GsavAsk ask;
+    void *opaque;
+    int begun, backwards;
+} Opening;
+
+/* Whether an MP4 begins with its media: without going back they cannot be read once the index behind them is known. Looks
+ * only at what one read brought, so that the demuxer still finds it in the buffer. */
+static int is_backwards(AVIOContext *pb)
+{
+    const uint8_t *p;
+    uint64_t at = 0, left;
+    avio_r8(pb);
+    if (avio_feof(pb) || pb->error < 0 || avio_seek(pb, 0, SEEK_SET) < 0)
+        return 0;
+    p = pb->buf_ptr;
+    left = pb->buf_end - pb->buf_ptr;
+    if (left < 8 || memcmp(p + 4, "ftyp", 4))
+        return 0;
+    while (at < left && left - at >= 8) {
+        uint64_t size = AV_RB32(p + at);
+        const uint8_t *name = p + at + 4;
+        if (!memcmp(name, "mdat", 4))
+            return 1;
+        if (!memcmp(name, "moov", 4) || !memcmp(name, "moof", 4) || !memcmp(name, "sidx", 4))
+            return 0;
+        if (size == 1 && left - at >= 16)
+            size = AV_RB64(p + at + 8);
+        if (size < 8 || size > left)
+            return 0;
+        at += size;
+    }
+    return 0;
+}
+
+static int ask_and_open(AVFormatContext *ctx, AVIOContext **pb, const char *url, int flags, AVDictionary **options)
+{
+    Opening *o = ctx->opaque;
+    int inside = o->begun++ > 0;
+    uint8_t *location = NULL;
+    int ret = o->ask(o->opaque, url, inside);
+    if (ret < 0)
+        return ret;
+    ret = o->open(ctx, pb, url, flags, options);
+    if (ret < 0)
+        return ret;
+    if (av_opt_get(*pb, "location", AV_OPT_SEARCH_CHILDREN, &location) >= 0 && location && *location &&
+        strcmp((char *)location, url))
+        ret = o->ask(o->opaque, (char *)location, 2);
+    av_free(location);
+    if (ret >= 0 && !inside && !((*pb)->seekable & AVIO_SEEKABLE_NORMAL) && is_backwards(*pb)) {
+        o->backwards = 1;
+        ret = AVERROR(ESPIPE);
+    }
+    if (ret < 0)
+        avio_closep(pb);
+    return ret;
+}
+
+/* Demuxers. Frees nothing of the caller's: pb stays the caller's on failure and on success. Without pb, `ask` is heard before
+ * anything is opened, and *backwards says that the failure is an MP4 whose index lies behind its media on a transport that
+ * cannot go back. */
 int gsav_demux_open(AVFormatContext **out, const char *url, const char *format, AVIOContext *pb,
-                    GsavInterrupt interrupt, void *opaque, AVDictionary **options)
+                    GsavInterrupt interrupt, GsavAsk ask, void *opaque, int32_t *backwards, AVDictionary **options)
 {
     const AVInputFormat *input = NULL;
     AVFormatContext *ctx;
+    Opening *o;
     int ret;
     if (format && !(input = av_find_input_format(format)))
         return AVERROR_DEMUXER_NOT_FOUND;
     ctx = avformat_alloc_context();
-    if (!ctx)
+    o = av_mallocz(sizeof(*o));
+    if (!ctx || !o) {
+        avformat_free_context(ctx);
+        av_free(o);
         return AVERROR(ENOMEM);
+    }
     ctx->interrupt_callback = (AVIOInterruptCB){interrupt, opaque};
+    *o = (Opening){ctx->io_open, ask, opaque, 0, 0};
+    ctx->opaque = o;
+    ctx->io_open = ask_and_open;
     if (pb) {
         ctx->pb = pb;
         ctx->flags |= AVFMT_FLAG_CUSTOM_IO;
+        o->begun = 1;
     }
     ret = avformat_open_input(&ctx, url, input, options);
+    *backwards = o->backwards;
+    if (ret < 0)
+        av_free(o);
     *out = ctx;
     return ret;
+}
+
+/* Opens an address for reading alone. */
+int gsav_url_open(AVIOContext **out, const char *url, const char *whitelist, GsavInterrupt interrupt, void *opaque,
+                  AVDictionary **options)
+{
+    AVFormatContext *ctx = avformat_alloc_context();
+    int ret;
+    if (!ctx)
+        return AVERROR(ENOMEM);
+    ctx->interrupt_callback = (AVIOInterruptCB){interrupt, opaque};
+    /* The default io_open compares what it opens with it. */
+    ctx->url = av_strdup(url);
+    if (!ctx->url) {
+        avformat_free_context(ctx);
+        return AVERROR(ENOMEM);
+    }
+    ret = whitelist ? av_opt_set(ctx, "protocol_whitelist", whitelist, 0) : 0;
+    if (ret >= 0)
+        ret = ctx->io_open(ctx, out, url, AVIO_FLAG_READ, options);
+    avformat_free_context(ctx);
+    return ret;
+}
+
+/* What is there, at most `size` bytes; 0 at the end. */
+int gsav_url_read(AVIOContext *pb, uint8_t *data, int size)
+{
+    int ret = avio_read_partial(pb, data, size);
+    if (ret == AVERROR_EOF || ret == 0)
+        return pb->error < 0 && pb->error != AVERROR_EOF ? pb->error : 0;
+    return ret;
+}
+
+/* Whether it has said how long it is. */
+int gsav_url_has_length(AVIOContext *pb)
+{
+    return avio_size(pb) >= 0;
+}
+
+void gsav_url_close(AVIOContext **pb)
+{
+    avio_closep(pb);
 }
 
 int gsav_demux_find_info(AVFormatContext *ctx)
@@ -60,7 +181,9 @@ int gsav_demux_find_info(AVFormatContext *ctx)
 
 void gsav_demux_close(AVFormatContext **ctx)
 {
+    Opening *o = *ctx ? (*ctx)->opaque : NULL;
     avformat_close_input(ctx);
+    av_free(o);
 }
 
 void gsav_format_get(const AVFormatContext *ctx, GsavFormat *p)
@@ -183,10 +306,39 @@ int gsav_demux_read(AVFormatContext *ctx, AVPacket *packet)
     return ret;
 }
 
+/* Whether the transport has said how long it is. */
+int gsav_demux_has_length(AVFormatContext *ctx)
+{
+    return ctx->pb && avio_size(ctx->pb) >= 0;
+}
+
 int gsav_demux_seek(AVFormatContext *ctx, int stream, int64_t ts, int backward, int any)
 {
     int flags = (backward ? AVSEEK_FLAG_BACKWARD : 0) | (any ? AVSEEK_FLAG_ANY : 0);
     return av_seek_frame(ctx, stream, ts, flags);
+}
+
+/* Goes to the first packet. Formats whose times are found by bisection (transport and program streams) have none that
+ * surely means it: a first decode time lies before the first presentation time. Their first byte does. */
+int gsav_demux_rewind(AVFormatContext *ctx)
+{
+    const int indexed = AVFMT_NO_BYTE_SEEK | AVFMT_GENERIC_INDEX | AVFMT_NOBINSEARCH;
+    int flags = ctx->iformat->flags;
+    if ((flags & AVFMT_TS_DISCONT) && !(flags & indexed))
+        return av_seek_frame(ctx, -1, 0, AVSEEK_FLAG_BYTE);
+    return av_seek_frame(ctx, -1, ctx->start_time == AV_NOPTS_VALUE ? 0 : ctx->start_time, AVSEEK_FLAG_BACKWARD);
+}
+
+/* Entry `n` of a stream's index; 0 = there is none. Times are as the format indexes them. */
+int gsav_stream_index(const AVFormatContext *ctx, int stream, int n, int64_t *timestamp, int32_t *key)
+{
+    AVStream *s = stream_at(ctx, stream);
+    const AVIndexEntry *e = s ? avformat_index_get_entry(s, n) : NULL;
+    if (!e)
+        return 0;
+    *timestamp = e->timestamp;
+    *key = !!(e->flags & AVINDEX_KEYFRAME);
+    return 1;
 }
 
 /* The frame rate the demuxer believes in, from everything that it has seen. */

@@ -33,6 +33,8 @@ impl Packet {
             base,
             key: packet.is_key(),
             stream: packet.stream_index(),
+            // What an edit list hides lies before time 0 and is cut away there; copies keep it.
+            hidden: false,
             side_data,
         }
     }
@@ -53,6 +55,9 @@ impl Packet {
         packet.set_duration(self.duration);
         packet.set_key(self.key);
         packet.set_stream_index(self.stream);
+        if self.hidden {
+            packet.set_discard(true);
+        }
         for side in &self.side_data {
             match side {
                 SideData::NewExtradata(data) => packet.add_side_data(NEW_EXTRADATA, data)?,

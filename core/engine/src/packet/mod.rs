@@ -31,6 +31,8 @@ pub struct Packet {
     pub key: bool,
     /// Index into the source's (or output's) streams.
     pub stream: usize,
+    /// Decoded for the sake of those that refer to it, but not shown.
+    pub hidden: bool,
     /// What else travels with the packet.
     pub side_data: Vec<SideData>,
 }
@@ -68,6 +70,7 @@ impl Packet {
             base,
             key: true,
             stream: 0,
+            hidden: false,
             side_data: Vec::new(),
         }
     }

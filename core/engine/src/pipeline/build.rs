@@ -22,6 +22,7 @@ use crate::link::{Overflow, Sender, link};
 use crate::packet::{MediaKind, StreamInfo};
 use crate::plan::Plan;
 use crate::sink::{Facts, OutputSink};
+use crate::source::seek::Seeker;
 use crate::spec::{FilterSpec, PipelineSpec};
 use crate::subtitle::{SubtitleConverter, read_subtitle_file};
 use crate::time::{Clock, Rational, Timestamp};
@@ -113,6 +114,9 @@ fn run(
 ) -> Result<Vec<String>> {
     shared.events.push(Event::State { state: State::Starting });
     let input = Input::open(spec, &mut inputs, &shared.interrupt)?;
+    if let Some(note) = &input.note {
+        shared.warn("source", note.clone());
+    }
     let resolved = resolve::resolve(spec, &input.offer)?;
     for fallback in &resolved.fallbacks {
         shared.warn("fallback", fallback.clone());
@@ -578,27 +582,27 @@ impl<'a> Graph<'a> {
                 for decoder in &self.resolved.decoders {
                     self.decoder(decoder, &offer, end)?;
                 }
-                let mut streams: Vec<FeedStream> = offer
-                    .streams
-                    .iter()
-                    .map(|s| FeedStream { base: s.time_base, kind: s.kind, routes: Vec::new() })
-                    .collect();
+                let mut streams: Vec<FeedStream> = offer.streams.iter().map(FeedStream::new).collect();
                 for (index, routes) in std::mem::take(&mut self.routes) {
                     if let Some(stream) = streams.get_mut(index) {
                         stream.routes = routes;
                     }
                 }
+                let begin = offer.start.unwrap_or(Timestamp::new(0, Rational::new(1, 1)));
+                let seeker = Seeker::of(&offer.streams, begin);
                 let expected = offer.duration.filter(|_| self.spec.source.url.is_some());
                 let start = self.spec.source.start.map_or(0.0, |s| s.0);
                 let feed = Feed {
                     demuxer,
                     streams,
                     origin,
+                    seeker,
                     end,
                     loops: self.spec.source.loops,
                     realtime: self.spec.source.realtime,
                     expected: expected.map(|d| Timestamp::from_seconds((d.seconds() - start).max(0.0))),
                     label: offer.label,
+                    timeout: self.spec.source.timeout,
                     salvage: self.spec.source.salvage,
                 };
                 let meter = self.shared.meter("source");
@@ -607,9 +611,7 @@ impl<'a> Graph<'a> {
                     if let Some(gate) = gate {
                         gate.wait(shared);
                     }
-                    if let Err(e) = feed.run(shared, &meter) {
-                        shared.fail(e);
-                    }
+                    feed.run(shared, &meter);
                 })
             }
             Input { frames: Some(frames), offer, fed, .. } => {

@@ -6,6 +6,8 @@ use crate::frame::Frame;
 use crate::job::shared::{Meter, Shared};
 use crate::link::Sender;
 use crate::packet::{MediaKind, Packet, StreamInfo};
+use crate::source::open::reading;
+use crate::source::seek::Seeker;
 use crate::stage::{OutletFn, Source, Stage};
 use crate::time::{MICROSECONDS, Rounding, TimeBase, Timestamp, rescale};
 use ghoststream_sys::ffmpeg as av;
@@ -37,12 +39,7 @@ pub(crate) struct CopyRoute {
 impl CopyRoute {
     /// A route for `stream` into track `track`.
     pub fn new(stream: &StreamInfo, mux: Sender<ToMux>, track: usize) -> Self {
-        let video = stream.video.as_ref();
-        let frame = video
-            .and_then(|v| v.frame_rate)
-            .filter(|r| r.is_positive())
-            .map_or(0, |r| rescale(1, r.inverse(), stream.time_base, Rounding::Nearest));
-        let reorder = frame * i64::from(video.map_or(0, |v| v.reorder));
+        let reorder = frame_ticks(stream) * i64::from(stream.video.as_ref().map_or(0, |v| v.reorder));
         CopyRoute { mux, track, started: false, last_dts: None, reorder }
     }
 }
@@ -50,8 +47,28 @@ impl CopyRoute {
 /// One stream of the source as the feed sees it.
 pub(crate) struct FeedStream {
     pub base: TimeBase,
+    /// Length of a frame whose packet does not say, in the base.
+    pub frame: i64,
     pub kind: MediaKind,
     pub routes: Vec<Route>,
+}
+
+impl FeedStream {
+    /// `stream`, so far wanted by nobody.
+    pub fn new(stream: &StreamInfo) -> Self {
+        FeedStream {
+            base: stream.time_base,
+            frame: frame_ticks(stream),
+            kind: stream.kind,
+            routes: Vec::new(),
+        }
+    }
+}
+
+/// Length of a frame of video in ticks of its stream, 0 when unknown.
+fn frame_ticks(stream: &StreamInfo) -> i64 {
+    let rate = stream.video.as_ref().and_then(|v| v.frame_rate).filter(|r| r.is_positive());
+    rate.map_or(0, |r| rescale(1, r.inverse(), stream.time_base, Rounding::Nearest))
 }
 
 /// Everything the demuxing thread needs.
@@ -60,6 +77,8 @@ pub(crate) struct Feed {
     pub streams: Vec<FeedStream>,
     /// Source time that becomes 0.
     pub origin: Timestamp,
+    /// How to go back to it.
+    pub seeker: Seeker,
     /// End on the output timeline.
     pub end: Option<Timestamp>,
     /// Times to play again; -1 = for ever.
@@ -68,14 +87,19 @@ pub(crate) struct Feed {
     /// Container's length, to tell a truncated file.
     pub expected: Option<Timestamp>,
     pub label: String,
+    /// Seconds that a read may take, for messages.
+    pub timeout: f64,
     /// Take a truncated source as far as it goes.
     pub salvage: bool,
 }
 
 impl Feed {
-    /// Runs until the source ends, nobody wants more, or the job stops.
-    pub fn run(mut self, shared: &Shared, meter: &Meter) -> Result<()> {
-        let result = self.read(shared, meter);
+    /// Runs until the source ends, nobody wants more, or the job stops. A failure is the job's.
+    pub fn run(mut self, shared: &Shared, meter: &Meter) {
+        // Told before anyone hears of an end: an output that has heard of one is finished, not taken back.
+        if let Err(e) = self.read(shared, meter) {
+            shared.fail(e);
+        }
         // Text subtitles may have a cue inside; then every track hears of the end.
         for stream in &mut self.streams {
             for route in &mut stream.routes {
@@ -92,7 +116,6 @@ impl Feed {
                 }
             }
         }
-        result
     }
 
     fn read(&mut self, shared: &Shared, meter: &Meter) -> Result<()> {
@@ -111,7 +134,12 @@ impl Feed {
                 {
                     return Ok(());
                 }
-                Err(e) => return Err(Error::from(e).context(&self.label)),
+                Err(e) if reached_us > 0 && self.demuxer.is_hanging_up(&e) => {
+                    let message = format!("{}: the other side hung up: taken as the end", self.label);
+                    shared.warn("source", message);
+                    None
+                }
+                Err(e) => return Err(reading(&self.label, self.timeout, e)),
             };
             let Some(packet) = packet else {
                 self.check_length(shared, reached_us)?;
@@ -123,10 +151,9 @@ impl Feed {
                 }
                 offset_us = reached_us;
                 self.expected = None;
-                let start = self.origin.to(MICROSECONDS).ticks;
-                self.demuxer
-                    .seek(None, start, true)
-                    .map_err(|e| Error::from(e).context(format!("{}: cannot play it again", self.label)))?;
+                self.seeker
+                    .before(&mut self.demuxer, self.origin)
+                    .map_err(|e| e.context(format!("{}: cannot play it again", self.label)))?;
                 continue;
             };
             meter.count_in();
@@ -136,15 +163,20 @@ impl Feed {
                 continue;
             }
             let mut packet = Packet::from_av(&packet, stream.base);
-            let shift = rescale(offset_us, MICROSECONDS, stream.base, Rounding::Nearest)
-                - self.origin.to(stream.base).ticks;
+            let offset = rescale(offset_us, MICROSECONDS, stream.base, Rounding::Nearest);
+            let shift = offset - self.origin.to(stream.base).ticks;
             packet.pts = packet.pts.map(|t| t.saturating_add(shift));
             packet.dts = packet.dts.map(|t| t.saturating_add(shift));
             if let Some(t) = packet.pts.or(packet.dts) {
-                let end = Timestamp::new(t.saturating_add(packet.duration), stream.base).micros();
+                let length = if packet.duration > 0 { packet.duration } else { stream.frame };
+                let end = Timestamp::new(t.saturating_add(length), stream.base).micros();
                 if matches!(stream.kind, MediaKind::Video | MediaKind::Audio) {
                     reached_us = reached_us.max(end);
                 }
+                // Of a repetition, what lies before its seam is only there to be decoded. The first round has its cut
+                // at time 0.
+                let shown = if stream.kind == MediaKind::Video { t } else { t.saturating_add(length - 1) };
+                packet.hidden = offset > 0 && shown < offset;
             }
             if let Some(time) = packet.decode().or(packet.presentation()) {
                 pacer.wait(shared, time);
@@ -183,6 +215,7 @@ impl Route {
         match self {
             Route::Decode(sender) => sender.send(packet.clone()).is_ok(),
             Route::Copy(route) => route.take(packet, end),
+            Route::Convert { .. } if packet.hidden => true,
             Route::Convert { converter, mux, track } => {
                 let mut out = Vec::new();
                 if converter.push(packet.clone(), &mut out).is_err() {
@@ -197,6 +230,11 @@ impl Route {
 
 impl CopyRoute {
     fn take(&mut self, packet: &Packet, end: Option<Timestamp>) -> bool {
+        // Nothing is decoded here: the repetition begins at its first key packet.
+        if packet.hidden {
+            self.started = false;
+            return true;
+        }
         if !self.started {
             if !packet.key {
                 return true;

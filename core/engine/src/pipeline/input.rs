@@ -7,13 +7,12 @@ use crate::job::shared::Shared;
 use crate::link::{Overflow, Receiver, Sender, link};
 use crate::packet::{AudioInfo, Codec, FieldOrder, MediaKind, StreamInfo, VideoInfo};
 use crate::sink::Attachment;
-use crate::source::{open, pattern::Pattern};
-use crate::spec::{FramesSpec, LadderSpec, PipelineSpec, RawAudioSpec, RawVideoSpec};
+use crate::source::{keys::Keys, open, pattern::Pattern, seek::Seeker};
+use crate::spec::{FramesSpec, PipelineSpec, RawAudioSpec, RawVideoSpec};
 use crate::stage::Source;
 use crate::time::{MICROSECONDS, Rational, Timestamp};
 use bytes::Bytes;
 use ghoststream_sys::ffmpeg as av;
-use std::collections::BTreeMap;
 use std::io::Read;
 
 /// The engine's ends of fed sources; taken once.
@@ -63,6 +62,8 @@ pub(super) struct Input {
     pub offer: Offer,
     /// Source time that becomes 0.
     pub origin: Timestamp,
+    /// What a user should know of how it was opened.
+    pub note: Option<String>,
 }
 
 impl Input {
@@ -75,7 +76,7 @@ impl Input {
         if source.pattern.is_some() {
             return pattern(spec);
         }
-        let demuxer = match &source.bytes {
+        let (demuxer, note) = match &source.bytes {
             Some(_) => {
                 let receiver = inputs.bytes.take().ok_or_else(|| {
                     Error::new(
@@ -83,15 +84,12 @@ impl Input {
                         "source.bytes: what will be fed is not known before it is fed",
                     )
                 })?;
-                open::open_bytes(
-                    source,
-                    av::Input::Stream(Box::new(FedBytes { receiver, rest: Bytes::new() })),
-                    interrupt,
-                )?
+                let fed = av::Input::Stream(Box::new(FedBytes { receiver, rest: Bytes::new() }));
+                (open::open_bytes(source, fed, interrupt)?, None)
             }
-            None => open::open(source, interrupt)?,
+            None => open::open_noting(source, interrupt)?,
         };
-        demuxed(spec, demuxer, interrupt)
+        Ok(Input { note, ..demuxed(spec, demuxer, interrupt)? })
     }
 
     /// Whether the application feeds it.
@@ -134,11 +132,11 @@ fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interr
         streams,
         duration,
         raw: false,
-        keys: BTreeMap::new(),
+        keys: None,
         label: label.clone(),
     };
-    if wants_keys(spec, &offer) {
-        offer.keys = key_frames(spec, interrupt, &offer.streams, begin)?;
+    if can_list_keys(spec) {
+        offer.keys = Some(Keys::new(&spec.source, interrupt, begin));
     }
     if let Some(start) = spec.source.start.filter(|s| s.0 > 0.0) {
         if let Some(duration) = duration
@@ -150,89 +148,24 @@ fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interr
             ));
         }
         origin = Timestamp::new(begin.ticks + (start.0 * 1e6).round() as i64, MICROSECONDS);
-        seek_before(&mut demuxer, &offer.streams, origin, begin)
+        Seeker::of(&offer.streams, begin)
+            .before(&mut demuxer, origin)
             .map_err(|e| e.context(format!("{label}: source.start: cannot seek in it")))?;
     }
-    Ok(Input { demuxer: Some(demuxer), frames: None, fed: spec.source.bytes.is_some(), offer, origin })
+    Ok(Input {
+        demuxer: Some(demuxer),
+        frames: None,
+        fed: spec.source.bytes.is_some(),
+        offer,
+        origin,
+        note: None,
+    })
 }
 
-/// Key frames are only worth a scan where a rung could be copied: a ladder over a local file.
-fn wants_keys(spec: &PipelineSpec, offer: &Offer) -> bool {
-    let local = spec.source.url.as_deref().is_some_and(|u| !u.contains("://"));
-    let copyable = |s: &&StreamInfo| {
-        s.kind == MediaKind::Video && matches!(s.codec, Codec::H264 | Codec::Hevc | Codec::Av1 | Codec::Vp9)
-    };
-    local
-        && spec.source.start.is_none_or(|s| s.0 == 0.0)
-        && spec.source.loops == 0
-        && offer.streams.iter().any(|s| copyable(&s))
-        && spec
-            .outputs
-            .iter()
-            .any(|o| o.copy_conforming && matches!(o.ladder, Some(LadderSpec::Auto | LadderSpec::Rungs(_))))
-}
-
-/// Goes to where decoding must begin for everything shown at `origin` to be there. Formats without an index (transport
-/// streams) land near the time they are asked for, not at a key frame before it; then it goes further back.
-pub(super) fn seek_before(
-    demuxer: &mut av::Demuxer,
-    streams: &[StreamInfo],
-    origin: Timestamp,
-    begin: Timestamp,
-) -> Result<()> {
-    /// How much earlier is tried, in seconds; the last is the beginning.
-    const BACK: [i64; 6] = [0, 2, 5, 12, 30, i64::MAX / 2_000_000];
-    /// Packets among which the first key frame must be for it to be worth looking on.
-    const LOOK: usize = 2000;
-    let picture = |s: &StreamInfo| s.kind == MediaKind::Video && !s.disposition.attached_picture;
-    for back in BACK {
-        let at = origin.ticks.saturating_sub(back.saturating_mul(1_000_000)).max(begin.ticks);
-        demuxer.seek(None, at, true)?;
-        if !streams.iter().any(picture) {
-            return Ok(());
-        }
-        let mut first_key = None;
-        for _ in 0..LOOK {
-            let Some(packet) = demuxer.read()? else { break };
-            let Some(stream) = streams.get(packet.stream_index()).filter(|s| picture(s)) else { continue };
-            if packet.is_key() {
-                first_key = packet.pts().or(packet.dts()).map(|t| Timestamp::new(t, stream.time_base));
-                break;
-            }
-        }
-        if at == begin.ticks || first_key.is_some_and(|t| t <= origin) {
-            demuxer.seek(None, at, true)?;
-            return Ok(());
-        }
-    }
-    Ok(())
-}
-
-/// The key frames of every video stream on the output's timeline, by a scan without decoding.
-fn key_frames(
-    spec: &PipelineSpec,
-    interrupt: &av::Interrupt,
-    streams: &[StreamInfo],
-    begin: Timestamp,
-) -> Result<BTreeMap<usize, Vec<Timestamp>>> {
-    let mut demuxer = open::open(&spec.source, interrupt)?;
-    let mut keys: BTreeMap<usize, Vec<Timestamp>> = BTreeMap::new();
-    for stream in streams {
-        let video = stream.kind == MediaKind::Video;
-        demuxer.set_discard(stream.index, !video)?;
-        if video {
-            keys.insert(stream.index, Vec::new());
-        }
-    }
-    while let Some(packet) = demuxer.read().map_err(|e| Error::from(e).context(spec.source.label()))? {
-        let index = packet.stream_index();
-        if let (true, Some(list), Some(pts)) = (packet.is_key(), keys.get_mut(&index), packet.pts()) {
-            let base = streams[index].time_base;
-            list.push(Timestamp::new(pts - begin.to(base).ticks, base));
-        }
-    }
-    keys.values_mut().for_each(|list| list.sort());
-    Ok(keys)
+/// Whether key frames can be looked up: in a file of this machine, which is played once from its beginning.
+fn can_list_keys(spec: &PipelineSpec) -> bool {
+    let source = &spec.source;
+    open::local_path(source).is_some() && source.start.is_none_or(|s| s.0 == 0.0) && source.loops == 0
 }
 
 fn pattern(spec: &PipelineSpec) -> Result<Input> {
@@ -247,6 +180,7 @@ fn pattern(spec: &PipelineSpec) -> Result<Input> {
         fed: false,
         offer: Offer { duration, ..raw_offer(spec, streams) },
         origin: Timestamp::new(0, MICROSECONDS),
+        note: None,
     })
 }
 
@@ -268,6 +202,7 @@ fn fed_frames(spec: &PipelineSpec, frames: &FramesSpec, receiver: Option<Receive
         fed: true,
         offer: raw_offer(spec, streams),
         origin: Timestamp::new(0, MICROSECONDS),
+        note: None,
     })
 }
 
@@ -276,7 +211,7 @@ fn raw_offer(spec: &PipelineSpec, streams: Vec<StreamInfo>) -> Offer {
         streams,
         duration: None,
         raw: true,
-        keys: BTreeMap::new(),
+        keys: None,
         label: spec.source.label(),
         chapters: Vec::new(),
         metadata: Vec::new(),

@@ -12,10 +12,10 @@ use crate::frame::Frame;
 use crate::job::shared::{Meter, Shared, lock};
 use crate::link::Sender;
 use crate::packet::{Packet, StreamInfo};
-use crate::source::open;
+use crate::source::{open, seek::Seeker};
 use crate::spec::SourceSpec;
 use crate::stage::{OutletFn, Stage};
-use crate::time::Timestamp;
+use crate::time::{MICROSECONDS, Timestamp};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -88,7 +88,8 @@ impl Lead {
             demuxer.set_discard(index, index != self.stream.index)?;
         }
         if self.source.start.is_some_and(|s| s.0 > 0.0) {
-            demuxer.seek(None, self.origin.ticks, true)?;
+            let begin = Timestamp::new(demuxer.start_time().unwrap_or(0), MICROSECONDS);
+            Seeker::by(&self.stream, begin).before(&mut demuxer, self.origin)?;
         }
         let options = DecodeOptions { threads: self.threads, ..DecodeOptions::default() };
         let mut decoder = AvDecoder::new(&self.stream, &options)?;

@@ -8,13 +8,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::packet::{Codec, MediaKind, StreamInfo};
 use crate::plan::{DecoderPlan, OutputPlan, Plan, TrackPlan};
 use crate::sink::Attachment;
+use crate::source::keys::Keys;
 use crate::spec::{
     AudioChoice, AudioSpec, Container, Device, LadderSpec, OutputSpec, PipelineSpec, SegmentSpec,
     SubtitleChoice, VideoChoice, VideoSpec,
 };
 use crate::time::Timestamp;
 use ghoststream_sys::ffmpeg::Chapter;
-use std::collections::BTreeMap;
 
 /// What the source offers.
 pub(crate) struct Offer {
@@ -23,8 +23,8 @@ pub(crate) struct Offer {
     pub duration: Option<Timestamp>,
     /// Frames come raw: nothing can be copied, nothing is decoded.
     pub raw: bool,
-    /// Key frames of the video streams by index, where they were asked for.
-    pub keys: BTreeMap<usize, Vec<Timestamp>>,
+    /// Where its key frames are, if that can be looked up.
+    pub keys: Option<Keys>,
     pub label: String,
     pub chapters: Vec<Chapter>,
     pub metadata: Vec<(String, String)>,
@@ -141,7 +141,13 @@ fn output_tracks(
                     }
                 };
                 let copy_grid = |target| tracks::copy_grid(spec, output, stream, offer, target);
-                let grid = if segmented && ladder.is_some() { copy_grid(segment.duration.0) } else { None };
+                // Key frames are looked up for a rung that nothing else keeps from being a copy.
+                let copies = rungs.iter().any(|r| tracks::may_copy(r, stream, container));
+                let grid = if segmented && ladder.is_some() && copies {
+                    copy_grid(segment.duration.0)?
+                } else {
+                    None
+                };
                 for (r, rung) in rungs.iter().enumerate() {
                     let path = if ladder.is_some() { format!("ladder[{r}]") } else { "video".into() };
                     let track = tracks::video(

@@ -83,26 +83,37 @@ pub(crate) fn inherit(rung: &VideoSpec, base: &VideoSpec) -> VideoSpec {
 
 /// Key frames of `stream` that make good segment boundaries of about `target` seconds, so that it can be copied next to
 /// encoded rungs; `None` when it cannot.
+///
+/// # Errors
+/// Those of reading the source.
 pub(crate) fn copy_grid(
     spec: &PipelineSpec,
     output: &OutputSpec,
     stream: &StreamInfo,
     offer: &Offer,
     target: f64,
-) -> Option<Vec<Timestamp>> {
+) -> Result<Option<Vec<Timestamp>>> {
     let exact_start = spec.source.start.is_none_or(|s| s.0 == 0.0) && spec.source.loops == 0;
     if !output.copy_conforming || offer.raw || !exact_start {
-        return None;
+        return Ok(None);
     }
-    let keys = offer.keys.get(&stream.index)?;
-    let plan = SegmentPlan::from_key_frames(keys, Timestamp::from_seconds(target)).ok()?;
-    let end = offer.duration.unwrap_or_else(|| keys.last().copied().unwrap_or(Timestamp::from_seconds(0.0)));
-    // A segment half as long again as asked is the most that players' buffers are planned for.
-    if plan.longest(end).seconds() > target * 1.5 {
-        return None;
-    }
-    let starts = (0..).map_while(|cell| plan.start(cell)).take_while(|t| *t < end).collect::<Vec<_>>();
-    (!starts.is_empty()).then_some(starts)
+    let Some(keys) = &offer.keys else { return Ok(None) };
+    keys.judged(stream, |keys| {
+        let plan = SegmentPlan::from_key_frames(keys, Timestamp::from_seconds(target)).ok()?;
+        let end =
+            offer.duration.unwrap_or_else(|| keys.last().copied().unwrap_or(Timestamp::from_seconds(0.0)));
+        // A segment half as long again as asked is the most that players' buffers are planned for.
+        if plan.longest(end).seconds() > target * 1.5 {
+            return None;
+        }
+        let starts = (0..).map_while(|cell| plan.start(cell)).take_while(|t| *t < end).collect::<Vec<_>>();
+        (!starts.is_empty()).then_some(starts)
+    })
+}
+
+/// Whether nothing but its key frames can keep `stream` from being copied as `rung`.
+pub(crate) fn may_copy(rung: &VideoSpec, stream: &StreamInfo, container: Option<Container>) -> bool {
+    rung.is_copy() || (stream.video.is_some() && copy_obstacle(rung, stream, container).is_none())
 }
 
 /// Why `stream` cannot be copied as `rung`, or `None` when it can.

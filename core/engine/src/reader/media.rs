@@ -8,10 +8,11 @@ use crate::packet::{MediaKind, StreamInfo};
 use crate::probe::{self, Probe};
 use crate::source::Interrupt;
 use crate::source::index::{Index, Key};
-use crate::source::open::open;
+use crate::source::open::{open, reading};
 use crate::source::scan::scan_stream;
+use crate::source::seek::{Places, Seeker};
 use crate::spec::SourceSpec;
-use crate::time::{Rational, Rounding, rescale};
+use crate::time::{Rational, Rounding, Timestamp, rescale};
 use ghoststream_sys::ffmpeg as av;
 
 /// Frames that one track may be ahead while the other has none: pictures are large.
@@ -170,10 +171,8 @@ impl Media {
                     av::Kind::Again => std::thread::sleep(std::time::Duration::from_millis(2)),
                     // The demuxer has lost its way in damaged data: what was read is what there is.
                     av::Kind::InvalidData => return Ok(None),
-                    _ => {
-                        let kind = Error::from(e.clone()).kind();
-                        return Err(Error::new(kind, format!("{}: {}", self.spec.label(), e.message())));
-                    }
+                    _ if self.demuxer.is_hanging_up(&e) => return Ok(None),
+                    _ => return Err(reading(&self.spec.label(), self.spec.timeout, e)),
                 },
             }
         }
@@ -218,8 +217,7 @@ impl Media {
     /// Makes `next` give the frame shown at `seconds` (and the sound from there on).
     pub(super) fn seek(&mut self, seconds: f64) -> Result<()> {
         let Some(video) = &self.video else { return self.seek_sound(seconds) };
-        let (ticks, stream) = (video.ticks(seconds), video.stream);
-        let second = rescale(1, Rational::new(1, 1), video.base, Rounding::Up).max(1);
+        let (ticks, stream, base) = (video.ticks(seconds), video.stream, video.base);
         if self.is_timed()? {
             if let Some(index) = self.index.as_ref().filter(|i| i.is_exact()) {
                 return match index.at(ticks) {
@@ -233,17 +231,14 @@ impl Media {
             if self.is_near(seconds) {
                 return self.settle(ticks, seconds, true).map(drop);
             }
-            let first = self.streams.get(stream).and_then(|s| s.start).map_or(0, |t| t.ticks);
-            let mut back = 0;
-            while ticks - back > first {
-                if self.demuxer.seek(Some(stream), ticks - back, true).is_err() {
-                    break;
-                }
+            let mut places = self.places(stream, Timestamp::new(ticks, base));
+            while let Some(places) = &mut places
+                && places.next(&mut self.demuxer).unwrap_or(false)
+            {
                 self.flush();
                 if self.settle(ticks, seconds, false)? {
                     return Ok(());
                 }
-                back = if back == 0 { second } else { back * 4 };
             }
         } else if let Some(t) = self.last.as_ref().and_then(|f| f.pts)
             && t <= ticks
@@ -321,15 +316,14 @@ impl Media {
 
     fn seek_sound(&mut self, seconds: f64) -> Result<()> {
         let Some(audio) = &self.audio else { return Ok(()) };
-        let (ticks, stream) = (audio.ticks(seconds), audio.stream);
-        let second = rescale(1, Rational::new(1, 1), audio.base, Rounding::Up).max(1);
-        let first = self.streams.get(stream).and_then(|s| s.start).map_or(0, |t| t.ticks);
+        let (ticks, stream, base) = (audio.ticks(seconds), audio.stream, audio.base);
         // Codecs that overlap their frames need some before the wanted one.
-        let mut back = second / 10;
-        while ticks - back > first && self.demuxer.is_seekable() {
-            if self.demuxer.seek(Some(stream), ticks - back, true).is_err() {
-                break;
-            }
+        let early = ticks - rescale(1, Rational::new(1, 10), base, Rounding::Up);
+        let mut places =
+            self.places(stream, Timestamp::new(early, base)).filter(|_| self.demuxer.is_seekable());
+        while let Some(places) = &mut places
+            && places.next(&mut self.demuxer).unwrap_or(false)
+        {
             self.flush();
             self.drop_sound_before(seconds);
             while !self.drained && self.audio.as_ref().is_some_and(|a| a.ready.is_empty()) {
@@ -339,11 +333,16 @@ impl Media {
             if head.is_none_or(|t| t <= ticks) {
                 return Ok(());
             }
-            back *= 4;
         }
         self.rewind()?;
         self.drop_sound_before(seconds);
         Ok(())
+    }
+
+    /// Where to begin reading for what `stream` shows at `at`.
+    fn places(&self, stream: usize, at: Timestamp) -> Option<Places> {
+        let info = self.streams.get(stream)?;
+        Some(Seeker::by(info, info.start.unwrap_or(Timestamp::new(0, info.time_base))).places(at))
     }
 
     /// The index of the pictures, made by reading all packets once.

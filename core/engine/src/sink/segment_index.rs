@@ -1,5 +1,6 @@
 //! What a segmented output has made so far, and the playlists over it. Names of objects, and nothing but names, are
-//! decided here: `720p/init.mp4`, `720p/00007.m4s`, `720p.m3u8`, `720p-iframes.m3u8`, `master.m3u8`, `manifest.mpd`.
+//! decided here: `720p/init.mp4`, `720p/00007.m4s`, `720p.m3u8`, `720p-iframes.m3u8`, `subtitles-2/00007.vtt`,
+//! `subtitles-2.vtt`, `master.m3u8`, `manifest.mpd`.
 
 use super::TrackHeader;
 use crate::error::{Error, ErrorKind, Result};
@@ -8,6 +9,7 @@ use crate::package::hls::{
     IFrameVariant, Map, MediaPlaylist, MediaSegment, Multivariant, Rendition as HlsRendition, RenditionKind,
     Variant, VideoRange,
 };
+use crate::package::ts::TIME_OFFSET;
 use crate::package::{Segment, Track, dash, language, webvtt};
 use crate::packet::{MediaKind, Packet};
 use crate::spec::Container;
@@ -20,6 +22,8 @@ pub(super) struct Object {
     pub data: Bytes,
     /// Whether it is what a player opens.
     pub top: bool,
+    /// When it is shown, for a segment: start and length in seconds.
+    pub span: (f64, f64),
 }
 
 /// Everything made so far.
@@ -182,7 +186,7 @@ impl Index {
         subtitle.cues.push(webvtt::Cue::new(start.micros(), end.micros(), text));
     }
 
-    /// All playlists.
+    /// All subtitle segments and playlists.
     pub fn playlists(
         &mut self,
         container: Container,
@@ -196,10 +200,17 @@ impl Index {
         // A leading rung was first; a player's menu has it where the document has it.
         self.renditions.sort_by_key(|r| r.position);
         let mut objects = Vec::new();
-        let mut object =
-            |name: String, text: String, top| objects.push(Object { name, data: text.into(), top });
-        for (subtitle, text) in self.subtitles.iter().map(|s| (s, webvtt::file(&s.cues))) {
-            object(format!("{}.vtt", subtitle.name), text, false);
+        if container != Container::Dash {
+            objects.extend(self.subtitle_segments());
+        }
+        let mut object = |name: String, text: String, top| {
+            objects.push(Object { name, data: text.into(), top, span: (0.0, 0.0) })
+        };
+        if container != Container::Hls {
+            // DASH-IF's way for WebVTT that is no track of its own: one file beside the segments.
+            for subtitle in &self.subtitles {
+                object(format!("{}.vtt", subtitle.name), webvtt::file(&subtitle.cues), false);
+            }
         }
         if container != Container::Dash {
             for rendition in &self.renditions {
@@ -210,11 +221,11 @@ impl Index {
                     object(format!("{}-iframes.m3u8", rendition.name), list.to_string(), false);
                 }
             }
-            let length = self.renditions.iter().map(Rendition::end).fold(0.0, f64::max);
             for subtitle in &self.subtitles {
-                let all =
-                    MediaSegment::new(format!("{}.vtt", subtitle.name), Timestamp::from_seconds(length));
-                let list = MediaPlaylist { independent_segments: false, ..MediaPlaylist::vod(vec![all]) };
+                let segments = self.subtitle_grid().into_iter().enumerate();
+                let list = segments.map(|(n, (_, length))| MediaSegment::new(subtitle.segment(n), length));
+                let list =
+                    MediaPlaylist { independent_segments: false, ..MediaPlaylist::vod(list.collect()) };
                 object(format!("{}.m3u8", subtitle.name), list.to_string(), false);
             }
             object(format!("{master}.m3u8"), self.multivariant(target, i_frames).to_string(), true);
@@ -224,6 +235,36 @@ impl Index {
             object(format!("{name}.mpd"), self.manifest(target).to_string(), true);
         }
         Ok(objects)
+    }
+
+    /// Start and length of the segments of subtitles: those of the first rendition of pictures (or sound), so that a
+    /// player finds both by one number.
+    fn subtitle_grid(&self) -> Vec<(Timestamp, Timestamp)> {
+        let made = || self.renditions.iter().filter(|r| !r.segments.is_empty());
+        let leader = made().find(|r| r.kind == MediaKind::Video).or(made().next());
+        let Some(leader) = leader else { return Vec::new() };
+        leader.segments.iter().map(|m| (m.segment.start, m.segment.duration)).collect()
+    }
+
+    fn subtitle_segments(&self) -> Vec<Object> {
+        let grid = self.subtitle_grid();
+        let mpegts = if self.renditions.iter().any(|r| r.ts) { TIME_OFFSET } else { 0 };
+        let mut objects = Vec::new();
+        for subtitle in &self.subtitles {
+            for (n, (start, length)) in grid.iter().enumerate() {
+                // Sound may begin before pictures, and cues with it.
+                let from = if n == 0 { i64::MIN } else { start.micros() };
+                // What begins behind the last picture still belongs somewhere.
+                let to = if n + 1 == grid.len() { i64::MAX } else { start.micros() + length.micros() };
+                objects.push(Object {
+                    name: subtitle.segment(n),
+                    data: webvtt::segment(&subtitle.cues, from, to, mpegts).into(),
+                    top: false,
+                    span: (start.seconds(), length.seconds()),
+                });
+            }
+        }
+        objects
     }
 
     fn multivariant(&self, target: Timestamp, i_frames: bool) -> Multivariant {
@@ -372,6 +413,11 @@ impl Rendition {
 }
 
 impl Subtitle {
+    /// Name of segment `n`.
+    fn segment(&self, n: usize) -> String {
+        format!("{}/{n:05}.vtt", self.name)
+    }
+
     fn menu_name(&self) -> String {
         self.title.clone().or_else(|| self.language.clone()).unwrap_or_else(|| "Subtitles".into())
     }

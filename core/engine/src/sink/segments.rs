@@ -234,7 +234,7 @@ impl OutputSink for SegmentSink {
             if object.top {
                 tops.push(object.name.clone());
             }
-            self.store.put(&object.name, object.data, 0.0, 0.0)?;
+            self.store.put(&object.name, object.data, object.span.0, object.span.1)?;
         }
         let files = match &self.store {
             Store::Directory { root, .. } => {

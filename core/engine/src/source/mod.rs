@@ -1,9 +1,13 @@
 //! Where media comes from.
 
 pub(crate) mod index;
+pub(crate) mod keys;
 pub(crate) mod open;
 pub mod pattern;
+mod reach;
 pub(crate) mod scan;
+pub(crate) mod seek;
+mod spool;
 mod target;
 
 pub use ghoststream_sys::ffmpeg::Interrupt;

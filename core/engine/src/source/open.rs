@@ -1,6 +1,8 @@
 //! Opening files and URLs: the document's words into FFmpeg's options, and FFmpeg's failures into errors that name the
 //! file or the field.
 
+use super::reach::Reach;
+use super::spool;
 use super::target::{Target, whitelist};
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::SourceSpec;
@@ -15,21 +17,61 @@ use std::time::Duration;
 /// [`ErrorKind::Format`] (empty, truncated, encrypted, not media), [`ErrorKind::Io`] naming the file or host;
 /// [`ErrorKind::Invalid`] for an option that nothing takes.
 pub(crate) fn open(spec: &SourceSpec, interrupt: &av::Interrupt) -> Result<av::Demuxer> {
+    open_noting(spec, interrupt).map(|(demuxer, note)| {
+        if let Some(note) = note {
+            tracing::warn!("{note}");
+        }
+        demuxer
+    })
+}
+
+/// As [`open`], with what a user should know of the way it was opened.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_noting(
+    spec: &SourceSpec,
+    interrupt: &av::Interrupt,
+) -> Result<(av::Demuxer, Option<String>)> {
     crate::log::install();
     let url = spec.url.as_deref().ok_or_else(|| Error::invalid("source.url", "is needed here"))?;
     let target = Target::of(url, spec.format.as_deref());
     target.check(spec)?;
-    let options = av::DemuxerOptions {
+    let reach = Reach::new(spec, &target);
+    let protocols = match target {
+        // A device opens what it opens; the list is for protocols.
+        Target::Device(_) => None,
+        _ => Some(whitelist(reach.protocols())),
+    };
+    let options = options(spec, &target);
+    let opened = av::Demuxer::open(av::DemuxerOptions {
         url: target.address(url),
-        options: options(spec, &target),
-        protocol_whitelist: match target {
-            // A device opens what it opens; the list is for protocols.
-            Target::Device(_) => None,
-            _ => Some(whitelist(&spec.protocols)),
-        },
+        options: options.clone(),
+        protocol_whitelist: protocols.clone(),
+        permit: Some(Box::new(move |opening| reach.permits(opening))),
+        ..base(spec, interrupt)
+    });
+    match opened {
+        Err(e) if e.kind() == av::Kind::Backwards && matches!(target.protocol(), "http" | "https") => {}
+        opened => return finish(spec, &target, opened).map(|demuxer| (demuxer, None)),
+    }
+    let label = spec.label();
+    let fetched = spool::fetch(url, &options, protocols.as_deref(), interrupt, &label)
+        .map_err(|e| e.either(|e| explain(spec, &target, e)))?;
+    let note = format!(
+        "{label}: the server cannot send parts of it, and its index lies behind its media: all {} bytes were fetched \
+         before anything could be read",
+        fetched.size
+    );
+    let options = av::DemuxerOptions {
+        url: url.into(),
+        options: fetched.unused,
+        // Nothing outside the file may be opened.
+        protocol_whitelist: Some(vec!["crypto".into(), "data".into()]),
+        io: Some(av::Input::Seekable(Box::new(fetched.file))),
         ..base(spec, interrupt)
     };
-    finish(spec, &target, av::Demuxer::open(options))
+    finish(spec, &target, av::Demuxer::open(options)).map(|demuxer| (demuxer, Some(note)))
 }
 
 /// As [`open`], for a container whose bytes come from `input`.
@@ -95,7 +137,7 @@ fn options(spec: &SourceSpec, target: &Target) -> av::Pairs {
     }
     if spec.reconnect {
         add("reconnect", "1".into());
-        add("reconnect_streamed", "1".into());
+        // Not reconnect_streamed: where a server cannot go on, it begins again, and FFmpeg puts that in the middle.
         add("reconnect_on_network_error", "1".into());
         let wait = if spec.timeout > 0.0 { spec.timeout / 3.0 } else { 30.0 };
         add("reconnect_delay_max", format!("{:.0}", wait.clamp(1.0, 30.0)));
@@ -126,6 +168,25 @@ fn finish(spec: &SourceSpec, target: &Target, opened: av::Result<av::Demuxer>) -
     Ok(demuxer)
 }
 
+/// The failure of a read from `spec`, named after the source.
+pub(crate) fn reading(label: &str, timeout: f64, e: av::Error) -> Error {
+    match e.kind() {
+        av::Kind::TimedOut => Error::new(ErrorKind::Io, format!("{label}: {}", silence(timeout))),
+        av::Kind::Io if e.code == EIO => Error::new(
+            ErrorKind::Io,
+            format!("{label}: the source broke off before its end ({})", e.message()),
+        ),
+        _ => Error::from(e).context(label),
+    }
+}
+
+/// `EIO` as FFmpeg returns it.
+const EIO: i32 = -5;
+
+fn silence(timeout: f64) -> String {
+    format!("no answer within {timeout} s (source.timeout)")
+}
+
 /// The failure of opening, named after the source. FFmpeg's own text has the address, credentials included, so only
 /// its reason is taken.
 fn explain(spec: &SourceSpec, target: &Target, e: av::Error) -> Error {
@@ -138,9 +199,12 @@ fn explain(spec: &SourceSpec, target: &Target, e: av::Error) -> Error {
                 spec.format.as_ref().map_or("a media file".into(), |f| format!("in the format {f:?}"));
             (ErrorKind::Format, format!("is not {format}, or is damaged{seems}"))
         }
-        av::Kind::TimedOut => {
-            (ErrorKind::Io, format!("no answer within {} s (source.timeout)", spec.timeout))
-        }
+        av::Kind::TimedOut => (ErrorKind::Io, silence(spec.timeout)),
+        // What FFmpeg makes of names that do not resolve, of transfers that break and of redirects without end.
+        av::Kind::Io if e.code == EIO && matches!(target, Target::Url { .. }) => (
+            ErrorKind::Io,
+            "no usable answer: the host is unknown, the connection broke, or redirects did not end".into(),
+        ),
         av::Kind::Unsupported if spec.format.as_ref().is_some_and(|f| !av::has_demuxer(f)) => {
             return Error::invalid(
                 "source.format",

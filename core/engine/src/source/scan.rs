@@ -65,6 +65,10 @@ pub(crate) fn scan(
             }
             Err(e) if e.kind() == av::Kind::Cancelled => return Err(Error::cancelled()),
             Err(e) if e.kind() == av::Kind::Again => continue,
+            Err(e) if demuxer.is_hanging_up(&e) => {
+                scan.complete = true;
+                return Ok(scan);
+            }
             Err(_) => return Ok(scan),
         };
         each(&packet)?;

@@ -43,6 +43,8 @@ pub struct SourceSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, String>,
     /// Protocols that may be opened, also by playlists and redirects inside the source; default local files and http(s).
+    /// What a source from the network names never opens local files, and no source leads to a local network that is not
+    /// there itself.
     #[serde(default = "default_protocols")]
     pub protocols: Vec<String>,
     /// Extra HTTP request headers.
@@ -51,7 +53,7 @@ pub struct SourceSpec {
     /// Seconds that one blocking read or connect may take; 0 = for ever.
     #[serde(default = "default_timeout")]
     pub timeout: f64,
-    /// Reconnect a broken HTTP transfer where it stopped.
+    /// Reconnect a broken HTTP transfer where it stopped, if the server can go on there.
     #[serde(default = "super::yes")]
     pub reconnect: bool,
     /// Take a truncated source as far as it goes, with a warning, instead of failing.

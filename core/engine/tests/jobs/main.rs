@@ -5,5 +5,6 @@ mod control;
 mod damage;
 mod feeding;
 mod files;
+mod looping;
 mod segments;
 mod support;

@@ -88,19 +88,63 @@ fn transport_stream_segments_hold_picture_and_sound() {
     assert_eq!(audio(&streams)["codec_name"], "aac");
 }
 
+/// Cues of a WebVTT text as (start, end, text).
+fn cues(text: &str) -> Vec<(String, String, String)> {
+    let mut all = Vec::new();
+    for block in text.split("\n\n").filter(|b| b.contains("-->")) {
+        let (times, words) = block.split_once('\n').unwrap();
+        let (from, to) = times.split_once(" --> ").unwrap();
+        all.push((from.to_string(), to.to_string(), words.to_string()));
+    }
+    all
+}
+
 #[test]
-fn text_subtitles_become_a_webvtt_rendition() {
+fn text_subtitles_become_webvtt_segments_on_the_grid() {
     let dir = Dir::new();
     let (clip, srt, input) = (clip(&dir, "v.mkv"), dir.path("s.srt"), dir.path("in.mkv"));
-    std::fs::write(&srt, "1\n00:00:00,500 --> 00:00:01,500\nFish & chips\n").unwrap();
+    std::fs::write(
+        &srt,
+        "1\n00:00:00,500 --> 00:00:01,500\nFish & <i>chips</i>\n\n2\n00:00:03,100 --> 00:00:03,900\n1 < 2\n",
+    )
+    .unwrap();
     ffmpeg(&format!("-i {clip} -i {srt} -map 0 -map 1 -c copy -metadata:s:s:0 language=eng {input}"));
-    let root = ladder(&dir, &input, json!({}));
-    let master = std::fs::read_to_string(format!("{root}/master.m3u8")).unwrap();
-    assert!(master.contains("TYPE=SUBTITLES") && master.contains("LANGUAGE=\"en"), "{master}");
-    let files = below(&root);
-    let vtt = files.iter().find(|f| f.extension().is_some_and(|e| e == "vtt")).expect("a WebVTT file");
-    let text = std::fs::read_to_string(vtt).unwrap();
-    assert!(text.contains("00:00:00.500 --> 00:00:01.500") && text.contains("Fish &amp; chips"), "{text}");
+    let first = ("00:00:00.500", "00:00:01.500", "Fish &amp; <i>chips</i>");
+    let second = ("00:00:03.100", "00:00:03.900", "1 &lt; 2");
+    for (container, mpegts, more) in
+        [("fmp4", "0", json!({})), ("ts", "126000", json!({"format": "hls", "audio": false}))]
+    {
+        let mut more = more;
+        more["segment"] = json!({"duration": 1, "container": container});
+        more["overwrite"] = json!(true);
+        let root = ladder(&dir, &input, more);
+        let master = std::fs::read_to_string(format!("{root}/master.m3u8")).unwrap();
+        assert!(master.contains("TYPE=SUBTITLES") && master.contains("LANGUAGE=\"en"), "{master}");
+        let uri = master.lines().find(|l| l.contains("SUBTITLES,")).unwrap();
+        let uri = uri.split("URI=\"").nth(1).unwrap().split('"').next().unwrap();
+        let list = std::fs::read_to_string(format!("{root}/{uri}")).unwrap();
+        let lengths = |list: &str| -> Vec<String> {
+            list.lines().filter_map(|l| l.strip_prefix("#EXTINF:")).map(String::from).collect()
+        };
+        let pictures = std::fs::read_to_string(format!("{root}/180p.m3u8")).unwrap();
+        assert_eq!(lengths(&list), lengths(&pictures), "{container}: one grid for all");
+        let texts: Vec<String> = list
+            .lines()
+            .filter(|l| !l.starts_with('#') && !l.is_empty())
+            .map(|name| std::fs::read_to_string(format!("{root}/{name}")).unwrap())
+            .collect();
+        let head = format!("WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:{mpegts},LOCAL:00:00:00.000\n");
+        assert!(texts.iter().all(|t| t.starts_with(&head)), "{container}: {texts:?}");
+        let found: Vec<_> = texts.iter().map(|t| cues(t)).collect();
+        let owned = |c: (&str, &str, &str)| (c.0.to_string(), c.1.to_string(), c.2.to_string());
+        let expected = [vec![owned(first)], vec![owned(first)], vec![], vec![owned(second)]];
+        assert_eq!(found, expected, "{container}: a cue is in every segment in which it is shown");
+    }
+    // DASH has it in one file.
+    let root = ladder(&dir, &input, json!({"format": "dash", "overwrite": true}));
+    let manifest = std::fs::read_to_string(format!("{root}/manifest.mpd")).unwrap();
+    let name = manifest.split("<BaseURL>").nth(1).unwrap().split('<').next().unwrap();
+    assert_eq!(cues(&std::fs::read_to_string(format!("{root}/{name}")).unwrap()).len(), 2);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use ghoststream::event::{Done, Event, Next, Outcome};
 use ghoststream::{Job, Pipeline};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 pub struct Dir(tempfile::TempDir);
@@ -152,13 +152,4 @@ pub fn psnr(path: &str, reference: &str) -> f64 {
 
 pub fn exists(path: &str) -> bool {
     Path::new(path).exists()
-}
-
-pub fn below(dir: &str) -> Vec<PathBuf> {
-    let mut all = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { all.extend(below(&path.to_string_lossy())) } else { all.push(path) }
-    }
-    all
 }

@@ -1,8 +1,8 @@
 //! Containers, reading: `AVFormatContext` of an input.
 
 use super::dict::{self, Dict, Pairs};
-use super::error::{EOF, Error, Kind, Result, c_option, c_string, check, text};
-use super::interrupt::{Interrupt, Watch, interrupted};
+use super::error::{BACKWARDS, EOF, Error, Kind, Result, c_option, c_string, check, text};
+use super::interrupt::{Interrupt, Permit, Watch, asked, interrupted};
 use super::io::{Input, Io};
 use super::log::Scoped;
 use super::packet::time;
@@ -24,6 +24,9 @@ pub struct DemuxerOptions {
     pub format_whitelist: Option<Vec<String>>,
     /// Ends blocking calls.
     pub interrupt: Interrupt,
+    /// Asked before an address is opened for the source; a refusal ends the call with `Denied` and its reason. `None`:
+    /// everything that the protocols allow.
+    pub permit: Option<Permit>,
     /// Reads from here instead of from the URL.
     pub io: Option<Input>,
     /// Bytes to look at before the streams must be known; `None`: FFmpeg's 5 MB.
@@ -43,6 +46,7 @@ impl Default for DemuxerOptions {
             protocol_whitelist: None,
             format_whitelist: None,
             interrupt: Interrupt::new(),
+            permit: None,
             io: None,
             probe_size: None,
             analyze_duration: None,
@@ -160,6 +164,8 @@ pub struct Demuxer {
     io: Option<Io>,
     watch: Box<Watch>,
     unused: Pairs,
+    /// The transport said how long it is. Asked at once: a reconnect that fails forgets it.
+    has_length: bool,
     _scope: Scoped,
 }
 
@@ -171,7 +177,7 @@ impl Demuxer {
     ///
     /// # Errors
     /// `NotFound`, `Denied`, `InvalidData` (not a format we know), `Unsupported` (protocol or demuxer missing or not
-    /// allowed), `Cancelled`, `TimedOut`, `Io`. Options that nobody wanted are no error: see [`Demuxer::unused_options`].
+    /// allowed), `Cancelled`, `TimedOut`, `Io`; `Backwards` for an MP4 that this transport cannot play. Options that nobody wanted are no error: see [`Demuxer::unused_options`].
     pub fn open(options: DemuxerOptions) -> Result<Demuxer> {
         raw::init();
         let url = c_string(&options.url, "a URL")?;
@@ -194,10 +200,17 @@ impl Demuxer {
             pairs.set("analyzeduration", &duration.as_micros().min(i64::MAX as u128).to_string())?;
         }
         let io = options.io.map(Io::input).transpose()?;
-        let watch = Watch::new(options.interrupt);
+        let watch = Watch::with_permit(options.interrupt, options.permit);
+        let mut backwards = 0;
         let name = format!("open {}", options.url);
-        let mut demuxer =
-            Demuxer { raw: ptr::null_mut(), io, watch, unused: Vec::new(), _scope: Scoped::default() };
+        let mut demuxer = Demuxer {
+            raw: ptr::null_mut(),
+            io,
+            watch,
+            unused: Vec::new(),
+            has_length: true,
+            _scope: Scoped::default(),
+        };
         let pb = demuxer.io.as_ref().map_or(ptr::null_mut(), Io::as_ptr);
         let opened = demuxer.watch.run(|| {
             // SAFETY: terminated strings; the I/O and the watch live in `demuxer`, longer than the context.
@@ -208,15 +221,19 @@ impl Demuxer {
                     super::error::as_ptr(&format),
                     pb,
                     interrupted,
+                    asked,
                     demuxer.watch.as_opaque(),
+                    &mut backwards,
                     pairs.as_mut(),
                 )
             };
-            check(code, name.clone())
+            check(if backwards != 0 { BACKWARDS } else { code }, name.clone())
         });
         opened.map_err(|e| demuxer.explain(e))?;
         demuxer._scope = Scoped::new(demuxer.raw.cast());
         demuxer.unused = pairs.pairs();
+        // SAFETY: an opened context.
+        demuxer.has_length = unsafe { raw::gsav_demux_has_length(demuxer.raw) } != 0;
         if options.find_stream_info {
             let found = demuxer.watch.run(|| {
                 // SAFETY: an opened context.
@@ -374,6 +391,33 @@ impl Demuxer {
         done.map(drop).map_err(|e| self.explain(e))
     }
 
+    /// Goes back to the first packet.
+    ///
+    /// # Errors
+    /// As [`Demuxer::seek`].
+    pub fn rewind(&mut self) -> Result<()> {
+        // SAFETY: an opened context.
+        let done = self.watch.run(|| check(unsafe { raw::gsav_demux_rewind(self.raw) }, "rewind"));
+        done.map(drop).map_err(|e| self.explain(e))
+    }
+
+    /// The index that the format has of a stream: a time in the stream's base (presentation times in Matroska, decode
+    /// times in MP4) and whether decoding can start there. Empty where there is none, or none yet: Matroska reads its
+    /// own with the first seek.
+    pub fn index(&self, stream: usize) -> Vec<(i64, bool)> {
+        let i = i32::try_from(stream).unwrap_or(-1);
+        let mut out = Vec::new();
+        let (mut time, mut key) = (0, 0);
+        for n in 0.. {
+            // SAFETY: an opened context; the call checks both indices.
+            if unsafe { raw::gsav_stream_index(self.raw, i, n, &mut time, &mut key) } == 0 {
+                break;
+            }
+            out.push((time, key != 0));
+        }
+        out
+    }
+
     /// The next packet of any stream that is not discarded; `None` at the end.
     ///
     /// # Errors
@@ -389,6 +433,12 @@ impl Demuxer {
             Err(e) if e.code == EOF => Ok(None),
             Err(e) => Err(self.explain(e)),
         }
+    }
+
+    /// Whether `e`, which [`Demuxer::read`] returned, may be nothing but the other side hanging up on a transport that has
+    /// announced no length: the end, as far as anyone can tell.
+    pub fn is_hanging_up(&self, e: &Error) -> bool {
+        e.code == -libc::EIO && self.io.is_none() && !self.has_length
     }
 
     /// Throws away (or stops throwing away) the packets of a stream, where the format can without reading them.

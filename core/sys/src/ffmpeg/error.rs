@@ -39,6 +39,8 @@ pub enum Kind {
     Invalid,
     /// A deadline passed.
     TimedOut,
+    /// An MP4 whose index lies behind its media, on a transport that cannot go back: it must be fetched whole.
+    Backwards,
     /// Anything else.
     Other,
 }
@@ -56,6 +58,9 @@ pub(crate) const AGAIN: i32 = -libc::EAGAIN;
 pub(crate) const INVALID_DATA: i32 = tag(b"INDA");
 pub(crate) const INVALID: i32 = -libc::EINVAL;
 pub(crate) const MEMORY: i32 = -libc::ENOMEM;
+/// A [`Permit`](super::Permit) said no; the context is its reason.
+pub(crate) const REFUSED: i32 = tag(b"GSRF");
+pub(crate) const BACKWARDS: i32 = tag(b"GSBW");
 pub(crate) const TIMED_OUT: i32 = -libc::ETIMEDOUT;
 
 impl Error {
@@ -99,6 +104,8 @@ impl Error {
         match self.code {
             EOF => return Kind::Eof,
             EXIT => return Kind::Cancelled,
+            REFUSED => return Kind::Denied,
+            BACKWARDS => return Kind::Backwards,
             INVALID_DATA => return Kind::InvalidData,
             HTTP_404 | STR => return Kind::NotFound,
             HTTP_401 | HTTP_403 => return Kind::Denied,
@@ -143,8 +150,13 @@ impl Error {
         }
     }
 
-    /// FFmpeg's text for the code alone.
+    /// FFmpeg's text for the code alone; of a refusal, its reason.
     pub fn message(&self) -> String {
+        match self.code {
+            REFUSED => return self.context.to_string(),
+            BACKWARDS => return "its index lies behind its media, and one cannot go back there".into(),
+            _ => {}
+        }
         let mut text = [0 as std::ffi::c_char; 256];
         // SAFETY: the buffer's length is passed and av_strerror always terminates it.
         let mut text = unsafe {
@@ -166,7 +178,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.context.is_empty() {
+        if self.context.is_empty() || self.code == REFUSED {
             f.write_str(&self.message())
         } else {
             write!(f, "{}: {}", self.context, self.message())
@@ -189,6 +201,7 @@ impl From<Error> for io::Error {
             Kind::Unsupported => io::ErrorKind::Unsupported,
             Kind::Invalid => io::ErrorKind::InvalidInput,
             Kind::TimedOut => io::ErrorKind::TimedOut,
+            Kind::Backwards => io::ErrorKind::NotSeekable,
             Kind::Io | Kind::Other => io::ErrorKind::Other,
         };
         io::Error::new(kind, e)

@@ -1,8 +1,12 @@
-//! Ending blocking I/O: a flag and a timeout that FFmpeg asks for between its system calls.
+//! Ending blocking I/O: a flag and a timeout that FFmpeg asks for between its system calls. And saying no to addresses
+//! before it opens them.
 
-use super::error::{EXIT, Error, Result, TIMED_OUT};
-use std::ffi::{c_int, c_void};
+use super::error::{EXIT, Error, REFUSED, Result, TIMED_OUT, text};
+use std::ffi::{c_char, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -41,9 +45,26 @@ impl Interrupt {
     }
 }
 
+/// An address that a demuxer is about to open, or has been led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening<'a> {
+    /// The source's own.
+    Source(&'a str),
+    /// One that the source names: a playlist's segment, a key, an external reference.
+    Inside(&'a str),
+    /// Where a redirect has led. It was asked for already; what it answered is not read.
+    Redirect(&'a str),
+}
+
+/// Says whether an address may be opened, or why not. Called by the thread that uses the demuxer.
+pub type Permit = Box<dyn Fn(Opening<'_>) -> std::result::Result<(), String> + Send>;
+
 /// One object's view of an [`Interrupt`], at an address that FFmpeg keeps.
 pub(crate) struct Watch {
     interrupt: Interrupt,
+    permit: Option<Permit>,
+    /// The first refusal of the running call: demuxers pass over what they cannot open, the caller must not.
+    refusal: Mutex<Option<String>>,
     epoch: Instant,
     /// Milliseconds after `epoch`, 0 = none.
     deadline: AtomicU64,
@@ -51,7 +72,12 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub fn new(interrupt: Interrupt) -> Box<Watch> {
-        Box::new(Watch { interrupt, epoch: Instant::now(), deadline: AtomicU64::new(0) })
+        Watch::with_permit(interrupt, None)
+    }
+
+    pub fn with_permit(interrupt: Interrupt, permit: Option<Permit>) -> Box<Watch> {
+        let (epoch, deadline) = (Instant::now(), AtomicU64::new(0));
+        Box::new(Watch { interrupt, permit, refusal: Mutex::new(None), epoch, deadline })
     }
 
     fn now(&self) -> u64 {
@@ -67,6 +93,9 @@ impl Watch {
         let result = call();
         let expired = self.expired();
         self.deadline.store(0, Relaxed);
+        if let Some(why) = self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(Error::new(REFUSED, why));
+        }
         result.map_err(|e| {
             // Protocols report an interruption as EXIT, some demuxers as an I/O error.
             if self.interrupt.is_cancelled() {
@@ -94,4 +123,28 @@ pub(crate) unsafe extern "C" fn interrupted(opaque: *mut c_void) -> c_int {
     // SAFETY: the `Watch` behind `as_opaque`, which outlives the context it was given to.
     let watch = unsafe { &*opaque.cast::<Watch>() };
     (watch.interrupt.is_cancelled() || watch.expired()) as c_int
+}
+
+/// What the shim asks before it opens an address: 0 = yes. See `ask_and_open` in `shim/format.c`.
+pub(crate) unsafe extern "C" fn asked(opaque: *mut c_void, url: *const c_char, how: c_int) -> c_int {
+    // SAFETY: the `Watch` behind `as_opaque`, which outlives the context it was given to.
+    let watch = unsafe { &*opaque.cast::<Watch>() };
+    let Some(permit) = &watch.permit else { return 0 };
+    // SAFETY: a terminated string that lives through the call.
+    let url = unsafe { text(url) };
+    let opening = match how {
+        0 => Opening::Source(&url),
+        1 => Opening::Inside(&url),
+        _ => Opening::Redirect(&url),
+    };
+    // A panic must not unwind into C.
+    let answer = catch_unwind(AssertUnwindSafe(|| permit(opening)))
+        .unwrap_or_else(|_| Err("what decides about addresses panicked".into()));
+    match answer {
+        Ok(()) => 0,
+        Err(why) => {
+            watch.refusal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+            -libc::EACCES
+        }
+    }
 }

@@ -26,6 +26,7 @@ mod parameters;
 mod raw;
 mod registry;
 mod subtitle;
+mod url;
 
 pub use bsf::Bsf;
 pub use colour::{
@@ -40,7 +41,7 @@ pub use filter::{FilterGraph, FilterInput, FilterOutput, OutputParams};
 pub use formats::{ChannelLayout, PixelDescriptor, PixelFormat, SampleFormat};
 pub use frame::{Frame, PictureType};
 pub use hwdevice::{HwDevice, HwFrames};
-pub use interrupt::Interrupt;
+pub use interrupt::{Interrupt, Opening, Permit};
 pub use io::{Input, Output, ReadSeek, WriteSeek};
 pub use log::{LogLevel, LogRecord, LogScope, log_scope, log_write, set_log_callback};
 pub use muxer::{FormatFlags, Muxer, MuxerOptions, StreamOptions, default_codec, format_flags, query_codec};
@@ -54,3 +55,4 @@ pub use registry::{
     supported_layouts, supported_sample_formats, supported_sample_rates, versions,
 };
 pub use subtitle::{SubtitleDecoder, SubtitleEvent, SubtitleRect};
+pub use url::Url;

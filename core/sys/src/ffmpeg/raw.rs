@@ -144,6 +144,7 @@ mirrored! {
 }
 
 pub type Interrupt = unsafe extern "C" fn(*mut c_void) -> c_int;
+pub type Ask = unsafe extern "C" fn(*mut c_void, *const c_char, c_int) -> c_int;
 pub type Release = unsafe extern "C" fn(*mut c_void, *mut u8);
 pub type Read = unsafe extern "C" fn(*mut c_void, *mut u8, c_int) -> c_int;
 pub type Write = unsafe extern "C" fn(*mut c_void, *const u8, c_int) -> c_int;
@@ -271,7 +272,17 @@ unsafe extern "C" {
         write: Option<Write>, seek: Option<Seek>) -> *mut AVIOContext;
     pub fn gsav_io_free(io: *mut *mut AVIOContext);
     pub fn gsav_demux_open(out: *mut *mut AVFormatContext, url: *const c_char, format: *const c_char,
-        pb: *mut AVIOContext, interrupt: Interrupt, opaque: *mut c_void, options: *mut *mut AVDictionary) -> c_int;
+        pb: *mut AVIOContext, interrupt: Interrupt, ask: Ask, opaque: *mut c_void, backwards: *mut i32,
+        options: *mut *mut AVDictionary) -> c_int;
+    pub fn gsav_demux_has_length(c: *mut AVFormatContext) -> c_int;
+    pub fn gsav_demux_rewind(c: *mut AVFormatContext) -> c_int;
+    pub fn gsav_stream_index(c: *const AVFormatContext, stream: c_int, n: c_int, timestamp: *mut i64, key: *mut i32)
+        -> c_int;
+    pub fn gsav_url_open(out: *mut *mut AVIOContext, url: *const c_char, whitelist: *const c_char,
+        interrupt: Interrupt, opaque: *mut c_void, options: *mut *mut AVDictionary) -> c_int;
+    pub fn gsav_url_read(pb: *mut AVIOContext, data: *mut u8, size: c_int) -> c_int;
+    pub fn gsav_url_has_length(pb: *mut AVIOContext) -> c_int;
+    pub fn gsav_url_close(pb: *mut *mut AVIOContext);
     pub fn gsav_demux_find_info(c: *mut AVFormatContext) -> c_int;
     pub fn gsav_demux_close(c: *mut *mut AVFormatContext);
     pub fn gsav_format_get(c: *const AVFormatContext, p: *mut Format);

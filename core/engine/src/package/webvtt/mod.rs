@@ -7,7 +7,7 @@ mod samples;
 mod text;
 
 pub use samples::samples;
-pub use text::{ass_payload, srt_payload};
+pub use text::{ass_payload, plain_payload, srt_payload};
 
 use crate::Result;
 use crate::error::{Error, ErrorKind};
@@ -36,27 +36,11 @@ impl Cue {
     }
 
     /// The cue in a subtitle packet of a text codec, `origin` microseconds being time 0; `None` when it is empty.
+    ///
+    /// # Errors
+    /// As [`payload_of`]; [`ErrorKind::Format`] for a packet without a time.
     pub fn from_packet(codec: &Codec, packet: &Packet, origin: i64) -> Result<Option<Cue>> {
-        let raw = String::from_utf8_lossy(&packet.data);
-        let text = match codec {
-            Codec::WebVtt => payload(&raw),
-            Codec::SubRip => srt_payload(&raw),
-            Codec::Ass => ass_payload(ass_event_text(&raw)),
-            Codec::MovText => {
-                match packet.data.get(..2).map(|n| usize::from(u16::from_be_bytes([n[0], n[1]]))) {
-                    Some(length) => {
-                        let text = packet.data.get(2..2 + length).ok_or_else(|| {
-                            Error::new(ErrorKind::Format, "mov_text: text runs past the end of its packet")
-                        })?;
-                        text::plain_payload(&String::from_utf8_lossy(text))
-                    }
-                    None => String::new(),
-                }
-            }
-            Codec::Other(name) if &**name == "ssa" => ass_payload(ass_event_text(&raw)),
-            Codec::Other(name) if &**name == "text" => text::plain_payload(&raw),
-            other => return Err(Error::unsupported(format!("{other} cannot become WebVTT"))),
-        };
+        let text = payload_of(codec, &packet.data)?;
         let Some(start) = packet.presentation().filter(|t| t.base.is_positive()) else {
             return Err(Error::new(ErrorKind::Format, "subtitle packet without a time"));
         };
@@ -77,6 +61,32 @@ impl Cue {
         }
         let _ = write!(out, "\n{}\n\n", payload(&self.text));
     }
+}
+
+/// The cue text in the payload of a packet of a text codec: bold, italics and underline kept as tags, everything else
+/// escaped. WebVTT stays as it is, but for what would end its cue.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] for a codec that is not read here; [`ErrorKind::Format`] for a damaged packet.
+pub fn payload_of(codec: &Codec, data: &[u8]) -> Result<String> {
+    let raw = String::from_utf8_lossy(data);
+    Ok(match codec {
+        Codec::WebVtt => payload(&raw),
+        Codec::SubRip => srt_payload(&raw),
+        Codec::Ass => ass_payload(ass_event_text(&raw)),
+        Codec::MovText => match data.get(..2).map(|n| usize::from(u16::from_be_bytes([n[0], n[1]]))) {
+            Some(length) => {
+                let text = data.get(2..2 + length).ok_or_else(|| {
+                    Error::new(ErrorKind::Format, "mov_text: text runs past the end of its packet")
+                })?;
+                plain_payload(&String::from_utf8_lossy(text))
+            }
+            None => String::new(),
+        },
+        Codec::Other(name) if &**name == "ssa" => ass_payload(ass_event_text(&raw)),
+        Codec::Other(name) if &**name == "text" => plain_payload(&raw),
+        other => return Err(Error::unsupported(format!("{other} cannot become WebVTT"))),
+    })
 }
 
 /// The text field of an ASS event as FFmpeg and Matroska carry it (`ReadOrder,Layer,Style,Name,MarginL,MarginR,

@@ -10,8 +10,8 @@ fn escape(c: char, out: &mut String) {
     }
 }
 
-/// Text without any markup.
-pub(super) fn plain_payload(text: &str) -> String {
+/// Text without any markup: everything is escaped.
+pub fn plain_payload(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     text.chars().filter(|c| *c != '\r').for_each(|c| escape(c, &mut out));
     super::payload(&out)
