@@ -12,6 +12,67 @@ use ghoststream::time::{Rational, TimeBase};
 use ghoststream_sys::ffmpeg as av;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyDict};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Memory of pictures that is used again once they are gone, so that a stream of them touches no new pages. It holds
+/// pictures of one kind: those asked for last.
+#[pyclass(frozen, module = "ghoststream._native")]
+#[derive(Default)]
+pub struct Pool {
+    current: Mutex<Option<(av::FramePool, bool)>>,
+}
+
+#[pymethods]
+impl Pool {
+    #[new]
+    fn new() -> Pool {
+        Pool::default()
+    }
+}
+
+impl Pool {
+    /// A picture to write into; `packed`: without padding.
+    fn get(
+        &self,
+        format: PixelFormat,
+        width: u32,
+        height: u32,
+        packed: bool,
+    ) -> ghoststream::Result<av::Frame> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((pool, _)) =
+            current.as_ref().filter(|(p, k)| *k == packed && p.is_for(format, width, height))
+        {
+            return Ok(pool.get()?);
+        }
+        let new = if packed { av::FramePool::packed } else { av::FramePool::new };
+        let (pool, _) = current.insert((new(format, width, height)?, packed));
+        Ok(pool.get()?)
+    }
+}
+
+/// Copies planes (bytes and distance of rows) into a picture.
+fn copy_planes<'a>(
+    planes: impl Iterator<Item = (&'a [u8], usize)>,
+    to: &mut av::Frame,
+) -> ghoststream::Result<()> {
+    let shapes: Vec<_> = (0..to.plane_count()).map(|i| (to.row_bytes(i), to.stride(i))).collect();
+    let internal =
+        || ghoststream::Error::new(ghoststream::ErrorKind::Internal, "a new picture cannot be written");
+    let targets = to.planes_mut().ok_or_else(internal)?;
+    for (((from, stride), target), (bytes, to_stride)) in planes.zip(targets).zip(shapes) {
+        if (stride, to_stride) == (bytes, bytes) {
+            let len = from.len().min(target.len());
+            target[..len].copy_from_slice(&from[..len]);
+            continue;
+        }
+        for (from, to) in from.chunks(stride.max(1)).zip(target.chunks_mut(to_stride.max(1))) {
+            let len = bytes.min(from.len()).min(to.len());
+            to[..len].copy_from_slice(&from[..len]);
+        }
+    }
+    Ok(())
+}
 
 /// A picture or a run of samples.
 #[pyclass(frozen, module = "ghoststream._native")]
@@ -19,13 +80,20 @@ pub struct Frame {
     frame: EngineFrame,
     /// Nobody else refers to the memory, so Python may write to it.
     own: bool,
+    /// Where packed copies of it are made.
+    pool: Option<Arc<Pool>>,
 }
 
 impl Frame {
     /// Wraps a frame that comes from the engine.
     pub fn new(frame: EngineFrame) -> Frame {
         let own = frame.media().is_writable();
-        Frame { frame, own }
+        Frame { frame, own, pool: None }
+    }
+
+    /// As [`Frame::new`], with copies of it in memory of `pool`.
+    pub fn pooled(frame: EngineFrame, pool: &Arc<Pool>) -> Frame {
+        Frame { pool: Some(pool.clone()), ..Frame::new(frame) }
     }
 
     /// The frame for the engine: shares the memory.
@@ -114,17 +182,17 @@ fn base(time_base: (i32, i32)) -> Option<TimeBase> {
 
 #[pymethods]
 impl Frame {
-    /// A picture over (or, with `copy`, made from) the memory of an array: rows and columns of pixels, or the packed
+    /// A picture over (or, with `pool`, copied into that from) the memory of an array: rows and columns of pixels, or the packed
     /// planes of a planar format one below the other.
     #[staticmethod]
-    #[pyo3(signature = (array, format, width, height, copy))]
+    #[pyo3(signature = (array, format, width, height, pool))]
     fn from_array(
         py: Python<'_>,
         array: &Bound<'_, PyAny>,
         format: &str,
         width: u32,
         height: u32,
-        copy: bool,
+        pool: Option<&Bound<'_, Pool>>,
     ) -> PyResult<Frame> {
         let pixel = PixelFormat::from_name(format)
             .filter(|f| !f.is_hardware())
@@ -148,8 +216,11 @@ impl Frame {
         }
         let contiguous = shape.first().is_none_or(|n| *n <= 1) || rows_at == row;
         let total = row * shape.first().copied().unwrap_or(1);
-        let data = if copy { Bytes::copy_from_slice(held.as_ref()) } else { Bytes::from_owner(held) };
         let planes = pixel.descriptor().map_or(0, |d| d.planes);
+        if pixel.descriptor().is_some_and(|d| d.has_palette) {
+            return Err(misfit("there is no palette"));
+        }
+        // Where each plane begins and ends, and the distance of its rows.
         let mut parts = Vec::with_capacity(planes);
         if planes == 1 {
             let (lines, bytes) = pixel.plane_layout(width, height, 0).unwrap_or((0, 0));
@@ -157,12 +228,12 @@ impl Frame {
                 if total != lines * bytes || !contiguous {
                     return Err(misfit("the number of bytes is another"));
                 }
-                parts.push((data, bytes));
+                parts.push((0..held.as_ref().len(), bytes));
             } else if shape.first() != Some(&lines) || row != bytes {
                 return Err(misfit(&format!("it has {lines} rows of {bytes} bytes")));
             } else {
                 let stride = if lines > 1 { rows_at } else { bytes };
-                parts.push((data, stride));
+                parts.push((0..held.as_ref().len(), stride));
             }
         } else {
             let size = pixel.image_size(width, height).unwrap_or(0);
@@ -173,17 +244,31 @@ impl Frame {
             for plane in 0..planes {
                 let (lines, bytes) = pixel.plane_layout(width, height, plane).unwrap_or((0, 0));
                 let end = at + lines * bytes;
-                if end > data.len() {
+                if end > held.as_ref().len() {
                     return Err(misfit("its planes do not fit"));
                 }
-                parts.push((data.slice(at..end), bytes));
+                parts.push((at..end, bytes));
                 at = end;
             }
         }
-        let media = av::Frame::wrap_bytes(pixel, width, height, parts)
-            .map_err(ghoststream::Error::from)
-            .or_raise(py)?;
-        Ok(Frame { frame: EngineFrame::new(media, ghoststream::time::MICROSECONDS), own: false })
+        let media = match pool {
+            None => {
+                let data = Bytes::from_owner(held);
+                let parts = parts.into_iter().map(|(span, stride)| (data.slice(span), stride)).collect();
+                av::Frame::wrap_bytes(pixel, width, height, parts).map_err(ghoststream::Error::from)
+            }
+            Some(pool) => {
+                let pool = pool.get();
+                py.detach(|| {
+                    let mut media = pool.get(pixel, width, height, false)?;
+                    let bytes = held.as_ref();
+                    let planes = parts.into_iter().map(|(span, stride)| (&bytes[span], stride));
+                    copy_planes(planes, &mut media).map(|()| media)
+                })
+            }
+        };
+        let frame = EngineFrame::new(media.or_raise(py)?, ghoststream::time::MICROSECONDS);
+        Ok(Frame { frame, own: false, pool: None })
     }
 
     /// Sound made from an array: samples by channels (or one axis for one channel). Copies.
@@ -226,7 +311,7 @@ impl Frame {
         let base = base(time_base).ok_or_else(|| invalid(py, "time_base: not positive"))?;
         let mut frame = self.frame.clone();
         (frame.pts, frame.duration, frame.base, frame.force_key) = (pts, duration, base, key_frame);
-        Ok(Frame { frame, own: false })
+        Ok(Frame { frame, own: false, pool: self.pool.clone() })
     }
 
     #[getter]
@@ -344,15 +429,26 @@ impl Frame {
         Ok(Region::new(Owner::Frame(this.frame.clone()), address, !this.own, layout))
     }
 
-    /// A copy of all planes, one after another without padding.
+    /// A copy of a picture's planes, one after another without padding.
+    fn packed_picture(&self, py: Python<'_>) -> PyResult<Region> {
+        let media = self.host(py)?;
+        let format = media.format();
+        let size = media.packed_size().unwrap_or(0);
+        let copied = py.detach(|| {
+            let planes = (0..media.plane_count()).map(|i| (media.plane(i), media.stride(i)));
+            let once = Pool::default();
+            let pool = self.pool.as_deref().unwrap_or(&once);
+            let mut packed = pool.get(format, media.width(), media.height(), true)?;
+            copy_planes(planes, &mut packed).map(|()| EngineFrame::new(packed, self.frame.base))
+        });
+        let packed = copied.or_raise(py)?;
+        let address = packed.media().plane(0).as_ptr() as usize;
+        Ok(Region::new(Owner::Frame(packed), address, false, Layout::bytes(size)))
+    }
+
+    /// A copy of all planes of sound, one after another.
     fn packed<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyByteArray>> {
         let media = self.host(py)?;
-        if media.is_video() {
-            let size = media.packed_size().unwrap_or(0);
-            return PyByteArray::new_with(py, size, |out| {
-                media.copy_to_packed(out).map(drop).map_err(ghoststream::Error::from).or_raise(py)
-            });
-        }
         let bytes = media.samples() * media.sample_format().bytes();
         let planes = media.plane_count();
         let row = if planes > 1 { bytes } else { bytes * media.channel_layout().channels as usize };

@@ -62,6 +62,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("version", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<region::Region>()?;
     module.add_class::<frame::Frame>()?;
+    module.add_class::<frame::Pool>()?;
     module.add_class::<packet::Packet>()?;
     module.add_class::<job::Pipeline>()?;
     module.add_class::<job::Job>()?;

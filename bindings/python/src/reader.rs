@@ -1,7 +1,7 @@
 //! Decoding on a thread of its own, a few frames ahead of Python.
 
 use crate::error::{OrRaise, raise};
-use crate::frame::Frame;
+use crate::frame::{Frame, Pool};
 use crate::job::json;
 use crate::wait::{apart, in_slices};
 use ghoststream::frame::Frame as EngineFrame;
@@ -99,6 +99,8 @@ pub struct Reader {
     in_use: AtomicBool,
     interrupt: Interrupt,
     info: String,
+    /// For packed copies of its pictures.
+    pool: Arc<Pool>,
 }
 
 impl Reader {
@@ -189,7 +191,7 @@ impl Reader {
             .spawn(move || served.run(reader))
             .map_err(|e| Error::new(ErrorKind::Memory, format!("cannot start a thread: {e}")))
             .or_raise(py)?;
-        Ok(Reader { shared, in_use: AtomicBool::new(false), interrupt, info })
+        Ok(Reader { shared, in_use: AtomicBool::new(false), interrupt, info, pool: Arc::default() })
     }
 
     /// What the source says of itself, as JSON.
@@ -228,7 +230,7 @@ impl Reader {
             shared.changed.notify_all();
             found
         })?;
-        Ok(next.unwrap_or(Ok(None)).or_raise(py)?.map(Frame::new))
+        Ok(next.unwrap_or(Ok(None)).or_raise(py)?.map(|frame| Frame::pooled(frame, &self.pool)))
     }
 
     /// Goes to a time in seconds.

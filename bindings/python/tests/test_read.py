@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import subprocess
 import sys
@@ -227,3 +228,27 @@ def test_a_damaged_file_is_read_as_far_as_it_goes(tmp_path, clip):
     broken.write_bytes(data)
     with gs.open(broken) as film:
         assert 20 <= len(list(film)) <= 60
+
+
+def test_times_are_those_of_the_files_own_clock(tmp_path, clip):
+    late = tmp_path / "late.ts"
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", str(clip), "-c", "copy", "-output_ts_offset", "100", str(late)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    with gs.open(late) as film:
+        first = next(iter(film))
+        assert first.time > 99
+        assert first.time == pytest.approx(film.info["start"], abs=0.05)
+        begin = first.time
+        assert film.frame_at(begin + 0.5).time == pytest.approx(begin + 0.5, abs=0.05)
+        # Before all there is: the first.
+        assert film.frame_at(1.0).time == begin
+
+
+def test_arrays_stay_what_they_are_while_reading_goes_on(clip):
+    """The memory of packed pictures is used again, but not while an array of it lives."""
+    with gs.open(clip) as film:
+        arrays = [frame.to_numpy() for frame in itertools.islice(film, 8)]
+    copies = [array.copy() for array in arrays]
+    arrays[0][:] = 1
+    for array, copy in list(zip(arrays, copies))[1:]:
+        assert (array == copy).all()

@@ -158,6 +158,47 @@ fn rgb_has_the_colours_of_the_bars_in_bt709_and_bt601() {
 }
 
 #[test]
+fn grey_and_pictures_of_another_size_keep_their_brightness_and_colour() {
+    let dir = tempfile::tempdir().unwrap();
+    // A slope of luma from 0 to 255, with the codes beyond the limited range at its ends, and one colour.
+    let slope = "color=black:s=512x64:r=25:d=0.2,format=yuv420p,geq=lum='X/2':cb=90:cr=160";
+    let args = ["-f", "lavfi", "-i", slope, "-c:v", "ffv1", "-colorspace", "bt709", "-color_range", "tv"];
+    let path = clips::ffmpeg(dir.path(), "slope.mkv", &args);
+    let read = |format: &str, width: Option<u32>| {
+        let options = ReaderOptions {
+            audio: false,
+            pixel_format: Some(format.into()),
+            width,
+            ..ReaderOptions::default()
+        };
+        Reader::open(&SourceSpec::url(text(&path)), options).unwrap().next().unwrap().unwrap()
+    };
+    let grey = clips::packed(&read("gray", None));
+    for x in 0..512 {
+        let want = ((x as f64 / 2.0).floor() - 16.0) * 255.0 / 219.0;
+        let got = f64::from(grey[32 * 512 + x]);
+        assert!((got - want.clamp(0.0, 255.0)).abs() <= 0.5, "grey at {x}: {got}, not {want}");
+    }
+    for width in [256u32, 512, 1024] {
+        let frame = read("rgb24", Some(width));
+        assert_eq!((frame.video().width, frame.video().height), (width, width / 8));
+        let rgb = clips::packed(&frame);
+        let middle = width as usize * (width as usize / 16);
+        for x in (20..width as usize - 20).step_by(9) {
+            // The luma between two samples of the slope, half a code off at most; BT.709 by its definition.
+            let y = ((x as f64 + 0.5) * 512.0 / f64::from(width) / 2.0 - 0.25 - 16.0) / 219.0;
+            let (u, v) = ((90.0 - 128.0) / 224.0, (160.0 - 128.0) / 224.0);
+            let want = [y + 1.5748 * v, y - 0.1873 * u - 0.4681 * v, y + 1.8556 * u];
+            for c in 0..3 {
+                let got = f64::from(rgb[(middle + x) * 3 + c]);
+                let want = (want[c] * 255.0).clamp(0.0, 255.0);
+                assert!((got - want).abs() <= 3.0, "{width} wide, component {c} at {x}: {got}, not {want}");
+            }
+        }
+    }
+}
+
+#[test]
 fn sizes_and_formats_are_as_asked() {
     let dir = tempfile::tempdir().unwrap();
     let path = clips::numbered(dir.path(), "a.mp4", 10, &["-c:v", "libx264", "-preset", "veryfast"]);

@@ -459,3 +459,27 @@ void gsav_packet_rescale(AVPacket *k, int from_num, int from_den, int to_num, in
 {
     av_packet_rescale_ts(k, (AVRational){from_num, from_den}, (AVRational){to_num, to_den});
 }
+
+AVBufferPool *gsav_pool_new(size_t size)
+{
+    return av_buffer_pool_init(size, av_buffer_allocz);
+}
+
+/* A picture whose planes lie in one buffer of the pool, rows aligned to `align`. */
+int gsav_pool_get(AVFrame *f, AVBufferPool *pool, int format, int width, int height, int align)
+{
+    int ret;
+    f->buf[0] = av_buffer_pool_get(pool);
+    if (!f->buf[0])
+        return AVERROR(ENOMEM);
+    ret = av_image_fill_arrays(f->data, f->linesize, f->buf[0]->data, format, width, height, align);
+    if (ret < 0)
+        return ret;
+    if ((size_t)ret > f->buf[0]->size)
+        return AVERROR(EINVAL);
+    f->format = format;
+    f->width = width;
+    f->height = height;
+    f->extended_data = f->data;
+    return 0;
+}

@@ -1,3 +1,4 @@
 //! Safe owners over the C libraries GhostStream drives. One folder per library; nothing raw in a public signature.
 
 pub mod ffmpeg;
+pub mod pixels;

@@ -7,6 +7,7 @@ from fractions import Fraction
 from types import TracebackType
 from typing import Any
 
+from . import _native
 from ._errors import State
 from ._frame import Frame
 from ._job import Job, Pipeline
@@ -74,6 +75,7 @@ class Encoder:
         self._job: Job | None = None
         self._count = 0
         self._drained = False
+        self._pool = _native.Pool()
         # A wrong option is told here, not with the first picture.
         self._pipeline(width or 64, height or 64, format or "yuv420p")
 
@@ -88,7 +90,8 @@ class Encoder:
     ) -> list[Packet]:
         """Encodes a picture and returns the packets that are ready; without a picture, all that are left.
 
-        An array is copied, so that it can be used again at once; :meth:`Frame.from_numpy` shares it instead. ``pts``
+        An array is copied, so that it can be used again at once; :meth:`Frame.from_numpy` shares it instead. Conversion
+        and encoding go on in the engine's threads; a few pictures wait there, then the call waits for room. ``pts``
         counts in ``1 / fps``; without it (and without one in the frame) pictures follow one another.
         """
         if self._drained:
@@ -96,7 +99,7 @@ class Encoder:
         if frame is None:
             return list(self._drain())
         if not isinstance(frame, Frame):
-            frame = Frame.from_numpy(frame, self._format, copy=True)
+            frame = Frame._of_array(frame, self._format, None, None, self._pool)
         if self._job is None:
             self._job = self._pipeline(self._size[0] or frame.width, self._size[1] or frame.height, frame.format).start()
         if pts is not None:

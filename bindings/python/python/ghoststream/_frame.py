@@ -109,6 +109,14 @@ class Frame(_native.Buffer):
         other: ``yuv420p`` and ``nv12`` are ``(height * 3 // 2, width)``, ``yuv444p`` is ``(3, height, width)``.
         ``width`` and ``height`` are needed only when the shape does not tell them (one axis).
         """
+        pool = _native.Pool() if copy else None
+        return cls._of_array(array, format, width, height, pool)._timed(pts, time_base, key_frame)
+
+    @classmethod
+    def _of_array(
+        cls, array: Any, format: str | None, width: int | None, height: int | None, pool: _native.Pool | None
+    ) -> Frame:
+        """Over the memory of ``array``, or copied from it into memory of ``pool``."""
         source = _memory_of(array)
         view = memoryview(source)
         shape, item = view.shape or (), view.itemsize
@@ -119,9 +127,8 @@ class Frame(_native.Buffer):
         if not _rows_contiguous(view):
             source = view.tobytes()
             source = memoryview(source).cast(view.format, shape)  # type: ignore[call-overload]
-            copy = False
-        native = _native.Frame.from_array(source, format, width, height, copy)
-        return cls._wrap(native)._timed(pts, time_base, key_frame)
+            pool = None
+        return cls._wrap(_native.Frame.from_array(source, format, width, height, pool))
 
     @classmethod
     def from_samples(
@@ -282,9 +289,10 @@ class Frame(_native.Buffer):
         import numpy
 
         first = native.plane(0).__array_interface__
-        packed = numpy.frombuffer(native.packed(), dtype=first["typestr"])
         if not native.is_video:
-            return packed.reshape(count, -1).T
+            return numpy.frombuffer(native.packed(), dtype=first["typestr"]).reshape(count, -1).T
+        bytes_of_it = _as_array(Plane(native.packed_picture()), None, None)
+        packed: numpy.ndarray[Any, Any] = bytes_of_it.view(numpy.dtype(str(first["typestr"])))
         width, height = native.width, native.height
         rows, rest = divmod(packed.size, width)
         if packed.size == count * width * height:

@@ -26,7 +26,9 @@ class Reader:
 
     Iterating goes on from where reading stands, as with a file; an index, a time or :meth:`seek` moves it. Indexes and
     times are exact: an index counts pictures in the order in which they are shown, a time finds the picture shown then.
-    The next pictures are decoded ahead, on the engine's threads.
+    The next pictures are decoded ahead, on the engine's threads: four at most, so that memory stays bounded however slow
+    the reader of them is. Times are those of the file's own clock, as frames have them in :attr:`Frame.time`: where a
+    file begins at 1.4 s, so does its first picture (``info["start"]``).
     """
 
     def __init__(
@@ -137,7 +139,8 @@ class Reader:
         return [found[i] for i in wanted]
 
     def frame_at(self, time: float) -> Frame:
-        """The picture shown at a time in seconds."""
+        """The picture shown at a time in seconds of the file's own clock, which :attr:`Frame.time` counts in too: the
+        last that begins at or before it (the first, for times before all)."""
         self.seek(time)
         frame = self._picture()
         if frame is None:

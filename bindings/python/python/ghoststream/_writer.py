@@ -8,6 +8,7 @@ from fractions import Fraction
 from types import TracebackType
 from typing import Any
 
+from . import _native
 from ._encoder import rate_of, raw_video
 from ._errors import Invalid, State
 from ._frame import Frame
@@ -78,6 +79,7 @@ class Writer:
         self._count = 0
         self._samples = 0
         self._waiting: list[Frame] = []
+        self._pool = _native.Pool()
         # A wrong option is told here, not with the first picture.
         shape = raw_video(64, 64, "yuv420p", self._rate, colour) if video else None
         sound = {"sample_rate": sample_rate, "channels": 2, "format": "s16"} if sample_rate else None
@@ -96,7 +98,7 @@ class Writer:
         """Writes a picture: an array (copied) or a :class:`Frame`. ``pts`` counts in ``1 / fps``; without it (and without
         one in the frame) pictures follow one another."""
         if not isinstance(frame, Frame):
-            frame = Frame.from_numpy(frame, self._pixel_format, copy=True)
+            frame = Frame._of_array(frame, self._pixel_format, None, None, self._pool)
         if not frame.is_video:
             return self._put(frame)
         if not self._video:

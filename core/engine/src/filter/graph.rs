@@ -34,6 +34,9 @@ impl Params {
 /// Finishing touch on each frame that leaves a graph.
 pub(super) type Touch = Box<dyn Fn(&mut av::Frame) -> Result<()> + Send>;
 
+/// Makes a new picture of each, at the same time, by code of our own.
+pub(super) type Make = Box<dyn FnMut(&av::Frame) -> Result<av::Frame> + Send>;
+
 /// What to do with frames of certain parameters.
 pub(super) enum Recipe {
     /// Hand them on untouched.
@@ -42,6 +45,8 @@ pub(super) enum Recipe {
     Retag(Touch),
     /// Send them through the filters of this string, then give each a finishing touch.
     Graph(String, Option<Touch>),
+    /// Hand on what this makes of each.
+    Make(Make),
 }
 
 /// Decides on a [`Recipe`] from the parameters and the first frame that has them.
@@ -69,6 +74,7 @@ enum Kind {
     Pass,
     Retag(Touch),
     Graph(Box<Chain>),
+    Make(Make),
 }
 
 struct Chain {
@@ -106,10 +112,13 @@ impl AvFilter {
         let kind = match (self.plan)(&params, frame)? {
             Recipe::Pass => Kind::Pass,
             Recipe::Retag(touch) => Kind::Retag(touch),
+            Recipe::Graph(..) | Recipe::Make(_)
+                if params.video().is_ok() && frame.memory() != Memory::Host =>
+            {
+                return Err(Error::unsupported("frames in device memory; download them first"));
+            }
+            Recipe::Make(make) => Kind::Make(make),
             Recipe::Graph(text, touch) => {
-                if params.video().is_ok() && frame.memory() != Memory::Host {
-                    return Err(Error::unsupported("frames in device memory; download them first"));
-                }
                 Kind::Graph(Box::new(Chain::new(&text, touch, &params, frame, self.threads)?))
             }
         };
@@ -133,10 +142,11 @@ impl AvFilter {
             Some(Kind::Retag(touch)) => {
                 let mut media = frame.to_media()?;
                 touch(&mut media)?;
-                let mut tagged = Frame::new(media, frame.base);
-                (tagged.pts, tagged.duration, tagged.force_key) =
-                    (frame.pts, frame.duration, frame.force_key);
-                out.emit(tagged)
+                out.emit(at_the_time_of(&frame, media))
+            }
+            Some(Kind::Make(make)) => {
+                let media = make(frame.media())?;
+                out.emit(at_the_time_of(&frame, media))
             }
             _ => out.emit(frame),
         }
@@ -154,6 +164,13 @@ impl Stage<Frame, Frame> for AvFilter {
     fn finish(&mut self, out: &mut dyn Outlet<Frame>) -> Result<()> {
         self.restart(out)
     }
+}
+
+/// `media` in the place of `frame`.
+fn at_the_time_of(frame: &Frame, media: av::Frame) -> Frame {
+    let mut new = Frame::new(media, frame.base);
+    (new.pts, new.duration, new.force_key) = (frame.pts, frame.duration, frame.force_key);
+    new
 }
 
 struct Downstream<'a> {

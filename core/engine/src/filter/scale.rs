@@ -1,13 +1,14 @@
 //! Size, pixel format and colour of pictures.
 
 use super::colour::{assumed, complete, is_rgb};
-use super::graph::{AvFilter, Recipe, Touch};
+use super::graph::{AvFilter, Make, Recipe, Touch};
 use crate::error::{Error, Result};
 use crate::frame::{ChromaLocation, Colour, ColourRange, Frame, PixelFormat, VideoParams};
 use crate::spec::Scaler;
 use crate::stage::{Outlet, Stage};
 use crate::time::Rational;
 use ghoststream_sys::ffmpeg as av;
+use ghoststream_sys::pixels::RgbTo420;
 use std::sync::OnceLock;
 
 /// What a picture is to become.
@@ -40,6 +41,7 @@ impl ScaleTarget {
 ///   whenever its pixels are changed, so that a 720-line picture scaled below 720 lines does not change its meaning.
 /// - The output has square pixels when its size is within two pixels of the display aspect ratio (as [`fit`] makes it);
 ///   otherwise its sample aspect ratio keeps the display aspect ratio.
+/// - Packed 8-bit RGB becomes 8-bit 4:2:0 of the same size in one pass of our own, with the result that zimg has.
 /// - Depth is reduced with ordered dither, otherwise rounded.
 /// - One thread by default: rungs and stages run beside each other already.
 ///
@@ -128,6 +130,9 @@ pub(super) fn recipe(target: &ScaleTarget, source: &VideoParams) -> Result<Recip
             Ok(())
         })));
     }
+    if let Some(make) = direct(target, source, format, &from, to)? {
+        return Ok(Recipe::Make(make));
+    }
     let sar = aspect(source, target.width, target.height);
     let text = if has_zimg() {
         zscale(target, source, format, &from, &to)?
@@ -140,6 +145,37 @@ pub(super) fn recipe(target: &ScaleTarget, source: &VideoParams) -> Result<Recip
         Ok(())
     });
     Ok(Recipe::Graph(text, Some(touch)))
+}
+
+/// What an application's pictures mostly go through, packed RGB to 4:2:0 of the same size, by our own loop: a third of
+/// the time of arranging it in planes for zimg first. `None` where that is not what is wanted.
+fn direct(
+    target: &ScaleTarget,
+    source: &VideoParams,
+    format: PixelFormat,
+    from: &Colour,
+    to: Colour,
+) -> Result<Option<Make>> {
+    let same = (target.width, target.height) == (source.width, source.height)
+        && (from.primaries, from.transfer) == (to.primaries, to.transfer)
+        && matches!(source.colour.chroma, ChromaLocation::Unspecified | ChromaLocation::Left)
+        && from.range == ColourRange::Full
+        && target.scaler == Scaler::Bicubic;
+    let full = to.range == ColourRange::Full;
+    let (width, height) = (target.width, target.height);
+    let Some(mut convert) =
+        RgbTo420::new(source.format, format, width, height, to.matrix, full).filter(|_| same)
+    else {
+        return Ok(None);
+    };
+    let pool = av::FramePool::new(format, width, height)?;
+    Ok(Some(Box::new(move |media| {
+        let mut made = pool.get()?;
+        convert.convert(media, &mut made)?;
+        made.copy_props(media)?;
+        made.set_colour(to);
+        Ok(made)
+    })))
 }
 
 /// The format that zimg can work on and that holds all of `format`, for a picture of this size. zimg wants planes of

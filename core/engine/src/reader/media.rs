@@ -274,6 +274,17 @@ impl Media {
     /// with `accept`, the first picture is then taken.
     fn settle(&mut self, ticks: i64, seconds: f64, accept: bool) -> Result<bool> {
         self.drop_sound_before(seconds);
+        let settled = self.decode_to(ticks, accept);
+        if let Some(video) = &mut self.video {
+            video.skip(false);
+        }
+        settled
+    }
+
+    fn decode_to(&mut self, ticks: i64, accept: bool) -> Result<bool> {
+        // The latest time read so far that is not after the wanted one. A picture before it is not the one shown, so that
+        // it need not be decoded when no other refers to it.
+        let mut reached = None;
         let mut shown = self.last.take().filter(|f| f.pts.is_some_and(|t| t <= ticks));
         loop {
             let Some(video) = &mut self.video else { return Ok(true) };
@@ -297,7 +308,20 @@ impl Media {
                 video.put_back(shown);
                 return Ok(true);
             }
-            self.pump()?;
+            let Some(packet) = self.read()? else {
+                self.drain()?;
+                continue;
+            };
+            if let Some(video) =
+                self.video.as_mut().filter(|v| v.stream == packet.stream_index() && !v.untimed)
+                && let Some(t) = packet.pts()
+            {
+                video.skip(reached.is_some_and(|reached| t < reached));
+                if t <= ticks {
+                    reached = reached.max(Some(t));
+                }
+            }
+            self.decode(&packet)?;
         }
     }
 

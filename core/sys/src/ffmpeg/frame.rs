@@ -540,6 +540,22 @@ impl Frame {
         Some(unsafe { std::slice::from_raw_parts_mut(v.data, v.len()) })
     }
 
+    /// The bytes of all planes for writing, as [`Frame::plane_mut`]; also `None` when planes overlap.
+    pub fn planes_mut(&mut self) -> Option<Vec<&mut [u8]>> {
+        if !self.is_writable() {
+            return None;
+        }
+        let views = (0..self.plane_count()).map(|i| self.view(i)).collect::<Option<Vec<Plane>>>()?;
+        let mut spans: Vec<_> = views.iter().map(|v| (v.data as usize, v.len())).collect();
+        spans.sort_unstable();
+        if spans.windows(2).any(|pair| pair[0].0 + pair[0].1 > pair[1].0) {
+            return None;
+        }
+        // SAFETY: as in `plane_mut`, for ranges that were just seen not to overlap; all borrow from `self`.
+        let slice = |v: &Plane| unsafe { std::slice::from_raw_parts_mut(v.data, v.len()) };
+        Some(views.iter().map(slice).collect())
+    }
+
     /// Bytes from one row to the next.
     pub fn stride(&self, plane: usize) -> usize {
         self.view(plane).map_or(0, |v| v.stride as usize)

@@ -23,6 +23,7 @@ mod memory;
 mod muxer;
 mod packet;
 mod parameters;
+mod pool;
 mod raw;
 mod registry;
 mod subtitle;
@@ -47,6 +48,7 @@ pub use log::{LogLevel, LogRecord, LogScope, log_scope, log_write, set_log_callb
 pub use muxer::{FormatFlags, Muxer, MuxerOptions, StreamOptions, default_codec, format_flags, query_codec};
 pub use packet::{Packet, SideDataKind};
 pub use parameters::{CodecParameters, FieldOrder, MediaType, ParameterValues};
+pub use pool::FramePool;
 pub use registry::{
     CoderInfo, Versions, bitstream_filters, codec_kind, configuration, decoder_info, decoders,
     default_decoder, default_encoder, demuxers, encoder_info, encoders, filters, format_extensions,

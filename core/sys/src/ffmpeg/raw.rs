@@ -17,6 +17,7 @@ macro_rules! opaque {
 
 opaque!(
     AVBSFContext,
+    AVBufferPool,
     AVBufferRef,
     AVCodecContext,
     AVCodecParameters,
@@ -192,6 +193,10 @@ unsafe extern "C" {
     pub fn gsav_frame_set(f: *mut AVFrame, p: *const FrameProps);
     pub fn gsav_frame_layout(f: *const AVFrame, out: *mut c_char, size: usize) -> c_int;
     pub fn gsav_frame_alloc_video(f: *mut AVFrame, format: c_int, w: c_int, h: c_int, align: c_int) -> c_int;
+    pub fn gsav_pool_new(size: usize) -> *mut AVBufferPool;
+    pub fn av_buffer_pool_uninit(pool: *mut *mut AVBufferPool);
+    pub fn gsav_pool_get(f: *mut AVFrame, pool: *mut AVBufferPool, format: c_int, w: c_int, h: c_int,
+        align: c_int) -> c_int;
     pub fn gsav_frame_alloc_audio(f: *mut AVFrame, format: c_int, rate: c_int, layout: *const c_char,
         channels: c_int, samples: c_int) -> c_int;
     pub fn gsav_frame_truncate(f: *mut AVFrame, samples: c_int) -> c_int;
