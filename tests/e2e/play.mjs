@@ -5,7 +5,7 @@
 // DIRECTORY holds master.m3u8, manifest.mpd or both. For each player: the clock advances, the picture is neither
 // black nor flat, sound is decoded, forcing the lowest and then the highest rung changes the picture's height,
 // a seek near the end plays to the end, no error is fatal and nothing is asked for that is not there.
-// --duration and --rungs say what the player must find.
+// --duration and --rungs say what the player must find; --cue START-END=TEXT a subtitle that must be there, once.
 // GS_NODE_MODULES and GS_CHROMIUM say where the players and the browser are (tests/setup/env.sh).
 
 import { createRequire } from "node:module";
@@ -19,14 +19,14 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 const modules = process.env.GS_NODE_MODULES;
 const { chromium } = createRequire(join(modules, "x.js"))("playwright-core");
 
-const options = { only: "", shots: "", seconds: 3, duration: "", rungs: "", directory: "" };
+const options = { only: "", shots: "", seconds: 3, duration: "", rungs: "", cue: "", directory: "" };
 for (let i = 2; i < process.argv.length; i++) {
   const word = process.argv[i];
   if (word.startsWith("--")) options[word.slice(2)] = process.argv[++i];
   else options.directory = word;
 }
 if (!options.directory || !existsSync(options.directory)) {
-  console.error("usage: node play.mjs DIRECTORY [--only NAME] [--shots DIRECTORY] [--seconds N] [--duration S] [--rungs H,H]");
+  console.error("usage: node play.mjs DIRECTORY [--only NAME] [--shots DIRECTORY] [--seconds N] [--duration S] [--rungs H,H] [--cue START-END=TEXT]");
   process.exit(2);
 }
 const ladder = resolve(options.directory);
@@ -158,6 +158,21 @@ async function play(context, base, test) {
       }
     } else {
       throw new Error(`one rung only (${heights}): no switch can be shown`);
+    }
+
+    if (options.cue) {
+      const [, start, end, text] = /^([\d.]+)-([\d.]+)=(.*)$/.exec(options.cue);
+      await page.evaluate(() => window.gs.showText());
+      await page.evaluate((time) => window.gs.seek(time), Number(start));
+      await until(page, "a subtitle", 20000, () => window.gs.cues().length > 0);
+      // Into the next segment, which has the cue again.
+      await page.evaluate(() => window.gs.rewindIfNearEnd());
+      await until(page, "its end", 20000, (time) => window.gs.state().time > time + 0.7, Number(end));
+      const cues = await page.evaluate(() => window.gs.cues());
+      const found = cues.filter((cue) => cue.text === text);
+      expect(found.length === 1, `the cue ${text} is there ${found.length} times: ${JSON.stringify(cues)}`);
+      const off = Math.max(Math.abs(found[0].start - Number(start)), Math.abs(found[0].end - Number(end)));
+      expect(off < 0.1, `the cue is at ${found[0].start} to ${found[0].end}`);
     }
 
     await page.evaluate(() => window.gs.seek(window.gs.state().duration - 1.5));

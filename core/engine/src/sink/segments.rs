@@ -157,7 +157,9 @@ impl OutputSink for SegmentSink {
     fn begin(&mut self, tracks: &[TrackHeader]) -> Result<()> {
         let ts = self.is_ts();
         let audio = tracks.iter().filter(|t| t.stream.kind == MediaKind::Audio).count();
-        let video = tracks.iter().filter(|t| t.stream.kind == MediaKind::Video).count();
+        // The leading rung is not among the tracks, but it is a rung.
+        let video = tracks.iter().filter(|t| t.stream.kind == MediaKind::Video).count()
+            + usize::from(self.lead.is_some());
         // One video and one sound are what every old TS player expects in one file.
         let muxed = ts && video == 1 && audio == 1;
         let mut specs = Vec::new();

@@ -209,3 +209,31 @@ fn a_head_start_leaves_no_seam() {
         "the document's order: {master}"
     );
 }
+
+#[test]
+fn a_head_start_in_transport_streams_leaves_the_sound_apart() {
+    let dir = Dir::new();
+    let input = dir.path("in.mp4");
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=320x180:r=25:d=8 -f lavfi -i sine=d=8 -c:v libx264 -preset veryfast -c:a aac {input}"
+    ));
+    let root = ladder(
+        &dir,
+        &input,
+        json!({"format": "hls", "segment": {"duration": 2, "container": "ts"},
+        "ladder": [{"height": 180, "bitrate": "400k"}, {"height": 90, "bitrate": "100k"}]}),
+    );
+    let master = std::fs::read_to_string(format!("{root}/master.m3u8")).unwrap();
+    let variants: Vec<&str> = master.lines().filter(|l| l.starts_with("#EXT-X-STREAM-INF")).collect();
+    assert_eq!(variants.len(), 2, "{master}");
+    for variant in variants {
+        assert!(
+            variant.contains("avc1.") && variant.contains("mp4a.") && variant.contains("AUDIO="),
+            "{variant}"
+        );
+    }
+    for rung in ["180p", "90p"] {
+        let streams = probe(&format!("{root}/{rung}.m3u8"));
+        assert_eq!((streams.len(), frames(video(&streams))), (1, 200), "{rung}");
+    }
+}
