@@ -35,6 +35,33 @@ pub(crate) fn is_damage(error: &av::Error, alive: bool, hardware: bool) -> bool 
     }
 }
 
+/// What a decoder found damaged so far.
+#[derive(Debug, Default)]
+pub struct Damage {
+    /// Packets that could not be decoded.
+    packets: AtomicU64,
+    /// Frames that were decoded with errors in them, which the decoder painted over.
+    frames: AtomicU64,
+}
+
+impl Damage {
+    /// Packets that could not be decoded, and frames that have errors in them.
+    pub fn count(&self) -> u64 {
+        self.packets.load(Ordering::Relaxed) + self.frames.load(Ordering::Relaxed)
+    }
+
+    /// In words; `None` when there was none.
+    pub fn said(&self) -> Option<String> {
+        let (packets, frames) = (self.packets.load(Ordering::Relaxed), self.frames.load(Ordering::Relaxed));
+        match (packets, frames) {
+            (0, 0) => None,
+            (_, 0) => Some(format!("{packets} damaged packets were skipped")),
+            (0, _) => Some(format!("{frames} frames have errors in them")),
+            _ => Some(format!("{packets} damaged packets were skipped, {frames} frames have errors in them")),
+        }
+    }
+}
+
 /// Decodes one audio or video stream through FFmpeg. Damaged packets are skipped and counted.
 pub struct AvDecoder {
     decoder: av::Decoder,
@@ -45,7 +72,7 @@ pub struct AvDecoder {
     next_pts: Option<i64>,
     keep_on_device: bool,
     on_device: bool,
-    damaged: Arc<AtomicU64>,
+    damage: Arc<Damage>,
     frames: u64,
 }
 
@@ -86,14 +113,14 @@ impl AvDecoder {
             next_pts: None,
             keep_on_device: options.keep_on_device,
             on_device: device.is_some(),
-            damaged: Arc::default(),
+            damage: Arc::default(),
             frames: 0,
         })
     }
 
-    /// Counts packets that could not be decoded; readable while the decoder runs elsewhere.
-    pub fn damaged(&self) -> Arc<AtomicU64> {
-        self.damaged.clone()
+    /// What is damaged; readable while the decoder runs elsewhere.
+    pub fn damage(&self) -> Arc<Damage> {
+        self.damage.clone()
     }
 
     /// Forgets everything inside, for a seek.
@@ -117,7 +144,7 @@ impl AvDecoder {
                 Ok(None) => return Ok(()),
                 Err(e) if failures < FAILURES && self.is_damage(&e) => {
                     failures += 1;
-                    self.damaged.fetch_add(1, Ordering::Relaxed);
+                    self.damage.packets.fetch_add(1, Ordering::Relaxed);
                 }
                 Err(e) => return Err(Error::from(e).context(&self.name)),
             }
@@ -146,6 +173,9 @@ impl AvDecoder {
         }
         self.next_pts = frame.pts.map(|t| t + frame.duration);
         self.frames += 1;
+        if frame.media().is_corrupt() {
+            self.damage.frames.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(frame)
     }
 }
@@ -159,7 +189,7 @@ impl Stage<Packet, Frame> for AvDecoder {
                 Ok(()) => break,
                 Err(e) if e.kind() == av::Kind::Again => self.receive(out)?,
                 Err(e) if self.is_damage(&e) => {
-                    self.damaged.fetch_add(1, Ordering::Relaxed);
+                    self.damage.packets.fetch_add(1, Ordering::Relaxed);
                     break;
                 }
                 Err(e) if e.kind() == av::Kind::Eof => return Ok(()),
@@ -175,12 +205,12 @@ impl Stage<Packet, Frame> for AvDecoder {
             Err(e) if e.kind() == av::Kind::Eof => return Ok(()),
             // Frame threads report damage late, also here.
             Err(e) if self.is_damage(&e) => {
-                self.damaged.fetch_add(1, Ordering::Relaxed);
+                self.damage.packets.fetch_add(1, Ordering::Relaxed);
             }
             Err(e) => return Err(Error::from(e).context(&self.name)),
         }
         self.receive(out)?;
-        if self.frames == 0 && self.damaged.load(Ordering::Relaxed) > 0 {
+        if self.frames == 0 && self.damage.packets.load(Ordering::Relaxed) > 0 {
             return Err(Error::new(
                 ErrorKind::Format,
                 format!("{}: nothing in it could be decoded", self.name),

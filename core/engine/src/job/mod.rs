@@ -119,6 +119,8 @@ pub struct StageStats {
     pub items_in: u64,
     /// Items it gave.
     pub items_out: u64,
+    /// Items of the source that were damaged: left out, or made good as far as that goes.
+    pub damaged: u64,
     /// Seconds it worked (not waiting for input or for room).
     pub busy: f64,
     /// The queue in front of it.
@@ -171,6 +173,7 @@ impl Job {
                 name: m.name.clone(),
                 items_in: m.items_in.load(Ordering::Relaxed),
                 items_out: m.items_out.load(Ordering::Relaxed),
+                damaged: m.damaged.load(Ordering::Relaxed),
                 busy: m.busy_us.load(Ordering::Relaxed) as f64 / 1e6,
                 queue: m.queue(),
             })

@@ -239,6 +239,7 @@ pub(crate) struct Meter {
     pub items_in: AtomicU64,
     pub items_out: AtomicU64,
     pub busy_us: AtomicU64,
+    pub damaged: AtomicU64,
     queue: Mutex<Option<Box<dyn Fn() -> LinkStats + Send>>>,
 }
 
@@ -257,6 +258,10 @@ impl Meter {
 
     pub fn count_out(&self, n: u64) {
         self.items_out.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub fn count_damaged(&self, n: u64) {
+        self.damaged.fetch_add(n, Ordering::Relaxed);
     }
 
     pub fn busy(&self, time: Duration) {

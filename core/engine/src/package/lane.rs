@@ -305,6 +305,13 @@ impl Lane {
             }
             if self.cmaf {
                 decode += self.shift;
+                // Behind a gap, decode times made from presentation times lag by it at first; a segment that begins
+                // there must not carry the lag on, or its pictures would be decoded after they are shown.
+                let late = decode - (present + priming);
+                if late > 0 {
+                    self.shift -= late;
+                    decode -= late;
+                }
             }
             if let Some(last) = self.open.samples.last() {
                 decode = decode.max(last.decode + 1);

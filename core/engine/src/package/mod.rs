@@ -27,7 +27,9 @@ mod segmenter;
 mod track;
 pub mod ts;
 pub mod webvtt;
+mod whole;
 
 pub use plan::{Plan, PlannedSegment};
 pub use segmenter::{Container, Event, Options, Part, Segment, Segmenter, TrackSpec};
 pub use track::{Config, Track};
+pub(crate) use whole::Whole;

@@ -604,6 +604,7 @@ impl<'a> Graph<'a> {
                     label: offer.label,
                     timeout: self.spec.source.timeout,
                     salvage: self.spec.source.salvage,
+                    corrupt: 0,
                 };
                 let meter = self.shared.meter("source");
                 let gate = self.leads.then(|| self.gate.clone());
@@ -645,7 +646,7 @@ impl<'a> Graph<'a> {
         let options =
             DecodeOptions { threads: decoder.threads, device: decoder.device, keep_on_device: false };
         let stage = AvDecoder::new(stream, &options)?;
-        let damaged = stage.damaged();
+        let damage = stage.damage();
         let zero = Timestamp::new(0, Rational::new(1, 1));
         let chain: Chain = vec![Box::new(Trim::new(Some(zero), end, zero)?)];
         let (tx, rx) = self.link(PACKETS);
@@ -658,11 +659,10 @@ impl<'a> Graph<'a> {
             if let Err(e) = worker::decode(shared, &meter, rx, Box::new(stage), chain, tee) {
                 shared.fail(e.context(&label));
             }
-            match damaged.load(Ordering::Relaxed) {
-                0 => {}
-                n => shared
-                    .warn("source", format!("{label}: stream {index}: {n} damaged packets were skipped")),
+            if let Some(said) = damage.said() {
+                shared.warn("source", format!("{label}: stream {index}: {said}"));
             }
+            meter.count_damaged(damage.count());
         })
     }
 }

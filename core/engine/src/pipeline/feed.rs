@@ -91,6 +91,8 @@ pub(crate) struct Feed {
     pub timeout: f64,
     /// Take a truncated source as far as it goes.
     pub salvage: bool,
+    /// Packets that the demuxer found incomplete.
+    pub corrupt: u64,
 }
 
 impl Feed {
@@ -100,6 +102,7 @@ impl Feed {
         if let Err(e) = self.read(shared, meter) {
             shared.fail(e);
         }
+        self.report_damage(shared, meter);
         // Text subtitles may have a cue inside; then every track hears of the end.
         for stream in &mut self.streams {
             for route in &mut stream.routes {
@@ -162,6 +165,9 @@ impl Feed {
             if stream.routes.is_empty() {
                 continue;
             }
+            if packet.is_corrupt() {
+                self.corrupt += 1;
+            }
             let mut packet = Packet::from_av(&packet, stream.base);
             let offset = rescale(offset_us, MICROSECONDS, stream.base, Rounding::Nearest);
             let shift = offset - self.origin.to(stream.base).ticks;
@@ -189,6 +195,19 @@ impl Feed {
             {
                 return Ok(());
             }
+        }
+    }
+
+    /// Says where the container was damaged; what that did to the media, decoders and outputs say.
+    fn report_damage(&self, shared: &Shared, meter: &Meter) {
+        let said = self.demuxer.complaints();
+        meter.count_damaged(said.count + self.corrupt);
+        if said.count > 0 {
+            let times = if said.count > 1 { format!(", {} such places", said.count) } else { String::new() };
+            shared.warn("source", format!("{}: damaged: {}{times}", self.label, said.first));
+        }
+        if self.corrupt > 0 {
+            shared.warn("source", format!("{}: {} packets came incomplete", self.label, self.corrupt));
         }
     }
 

@@ -106,9 +106,7 @@ fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interr
     }
     let begin = Timestamp::new(demuxer.start_time().unwrap_or(0), MICROSECONDS);
     let mut origin = begin;
-    // Matroska's duration is the time of its end, whatever the time of its beginning.
-    let before = if demuxer.format_name().starts_with("matroska") { begin.ticks.max(0) } else { 0 };
-    let duration = demuxer.duration().map(|d| Timestamp::new((d - before).max(0), MICROSECONDS));
+    let duration = length(&demuxer, &streams, begin);
     let attachments = streams
         .iter()
         .filter(|s| s.kind == MediaKind::Attachment && !s.extradata.is_empty())
@@ -160,6 +158,21 @@ fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interr
         origin,
         note: None,
     })
+}
+
+/// How long the source is. Some containers write when it ends instead, counted from 0: Matroska and NUT always, MP4 where
+/// an empty edit comes first, which its tracks' own lengths tell.
+fn length(demuxer: &av::Demuxer, streams: &[StreamInfo], begin: Timestamp) -> Option<Timestamp> {
+    let said = demuxer.duration()?;
+    let late = said - begin.ticks.max(0);
+    let name = demuxer.format_name();
+    let longest = streams.iter().filter_map(|s| s.duration).max().map(|d| d.micros());
+    let is_end = match longest {
+        _ if name.starts_with("matroska") || name.starts_with("nut") => true,
+        Some(longest) if name.starts_with("mov") => longest.abs_diff(late) < longest.abs_diff(said),
+        _ => false,
+    };
+    Some(Timestamp::new(if is_end { late.max(0) } else { said }, MICROSECONDS))
 }
 
 /// Whether key frames can be looked up: in a file of this machine, which is played once from its beginning.

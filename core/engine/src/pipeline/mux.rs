@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::job::shared::{Meter, Shared, TrackMeter};
 use crate::link::Receiver;
 use crate::packet::{Disposition, MediaKind, Packet, StreamInfo};
-use crate::sink::{OutputSink, TrackHeader};
+use crate::sink::{Fate, OutputSink, TrackHeader};
 use crate::time::Timestamp;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -29,6 +29,10 @@ struct Track {
     leads: bool,
     /// Index in the sink, once begun.
     slot: Option<usize>,
+    /// Its packets are the source's own.
+    copied: bool,
+    /// How many of them were too damaged for the output, and what was wrong with the first.
+    left_out: Option<(u64, Error)>,
 }
 
 /// What a source says about a stream that outlives its coding.
@@ -88,6 +92,8 @@ impl Mux {
     ) -> usize {
         self.tracks.push(Track {
             name: meter.name.clone(),
+            copied: stream.is_some(),
+            left_out: None,
             meter,
             kind,
             stream: stream.map(Box::new),
@@ -163,7 +169,22 @@ impl Mux {
         // All senders are gone: whoever did not say so has ended too.
         self.tracks.iter_mut().for_each(|t| t.ended = true);
         self.advance(shared, meter)?;
+        self.report_damage(shared)?;
         Ok(true)
+    }
+
+    /// Says what was left out; a track of which nothing is left is an error.
+    fn report_damage(&self, shared: &Shared) -> Result<()> {
+        for track in &self.tracks {
+            let Some((count, why)) = &track.left_out else { continue };
+            if track.meter.packets.load(Ordering::Relaxed) == 0 {
+                return Err(why.clone().context(format!("{}: all its packets are damaged", track.name)));
+            }
+            let message =
+                format!("{}: {}: {count} damaged packets were left out ({why})", self.label, track.name);
+            shared.warn("source", message);
+        }
+        Ok(())
     }
 
     /// Hands the leading track's packets on as they come.
@@ -173,12 +194,17 @@ impl Mux {
         if track.slot.is_none() {
             let (Some(stream), Some(_)) = (&track.stream, track.waiting.front()) else { return Ok(()) };
             track.slot = Some(0);
-            let header =
-                TrackHeader { stream: (**stream).clone(), name: track.name.clone(), position: index };
+            let header = TrackHeader {
+                stream: (**stream).clone(),
+                name: track.name.clone(),
+                position: index,
+                copied: track.copied,
+                first: None,
+            };
             self.sink.begin_lead(&header)?;
         }
         while let Some(packet) = self.tracks[index].waiting.pop_front() {
-            note(&self.tracks[index].meter, &packet);
+            note(&self.tracks[index].meter, packet.data.len(), end(&packet));
             self.sink.write_lead(packet)?;
             meter.count_out(1);
         }
@@ -200,9 +226,17 @@ impl Mux {
             let Some(mut packet) = track.waiting.pop_front() else { break };
             let Some(slot) = track.slot else { continue };
             packet.stream = slot;
-            note(&track.meter, &packet);
-            self.sink.write(slot, packet)?;
-            meter.count_out(1);
+            let (size, end) = (packet.data.len(), end(&packet));
+            match self.sink.write(slot, packet)? {
+                Fate::Written => {
+                    note(&track.meter, size, end);
+                    meter.count_out(1);
+                }
+                Fate::LeftOut(why) => {
+                    meter.count_damaged(1);
+                    track.left_out.get_or_insert((0, why)).0 += 1;
+                }
+            }
         }
         for track in &self.tracks {
             if track.ended && track.waiting.is_empty() {
@@ -223,6 +257,8 @@ impl Mux {
                         stream: (**stream).clone(),
                         name: track.name.clone(),
                         position,
+                        copied: track.copied,
+                        first: track.waiting.front().and_then(Packet::presentation),
                     });
                 }
                 _ => shared.warn(
@@ -264,11 +300,15 @@ impl Mux {
     }
 }
 
-fn note(meter: &TrackMeter, packet: &Packet) {
+fn note(meter: &TrackMeter, bytes: usize, end: Option<i64>) {
     meter.packets.fetch_add(1, Ordering::Relaxed);
-    meter.bytes.fetch_add(packet.data.len() as u64, Ordering::Relaxed);
-    if let Some(t) = packet.presentation() {
-        let end = Timestamp::new(t.ticks.saturating_add(packet.duration), t.base).micros();
+    meter.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    if let Some(end) = end {
         meter.reached_us.fetch_max(end, Ordering::Relaxed);
     }
+}
+
+/// When a packet has been shown, in microseconds.
+fn end(packet: &Packet) -> Option<i64> {
+    packet.presentation().map(|t| Timestamp::new(t.ticks.saturating_add(packet.duration), t.base).micros())
 }

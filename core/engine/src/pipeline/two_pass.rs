@@ -8,7 +8,7 @@ use crate::encode::{Pass, PassLog};
 use crate::error::{Error, Result};
 use crate::job::shared::{Shared, lock};
 use crate::packet::Packet;
-use crate::sink::{Facts, OutputSink, TrackHeader};
+use crate::sink::{Facts, Fate, OutputSink, TrackHeader};
 use crate::spec::PipelineSpec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,8 +82,8 @@ impl OutputSink for Nowhere {
         Ok(())
     }
 
-    fn write(&mut self, _: usize, _: Packet) -> Result<()> {
-        Ok(())
+    fn write(&mut self, _: usize, _: Packet) -> Result<Fate> {
+        Ok(Fate::Written)
     }
 
     fn finish(&mut self) -> Result<Vec<String>> {

@@ -1,6 +1,6 @@
 //! Files and push URLs, written by FFmpeg's muxers.
 
-use super::{Facts, OutputSink, Place, TrackHeader};
+use super::{Facts, Fate, OutputSink, Place, TrackHeader};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::packet::{Codec, Disposition, MediaKind, Packet, StreamInfo};
 use crate::spec::{Container, OutputSpec};
@@ -23,6 +23,7 @@ pub(crate) struct FileSink {
 /// A track as it is written.
 struct Written {
     base: TimeBase,
+    copied: bool,
     last_dts: Option<i64>,
 }
 
@@ -111,9 +112,9 @@ impl FileSink {
         self.tracks = tracks
             .iter()
             .enumerate()
-            .map(|(i, _)| {
+            .map(|(i, track)| {
                 let (num, den) = muxer.stream_time_base(i)?;
-                Ok(Written { base: Rational::new(num, den), last_dts: None })
+                Ok(Written { base: Rational::new(num, den), copied: track.copied, last_dts: None })
             })
             .collect::<Result<_>>()?;
         self.muxer = Some(muxer);
@@ -270,7 +271,7 @@ impl OutputSink for FileSink {
         self.open(tracks)
     }
 
-    fn write(&mut self, track: usize, packet: Packet) -> Result<()> {
+    fn write(&mut self, track: usize, packet: Packet) -> Result<Fate> {
         let (Some(muxer), Some(written)) = (&mut self.muxer, self.tracks.get_mut(track)) else {
             return Err(Error::new(ErrorKind::Internal, "a packet before the header"));
         };
@@ -288,7 +289,12 @@ impl OutputSink for FileSink {
         written.last_dts = dts.or(written.last_dts);
         packet.duration = to(packet.duration);
         (packet.pts, packet.dts, packet.base) = (pts, dts, written.base);
-        Ok(muxer.write(packet.to_av(false)?)?)
+        match muxer.write(packet.to_av(false)?) {
+            Ok(()) => Ok(Fate::Written),
+            // What brings packets into the container's form (ADTS to MP4) did not understand this one.
+            Err(e) if written.copied && e.kind() == av::Kind::InvalidData => Ok(Fate::LeftOut(e.into())),
+            Err(e) => Err(e.into()),
+        }
     }
 
     fn finish(&mut self) -> Result<Vec<String>> {

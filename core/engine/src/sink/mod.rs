@@ -14,7 +14,7 @@ pub(crate) use place::{Place, Written};
 pub(crate) use segments::SegmentSink;
 pub(crate) use y4m::Y4mSink;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::packet::{Packet, StreamInfo};
 use crate::spec::SegmentSpec;
 use crate::time::Timestamp;
@@ -31,6 +31,10 @@ pub(crate) struct TrackHeader {
     pub name: String,
     /// Where the document has it among the output's tracks.
     pub position: usize,
+    /// Whether its packets are the source's own.
+    pub copied: bool,
+    /// When its first packet is shown.
+    pub first: Option<Timestamp>,
 }
 
 /// What an output's sink must know beyond its part of the document.
@@ -61,6 +65,15 @@ pub(crate) struct Attachment {
     pub data: bytes::Bytes,
 }
 
+/// What became of a packet.
+#[derive(Debug)]
+pub(crate) enum Fate {
+    /// It is in the output.
+    Written,
+    /// It is a copied one too damaged for the output's format, and was left out. Why.
+    LeftOut(Error),
+}
+
 /// What an output's packets end in.
 pub(crate) trait OutputSink: Send {
     /// Claims the output's place, before any work is done.
@@ -81,7 +94,7 @@ pub(crate) trait OutputSink: Send {
     /// # Errors
     /// As for `begin`; [`crate::ErrorKind::Internal`] for a sink whose tracks cannot be apart.
     fn begin_lead(&mut self, _track: &TrackHeader) -> Result<()> {
-        Err(crate::Error::new(crate::ErrorKind::Internal, "this output's tracks cannot be apart"))
+        Err(Error::new(crate::ErrorKind::Internal, "this output's tracks cannot be apart"))
     }
 
     /// Takes a packet of the leading track.
@@ -89,14 +102,14 @@ pub(crate) trait OutputSink: Send {
     /// # Errors
     /// As for `write`.
     fn write_lead(&mut self, _packet: Packet) -> Result<()> {
-        Err(crate::Error::new(crate::ErrorKind::Internal, "this output's tracks cannot be apart"))
+        Err(Error::new(crate::ErrorKind::Internal, "this output's tracks cannot be apart"))
     }
 
     /// Takes a packet; `track` indexes what `begin` was told.
     ///
     /// # Errors
     /// I/O errors by name of the file.
-    fn write(&mut self, track: usize, packet: Packet) -> Result<()>;
+    fn write(&mut self, track: usize, packet: Packet) -> Result<Fate>;
 
     /// Completes the output and names what a user would open.
     ///

@@ -1,6 +1,6 @@
 //! Packets to the application.
 
-use super::{Facts, OutputSink, TrackHeader};
+use super::{Facts, Fate, OutputSink, TrackHeader};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::PacketPort;
 use crate::link::Sender;
@@ -16,7 +16,8 @@ pub(crate) struct PacketSink {
     format: BitstreamFormat,
     link: Option<Sender<Packet>>,
     port: Weak<PacketPort>,
-    framers: Vec<Framer>,
+    /// Of each track, and whether its packets are the source's own.
+    framers: Vec<(Framer, bool)>,
 }
 
 impl PacketSink {
@@ -34,7 +35,7 @@ impl OutputSink for PacketSink {
         let mut streams = Vec::new();
         for track in tracks {
             let (framer, stream) = Framer::new(self.format, track.stream.clone())?;
-            self.framers.push(framer);
+            self.framers.push((framer, track.copied));
             streams.push(stream);
         }
         for (i, stream) in streams.iter_mut().enumerate() {
@@ -46,13 +47,17 @@ impl OutputSink for PacketSink {
         Ok(())
     }
 
-    fn write(&mut self, track: usize, mut packet: Packet) -> Result<()> {
-        if let Some(framer) = self.framers.get(track) {
-            packet.data = framer.frame(&packet)?;
+    fn write(&mut self, track: usize, mut packet: Packet) -> Result<Fate> {
+        if let Some((framer, copied)) = self.framers.get(track) {
+            packet.data = match framer.frame(&packet) {
+                Ok(data) => data,
+                Err(e) if *copied && e.kind() == ErrorKind::Format => return Ok(Fate::LeftOut(e)),
+                Err(e) => return Err(e),
+            };
         }
         packet.stream = track;
         match &self.link {
-            Some(link) => link.send(packet).map_err(|_| Error::cancelled()),
+            Some(link) => link.send(packet).map(|()| Fate::Written).map_err(|_| Error::cancelled()),
             None => Err(Error::new(ErrorKind::Internal, "a packet after the end")),
         }
     }

@@ -1,14 +1,14 @@
 //! HLS and DASH as VOD: segments of every track, and the playlists over them, into a directory or to the application.
 
 use super::segment_index::{Index, Rendition};
-use super::{Facts, OutputSink, TrackHeader, Written};
+use super::{Facts, Fate, OutputSink, TrackHeader, Written};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::job::Segment as Object;
 use crate::link::Sender;
-use crate::package::{self, Event, Options, Plan, Segment, Segmenter, TrackSpec};
+use crate::package::{self, Event, Options, Plan, Segment, Segmenter, TrackSpec, Whole};
 use crate::packet::{MediaKind, Packet};
 use crate::spec::{Container, OutputSpec, SegmentContainer};
-use crate::time::Timestamp;
+use crate::time::{MICROSECONDS, Timestamp};
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -25,10 +25,14 @@ pub(crate) struct SegmentSink {
     index: Index,
     /// What each of the sink's tracks is to the segmenter; subtitles are not segmented by it.
     lanes: Vec<Lane>,
+    /// How much later everything becomes, as segments have no times before 0: a copy begins at the key frame before the
+    /// first picture that is wanted.
+    shift: Timestamp,
 }
 
 enum Lane {
-    Media(usize),
+    /// Its place in the segmenter, and what its packets must be where they are the source's own.
+    Media(usize, Whole),
     Subtitle(usize),
 }
 
@@ -69,6 +73,7 @@ impl SegmentSink {
             lead: None,
             index: Index::default(),
             lanes: Vec::new(),
+            shift: NO_SHIFT,
         }
     }
 
@@ -134,6 +139,15 @@ fn directory(path: &str) -> (PathBuf, String) {
     }
 }
 
+const NO_SHIFT: Timestamp = Timestamp::new(0, MICROSECONDS);
+
+/// How far the first copied picture is before 0.
+fn shift(tracks: &[TrackHeader]) -> Timestamp {
+    let copied = tracks.iter().filter(|t| t.copied && t.stream.kind == MediaKind::Video);
+    let first = copied.filter_map(|t| t.first).min().filter(|t| t.ticks < 0);
+    first.map_or(NO_SHIFT, |t| Timestamp::new(t.ticks.saturating_neg(), t.base))
+}
+
 impl OutputSink for SegmentSink {
     fn prepare(&mut self, facts: &Facts) -> Result<()> {
         self.facts = facts.clone();
@@ -174,9 +188,11 @@ impl OutputSink for SegmentSink {
             } else {
                 self.index.mux(group, track);
             }
-            self.lanes.push(Lane::Media(specs.len()));
+            let whole = if track.copied { Whole::of(&track.stream) } else { Whole::Any };
+            self.lanes.push(Lane::Media(specs.len(), whole));
             specs.push(TrackSpec { info: track.stream.clone(), group });
         }
+        self.shift = shift(tracks);
         self.segmenter = Some(Segmenter::new(specs, self.options()?)?);
         Ok(())
     }
@@ -197,19 +213,26 @@ impl OutputSink for SegmentSink {
         self.take(events)
     }
 
-    fn write(&mut self, track: usize, packet: Packet) -> Result<()> {
+    fn write(&mut self, track: usize, mut packet: Packet) -> Result<Fate> {
         // FLAC ends with a packet of nothing but new extradata, which is no sample.
         if packet.data.is_empty() {
-            return Ok(());
+            return Ok(Fate::Written);
         }
+        let shift = self.shift.to(packet.base).ticks;
+        packet.pts = packet.pts.map(|t| t.saturating_add(shift));
+        packet.dts = packet.dts.map(|t| t.saturating_add(shift));
         match (self.lanes.get(track), &mut self.segmenter) {
-            (Some(Lane::Media(lane)), Some(segmenter)) => {
+            (Some(Lane::Media(lane, whole)), Some(segmenter)) => {
+                if let Err(e) = whole.check(&packet.data) {
+                    return Ok(Fate::LeftOut(e));
+                }
                 let events = segmenter.push(*lane, &packet)?;
-                self.take(events)
+                self.take(events)?;
+                Ok(Fate::Written)
             }
             (Some(Lane::Subtitle(subtitle)), _) => {
                 self.index.cue(*subtitle, &packet);
-                Ok(())
+                Ok(Fate::Written)
             }
             _ => Err(Error::new(ErrorKind::Internal, "a packet before the header")),
         }

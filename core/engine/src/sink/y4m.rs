@@ -1,7 +1,7 @@
 //! YUV4MPEG2: uncompressed pictures with a one-line header. Written here because FFmpeg's muxer takes only frames that
 //! its own wrapper made.
 
-use super::{Facts, OutputSink, Place, TrackHeader};
+use super::{Facts, Fate, OutputSink, Place, TrackHeader};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::frame::{ColourRange, PixelFormat};
 use crate::packet::{FieldOrder, Packet, VideoInfo};
@@ -104,8 +104,9 @@ impl OutputSink for Y4mSink {
         self.put(&[line.as_bytes()])
     }
 
-    fn write(&mut self, _: usize, packet: Packet) -> Result<()> {
-        self.put(&[b"FRAME\n", &packet.data])
+    fn write(&mut self, _: usize, packet: Packet) -> Result<Fate> {
+        self.put(&[b"FRAME\n", &packet.data])?;
+        Ok(Fate::Written)
     }
 
     fn finish(&mut self) -> Result<Vec<String>> {

@@ -102,8 +102,8 @@ pub(crate) fn local_path(spec: &SourceSpec) -> Option<String> {
 }
 
 fn base(spec: &SourceSpec, interrupt: &av::Interrupt) -> av::DemuxerOptions {
-    let timeout = Some(spec.timeout).filter(|t| t.is_finite() && *t > 0.0);
-    interrupt.set_timeout(timeout.map(Duration::from_secs_f64));
+    let timeout = Some(spec.timeout).filter(|t| *t > 0.0);
+    interrupt.set_timeout(timeout.map(|t| Duration::from_secs_f64(t.min(1e9))));
     av::DemuxerOptions {
         format: spec.format.clone(),
         interrupt: interrupt.clone(),

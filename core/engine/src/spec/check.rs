@@ -14,9 +14,7 @@ pub(super) fn pipeline(spec: &PipelineSpec) -> Checked {
     if spec.outputs.is_empty() {
         return refuse("outputs", "at least one output is needed");
     }
-    if !spec.stall_timeout.is_finite() || spec.stall_timeout < 0.0 {
-        return refuse("stall_timeout", "seconds, 0 or more");
-    }
+    timeout("stall_timeout", spec.stall_timeout)?;
     if spec.threads > 1024 {
         return refuse("threads", "at most 1024");
     }
@@ -27,6 +25,11 @@ pub(super) fn pipeline(spec: &PipelineSpec) -> Checked {
         }
     }
     Ok(())
+}
+
+/// Thirty years is for ever, and as much as clocks can count.
+fn timeout(field: &str, seconds: f64) -> Checked {
+    if (0.0..=1e9).contains(&seconds) { Ok(()) } else { refuse(field, "seconds, 0 to 1000000000") }
 }
 
 fn source(s: &SourceSpec) -> Checked {
@@ -62,9 +65,7 @@ fn source(s: &SourceSpec) -> Checked {
             return refuse(format!("source.headers.{name:?}"), "not an HTTP header");
         }
     }
-    if !s.timeout.is_finite() || s.timeout < 0.0 {
-        return refuse("source.timeout", "seconds, 0 or more");
-    }
+    timeout("source.timeout", s.timeout)?;
     if s.duration.is_some_and(|d| d.0 <= 0.0) {
         return refuse("source.duration", "must be above 0");
     }

@@ -125,3 +125,28 @@ fn a_full_disk_is_an_error() {
     );
     assert!(message.contains("/dev/full") && message.contains("space"), "{message}");
 }
+
+#[test]
+fn numbers_that_are_none_or_too_large_are_refused_by_field() {
+    for value in ["NaN", "Infinity", "-Infinity", "1e999", "1e308", "-1"] {
+        for (field, document) in [
+            ("source.timeout", r#"{"source": {"url": "a", "timeout": @}, "outputs": [{"path": "b.mp4"}]}"#),
+            (
+                "stall_timeout",
+                r#"{"source": {"url": "a"}, "stall_timeout": @, "outputs": [{"path": "b.mp4"}]}"#,
+            ),
+            (
+                "outputs[0].video.crf",
+                r#"{"source": {"url": "a"}, "outputs": [{"path": "b.mp4", "video": {"crf": @}}]}"#,
+            ),
+            (
+                "outputs[0].segment.duration",
+                r#"{"source": {"url": "a"}, "outputs": [{"path": "b/", "format": "hls", "segment": {"duration": @}}]}"#,
+            ),
+        ] {
+            let e = ghoststream::Pipeline::from_json(&document.replace('@', value)).err().expect(field);
+            assert_eq!(e.kind(), ghoststream::ErrorKind::Invalid, "{value}: {e}");
+            assert!(e.message().starts_with(field), "{value}: {e}");
+        }
+    }
+}

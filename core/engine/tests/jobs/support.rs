@@ -138,6 +138,26 @@ pub fn packets(path: &str) -> Vec<(f64, bool)> {
         .collect()
 }
 
+/// Presentation times (seconds) of a stream's packets, in the order of the file.
+pub fn times(path: &str, stream: &str) -> Vec<f64> {
+    let out = Command::new("ffprobe")
+        .args([
+            "-v",
+            "error",
+            "-select_streams",
+            stream,
+            "-show_entries",
+            "packet=pts_time",
+            "-of",
+            "csv=p=0",
+        ])
+        .arg(path)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&out.stdout);
+    text.lines().filter_map(|l| l.trim_end_matches(',').parse().ok()).collect()
+}
+
 /// PSNR (dB, average) of `path` against `reference`, both decoded by the FFmpeg command.
 pub fn psnr(path: &str, reference: &str) -> f64 {
     let out = Command::new("ffmpeg")

@@ -4,7 +4,7 @@ use super::dict::{self, Dict, Pairs};
 use super::error::{BACKWARDS, EOF, Error, Kind, Result, c_option, c_string, check, text};
 use super::interrupt::{Interrupt, Permit, Watch, asked, interrupted};
 use super::io::{Input, Io};
-use super::log::Scoped;
+use super::log::{Complaints, Scoped, listen};
 use super::packet::time;
 use super::{CodecParameters, Packet, raw};
 use std::ptr;
@@ -166,6 +166,7 @@ pub struct Demuxer {
     unused: Pairs,
     /// The transport said how long it is. Asked at once: a reconnect that fails forgets it.
     has_length: bool,
+    complaints: Complaints,
     _scope: Scoped,
 }
 
@@ -209,6 +210,7 @@ impl Demuxer {
             watch,
             unused: Vec::new(),
             has_length: true,
+            complaints: Complaints::default(),
             _scope: Scoped::default(),
         };
         let pb = demuxer.io.as_ref().map_or(ptr::null_mut(), Io::as_ptr);
@@ -424,10 +426,12 @@ impl Demuxer {
     /// `Cancelled`, `TimedOut`, `InvalidData`, `Io`; `Again` from live devices that have nothing yet.
     pub fn read(&mut self) -> Result<Option<Packet>> {
         let packet = Packet::new()?;
-        // SAFETY: an opened context and a blank packet.
-        let read = self
-            .watch
-            .run(|| check(unsafe { raw::gsav_demux_read(self.raw, packet.as_ptr()) }, "read packet"));
+        let read = listen(self.raw.cast(), &mut self.complaints, || {
+            self.watch.run(|| {
+                // SAFETY: an opened context and a blank packet.
+                check(unsafe { raw::gsav_demux_read(self.raw, packet.as_ptr()) }, "read packet")
+            })
+        });
         match read {
             Ok(_) => Ok(Some(packet)),
             Err(e) if e.code == EOF => Ok(None),
@@ -439,6 +443,11 @@ impl Demuxer {
     /// announced no length: the end, as far as anyone can tell.
     pub fn is_hanging_up(&self, e: &Error) -> bool {
         e.code == -libc::EIO && self.io.is_none() && !self.has_length
+    }
+
+    /// What the demuxer complained of while reading packets: the places where the container is damaged.
+    pub fn complaints(&self) -> &Complaints {
+        &self.complaints
     }
 
     /// Throws away (or stops throwing away) the packets of a stream, where the format can without reading them.

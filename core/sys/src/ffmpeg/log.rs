@@ -64,6 +64,8 @@ static SERIAL: AtomicU64 = AtomicU64::new(0);
 thread_local! {
     static SCOPE: Cell<Option<u64>> = const { Cell::new(None) };
     static PARTIAL: RefCell<String> = const { RefCell::new(String::new()) };
+    /// The object whose errors are counted while this thread is inside one of its calls, how many and the first.
+    static HEARD: RefCell<Option<(usize, Complaints)>> = const { RefCell::new(None) };
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -78,6 +80,31 @@ pub fn set_log_callback(level: LogLevel, callback: impl Fn(LogRecord) + Send + S
 /// Marks lines of this thread, and of objects opened on it, as belonging to job `id` while the guard lives.
 pub fn log_scope(id: u64) -> LogScope {
     LogScope { previous: SCOPE.replace(Some(id)), _not_send: std::marker::PhantomData }
+}
+
+/// What an object said with severity [`LogLevel::Error`] or worse.
+#[derive(Clone, Debug, Default)]
+pub struct Complaints {
+    /// How many lines.
+    pub count: u64,
+    /// The first of them.
+    pub first: String,
+}
+
+/// Runs `call`, adding to `heard` what `object` complains of meanwhile on this thread. Nothing is heard without a
+/// callback ([`set_log_callback`]), as FFmpeg's lines then go elsewhere.
+pub(crate) fn listen<T>(object: *const c_void, heard: &mut Complaints, call: impl FnOnce() -> T) -> T {
+    HEARD.set(Some((object as usize, Complaints::default())));
+    let result = call();
+    if let Some((_, new)) = HEARD.take()
+        && new.count > 0
+    {
+        if heard.count == 0 {
+            heard.first = new.first;
+        }
+        heard.count += new.count;
+    }
+    result
 }
 
 /// Ends a [`log_scope`] when dropped, on the thread that made it.
@@ -160,6 +187,17 @@ fn deliver(level: i32, context: usize, parent: usize, component: String, line: &
     // A thread that is ending has no buffer any more.
     let message = complete.unwrap_or_else(|_| Some(line.trim_end().to_owned()));
     let Some(message) = message.filter(|m| !m.is_empty()) else { return };
+    if level <= LogLevel::Error as i32 {
+        HEARD.with_borrow_mut(|heard| match heard {
+            Some((object, complaints)) if *object == context => {
+                if complaints.count == 0 {
+                    complaints.first.clone_from(&message);
+                }
+                complaints.count += 1;
+            }
+            _ => {}
+        });
+    }
     let scope = SCOPE.get().or_else(|| {
         let owners = OWNERS.lock().unwrap_or_else(PoisonError::into_inner);
         let owners = owners.as_ref()?;

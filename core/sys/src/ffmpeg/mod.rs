@@ -44,7 +44,7 @@ pub use frame::{Frame, PictureType};
 pub use hwdevice::{HwDevice, HwFrames};
 pub use interrupt::{Interrupt, Opening, Permit};
 pub use io::{Input, Output, ReadSeek, WriteSeek};
-pub use log::{LogLevel, LogRecord, LogScope, log_scope, log_write, set_log_callback};
+pub use log::{Complaints, LogLevel, LogRecord, LogScope, log_scope, log_write, set_log_callback};
 pub use muxer::{FormatFlags, Muxer, MuxerOptions, StreamOptions, default_codec, format_flags, query_codec};
 pub use packet::{Packet, SideDataKind};
 pub use parameters::{CodecParameters, FieldOrder, MediaType, ParameterValues};
