@@ -3,7 +3,7 @@
 #
 #   tests/setup/setup.sh build   compilers, FFmpeg and its headers
 #   tests/setup/setup.sh demo    build + a Python environment with maturin and numpy
-#   tests/setup/setup.sh test    demo + peers: FFmpeg 9, PyAV, Chromium and players, Zig, valgrind, cbindgen
+#   tests/setup/setup.sh test    demo + peers: FFmpeg 9, PyAV, Chromium and players, Zig, valgrind, cbindgen, Vulkan in software
 #
 # Each need is probed by what it provides (a command, a header, a pkg-config module), so a machine that has
 # it from elsewhere is left alone. Packages come from apt where there is one. Everything else is kept outside
@@ -46,6 +46,8 @@ certificates() { test -s /etc/ssl/certs/ca-certificates.crt || test -d /etc/pki;
 dejavu() {
     test -f /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf || { have fc-list && fc-list | grep -q DejaVuSans; }
 }
+# A driver that Vulkan's loader finds; Mesa's has one in software.
+vulkan_driver() { ls /usr/share/vulkan/icd.d/*.json /etc/vulkan/icd.d/*.json 2>/dev/null | grep -q .; }
 node_is_new() { have node && node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 18 ? 0 : 1)'; }
 
 find_missing() {
@@ -74,6 +76,7 @@ find_missing() {
     want chromium test -n "${GS_CHROMIUM:-}"
     want valgrind have valgrind
     want clang have clang
+    want mesa-vulkan-drivers vulkan_driver
 }
 
 find_missing

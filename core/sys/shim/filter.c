@@ -253,6 +253,12 @@ AVBufferRef *gsav_frame_hw_frames(const AVFrame *frame)
     return frame->hw_frames_ctx ? av_buffer_ref(frame->hw_frames_ctx) : NULL;
 }
 
+/* What tells the pool of a device frame from others; NULL for a host frame. */
+const void *gsav_frame_pool(const AVFrame *frame)
+{
+    return frame->hw_frames_ctx ? frame->hw_frames_ctx->data : NULL;
+}
+
 AVBufferRef *gsav_context_hw_frames(const AVCodecContext *ctx)
 {
     return ctx->hw_frames_ctx ? av_buffer_ref(ctx->hw_frames_ctx) : NULL;

@@ -165,6 +165,19 @@ const char *gsav_default_coder(int id, int encoder)
     return c ? c->name : NULL;
 }
 
+/* Whether the decoder of this name can be given a device of this type. */
+int gsav_decoder_on(const char *decoder, const char *type)
+{
+    const AVCodec *codec = avcodec_find_decoder_by_name(decoder);
+    enum AVHWDeviceType t = av_hwdevice_find_type_by_name(type);
+    const AVCodecHWConfig *hw;
+    int i;
+    for (i = 0; codec && (hw = avcodec_get_hw_config(codec, i)); i++)
+        if (hw->device_type == t && hw->methods & AV_CODEC_HW_CONFIG_METHOD_HW_DEVICE_CTX)
+            return 1;
+    return 0;
+}
+
 #if GSAV_SUPPORTED_CONFIG
 static const void *supported(const AVCodec *c, enum AVCodecConfig config, int *count)
 {

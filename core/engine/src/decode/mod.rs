@@ -14,10 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct DecodeOptions {
     /// Threads; 0 = as FFmpeg sees fit.
     pub threads: u32,
-    /// FFmpeg's device type name (`cuda`, `vaapi` …); `None` = software.
-    pub device: Option<&'static str>,
-    /// Leave frames in device memory instead of copying them to the host.
-    pub keep_on_device: bool,
+    /// The device to decode on; `None` = software. Frames stay there, if it decodes them: FFmpeg's decoders go on in
+    /// software, with frames in host memory, when it does not take the stream.
+    pub device: Option<Arc<av::HwDevice>>,
 }
 
 /// Failures that a decoder may report in a row without asking for the next packet; one that reports more never ends.
@@ -62,6 +61,17 @@ impl Damage {
     }
 }
 
+/// Surfaces beyond those that the codec needs: frames that wait in links and encoders hold them.
+fn surfaces(kind: &str) -> av::Pairs {
+    let count = match kind {
+        "vaapi" | "qsv" => crate::filter::device::POOL,
+        // NVDEC takes 32 in all.
+        "cuda" => 8,
+        _ => return av::Pairs::new(),
+    };
+    vec![("extra_hw_frames".into(), count.to_string())]
+}
+
 /// Decodes one audio or video stream through FFmpeg. Damaged packets are skipped and counted.
 pub struct AvDecoder {
     decoder: av::Decoder,
@@ -70,7 +80,6 @@ pub struct AvDecoder {
     base: TimeBase,
     frame_duration: i64,
     next_pts: Option<i64>,
-    keep_on_device: bool,
     on_device: bool,
     damage: Arc<Damage>,
     frames: u64,
@@ -86,19 +95,22 @@ impl AvDecoder {
         let native = stream.native.as_ref().ok_or_else(|| {
             Error::new(ErrorKind::Internal, format!("stream {} has no decoder parameters", stream.index))
         })?;
-        let device = match options.device {
-            Some(name) => Some(
-                av::HwDevice::create(name, None, &[])
-                    .map_err(|e| Error::with_source(ErrorKind::Device, format!("device {name}: {e}"), e))?,
-            ),
+        let kind = options.device.as_ref().map(|d| d.kind());
+        let name = match &kind {
+            Some(kind) => Some(av::device_decoder(stream.codec.name(), kind).ok_or_else(|| {
+                Error::unsupported(format!("this FFmpeg does not decode {} on {kind}", stream.codec))
+            })?),
             None => None,
         };
         let decoder = av::Decoder::new(
             native,
             &av::DecoderOptions {
-                threads: options.threads,
-                hw: device.as_ref(),
+                name,
+                // Threads of frames each hold surfaces and speed nothing up: the device decodes.
+                threads: if kind.is_some() { 1 } else { options.threads },
+                hw: options.device.as_deref(),
                 time_base: (stream.time_base.num, stream.time_base.den),
+                options: kind.as_deref().map(surfaces).unwrap_or_default(),
                 ..av::DecoderOptions::default()
             },
         )
@@ -111,8 +123,7 @@ impl AvDecoder {
             base: stream.time_base,
             frame_duration: rate.map_or(0, |r| rescale(1, r.inverse(), stream.time_base, Rounding::Nearest)),
             next_pts: None,
-            keep_on_device: options.keep_on_device,
-            on_device: device.is_some(),
+            on_device: kind.is_some(),
             damage: Arc::default(),
             frames: 0,
         })
@@ -152,14 +163,6 @@ impl AvDecoder {
     }
 
     fn timed(&mut self, media: av::Frame) -> Result<Frame> {
-        let media =
-            if media.is_hardware() && !self.keep_on_device { media.transfer_to_host()? } else { media };
-        if self.on_device && !media.is_hardware() && self.keep_on_device {
-            return Err(Error::new(
-                ErrorKind::Device,
-                format!("{}: the device did not decode it", self.name),
-            ));
-        }
         let pts = media.pts();
         let mut frame = Frame::new(media, self.base);
         // Some containers (raw streams, AVI) have no timestamps: the frame follows the one before it.

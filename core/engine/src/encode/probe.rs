@@ -2,12 +2,14 @@
 //! (`$XDG_CACHE_HOME/ghoststream/encoders.json`) under a key made of FFmpeg's build and the drivers and devices present,
 //! so that each machine pays once.
 
+use super::presets::Input;
 use super::video::{VideoEncode, VideoEncoder, input_format};
 use crate::error::{Error, ErrorKind, Result};
+use crate::filter::Upload;
 use crate::frame::{Colour, Frame};
 use crate::packet::Packet;
 use crate::spec::{Preset, VideoSpec};
-use crate::stage::Stage;
+use crate::stage::{OutletFn, Stage};
 use crate::time::Rational;
 use ghoststream_sys::ffmpeg as av;
 use serde::{Deserialize, Serialize};
@@ -15,7 +17,7 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(Default, Serialize, Deserialize)]
 struct Cache {
@@ -68,6 +70,13 @@ fn encode_a_little(name: &str) -> Result<()> {
     spec.preset = fast.then_some(Preset::P1);
     let format = input_format(name, &spec, None)?;
     let mut encoder = VideoEncoder::new(VideoEncode { frame_rate: Some(RATE), ..VideoEncode::new(spec) })?;
+    let device = match super::presets::table(name).map(|t| t.input) {
+        Some(Input::Only(kind)) => Some(av::HwDevice::create(kind, None, &[]).map_err(|e| {
+            Error::with_source(ErrorKind::Device, format!("{name}: device {kind} does not open: {e}"), e)
+        })?),
+        _ => None,
+    };
+    let mut upload = device.map(|d| Upload::new(Arc::new(d)));
     let mut packets: Vec<Packet> = Vec::new();
     for i in 0..8u8 {
         let mut media = av::Frame::alloc_video(format, 320, 240, 0)?;
@@ -79,7 +88,11 @@ fn encode_a_little(name: &str) -> Result<()> {
         media.set_colour(Colour::BT709);
         media.set_pts(Some(i.into()));
         media.set_duration(1);
-        encoder.push(Frame::new(media, RATE.inverse()), &mut packets)?;
+        let frame = Frame::new(media, RATE.inverse());
+        match &mut upload {
+            Some(upload) => upload.push(frame, &mut OutletFn(|f| encoder.push(f, &mut packets)))?,
+            None => encoder.push(frame, &mut packets)?,
+        }
     }
     encoder.finish(&mut packets)?;
     match packets.first() {

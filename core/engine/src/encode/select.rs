@@ -27,8 +27,7 @@ const DEVICES: &[(Device, &str)] = &[
     (Device::VideoToolbox, "videotoolbox"),
     (Device::Qsv, "qsv"),
     (Device::Vaapi, "vaapi"),
-    // AMD's own runtime has no device type of its own in the document: `auto` finds it.
-    (Device::Auto, "amf"),
+    (Device::Amf, "amf"),
     (Device::Vulkan, "vulkan"),
 ];
 
@@ -64,9 +63,10 @@ pub fn choose_video(codec: &Codec, encoder: Option<&str>, device: Device, fallba
     choose(codec, encoder, device, fallback, &|name| probe(name))
 }
 
-type Probe<'a> = &'a dyn Fn(&str) -> Result<()>;
+pub(crate) type Probe<'a> = &'a dyn Fn(&str) -> Result<()>;
 
-fn choose(
+/// As [`choose_video`], where `works` says what works.
+pub(crate) fn choose(
     codec: &Codec,
     encoder: Option<&str>,
     device: Device,
@@ -228,6 +228,8 @@ mod tests {
         assert!(c.fallback.unwrap().contains("h264_vaapi does not work here (no device)"));
         let e = choose(&Codec::H264, None, Device::Vaapi, false, &broken).unwrap_err();
         assert!(e.message().starts_with("device: "), "{e}");
+        let c = choose(&Codec::H264, None, Device::Amf, true, &broken).unwrap();
+        assert!(c.fallback.unwrap().starts_with("h264_amf does not work here"));
         let c = choose(&Codec::H264, Some("h264_vaapi"), Device::Auto, true, &broken).unwrap();
         assert_eq!((c.name.as_str(), c.fallback.is_some()), ("libx264", true));
         let e = choose(&Codec::H264, Some("h264_vaapi"), Device::Auto, false, &broken).unwrap_err();

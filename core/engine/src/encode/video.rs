@@ -54,8 +54,9 @@ impl VideoEncode {
 /// Frames in, packets out. It opens at its first frame and takes its size, format and colour from it; later frames must
 /// be the same.
 ///
-/// Frames may be in host memory or, for hardware encoders, on their device; host frames are uploaded and device frames
-/// downloaded where the encoder needs it. Packets come in decode order with a duration each. Headers are always global
+/// Frames must be where the encoder takes them: in host memory or, for hardware encoders, on their device
+/// ([`super::presets::Input`]); getting them there is a stage of its own ([`crate::filter::Upload`],
+/// [`crate::filter::Download`]). Packets come in decode order with a duration each. Headers are always global
 /// ([`StreamInfo::extradata`]), whatever the container.
 pub struct VideoEncoder {
     name: String,
@@ -81,16 +82,6 @@ struct Open {
     params: VideoParams,
     host_format: PixelFormat,
     base: TimeBase,
-    hardware: Hardware,
-}
-
-enum Hardware {
-    /// Frames go in as they are.
-    None,
-    /// Device frames are copied to the host first.
-    Download,
-    /// Host frames are copied into this pool first.
-    Upload(av::HwFrames),
 }
 
 impl VideoEncoder {
@@ -156,7 +147,6 @@ impl VideoEncoder {
 
     fn open(&self, frame: &Frame) -> Result<Open> {
         let params = frame.video();
-        let on_device = frame.media().is_hardware();
         let host_format = match frame.media().hw_frames() {
             Some(pool) => pool.host_format(),
             None => params.format,
@@ -165,22 +155,12 @@ impl VideoEncoder {
         let mut settings = self.settings(host_format, params.colour, hdr)?;
         let rate = self.rate(frame);
         let base = self.base(frame, rate);
-        let (hardware, hw_frames) = self.hardware(frame, host_format)?;
-        let pixel_format = match (&hardware, &hw_frames) {
-            (Hardware::Upload(pool), _) => pool.format(),
-            (Hardware::None, _) => params.format,
-            (Hardware::Download, _) => host_format,
-        };
-        if !on_device || matches!(hardware, Hardware::Download) {
+        let hw_frames = self.pool(frame)?;
+        if hw_frames.is_none() {
             let takes = av::supported_formats(&self.name)?;
-            if matches!(hardware, Hardware::None | Hardware::Download)
-                && !takes.is_empty()
-                && !takes.contains(&pixel_format)
-            {
-                return Err(Error::unsupported(format!(
-                    "{} does not take {pixel_format} pictures",
-                    self.name
-                )));
+            if !takes.is_empty() && !takes.contains(&params.format) {
+                let message = format!("{} does not take {} pictures", self.name, params.format);
+                return Err(Error::unsupported(message));
             }
         }
         if let Some(range) = input_range(&self.name)
@@ -208,7 +188,7 @@ impl VideoEncoder {
             options: std::mem::take(&mut settings.options),
             width: params.width,
             height: params.height,
-            pixel_format,
+            pixel_format: params.format,
             frame_rate: Some((rate.num, rate.den)),
             sample_aspect: Some((params.sample_aspect.num, params.sample_aspect.den)),
             colour: params.colour,
@@ -232,7 +212,7 @@ impl VideoEncoder {
                 format!("{} does not take it", self.name),
             ));
         }
-        Ok(Open { encoder, settings, params, host_format, base, hardware })
+        Ok(Open { encoder, settings, params, host_format, base })
     }
 
     /// The configured HDR metadata, else the frame's own. Dynamic metadata does not survive a new encode.
@@ -262,27 +242,24 @@ impl VideoEncoder {
         self.config.time_base.unwrap_or(frame.base)
     }
 
-    fn hardware(&self, frame: &Frame, host_format: PixelFormat) -> Result<(Hardware, Option<av::HwFrames>)> {
-        let pool = frame.media().hw_frames();
+    /// The pool of the frame, for an encoder that takes frames on that device; `None` for host memory.
+    fn pool(&self, frame: &Frame) -> Result<Option<av::HwFrames>> {
         let (device, only) = match self.table.input {
-            Input::Host => ("", false),
-            Input::HostOr(device) => (device, false),
-            Input::Only(device) => (device, true),
+            Input::Host => (None, false),
+            Input::HostOr(device) => (Some(device), false),
+            Input::Only(device) => (Some(device), true),
         };
-        match pool {
-            Some(pool) if pool.format().name() == device => Ok((Hardware::None, Some(pool))),
-            Some(_) if !only => Ok((Hardware::Download, None)),
-            Some(_) => Err(Error::unsupported(format!("{} takes frames on {device} only", self.name))),
-            None if only => {
-                let device = av::HwDevice::create(device, None, &[])
-                    .map_err(|e| Error::from(e).context(format!("{}: device {device}", self.name)))?;
-                let (width, height) = (frame.media().width(), frame.media().height());
-                // Enough for what the encoder reorders and looks ahead.
-                let pool = device.frames(host_format, width, height, 32)?;
-                let shared = pool.try_clone()?;
-                Ok((Hardware::Upload(pool), Some(shared)))
+        let name = &self.name;
+        match (frame.media().hw_frames(), device) {
+            (Some(pool), Some(device)) if pool.format() == av::HwDevice::format_of(device) => Ok(Some(pool)),
+            (Some(pool), _) => {
+                let format = pool.format();
+                Err(Error::unsupported(format!("{name} does not take {format} frames; download them first")))
             }
-            None => Ok((Hardware::None, None)),
+            (None, Some(device)) if only => {
+                Err(Error::unsupported(format!("{name} takes frames on {device} only; upload them first")))
+            }
+            (None, _) => Ok(None),
         }
     }
 
@@ -463,15 +440,7 @@ impl Stage<Frame, Packet> for VideoEncoder {
         if force && (can_force || first) {
             self.forced.push_back(pts);
         }
-        let Some(open) = &mut self.open else { return Ok(()) };
-        let mut media = match &open.hardware {
-            Hardware::None => frame.to_media()?,
-            Hardware::Download => frame.to_media()?.transfer_to_host()?,
-            Hardware::Upload(pool) => frame.to_media()?.transfer_to_device(pool)?,
-        };
-        if !matches!(open.hardware, Hardware::None) {
-            media.copy_props(&frame.to_media()?)?;
-        }
+        let media = frame.to_media()?;
         loop {
             let Some(open) = &mut self.open else { return Ok(()) };
             match open.encoder.send(Some(&media), force && can_force) {

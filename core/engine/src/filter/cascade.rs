@@ -19,7 +19,7 @@ pub struct Cascade {
 }
 
 struct Rung {
-    scale: Scale,
+    scale: Box<dyn Stage<Frame, Frame>>,
     /// Indices of the targets that this serves.
     targets: Vec<usize>,
     /// Which rung before this one it is made from; `None` = the source.
@@ -34,6 +34,19 @@ impl Cascade {
     /// # Errors
     /// [`crate::ErrorKind::Invalid`] when there are none.
     pub fn new(targets: Vec<ScaleTarget>) -> Result<Self> {
+        let scales = targets.clone();
+        Cascade::with(targets, |i| Box::new(Scale::new(scales[i].clone())))
+    }
+
+    /// As [`Cascade::new`], where `make` makes the scaler of the target with this index. It must emit each frame in the
+    /// call that it came in.
+    ///
+    /// # Errors
+    /// As for [`Cascade::new`].
+    pub fn with(
+        targets: Vec<ScaleTarget>,
+        mut make: impl FnMut(usize) -> Box<dyn Stage<Frame, Frame>>,
+    ) -> Result<Self> {
         if targets.is_empty() {
             return Err(Error::invalid("ladder", "is empty"));
         }
@@ -46,7 +59,7 @@ impl Cascade {
                 Some((_, rung)) => rung.targets.push(i),
                 None => {
                     let target = targets[i].clone();
-                    let scale = Scale::new(target.clone());
+                    let scale = make(i);
                     let alike = |t: &ScaleTarget| {
                         ScaleTarget { width: t.width, height: t.height, ..target.clone() } == *t
                             && t.width >= target.width

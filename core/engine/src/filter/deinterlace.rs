@@ -1,5 +1,6 @@
 //! Whole frames out of fields.
 
+use super::device::DeviceFilter;
 use super::graph::{AvFilter, Recipe};
 use crate::error::Result;
 use crate::frame::Frame;
@@ -23,9 +24,17 @@ impl Deinterlace {
             Mode::All => ("send_frame", "all"),
             Mode::DoubleRate => ("send_field", "interlaced"),
         };
-        let text = format!("bwdif=mode={rate}:parity=auto:deint={which}");
+        Deinterlace::with(mode, format!("bwdif=mode={rate}:parity=auto:deint={which}"), false)
+    }
+
+    /// As [`Deinterlace::new`], for frames on a device, by `filter` (of the same mode).
+    pub fn on_device(mode: Mode, filter: &DeviceFilter) -> Self {
+        Deinterlace::with(mode, filter.text(""), true)
+    }
+
+    fn with(mode: Mode, text: String, device: bool) -> Self {
         let plan = move |_: &_, frame: &Frame| {
-            // bwdif halves the base in every mode.
+            // bwdif and yadif halve the base in every mode.
             let base = match mode {
                 Mode::DoubleRate => String::new(),
                 _ => format!(",settb={}", frame.base),
@@ -38,8 +47,9 @@ impl Deinterlace {
                 })),
             ))
         };
+        let filter = AvFilter::new("deinterlace", Box::new(plan));
         Deinterlace {
-            filter: AvFilter::new("deinterlace", Box::new(plan)),
+            filter: if device { filter.on_device() } else { filter },
             lengths: (mode == Mode::DoubleRate).then(Lengths::default),
         }
     }

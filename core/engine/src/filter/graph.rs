@@ -59,6 +59,8 @@ pub(super) struct AvFilter {
     name: &'static str,
     plan: Plan,
     threads: u32,
+    /// Whether the chain works on frames in device memory instead of host memory.
+    device: bool,
     active: Option<Active>,
     /// Times at which a key frame was asked for and that have not come out yet.
     keys: VecDeque<Timestamp>,
@@ -67,6 +69,8 @@ pub(super) struct AvFilter {
 struct Active {
     params: Params,
     base: TimeBase,
+    /// The pool of device frames, which filters are bound to.
+    pool: usize,
     kind: Kind,
 }
 
@@ -89,12 +93,18 @@ struct Chain {
 impl AvFilter {
     /// A chain that `plan` describes; `name` stands in error messages.
     pub(super) fn new(name: &'static str, plan: Plan) -> Self {
-        AvFilter { name, plan, threads: 1, active: None, keys: VecDeque::new() }
+        AvFilter { name, plan, threads: 1, device: false, active: None, keys: VecDeque::new() }
     }
 
     /// Lets the chain use `threads` threads; one without this.
     pub(super) fn threads(mut self, threads: u32) -> Self {
         self.threads = threads.max(1);
+        self
+    }
+
+    /// Makes it a chain for frames in device memory.
+    pub(super) fn on_device(mut self) -> Self {
+        self.device = true;
         self
     }
 
@@ -109,25 +119,28 @@ impl AvFilter {
 
     fn configure(&mut self, frame: &Frame) -> Result<()> {
         let params = Params::of(frame);
+        let on_device = frame.memory() != Memory::Host;
+        if on_device != self.device {
+            return Err(Error::unsupported(match on_device {
+                true => "frames in device memory; download them first",
+                false => "frames in host memory; upload them first",
+            }));
+        }
         let kind = match (self.plan)(&params, frame)? {
             Recipe::Pass => Kind::Pass,
             Recipe::Retag(touch) => Kind::Retag(touch),
-            Recipe::Graph(..) | Recipe::Make(_)
-                if params.video().is_ok() && frame.memory() != Memory::Host =>
-            {
-                return Err(Error::unsupported("frames in device memory; download them first"));
-            }
             Recipe::Make(make) => Kind::Make(make),
             Recipe::Graph(text, touch) => {
                 Kind::Graph(Box::new(Chain::new(&text, touch, &params, frame, self.threads)?))
             }
         };
-        self.active = Some(Active { params, base: frame.base, kind });
+        self.active = Some(Active { params, base: frame.base, pool: frame.media().pool_id(), kind });
         Ok(())
     }
 
     fn run(&mut self, frame: Frame, out: &mut dyn Outlet<Frame>) -> Result<()> {
-        let same = |a: &Active| a.base == frame.base && a.params == Params::of(&frame);
+        let pool = frame.media().pool_id();
+        let same = |a: &Active| a.base == frame.base && a.pool == pool && a.params == Params::of(&frame);
         if !self.active.as_ref().is_some_and(same) {
             self.restart(out)?;
             self.configure(&frame)?;
@@ -142,11 +155,11 @@ impl AvFilter {
             Some(Kind::Retag(touch)) => {
                 let mut media = frame.to_media()?;
                 touch(&mut media)?;
-                out.emit(at_the_time_of(&frame, media))
+                out.emit(frame.with_media(media))
             }
             Some(Kind::Make(make)) => {
                 let media = make(frame.media())?;
-                out.emit(at_the_time_of(&frame, media))
+                out.emit(frame.with_media(media))
             }
             _ => out.emit(frame),
         }
@@ -166,13 +179,6 @@ impl Stage<Frame, Frame> for AvFilter {
     }
 }
 
-/// `media` in the place of `frame`.
-fn at_the_time_of(frame: &Frame, media: av::Frame) -> Frame {
-    let mut new = Frame::new(media, frame.base);
-    (new.pts, new.duration, new.force_key) = (frame.pts, frame.duration, frame.force_key);
-    new
-}
-
 struct Downstream<'a> {
     out: &'a mut dyn Outlet<Frame>,
     failed: bool,
@@ -189,6 +195,7 @@ impl Outlet<Frame> for Downstream<'_> {
 impl Chain {
     fn new(text: &str, touch: Option<Touch>, params: &Params, frame: &Frame, threads: u32) -> Result<Self> {
         let time_base = (frame.base.num, frame.base.den);
+        let pool = frame.media().hw_frames();
         let name = "in".to_string();
         let (input, audio) = match params {
             Params::Video(v) => {
@@ -202,7 +209,7 @@ impl Chain {
                     frame_rate: rate.map(|r| (r.num, r.den)),
                     sample_aspect: (v.sample_aspect.num, v.sample_aspect.den),
                     colour: v.colour,
-                    hw_frames: None,
+                    hw_frames: pool.as_ref(),
                 };
                 (input, false)
             }

@@ -11,12 +11,13 @@
 //! | pad | [`Pad`] | here |
 //! | constant frame rate | [`FrameRate`] | here |
 //! | cut a stretch out | [`Trim`] | here |
-//! | deinterlace | [`Deinterlace`] | bwdif |
+//! | deinterlace | [`Deinterlace`] | bwdif; on a device bwdif_cuda, yadif_cuda, deinterlace_vaapi, bwdif_vulkan |
 //! | sharpen | [`Sharpen`] | here |
 //! | frames in between | [`Interpolate`] | minterpolate, framerate |
 //! | text and bitmap subtitles | [`BurnIn`] | libass; bitmaps here |
 //! | image over the picture | [`Watermark`] | here |
 //! | HDR to SDR | [`ToneMap`] | zimg, tonemap; BT.2390 here |
+//! | to a device, back, size there | [`Upload`], [`Download`], [`DeviceScale`] | scale_cuda, scale_vaapi, vpp_qsv, scale_vulkan, scale_vt |
 //! | sound | [`AudioConform`] | swresample, loudnorm; gaps and frames here |
 
 mod audio;
@@ -24,6 +25,7 @@ mod burn_in;
 mod cascade;
 pub mod colour;
 mod deinterlace;
+pub mod device;
 mod geometry;
 mod graph;
 mod interpolate;
@@ -44,6 +46,7 @@ pub use audio::{AudioConform, AudioTarget};
 pub use burn_in::BurnIn;
 pub use cascade::Cascade;
 pub use deinterlace::Deinterlace;
+pub use device::{DeviceScale, Download, Upload};
 pub use geometry::{Crop, Pad, Rotate};
 pub use interpolate::Interpolate;
 pub use rate::{FrameRate, RateCounters};

@@ -92,7 +92,7 @@ pub fn display_aspect(source: &VideoParams) -> f64 {
 }
 
 /// Sample aspect ratio of the output.
-fn aspect(source: &VideoParams, width: u32, height: u32) -> Rational {
+pub(super) fn aspect(source: &VideoParams, width: u32, height: u32) -> Rational {
     if (source.width, source.height) == (width, height) {
         return source.sample_aspect;
     }

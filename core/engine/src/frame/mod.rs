@@ -104,6 +104,11 @@ impl Frame {
         Ok(media)
     }
 
+    /// `media` in this frame's place, with its times and wishes.
+    pub(crate) fn with_media(&self, media: av::Frame) -> Frame {
+        Frame { media: Arc::new(media), ..self.clone() }
+    }
+
     /// Whether it is a picture.
     pub fn is_video(&self) -> bool {
         self.media.width() > 0

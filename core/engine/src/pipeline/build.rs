@@ -1,5 +1,6 @@
 //! Turns a decided job into threads and watches over them.
 
+use super::chain::{self, Devices, Expect};
 use super::feed::{Branches, CopyRoute, Feed, FeedStream, Route, run_frames};
 use super::input::{Input, Inputs};
 use super::lead::{Gate, Lead};
@@ -7,14 +8,12 @@ use super::mux::{Ended, Mux};
 use super::resolve::{self, Make, Offer, Output, Resolved, Track};
 use super::spawn;
 use super::tracks::VideoTrack;
-use super::worker::{self, Chain, Tee, ToMux, ToTrack};
+use super::worker::{self, Branch, Chain, Tee, ToMux, ToTrack};
 use crate::decode::{AvDecoder, DecodeOptions};
 use crate::encode::{self, AudioEncoder, Encoder, KeyGrid, VideoEncode, VideoEncoder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Done, Event, Outcome, State};
-use crate::filter::{
-    self, AudioConform, AudioTarget, Cascade, FilterContext, FrameRate, Rotate, Scale, ScaleTarget, Trim,
-};
+use crate::filter::{AudioConform, AudioTarget, Cascade, FilterContext, Trim};
 use crate::frame::Frame;
 use crate::job::shared::{Shared, TrackMeter, lock};
 use crate::job::{Job, Ports, Ticker};
@@ -121,6 +120,9 @@ fn run(
     for fallback in &resolved.fallbacks {
         shared.warn("fallback", fallback.clone());
     }
+    for transfer in &resolved.transfers {
+        shared.warn("transfer", transfer.clone());
+    }
     *lock(&shared.duration) = resolved.duration;
     shared.events.push(Event::Plan { plan: Box::new(resolved.plan(spec, &input.offer)) });
     if resolved.outputs.iter().flat_map(|o| &o.tracks).any(is_two_pass) {
@@ -221,7 +223,8 @@ struct Graph<'a> {
     exits: Option<std::sync::mpsc::Receiver<()>>,
     ended: Arc<Mutex<Vec<(usize, Ended)>>>,
     /// Frame branches by source stream.
-    branches: BTreeMap<usize, Vec<Sender<Frame>>>,
+    branches: BTreeMap<usize, Vec<Branch>>,
+    devices: Devices,
     routes: BTreeMap<usize, Vec<Route>>,
     /// Source time that is the output's 0.
     zero: Timestamp,
@@ -258,6 +261,7 @@ impl<'a> Graph<'a> {
             exits: Some(exits),
             ended: Arc::default(),
             branches: BTreeMap::new(),
+            devices: Devices::default(),
             routes: BTreeMap::new(),
             zero: Timestamp::new(0, Rational::new(1, 1)),
             gate: Arc::default(),
@@ -423,7 +427,7 @@ impl<'a> Graph<'a> {
         })?;
         let encoder = AudioEncoder::new(&track.encoder, &track.spec, wanted)?;
         let (tx, rx) = self.link::<Frame>(FRAMES * 8);
-        self.branches.entry(stream).or_default().push(tx);
+        self.branches.entry(stream).or_default().push(Branch { to: tx, host: false });
         self.encode_thread(output, rx, None, vec![Box::new(conform)], Box::new(encoder), to)
     }
 
@@ -461,20 +465,23 @@ impl<'a> Graph<'a> {
             let source = offer.streams.iter().find(|s| s.index == stream);
             let source = source.ok_or_else(|| Error::new(ErrorKind::Internal, "video of no stream"))?;
             let (tx, rx) = self.link::<Frame>(FRAMES);
-            self.branches.entry(stream).or_default().push(tx);
+            let branch = Branch { to: tx, host: first.placement.begins_on_host() };
+            self.branches.entry(stream).or_default().push(branch);
             let mut chain = self.filters(first, source)?;
             if group.len() == 1
                 && let Some((_, track, to)) = group.pop()
             {
-                chain.push(Box::new(Scale::new(scale_target(track, source)?)));
+                chain.push(chain::scaler(track, chain::scale_target(track, source)?));
+                chain.extend(chain::after_scale(track, &mut self.devices)?);
                 let encoder = self.video_encoder(index, track, source, output)?;
                 self.encode_thread(index, rx, None, chain, encoder, to)?;
                 continue;
             }
             let mut targets = Vec::new();
             let mut outs = Vec::new();
+            let rungs: Vec<&VideoTrack> = group.iter().map(|(_, track, _)| *track).collect();
             for (_, track, to) in group {
-                targets.push(scale_target(track, source)?);
+                targets.push(chain::scale_target(track, source)?);
                 let (tx, rx) = self.link::<Frame>(FRAMES);
                 outs.push(tx);
                 let encoder = self.video_encoder(index, track, source, output)?;
@@ -484,9 +491,11 @@ impl<'a> Graph<'a> {
                     }
                     _ => None,
                 };
-                self.encode_thread(index, rx, lead, Vec::new(), encoder, to)?;
+                let upload = chain::after_scale(track, &mut self.devices)?;
+                self.encode_thread(index, rx, lead, upload, encoder, to)?;
             }
-            let cascade = Cascade::new(targets)?;
+            let scales = targets.clone();
+            let cascade = Cascade::with(targets, |i| chain::scaler(rungs[i], scales[i].clone()))?;
             let meter = self.shared.meter(format!("scale {index}"));
             meter.watch(rx.monitor());
             self.thread(format!("scale{index}"), move |shared| {
@@ -509,7 +518,7 @@ impl<'a> Graph<'a> {
         let end = self.spec.source.duration.map(|d| Timestamp::from_seconds(d.0));
         let mut chain: Chain = vec![Box::new(Trim::new(Some(zero), end, zero)?)];
         chain.extend(self.filters(track, source)?);
-        chain.push(Box::new(Scale::new(scale_target(track, source)?)));
+        chain.push(chain::scaler(track, chain::scale_target(track, source)?));
         let (tx, rx) = self.link::<Frame>(FRAMES);
         let lead = Lead {
             source: self.spec.source.clone(),
@@ -528,24 +537,14 @@ impl<'a> Graph<'a> {
     }
 
     /// The stages before scaling.
-    fn filters(&self, track: &VideoTrack, source: &StreamInfo) -> Result<Chain> {
-        let mut chain: Chain = Vec::new();
-        if track.rotation != 0 {
-            chain.push(Box::new(Rotate::new(track.rotation)?));
-        }
-        for (i, spec) in track.spec.filters.iter().enumerate() {
-            let context = FilterContext {
-                source: self.spec.source.url.is_some().then(|| self.spec.source.clone()),
-                interrupt: self.shared.output_interrupt.clone(),
-                zero: self.zero,
-                hdr: source.video.as_ref().map(|v| v.hdr).unwrap_or_default(),
-            };
-            chain.push(filter::build(spec, &context).map_err(|e| e.at(format!("video.filters[{i}]")))?);
-        }
-        if let Some(rate) = track.spec.frame_rate {
-            chain.push(Box::new(FrameRate::new(rate.0)?));
-        }
-        Ok(chain)
+    fn filters(&mut self, track: &VideoTrack, source: &StreamInfo) -> Result<Chain> {
+        let context = FilterContext {
+            source: self.spec.source.url.is_some().then(|| self.spec.source.clone()),
+            interrupt: self.shared.output_interrupt.clone(),
+            zero: self.zero,
+            hdr: source.video.as_ref().map(|v| v.hdr).unwrap_or_default(),
+        };
+        chain::before_scale(track, &context, &mut self.devices)
     }
 
     fn video_encoder(
@@ -643,12 +642,17 @@ impl<'a> Graph<'a> {
         let index = decoder.stream;
         let stream = offer.streams.iter().find(|s| s.index == index);
         let stream = stream.ok_or_else(|| Error::new(ErrorKind::Internal, "a decoder of no stream"))?;
-        let options =
-            DecodeOptions { threads: decoder.threads, device: decoder.device, keep_on_device: false };
+        let device = decoder.device.map(|kind| self.devices.get(kind)).transpose()?;
+        let options = DecodeOptions { threads: decoder.threads, device };
         let stage = AvDecoder::new(stream, &options)?;
         let damage = stage.damage();
         let zero = Timestamp::new(0, Rational::new(1, 1));
-        let chain: Chain = vec![Box::new(Trim::new(Some(zero), end, zero)?)];
+        let mut chain: Chain = vec![Box::new(Trim::new(Some(zero), end, zero)?)];
+        if let Some(kind) = decoder.device {
+            let label = format!("stream {index}");
+            let (fallback, shared) = (self.spec.fallback, self.shared.clone());
+            chain.insert(0, Box::new(Expect { kind, fallback, label, shared, told: false }));
+        }
         let (tx, rx) = self.link(PACKETS);
         self.routes.entry(index).or_default().push(Route::Decode(tx));
         let tee = Tee::new(self.branches.remove(&index).unwrap_or_default());
@@ -675,24 +679,8 @@ fn at_origin(mut stream: StreamInfo) -> StreamInfo {
 
 fn shares_filters(a: &VideoTrack, b: &VideoTrack) -> bool {
     let filters = |t: &VideoTrack| serde_json::to_string(&t.spec.filters).unwrap_or_default();
-    a.rotation == b.rotation && a.spec.frame_rate == b.spec.frame_rate && filters(a) == filters(b)
-}
-
-fn scale_target(track: &VideoTrack, source: &StreamInfo) -> Result<ScaleTarget> {
-    let video = source.video.as_ref();
-    let format = video.and_then(|v| v.format);
-    let mut chosen = encode::video::input_format(&track.encoder.name, &track.spec, format)?;
-    let untouched = video.is_some_and(|v| (v.width, v.height) == (track.width, track.height))
-        && track.spec.filters.is_empty()
-        && track.spec.pixel_format.is_none()
-        && track.rotation == 0;
-    if let Some(format) = format.filter(|_| untouched) {
-        chosen = encode::video::untouched(&track.encoder.name, chosen, format);
-    }
-    Ok(ScaleTarget {
-        scaler: track.spec.scaler,
-        format: Some(chosen),
-        colour: track.spec.colour.as_ref().map(filter::colour::from_spec).transpose()?,
-        ..ScaleTarget::size(track.width, track.height)
-    })
+    a.rotation == b.rotation
+        && a.spec.frame_rate == b.spec.frame_rate
+        && filters(a) == filters(b)
+        && a.placement.shares(&b.placement)
 }

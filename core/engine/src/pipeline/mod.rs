@@ -1,6 +1,7 @@
 //! A checked document, inert until it is started.
 
 mod build;
+mod chain;
 mod feed;
 mod geometry;
 mod input;
@@ -8,6 +9,7 @@ mod ladder;
 mod lead;
 mod mux;
 mod output;
+mod placement;
 mod resolve;
 mod tracks;
 mod two_pass;

@@ -3,6 +3,7 @@
 
 use super::geometry::Shown;
 use super::ladder;
+use super::placement::{self, Machine, ThisMachine};
 use super::tracks::{self, AudioTrack, SubtitleTrack, VideoTrack};
 use crate::error::{Error, ErrorKind, Result};
 use crate::packet::{Codec, MediaKind, StreamInfo};
@@ -10,8 +11,8 @@ use crate::plan::{DecoderPlan, OutputPlan, Plan, TrackPlan};
 use crate::sink::Attachment;
 use crate::source::keys::Keys;
 use crate::spec::{
-    AudioChoice, AudioSpec, Container, Device, LadderSpec, OutputSpec, PipelineSpec, SegmentSpec,
-    SubtitleChoice, VideoChoice, VideoSpec,
+    AudioChoice, AudioSpec, Container, LadderSpec, OutputSpec, PipelineSpec, SegmentSpec, SubtitleChoice,
+    VideoChoice, VideoSpec,
 };
 use crate::time::Timestamp;
 use ghoststream_sys::ffmpeg::Chapter;
@@ -38,6 +39,8 @@ pub(crate) struct Resolved {
     pub decoders: Vec<Decoder>,
     pub outputs: Vec<Output>,
     pub fallbacks: Vec<String>,
+    /// Ways of frames to a device and back, in words.
+    pub transfers: Vec<String>,
     pub duration: Option<f64>,
     pub label: String,
 }
@@ -78,6 +81,14 @@ pub(crate) enum Make {
 }
 
 impl Track {
+    /// The track, if it is video that is encoded.
+    fn video(&self) -> Option<&VideoTrack> {
+        match &self.make {
+            Make::Video(v) => Some(v),
+            _ => None,
+        }
+    }
+
     pub fn kind(&self) -> MediaKind {
         match &self.make {
             Make::Copy(s) => s.kind,
@@ -90,17 +101,24 @@ impl Track {
 
 /// Decides `spec` for `offer`.
 pub(crate) fn resolve(spec: &PipelineSpec, offer: &Offer) -> Result<Resolved> {
+    resolve_on(spec, offer, &ThisMachine)
+}
+
+/// As [`resolve`], for a machine that can do what `machine` says.
+pub(crate) fn resolve_on(spec: &PipelineSpec, offer: &Offer, machine: &dyn Machine) -> Result<Resolved> {
     let mut fallbacks = Vec::new();
     let mut outputs = Vec::new();
     for (i, output) in spec.outputs.iter().enumerate() {
         outputs.push(
-            output_tracks(spec, output, offer, &mut fallbacks).map_err(|e| e.at(format!("outputs[{i}]")))?,
+            output_tracks(spec, output, offer, machine, &mut fallbacks)
+                .map_err(|e| e.at(format!("outputs[{i}]")))?,
         );
     }
     tracks::share_cores(outputs.iter_mut().flat_map(|o| &mut o.tracks), tracks::cores(spec));
-    let decoders = decoders(spec, offer, &mut outputs, &mut fallbacks)?;
+    let decoders = decoders(spec, offer, &outputs, machine, &mut fallbacks)?;
+    let transfers = place_frames(offer, &decoders, &mut outputs, machine)?;
     // One head start at a time: two would share the cores again.
-    if let Some(output) = outputs.iter_mut().find(|o| deserves_lead(spec, offer, o)) {
+    if let Some(output) = outputs.iter_mut().find(|o| deserves_lead(spec, offer, &decoders, o)) {
         output.lead = smallest_rung(output);
     }
     let start = spec.source.start.map_or(0.0, |s| s.0);
@@ -111,13 +129,14 @@ pub(crate) fn resolve(spec: &PipelineSpec, offer: &Offer) -> Result<Resolved> {
         (Some(l), None) if spec.source.loops >= 0 => Some(l * f64::from(spec.source.loops + 1)),
         _ => None,
     };
-    Ok(Resolved { decoders, outputs, fallbacks, duration, label: offer.label.clone() })
+    Ok(Resolved { decoders, outputs, fallbacks, transfers, duration, label: offer.label.clone() })
 }
 
 fn output_tracks(
     spec: &PipelineSpec,
     output: &OutputSpec,
     offer: &Offer,
+    machine: &dyn Machine,
     fallbacks: &mut Vec<String>,
 ) -> Result<Output> {
     let container = output.format.or_else(|| output.path.as_deref().and_then(Container::from_path));
@@ -158,6 +177,7 @@ fn output_tracks(
                         stream,
                         offer,
                         grid.is_some(),
+                        machine,
                         fallbacks,
                     )
                     .map_err(|e| e.at(&path))?;
@@ -218,7 +238,7 @@ fn output_tracks(
 
 /// Whether a waiting player gains from a head start: several rungs are encoded from a source that can be opened twice
 /// and is long enough for it to matter.
-fn deserves_lead(spec: &PipelineSpec, offer: &Offer, output: &Output) -> bool {
+fn deserves_lead(spec: &PipelineSpec, offer: &Offer, decoders: &[Decoder], output: &Output) -> bool {
     let source = &spec.source;
     let rungs: Vec<_> = output.tracks.iter().filter_map(|t| Some((t.stream?, encoded_size(t)?))).collect();
     let local = source.url.as_deref().is_some_and(|u| !u.contains("://"));
@@ -230,7 +250,7 @@ fn deserves_lead(spec: &PipelineSpec, offer: &Offer, output: &Output) -> bool {
         && !source.realtime
         && source.loops == 0
         && length > 3.0 * output.segment.duration.0
-        && source.decode.device.ffmpeg_name().is_none()
+        && decoders.iter().all(|d| d.device.is_none())
 }
 
 fn encoded_size(track: &Track) -> Option<u64> {
@@ -345,7 +365,8 @@ fn auto_ladder(base: &VideoSpec, stream: &StreamInfo, container: Option<Containe
 fn decoders(
     spec: &PipelineSpec,
     offer: &Offer,
-    outputs: &mut [Output],
+    outputs: &[Output],
+    machine: &dyn Machine,
     fallbacks: &mut Vec<String>,
 ) -> Result<Vec<Decoder>> {
     if offer.raw {
@@ -367,32 +388,15 @@ fn decoders(
         .map(|index| {
             let stream = offer.streams.iter().find(|s| s.index == index);
             let video = stream.is_some_and(|s| s.kind == MediaKind::Video);
-            let (device, reason) = match spec.source.decode.device {
-                _ if !video => (None, "sound is decoded in software".to_string()),
-                Device::Software => (None, "asked for".into()),
-                Device::Auto => (None, "the encoder works on frames in host memory".into()),
-                device => {
-                    let name = device.ffmpeg_name().unwrap_or_default();
-                    match ghoststream_sys::ffmpeg::HwDevice::create(name, None, &[]) {
-                        Ok(_) => (device.ffmpeg_name(), "asked for".into()),
-                        Err(e) if spec.fallback => {
-                            fallbacks.push(format!(
-                                "stream {index}: {name} cannot decode here ({e}); decoding in software"
-                            ));
-                            (None, format!("{name} is not available"))
-                        }
-                        Err(e) => {
-                            return Err(Error::new(
-                                ErrorKind::Device,
-                                format!("source.decode.device: {name}: {e}"),
-                            ));
-                        }
-                    }
-                }
+            let tracks = outputs.iter().flat_map(|o| &o.tracks).filter(|t| t.stream == Some(index));
+            let tracks: Vec<&VideoTrack> = tracks.filter_map(Track::video).collect();
+            let (device, reason) = match stream.filter(|_| video) {
+                Some(stream) => placement::decoder(spec, stream, &tracks, machine, fallbacks)?,
+                None => (None, "sound is decoded in software".to_string()),
             };
             // Where several encoders share the cores, decoder threads only add context switches (measured, ffmpeg.md).
             let threads = match spec.source.decode.threads {
-                0 if !video => 1,
+                0 if !video || device.is_some() => 1,
                 0 if encoders > 1 => (cores / 4).max(1),
                 0 => cores.min(16),
                 n => n,
@@ -400,6 +404,31 @@ fn decoders(
             Ok(Decoder { stream: index, device, threads, reason })
         })
         .collect()
+}
+
+/// Decides where the frames of every encoded picture are, and tells the transfers.
+fn place_frames(
+    offer: &Offer,
+    decoders: &[Decoder],
+    outputs: &mut [Output],
+    machine: &dyn Machine,
+) -> Result<Vec<String>> {
+    let mut transfers = Vec::new();
+    for (i, output) in outputs.iter_mut().enumerate() {
+        for track in &mut output.tracks {
+            let stream = track.stream;
+            let from = decoders.iter().find(|d| Some(d.stream) == stream).and_then(|d| d.device);
+            let source =
+                offer.streams.iter().find(|s| Some(s.index) == stream).and_then(|s| s.video.as_ref());
+            if let (Make::Video(video), Some(source)) = (&mut track.make, source) {
+                video.placement = placement::place(video, source, from, machine)
+                    .map_err(|e| e.at(format!("outputs[{i}]")))?;
+                let name = &track.name;
+                transfers.extend(video.placement.transfers().map(|t| format!("outputs[{i}] {name}: {t}")));
+            }
+        }
+    }
+    Ok(transfers)
 }
 
 impl Resolved {

@@ -1,6 +1,7 @@
 //! Decides one track: copy or encode, with which encoder, size, rate and stages.
 
 use super::geometry::Shown;
+use super::placement::{Machine, Placement};
 use super::resolve::{Make, Offer, Track, by_index};
 use crate::encode::select::{self, Chosen};
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -29,8 +30,10 @@ pub(crate) struct VideoTrack {
     pub shared_cores: bool,
     /// Key frames every so many seconds, exactly.
     pub grid: Option<Seconds>,
-    /// Whether the source's pictures are as large as the track's.
+    /// Whether the source's pictures are not as large as the track's.
     pub scaled: bool,
+    /// Where its frames are; decided with the decoder.
+    pub placement: Placement,
 }
 
 /// An encoded audio track.
@@ -165,6 +168,7 @@ pub(crate) fn video(
     stream: &StreamInfo,
     offer: &Offer,
     grid_fits: bool,
+    machine: &dyn Machine,
     fallbacks: &mut Vec<String>,
 ) -> Result<Track> {
     let name = String::new();
@@ -203,7 +207,8 @@ pub(crate) fn video(
     let mut wanted = wanted.clone();
     let codec = wanted.codec.clone().unwrap_or_else(|| default_video_codec(container));
     carries(container, &codec)?;
-    let encoder = select::choose_video(&codec, wanted.encoder.as_deref(), wanted.device, spec.fallback)?;
+    let works = |name: &str| machine.encodes(name);
+    let encoder = select::choose(&codec, wanted.encoder.as_deref(), wanted.device, spec.fallback, &works)?;
     fallbacks.extend(encoder.fallback.clone());
     wanted.codec = Some(codec.clone());
     wanted.encoder = Some(encoder.name.clone());
@@ -253,6 +258,7 @@ pub(crate) fn video(
             shared_cores: false,
             spec: wanted,
             grid,
+            placement: Placement::default(),
         })),
     })
 }
@@ -533,7 +539,9 @@ impl VideoTrack {
         words
     }
 
+    /// What happens to its frames, in order, and where, if not on the host.
     pub fn stages(&self) -> Vec<String> {
+        let at = &self.placement;
         let mut stages = Vec::new();
         if self.rotation != 0 {
             stages.push(format!("rotate {}", self.rotation));
@@ -542,8 +550,24 @@ impl VideoTrack {
         if let Some(rate) = self.spec.frame_rate {
             stages.push(format!("frame_rate {}", rate.0));
         }
-        if self.scaled {
-            stages.push(format!("scale {}x{}", self.width, self.height));
+        for (stage, filter) in stages.iter_mut().zip(&at.first) {
+            if let Some(filter) = filter {
+                let what = stage.trim_end_matches(" (bwdif)");
+                *stage = format!("{what} on {} ({})", filter.kind, filter.name);
+            }
+        }
+        if let (Some(kind), Some(why)) = (at.from, &at.download) {
+            stages.insert(at.first.len(), format!("download from {kind}: {why}"));
+        }
+        match &at.scale {
+            Some(f) => {
+                stages.push(format!("scale {}x{} on {} ({})", self.width, self.height, f.kind, f.name));
+            }
+            None if self.scaled => stages.push(format!("scale {}x{}", self.width, self.height)),
+            None => {}
+        }
+        if let Some((kind, why)) = &at.upload {
+            stages.push(format!("upload to {kind}: {why}"));
         }
         stages
     }

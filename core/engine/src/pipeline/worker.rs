@@ -3,7 +3,7 @@
 
 use crate::encode::Encoder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::Cascade;
+use crate::filter::{Cascade, Download};
 use crate::frame::Frame;
 use crate::job::shared::{Meter, Shared, TrackMeter};
 use crate::link::{Receiver, Sender};
@@ -51,19 +51,34 @@ pub(crate) fn finish_through(
     Ok(())
 }
 
+/// One end that a decoder or a frame source feeds.
+pub(crate) struct Branch {
+    pub to: Sender<Frame>,
+    /// Whether frames on a device are downloaded for it.
+    pub host: bool,
+}
+
 /// The ends that a decoder or a frame source feeds. An end whose reader is gone is forgotten.
 pub(crate) struct Tee {
-    outs: Vec<Sender<Frame>>,
+    outs: Vec<Branch>,
 }
 
 impl Tee {
-    pub fn new(outs: Vec<Sender<Frame>>) -> Self {
+    pub fn new(outs: Vec<Branch>) -> Self {
         Tee { outs }
     }
 
-    /// Hands `frame` to everyone; an error when nobody is left.
+    /// Hands `frame` to everyone, downloaded once for all who want it on the host; [`ErrorKind::Cancelled`] when nobody
+    /// is left.
     pub fn send(&mut self, frame: Frame) -> Result<()> {
-        self.outs.retain(|out| out.send(frame.clone()).is_ok());
+        let host = match self.outs.iter().any(|b| b.host) {
+            true => Some(Download::one(frame.clone())?),
+            false => None,
+        };
+        self.outs.retain(|b| {
+            let frame = host.as_ref().filter(|_| b.host).unwrap_or(&frame);
+            b.to.send(frame.clone()).is_ok()
+        });
         if self.outs.is_empty() { Err(Error::cancelled()) } else { Ok(()) }
     }
 }
@@ -113,8 +128,9 @@ pub(crate) fn decode(
             }
         });
         for frame in frames {
-            if tee.send(frame).is_err() {
-                return Ok(());
+            match tee.send(frame) {
+                Err(e) if is_end(&e) => return Ok(()),
+                sent => sent?,
             }
         }
         match result {

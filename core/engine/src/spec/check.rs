@@ -69,6 +69,9 @@ fn source(s: &SourceSpec) -> Checked {
     if s.duration.is_some_and(|d| d.0 <= 0.0) {
         return refuse("source.duration", "must be above 0");
     }
+    if s.decode.device == Device::Amf {
+        return refuse("source.decode.device", "amf only encodes");
+    }
     for p in &s.protocols {
         if p.is_empty() || p.contains(',') {
             return refuse("source.protocols", format!("{p:?} is not a protocol name"));

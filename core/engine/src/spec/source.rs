@@ -262,7 +262,8 @@ pub struct DecodeSpec {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Device {
-    /// On the encoder's device when it decodes the codec, else in software.
+    /// Encoders: the first hardware that works, else software. Decoders: on the device of all of the stream's encoders
+    /// when it decodes the codec, else in software.
     #[default]
     Auto,
     /// On the CPU.
@@ -273,6 +274,8 @@ pub enum Device {
     Vaapi,
     /// Intel Quick Sync.
     Qsv,
+    /// AMD's own runtime; it only encodes, from host memory (`vaapi` decodes on AMD's devices too).
+    Amf,
     /// Apple.
     VideoToolbox,
     /// Vulkan Video.
@@ -280,10 +283,10 @@ pub enum Device {
 }
 
 impl Device {
-    /// FFmpeg's name of the device type; `None` for auto and software.
+    /// FFmpeg's name of the device type whose frames can stay there; `None` for auto, software and amf.
     pub fn ffmpeg_name(self) -> Option<&'static str> {
         match self {
-            Device::Auto | Device::Software => None,
+            Device::Auto | Device::Software | Device::Amf => None,
             Device::Cuda => Some("cuda"),
             Device::Vaapi => Some("vaapi"),
             Device::Qsv => Some("qsv"),

@@ -156,7 +156,8 @@ pub enum Tune {
     Lossless,
 }
 
-/// Scaling kernel.
+/// Scaling kernel. Where frames stay on a device, `bicubic` also stands for the best that the device has; another kernel
+/// that it does not have is a reason to scale on the host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scaler {

@@ -626,6 +626,12 @@ impl Frame {
         unsafe { BufferRef::from_raw(raw::gsav_frame_hw_frames(self.as_ptr())) }.map(HwFrames::from_buffer)
     }
 
+    /// What tells the pool that a device frame came from apart from other pools that live; 0 for a host frame.
+    pub fn pool_id(&self) -> usize {
+        // SAFETY: a live frame; only an address is read.
+        unsafe { raw::gsav_frame_pool(self.as_ptr()) as usize }
+    }
+
     /// A copy in host memory, in the pool's host format, with the same properties.
     ///
     /// # Errors

@@ -50,7 +50,13 @@ impl HwDevice {
 
     /// The pixel format of frames on it; [`PixelFormat::NONE`] when not known.
     pub fn format(&self) -> PixelFormat {
-        c_string(&self.kind(), "a device type").map_or(PixelFormat::NONE, |kind| {
+        HwDevice::format_of(&self.kind())
+    }
+
+    /// The pixel format of frames on devices of type `kind`, of which none needs to be there;
+    /// [`PixelFormat::NONE`] when not known.
+    pub fn format_of(kind: &str) -> PixelFormat {
+        c_string(kind, "a device type").map_or(PixelFormat::NONE, |kind| {
             // SAFETY: a terminated string.
             PixelFormat(unsafe { raw::gsav_device_format(kind.as_ptr()) })
         })

@@ -51,10 +51,10 @@ pub use parameters::{CodecParameters, FieldOrder, MediaType, ParameterValues};
 pub use pool::FramePool;
 pub use registry::{
     CoderInfo, Versions, bitstream_filters, codec_kind, configuration, decoder_info, decoders,
-    default_decoder, default_encoder, demuxers, encoder_info, encoders, filters, format_extensions,
-    guess_format, has_bitstream_filter, has_decoder, has_demuxer, has_encoder, has_filter, has_muxer,
-    hw_device_types, input_protocols, is_text_subtitle, license, muxers, output_protocols, supported_formats,
-    supported_layouts, supported_sample_formats, supported_sample_rates, versions,
+    default_decoder, default_encoder, demuxers, device_decoder, encoder_info, encoders, filters,
+    format_extensions, guess_format, has_bitstream_filter, has_decoder, has_demuxer, has_encoder, has_filter,
+    has_muxer, hw_device_types, input_protocols, is_text_subtitle, license, muxers, output_protocols,
+    supported_formats, supported_layouts, supported_sample_formats, supported_sample_rates, versions,
 };
 pub use subtitle::{SubtitleDecoder, SubtitleEvent, SubtitleRect};
 pub use url::Url;

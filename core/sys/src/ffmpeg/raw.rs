@@ -352,6 +352,7 @@ unsafe extern "C" {
         host_format: c_int, w: c_int, h: c_int, pool: c_int) -> c_int;
     pub fn gsav_frames_get(f: *const AVBufferRef, format: *mut i32, host_format: *mut i32, w: *mut i32, h: *mut i32);
     pub fn gsav_frame_hw_frames(f: *const AVFrame) -> *mut AVBufferRef;
+    pub fn gsav_frame_pool(f: *const AVFrame) -> *const c_void;
     pub fn gsav_context_hw_frames(c: *const AVCodecContext) -> *mut AVBufferRef;
     pub fn gsav_frame_from_pool(frames: *mut AVBufferRef, f: *mut AVFrame) -> c_int;
     pub fn gsav_frame_transfer(to: *mut AVFrame, from: *const AVFrame) -> c_int;
@@ -373,6 +374,7 @@ unsafe extern "C" {
     pub fn gsav_codec_name(id: c_int) -> *const c_char;
     pub fn gsav_codec_kind(id: c_int) -> c_int;
     pub fn gsav_codec_props(id: c_int) -> c_int;
+    pub fn gsav_decoder_on(decoder: *const c_char, kind: *const c_char) -> c_int;
     pub fn gsav_default_coder(id: c_int, encoder: c_int) -> *const c_char;
     pub fn gsav_supported(encoder: *const c_char, what: c_int, out: *mut i32, cap: c_int) -> c_int;
     pub fn gsav_supported_layout(encoder: *const c_char, index: c_int, out: *mut c_char, size: usize) -> c_int;

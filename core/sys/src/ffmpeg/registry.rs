@@ -195,6 +195,19 @@ pub fn default_decoder(codec: &str) -> Option<String> {
     unsafe { optional(raw::gsav_default_coder(raw::gsav_codec_id(codec.as_ptr()), 0)) }
 }
 
+/// The decoder of `codec` that can be given a device of type `kind` (`cuda`, `vaapi` …), FFmpeg's own before those of
+/// vendors' libraries; `None` when there is none. Whether the device takes the stream shows only when it decodes.
+pub fn device_decoder(codec: &str, kind: &str) -> Option<String> {
+    let kind = CString::new(kind).ok()?;
+    let takes = |name: &str| {
+        let Ok(name) = CString::new(name) else { return false };
+        // SAFETY: terminated strings.
+        unsafe { raw::gsav_decoder_on(name.as_ptr(), kind.as_ptr()) != 0 }
+    };
+    let fits = |name: &String| decoder_info(name).is_some_and(|i| i.codec == codec) && takes(name);
+    decoders().into_iter().find(fits)
+}
+
 /// The media type of a codec by FFmpeg's name; `None` when FFmpeg does not know it.
 pub fn codec_kind(codec: &str) -> Option<MediaType> {
     let codec = CString::new(codec).ok()?;

@@ -130,7 +130,16 @@ fn audio_planes_follow_the_sample_format() {
 fn a_device_type_that_does_not_exist_is_unsupported() {
     assert_eq!(HwDevice::create("warp", None, &[]).unwrap_err().kind(), Kind::Unsupported);
     assert!(HwDevice::create("vaapi", Some("/nonexistent"), &[]).is_err());
+    assert_eq!(HwDevice::format_of("vaapi").name(), "vaapi");
+    assert_eq!(device_decoder("h264", "warp"), None);
+    // Debian's FFmpeg is built with VA-API; its first decoder of AV1, dav1d, knows of no device.
+    if hw_device_types().iter().any(|t| t == "vaapi") {
+        assert_eq!(device_decoder("h264", "vaapi").as_deref(), Some("h264"));
+        assert_eq!(device_decoder("av1", "vaapi").as_deref(), Some("av1"));
+        assert_eq!(device_decoder("aac", "vaapi"), None);
+    }
     let host = Frame::alloc_video(PixelFormat::nv12(), 64, 36, 0).unwrap();
+    assert_eq!(host.pool_id(), 0);
     assert!(!host.is_hardware() && host.hw_frames().is_none());
     assert_eq!(host.transfer_to_host().unwrap_err().kind(), Kind::Invalid);
 }

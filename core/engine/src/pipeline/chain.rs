@@ -1,0 +1,158 @@
+//! The stages of a track: filters, scaling and transfers, where its [`Placement`](super::placement::Placement) has them.
+
+use super::tracks::VideoTrack;
+use super::worker::Chain;
+use crate::encode;
+use crate::error::{Error, ErrorKind, Result};
+use crate::filter::{
+    self, Deinterlace, DeviceScale, Download, FilterContext, FrameRate, Rotate, Scale, ScaleTarget, Upload,
+};
+use crate::frame::{Frame, Memory};
+use crate::job::shared::Shared;
+use crate::packet::StreamInfo;
+use crate::spec::FilterSpec;
+use crate::stage::{Outlet, Stage};
+use ghoststream_sys::ffmpeg as av;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The devices that a job has open, one of each type, so that all of its stages share one.
+#[derive(Default)]
+pub(super) struct Devices(BTreeMap<&'static str, Arc<av::HwDevice>>);
+
+impl Devices {
+    /// The device of FFmpeg's type `kind`, opened on first use.
+    pub fn get(&mut self, kind: &'static str) -> Result<Arc<av::HwDevice>> {
+        if let Some(device) = self.0.get(kind) {
+            return Ok(device.clone());
+        }
+        let device = av::HwDevice::create(kind, None, &[])
+            .map_err(|e| Error::with_source(ErrorKind::Device, format!("device {kind}: {e}"), e))?;
+        Ok(self.0.entry(kind).or_insert(Arc::new(device)).clone())
+    }
+}
+
+/// The stages before scaling.
+pub(super) fn before_scale(
+    track: &VideoTrack,
+    context: &FilterContext,
+    devices: &mut Devices,
+) -> Result<Chain> {
+    let placement = &track.placement;
+    let mut chain: Chain = Vec::new();
+    if let Some(kind) = placement.from.filter(|_| !placement.begins_on_host()) {
+        // Frames that its decoder could only make in host memory go there too; the decoder's thread says so.
+        chain.push(Box::new(Upload::converting(devices.get(kind)?)));
+    }
+    let down = (!placement.stays() && !placement.begins_on_host()).then_some(placement.first.len());
+    let mut at = 0;
+    let mut add = |chain: &mut Chain, stage: Box<dyn Stage<Frame, Frame>>| {
+        if down == Some(at) {
+            chain.push(Box::new(Download));
+        }
+        chain.push(stage);
+        at += 1;
+    };
+    if track.rotation != 0 {
+        add(&mut chain, Box::new(Rotate::new(track.rotation)?));
+    }
+    let offset = usize::from(track.rotation != 0);
+    for (i, spec) in track.spec.filters.iter().enumerate() {
+        let stage = match (spec, placement.first.get(i + offset)) {
+            (FilterSpec::Deinterlace(mode), Some(Some(filter))) => {
+                Box::new(Deinterlace::on_device(*mode, filter))
+            }
+            _ => filter::build(spec, context).map_err(|e| e.at(format!("video.filters[{i}]")))?,
+        };
+        add(&mut chain, stage);
+    }
+    if let Some(rate) = track.spec.frame_rate {
+        add(&mut chain, Box::new(FrameRate::new(rate.0)?));
+    }
+    if down == Some(at) {
+        chain.push(Box::new(Download));
+    }
+    Ok(chain)
+}
+
+/// What scales the track's frames to `target`, where they are then.
+pub(super) fn scaler(track: &VideoTrack, target: ScaleTarget) -> Box<dyn Stage<Frame, Frame>> {
+    match (track.placement.stays(), &track.placement.scale) {
+        (true, Some(filter)) => Box::new(DeviceScale::new(target, filter.clone())),
+        (true, None) => Box::new(Keep),
+        (false, _) => Box::new(Scale::new(target)),
+    }
+}
+
+/// The stages between scaling and the encoder.
+pub(super) fn after_scale(track: &VideoTrack, devices: &mut Devices) -> Result<Chain> {
+    Ok(match &track.placement.upload {
+        Some((kind, _)) => vec![Box::new(Upload::new(devices.get(kind)?))],
+        None => Vec::new(),
+    })
+}
+
+/// What the track's frames are to become.
+pub(super) fn scale_target(track: &VideoTrack, source: &StreamInfo) -> Result<ScaleTarget> {
+    let size = ScaleTarget { scaler: track.spec.scaler, ..ScaleTarget::size(track.width, track.height) };
+    if track.placement.stays() {
+        return Ok(ScaleTarget { format: track.placement.format, ..size });
+    }
+    let video = source.video.as_ref();
+    let format = video.and_then(|v| v.format);
+    let mut chosen = encode::video::input_format(&track.encoder.name, &track.spec, format)?;
+    let untouched = video.is_some_and(|v| (v.width, v.height) == (track.width, track.height))
+        && track.spec.filters.is_empty()
+        && track.spec.pixel_format.is_none()
+        && track.rotation == 0;
+    if let Some(format) = format.filter(|_| untouched) {
+        chosen = encode::video::untouched(&track.encoder.name, chosen, format);
+    }
+    Ok(ScaleTarget {
+        format: Some(chosen),
+        colour: track.spec.colour.as_ref().map(filter::colour::from_spec).transpose()?,
+        ..size
+    })
+}
+
+/// Hands frames on.
+struct Keep;
+
+impl Stage<Frame, Frame> for Keep {
+    fn push(&mut self, frame: Frame, out: &mut dyn Outlet<Frame>) -> Result<()> {
+        out.emit(frame)
+    }
+
+    fn finish(&mut self, _: &mut dyn Outlet<Frame>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Watches that a decoder decodes on its device: FFmpeg's go on in software when the device does not take the stream.
+pub(super) struct Expect {
+    pub kind: &'static str,
+    /// Whether software may do it, with a warning.
+    pub fallback: bool,
+    /// The stream, for messages.
+    pub label: String,
+    pub shared: Arc<Shared>,
+    pub told: bool,
+}
+
+impl Stage<Frame, Frame> for Expect {
+    fn push(&mut self, frame: Frame, out: &mut dyn Outlet<Frame>) -> Result<()> {
+        if frame.memory() == Memory::Host && !self.told {
+            let message = format!("{}: {} does not decode this stream", self.label, self.kind);
+            if !self.fallback {
+                return Err(Error::new(ErrorKind::Device, message));
+            }
+            self.told = true;
+            self.shared.warn("fallback", format!("{message}; decoding in software"));
+        }
+        out.emit(frame)
+    }
+
+    fn finish(&mut self, _: &mut dyn Outlet<Frame>) -> Result<()> {
+        Ok(())
+    }
+}

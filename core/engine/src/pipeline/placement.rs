@@ -1,0 +1,266 @@
+//! Decides where frames are between decoder and encoder. Where both are on one device, frames stay there; what that
+//! device cannot do sends them to the host once, and back once where the encoder takes frames on its device only.
+
+use super::tracks::VideoTrack;
+use crate::encode::presets::{self, Input};
+use crate::encode::{probe, video};
+use crate::error::{Error, ErrorKind, Result};
+use crate::filter::device::{self, DeviceFilter};
+use crate::frame::PixelFormat;
+use crate::packet::{StreamInfo, VideoInfo};
+use crate::spec::{Device, FilterSpec, PipelineSpec};
+use ghoststream_sys::ffmpeg as av;
+
+/// What a machine can do; the real one, or one that a test describes.
+pub(crate) trait Machine {
+    /// Whether the video encoder works.
+    fn encodes(&self, encoder: &str) -> Result<()>;
+    /// Whether a device of FFmpeg's type `kind` opens; the text says why not.
+    fn opens(&self, kind: &str) -> std::result::Result<(), String>;
+    /// Whether there is a decoder of `codec` for devices of type `kind`.
+    fn decodes(&self, codec: &str, kind: &str) -> bool;
+    /// Whether this FFmpeg has the filter.
+    fn has_filter(&self, name: &str) -> bool;
+}
+
+/// The machine that this runs on.
+pub(crate) struct ThisMachine;
+
+impl Machine for ThisMachine {
+    fn encodes(&self, encoder: &str) -> Result<()> {
+        probe::probe(encoder)
+    }
+
+    fn opens(&self, kind: &str) -> std::result::Result<(), String> {
+        av::HwDevice::create(kind, None, &[]).map(drop).map_err(|e| e.to_string())
+    }
+
+    fn decodes(&self, codec: &str, kind: &str) -> bool {
+        av::device_decoder(codec, kind).is_some()
+    }
+
+    fn has_filter(&self, name: &str) -> bool {
+        av::has_filter(name)
+    }
+}
+
+/// Where a track's frames are on their way to its encoder.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Placement {
+    /// The device that they come from the decoder on; `None` = they come in host memory.
+    pub from: Option<&'static str>,
+    /// How the first of the track's stages run on that device; `None` for a stage that touches no pixels. The rest runs
+    /// on the host.
+    pub first: Vec<Option<DeviceFilter>>,
+    /// What scales there; `None` = the host does, or nothing has to be done.
+    pub scale: Option<DeviceFilter>,
+    /// The pixel format that the encoder gets on its device.
+    pub format: Option<PixelFormat>,
+    /// Why frames go to host memory, if they come on a device and do.
+    pub download: Option<String>,
+    /// The device that frames go to in the end, and why, if they are in host memory before.
+    pub upload: Option<(&'static str, String)>,
+}
+
+impl Placement {
+    /// Whether frames never leave the device.
+    pub fn stays(&self) -> bool {
+        self.from.is_some() && self.download.is_none()
+    }
+
+    /// Whether frames go to host memory before anything else; the decoder's thread then does it once for all.
+    pub fn begins_on_host(&self) -> bool {
+        self.from.is_none() || (self.download.is_some() && self.first.is_empty())
+    }
+
+    /// Whether two tracks with equal filters can share them.
+    pub fn shares(&self, other: &Placement) -> bool {
+        self.from == other.from && self.first == other.first && self.stays() == other.stays()
+    }
+
+    /// The transfers in words, for warnings.
+    pub fn transfers(&self) -> impl Iterator<Item = String> {
+        let down = self.from.zip(self.download.as_ref());
+        let down = down.map(|(device, why)| format!("frames are downloaded from {device}: {why}"));
+        let up = self.upload.as_ref().map(|(device, why)| format!("frames are uploaded to {device}: {why}"));
+        down.into_iter().chain(up)
+    }
+}
+
+/// The device whose frames an encoder takes, and whether it takes no others.
+fn encoder_device(encoder: &str) -> Option<(&'static str, bool)> {
+    match presets::table(encoder).map(|t| t.input)? {
+        Input::Host => None,
+        Input::HostOr(device) => Some((device, false)),
+        Input::Only(device) => Some((device, true)),
+    }
+}
+
+/// The format that a device gives and takes for a host format; `None` where it has none that all of them have.
+fn device_format(format: PixelFormat) -> Option<PixelFormat> {
+    let d = format.descriptor()?;
+    if d.is_rgb || d.has_alpha || (d.log2_chroma_w, d.log2_chroma_h) != (1, 1) {
+        return None;
+    }
+    match d.depth {
+        8 => Some(PixelFormat::nv12()),
+        10 => Some(PixelFormat::p010()),
+        _ => None,
+    }
+}
+
+/// Where a stream that these tracks are encoded from is decoded, and why there.
+///
+/// # Errors
+/// [`ErrorKind::Device`] or [`ErrorKind::Unsupported`] for a device that was asked for and does not do it, unless the
+/// document allows a fallback.
+pub(crate) fn decoder(
+    spec: &PipelineSpec,
+    stream: &StreamInfo,
+    tracks: &[&VideoTrack],
+    machine: &dyn Machine,
+    fallbacks: &mut Vec<String>,
+) -> Result<(Option<&'static str>, String)> {
+    let codec = stream.codec.name();
+    let kind = match spec.source.decode.device {
+        Device::Software => return Ok((None, "asked for".into())),
+        Device::Auto => return Ok(automatic(stream, tracks, machine)),
+        device => device.ffmpeg_name().unwrap_or_default(),
+    };
+    let obstacle = match machine.opens(kind) {
+        Err(why) => Error::new(ErrorKind::Device, format!("{kind}: {why}")),
+        Ok(()) if !machine.decodes(codec, kind) => {
+            Error::unsupported(format!("this FFmpeg does not decode {codec} on {kind}"))
+        }
+        Ok(()) => return Ok((Some(kind), "asked for".into())),
+    };
+    if !spec.fallback {
+        return Err(obstacle.context("source.decode.device"));
+    }
+    let index = stream.index;
+    fallbacks.push(format!("stream {index}: {kind} cannot decode here ({obstacle}); decoding in software"));
+    Ok((None, format!("{kind} is not available")))
+}
+
+/// On the encoders' device, if all are on one and it decodes the codec; else in software.
+fn automatic(
+    stream: &StreamInfo,
+    tracks: &[&VideoTrack],
+    machine: &dyn Machine,
+) -> (Option<&'static str>, String) {
+    let mut kinds = tracks.iter().map(|t| encoder_device(&t.encoder.name).map(|(kind, _)| kind));
+    let Some(Some(kind)) = kinds.next() else {
+        return (None, "the encoder works on frames in host memory".into());
+    };
+    if kinds.any(|other| other != Some(kind)) {
+        return (None, "the encoders are not all on one device".into());
+    }
+    let codec = stream.codec.name();
+    let format = stream.video.as_ref().and_then(|v| v.format);
+    if !machine.decodes(codec, kind) {
+        return (None, format!("this FFmpeg does not decode {codec} on {kind}, the encoder's device"));
+    }
+    if let Some(format) = format.filter(|f| device_format(*f).is_none()) {
+        return (None, format!("{kind}, the encoder's device, does not decode to {format}"));
+    }
+    match machine.opens(kind) {
+        Ok(()) => (Some(kind), "on the encoder's device, where frames stay".into()),
+        Err(why) => (None, format!("{kind}, the encoder's device, does not open for it: {why}")),
+    }
+}
+
+/// Where the frames of a track are, when its decoder leaves them on `from` (`None`: in host memory).
+pub(crate) fn place(
+    track: &VideoTrack,
+    source: &VideoInfo,
+    from: Option<&'static str>,
+    machine: &dyn Machine,
+) -> Result<Placement> {
+    let encoder = track.encoder.name.as_str();
+    let own = encoder_device(encoder);
+    let upload = || {
+        own.filter(|(_, only)| *only).map(|(kind, _)| (kind, format!("{encoder} takes frames there only")))
+    };
+    let Some(kind) = from else { return Ok(Placement { upload: upload(), ..Placement::default() }) };
+    let whole =
+        |why: String| Placement { from, download: Some(why), upload: upload(), ..Placement::default() };
+    match own {
+        None => return Ok(whole(format!("{encoder} takes frames in host memory"))),
+        Some((other, _)) if other != kind => return Ok(whole(format!("{encoder} is on {other}"))),
+        Some(_) => {}
+    }
+    let mut first = Vec::new();
+    for stage in stages(track, kind, machine) {
+        match stage {
+            Ok(filter) => first.push(filter),
+            // What only passes frames on is no reason to have been on the device.
+            Err(why) if first.iter().all(Option::is_none) => return Ok(whole(why)),
+            Err(why) => {
+                return Ok(Placement {
+                    from,
+                    first,
+                    download: Some(why),
+                    upload: upload(),
+                    ..Placement::default()
+                });
+            }
+        }
+    }
+    let format = video::input_format(encoder, &track.spec, source.format)?;
+    match scale(track, source, format, kind, machine) {
+        Ok((scale, format)) => {
+            Ok(Placement { from, first, scale, format: Some(format), download: None, upload: None })
+        }
+        Err(why) if first.iter().all(Option::is_none) => Ok(whole(why)),
+        Err(why) => {
+            Ok(Placement { from, first, download: Some(why), upload: upload(), ..Placement::default() })
+        }
+    }
+}
+
+type OnDevice = std::result::Result<Option<DeviceFilter>, String>;
+
+/// How each of the track's stages before scaling runs on the device; why it does not.
+fn stages(track: &VideoTrack, kind: &'static str, machine: &dyn Machine) -> Vec<OnDevice> {
+    let mut list = Vec::new();
+    if track.rotation != 0 {
+        list.push(Err(format!("rotation runs on the host, not on {kind}")));
+    }
+    list.extend(track.spec.filters.iter().map(|filter| match filter {
+        FilterSpec::Deinterlace(mode) => {
+            device::deinterlacer(kind, *mode, &|name| machine.has_filter(name)).map(Some)
+        }
+        other => Err(format!("{} runs on the host, not on {kind}", crate::filter::name(other))),
+    }));
+    if track.spec.frame_rate.is_some() {
+        // It drops and repeats whole frames, wherever they are.
+        list.push(Ok(None));
+    }
+    list
+}
+
+/// How size and pixel format are made on the device.
+fn scale(
+    track: &VideoTrack,
+    source: &VideoInfo,
+    wanted: PixelFormat,
+    kind: &'static str,
+    machine: &dyn Machine,
+) -> std::result::Result<(Option<DeviceFilter>, PixelFormat), String> {
+    if track.spec.colour.is_some() {
+        return Err(format!("colour is converted on the host, not on {kind}"));
+    }
+    let to = device_format(wanted).ok_or_else(|| format!("{wanted} pictures are made on the host"))?;
+    let from = source.format.and_then(device_format);
+    if from == Some(to) && !track.scaled {
+        return Ok((None, to));
+    }
+    let filter = device::scaler(kind, track.spec.scaler, &|name| machine.has_filter(name))?;
+    if from != Some(to) && !filter.converts {
+        return Err(format!("{} does not make {to}", filter.name));
+    }
+    Ok((Some(filter), to))
+}
+
+#[cfg(test)]
+mod tests;
