@@ -167,6 +167,7 @@ fn pipeline(o: &gs_encoder_options) -> Result<Pipeline> {
             format: format.to_owned(),
             frame_rate: FrameRate(rate),
             colour: None,
+            hdr: None,
         }),
         audio: None,
         queue: o.frame_queue,

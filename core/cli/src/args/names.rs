@@ -22,6 +22,8 @@ pub fn option(path: &str) -> String {
         ["outputs", "video", "frame_rate"] => "--fps",
         ["outputs", "video", "options", ..] => "--option",
         ["outputs", "video", "auto_rotate"] => "--no-auto-rotate",
+        ["outputs", "video", "hdr"] => "--max-cll",
+        ["outputs", "video", "hdr", "mastering_display", ..] => "--mastering-display",
         ["outputs", "video", "filters"] => "the filters",
         ["outputs", "video", "filters", filter, ..] => return dashed(filter),
         ["outputs", "audio", "codec" | "bitrate"] => "--audio",

@@ -117,6 +117,23 @@ fn video() {
         one(json!({"path": "o.mp4", "video": {"cbr": true, "bitrate": 2500000, "keyframe_interval": 2,
                    "pixel_format": "nv12"}})),
     );
+    assert_means(
+        &[
+            "in.mkv",
+            "o.mp4",
+            "--mastering-display",
+            "p3:0.0001:1000",
+            "--max-cll",
+            "900",
+            "--max-fall",
+            "300",
+        ],
+        one(
+            json!({"path": "o.mp4", "video": {"hdr": {"max_cll": 900, "max_fall": 300, "mastering_display": {
+            "red": [0.68, 0.32], "green": [0.265, 0.69], "blue": [0.15, 0.06], "white": [0.3127, 0.329],
+            "min_luminance": 0.0001, "max_luminance": 1000.0}}}}),
+        ),
+    );
     assert_means(&["in.mkv", "o.mkv", "--qp", "20"], one(json!({"path": "o.mkv", "video": {"qp": 20}})));
     assert_means(
         &["in.mkv", "o.mkv", "--lossless"],

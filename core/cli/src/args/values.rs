@@ -2,7 +2,8 @@
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use ghoststream::spec::{
-    Bitrate, BurnInSpec, CropSpec, FrameRate, InterpolateSpec, PadSpec, SharpenSpec, VideoSpec, WatermarkSpec,
+    Bitrate, BurnInSpec, CropSpec, FrameRate, InterpolateSpec, MasteringDisplaySpec, PadSpec, SharpenSpec,
+    VideoSpec, WatermarkSpec,
 };
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -102,6 +103,24 @@ pub fn pad(text: &str) -> Result<PadSpec, String> {
         Some(PadSpec { width, height, x: None, y: None, colour })
     };
     parsed().ok_or_else(|| "write WIDTHxHEIGHT[+X+Y][:COLOUR], such as 1920x1080:black".into())
+}
+
+/// `PRIMARIES:MIN:MAX`.
+pub fn mastering_display(text: &str) -> Result<MasteringDisplaySpec, String> {
+    let parsed = || {
+        let mut parts = text.split(':');
+        let (red, green, blue) = match parts.next()? {
+            "bt709" => ([0.64, 0.33], [0.3, 0.6], [0.15, 0.06]),
+            "p3" => ([0.68, 0.32], [0.265, 0.69], [0.15, 0.06]),
+            "bt2020" => ([0.708, 0.292], [0.17, 0.797], [0.131, 0.046]),
+            _ => return None,
+        };
+        let (min_luminance, max_luminance) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let white = [0.3127, 0.329];
+        let display = MasteringDisplaySpec { red, green, blue, white, min_luminance, max_luminance };
+        parts.next().is_none().then_some(display)
+    };
+    parsed().ok_or_else(|| "write bt709, p3 or bt2020 and two luminances, such as p3:0.0001:1000".into())
 }
 
 /// `AMOUNT[:SIZE]`.

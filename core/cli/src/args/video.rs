@@ -4,9 +4,9 @@ use super::values::{self, one_of};
 use crate::exit::Failure;
 use clap::{ArgMatches, Args};
 use ghoststream::spec::{
-    Bitrate, BurnInSpec, CropSpec, Deinterlace, Device, FilterSpec, FrameRate, InterpolateSpec, PadSpec,
-    Preset, Scaler, Seconds, SharpenSpec, ToneMapCurve, ToneMapSpec, Tune, VideoChoice, VideoSpec,
-    WatermarkSpec,
+    Bitrate, BurnInSpec, CropSpec, Deinterlace, Device, FilterSpec, FrameRate, HdrSpec, InterpolateSpec,
+    MasteringDisplaySpec, PadSpec, Preset, Scaler, Seconds, SharpenSpec, ToneMapCurve, ToneMapSpec, Tune,
+    VideoChoice, VideoSpec, WatermarkSpec,
 };
 
 /// The coded video.
@@ -79,9 +79,31 @@ pub struct VideoArgs {
     /// Exact pixel format by FFmpeg's name, instead of --bit-depth
     #[arg(long, value_name = "NAME")]
     pub pixel_format: Option<String>,
+    /// Mastering display to write in place of the source's: primaries by name (bt709, p3, bt2020; white is D65) and
+    /// luminances in cd/m²
+    #[arg(long, value_name = "PRIMARIES:MIN:MAX", value_parser = values::mastering_display)]
+    pub mastering_display: Option<MasteringDisplaySpec>,
+    /// Brightest pixel in cd/m² to write in place of the source's
+    #[arg(long, value_name = "NITS")]
+    pub max_cll: Option<u32>,
+    /// Brightest frame average in cd/m² to write in place of the source's
+    #[arg(long, value_name = "NITS")]
+    pub max_fall: Option<u32>,
     /// An encoder option by FFmpeg's name, applied last (repeatable)
     #[arg(long = "option", value_name = "KEY=VALUE", value_parser = values::key_value)]
     pub encoder_options: Vec<(String, String)>,
+}
+
+impl VideoArgs {
+    /// The static HDR metadata, if any is given.
+    fn hdr(&self) -> Option<HdrSpec> {
+        let hdr = HdrSpec {
+            mastering_display: self.mastering_display,
+            max_cll: self.max_cll,
+            max_fall: self.max_fall,
+        };
+        (hdr != HdrSpec::default()).then_some(hdr)
+    }
 }
 
 /// The picture: size, rate and filters.
@@ -196,6 +218,7 @@ pub fn choice(
         level: video.level.clone(),
         bit_depth: video.bit_depth,
         pixel_format: video.pixel_format.clone(),
+        hdr: video.hdr(),
         options: video.encoder_options.iter().cloned().collect(),
         width,
         height,

@@ -76,6 +76,10 @@ pub struct VideoEncoder {
     summary: String,
 }
 
+/// Why HDR metadata is refused.
+pub(crate) const NOT_HDR: &str =
+    "the pictures are neither PQ nor HLG; colour.transfer makes them smpte2084 or arib-std-b67";
+
 struct Open {
     encoder: av::Encoder,
     settings: Settings,
@@ -151,6 +155,9 @@ impl VideoEncoder {
             Some(pool) => pool.host_format(),
             None => params.format,
         };
+        if self.config.spec.hdr.is_some() && !params.colour.is_hdr() {
+            return Err(Error::invalid("video.hdr", NOT_HDR));
+        }
         let hdr = if params.colour.is_hdr() { self.hdr(frame) } else { HdrMetadata::default() };
         let mut settings = self.settings(host_format, params.colour, hdr)?;
         let rate = self.rate(frame);
@@ -215,12 +222,15 @@ impl VideoEncoder {
         Ok(Open { encoder, settings, params, host_format, base })
     }
 
-    /// The configured HDR metadata, else the frame's own. Dynamic metadata does not survive a new encode.
+    /// The configured HDR metadata; what it lacks is the frame's own, and what the document says goes before both. Dynamic metadata does not survive a new encode.
     fn hdr(&self, frame: &Frame) -> HdrMetadata {
-        let own = self.config.hdr;
-        let of =
-            if own.mastering.is_some() || own.content_light.is_some() { own } else { frame.media().hdr() };
-        HdrMetadata { mastering: of.mastering, content_light: of.content_light, ..HdrMetadata::default() }
+        let (own, frames) = (self.config.hdr, frame.media().hdr());
+        let known = HdrMetadata {
+            mastering: own.mastering.or(frames.mastering),
+            content_light: own.content_light.or(frames.content_light),
+            ..HdrMetadata::default()
+        };
+        self.config.spec.hdr.map_or(known, |said| said.over(known))
     }
 
     /// Rate control needs a rate; without one, that of the first frame's length.

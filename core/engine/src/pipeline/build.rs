@@ -561,12 +561,13 @@ impl<'a> Graph<'a> {
         };
         let hdr = source.video.as_ref().map(|v| v.hdr).unwrap_or_default();
         let tone_mapped = track.spec.filters.iter().any(|f| matches!(f, FilterSpec::ToneMap(_)));
+        let hdr = if tone_mapped { Default::default() } else { hdr };
         let encoder = VideoEncoder::new(VideoEncode {
             frame_rate: track.frame_rate,
             grid,
             threads: track.threads,
             shared_cores: track.shared_cores,
-            hdr: if tone_mapped { Default::default() } else { hdr },
+            hdr,
             pass: self.pass.and_then(|p| p.of(output_index, track)),
             ..VideoEncode::new(track.spec.clone())
         })?;

@@ -252,7 +252,7 @@ fn raw_video(spec: &RawVideoSpec, index: usize) -> Result<StreamInfo> {
         constant_rate: None,
         sample_aspect: Rational::new(1, 1),
         colour,
-        hdr: Default::default(),
+        hdr: spec.hdr.map(|h| h.over(Default::default())).unwrap_or_default(),
         rotation: 0.0,
         field_order: FieldOrder::Progressive,
         reorder: 0,

@@ -3,6 +3,7 @@
 use super::geometry::Shown;
 use super::placement::{Machine, Placement};
 use super::resolve::{Make, Offer, Track, by_index};
+use crate::encode;
 use crate::encode::select::{self, Chosen};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::frame::Colour;
@@ -136,6 +137,9 @@ fn copy_obstacle(rung: &VideoSpec, stream: &StreamInfo, container: Option<Contai
     if !rung.filters.is_empty() || rung.frame_rate.is_some() || rung.colour.is_some() {
         return Some("it is filtered".into());
     }
+    if rung.hdr.is_some() {
+        return Some("its HDR metadata is replaced".into());
+    }
     if codec == Codec::H264 {
         let depth = video.format.and_then(|f| f.descriptor());
         if depth.is_some_and(|d| d.depth != 8 || d.log2_chroma_w != 1 || d.log2_chroma_h != 1) {
@@ -216,6 +220,10 @@ pub(crate) fn video(
         wanted.pixel_format = Some(crate::sink::y4m::nearest(video.format).into());
     }
     conform_colour(&mut wanted, &codec, video.colour, &mut reason);
+    // Raw frames may say what they are themselves; the encoder looks at the first.
+    if wanted.hdr.is_some() && !(offer.raw && video.colour == Colour::default()) {
+        hdr_has_a_place(&wanted, video.colour)?;
+    }
     let segmented = container.is_some_and(Container::is_segmented);
     let interlaced = matches!(video.field_order, FieldOrder::TopFirst | FieldOrder::BottomFirst);
     if segmented && interlaced && !wanted.filters.iter().any(|f| matches!(f, FilterSpec::Deinterlace(_))) {
@@ -312,6 +320,19 @@ fn conform_colour(wanted: &mut VideoSpec, codec: &Codec, colour: Colour, reason:
         wanted.filters.insert(0, FilterSpec::ToneMap(ToneMapSpec::default()));
         reason.push_str("; HDR is tone-mapped for 8-bit H.264");
     }
+}
+
+/// HDR metadata beside a picture that is not HDR would be ignored.
+fn hdr_has_a_place(wanted: &VideoSpec, source: Colour) -> Result<()> {
+    if wanted.filters.iter().any(|f| matches!(f, FilterSpec::ToneMap(_))) {
+        return Err(Error::invalid("hdr", "the picture is tone-mapped to SDR"));
+    }
+    let mut colour = source;
+    if let Some(asked) = &wanted.colour {
+        let asked = crate::filter::colour::from_spec(asked)?;
+        colour = crate::filter::colour::complete(Some(asked), source, crate::frame::PixelFormat::nv12(), 0);
+    }
+    if colour.is_hdr() { Ok(()) } else { Err(Error::invalid("hdr", encode::video::NOT_HDR)) }
 }
 
 fn carries(container: Option<Container>, codec: &Codec) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use super::{Facts, Fate, OutputSink, Place, TrackHeader};
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::frame::DolbyVision;
 use crate::packet::{Codec, Disposition, MediaKind, Packet, StreamInfo};
 use crate::spec::{Container, OutputSpec};
 use crate::time::{Rational, Rounding, TimeBase, rescale};
@@ -66,7 +67,7 @@ impl FileSink {
     }
 
     /// The muxer's options: ours, then the document's.
-    fn options(&self) -> Vec<(String, String)> {
+    fn options(&self, tracks: &[TrackHeader]) -> Vec<(String, String)> {
         let mut options: Vec<(String, String)> = Vec::new();
         let mut set = |key: &str, value: &str| options.push((key.into(), value.into()));
         match self.container {
@@ -78,6 +79,10 @@ impl FileSink {
             }
             Container::Flv => set("flvflags", "+no_duration_filesize"),
             _ => {}
+        }
+        if tracks.iter().any(|t| dolby_vision(t).is_some()) {
+            // FFmpeg writes Dolby Vision's configuration only then.
+            options.push(("strict".into(), "unofficial".into()));
         }
         for (key, value) in &self.spec.options {
             options.retain(|(k, _)| k != key);
@@ -102,7 +107,7 @@ impl FileSink {
             muxer.add_chapter(chapter)?;
         }
         let unused =
-            muxer.write_header(&self.options()).map_err(|e| header_error(e, tracks, self.container))?;
+            muxer.write_header(&self.options(tracks)).map_err(|e| header_error(e, tracks, self.container))?;
         if let Some((key, _)) = unused.iter().find(|(key, _)| self.spec.options.contains_key(key)) {
             return Err(Error::invalid(
                 format!("options.{key}"),
@@ -156,6 +161,11 @@ impl FileSink {
 }
 
 /// What the protocol of a URL is told, unless its query says otherwise.
+/// The Dolby Vision configuration of a track.
+fn dolby_vision(track: &TrackHeader) -> Option<DolbyVision> {
+    track.stream.video.as_ref().and_then(|v| v.hdr.dolby_vision)
+}
+
 fn protocol_options(url: &str) -> Vec<(String, String)> {
     // A live SRT socket forgets on closing what it has not sent yet: the end of the stream.
     if url.starts_with("srt://") { vec![("linger".into(), "5".into())] } else { Vec::new() }

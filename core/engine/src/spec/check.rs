@@ -92,6 +92,16 @@ fn source(s: &SourceSpec) -> Checked {
         }
         if let Some(v) = &f.video {
             size("source.frames.video", Some(v.width), Some(v.height))?;
+            if let Some(h) = &v.hdr {
+                hdr("source.frames.video.hdr", h)?;
+                let transfer = v.colour.as_ref().and_then(|c| c.transfer.as_deref());
+                if !matches!(transfer, Some("smpte2084" | "pq" | "arib-std-b67" | "hlg")) {
+                    return refuse(
+                        "source.frames.video.hdr",
+                        "needs colour.transfer smpte2084 or arib-std-b67",
+                    );
+                }
+            }
         }
         if let Some(a) = &f.audio {
             rate("source.frames.audio.sample_rate", a.sample_rate)?;
@@ -267,6 +277,7 @@ fn video(path: &str, v: &VideoSpec) -> Checked {
             ("height", v.height.is_some()),
             ("frame_rate", v.frame_rate.is_some()),
             ("colour", v.colour.is_some()),
+            ("hdr", v.hdr.is_some()),
             ("filters", !v.filters.is_empty()),
         ];
         return match set.iter().find(|(_, is_set)| *is_set) {
@@ -319,10 +330,43 @@ fn video(path: &str, v: &VideoSpec) -> Checked {
     if v.lookahead.is_some_and(|l| l > 250) {
         return refuse(format!("{path}.lookahead"), "at most 250");
     }
+    if let Some(h) = &v.hdr {
+        hdr(&format!("{path}.hdr"), h)?;
+    }
     for (i, f) in v.filters.iter().enumerate() {
         filter(&format!("{path}.filters[{i}]"), f)?;
     }
     Ok(())
+}
+
+fn hdr(path: &str, h: &HdrSpec) -> Checked {
+    if *h == HdrSpec::default() {
+        return refuse(path, "says nothing; mastering_display, max_cll and max_fall are what there is");
+    }
+    if let Some(m) = &h.mastering_display {
+        let path = format!("{path}.mastering_display");
+        for (name, [x, y]) in [("red", m.red), ("green", m.green), ("blue", m.blue), ("white", m.white)] {
+            // CIE 1931: x + y + z = 1, and no colour has y = 0.
+            if !((0.0..=1.0).contains(&x) && y > 0.0 && x + y <= 1.0) {
+                return refuse(format!("{path}.{name}"), format!("[{x}, {y}] is no chromaticity"));
+            }
+        }
+        // What ST 2086 can write: steps of 0.0001 in 32 bits, of which PQ reaches 10000.
+        finite(format!("{path}.max_luminance"), Some(m.max_luminance), 0.0001, 10_000.0)?;
+        finite(format!("{path}.min_luminance"), Some(m.min_luminance), 0.0, 10_000.0)?;
+        if m.min_luminance >= m.max_luminance {
+            return refuse(format!("{path}.min_luminance"), "is not below max_luminance");
+        }
+    }
+    for (name, value) in [("max_cll", h.max_cll), ("max_fall", h.max_fall)] {
+        if let Some(v) = value.filter(|v| *v > 65_535) {
+            return refuse(format!("{path}.{name}"), format!("{v} is above 65535"));
+        }
+    }
+    match (h.max_cll, h.max_fall) {
+        (Some(cll @ 1..), Some(fall)) if fall > cll => refuse(format!("{path}.max_fall"), "is above max_cll"),
+        _ => Ok(()),
+    }
 }
 
 fn filter(path: &str, f: &FilterSpec) -> Checked {
@@ -448,6 +492,29 @@ mod tests {
             (
                 r#"{"source":{"url":"a"},"outputs":[{"packets":{},"options":{"x":"y"}}]}"#,
                 "outputs[0].options: ",
+            ),
+            (
+                r#"{"source":{"url":"a"},"outputs":[{"path":"o.mp4","video":{"hdr":{}}}]}"#,
+                "outputs[0].video.hdr: ",
+            ),
+            (
+                r#"{"source":{"url":"a"},"outputs":[{"path":"o.mp4","video":{"hdr":{"max_cll":10,"max_fall":20}}}]}"#,
+                "outputs[0].video.hdr.max_fall: ",
+            ),
+            (
+                r#"{"source":{"url":"a"},"outputs":[{"path":"o.mp4","video":{"hdr":{"mastering_display":{
+                    "red":[0.7,0.4],"green":[0.3,0.6],"blue":[0.15,0.06],"white":[0.3127,0.329],
+                    "min_luminance":0,"max_luminance":1000}}}}]}"#,
+                "outputs[0].video.hdr.mastering_display.red: ",
+            ),
+            (
+                r#"{"source":{"url":"a"},"outputs":[{"path":"o.mp4","video":{"codec":"copy","hdr":{"max_cll":9}}}]}"#,
+                "outputs[0].video.hdr: ",
+            ),
+            (
+                r#"{"source":{"frames":{"video":{"width":2,"height":2,"format":"p010le","frame_rate":25,
+                    "hdr":{"max_cll":9}}}},"outputs":[{"path":"o.mp4"}]}"#,
+                "source.frames.video.hdr: ",
             ),
             (r#"{"source":{"url":"a","timeout":-1},"outputs":[{"path":"o.mp4"}]}"#, "source.timeout: "),
         ] {

@@ -7,6 +7,7 @@
 mod audio;
 mod check;
 mod filter;
+mod hdr;
 mod ladder;
 mod output;
 mod secret;
@@ -19,6 +20,7 @@ pub use filter::{
     BurnInSpec, ColourSpec, CropSpec, Deinterlace, FilterSpec, InterpolateSpec, PadSpec, SharpenSpec,
     ToneMapCurve, ToneMapSpec, WatermarkSpec,
 };
+pub use hdr::{HdrSpec, MasteringDisplaySpec};
 pub use ladder::{LadderSpec, RungSpec};
 pub use output::{
     AudioChoice, BitstreamFormat, Container, OutputSpec, PacketsSpec, SegmentContainer, SegmentSpec,

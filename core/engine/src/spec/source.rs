@@ -158,6 +158,9 @@ pub struct RawVideoSpec {
     /// Colour of the pictures; default BT.709 limited for YUV of 720 lines and more, BT.601 below, sRGB full for RGB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub colour: Option<super::ColourSpec>,
+    /// Static HDR metadata of the pictures; needs `colour.transfer` to be `smpte2084` or `arib-std-b67`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hdr: Option<super::HdrSpec>,
 }
 
 /// Raw sound.

@@ -1,6 +1,7 @@
 //! How a video track is made. The vocabulary is one for all encoders; `encode/` maps it to each and documents the table.
 
 use super::filter::{ColourSpec, FilterSpec};
+use super::hdr::HdrSpec;
 use super::source::Device;
 use super::values::{Bitrate, FrameRate, Seconds};
 use crate::packet::Codec;
@@ -106,6 +107,10 @@ pub struct VideoSpec {
     /// Colour of the output; default as the source (tone-mapped to BT.709 if a `tone_map` filter is there).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub colour: Option<ColourSpec>,
+    /// Static HDR metadata to write in place of the source's; what is absent stays the source's. The output must be PQ or
+    /// HLG.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hdr: Option<HdrSpec>,
     /// Filters in order, before scaling.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<FilterSpec>,

@@ -6,5 +6,6 @@ mod damage;
 mod feeding;
 mod files;
 mod looping;
+mod hdr;
 mod segments;
 mod support;

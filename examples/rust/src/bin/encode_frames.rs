@@ -49,6 +49,7 @@ fn main() -> Result<()> {
         format: "nv12".into(),
         frame_rate: Framerate::fps(RATE),
         colour: None,
+        hdr: None,
     };
     let video = VideoSpec {
         codec: Some(Codec::H264),
