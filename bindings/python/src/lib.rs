@@ -58,6 +58,8 @@ fn command(py: Python<'_>, arguments: Vec<std::ffi::OsString>) -> i32 {
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
+    // The earlier, the more likely that there is one thread, which silencing SVT-AV1 needs.
+    ghoststream::log::install();
     module.add("Buffer", buffer::exporter(py)?)?;
     module.add("version", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<region::Region>()?;

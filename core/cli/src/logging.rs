@@ -28,5 +28,7 @@ pub fn start(args: &LogArgs) -> Result<(), Failure> {
         .finish();
     // Failing means that one is set already, which is what was wanted.
     let _ = tracing::subscriber::set_global_default(subscriber);
+    // Before there are threads: it silences an encoder by the environment.
+    ghoststream::log::install();
     Ok(())
 }

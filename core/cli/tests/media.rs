@@ -69,6 +69,21 @@ impl Place {
 const CLIP: &str = "pattern:smpte?size=320x180&fps=25&frames=50&tone";
 
 #[test]
+fn encoders_do_not_talk_past_the_log() {
+    let place = Place::new();
+    let args = ["transcode", "pattern:smpte?size=320x180&fps=25&frames=5"];
+    let o = ok(&[args[0], args[1], &place.text("a.mkv"), "--encoder", "libsvtav1", "--video", "av1"]);
+    assert!(!err(&o).contains("Svt["), "{}", err(&o));
+    // Who asks for its words gets them.
+    let out = place.text("b.mkv");
+    let loud = command(&[args[0], args[1], &out, "--encoder", "libsvtav1", "--video", "av1"])
+        .env("SVT_LOG", "3")
+        .output()
+        .expect("the binary runs");
+    assert!(err(&loud).contains("Svt["), "{}", err(&loud));
+}
+
+#[test]
 fn a_pattern_becomes_a_file() {
     let place = Place::new();
     let out = place.text("out.mp4");

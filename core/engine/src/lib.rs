@@ -14,7 +14,7 @@ pub mod filter;
 pub mod frame;
 pub mod job;
 pub mod link;
-mod log;
+pub mod log;
 pub mod package;
 pub mod packet;
 pub mod pipeline;

@@ -5,7 +5,7 @@ mod control;
 mod damage;
 mod feeding;
 mod files;
-mod looping;
 mod hdr;
+mod looping;
 mod segments;
 mod support;

@@ -24,6 +24,7 @@ mod muxer;
 mod packet;
 mod parameters;
 mod pool;
+mod quiet;
 mod raw;
 mod registry;
 mod subtitle;
@@ -49,6 +50,7 @@ pub use muxer::{FormatFlags, Muxer, MuxerOptions, StreamOptions, default_codec, 
 pub use packet::{Packet, SideDataKind};
 pub use parameters::{CodecParameters, FieldOrder, MediaType, ParameterValues};
 pub use pool::FramePool;
+pub use quiet::quiet_encoders;
 pub use registry::{
     CoderInfo, Versions, bitstream_filters, codec_kind, configuration, decoder_info, decoders,
     default_decoder, default_encoder, demuxers, device_decoder, encoder_info, encoders, filters,
