@@ -22,7 +22,7 @@ use crate::packet::{MediaKind, StreamInfo};
 use crate::plan::Plan;
 use crate::sink::{Facts, OutputSink};
 use crate::source::seek::Seeker;
-use crate::spec::{FilterSpec, PipelineSpec};
+use crate::spec::{Device, FilterSpec, PipelineSpec, Seeker};
 use crate::subtitle::{SubtitleConverter, read_subtitle_file};
 use crate::time::{Clock, Rational, Timestamp};
 use std::collections::BTreeMap;
@@ -651,7 +651,9 @@ impl<'a> Graph<'a> {
         let mut chain: Chain = vec![Box::new(Trim::new(Some(zero), end, zero)?)];
         if let Some(kind) = decoder.device {
             let label = format!("stream {index}");
-            let (fallback, shared) = (self.spec.fallback, self.shared.clone());
+            // A device that was not asked for is no promise.
+            let auto = self.spec.source.decode.device == Device::Auto;
+            let (fallback, shared) = (self.spec.fallback || auto, self.shared.clone());
             chain.insert(0, Box::new(Expect { kind, fallback, label, shared, told: false }));
         }
         let (tx, rx) = self.link(PACKETS);

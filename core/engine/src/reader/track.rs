@@ -55,6 +55,8 @@ impl Track {
             None => None,
         };
         let options = av::DecoderOptions {
+            // FFmpeg's first decoder of a codec may be one that knows of no device (dav1d).
+            name: hw.as_ref().and_then(|d| av::device_decoder(info.codec.name(), &d.kind())),
             threads: if video { threads } else { 1 },
             thread_type: if video && hw.is_none() { av::ThreadType::Frame } else { av::ThreadType::Auto },
             hw: hw.as_ref(),

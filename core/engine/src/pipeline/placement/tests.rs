@@ -1,12 +1,13 @@
 //! What is decided for machines that a test describes: no device is opened here.
 
 use super::*;
-use crate::filter::FilterContext;
+use crate::filter::{FilterContext, Upload};
 use crate::frame::Memory;
+use crate::link::{Overflow, link};
 use crate::packet::{Codec, MediaKind};
 use crate::pipeline::chain::{self, Devices};
 use crate::pipeline::resolve::{Make, Offer, Output, Resolved, resolve_on};
-use crate::pipeline::worker::{finish_through, push_through};
+use crate::pipeline::worker::{Branch, Tee, finish_through, push_through};
 use crate::plan::Plan;
 use crate::time::{Rational, Timestamp};
 use serde_json::json;
@@ -265,13 +266,48 @@ fn a_ladder_shares_what_its_rungs_have_in_common() {
     assert!(resolved.outputs[0].lead.is_none(), "a head start decodes in software");
 }
 
+#[test]
+fn frames_are_downloaded_once_for_all_who_want_them_on_the_host() {
+    let Some(device) = vulkan() else { return };
+    let mut media = av::Frame::alloc_video(PixelFormat::nv12(), 64, 64, 0).unwrap();
+    (0..2).for_each(|p| media.plane_mut(p).unwrap().fill(70));
+    let frame = crate::frame::Frame::new(media, Rational::new(1, 25));
+    let mut uploaded = Vec::new();
+    push_through(&mut [Box::new(Upload::new(device))], frame, &mut uploaded).unwrap();
+    let (mut branches, mut ends) = (Vec::new(), Vec::new());
+    for host in [true, false, true] {
+        let (to, from) = link(2, Overflow::Wait);
+        branches.push(Branch { to, host });
+        ends.push(from);
+    }
+    let mut tee = Tee::new(branches);
+    tee.send(uploaded[0].clone()).unwrap();
+    let got: Vec<crate::frame::Frame> = ends.iter().map(|end| end.recv().unwrap()).collect();
+    assert_eq!(
+        got.iter().map(|f| f.memory()).collect::<Vec<_>>(),
+        [Memory::Host, Memory::Device, Memory::Host]
+    );
+    assert_eq!(got[0].media().data_ptr(0), got[2].media().data_ptr(0), "one copy for both");
+    assert_eq!(got[0].media().plane(1)[0], 70);
+    drop(ends);
+    assert_eq!(tee.send(uploaded[0].clone()).unwrap_err().kind(), ErrorKind::Cancelled);
+}
+
+/// The Vulkan device that is here; `None`, said aloud, where there is none.
+fn vulkan() -> Option<std::sync::Arc<av::HwDevice>> {
+    let device = av::HwDevice::create("vulkan", None, &[]).ok();
+    if device.is_none() {
+        assert!(std::env::var_os("GS_REQUIRE_PEERS").is_none(), "a Vulkan driver is required");
+        eprintln!("SKIPPED: no Vulkan driver");
+    }
+    device.map(std::sync::Arc::new)
+}
+
 /// Placements as they are decided for other devices, run on the Vulkan that is here. The encoder's place is taken by
 /// looking at what it would get: no FFmpeg before 7.1 encodes on Vulkan.
 #[test]
 fn the_stages_of_a_placement_run() {
-    if av::HwDevice::create("vulkan", None, &[]).is_err() {
-        assert!(std::env::var_os("GS_REQUIRE_PEERS").is_none(), "a Vulkan driver is required");
-        eprintln!("SKIPPED: no Vulkan driver");
+    if vulkan().is_none() {
         return;
     }
     let offer = offer(Codec::H264, "yuv420p");
