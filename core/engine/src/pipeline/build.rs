@@ -22,7 +22,7 @@ use crate::packet::{MediaKind, StreamInfo};
 use crate::plan::Plan;
 use crate::sink::{Facts, OutputSink};
 use crate::source::seek::Seeker;
-use crate::spec::{Device, FilterSpec, PipelineSpec, Seeker};
+use crate::spec::{Device, FilterSpec, PipelineSpec};
 use crate::subtitle::{SubtitleConverter, read_subtitle_file};
 use crate::time::{Clock, Rational, Timestamp};
 use std::collections::BTreeMap;

@@ -11,7 +11,6 @@ use crate::pipeline::worker::{Branch, Tee, finish_through, push_through};
 use crate::plan::Plan;
 use crate::time::{Rational, Timestamp};
 use serde_json::json;
-use std::collections::BTreeMap;
 
 /// A machine that has what is named; everything else it has not.
 #[derive(Default)]
@@ -79,7 +78,7 @@ fn offer(codec: Codec, format: &str) -> Offer {
         streams: vec![stream],
         duration: Some(Timestamp::from_seconds(2.0)),
         raw: false,
-        keys: BTreeMap::new(),
+        keys: None,
         label: "clip".into(),
         chapters: Vec::new(),
         metadata: Vec::new(),
