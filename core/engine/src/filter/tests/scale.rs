@@ -267,7 +267,7 @@ fn kernels_agree_with_the_ffmpeg_command() {
 fn packed_rgb_becomes_420_as_zimg_makes_it() {
     // Edges, noise and slopes: what filters and rounding can go wrong on.
     let value = |c: usize, x: usize, y: usize| match (x / 16 + y / 16) % 3 {
-        0 => ((x * 7919 + y * 104_729 + c * 31) * 2_654_435_761 >> 13) as u16 % 256,
+        0 => (((x * 7919 + y * 104_729 + c * 31) * 2_654_435_761) >> 13) as u16 % 256,
         1 => (((x + 3 * y) * (c + 1)) % 256) as u16,
         _ => 255 * ((x + y + c) % 2) as u16,
     };
