@@ -1,6 +1,7 @@
 //! A checked document, inert until it is started.
 
 mod build;
+mod encoders;
 mod feed;
 mod geometry;
 mod input;
@@ -9,6 +10,7 @@ mod lead;
 mod mux;
 mod output;
 mod resolve;
+mod share;
 mod tracks;
 mod two_pass;
 mod worker;

@@ -75,16 +75,33 @@ pub(crate) enum Make {
     Video(Box<VideoTrack>),
     Audio(Box<AudioTrack>),
     Subtitle(Box<SubtitleTrack>),
+    /// By the encoder of an earlier track.
+    Shared(Box<Shared>),
 }
 
-impl Track {
-    pub fn kind(&self) -> MediaKind {
-        match &self.make {
+/// A track that another one makes too.
+pub(crate) struct Shared {
+    /// Output and position of the track whose encoder makes it.
+    pub with: (usize, usize),
+    /// What it would have made itself.
+    pub make: Make,
+}
+
+impl Make {
+    fn kind(&self) -> MediaKind {
+        match self {
             Make::Copy(s) => s.kind,
             Make::Video(_) => MediaKind::Video,
             Make::Audio(_) => MediaKind::Audio,
             Make::Subtitle(_) => MediaKind::Subtitle,
+            Make::Shared(s) => s.make.kind(),
         }
+    }
+}
+
+impl Track {
+    pub fn kind(&self) -> MediaKind {
+        self.make.kind()
     }
 }
 
@@ -97,6 +114,7 @@ pub(crate) fn resolve(spec: &PipelineSpec, offer: &Offer) -> Result<Resolved> {
             output_tracks(spec, output, offer, &mut fallbacks).map_err(|e| e.at(format!("outputs[{i}]")))?,
         );
     }
+    super::share::share(&mut outputs);
     tracks::share_cores(outputs.iter_mut().flat_map(|o| &mut o.tracks), tracks::cores(spec));
     let decoders = decoders(spec, offer, &mut outputs, &mut fallbacks)?;
     // One head start at a time: two would share the cores again.
@@ -221,10 +239,13 @@ fn output_tracks(
 fn deserves_lead(spec: &PipelineSpec, offer: &Offer, output: &Output) -> bool {
     let source = &spec.source;
     let rungs: Vec<_> = output.tracks.iter().filter_map(|t| Some((t.stream?, encoded_size(t)?))).collect();
+    let shares = output.tracks.iter().any(|t| matches!(t.make, Make::Shared(_)));
     let local = source.url.as_deref().is_some_and(|u| !u.contains("://"));
     let length = source.duration.map(|d| d.0).or(offer.duration.map(|d| d.seconds())).unwrap_or(0.0);
     output.container.is_some_and(Container::is_segmented)
         && rungs.len() > 1
+        // What another output's encoder makes cannot wait for this one's head start.
+        && !shares
         && rungs.iter().all(|(stream, _)| *stream == rungs[0].0)
         && local
         && !source.realtime
@@ -442,28 +463,46 @@ impl Resolved {
 
 impl Track {
     fn plan(&self) -> TrackPlan {
-        let (action, codec, encoder, detail, stages) = match &self.make {
-            Make::Copy(s) => {
-                ("copy", s.codec.name().to_string(), None, tracks::describe_stream(s), Vec::new())
-            }
-            Make::Video(v) => {
-                ("encode", v.codec().to_string(), Some(v.encoder.name.clone()), v.describe(), v.stages())
-            }
-            Make::Audio(a) => {
-                ("encode", a.codec().to_string(), Some(a.encoder.clone()), a.describe(), a.stages())
-            }
-            Make::Subtitle(s) => ("convert", s.codec.name().to_string(), None, String::new(), Vec::new()),
+        let (codec, detail) = match self.made() {
+            Make::Copy(s) => (s.codec.name(), tracks::describe_stream(s)),
+            Make::Video(v) => (v.codec(), v.describe()),
+            Make::Audio(a) => (a.codec(), a.describe()),
+            Make::Subtitle(s) => (s.codec.name(), String::new()),
+            Make::Shared(_) => ("", String::new()),
+        };
+        let (action, stages) = match &self.make {
+            Make::Copy(_) => ("copy", Vec::new()),
+            Make::Video(v) => ("encode", v.stages()),
+            Make::Audio(a) => ("encode", a.stages()),
+            Make::Subtitle(_) => ("convert", Vec::new()),
+            Make::Shared(_) => ("share", Vec::new()),
         };
         TrackPlan {
             kind: self.kind().name(),
             name: self.name.clone(),
             stream: self.stream,
             action,
-            codec,
-            encoder,
+            codec: codec.into(),
+            encoder: match self.made() {
+                Make::Video(v) => Some(v.encoder.name.clone()),
+                Make::Audio(a) => Some(a.encoder.clone()),
+                _ => None,
+            },
             detail,
             stages,
             reason: self.reason.clone(),
+            notes: match &self.make {
+                Make::Video(v) => v.notes.clone(),
+                _ => Vec::new(),
+            },
+        }
+    }
+
+    /// How the track is made, by whomever.
+    fn made(&self) -> &Make {
+        match &self.make {
+            Make::Shared(shared) => &shared.make,
+            own => own,
         }
     }
 }
