@@ -3,7 +3,6 @@
 mod build;
 mod encoders;
 mod feed;
-mod geometry;
 mod input;
 mod ladder;
 mod lead;

@@ -1,10 +1,10 @@
 //! Decides what will be done: which streams are decoded, what every track is made of and how, and why. Everything that
 //! `--plan` shows is decided here, and nothing is decided later.
 
-use super::geometry::Shown;
 use super::ladder;
 use super::tracks::{self, AudioTrack, SubtitleTrack, VideoTrack};
 use crate::error::{Error, ErrorKind, Result};
+use crate::filter::size::Shown;
 use crate::packet::{Codec, MediaKind, StreamInfo};
 use crate::plan::{DecoderPlan, OutputPlan, Plan, TrackPlan};
 use crate::sink::Attachment;

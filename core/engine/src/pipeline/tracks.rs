@@ -1,12 +1,12 @@
 //! Decides one track: copy or encode, with which encoder, size, rate and stages.
 
-use super::geometry::Shown;
 use super::resolve::{Make, Offer, Track, by_index};
 use crate::encode::{
     self,
     select::{self, Chosen},
 };
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::filter::size::Shown;
 use crate::frame::Colour;
 use crate::package::Plan as SegmentPlan;
 use crate::packet::{Codec, FieldOrder, MediaKind, StreamInfo};
