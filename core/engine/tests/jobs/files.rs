@@ -221,7 +221,10 @@ fn motion_jpeg_has_full_range_and_the_same_colours() {
     let samples = std::fs::read(&grey).unwrap();
     let brightest = samples.iter().max().copied();
     assert!(brightest >= Some(250), "{brightest:?}");
-    assert!(psnr(&output, &input) > 32.0, "{}", psnr(&output, &input));
+    // Brought back to the source's range, the picture is the source's.
+    let limited = dir.path("limited.mkv");
+    ffmpeg(&format!("-i {output} -vf scale=out_range=tv,format=yuv420p -c:v ffv1 {limited}"));
+    assert!(psnr(&limited, &input) > 32.0, "{}", psnr(&limited, &input));
 }
 
 #[test]
