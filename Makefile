@@ -37,7 +37,7 @@ setup-build setup-demo setup-test:
 	@tests/setup/setup.sh $(@:setup-%=%)
 
 build: setup-build ## the command, the C library and its header
-	cargo build --profile $(PROFILE) -p ghoststream-cli $(if $(wildcard ffi/Cargo.toml),-p ghoststream-ffi)
+	cargo build --profile $(PROFILE) -p ghoststream-cli -p ghoststream-ffi
 
 stage: build ## an installation inside the target folder, which examples and tests build against
 	@$(MAKE) install PREFIX='$(TARGET)/stage/$(PROFILE)' DESTDIR= LIBDIR='$(TARGET)/stage/$(PROFILE)/lib' >/dev/null

@@ -16,16 +16,12 @@ show() {
 show "$GS_CLI" transcode "$clip" "$out/film.mp4" --video h264 --crf 23 --audio aac:128k
 show "$GS_CLI" transcode "$clip" "$out/ladder/" --ladder auto --format hls+dash
 
-if [ -f examples/c/transcode.c ]; then
-    export PKG_CONFIG_PATH=$GS_STAGE/lib/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
-    # shellcheck disable=SC2046 # a list of flags
-    show cc -std=c99 -Wall -Wextra -o "$GS_TARGET_DIR/demo-transcode" examples/c/transcode.c \
-        $(pkg-config --cflags --libs ghoststream) "-Wl,-rpath,$GS_STAGE/lib"
-    show "$GS_TARGET_DIR/demo-transcode" "$clip" "$out/from-c.mp4"
-fi
-if [ -f examples/python/transcode.py ]; then
-    show "$GS_TARGET_DIR/venv/bin/python" examples/python/transcode.py "$clip" "$out/from-python.mp4"
-fi
+export PKG_CONFIG_PATH=$GS_STAGE/lib/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
+# shellcheck disable=SC2046 # a list of flags
+show cc -std=c99 -Wall -Wextra -o "$GS_TARGET_DIR/demo-transcode" examples/c/transcode.c \
+    $(pkg-config --cflags --libs ghoststream) "-Wl,-rpath,$GS_STAGE/lib"
+show "$GS_TARGET_DIR/demo-transcode" "$clip" "$out/from-c.mp4"
+show "$GS_TARGET_DIR/venv/bin/python" examples/python/transcode.py "$clip" "$out/from-python.mp4"
 
 echo
 echo "What was made, as ffprobe sees it:"

@@ -11,7 +11,8 @@
 //             job is not the failure of the call that started it: it comes in the job's DONE event, and from gs_job_wait.
 // Arguments   Inputs come first, outputs last. NULL where there must be something is GS_INVALID, never a crash. Nothing that you pass
 //             in is kept after the call, except what "Owns" says. Texts are UTF-8 and end with a zero byte.
-// Outputs     An output pointer is set to NULL (a number to 0) first, and holds something only when the call gives GS_OK.
+// Outputs     An output is cleared first (a pointer to NULL, a number to 0, a struct to zeros behind its `size`) and holds something
+//             only when the call gives GS_OK, or as the function says.
 // Structs     A struct that begins with `size` is filled with zeros and its own sizeof in `size` before every call:
 //                 gs_frame_info info = {0};
 //                 info.size = sizeof info;
@@ -450,7 +451,8 @@ typedef struct gs_frame_info {
     int32_t base_num;
     // Seconds per tick, denominator.
     int32_t base_den;
-    // Where each plane begins: host memory, or device memory as `memory` says. NULL when there is no such plane.
+    // Where each plane begins, in host memory or for GS_MEMORY_CUDA in device memory; NULL when there is no such plane.
+    // For other memory these are FFmpeg's own handles: use gs_frame_download.
     uint8_t *data[GS_MAX_PLANES];
     // Bytes from one row to the next.
     size_t stride[GS_MAX_PLANES];
@@ -516,7 +518,7 @@ typedef struct gs_capture_options {
     uint32_t queue;
 } gs_capture_options;
 
-// How to encode. Everything but size, format and frame rate may be 0.
+// How to encode. Everything but `size`, `width`, `height`, `format` and `rate_num` may be 0.
 // Since: 0
 typedef struct gs_encoder_options {
     // sizeof (gs_encoder_options).
@@ -614,7 +616,7 @@ extern "C" {
 #endif // __cplusplus
 
 // Why this thread's last failing call failed: the whole chain of causes, outermost first, naming the file or the field
-// (`outputs[0].video.bitrate: ...`). Empty before the first failure. Calls that succeed leave it alone.
+// (`outputs[0].video.bitrate: ...`). Empty before the first failure. Calls that succeed or say "not now" leave it alone.
 // Owns: nothing; the text is valid until this thread's next failing call.
 // Thread: any; every thread has its own.
 // Errors: none; never NULL.
@@ -1036,7 +1038,7 @@ gs_status gs_job_get_state(const struct gs_job *job, int32_t *state);
 gs_status gs_job_stats(const struct gs_job *job, struct gs_buffer **json);
 
 // Changes a running encoder: `{"output": 0, "rung": 1, "bitrate": "2M", "max_bitrate": "3M", "key_frame": true}`. The
-// change reaches it with its next frame.
+// change reaches it with its next frame. An encoder that several outputs share changes for all of them.
 // Owns: nothing.
 // Thread: any.
 // Errors: GS_INVALID naming the field; GS_STATE before the plan is known and after the end; GS_NOT_FOUND for an output
@@ -1091,7 +1093,8 @@ gs_status gs_job_wait(struct gs_job *job,
 // Since: 0
 void gs_job_free(struct gs_job **job);
 
-// Feeds a `bytes` source, waiting while its buffer is full. `*written` is how many bytes were taken, all with GS_OK.
+// Feeds a `bytes` source, waiting while its buffer is full. `*written` (which may be NULL) is how many bytes were taken:
+// all with GS_OK, fewer with GS_AGAIN and GS_TIMEOUT; go on with the rest.
 // Owns: nothing; the bytes are copied.
 // Thread: any; order is yours to keep.
 // Errors: GS_AGAIN, GS_TIMEOUT when not all were taken in time; GS_STATE for another kind of source, after

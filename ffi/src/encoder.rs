@@ -40,7 +40,7 @@ pub const GS_ENCODER_LIVE: u32 = 2;
 /// Since: 0
 pub const GS_ENCODER_NO_FALLBACK: u32 = 4;
 
-/// How to encode. Everything but size, format and frame rate may be 0.
+/// How to encode. Everything but `size`, `width`, `height`, `format` and `rate_num` may be 0.
 /// Since: 0
 #[derive(Clone, Copy)]
 #[repr(C)]

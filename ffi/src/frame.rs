@@ -185,7 +185,8 @@ pub struct gs_frame_info {
     pub base_num: i32,
     /// Seconds per tick, denominator.
     pub base_den: i32,
-    /// Where each plane begins: host memory, or device memory as `memory` says. NULL when there is no such plane.
+    /// Where each plane begins, in host memory or for GS_MEMORY_CUDA in device memory; NULL when there is no such plane.
+    /// For other memory these are FFmpeg's own handles: use gs_frame_download.
     pub data: [*mut u8; GS_MAX_PLANES],
     /// Bytes from one row to the next.
     pub stride: [usize; GS_MAX_PLANES],

@@ -151,7 +151,7 @@ pub unsafe extern "C" fn gs_job_stats(job: *const gs_job, json: *mut *mut gs_buf
 }
 
 /// Changes a running encoder: `{"output": 0, "rung": 1, "bitrate": "2M", "max_bitrate": "3M", "key_frame": true}`. The
-/// change reaches it with its next frame.
+/// change reaches it with its next frame. An encoder that several outputs share changes for all of them.
 /// Owns: nothing.
 /// Thread: any.
 /// Errors: GS_INVALID naming the field; GS_STATE before the plan is known and after the end; GS_NOT_FOUND for an output
@@ -270,7 +270,8 @@ pub unsafe extern "C" fn gs_job_free(job: *mut *mut gs_job) {
     enter_or((), || unsafe { owned::release(job) });
 }
 
-/// Feeds a `bytes` source, waiting while its buffer is full. `*written` is how many bytes were taken, all with GS_OK.
+/// Feeds a `bytes` source, waiting while its buffer is full. `*written` (which may be NULL) is how many bytes were taken:
+/// all with GS_OK, fewer with GS_AGAIN and GS_TIMEOUT; go on with the rest.
 /// Owns: nothing; the bytes are copied.
 /// Thread: any; order is yours to keep.
 /// Errors: GS_AGAIN, GS_TIMEOUT when not all were taken in time; GS_STATE for another kind of source, after

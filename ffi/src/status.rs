@@ -75,7 +75,7 @@ impl From<ErrorKind> for gs_status {
 }
 
 /// Why this thread's last failing call failed: the whole chain of causes, outermost first, naming the file or the field
-/// (`outputs[0].video.bitrate: ...`). Empty before the first failure. Calls that succeed leave it alone.
+/// (`outputs[0].video.bitrate: ...`). Empty before the first failure. Calls that succeed or say "not now" leave it alone.
 /// Owns: nothing; the text is valid until this thread's next failing call.
 /// Thread: any; every thread has its own.
 /// Errors: none; never NULL.

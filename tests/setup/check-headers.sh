@@ -11,20 +11,16 @@ check() { # COMPILER LANGUAGE STANDARD HEADER
     echo "#include \"$4\"" | "$1" -x "$2" -std="$3" "${strict[@]}" -
     count=$((count + 1))
 }
-if [ -f include/ghoststream.h ]; then
-    for standard in c99 c11 c17; do
-        check gcc c $standard ghoststream.h
-        check clang c $standard ghoststream.h
-    done
-    for standard in c++11 c++14 c++17 c++20; do
-        check g++ c++ $standard ghoststream.h
-        check clang++ c++ $standard ghoststream.h
-    done
-fi
-if [ -f bindings/c/ghoststream.hpp ]; then
-    for standard in c++17 c++20; do
-        check g++ c++ $standard ghoststream.hpp
-        check clang++ c++ $standard ghoststream.hpp
-    done
-fi
+for standard in c99 c11 c17; do
+    check gcc c $standard ghoststream.h
+    check clang c $standard ghoststream.h
+done
+for standard in c++11 c++14 c++17 c++20; do
+    check g++ c++ $standard ghoststream.h
+    check clang++ c++ $standard ghoststream.h
+done
+for standard in c++17 c++20; do
+    check g++ c++ $standard ghoststream.hpp
+    check clang++ c++ $standard ghoststream.hpp
+done
 echo "headers: $count compilations without a warning"

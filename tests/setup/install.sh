@@ -40,30 +40,26 @@ fill() { # SOURCE TARGET
 
 put 755 "$OUT/ghoststream" "$BINDIR/ghoststream"
 
-soname=""
-if [ -f ffi/Cargo.toml ]; then
-    library=$OUT/libghoststream.so
-    soname=$(readelf -d "$library" | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')
-    case $soname in
-        libghoststream.so.[0-9]*) ;;
-        *)
-            echo "install: $library has no versioned SONAME (found '$soname')" >&2
-            exit 1
-            ;;
-    esac
-    real=libghoststream.so.$VERSION
-    put 755 "$library" "$LIBDIR/$real"
-    [ "$soname" = "$real" ] || link "$real" "$LIBDIR/$soname"
-    link "$soname" "$LIBDIR/libghoststream.so"
-    put 644 "$OUT/libghoststream.a" "$LIBDIR/libghoststream.a"
-    put 644 include/ghoststream.h "$INCLUDEDIR/ghoststream.h"
-    [ -f bindings/c/ghoststream.hpp ] && put 644 bindings/c/ghoststream.hpp "$INCLUDEDIR/ghoststream.hpp"
-    [ -f bindings/c/ghoststream.pc.in ] && fill bindings/c/ghoststream.pc.in "$LIBDIR/pkgconfig/ghoststream.pc"
-    for template in bindings/c/cmake/*.cmake.in; do
-        [ -f "$template" ] || continue
-        fill "$template" "$LIBDIR/cmake/ghoststream/$(basename "$template" .in)"
-    done
-fi
+library=$OUT/libghoststream.so
+soname=$(readelf -d "$library" | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')
+case $soname in
+    libghoststream.so.[0-9]*) ;;
+    *)
+        echo "install: $library has no versioned SONAME (found '$soname')" >&2
+        exit 1
+        ;;
+esac
+real=libghoststream.so.$VERSION
+put 755 "$library" "$LIBDIR/$real"
+[ "$soname" = "$real" ] || link "$real" "$LIBDIR/$soname"
+link "$soname" "$LIBDIR/libghoststream.so"
+put 644 "$OUT/libghoststream.a" "$LIBDIR/libghoststream.a"
+put 644 include/ghoststream.h "$INCLUDEDIR/ghoststream.h"
+put 644 bindings/c/ghoststream.hpp "$INCLUDEDIR/ghoststream.hpp"
+fill bindings/c/ghoststream.pc.in "$LIBDIR/pkgconfig/ghoststream.pc"
+for template in bindings/c/cmake/*.cmake.in; do
+    fill "$template" "$LIBDIR/cmake/ghoststream/$(basename "$template" .in)"
+done
 
 # Completions and the man page come from the command itself, so they cannot disagree with it.
 made=$(mktemp -d)

@@ -4,7 +4,6 @@
 #   tests/setup/wheel.sh PROFILE
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-[ -f bindings/python/Cargo.toml ] || exit 0
 
 wheels=$GS_TARGET_DIR/wheels/$1
 venv=$GS_TARGET_DIR/venv

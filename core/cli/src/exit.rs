@@ -13,7 +13,7 @@ pub const TABLE: &[(i32, &str)] = &[
     (0, "done; also when the first Ctrl-C (or SIGTERM) ended the job early and its files were finished"),
     (1, "failed in another way, for example a defect in ghoststream"),
     (2, "wrong usage, or a job document that is not valid"),
-    (3, "a file, stream, device or encoder to measure was not found"),
+    (3, "a file, stream or device, or the encoder that `bench` is to measure, was not found"),
     (4, "not supported by this build, device, codec or container"),
     (5, "a GPU or other device failed"),
     (6, "reading or writing failed: disk full, network cut, time-out"),

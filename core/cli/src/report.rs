@@ -196,6 +196,7 @@ fn track_line(track: &TrackPlan, output: &OutputPlan) -> String {
         let _ = write!(text, " {}", track.name);
     }
     let _ = match (&track.encoder, track.action) {
+        (Some(encoder), "share") => write!(text, ": {} by {encoder} (shared)", track.codec),
         (Some(encoder), _) => write!(text, ": {} by {encoder}", track.codec),
         (None, "copy") => write!(text, ": {} copied", track.codec),
         (None, action) => write!(text, ": {} ({action})", track.codec),
@@ -214,7 +215,11 @@ pub fn plan(plan: &Plan) -> String {
     }
     text.push('\n');
     for d in &plan.decoders {
-        let threads = if d.threads > 0 { format!(", {} threads", d.threads) } else { String::new() };
+        let threads = match d.threads {
+            0 => String::new(),
+            1 => ", 1 thread".into(),
+            n => format!(", {n} threads"),
+        };
         let _ = writeln!(
             text,
             "decode  stream {}: {} on {}{threads} ({})",
@@ -234,6 +239,9 @@ pub fn plan(plan: &Plan) -> String {
             if !track.reason.is_empty() {
                 let _ = writeln!(text, "    why: {}", track.reason);
             }
+            for note in &track.notes {
+                let _ = writeln!(text, "    note: {note}");
+            }
         }
     }
     text
@@ -242,6 +250,7 @@ pub fn plan(plan: &Plan) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ghoststream::plan::DecoderPlan;
 
     fn half() -> Progress {
         Progress {
@@ -284,11 +293,18 @@ mod tests {
             detail: "1280x720".into(),
             stages: vec!["scale".into()],
             reason: "asked for".into(),
+            notes: vec!["libx264 keeps it only roughly".into()],
         };
         let p = Plan {
             source: "in.mkv".into(),
             duration: Some(61.0),
-            decoders: vec![],
+            decoders: vec![DecoderPlan {
+                stream: 0,
+                codec: "h264".into(),
+                device: "software".into(),
+                threads: 1,
+                reason: "asked for".into(),
+            }],
             outputs: vec![OutputPlan {
                 label: "out/".into(),
                 format: "hls".into(),
@@ -297,8 +313,9 @@ mod tests {
         };
         let text = plan(&p);
         assert!(text.contains(
-            "video 720p: h264 by libx264, 1280x720\n    from stream 0 > scale\n    why: asked for"
+            "video 720p: h264 by libx264, 1280x720\n    from stream 0 > scale\n    why: asked for\n    note: libx264 keeps it only roughly"
         ));
+        assert!(text.contains("h264 on software, 1 thread (asked for)"), "{text}");
         assert!(text.contains("video 1080p: h264 copied"), "{text}");
         let done = Done {
             outcome: Outcome::Stopped,

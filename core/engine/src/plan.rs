@@ -52,11 +52,11 @@ pub struct TrackPlan {
     /// Index of the source stream it is made of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<usize>,
-    /// `copy`, `encode` or `convert` (subtitles).
+    /// `copy`, `encode`, `share` (an encoder named in `reason` makes it too) or `convert` (subtitles).
     pub action: &'static str,
     /// Codec of the result.
     pub codec: String,
-    /// Encoder implementation, for `encode`.
+    /// Encoder implementation, for `encode` and `share`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoder: Option<String>,
     /// Size, rate, bit rate … in words.
@@ -66,4 +66,7 @@ pub struct TrackPlan {
     pub stages: Vec<String>,
     /// Why it is done so.
     pub reason: String,
+    /// What the encoder only approximates.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }

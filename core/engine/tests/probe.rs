@@ -82,7 +82,7 @@ fn durations_are_exact_where_the_container_only_estimates() {
 #[test]
 fn a_variable_rate_shows() {
     let dir = tempfile::tempdir().unwrap();
-    let vfr = [&["-vf", "select='lt(mod(n,5),3)'", "-vsync", "vfr"][..], &X264].concat();
+    let vfr = [&["-vf", "select='lt(mod(n,5),3)'", "-fps_mode", "vfr"][..], &X264].concat();
     for (name, args, constant) in [("vfr.mp4", &vfr[..], false), ("cfr.mp4", &X264[..], true)] {
         let p = look(&clips::numbered(dir.path(), name, 60, args));
         assert_eq!(p.video().unwrap().video.as_ref().unwrap().constant_rate, Some(constant), "{name}");
@@ -93,17 +93,22 @@ fn a_variable_rate_shows() {
 fn shape_and_rotation_give_the_size_shown() {
     let dir = tempfile::tempdir().unwrap();
     let plain = clips::numbered(dir.path(), "plain.mp4", 5, &X264);
-    let rotated =
-        clips::ffmpeg(dir.path(), "r.mp4", &["-i", text(&plain), "-c", "copy", "-metadata:s:v", "rotate=90"]);
+    // The matrix of a telephone held upright, a quarter turn clockwise; FFmpeg's own ways to say it changed with 6.
+    let mut data = std::fs::read(&plain).unwrap();
+    let matrix = data.windows(4).position(|w| w == b"tkhd").unwrap() + 44;
+    for (i, value) in [0, 0x10000, 0, -0x10000, 0, 0, 180 << 16, 0, 0x4000_0000i32].iter().enumerate() {
+        data[matrix + i * 4..][..4].copy_from_slice(&value.to_be_bytes());
+    }
+    let rotated = dir.path().join("r.mp4");
+    std::fs::write(&rotated, data).unwrap();
     let video = look(&rotated).video().unwrap().video.clone().unwrap();
-    // FFmpeg 5.1's `rotate` tag counts counter-clockwise (it shows the top left corner at the bottom left).
-    assert_eq!((video.rotation, video.width, video.height), (270.0, 320, 180));
+    assert_eq!((video.rotation, video.width, video.height), (90.0, 320, 180));
     assert_eq!((video.display_width, video.display_height), (180, 320));
     let anamorphic = clips::numbered(dir.path(), "sar.mkv", 5, &[&X264[..], &["-vf", "setsar=4/3"]].concat());
     let video = look(&anamorphic).video().unwrap().video.clone().unwrap();
     assert_eq!((video.display_width, video.display_height), (427, 180));
-    let fields = ["-vf", "setfield=tff", "-flags", "+ildct+ilme", "-c:v", "mpeg2video", "-top", "1"];
-    let interlaced = clips::numbered(dir.path(), "i.mkv", 5, &fields);
+    let fields = ["-vf", "setfield=tff", "-flags", "+ildct+ilme", "-c:v", "mpeg2video"];
+    let interlaced = clips::numbered(dir.path(), "i.ts", 5, &fields);
     let video = look(&interlaced).video().unwrap().video.clone().unwrap();
     assert_eq!(video.field_order, "top_first");
 }
@@ -115,7 +120,10 @@ fn hdr10_and_hlg_are_recognised_with_their_metadata() {
     let hdr = format!(
         "log-level=none:hdr10=1:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc:master-display={master}:max-cll=1000,400"
     );
-    let args = ["-pix_fmt", "yuv420p10le", "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", &hdr];
+    // Newer FFmpegs write the frames' colour over the encoder's own options.
+    let args = ["-vf", "setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc"];
+    let x265 = ["-pix_fmt", "yuv420p10le", "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", &hdr];
+    let args = [&args[..], &x265].concat();
     for name in ["hdr10.mp4", "hdr10.mkv", "hdr10.ts"] {
         let p = look(&clips::numbered(dir.path(), name, 5, &args));
         let video = p.video().unwrap().video.as_ref().unwrap();
@@ -126,7 +134,9 @@ fn hdr10_and_hlg_are_recognised_with_their_metadata() {
         assert_eq!(video.hdr.content_light.unwrap().max_content, 1000);
     }
     let hlg = "log-level=none:colorprim=bt2020:transfer=arib-std-b67:colormatrix=bt2020nc";
-    let args = ["-pix_fmt", "yuv420p10le", "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", hlg];
+    let args = ["-vf", "setparams=color_primaries=bt2020:color_trc=arib-std-b67:colorspace=bt2020nc"];
+    let x265 = ["-pix_fmt", "yuv420p10le", "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", hlg];
+    let args = [&args[..], &x265].concat();
     let p = look(&clips::numbered(dir.path(), "hlg.mp4", 5, &args));
     assert_eq!(p.video().unwrap().video.as_ref().unwrap().hdr.format, "hlg");
 }

@@ -98,7 +98,7 @@ fn a_variable_rate_is_kept_and_a_time_finds_the_frame_shown_then() {
     // Frames 3, 4, 8, 9 … are left out: their neighbours last longer.
     let select = "select='lt(mod(n,5),3)'";
     let args =
-        ["-vf", select, "-vsync", "vfr", "-c:v", "libx264", "-preset", "veryfast", "-bf", "2", "-g", "12"];
+        ["-vf", select, "-fps_mode", "vfr", "-c:v", "libx264", "-preset", "veryfast", "-bf", "2", "-g", "12"];
     let path = clips::numbered(dir.path(), "vfr.mp4", 60, &args);
     let shown: Vec<u32> = (0..60).filter(|n| n % 5 < 3).collect();
     let mut reader = open(&path);

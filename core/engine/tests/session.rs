@@ -281,8 +281,10 @@ fn srt_arrives() {
     push(Output::srt(format!("srt://127.0.0.1:{port}?{key}"), 120));
     peer.ended_well();
     let streams = ffprobe(&kept, "stream=codec_name,nb_read_packets");
+    // Newer FFmpegs take the connection's end for an error, and lose the frame whose length only the next one tells.
     assert!(
-        streams.iter().any(|s| s == "h264,40") && streams.iter().any(|s| s.starts_with("aac,")),
+        streams.iter().any(|s| ["h264,39", "h264,40"].contains(&s.as_str()))
+            && streams.iter().any(|s| s.starts_with("aac,")),
         "{streams:?}"
     );
     decodes(&kept);

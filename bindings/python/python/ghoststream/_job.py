@@ -135,7 +135,8 @@ class Job:
         max_bitrate: int | str | None = None,
         key_frame: bool = False,
     ) -> None:
-        """Changes a running encoder (all rungs unless one is named). It takes effect with its next frame."""
+        """Changes a running encoder (all rungs unless one is named). It takes effect with its next frame, and for every
+        output that shares the encoder."""
         change = {"output": output, "rung": rung, "bitrate": bitrate, "max_bitrate": max_bitrate}
         change = {key: value for key, value in change.items() if value is not None}
         self._inner.set(json.dumps({**change, "key_frame": key_frame}))

@@ -23,7 +23,7 @@
 //!
 //! | preset | libx264, libx265 | libsvtav1 | libaom-av1 | libvpx-vp9 | nvenc | vaapi compression_level | qsv | amf | vulkan quality |
 //! |---|---|---|---|---|---|---|---|---|---|
-//! | p1 | ultrafast | 12 | 8 | 8 | p1 | 7 | veryfast | speed | 0 |
+//! | p1 | ultrafast | 10 | 8 | 8 | p1 | 7 | veryfast | speed | 0 |
 //! | p2 | superfast | 10 | 7 | 6 | p2 | 6 | faster | speed | 0 |
 //! | p3 | veryfast | 9 | 6 | 5 | p3 | 5 | fast | balanced | 1 |
 //! | p4 (default) | medium | 8 | 5 | 4 | p4 | 4 | medium | balanced | 1 |

@@ -13,7 +13,8 @@ pub struct PassLog(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     directory: PathBuf,
-    stats: Mutex<String>,
+    /// By opening of the encoder: one that is opened again at key frames has statistics of each stretch.
+    stats: Mutex<Vec<String>>,
 }
 
 /// Which pass an encoder makes.
@@ -37,7 +38,7 @@ impl PassLog {
             std::env::temp_dir().join(format!("ghoststream-{}-pass-{number}", std::process::id()));
         // Not create_dir_all: a directory that someone else prepared must not be used.
         std::fs::create_dir(&directory).context(|| directory.display().to_string())?;
-        Ok(PassLog(Arc::new(Inner { directory, stats: Mutex::new(String::new()) })))
+        Ok(PassLog(Arc::new(Inner { directory, stats: Mutex::default() })))
     }
 
     /// Where encoders that keep a file put it.
@@ -45,12 +46,14 @@ impl PassLog {
         self.0.directory.join("stats")
     }
 
+    /// Keeps the statistics of the encoder's next opening.
     pub(crate) fn put(&self, stats: &str) {
-        *self.0.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats.to_owned();
+        self.0.stats.lock().unwrap_or_else(PoisonError::into_inner).push(stats.to_owned());
     }
 
-    pub(crate) fn get(&self) -> String {
-        self.0.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The statistics of the encoder's opening number `opening`; `None` when the first pass had fewer.
+    pub(crate) fn get(&self, opening: usize) -> Option<String> {
+        self.0.stats.lock().unwrap_or_else(PoisonError::into_inner).get(opening).cloned()
     }
 }
 

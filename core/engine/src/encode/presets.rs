@@ -367,7 +367,8 @@ fn svt_av1() -> Table {
     const LOW_DELAY: &[Set] = &[Set::Param("pred-struct", "1")];
     Table {
         params: &["svtav1-params"],
-        presets: Some((Knob::Option("preset"), ["12", "10", "9", "8", "6", "4", "2"])),
+        // From 11 on, SVT-AV1 2.3 to 4.2 makes streams that decoders refuse, or wrong colours.
+        presets: Some((Knob::Option("preset"), ["10", "10", "9", "8", "6", "4", "2"])),
         crf: scale(Knob::Option("crf"), 1.0, 63.0, 32.0, false),
         qp: scale(Knob::Option("qp"), 1.0, 63.0, 32.0, false),
         vbr: &[Set::Param("rc", "1")],

@@ -562,8 +562,14 @@ impl Mapper<'_> {
             Force::QualityModesOnly => quality && !self.params.iter().any(|(k, _)| k == "pred-struct"),
         };
         if self.request.grid && !self.out.can_force && self.request.spec.two_pass {
-            let why = "is opened again at every key frame of the grid, which two passes do not survive";
-            return refuse("two_pass", format!("{} {why}", self.name()));
+            // Opened again at each key frame of the grid, it keeps statistics of each stretch, if they can be kept apart.
+            if self.table.two_pass != TwoPass::Memory {
+                let why = "is opened again at every key frame of the grid, and its statistics with it";
+                return refuse("two_pass", format!("{} {why}", self.name()));
+            }
+            let note =
+                "makes two passes of each stretch between key frames and shares no bits between stretches";
+            self.out.notes.push(format!("{} {note}", self.name()));
         }
         if self.table.force == Force::QualityModesOnly && self.out.can_force {
             self.param("enable-force-key-frames", "1");

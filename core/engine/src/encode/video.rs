@@ -68,6 +68,8 @@ pub struct VideoEncoder {
     cell: Option<i64>,
     key_wanted: bool,
     reopen: bool,
+    /// How often it was opened again.
+    openings: usize,
     last: Option<i64>,
     /// Durations of the frames inside, by time; encoders of older FFmpeg forget them.
     durations: HashMap<i64, i64>,
@@ -118,13 +120,13 @@ impl VideoEncoder {
             cell: None,
             key_wanted: false,
             reopen: false,
+            openings: 0,
             last: None,
             durations: HashMap::new(),
             forced: VecDeque::new(),
         };
         // Whatever the frames will be, fields that the encoder cannot honour are refused now.
-        let format = input_format(&encoder.name, &encoder.config.spec, None)?;
-        encoder.settings(format, crate::frame::Colour::default(), HdrMetadata::default())?;
+        settings(&encoder.name, &encoder.config.spec, encoder.config.grid.is_some())?;
         Ok(encoder)
     }
 
@@ -178,7 +180,14 @@ impl VideoEncoder {
         }
         let pass = match (&self.config.pass, settings.pass) {
             (Some(Pass::First(_)), Some(_)) => av::Pass::First,
-            (Some(Pass::Second(log)), Some(_)) => av::Pass::Second(log.get()),
+            (Some(Pass::Second(log)), Some(_)) => {
+                let stats = log.get(self.openings).ok_or_else(|| {
+                    let message =
+                        format!("{}: the second pass has other key frames than the first", self.name);
+                    Error::new(ErrorKind::Internal, message)
+                })?;
+                av::Pass::Second(stats)
+            }
             _ => av::Pass::Single,
         };
         let interlaced = matches!(self.name.as_str(), "libx264" | "mpeg2video" | "mpeg4" | "prores_ks")
@@ -341,6 +350,12 @@ impl VideoEncoder {
         self.receive(out)
     }
 
+    fn keep_statistics(&self) {
+        if let (Some(Pass::First(log)), Some(open)) = (&self.config.pass, &self.open) {
+            log.put(open.encoder.stats());
+        }
+    }
+
     /// The frame's time in the encoder's base, rising strictly.
     fn time(&mut self, frame: &Frame) -> Result<i64> {
         let expected = self.last.map(|last| last + frame.duration.max(1));
@@ -439,6 +454,9 @@ impl Stage<Frame, Packet> for VideoEncoder {
         let can_force = self.open.as_ref().is_some_and(|o| o.settings.can_force);
         if (self.reopen || (force && !can_force)) && !first {
             self.drain(out)?;
+            self.keep_statistics();
+            self.open = None;
+            self.openings += 1;
             self.open = Some(self.open(&frame)?);
             self.reopen = false;
             // The first frame of an encoder is a key frame by itself; asking libaom for it makes it two.
@@ -464,9 +482,7 @@ impl Stage<Frame, Packet> for VideoEncoder {
 
     fn finish(&mut self, out: &mut dyn Outlet<Packet>) -> Result<()> {
         self.drain(out)?;
-        if let (Some(Pass::First(log)), Some(open)) = (&self.config.pass, &self.open) {
-            log.put(open.encoder.stats());
-        }
+        self.keep_statistics();
         // The statistics file is complete only once the encoder is closed.
         self.open = None;
         Ok(())
@@ -475,6 +491,10 @@ impl Stage<Frame, Packet> for VideoEncoder {
     fn control(&mut self, control: &Control) -> Result<()> {
         match control {
             Control::ForceKeyFrame => {
+                if self.config.pass.is_some() && self.open.as_ref().is_some_and(|o| !o.settings.can_force) {
+                    let message = format!("{} keeps to the first pass's key frames", self.name);
+                    return Err(Error::unsupported(message));
+                }
                 self.key_wanted = true;
                 Ok(())
             }
@@ -491,6 +511,25 @@ impl Encoder for VideoEncoder {
     fn description(&self) -> String {
         self.summary.clone()
     }
+}
+
+/// What `encoder` is set to for `spec`, as far as that does not depend on the frames: for the plan. `grid`: key frames
+/// come on a grid.
+///
+/// # Errors
+/// As [`VideoEncoder::new`].
+pub fn settings(encoder: &str, spec: &VideoSpec, grid: bool) -> Result<Settings> {
+    map(&Request {
+        encoder,
+        spec,
+        grid,
+        depth: depth_of(input_format(encoder, spec, None)?),
+        colour: crate::frame::Colour::default(),
+        hdr: HdrMetadata::default(),
+        threads: spec.threads,
+        shared_cores: false,
+        pass: None,
+    })
 }
 
 /// FFmpeg says little about why an encoder does not open; hardware that is not there is a device's failure.

@@ -35,17 +35,17 @@ impl Cascade {
     /// [`crate::ErrorKind::Invalid`] when there are none.
     pub fn new(targets: Vec<ScaleTarget>) -> Result<Self> {
         let scales = targets.clone();
-        Cascade::with(targets, |i| Box::new(Scale::new(scales[i].clone())))
+        Cascade::with(targets, |i, _| Box::new(Scale::new(scales[i].clone())))
     }
 
-    /// As [`Cascade::new`], where `make` makes the scaler of the target with this index. It must emit each frame in the
-    /// call that it came in.
+    /// As [`Cascade::new`], where `make` makes the scaler of the target with this index, given the index of the target that it is
+    /// made from, if any. It must emit each frame in the call that it came in.
     ///
     /// # Errors
     /// As for [`Cascade::new`].
     pub fn with(
         targets: Vec<ScaleTarget>,
-        mut make: impl FnMut(usize) -> Box<dyn Stage<Frame, Frame>>,
+        mut make: impl FnMut(usize, Option<usize>) -> Box<dyn Stage<Frame, Frame>>,
     ) -> Result<Self> {
         if targets.is_empty() {
             return Err(Error::invalid("ladder", "is empty"));
@@ -59,13 +59,13 @@ impl Cascade {
                 Some((_, rung)) => rung.targets.push(i),
                 None => {
                     let target = targets[i].clone();
-                    let scale = make(i);
                     let alike = |t: &ScaleTarget| {
                         ScaleTarget { width: t.width, height: t.height, ..target.clone() } == *t
                             && t.width >= target.width
                             && t.height >= target.height
                     };
                     let parent = rungs.iter().rposition(|(t, _)| alike(t));
+                    let scale = make(i, parent.and_then(|p| rungs[p].1.targets.first().copied()));
                     rungs.push((target, Rung { scale, targets: vec![i], parent, made: Vec::new() }));
                 }
             }

@@ -197,7 +197,8 @@ impl Job {
         }
     }
 
-    /// Changes a running encoder. The change reaches it with its next frame.
+    /// Changes a running encoder. The change reaches it with its next frame. An encoder that several outputs share (the
+    /// plan says so) changes for all of them.
     ///
     /// # Errors
     /// [`ErrorKind::State`] before the plan is known or after the end; [`ErrorKind::NotFound`] for an output or rung

@@ -72,13 +72,19 @@ fn measure(shared: &Shared) -> Progress {
         .or_else(|| counted().map(|t| t.reached_us.load(Ordering::Relaxed)).max())
         .unwrap_or(0) as f64
         / 1e6;
+    // A job that has gone to its end is done, however exact the source's length was.
+    let complete = !shared.is_stopping()
+        && counted().next().is_some()
+        && counted().all(|t| t.ended.load(Ordering::Relaxed));
     let frames = counted().filter(|t| t.video).map(|t| t.packets.load(Ordering::Relaxed)).min();
     let duration = *lock(&shared.duration);
     let dropped = lock(&shared.meters).iter().filter_map(|m| m.queue()).map(|q| q.dropped).sum();
     Progress {
         time,
         duration,
-        fraction: duration.filter(|d| *d > 0.0).map(|d| (time / d).clamp(0.0, 1.0)),
+        fraction: duration
+            .filter(|d| *d > 0.0)
+            .map(|d| if complete { 1.0 } else { (time / d).clamp(0.0, 1.0) }),
         frames: frames.unwrap_or(0),
         fps: 0.0,
         speed: 0.0,

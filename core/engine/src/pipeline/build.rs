@@ -1,20 +1,17 @@
 //! Turns a decided job into threads and watches over them.
 
-use super::chain::{self, Devices, Expect};
+use super::chain::{Devices, Expect};
 use super::feed::{Branches, CopyRoute, Feed, FeedStream, Route, run_frames};
 use super::input::{Input, Inputs};
-use super::lead::{Gate, Lead};
+use super::lead::Gate;
 use super::mux::{Ended, Mux};
 use super::resolve::{self, Make, Offer, Output, Resolved, Track};
 use super::spawn;
-use super::tracks::VideoTrack;
 use super::worker::{self, Branch, Chain, Tee, ToMux, ToTrack};
 use crate::decode::{AvDecoder, DecodeOptions};
-use crate::encode::{self, AudioEncoder, Encoder, KeyGrid, VideoEncode, VideoEncoder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Done, Event, Outcome, State};
-use crate::filter::{AudioConform, AudioTarget, Cascade, FilterContext, Trim};
-use crate::frame::Frame;
+use crate::filter::Trim;
 use crate::job::shared::{Shared, TrackMeter, lock};
 use crate::job::{Job, Ports, Ticker};
 use crate::link::{Overflow, Sender, link};
@@ -22,7 +19,7 @@ use crate::packet::{MediaKind, StreamInfo};
 use crate::plan::Plan;
 use crate::sink::{Facts, OutputSink};
 use crate::source::seek::Seeker;
-use crate::spec::{Device, FilterSpec, PipelineSpec};
+use crate::spec::{Device, PipelineSpec};
 use crate::subtitle::{SubtitleConverter, read_subtitle_file};
 use crate::time::{Clock, Rational, Timestamp};
 use std::collections::BTreeMap;
@@ -31,12 +28,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Raw frames in front of each thread. Two are enough to keep both sides busy; a 1080p frame is 3 MB.
-const FRAMES: usize = 3;
+pub(super) const FRAMES: usize = 3;
 /// Coded packets in front of each thread.
 const PACKETS: usize = 64;
-
-/// How far beyond its first segment a head start may go for an encoder that looks ahead.
-const HEAD_START_SECONDS: f64 = 3.0;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -213,24 +207,34 @@ impl Crew {
 }
 
 /// Builds the threads of one run.
-struct Graph<'a> {
-    shared: &'a Arc<Shared>,
-    spec: &'a PipelineSpec,
+pub(super) struct Graph<'a> {
+    pub(super) shared: &'a Arc<Shared>,
+    pub(super) spec: &'a PipelineSpec,
     resolved: &'a Resolved,
-    pass: Option<&'a super::two_pass::Passes>,
+    pub(super) pass: Option<&'a super::two_pass::Passes>,
     threads: Vec<(String, std::thread::JoinHandle<()>)>,
     exit: std::sync::mpsc::Sender<()>,
     exits: Option<std::sync::mpsc::Receiver<()>>,
     ended: Arc<Mutex<Vec<(usize, Ended)>>>,
     /// Frame branches by source stream.
-    branches: BTreeMap<usize, Vec<Branch>>,
-    devices: Devices,
+    pub(super) branches: BTreeMap<usize, Vec<Branch>>,
+    pub(super) devices: Devices,
     routes: BTreeMap<usize, Vec<Route>>,
     /// Source time that is the output's 0.
-    zero: Timestamp,
+    pub(super) zero: Timestamp,
     /// Opens when the head start is over, if there is one.
-    gate: Arc<Gate>,
-    leads: bool,
+    pub(super) gate: Arc<Gate>,
+    pub(super) leads: bool,
+}
+
+/// Where the packets of each made track go, by output and position of the track that makes them.
+type Ends = BTreeMap<(usize, usize), Vec<ToTrack>>;
+
+/// An output whose place is claimed and whose thread does not run yet.
+struct Opened {
+    index: usize,
+    mux: Mux,
+    input: crate::link::Receiver<ToMux>,
 }
 
 /// Tells the supervisor that a thread is over, however it ends.
@@ -269,7 +273,7 @@ impl<'a> Graph<'a> {
         }
     }
 
-    fn thread(&mut self, name: String, body: impl FnOnce(&Shared) + Send + 'static) -> Result<()> {
+    pub(super) fn thread(&mut self, name: String, body: impl FnOnce(&Shared) + Send + 'static) -> Result<()> {
         let on_exit = OnExit(self.exit.clone());
         let shared = self.shared.clone();
         let handle = spawn(&name, move || {
@@ -282,7 +286,7 @@ impl<'a> Graph<'a> {
     }
 
     /// A link that the job's cancellation closes.
-    fn link<T: Send + 'static>(&self, capacity: usize) -> (Sender<T>, crate::link::Receiver<T>) {
+    pub(super) fn link<T: Send + 'static>(&self, capacity: usize) -> (Sender<T>, crate::link::Receiver<T>) {
         let (tx, rx) = link(capacity, Overflow::Wait);
         self.shared.close_on_cancel(tx.monitor());
         (tx, rx)
@@ -308,33 +312,55 @@ impl<'a> Graph<'a> {
     }
 
     fn build_outputs(&mut self, offer: &Offer, sinks: Vec<Box<dyn OutputSink>>) -> Result<()> {
-        let resolved = self.resolved;
-        for (index, (output, sink)) in resolved.outputs.iter().zip(sinks).enumerate() {
-            self.build_output(index, output, sink, offer).map_err(|e| e.at(format!("outputs[{index}]")))?;
+        let mut opened = Vec::new();
+        let mut ends = Ends::new();
+        let mut result = Ok(());
+        for (index, sink) in sinks.into_iter().enumerate() {
+            // The first of two passes has outputs that wait for the second.
+            if self.resolved.outputs.get(index).is_some_and(|o| o.tracks.is_empty()) {
+                continue;
+            }
+            let at = |e: Error| e.at(format!("outputs[{index}]"));
+            result = self.open_output(index, sink, offer, &mut ends).map(|o| opened.push(o)).map_err(at);
+            if result.is_err() {
+                break;
+            }
         }
-        Ok(())
+        for (index, output) in self.resolved.outputs.iter().enumerate() {
+            let at = |e: Error| e.at(format!("outputs[{index}]"));
+            result = result.and_then(|()| self.make_tracks(index, output, offer, &mut ends).map_err(at));
+        }
+        if let Err(e) = result {
+            opened.into_iter().for_each(|o| o.mux.abandon());
+            return Err(e);
+        }
+        opened.into_iter().try_for_each(|o| self.mux_thread(o))
     }
 
-    fn build_output(
+    /// Claims the output's place and makes the ends that its tracks are sent to.
+    fn open_output(
         &mut self,
         index: usize,
-        output: &Output,
         mut sink: Box<dyn OutputSink>,
         offer: &Offer,
-    ) -> Result<()> {
-        let label = self.spec.outputs[index].label();
+        ends: &mut Ends,
+    ) -> Result<Opened> {
+        let output = &self.resolved.outputs[index];
         let lead = output.lead.as_ref().filter(|_| self.pass.is_none());
         sink.prepare(&Facts {
             first_segment: lead.map(|_| self.gate.first_segment()),
             ..super::output::facts(self.spec, index, output, offer)
         })?;
-        let (tx, rx) = self.link::<ToMux>(PACKETS * 4);
-        let mut mux = Mux::new(sink, label.clone());
-        let mut video: Vec<(usize, &VideoTrack, ToTrack)> = Vec::new();
-        for track in &output.tracks {
-            let counts = track.kind() != MediaKind::Subtitle;
-            let is_video = track.kind() == MediaKind::Video;
-            let encoded = matches!(track.make, Make::Video(_));
+        let (tx, input) = self.link::<ToMux>(PACKETS * 4);
+        let mut mux = Mux::new(sink, self.spec.outputs[index].label());
+        if self.pass.is_some_and(|p| !p.second) {
+            mux.allow_empty();
+        }
+        for (position, track) in output.tracks.iter().enumerate() {
+            let kind = track.kind();
+            let counts = kind != MediaKind::Subtitle;
+            let is_video = kind == MediaKind::Video;
+            let encoded = is_video && !matches!(track.make, Make::Copy(_));
             let meter = TrackMeter::new(index, track.name.clone(), is_video, counts, encoded);
             lock(&self.shared.tracks).push(meter.clone());
             let known = match &track.make {
@@ -343,35 +369,59 @@ impl<'a> Graph<'a> {
                 _ => None,
             };
             let source = track.stream.and_then(|i| offer.streams.iter().find(|s| s.index == i));
-            let slot = mux.add(meter.clone(), track.kind(), known, source);
+            let slot = mux.add(meter.clone(), kind, known, source);
             if lead.is_some_and(|name| *name == track.name) {
                 mux.lead(slot);
             }
-            let to = ToTrack { mux: tx.clone(), track: slot, meter };
+            let maker = match &track.make {
+                Make::Shared(shared) => shared.with,
+                _ => (index, position),
+            };
+            ends.entry(maker).or_default().push(ToTrack { mux: tx.clone(), track: slot, meter });
+        }
+        Ok(Opened { index, mux, input })
+    }
+
+    /// Starts what makes the output's tracks, for itself and for those that share them.
+    fn make_tracks(&mut self, index: usize, output: &Output, offer: &Offer, ends: &mut Ends) -> Result<()> {
+        let mut video = Vec::new();
+        for (position, track) in output.tracks.iter().enumerate() {
+            // What is shared was made by an earlier track, which took its end along.
+            let Some(outs) = ends.remove(&(index, position)) else { continue };
             match (&track.make, track.stream) {
+                (Make::Shared(_), _) => {}
                 (Make::Copy(info), Some(stream)) => {
-                    let route = CopyRoute::new(info, to.mux, slot);
-                    self.routes.entry(stream).or_default().push(Route::Copy(route));
+                    for to in outs {
+                        let route = CopyRoute::new(info, to.mux, to.track);
+                        self.routes.entry(stream).or_default().push(Route::Copy(route));
+                    }
                 }
-                (Make::Video(v), Some(stream)) => video.push((stream, v, to)),
+                (Make::Video(v), Some(stream)) => video.push((stream, &**v, outs)),
                 (Make::Audio(a), Some(stream)) => {
+                    let source = offer.streams.iter().find(|s| s.index == stream);
                     let source = source.and_then(|s| s.audio.as_ref()).ok_or_else(|| {
                         Error::new(ErrorKind::Format, format!("stream {stream} has no sample rate"))
                     })?;
-                    self.audio_thread(index, a, stream, source, to)?;
+                    self.audio_thread(index, a, stream, source, outs)?;
                 }
-                (Make::Subtitle(s), stream) => self.subtitle(s, stream, offer, to)?,
+                (Make::Subtitle(s), stream) => {
+                    for to in outs {
+                        self.subtitle(s, stream, offer, to)?;
+                    }
+                }
                 (_, None) => return Err(Error::new(ErrorKind::Internal, "a track without a stream")),
             }
         }
-        self.video_threads(index, output, video, offer)?;
-        drop(tx);
+        self.video_threads(index, output, video, offer)
+    }
+
+    fn mux_thread(&mut self, Opened { index, mux, input }: Opened) -> Result<()> {
         let keep = self.spec.keep_partial;
         let meter = self.shared.meter(format!("mux {index}"));
-        meter.watch(rx.monitor());
+        meter.watch(input.monitor());
         let ended = self.ended.clone();
         self.thread(format!("mux{index}"), move |shared| {
-            let end = mux.run(shared, &meter, rx, keep);
+            let end = mux.run(shared, &meter, input, keep);
             if let Ended::Failed(e) = &end {
                 shared.warn("output", e.to_string());
             }
@@ -407,171 +457,6 @@ impl<'a> Graph<'a> {
         let route = Route::Convert { converter, mux: to.mux, track: to.track };
         self.routes.entry(stream).or_default().push(route);
         Ok(())
-    }
-
-    fn audio_thread(
-        &mut self,
-        output: usize,
-        track: &super::tracks::AudioTrack,
-        stream: usize,
-        source: &crate::packet::AudioInfo,
-        to: ToTrack,
-    ) -> Result<()> {
-        let wanted = encode::audio::wanted(&track.encoder, &track.spec, source)?;
-        let conform = AudioConform::new(AudioTarget {
-            params: wanted.params.clone(),
-            frame_size: Some(wanted.frame_size).filter(|n| *n > 0),
-            gain_db: track.spec.gain,
-            loudness: track.spec.loudness,
-            sync: track.spec.sync,
-        })?;
-        let encoder = AudioEncoder::new(&track.encoder, &track.spec, wanted)?;
-        let (tx, rx) = self.link::<Frame>(FRAMES * 8);
-        self.branches.entry(stream).or_default().push(Branch { to: tx, host: false });
-        self.encode_thread(output, rx, None, vec![Box::new(conform)], Box::new(encoder), to)
-    }
-
-    fn encode_thread(
-        &mut self,
-        output: usize,
-        rx: crate::link::Receiver<Frame>,
-        lead: Option<crate::link::Receiver<Frame>>,
-        chain: Chain,
-        encoder: Box<dyn Encoder>,
-        to: ToTrack,
-    ) -> Result<()> {
-        let name = format!("{output}:{}", to.meter.name);
-        let meter = self.shared.meter(format!("encode {name}"));
-        meter.watch(rx.monitor());
-        self.thread(format!("enc {name}"), move |shared| {
-            worker::encode(shared, &meter, worker::TrackFrames::new(lead, rx), chain, encoder, to)
-        })
-    }
-
-    /// Encoders of one output: those that differ in size only share their filters and scale in a cascade.
-    fn video_threads(
-        &mut self,
-        index: usize,
-        output: &Output,
-        mut tracks: Vec<(usize, &VideoTrack, ToTrack)>,
-        offer: &Offer,
-    ) -> Result<()> {
-        while !tracks.is_empty() {
-            let (stream, first, _) = &tracks[0];
-            let (stream, first) = (*stream, *first);
-            let (mut group, rest): (Vec<_>, Vec<_>) =
-                tracks.into_iter().partition(|(s, t, _)| *s == stream && shares_filters(first, t));
-            tracks = rest;
-            let source = offer.streams.iter().find(|s| s.index == stream);
-            let source = source.ok_or_else(|| Error::new(ErrorKind::Internal, "video of no stream"))?;
-            let (tx, rx) = self.link::<Frame>(FRAMES);
-            let branch = Branch { to: tx, host: first.placement.begins_on_host() };
-            self.branches.entry(stream).or_default().push(branch);
-            let mut chain = self.filters(first, source)?;
-            if group.len() == 1
-                && let Some((_, track, to)) = group.pop()
-            {
-                chain.push(chain::scaler(track, chain::scale_target(track, source)?));
-                chain.extend(chain::after_scale(track, &mut self.devices)?);
-                let encoder = self.video_encoder(index, track, source, output)?;
-                self.encode_thread(index, rx, None, chain, encoder, to)?;
-                continue;
-            }
-            let mut targets = Vec::new();
-            let mut outs = Vec::new();
-            let rungs: Vec<&VideoTrack> = group.iter().map(|(_, track, _)| *track).collect();
-            for (_, track, to) in group {
-                targets.push(chain::scale_target(track, source)?);
-                let (tx, rx) = self.link::<Frame>(FRAMES);
-                outs.push(tx);
-                let encoder = self.video_encoder(index, track, source, output)?;
-                let lead = match &output.lead {
-                    Some(name) if *name == to.meter.name && self.pass.is_none() => {
-                        Some(self.head_start(track, source, output)?)
-                    }
-                    _ => None,
-                };
-                let upload = chain::after_scale(track, &mut self.devices)?;
-                self.encode_thread(index, rx, lead, upload, encoder, to)?;
-            }
-            let scales = targets.clone();
-            let cascade = Cascade::with(targets, |i| chain::scaler(rungs[i], scales[i].clone()))?;
-            let meter = self.shared.meter(format!("scale {index}"));
-            meter.watch(rx.monitor());
-            self.thread(format!("scale{index}"), move |shared| {
-                if let Err(e) = worker::fan_out(shared, &meter, rx, chain, cascade, outs) {
-                    shared.fail(e.context("scale"));
-                }
-            })?;
-        }
-        Ok(())
-    }
-
-    /// The thread that gives a rung its first frames before the job's own source begins.
-    fn head_start(
-        &mut self,
-        track: &VideoTrack,
-        source: &StreamInfo,
-        output: &Output,
-    ) -> Result<crate::link::Receiver<Frame>> {
-        let zero = Timestamp::new(0, Rational::new(1, 1));
-        let end = self.spec.source.duration.map(|d| Timestamp::from_seconds(d.0));
-        let mut chain: Chain = vec![Box::new(Trim::new(Some(zero), end, zero)?)];
-        chain.extend(self.filters(track, source)?);
-        chain.push(chain::scaler(track, chain::scale_target(track, source)?));
-        let (tx, rx) = self.link::<Frame>(FRAMES);
-        let lead = Lead {
-            source: self.spec.source.clone(),
-            stream: source.clone(),
-            origin: self.zero,
-            chain,
-            out: tx,
-            gate: self.gate.clone(),
-            limit: Timestamp::from_seconds(output.segment.duration.0 + HEAD_START_SECONDS),
-            threads: super::tracks::cores(self.spec).min(4),
-        };
-        let meter = self.shared.meter("head start");
-        self.leads = true;
-        self.thread("lead".into(), move |shared| lead.run(shared, &meter))?;
-        Ok(rx)
-    }
-
-    /// The stages before scaling.
-    fn filters(&mut self, track: &VideoTrack, source: &StreamInfo) -> Result<Chain> {
-        let context = FilterContext {
-            source: self.spec.source.url.is_some().then(|| self.spec.source.clone()),
-            interrupt: self.shared.output_interrupt.clone(),
-            zero: self.zero,
-            hdr: source.video.as_ref().map(|v| v.hdr).unwrap_or_default(),
-        };
-        chain::before_scale(track, &context, &mut self.devices)
-    }
-
-    fn video_encoder(
-        &self,
-        output_index: usize,
-        track: &VideoTrack,
-        source: &StreamInfo,
-        output: &Output,
-    ) -> Result<Box<dyn Encoder>> {
-        let grid = match (&output.boundaries, track.grid) {
-            (Some(starts), _) => Some(KeyGrid::at(starts.clone())),
-            (None, Some(interval)) => KeyGrid::every(Timestamp::from_seconds(interval.0)),
-            (None, None) => None,
-        };
-        let hdr = source.video.as_ref().map(|v| v.hdr).unwrap_or_default();
-        let tone_mapped = track.spec.filters.iter().any(|f| matches!(f, FilterSpec::ToneMap(_)));
-        let hdr = if tone_mapped { Default::default() } else { hdr };
-        let encoder = VideoEncoder::new(VideoEncode {
-            frame_rate: track.frame_rate,
-            grid,
-            threads: track.threads,
-            shared_cores: track.shared_cores,
-            hdr,
-            pass: self.pass.and_then(|p| p.of(output_index, track)),
-            ..VideoEncode::new(track.spec.clone())
-        })?;
-        Ok(Box::new(encoder))
     }
 
     /// The source's thread and its decoders.
@@ -678,12 +563,4 @@ impl<'a> Graph<'a> {
 fn at_origin(mut stream: StreamInfo) -> StreamInfo {
     stream.start = None;
     stream
-}
-
-fn shares_filters(a: &VideoTrack, b: &VideoTrack) -> bool {
-    let filters = |t: &VideoTrack| serde_json::to_string(&t.spec.filters).unwrap_or_default();
-    a.rotation == b.rotation
-        && a.spec.frame_rate == b.spec.frame_rate
-        && filters(a) == filters(b)
-        && a.placement.shares(&b.placement)
 }

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{
     self, Deinterlace, DeviceScale, Download, FilterContext, FrameRate, Rotate, Scale, ScaleTarget, Upload,
 };
-use crate::frame::{Frame, Memory};
+use crate::frame::{ColourRange, Frame, Memory};
 use crate::job::shared::Shared;
 use crate::packet::StreamInfo;
 use crate::spec::FilterSpec;
@@ -108,11 +108,14 @@ pub(super) fn scale_target(track: &VideoTrack, source: &StreamInfo) -> Result<Sc
     if let Some(format) = format.filter(|_| untouched) {
         chosen = encode::video::untouched(&track.encoder.name, chosen, format);
     }
-    Ok(ScaleTarget {
-        format: Some(chosen),
-        colour: track.spec.colour.as_ref().map(filter::colour::from_spec).transpose()?,
-        ..size
-    })
+    let mut colour = track.spec.colour.as_ref().map(filter::colour::from_spec).transpose()?;
+    if let Some(range) = encode::video::input_range(&track.encoder.name) {
+        let colour = colour.get_or_insert_default();
+        if colour.range == ColourRange::Unspecified {
+            colour.range = range;
+        }
+    }
+    Ok(ScaleTarget { format: Some(chosen), colour, ..size })
 }
 
 /// Hands frames on.

@@ -1,6 +1,6 @@
 //! The automatic ladder: which rungs a source deserves.
 
-use super::geometry::{Shown, even};
+use crate::filter::size::{Shown, even};
 use crate::packet::Codec;
 use crate::spec::{Bitrate, VideoSpec};
 

@@ -2,8 +2,8 @@
 
 mod build;
 mod chain;
+mod encoders;
 mod feed;
-mod geometry;
 mod input;
 mod ladder;
 mod lead;
@@ -11,6 +11,7 @@ mod mux;
 mod output;
 mod placement;
 mod resolve;
+mod share;
 mod tracks;
 mod two_pass;
 mod worker;

@@ -64,6 +64,8 @@ pub(crate) struct Mux {
     tracks: Vec<Track>,
     sink: Box<dyn OutputSink>,
     begun: bool,
+    /// A first pass: some encoders give statistics and no packets.
+    may_be_empty: bool,
     label: String,
 }
 
@@ -79,7 +81,7 @@ pub(crate) enum Ended {
 
 impl Mux {
     pub fn new(sink: Box<dyn OutputSink>, label: String) -> Self {
-        Mux { tracks: Vec::new(), sink, begun: false, label }
+        Mux { tracks: Vec::new(), sink, begun: false, may_be_empty: false, label }
     }
 
     /// Adds a track; `stream` is known already when it is copied.
@@ -109,6 +111,16 @@ impl Mux {
     /// Lets `track` run ahead of the others.
     pub fn lead(&mut self, track: usize) {
         self.tracks[track].leads = true;
+    }
+
+    /// Takes it as complete also when its tracks yield nothing.
+    pub fn allow_empty(&mut self) {
+        self.may_be_empty = true;
+    }
+
+    /// Gives the output's place back: the job could not be built.
+    pub fn abandon(mut self) {
+        self.sink.abort(false);
     }
 
     /// Runs until every track has ended or the link breaks.
@@ -261,13 +273,14 @@ impl Mux {
                         first: track.waiting.front().and_then(Packet::presentation),
                     });
                 }
+                _ if self.may_be_empty => {}
                 _ => shared.warn(
                     "skipped",
                     format!("{}: {}: the source yielded nothing for it", self.label, track.name),
                 ),
             }
         }
-        if !headers.iter().any(|h| h.stream.kind != MediaKind::Subtitle) {
+        if !self.may_be_empty && !headers.iter().any(|h| h.stream.kind != MediaKind::Subtitle) {
             return Err(Error::new(ErrorKind::Format, "the source yielded no frame and no packet for it"));
         }
         self.begun = true;

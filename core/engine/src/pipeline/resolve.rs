@@ -1,11 +1,11 @@
 //! Decides what will be done: which streams are decoded, what every track is made of and how, and why. Everything that
 //! `--plan` shows is decided here, and nothing is decided later.
 
-use super::geometry::Shown;
 use super::ladder;
 use super::placement::{self, Machine, ThisMachine};
 use super::tracks::{self, AudioTrack, SubtitleTrack, VideoTrack};
 use crate::error::{Error, ErrorKind, Result};
+use crate::filter::size::Shown;
 use crate::packet::{Codec, MediaKind, StreamInfo};
 use crate::plan::{DecoderPlan, OutputPlan, Plan, TrackPlan};
 use crate::sink::Attachment;
@@ -78,24 +78,41 @@ pub(crate) enum Make {
     Video(Box<VideoTrack>),
     Audio(Box<AudioTrack>),
     Subtitle(Box<SubtitleTrack>),
+    /// By the encoder of an earlier track.
+    Shared(Box<Shared>),
 }
 
-impl Track {
-    /// The track, if it is video that is encoded.
+/// A track that another one makes too.
+pub(crate) struct Shared {
+    /// Output and position of the track whose encoder makes it.
+    pub with: (usize, usize),
+    /// What it would have made itself.
+    pub make: Make,
+}
+
+impl Make {
+    /// The video that is encoded here.
     fn video(&self) -> Option<&VideoTrack> {
-        match &self.make {
+        match self {
             Make::Video(v) => Some(v),
             _ => None,
         }
     }
 
-    pub fn kind(&self) -> MediaKind {
-        match &self.make {
+    fn kind(&self) -> MediaKind {
+        match self {
             Make::Copy(s) => s.kind,
             Make::Video(_) => MediaKind::Video,
             Make::Audio(_) => MediaKind::Audio,
             Make::Subtitle(_) => MediaKind::Subtitle,
+            Make::Shared(s) => s.make.kind(),
         }
+    }
+}
+
+impl Track {
+    pub fn kind(&self) -> MediaKind {
+        self.make.kind()
     }
 }
 
@@ -114,6 +131,7 @@ pub(crate) fn resolve_on(spec: &PipelineSpec, offer: &Offer, machine: &dyn Machi
                 .map_err(|e| e.at(format!("outputs[{i}]")))?,
         );
     }
+    super::share::share(&mut outputs);
     tracks::share_cores(outputs.iter_mut().flat_map(|o| &mut o.tracks), tracks::cores(spec));
     let decoders = decoders(spec, offer, &outputs, machine, &mut fallbacks)?;
     let transfers = place_frames(offer, &decoders, &mut outputs, machine)?;
@@ -241,10 +259,13 @@ fn output_tracks(
 fn deserves_lead(spec: &PipelineSpec, offer: &Offer, decoders: &[Decoder], output: &Output) -> bool {
     let source = &spec.source;
     let rungs: Vec<_> = output.tracks.iter().filter_map(|t| Some((t.stream?, encoded_size(t)?))).collect();
+    let shares = output.tracks.iter().any(|t| matches!(t.make, Make::Shared(_)));
     let local = source.url.as_deref().is_some_and(|u| !u.contains("://"));
     let length = source.duration.map(|d| d.0).or(offer.duration.map(|d| d.seconds())).unwrap_or(0.0);
     output.container.is_some_and(Container::is_segmented)
         && rungs.len() > 1
+        // What another output's encoder makes cannot wait for this one's head start.
+        && !shares
         && rungs.iter().all(|(stream, _)| *stream == rungs[0].0)
         && local
         && !source.realtime
@@ -389,7 +410,7 @@ fn decoders(
             let stream = offer.streams.iter().find(|s| s.index == index);
             let video = stream.is_some_and(|s| s.kind == MediaKind::Video);
             let tracks = outputs.iter().flat_map(|o| &o.tracks).filter(|t| t.stream == Some(index));
-            let tracks: Vec<&VideoTrack> = tracks.filter_map(Track::video).collect();
+            let tracks: Vec<&VideoTrack> = tracks.filter_map(|t| t.make.video()).collect();
             let (device, reason) = match stream.filter(|_| video) {
                 Some(stream) => placement::decoder(spec, stream, &tracks, machine, fallbacks)?,
                 None => (None, "sound is decoded in software".to_string()),
@@ -471,28 +492,46 @@ impl Resolved {
 
 impl Track {
     fn plan(&self) -> TrackPlan {
-        let (action, codec, encoder, detail, stages) = match &self.make {
-            Make::Copy(s) => {
-                ("copy", s.codec.name().to_string(), None, tracks::describe_stream(s), Vec::new())
-            }
-            Make::Video(v) => {
-                ("encode", v.codec().to_string(), Some(v.encoder.name.clone()), v.describe(), v.stages())
-            }
-            Make::Audio(a) => {
-                ("encode", a.codec().to_string(), Some(a.encoder.clone()), a.describe(), a.stages())
-            }
-            Make::Subtitle(s) => ("convert", s.codec.name().to_string(), None, String::new(), Vec::new()),
+        let (codec, detail) = match self.made() {
+            Make::Copy(s) => (s.codec.name(), tracks::describe_stream(s)),
+            Make::Video(v) => (v.codec(), v.describe()),
+            Make::Audio(a) => (a.codec(), a.describe()),
+            Make::Subtitle(s) => (s.codec.name(), String::new()),
+            Make::Shared(_) => ("", String::new()),
+        };
+        let (action, stages) = match &self.make {
+            Make::Copy(_) => ("copy", Vec::new()),
+            Make::Video(v) => ("encode", v.stages()),
+            Make::Audio(a) => ("encode", a.stages()),
+            Make::Subtitle(_) => ("convert", Vec::new()),
+            Make::Shared(_) => ("share", Vec::new()),
         };
         TrackPlan {
             kind: self.kind().name(),
             name: self.name.clone(),
             stream: self.stream,
             action,
-            codec,
-            encoder,
+            codec: codec.into(),
+            encoder: match self.made() {
+                Make::Video(v) => Some(v.encoder.name.clone()),
+                Make::Audio(a) => Some(a.encoder.clone()),
+                _ => None,
+            },
             detail,
             stages,
             reason: self.reason.clone(),
+            notes: match &self.make {
+                Make::Video(v) => v.notes.clone(),
+                _ => Vec::new(),
+            },
+        }
+    }
+
+    /// How the track is made, by whomever.
+    fn made(&self) -> &Make {
+        match &self.make {
+            Make::Shared(shared) => &shared.make,
+            own => own,
         }
     }
 }

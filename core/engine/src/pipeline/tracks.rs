@@ -1,11 +1,13 @@
 //! Decides one track: copy or encode, with which encoder, size, rate and stages.
 
-use super::geometry::Shown;
 use super::placement::{Machine, Placement};
 use super::resolve::{Make, Offer, Track, by_index};
-use crate::encode;
-use crate::encode::select::{self, Chosen};
+use crate::encode::{
+    self,
+    select::{self, Chosen},
+};
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::filter::size::Shown;
 use crate::frame::Colour;
 use crate::package::Plan as SegmentPlan;
 use crate::packet::{Codec, FieldOrder, MediaKind, StreamInfo};
@@ -14,6 +16,7 @@ use crate::spec::{
     SubtitleSpec, ToneMapSpec, VideoSpec,
 };
 use crate::time::{Rational, Timestamp};
+use std::collections::BTreeSet;
 
 /// An encoded video track.
 pub(crate) struct VideoTrack {
@@ -31,8 +34,12 @@ pub(crate) struct VideoTrack {
     pub shared_cores: bool,
     /// Key frames every so many seconds, exactly.
     pub grid: Option<Seconds>,
-    /// Whether the source's pictures are not as large as the track's.
+    /// Whether the source's pictures have another size than the track's.
     pub scaled: bool,
+    /// Rate control in words.
+    pub rate: String,
+    /// What the encoder only approximates.
+    pub notes: Vec<String>,
     /// Where its frames are; decided with the decoder.
     pub placement: Placement,
 }
@@ -249,6 +256,7 @@ pub(crate) fn video(
         (true, _) => Some(output.segment.clone().unwrap_or_default().duration),
         (false, interval) => interval,
     };
+    let settings = encode::video::settings(&encoder.name, &wanted, grid.is_some()).map_err(below_video)?;
     let rotation =
         if wanted.auto_rotate { (video.rotation / 90.0).round().rem_euclid(4.0) as u16 * 90 } else { 0 };
     Ok(Track {
@@ -266,9 +274,19 @@ pub(crate) fn video(
             shared_cores: false,
             spec: wanted,
             grid,
+            rate: settings.summary,
+            notes: settings.notes,
             placement: Placement::default(),
         })),
     })
+}
+
+/// An encoder's refusal names its field from the output on; here it is one of a track, which has a name of its own.
+fn below_video(e: Error) -> Error {
+    match e.message().strip_prefix("video.").map(str::to_string) {
+        Some(message) => Error::with_source(e.kind(), message, e),
+        None => e,
+    }
 }
 
 /// Gives the video encoders that were not told how many threads to use as many as the cores' worth of work they have,
@@ -354,6 +372,7 @@ pub(crate) fn name_rungs(tracks: &mut [Track]) {
             _ => "video".into(),
         })
         .collect();
+    let mut seen = BTreeSet::new();
     for (i, track) in tracks.iter_mut().enumerate() {
         let same = labels.iter().filter(|l| **l == labels[i]).count();
         track.name = match &track.make {
@@ -364,6 +383,10 @@ pub(crate) fn name_rungs(tracks: &mut [Track]) {
             _ if same > 1 => format!("{}-{i}", labels[i]),
             _ => labels[i].clone(),
         };
+        // Rungs may also be of one size and rate, and differ in what is not in a name.
+        if !seen.insert(track.name.clone()) {
+            track.name = format!("{}-{i}", track.name);
+        }
     }
 }
 
@@ -546,17 +569,18 @@ impl VideoTrack {
         if let Some(rate) = self.frame_rate {
             words.push_str(&format!(" {:.3} fps", rate.as_f64()));
         }
-        match (self.spec.crf, self.spec.bitrate, self.spec.qp, self.spec.lossless) {
-            (_, Some(b), ..) => words.push_str(&format!(" {b}bit/s")),
-            (Some(q), ..) => words.push_str(&format!(" crf {q}")),
-            (_, _, Some(q), _) => words.push_str(&format!(" qp {q}")),
-            (_, _, _, true) => words.push_str(" lossless"),
-            _ => words.push_str(" at the encoder's default quality"),
+        if !self.rate.is_empty() {
+            words.push_str(&format!(", {}", self.rate));
         }
         if let Some(grid) = self.grid {
             words.push_str(&format!(", key frames every {} s", grid.0));
         }
-        words.push_str(&format!(", {} thread{}", self.threads, if self.threads == 1 { "" } else { "s" }));
+        match self.threads {
+            // Whoever makes it says how many.
+            0 => {}
+            1 => words.push_str(", 1 thread"),
+            n => words.push_str(&format!(", {n} threads")),
+        }
         words
     }
 

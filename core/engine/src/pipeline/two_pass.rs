@@ -3,7 +3,6 @@
 use super::build::run_once;
 use super::input::{Input, Inputs};
 use super::resolve::{Make, Resolved, resolve};
-use super::tracks::VideoTrack;
 use crate::encode::{Pass, PassLog};
 use crate::error::{Error, Result};
 use crate::job::shared::{Shared, lock};
@@ -16,17 +15,13 @@ use std::sync::Arc;
 /// The statistics of every two-pass track, and which pass is being made.
 pub(super) struct Passes {
     logs: BTreeMap<(usize, String), PassLog>,
-    second: bool,
+    pub second: bool,
 }
 
 impl Passes {
-    fn key(output: usize, track: &VideoTrack) -> (usize, String) {
-        (output, format!("{}x{} {:?}", track.width, track.height, track.spec.bitrate))
-    }
-
-    /// The pass of a track; `None` when it is made in one.
-    pub fn of(&self, output: usize, track: &VideoTrack) -> Option<Pass> {
-        let log = self.logs.get(&Self::key(output, track))?.clone();
+    /// The pass of a track, by output and name; `None` when it is made in one.
+    pub fn of(&self, output: usize, name: &str) -> Option<Pass> {
+        let log = self.logs.get(&(output, name.to_string()))?.clone();
         Some(if self.second { Pass::Second(log) } else { Pass::First(log) })
     }
 }
@@ -47,9 +42,7 @@ pub(super) fn run(
     for (index, output) in first.outputs.iter_mut().enumerate() {
         output.tracks.retain(|t| matches!(&t.make, Make::Video(v) if v.spec.two_pass));
         for track in &output.tracks {
-            if let Make::Video(video) = &track.make {
-                passes.logs.insert(Passes::key(index, video), PassLog::new()?);
-            }
+            passes.logs.insert((index, track.name.clone()), PassLog::new()?);
         }
     }
     let needed: Vec<usize> = first.outputs.iter().flat_map(|o| &o.tracks).filter_map(|t| t.stream).collect();

@@ -221,22 +221,32 @@ impl TrackFrames {
     }
 }
 
-/// The body of an encoder's thread: frames in, the track's packets out. A failure becomes the output's, not the job's.
+/// Everyone who gets an encoder's packets. An output that is gone is forgotten; the others go on.
+struct Ends(Vec<ToTrack>);
+
+impl Ends {
+    /// Hands `message` to everyone; `false` when nobody is left.
+    fn send(&mut self, message: impl Fn(usize) -> ToMux) -> bool {
+        self.0.retain(|to| to.mux.send(message(to.track)).is_ok());
+        !self.0.is_empty()
+    }
+}
+
+/// The body of an encoder's thread: frames in, the track's packets out to every output that has it. A failure becomes
+/// the outputs', not the job's.
 pub(crate) fn encode(
     shared: &Shared,
     meter: &Meter,
     input: TrackFrames,
     chain: Chain,
     encoder: Box<dyn Encoder>,
-    to: ToTrack,
+    outs: Vec<ToTrack>,
 ) {
-    let name = to.meter.name.clone();
-    match encode_track(shared, meter, input, chain, encoder, &to) {
-        Ok(()) => {
-            let _closed_when_the_output_is_gone = to.mux.send(ToMux::End(to.track));
-        }
-        Err(e) => {
-            let _closed_when_the_output_is_gone = to.mux.send(ToMux::Failed(e.context(name)));
+    let mut ends = Ends(outs);
+    if let Err(e) = encode_track(shared, meter, input, chain, encoder, &mut ends) {
+        for to in ends.0 {
+            let failed = e.clone().context(&to.meter.name);
+            let _closed_when_the_output_is_gone = to.mux.send(ToMux::Failed(failed));
         }
     }
 }
@@ -247,18 +257,21 @@ fn encode_track(
     mut input: TrackFrames,
     mut chain: Chain,
     mut encoder: Box<dyn Encoder>,
-    to: &ToTrack,
+    ends: &mut Ends,
 ) -> Result<()> {
     let mut announced = false;
     loop {
         let frame = input.next();
         let last = frame.is_none();
         if last && shared.is_cancelled() {
+            ends.send(ToMux::End);
             return Ok(());
         }
-        for control in to.meter.take_controls() {
-            if let Err(e) = encoder.control(&control) {
-                shared.warn("control", format!("{}: {e}", to.meter.name));
+        for to in &ends.0 {
+            for control in to.meter.take_controls() {
+                if let Err(e) = encoder.control(&control) {
+                    shared.warn("control", format!("{}: {e}", to.meter.name));
+                }
             }
         }
         let (packets, result) = measured(shared, meter, |out| match frame {
@@ -273,17 +286,18 @@ fn encode_track(
         });
         if !announced && let Some(stream) = encoder.stream() {
             announced = true;
-            if to.mux.send(ToMux::Stream(to.track, Box::new(stream.clone()))).is_err() {
+            if !ends.send(|track| ToMux::Stream(track, Box::new(stream.clone()))) {
                 return Ok(());
             }
         }
         for packet in packets {
-            if to.mux.send(ToMux::Packet(to.track, packet)).is_err() {
+            if !ends.send(|track| ToMux::Packet(track, packet.clone())) {
                 return Ok(());
             }
         }
         result?;
         if last {
+            ends.send(ToMux::End);
             return Ok(());
         }
     }

@@ -2,7 +2,8 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::colour::{assumed, complete};
-use crate::filter::{Scale, ScaleTarget, fit};
+use crate::filter::size::Shown;
+use crate::filter::{Scale, ScaleTarget};
 use crate::frame::{Colour, ColourRange, Frame, PixelFormat, VideoParams};
 use crate::stage::Stage;
 use ghoststream_sys::ffmpeg as av;
@@ -98,7 +99,7 @@ impl Converter {
     fn configure(&mut self, frame: &Frame, from: &VideoParams) -> Result<Way> {
         let wanted = match (self.width, self.height) {
             (None, None) => (from.width, from.height),
-            (w, h) => fit(from, w, h),
+            (w, h) => Shown::stored(from).fit(w, h),
         };
         let (width, height) = *self.size.get_or_insert(wanted);
         let format = self.format.unwrap_or(from.format);

@@ -2,7 +2,8 @@
 
 use super::audio::{AudioConfig, AudioSource};
 use crate::error::{Error, Result};
-use crate::spec::{FrameRate, PatternSpec, SourceSpec};
+use crate::spec::{FrameRate, PatternSpec, SourceSpec, masked};
+use std::fmt;
 
 /// What to capture and how. Inert; may be shared and reused.
 ///
@@ -25,8 +26,8 @@ pub struct CaptureConfig {
     pub realtime: Option<bool>,
 }
 
-/// Where pictures come from.
-#[derive(Clone, Debug, Default)]
+/// Where pictures come from. `Debug` shows no credentials.
+#[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum CaptureSource {
     /// The monitor or window that the user picks.
@@ -36,6 +37,16 @@ pub enum CaptureSource {
     Pattern(PatternSpec),
     /// A file path or a URL that FFmpeg opens.
     Url(String),
+}
+
+impl fmt::Debug for CaptureSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CaptureSource::Screen => f.write_str("Screen"),
+            CaptureSource::Pattern(pattern) => f.debug_tuple("Pattern").field(pattern).finish(),
+            CaptureSource::Url(url) => f.debug_tuple("Url").field(&masked(url)).finish(),
+        }
+    }
 }
 
 /// How a screen is captured.

@@ -11,8 +11,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// One output: exactly one of `path`, `packets` and `segments`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+/// One output: exactly one of `path`, `packets` and `segments`. `Debug` shows no credentials and no stream key.
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OutputSpec {
     /// A file, or a directory for segmented formats, or a URL that FFmpeg writes to.
@@ -99,6 +99,12 @@ impl OutputSpec {
             (None, Some(_)) => "packets".into(),
             (None, None) => "segments".into(),
         }
+    }
+}
+
+impl fmt::Debug for OutputSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        super::secret::debug("OutputSpec", self, f)
     }
 }
 

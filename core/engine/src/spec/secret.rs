@@ -1,4 +1,8 @@
-//! Addresses as they may be shown: without passwords, stream keys and passphrases.
+//! Addresses and documents as they may be shown: without passwords, stream keys and passphrases.
+
+use serde::Serialize;
+use serde_json::Value;
+use std::fmt;
 
 /// What stands for a secret.
 const MASK: &str = "***";
@@ -44,9 +48,57 @@ fn query_masked(query: &str) -> String {
     format!("?{}", fields.join("&"))
 }
 
+/// Words in the names of FFmpeg options whose values open something.
+const SECRET_OPTION: &[&str] =
+    &["pass", "key", "token", "secret", "auth", "cookie", "header", "streamid", "playpath"];
+
+/// `Debug` of a part of the document: as JSON, with its secrets masked.
+pub(super) fn debug(name: &str, part: &impl Serialize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut value = serde_json::to_value(part).map_err(|_| fmt::Error)?;
+    mask(&mut value);
+    if f.alternate() { write!(f, "{name} {value:#}") } else { write!(f, "{name} {value}") }
+}
+
+fn mask(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match (name.as_str(), value) {
+                    ("url" | "path", Value::String(text)) => *text = masked(text),
+                    ("headers", Value::Object(headers)) => {
+                        headers.values_mut().for_each(|v| *v = MASK.into())
+                    }
+                    ("options", Value::Object(options)) => options
+                        .iter_mut()
+                        .filter(|(name, _)| {
+                            SECRET_OPTION.iter().any(|word| name.to_lowercase().contains(word))
+                        })
+                        .for_each(|(_, v)| *v = MASK.into()),
+                    (_, value) => mask(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(mask),
+        _ => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_document_shows_no_secret() {
+        let text = r#"{"source": {"url": "rtsp://me:hush@cam/1", "headers": {"Authorization": "hush"},
+                "options": {"cookies": "hush", "rtsp_transport": "tcp"}},
+            "outputs": [{"path": "rtmp://h/app/hush"}, {"path": "srt://h:9?passphrase=hush", "format": "ts",
+                "options": {"passphrase": "hush"}}]}"#;
+        let spec = crate::spec::PipelineSpec::from_json(text).unwrap();
+        for shown in [format!("{spec:?}"), format!("{spec:#?}"), format!("{:?}", spec.outputs)] {
+            assert!(!shown.contains("hush") && shown.contains("***"), "{shown}");
+        }
+        assert!(format!("{:?}", spec.source).contains("tcp"), "the rest stays");
+    }
 
     #[test]
     fn secrets_go_and_the_rest_stays() {

@@ -5,9 +5,10 @@ use crate::time::Rational;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
-/// A source: exactly one of `url`, `pattern`, `bytes` and `frames`, and how it is read.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+/// A source: exactly one of `url`, `pattern`, `bytes` and `frames`, and how it is read. `Debug` shows no credentials.
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceSpec {
     /// A file path or a URL that FFmpeg opens.
@@ -109,6 +110,12 @@ impl SourceSpec {
             (_, Some(_)) => "application bytes".into(),
             _ => "application frames".into(),
         }
+    }
+}
+
+impl fmt::Debug for SourceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        super::secret::debug("SourceSpec", self, f)
     }
 }
 

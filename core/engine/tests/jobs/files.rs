@@ -183,6 +183,94 @@ fn two_passes_hit_the_rate() {
 }
 
 #[test]
+fn two_passes_go_with_a_grid_and_with_outputs_of_one_pass() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mkv");
+    let (slow, quick) = (dir.path("slow.mkv"), dir.path("quick.mkv"));
+    let twice = json!({"codec": "av1", "encoder": "libaom-av1", "preset": "p1", "bitrate": "100k", "two_pass": true,
+        "width": 96, "keyframe_interval": 1});
+    let spec = json!({"source": {"url": input, "duration": 2}, "outputs": [
+        {"path": slow, "video": twice, "audio": false}, {"path": quick, "video": {"preset": "p1"}}]});
+    let plan = ghoststream::Pipeline::from_json(&spec.to_string()).unwrap().plan().unwrap();
+    assert!(plan.outputs[0].tracks[0].notes[0].contains("each stretch"), "{:?}", plan.outputs[0].tracks);
+    complete(spec);
+    let keys: Vec<f64> = packets(&slow).iter().filter(|p| p.1).map(|p| p.0).collect();
+    assert_eq!(keys.len(), 2, "{keys:?}");
+    assert!((keys[1] - keys[0] - 1.0).abs() < 0.002, "{keys:?}");
+    assert_eq!((frames(video(&probe(&slow))), frames(video(&probe(&quick)))), (50, 50));
+}
+
+#[test]
+fn motion_jpeg_has_full_range_and_the_same_colours() {
+    let dir = Dir::new();
+    let (input, output) = (dir.path("bars.mkv"), dir.path("jpeg.mkv"));
+    ffmpeg(&format!(
+        "-f lavfi -i smptehdbars=s=320x180:r=25:d=1 -vf format=yuv420p -color_range tv -colorspace bt709 -c:v ffv1 {input}"
+    ));
+    complete(
+        json!({"source": {"url": input}, "outputs": [{"path": output, "video": {"codec": "mjpeg", "qp": 2}}]}),
+    );
+    let streams = probe(&output);
+    assert_eq!(
+        (video(&streams)["codec_name"].as_str(), video(&streams)["color_range"].as_str()),
+        (Some("mjpeg"), Some("pc"))
+    );
+    // White is 255 by the samples themselves, whatever the tags say; in limited range it would be 235.
+    let grey = dir.path("luma.raw");
+    ffmpeg(&format!("-i {output} -frames:v 1 -vf extractplanes=y -f rawvideo {grey}"));
+    let samples = std::fs::read(&grey).unwrap();
+    let brightest = samples.iter().max().copied();
+    assert!(brightest >= Some(250), "{brightest:?}");
+    // Brought back to the source's range, the picture is the source's.
+    let limited = dir.path("limited.mkv");
+    ffmpeg(&format!("-i {output} -vf scale=out_range=tv,format=yuv420p -c:v ffv1 {limited}"));
+    assert!(psnr(&limited, &input) > 32.0, "{}", psnr(&limited, &input));
+}
+
+#[test]
+fn equal_tracks_of_several_outputs_are_encoded_once() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mkv");
+    let path = |name: &str| dir.path(name);
+    let quick = json!({"height": 90, "preset": "p1", "crf": 30});
+    // The same size in other words, the same container or not; the last one differs in its quality.
+    let worded = json!({"width": 160, "height": 90, "preset": "p1", "crf": 30, "codec": "h264"});
+    let other = json!({"height": 90, "preset": "p1", "crf": 31});
+    let sound = json!({"codec": "aac", "bitrate": "64k"});
+    let spec = json!({"source": {"url": input}, "outputs": [
+        {"path": path("a.mp4"), "video": quick, "audio": sound},
+        {"path": path("b.mkv"), "video": worded, "audio": sound},
+        {"path": path("c.ts"), "video": quick, "audio": false},
+        {"path": path("d.mp4"), "video": other, "audio": sound},
+    ]});
+    let pipeline = ghoststream::Pipeline::from_json(&spec.to_string()).unwrap();
+    let plan = pipeline.plan().unwrap();
+    let actions: Vec<Vec<&str>> =
+        plan.outputs.iter().map(|o| o.tracks.iter().map(|t| t.action).collect()).collect();
+    assert_eq!(
+        actions,
+        [vec!["encode", "encode"], vec!["share", "share"], vec!["share"], vec!["encode", "share"]]
+    );
+    assert!(plan.outputs[1].tracks[0].reason.contains("90p of outputs[0], encoded once"));
+    assert_eq!(plan.outputs[1].tracks[0].encoder.as_deref(), Some("libx264"));
+
+    let job = pipeline.start().job().unwrap();
+    let done = job.wait(None).unwrap().unwrap().into_result().unwrap();
+    assert_eq!(done.outputs.len(), 4);
+    let stats = job.stats();
+    let mut encoders: Vec<&str> =
+        stats.stages.iter().map(|s| s.name.as_str()).filter(|n| n.starts_with("encode ")).collect();
+    encoders.sort_unstable();
+    assert_eq!(encoders, ["encode 0:90p", "encode 0:audio", "encode 3:90p"], "{:?}", stats.stages);
+    for name in ["a.mp4", "b.mkv", "c.ts", "d.mp4"] {
+        assert_eq!(frames(video(&probe(&path(name)))), 100, "{name}");
+    }
+    assert_eq!(psnr(&path("a.mp4"), &path("b.mkv")), f64::INFINITY, "the very same pictures");
+    assert_eq!(psnr(&path("a.mp4"), &path("c.ts")), f64::INFINITY);
+    assert!(psnr(&path("a.mp4"), &path("d.mp4")).is_finite());
+}
+
+#[test]
 fn the_pattern_is_a_source_and_loops_go_on_in_time() {
     let dir = Dir::new();
     let output = dir.path("p.mkv");

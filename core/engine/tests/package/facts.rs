@@ -24,8 +24,8 @@ fn init_of(dir: &Path, name: &str, args: &str) -> (Vec<u8>, Vec<u8>, Track) {
 #[test]
 fn codec_records_are_those_of_ffmpeg() {
     let dir = tempfile::tempdir().unwrap();
-    let video = "-f lavfi -i testsrc2=s=128x96:r=25:d=0.4 -pix_fmt yuv420p -color_primaries bt709 -color_trc bt709 \
-        -colorspace bt709 -color_range tv";
+    let video = "-f lavfi -i testsrc2=s=128x96:r=25:d=0.4 -pix_fmt yuv420p \
+        -vf setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv";
     let audio = "-f lavfi -i anoisesrc=r=48000:d=0.4";
     let cases: [(&str, &[u8; 4], String); 9] = [
         ("a.mp4", b"avcC", format!("{video} -c:v libx264")),

@@ -1,4 +1,7 @@
-//! FFmpeg (libavformat, libavcodec, libavfilter, libavutil, libavdevice), 5.1 to 9 and newer.
+//! FFmpeg (libavformat, libavcodec, libavfilter, libavutil, libavdevice), 5.1 to 9.
+//!
+//! Tested on every change with the FFmpeg that is installed; the whole workspace was built and the engine's tests run
+//! with 5.1.9, 7.1.5, 8.1.2 and 9.0.2 of Debian, and `tests/ffmpeg` compiles the shim against the newest headers.
 //!
 //! One file per noun, safe owners only. The C side is `shim/`, which hides what changed between FFmpeg's majors; there is
 //! no bindgen and no libclang. Owners are `Send` and used by one thread at a time; [`Frame`] and [`Packet`] are `Sync`.

@@ -1,0 +1,204 @@
+//! The threads of encoded tracks: filters, the scaling cascade, encoders, and the head start of the smallest rung.
+
+use super::build::{FRAMES, Graph};
+use super::chain;
+use super::lead::Lead;
+use super::resolve::{Offer, Output};
+use super::tracks::{AudioTrack, VideoTrack};
+use super::worker::{self, Branch, Chain, ToTrack};
+use crate::encode::{self, AudioEncoder, Encoder, KeyGrid, VideoEncode, VideoEncoder};
+use crate::error::{Error, ErrorKind, Result};
+use crate::filter::{AudioConform, AudioTarget, Cascade, FilterContext, ScaleTarget, Trim};
+use crate::frame::Frame;
+use crate::packet::{AudioInfo, StreamInfo};
+use crate::spec::FilterSpec;
+use crate::time::{Rational, Timestamp};
+
+/// How far beyond its first segment a head start may go for an encoder that looks ahead.
+const HEAD_START_SECONDS: f64 = 3.0;
+
+/// A video track to encode: its source stream, what is decided, and everyone who gets its packets.
+pub(super) type Wanted<'a> = (usize, &'a VideoTrack, Vec<ToTrack>);
+
+impl Graph<'_> {
+    pub(super) fn audio_thread(
+        &mut self,
+        output: usize,
+        track: &AudioTrack,
+        stream: usize,
+        source: &AudioInfo,
+        outs: Vec<ToTrack>,
+    ) -> Result<()> {
+        let wanted = encode::audio::wanted(&track.encoder, &track.spec, source)?;
+        let conform = AudioConform::new(AudioTarget {
+            params: wanted.params.clone(),
+            frame_size: Some(wanted.frame_size).filter(|n| *n > 0),
+            gain_db: track.spec.gain,
+            loudness: track.spec.loudness,
+            sync: track.spec.sync,
+        })?;
+        let encoder = AudioEncoder::new(&track.encoder, &track.spec, wanted)?;
+        let (tx, rx) = self.link::<Frame>(FRAMES * 8);
+        self.branches.entry(stream).or_default().push(Branch { to: tx, host: false });
+        self.encode_thread(output, rx, None, vec![Box::new(conform)], Box::new(encoder), outs)
+    }
+
+    fn encode_thread(
+        &mut self,
+        output: usize,
+        rx: crate::link::Receiver<Frame>,
+        lead: Option<crate::link::Receiver<Frame>>,
+        chain: Chain,
+        encoder: Box<dyn Encoder>,
+        outs: Vec<ToTrack>,
+    ) -> Result<()> {
+        let name = format!("{output}:{}", name_of(&outs));
+        let meter = self.shared.meter(format!("encode {name}"));
+        meter.watch(rx.monitor());
+        self.thread(format!("enc {name}"), move |shared| {
+            worker::encode(shared, &meter, worker::TrackFrames::new(lead, rx), chain, encoder, outs)
+        })
+    }
+
+    /// Encoders of one output: those that differ in size only share their filters and scale in a cascade.
+    pub(super) fn video_threads(
+        &mut self,
+        index: usize,
+        output: &Output,
+        mut tracks: Vec<Wanted<'_>>,
+        offer: &Offer,
+    ) -> Result<()> {
+        while !tracks.is_empty() {
+            let (stream, first, _) = &tracks[0];
+            let (stream, first) = (*stream, *first);
+            let (mut group, rest): (Vec<_>, Vec<_>) =
+                tracks.into_iter().partition(|(s, t, _)| *s == stream && shares_filters(first, t));
+            tracks = rest;
+            let source = offer.streams.iter().find(|s| s.index == stream);
+            let source = source.ok_or_else(|| Error::new(ErrorKind::Internal, "video of no stream"))?;
+            let (tx, rx) = self.link::<Frame>(FRAMES);
+            let branch = Branch { to: tx, host: first.placement.begins_on_host() };
+            self.branches.entry(stream).or_default().push(branch);
+            let mut chain = self.filters(first, source)?;
+            if group.len() == 1
+                && let Some((_, track, outs)) = group.pop()
+            {
+                chain.push(chain::scaler(track, chain::scale_target(track, source)?));
+                chain.extend(chain::after_scale(track, &mut self.devices)?);
+                let encoder = self.video_encoder(index, name_of(&outs), track, source, output)?;
+                self.encode_thread(index, rx, None, chain, encoder, outs)?;
+                continue;
+            }
+            let mut targets = Vec::new();
+            let mut rungs = Vec::new();
+            let made: Vec<&VideoTrack> = group.iter().map(|(_, track, _)| *track).collect();
+            for (_, track, outs) in group {
+                targets.push(chain::scale_target(track, source)?);
+                let (tx, rx) = self.link::<Frame>(FRAMES);
+                rungs.push(tx);
+                let encoder = self.video_encoder(index, name_of(&outs), track, source, output)?;
+                let lead = match &output.lead {
+                    Some(name) if *name == name_of(&outs) && self.pass.is_none() => {
+                        Some(self.head_start(track, source, output)?)
+                    }
+                    _ => None,
+                };
+                let upload = chain::after_scale(track, &mut self.devices)?;
+                self.encode_thread(index, rx, lead, upload, encoder, outs)?;
+            }
+            let scales = targets.clone();
+            let cascade = Cascade::with(targets, |i, from| {
+                let again = from.is_some_and(|from| made[from].scaled);
+                chain::scaler(made[i], ScaleTarget { again, ..scales[i].clone() })
+            })?;
+            let meter = self.shared.meter(format!("scale {index}"));
+            meter.watch(rx.monitor());
+            self.thread(format!("scale{index}"), move |shared| {
+                if let Err(e) = worker::fan_out(shared, &meter, rx, chain, cascade, rungs) {
+                    shared.fail(e.context("scale"));
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The thread that gives a rung its first frames before the job's own source begins.
+    fn head_start(
+        &mut self,
+        track: &VideoTrack,
+        source: &StreamInfo,
+        output: &Output,
+    ) -> Result<crate::link::Receiver<Frame>> {
+        let zero = Timestamp::new(0, Rational::new(1, 1));
+        let end = self.spec.source.duration.map(|d| Timestamp::from_seconds(d.0));
+        let mut chain: Chain = vec![Box::new(Trim::new(Some(zero), end, zero)?)];
+        chain.extend(self.filters(track, source)?);
+        chain.push(chain::scaler(track, chain::scale_target(track, source)?));
+        let (tx, rx) = self.link::<Frame>(FRAMES);
+        let lead = Lead {
+            source: self.spec.source.clone(),
+            stream: source.clone(),
+            origin: self.zero,
+            chain,
+            out: tx,
+            gate: self.gate.clone(),
+            limit: Timestamp::from_seconds(output.segment.duration.0 + HEAD_START_SECONDS),
+            threads: super::tracks::cores(self.spec).min(4),
+        };
+        let meter = self.shared.meter("head start");
+        self.leads = true;
+        self.thread("lead".into(), move |shared| lead.run(shared, &meter))?;
+        Ok(rx)
+    }
+
+    /// The stages before scaling.
+    fn filters(&mut self, track: &VideoTrack, source: &StreamInfo) -> Result<Chain> {
+        let context = FilterContext {
+            source: self.spec.source.url.is_some().then(|| self.spec.source.clone()),
+            interrupt: self.shared.output_interrupt.clone(),
+            zero: self.zero,
+            hdr: source.video.as_ref().map(|v| v.hdr).unwrap_or_default(),
+        };
+        chain::before_scale(track, &context, &mut self.devices)
+    }
+
+    fn video_encoder(
+        &self,
+        output_index: usize,
+        name: &str,
+        track: &VideoTrack,
+        source: &StreamInfo,
+        output: &Output,
+    ) -> Result<Box<dyn Encoder>> {
+        let grid = match (&output.boundaries, track.grid) {
+            (Some(starts), _) => Some(KeyGrid::at(starts.clone())),
+            (None, Some(interval)) => KeyGrid::every(Timestamp::from_seconds(interval.0)),
+            (None, None) => None,
+        };
+        let hdr = source.video.as_ref().map(|v| v.hdr).unwrap_or_default();
+        let tone_mapped = track.spec.filters.iter().any(|f| matches!(f, FilterSpec::ToneMap(_)));
+        let encoder = VideoEncoder::new(VideoEncode {
+            frame_rate: track.frame_rate,
+            grid,
+            threads: track.threads,
+            shared_cores: track.shared_cores,
+            hdr: if tone_mapped { Default::default() } else { hdr },
+            pass: self.pass.and_then(|p| p.of(output_index, name)),
+            ..VideoEncode::new(track.spec.clone())
+        })?;
+        Ok(Box::new(encoder))
+    }
+}
+
+/// The name of the track that is encoded: that of the first that gets it.
+fn name_of(outs: &[ToTrack]) -> &str {
+    outs.first().map_or("", |to| &to.meter.name)
+}
+
+fn shares_filters(a: &VideoTrack, b: &VideoTrack) -> bool {
+    let filters = |t: &VideoTrack| serde_json::to_string(&t.spec.filters).unwrap_or_default();
+    a.rotation == b.rotation
+        && a.spec.frame_rate == b.spec.frame_rate
+        && filters(a) == filters(b)
+        && a.placement.shares(&b.placement)
+}
