@@ -209,8 +209,6 @@ pub struct Table {
     pub depths: &'static [u8],
     /// Thread count beyond FFmpeg's own `threads`.
     pub threads: Knob,
-    /// What is set when other encoders of the job share the cores.
-    pub shared: &'static [Set],
 }
 
 /// How a level is written.
@@ -298,7 +296,6 @@ fn plain(name: &'static str, codec: &'static str) -> Table {
         live: Live::No,
         depths: &[8],
         threads: Knob::None,
-        shared: NOTHING,
     }
 }
 
@@ -327,8 +324,6 @@ fn x264() -> Table {
         always: &[Set::Option("forced-idr", "1"), Set::Param("open-gop", "0")],
         live: Live::NativeWithPeak,
         depths: &[8, 10],
-        // A lookahead thread of its own keeps five more 1080p pictures (30 MB) and gains no time on busy cores.
-        shared: &[Set::Param("sync-lookahead", "0")],
         ..plain("libx264", "h264")
     }
 }

@@ -27,8 +27,6 @@ pub struct Request<'a> {
     pub hdr: HdrMetadata,
     /// Encoder threads; 0 = the encoder's choice.
     pub threads: u32,
-    /// Whether other encoders share the cores.
-    pub shared_cores: bool,
     /// Which of two passes this is (1 or 2), and where statistics lie that pass through a file.
     pub pass: Option<(u8, &'a str)>,
 }
@@ -534,9 +532,6 @@ impl Mapper<'_> {
         self.out.threads = self.request.threads;
         if self.request.threads > 0 {
             self.turn(self.table.threads, &self.request.threads.to_string());
-        }
-        if self.request.shared_cores {
-            self.set_all(self.table.shared);
         }
     }
 

@@ -27,8 +27,6 @@ pub struct VideoEncode {
     pub time_base: Option<TimeBase>,
     /// Threads; 0 = the encoder's choice. `spec.threads` goes before it.
     pub threads: u32,
-    /// Whether other encoders work on the same cores: a thread that only fills idle cores is then not worth its memory.
-    pub shared_cores: bool,
     /// Which of two passes.
     pub pass: Option<Pass>,
     /// HDR metadata to write; default that of the first frame, and only if the frames are PQ or HLG.
@@ -44,7 +42,6 @@ impl VideoEncode {
             grid: None,
             time_base: None,
             threads: 0,
-            shared_cores: false,
             pass: None,
             hdr: HdrMetadata::default(),
         }
@@ -146,7 +143,6 @@ impl VideoEncoder {
             colour,
             hdr,
             threads: if spec.threads > 0 { spec.threads } else { self.config.threads },
-            shared_cores: self.config.shared_cores,
             pass: self.config.pass.as_ref().zip(file.as_deref()).map(|(p, f)| (p.number(), f)),
         })
     }
@@ -527,7 +523,6 @@ pub fn settings(encoder: &str, spec: &VideoSpec, grid: bool) -> Result<Settings>
         colour: crate::frame::Colour::default(),
         hdr: HdrMetadata::default(),
         threads: spec.threads,
-        shared_cores: false,
         pass: None,
     })
 }

@@ -181,7 +181,6 @@ impl Graph<'_> {
             frame_rate: track.frame_rate,
             grid,
             threads: track.threads,
-            shared_cores: track.shared_cores,
             hdr: if tone_mapped { Default::default() } else { hdr },
             pass: self.pass.and_then(|p| p.of(output_index, name)),
             ..VideoEncode::new(track.spec.clone())

@@ -30,8 +30,6 @@ pub(crate) struct VideoTrack {
     /// The rate that the encoder may count on.
     pub frame_rate: Option<Rational>,
     pub threads: u32,
-    /// Whether other encoders of the job share the cores.
-    pub shared_cores: bool,
     /// Key frames every so many seconds, exactly.
     pub grid: Option<Seconds>,
     /// Whether the source's pictures have another size than the track's.
@@ -271,7 +269,6 @@ pub(crate) fn video(
             rotation,
             frame_rate,
             threads: wanted.threads,
-            shared_cores: false,
             spec: wanted,
             grid,
             rate: settings.summary,
@@ -303,13 +300,9 @@ pub(crate) fn share_cores<'a>(tracks: impl Iterator<Item = &'a mut Track>, cores
         f64::from(v.width) * f64::from(v.height) * v.frame_rate.map_or(30.0, |rate| rate.as_f64())
     };
     let all: f64 = encoders.iter().map(|v| work(v)).sum();
-    let shared = encoders.len() > 1;
-    for v in &mut encoders {
-        v.shared_cores = shared;
-        if v.threads == 0 {
-            let share = if all > 0.0 { work(v) / all } else { 1.0 };
-            v.threads = ((share * f64::from(cores)).ceil() as u32).clamp(1, 16);
-        }
+    for v in encoders.iter_mut().filter(|v| v.threads == 0) {
+        let share = if all > 0.0 { work(v) / all } else { 1.0 };
+        v.threads = ((share * f64::from(cores)).ceil() as u32).clamp(1, 16);
     }
 }
 

@@ -15,7 +15,6 @@ fn request<'a>(encoder: &'a str, spec: &'a VideoSpec) -> Request<'a> {
         colour: Colour::default(),
         hdr: HdrMetadata::default(),
         threads: 0,
-        shared_cores: false,
         pass: None,
     }
 }
