@@ -119,8 +119,11 @@ class FolderWatch:
         return self._closed
 
     def _read(self, begin: float) -> None:
-        while not self._stop.is_set():
+        while True:
             if not select.select([self._fd], [], [], 0.1)[0]:
+                # What happened before the end is read to its end.
+                if self._stop.is_set():
+                    break
                 continue
             now = time.monotonic() - begin
             data = os.read(self._fd, 1 << 16)
@@ -134,5 +137,8 @@ class FolderWatch:
                 if mask & self._IS_DIR:
                     if mask & (self._CREATE | self._MOVED_TO) and path.is_dir():
                         self._add(path)
+                        # What was finished in it before the watch began tells of itself no more.
+                        done = (f for f in sorted(path.rglob("*")) if f.is_file() and f.suffix != ".part")
+                        self._closed += [(now, str(f.relative_to(self._root))) for f in done]
                 elif mask & (self._CLOSE_WRITE | self._MOVED_TO):
                     self._closed.append((now, str(path.relative_to(self._root))))

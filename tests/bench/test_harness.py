@@ -86,3 +86,13 @@ def test_ratios_are_ghoststreams_over_the_peers():
     assert "| ladder, CPU | **0.80** (0.80–0.80) |" in text
     assert "| ladder, wall | **0.50** (0.50–0.50) |" in text
     assert "| ladder, peak memory | **0.25** (0.25–0.25) |" in text
+
+
+def test_files_that_come_with_their_folder_are_seen(tmp_path):
+    made, watched = tmp_path / "made", tmp_path / "watched"
+    (made / "rung").mkdir(parents=True)
+    (made / "rung" / "00000.m4s").write_bytes(b"segment")
+    (made / "rung" / "00001.m4s.part").write_bytes(b"not yet")
+    watched.mkdir()
+    done = measure.run(["mv", str(made / "rung"), str(watched / "rung")], watched)
+    assert [path for _, path in done.extra["closed"]] == ["rung/00000.m4s"]
