@@ -267,7 +267,7 @@ impl<T> Receiver<T> {
     ///
     /// One lock for many items: for receivers that keep up anyway and whose items are small. What is in `spent` goes
     /// back and is dropped by the next sender: memory that is freed by the thread that allocated it costs no fight for
-    /// the allocator's locks (measured on a remux: a third of its CPU time).
+    /// the allocator's locks (measured on a remux: a third of its time).
     pub fn recv_all(&self, spent: &mut Vec<T>) -> Option<VecDeque<T>> {
         let mut state = self.0.lock();
         loop {

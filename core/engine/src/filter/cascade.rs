@@ -1,6 +1,6 @@
 //! The ladder's scaler.
 
-use super::scale::{Scale, ScaleTarget};
+use super::scale::ScaleTarget;
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::stage::{Outlet, OutletFn, Stage};
@@ -29,21 +29,12 @@ struct Rung {
 }
 
 impl Cascade {
-    /// A scaler for these targets.
+    /// A scaler for these targets. `make` makes that of the target with this index, given the index of the target that it
+    /// is made from, if any; it must emit each frame in the call that it came in.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Invalid`] when there are none.
-    pub fn new(targets: Vec<ScaleTarget>) -> Result<Self> {
-        let scales = targets.clone();
-        Cascade::with(targets, |i, _| Box::new(Scale::new(scales[i].clone())))
-    }
-
-    /// As [`Cascade::new`], where `make` makes the scaler of the target with this index, given the index of the target that it is
-    /// made from, if any. It must emit each frame in the call that it came in.
-    ///
-    /// # Errors
-    /// As for [`Cascade::new`].
-    pub fn with(
+    /// [`crate::ErrorKind::Invalid`] when there are no targets.
+    pub fn new(
         targets: Vec<ScaleTarget>,
         mut make: impl FnMut(usize, Option<usize>) -> Box<dyn Stage<Frame, Frame>>,
     ) -> Result<Self> {

@@ -107,7 +107,7 @@ impl Graph<'_> {
                 self.encode_thread(index, rx, lead, upload, encoder, outs)?;
             }
             let scales = targets.clone();
-            let cascade = Cascade::with(targets, |i, from| {
+            let cascade = Cascade::new(targets, |i, from| {
                 let again = from.is_some_and(|from| made[from].scaled);
                 chain::scaler(made[i], ScaleTarget { again, ..scales[i].clone() })
             })?;

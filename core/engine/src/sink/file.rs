@@ -160,12 +160,12 @@ impl FileSink {
     }
 }
 
-/// What the protocol of a URL is told, unless its query says otherwise.
 /// The Dolby Vision configuration of a track.
 fn dolby_vision(track: &TrackHeader) -> Option<DolbyVision> {
     track.stream.video.as_ref().and_then(|v| v.hdr.dolby_vision)
 }
 
+/// What the protocol of a URL is told, unless its query says otherwise.
 fn protocol_options(url: &str) -> Vec<(String, String)> {
     // A live SRT socket forgets on closing what it has not sent yet: the end of the stream.
     if url.starts_with("srt://") { vec![("linger".into(), "5".into())] } else { Vec::new() }

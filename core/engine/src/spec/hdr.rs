@@ -4,8 +4,8 @@ use crate::frame::{ContentLight, HdrMetadata, MasteringDisplay};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Static HDR metadata (HDR10): how the picture was mastered and how bright it is. The names are those that `probe`
-/// answers with.
+/// Static HDR metadata (HDR10): how the picture was mastered and how bright it is. A mastering
+/// display is written as `probe` shows one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HdrSpec {

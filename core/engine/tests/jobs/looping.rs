@@ -14,39 +14,22 @@ fn sources(dir: &Dir) -> Vec<String> {
     [vec![mp4], others.to_vec()].concat()
 }
 
-/// Presentation times of the packets of a stream, in order.
-fn times(path: &str, stream: &str) -> Vec<f64> {
-    let out = std::process::Command::new("ffprobe")
-        .args([
-            "-v",
-            "error",
-            "-select_streams",
-            stream,
-            "-show_entries",
-            "packet=pts_time",
-            "-of",
-            "csv=p=0",
-        ])
-        .arg(path)
-        .output()
-        .unwrap();
-    let mut all: Vec<f64> = String::from_utf8_lossy(&out.stdout)
-        .lines()
-        .filter_map(|l| l.trim_end_matches(',').parse().ok())
-        .collect();
+/// Presentation times of a stream's packets, in the order of presentation.
+fn shown(path: &str, stream: &str) -> Vec<f64> {
+    let mut all = times(path, stream);
     all.sort_by(f64::total_cmp);
     all
 }
 
 /// Frames of 40 ms and packets of sound of 21.3 ms, without a gap as long as a frame and none twice.
 fn continuous(name: &str, output: &str, wanted: std::ops::RangeInclusive<usize>) {
-    let video = times(output, "v:0");
+    let video = shown(output, "v:0");
     assert!(wanted.contains(&video.len()), "{name}: {} frames", video.len());
     for w in video.windows(2) {
         let step = w[1] - w[0];
         assert!(step > 0.001 && step < 0.0795, "{name}: from {} to {}", w[0], w[1]);
     }
-    let audio = times(output, "a:0");
+    let audio = shown(output, "a:0");
     for w in audio.windows(2) {
         let step = w[1] - w[0];
         assert!(step > 0.0 && step < 0.043 + 0.04, "{name}: sound from {} to {}", w[0], w[1]);

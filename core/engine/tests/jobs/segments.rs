@@ -237,3 +237,24 @@ fn a_head_start_in_transport_streams_leaves_the_sound_apart() {
         assert_eq!((streams.len(), frames(video(&streams))), (1, 200), "{rung}");
     }
 }
+
+/// Encoders get threads by their pixels; one that says how many it wants keeps to it.
+#[test]
+fn the_rungs_of_a_ladder_share_the_cores() {
+    let threads = |cores: u32, top: u32| -> Vec<String> {
+        let rung = |w: u32, h: u32, t: u32| json!({"codec": "h264", "encoder": "libx264", "width": w, "height": h, "bitrate": "1M", "threads": t});
+        let spec = json!({
+            "threads": cores,
+            "source": {"pattern": {"kind": "smpte", "width": 1920, "height": 1080, "frames": 30}},
+            "outputs": [{"path": "never-written/", "format": "hls", "audio": false, "ladder":
+                [rung(1920, 1080, top), rung(1280, 720, 0), rung(854, 480, 0), rung(640, 360, 0)]}],
+        });
+        let plan = ghoststream::Pipeline::from_json(&spec.to_string()).unwrap().plan().unwrap();
+        let said =
+            |detail: &str| detail.split(", ").find(|w| w.contains("thread")).unwrap_or_default().to_string();
+        plan.outputs[0].tracks.iter().map(|t| said(&t.detail)).collect()
+    };
+    assert_eq!(threads(2, 0), ["2 threads", "1 thread", "1 thread", "1 thread"]);
+    assert_eq!(threads(8, 0), ["5 threads", "3 threads", "1 thread", "1 thread"]);
+    assert_eq!(threads(8, 2)[0], "2 threads");
+}

@@ -198,7 +198,14 @@ fn it_follows_changes_in_mid_stream() {
 fn a_cascade_shares_and_orders_its_rungs() {
     let frame = picture("yuv420p", 1920, 1080, Colour::BT709, |_, x, y| ((x / 8 + y / 8) % 200) as u16);
     let sizes = [(640, 360), (1920, 1080), (854, 480), (640, 360), (2560, 1440)];
-    let mut cascade = Cascade::new(sizes.map(|(w, h)| ScaleTarget::size(w, h)).to_vec()).unwrap();
+    let targets = sizes.map(|(w, h)| ScaleTarget::size(w, h)).to_vec();
+    let mut parents = Vec::new();
+    let mut cascade = Cascade::new(targets.clone(), |i, from| {
+        parents.push((i, from));
+        Box::new(Scale::new(targets[i].clone()))
+    })
+    .unwrap();
+    assert_eq!(parents, [(4, None), (1, Some(4)), (2, Some(1)), (0, Some(2))]);
     assert_eq!(cascade.rungs(), 4);
     let out = run(&mut cascade, [frame.clone()]).unwrap();
     assert_eq!(out.iter().map(|o| o.0).collect::<Vec<_>>(), [4, 1, 2, 0, 3]);
@@ -207,6 +214,20 @@ fn a_cascade_shares_and_orders_its_rungs() {
     }
     assert_eq!(out[1].1.media().data_ptr(0), frame.media().data_ptr(0), "the top rung is the source's frame");
     assert_eq!(out[3].1.media().data_ptr(0), out[4].1.media().data_ptr(0));
+}
+
+/// What is scaled a second time keeps more of its edges.
+#[test]
+fn scaling_again_is_sharper() {
+    let wave = |p: usize, x: usize| if p == 0 { 128.0 + 60.0 * (x as f64 * 1.2).sin() } else { 128.0 };
+    let fine = picture("yuv420p", 640, 360, Colour::BT709, |p, x, _| wave(p, x) as u16);
+    let contrast = |again: bool| {
+        let target = ScaleTarget { again, ..ScaleTarget::size(320, 180) };
+        let out = one(&mut Scale::new(target), fine.clone());
+        let row: Vec<u16> = (100..200).map(|x| sample(&out, 0, x, 90)).collect();
+        i32::from(*row.iter().max().unwrap()) - i32::from(*row.iter().min().unwrap())
+    };
+    assert!(contrast(true) > contrast(false), "{} {}", contrast(true), contrast(false));
 }
 
 /// Mean squared error of the luma of two pictures as PSNR.
