@@ -30,3 +30,8 @@ if [ -x "$GS_CACHE_DIR/tools/bin/cbindgen" ]; then
     GS_CBINDGEN="$GS_CACHE_DIR/tools/bin/cbindgen"
     export GS_CBINDGEN
 fi
+# NVIDIA's headers as packages carry them: <API version>/nvEncodeAPI.h.
+if [ -d "$GS_CACHE_DIR/nvenc-headers" ]; then
+    GS_NVENC_HEADERS="$GS_CACHE_DIR/nvenc-headers"
+    export GS_NVENC_HEADERS
+fi

@@ -3,7 +3,8 @@
 #
 #   tests/setup/setup.sh build   compilers, FFmpeg and its headers
 #   tests/setup/setup.sh demo    build + a Python environment with maturin and numpy
-#   tests/setup/setup.sh test    demo + peers: FFmpeg 9, PyAV, Chromium and players, Zig, valgrind, cbindgen, Vulkan in software
+#   tests/setup/setup.sh test    demo + peers: FFmpeg 9, PyAV, Chromium and players, Zig, valgrind, cbindgen, Vulkan in software,
+#                                NVIDIA's published headers and clients for the stand-in driver
 #
 # Each need is probed by what it provides (a command, a header, a pkg-config module), so a machine that has
 # it from elsewhere is left alone. Packages come from apt where there is one. Everything else is kept outside
@@ -48,6 +49,8 @@ dejavu() {
 }
 # A driver that Vulkan's loader finds; Mesa's has one in software.
 vulkan_driver() { ls /usr/share/vulkan/icd.d/*.json /etc/vulkan/icd.d/*.json 2>/dev/null | grep -q .; }
+shared_library() { ldconfig -p | grep -q "[[:space:]]$1 "; }
+gst_plugin() { ls /usr/lib/*/gstreamer-1.0/"libgst$1.so" /usr/local/lib/gstreamer-1.0/"libgst$1.so" 2>/dev/null | grep -q .; }
 node_is_new() { have node && node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 18 ? 0 : 1)'; }
 
 find_missing() {
@@ -77,6 +80,13 @@ find_missing() {
     want valgrind have valgrind
     want clang have clang
     want mesa-vulkan-drivers vulkan_driver
+    want libffmpeg-nvenc-dev test -f /usr/include/ffnvcodec/nvEncodeAPI.h
+    # The stand-in for NVIDIA's driver (tests/standin) codes AV1 with this, and GStreamer's nvcodec plugin is one of its clients.
+    want libaom3 shared_library libaom.so.3
+    want gstreamer1.0-plugins-bad gst_plugin nvcodec
+    want gstreamer1.0-plugins-base gst_plugin videotestsrc
+    want gstreamer1.0-plugins-good gst_plugin matroska
+    want gstreamer1.0-tools have gst-launch-1.0
 }
 
 find_missing
@@ -117,11 +127,13 @@ python_stamp=$stamps/python-$level-$requirements
 node_stamp=$stamps/node-$(stamp "$root/tests/e2e/package-lock.json")
 cbindgen_version=$(cat "$here/cbindgen-version")
 cbindgen_stamp=$stamps/cbindgen-$cbindgen_version
+nvenc_stamp=$stamps/nvenc-headers-$(stamp "$here/nvenc-headers.sh" "$here/nvenc-headers/Cargo.lock")
 
 fresh() {
     [ -e "$python_stamp" ] && [ -x "$venv/bin/python" ] || return 1
     [ "$level" = demo ] && return 0
-    [ -e "$node_stamp" ] && [ -e "$cbindgen_stamp" ] && [ -x "$GS_CACHE_DIR/bin/ffmpeg9" ]
+    [ -e "$node_stamp" ] && [ -e "$cbindgen_stamp" ] && [ -x "$GS_CACHE_DIR/bin/ffmpeg9" ] &&
+        [ -e "$nvenc_stamp" ]
 }
 if fresh; then exit 0; fi
 
@@ -161,4 +173,11 @@ if [ ! -e "$cbindgen_stamp" ]; then
         --target-dir "$GS_CACHE_DIR/tools/target" cbindgen >&2
     rm -rf "$GS_CACHE_DIR/tools/target"
     : >"$cbindgen_stamp"
+fi
+
+if [ ! -e "$nvenc_stamp" ]; then
+    say "NVIDIA's headers, as packages carry them, in $GS_CACHE_DIR/nvenc-headers"
+    rm -rf "$GS_CACHE_DIR/nvenc-headers"
+    "$here/nvenc-headers.sh" "$GS_CACHE_DIR/nvenc-headers"
+    : >"$nvenc_stamp"
 fi

@@ -1,0 +1,1 @@
+//! Empty: the manifest beside this is read for its dependencies' headers only.
