@@ -1,1 +1,4 @@
 //! The GhostStream server. Its HTTP surface arrives with the transcoding-server work; the engine already runs the jobs.
+#![forbid(unsafe_code)]
+
+pub mod jobs;
