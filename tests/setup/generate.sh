@@ -7,8 +7,9 @@ cd "$(dirname "$0")/../.."
 header=include/ghoststream.h
 symbols=tests/abi/symbols.txt
 schema=core/engine/schema/pipeline.schema.json
+ptx=core/engine/kernels/kernels.ptx
 if [ "${1:-}" = --list ]; then
-    printf '%s\n' "$header" "$symbols" "$schema"
+    printf '%s\n' "$header" "$symbols" "$schema" "$ptx"
     exit 0
 fi
 
@@ -31,3 +32,10 @@ GS_REGENERATE=1 cargo test -q -p ghoststream-ffi --test header >/dev/null
 echo "  $header"
 echo "  $symbols"
 into "$schema" cargo run -q -p ghoststream-cli -- schema
+
+# Without NVRTC (a machine that is neither x86-64 nor arm64 Linux) the committed text stays.
+code=0
+"${GS_PYTHON:-python3}" core/engine/kernels/generate.py || code=$?
+[ $code != 77 ] || [ "${GS_REQUIRE_PEERS:-}" = 1 ] || code=0
+[ $code = 0 ] || exit $code
+echo "  $ptx"
