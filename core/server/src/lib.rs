@@ -2,4 +2,5 @@
 #![forbid(unsafe_code)]
 
 pub mod adapt;
+pub mod discovery;
 pub mod jobs;

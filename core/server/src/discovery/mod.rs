@@ -1,0 +1,102 @@
+//! How clients find this server: mDNS, a UDP responder, and registration with a GhostHub. Each works without the others;
+//! one that cannot run says so in the log and takes nothing else down.
+
+mod ghosthub;
+mod mdns;
+mod udp;
+
+pub use ghosthub::{Hub, Identity};
+
+use std::net::SocketAddr;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// The version that clients are told; the field has been frozen at this since the first release, and they compare it.
+const PROTOCOL_VERSION: &str = "1.0.0";
+
+/// What this server says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Advertisement {
+    /// The service's name for people.
+    pub name: String,
+    /// The HTTP port.
+    pub port: u16,
+    /// Kinds of encoders that work here, best first (`nvenc` … `software`).
+    pub hw_accels: Vec<String>,
+    /// Video codecs that can be made (`h264`, `h265`, `vp9`, `av1`).
+    pub video_codecs: Vec<String>,
+    /// Audio codecs that can be made.
+    pub audio_codecs: Vec<String>,
+    /// Jobs at once.
+    pub max_jobs: u32,
+    /// Operating system and its version.
+    pub platform: String,
+}
+
+/// What is to run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Announce over mDNS.
+    pub mdns: bool,
+    /// Where the UDP responder listens; none without an address.
+    pub udp: Vec<SocketAddr>,
+    /// Register with this GhostHub.
+    pub hub: Option<Hub>,
+}
+
+/// The port of the UDP responder that clients ask.
+pub const UDP_PORT: u16 = 8766;
+
+/// Discovery while it runs.
+pub struct Discovery {
+    mdns: Option<mdns::Announcement>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+    udp: Vec<SocketAddr>,
+}
+
+impl Discovery {
+    /// Starts what `settings` name. Must be called within a tokio runtime. What does not start is logged and left out.
+    pub async fn start(advertisement: Advertisement, settings: Settings) -> Discovery {
+        let (stop, stopped) = watch::channel(false);
+        let mut discovery = Discovery { mdns: None, stop, tasks: Vec::new(), udp: Vec::new() };
+        if settings.mdns {
+            match mdns::Announcement::new(&advertisement) {
+                Ok(announcement) => discovery.mdns = Some(announcement),
+                Err(e) => tracing::warn!("mDNS: {e}; clients on the network have to be given the address"),
+            }
+        }
+        for address in settings.udp {
+            match udp::Responder::bind(address, &advertisement).await {
+                Ok(responder) => {
+                    discovery.udp.extend(responder.address());
+                    discovery.tasks.push(tokio::spawn(responder.run(stopped.clone())));
+                }
+                Err(e) => tracing::warn!("UDP discovery on {address}: {e}"),
+            }
+        }
+        if let Some(hub) = settings.hub {
+            let registration = ghosthub::Registration::new(hub, advertisement);
+            discovery.tasks.push(tokio::spawn(registration.run(stopped)));
+        }
+        discovery
+    }
+
+    /// The addresses that the UDP responder really listens on.
+    pub fn udp(&self) -> &[SocketAddr] {
+        &self.udp
+    }
+
+    /// Says good-bye to the network and to the GhostHub; takes a few seconds at most.
+    pub async fn shutdown(mut self) {
+        let _nobody_listens_when_all_tasks_ended = self.stop.send(true);
+        if let Some(mdns) = self.mdns.take() {
+            mdns.withdraw().await;
+        }
+        for task in self.tasks.drain(..) {
+            if let Err(e) = task.await {
+                tracing::warn!("discovery: {e}");
+            }
+        }
+    }
+}
