@@ -1,6 +1,10 @@
-//! The GhostStream server. Its HTTP surface arrives with the transcoding-server work; the engine already runs the jobs.
+//! The GhostStream server: the transcoding server's HTTP and WebSocket contract over the engine's jobs. It contains no
+//! media logic: a request becomes an engine document, and the engine does the work.
 #![forbid(unsafe_code)]
 
 pub mod adapt;
+pub mod config;
+pub mod contract;
 pub mod discovery;
 pub mod jobs;
+pub mod policy;

@@ -1,0 +1,140 @@
+//! The default settings as a commented file.
+
+use super::Config;
+use serde_json::Value;
+use std::fmt::Write as _;
+
+/// Each section's heading and each key's remark; a test holds it complete.
+const REMARKS: &[(&str, &str)] = &[
+    ("server", "Where the server listens."),
+    ("server.host", "address to bind; \"::\" takes IPv4 and IPv6"),
+    ("server.port", "0 takes a free one"),
+    ("server.advertised_url", "base of the URLs that clients get; null: the host they asked"),
+    ("server.max_body_kb", "largest request body"),
+    ("server.request_timeout_seconds", "for a client to send its request"),
+    ("server.max_connections", "open at once"),
+    ("mdns", "How it is found on the local network."),
+    ("mdns.enabled", "announce _ghoststream._tcp"),
+    ("mdns.service_name", "the instance's name"),
+    ("mdns.udp_enabled", "answer GHOSTSTREAM_DISCOVER datagrams"),
+    ("mdns.udp_port", "their port"),
+    ("ghosthub", "A GhostHub to register at."),
+    ("ghosthub.url", "e.g. http://192.168.4.1:5000"),
+    ("ghosthub.auto_register", "register there"),
+    ("ghosthub.register_interval_seconds", "how often"),
+    ("transcoding", "Jobs."),
+    ("transcoding.ffmpeg_path", "only auto: FFmpeg's libraries are called directly"),
+    ("transcoding.temp_directory", "segments and files are made here"),
+    ("transcoding.max_concurrent_jobs", "that encode at once"),
+    ("transcoding.segment_duration", "seconds"),
+    ("transcoding.cleanup_after_hours", "how long a finished file is kept"),
+    ("transcoding.default_video_codec", "for requests that name none: h264, h265, vp9, av1, copy"),
+    ("transcoding.default_audio_codec", "for requests that name none: aac, opus, mp3, flac, ac3, copy"),
+    ("transcoding.enable_abr", "false: mode abr makes one quality"),
+    ("transcoding.abr_max_variants", "most qualities of a ladder"),
+    ("transcoding.stall_timeout", "seconds without progress before a job counts as hung"),
+    ("transcoding.stall_timeout_per_segment", "added to that per second of segment"),
+    ("transcoding.retry_count", "new tries after a transient failure"),
+    ("transcoding.retry_delay", "seconds before the first one, doubled for each further"),
+    ("transcoding.tone_map_hdr", "HDR becomes SDR when a request does not say"),
+    ("transcoding.validate_segments", "check a segment before it is served"),
+    ("transcoding.enable_preemption", "urgent jobs may push others back into the queue"),
+    ("transcoding.max_queue_size", "further jobs are refused with 503"),
+    ("transcoding.playback", "auto, growing or on_demand"),
+    ("transcoding.worker_command", "program and arguments that run one job; empty finds it"),
+    ("transcoding.idle_workers", "kept started for the next job"),
+    ("hardware", "Encoders."),
+    ("hardware.prefer_hw_accel", "hw_accel auto takes a GPU where there is one"),
+    ("hardware.fallback_to_software", "go on in software when a GPU fails"),
+    ("hardware.nvenc_preset", "p1 (fast) to p7 (best)"),
+    ("hardware.qsv_preset", "veryfast to veryslow"),
+    ("hardware.videotoolbox_preset", "fast, medium, slow"),
+    ("hardware.vaapi_device", "render node, or auto"),
+    ("limits", "What a request may ask for."),
+    ("limits.max_resolution", "8k, 4k, 1440p, 1080p, 720p, 480p, none"),
+    ("limits.max_bitrate", "of video; auto for no limit"),
+    ("limits.max_file_size_gb", "of one file; 0 for no limit"),
+    ("limits.max_disk_gb", "of all jobs' files; 0 for no limit"),
+    ("security", "Who may do what."),
+    ("security.api_key", "needed in X-API-Key or ?api_key= when set"),
+    ("security.allowed_origins", "web origins (https://host); empty allows all"),
+    ("security.rate_limit_per_minute", "starts, cancels and deletes per client address; 0 for no limit"),
+    ("security.state_directory", "the node's identity and the job database"),
+    ("security.registration_secret", "signs registrations at a GhostHub"),
+    ("security.job_token_ttl_seconds", "how long a job's tokens are valid"),
+    ("security.require_job_tokens", "a job's token is needed to see, cancel or play it"),
+    ("security.sources", "Which sources may be read."),
+    ("security.sources.schemes", "of URLs"),
+    ("security.sources.allowed_hosts", "names, *.names or networks (192.168.1.0/24); empty allows all"),
+    ("security.sources.denied_hosts", "in the same spelling"),
+    ("security.sources.private_networks", "10/8, 172.16/12, 192.168/16, 100.64/10, fc00::/7"),
+    ("security.sources.loopback", "this machine's own addresses"),
+    ("security.sources.link_local", "169.254/16 (cloud metadata), fe80::/10"),
+    ("security.sources.local_roots", "directories below which local files may be read"),
+    ("logging", "Messages."),
+    ("logging.level", "DEBUG, INFO, WARNING, ERROR"),
+    ("logging.format", "text or json"),
+    ("logging.file", "appended to, besides standard error"),
+];
+
+/// What `ghoststream config --print-default` prints: every setting with its default and a remark, as YAML.
+pub fn default_yaml() -> String {
+    let mut out = String::from(
+        "# GhostStream's settings and their defaults. It is looked for as ghoststream.yaml in the working directory,\n\
+         # in ./config, in ~/.config/ghoststream and in /etc/ghoststream. GHOSTSTREAM_SECTION_KEY in the environment\n\
+         # wins over the file, flags win over both.\n",
+    );
+    section(&serde_json::to_value(Config::default()).unwrap_or_default(), "", 0, &mut out);
+    out
+}
+
+fn remark(path: &str) -> &'static str {
+    REMARKS.iter().find(|(p, _)| *p == path).map(|(_, text)| *text).unwrap_or_default()
+}
+
+fn section(value: &Value, path: &str, depth: usize, out: &mut String) {
+    let indent = "  ".repeat(depth);
+    for (key, value) in value.as_object().into_iter().flatten() {
+        let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        // Writing to a string does not fail.
+        let _ = match value {
+            Value::Object(_) => {
+                let gap = if depth == 0 { "\n" } else { "" };
+                writeln!(out, "{gap}{indent}{key}:  # {}", remark(&here))
+            }
+            // JSON scalars and lists are YAML.
+            _ => writeln!(out, "{indent}{:<54}# {}", format!("{key}: {value}"), remark(&here)),
+        };
+        section(value, &here, depth + 1, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Overrides, load_from};
+
+    #[test]
+    fn the_printed_default_is_the_default() {
+        let text = default_yaml();
+        let config = load_from("printed", &text, [], &Overrides::default()).unwrap();
+        assert_eq!(config, Config::default());
+    }
+
+    #[test]
+    fn every_setting_has_a_remark_and_every_remark_a_setting() {
+        fn paths(value: &Value, path: &str, all: &mut Vec<String>) {
+            for (key, value) in value.as_object().into_iter().flatten() {
+                let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                all.push(here.clone());
+                paths(value, &here, all);
+            }
+        }
+        let mut all = Vec::new();
+        paths(&serde_json::to_value(Config::default()).unwrap(), "", &mut all);
+        let mut said: Vec<String> = REMARKS.iter().map(|(p, _)| p.to_string()).collect();
+        all.sort();
+        said.sort();
+        assert_eq!(all, said);
+    }
+}
