@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Builds the stand-in driver into target/standin (or $1). Compiles only what is older than its sources; a second run
-# does nothing. Needs g++ and Debian's libffmpeg-nvenc-dev (the published headers of CUDA's driver API, NVENC, NVDEC).
+# Builds the stand-in driver into target/standin (or the folder given). Compiles only what changed; a second run does nothing.
+# Needs g++ and Debian's libffmpeg-nvenc-dev (the published headers of CUDA's driver API, NVENC and NVDEC).
 #   tests/standin/build.sh [FOLDER]
-# A library is a folder here: every .cpp in it, plus what the table at the end says.
+# A library is the .cpp files of its folders here. A folder's own needs stand in FOLDER/flags.sh, which is sourced and may
+# add to the arrays `compile` and `link`.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -10,32 +11,59 @@ out=${1:-${GS_TARGET_DIR:-${CARGO_TARGET_DIR:-$root/target}}/standin}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 
-flags=(-std=c++17 -O2 -g1 -fPIC -fvisibility=hidden -Wall -Wextra -Werror -pthread -I"$here" -isystem /usr/include)
-
 # Two test runs may build at once.
 exec 9>"$out/.lock"
 flock 9
 
-# library NAME SOURCES LINK-FLAGS...
-library() {
-    local name=$1 target=$out/$1 sources=() source newer=no
-    read -ra sources <<<"$2"
+# object SOURCE OBJECT FLAGS...: compiles unless the object is newer than all that the last compilation read.
+object() {
+    local source=$1 object=$2 file fresh=yes
     shift 2
-    if [ -e "$target" ]; then
-        for source in "${sources[@]}" "$here"/*/*.h "$here"/build.sh; do
-            [ "$source" -nt "$target" ] && newer=yes
+    if [ -e "$object" ] && [ -e "$object.d" ] && [ "$object" -nt "$here/build.sh" ]; then
+        for file in $(sed 's/^[^:]*://; s/\\$//' "$object.d"); do
+            { [ -e "$file" ] && [ ! "$file" -nt "$object" ]; } || fresh=no
         done
-        [ $newer = no ] && return
+        [ $fresh = no ] || return 0
     fi
-    rm -f "$target"
-    g++ "${flags[@]}" -shared -Wl,-soname,"$name" -Wl,-rpath,'$ORIGIN' -Wl,-z,defs -o "$target.new" "${sources[@]}" \
-        -L"$out" "$@" -ldl
-    mv "$target.new" "$target"
+    mkdir -p "$(dirname "$object")"
+    g++ -std=c++17 -O2 -g1 -fPIC -fvisibility=hidden -Wall -Wextra -Werror -pthread -I"$here" "$@" \
+        -MMD -MF "$object.d" -c -o "$object" "$source"
 }
-cpp() { printf '%s ' "$here/$1"/*.cpp; }
-present() { compgen -G "$here/$1/*.cpp" >/dev/null; }
 
-library libcuda.so.1 "$(cpp cuda) $(cpp profiles)"
-if present nvml; then library libnvidia-ml.so.1 "$(cpp nvml)" -l:libcuda.so.1; fi
-if present cuvid; then library libnvcuvid.so.1 "$(cpp cuvid)" -l:libcuda.so.1; fi
-if present nvenc; then library libnvidia-encode.so.1 "$(cpp nvenc)" -l:libcuda.so.1; fi
+# library NAME FOLDERS LINK-FLAGS...
+library() {
+    local name=$1 folders=$2 folder source objects=() compile link=() stale=no running=0
+    shift 2
+    for folder in $folders; do
+        compile=()
+        # shellcheck source=/dev/null
+        [ ! -e "$here/$folder/flags.sh" ] || . "$here/$folder/flags.sh"
+        for source in "$here/$folder"/*.cpp; do
+            [ -e "$source" ] || continue
+            objects+=("$out/obj/$folder/$(basename "$source" .cpp).o")
+            object "$source" "${objects[-1]}" ${compile[@]+"${compile[@]}"} &
+            running=$((running + 1))
+            if [ $running -ge "$(nproc)" ]; then
+                wait -n
+                running=$((running - 1))
+            fi
+        done
+    done
+    while [ $running -gt 0 ]; do
+        wait -n
+        running=$((running - 1))
+    done
+    [ ${#objects[@]} -gt 0 ] || return 0
+    [ -e "$out/$name" ] || stale=yes
+    for source in "${objects[@]}"; do [ ! "$source" -nt "$out/$name" ] || stale=yes; done
+    [ $stale = yes ] || return 0
+    # nodelete: what was allocated outlives a dlclose, as it does with the real driver.
+    g++ -shared -pthread -Wl,-soname,"$name" -Wl,-rpath,"\$ORIGIN" -Wl,-z,defs -Wl,-z,nodelete -o "$out/$name.new" \
+        "${objects[@]}" -L"$out" "$@" ${link[@]+"${link[@]}"} -ldl
+    mv "$out/$name.new" "$out/$name"
+}
+
+library libcuda.so.1 "cuda profiles"
+library libnvidia-ml.so.1 nvml -l:libcuda.so.1
+library libnvcuvid.so.1 cuvid -l:libcuda.so.1
+library libnvidia-encode.so.1 nvenc -l:libcuda.so.1

@@ -83,12 +83,13 @@ struct standin_array_view {
 /* 1 and the view; 0 and a violation naming `call` when it is no live array. */
 int standin_array(const void *array, struct standin_array_view *view, const char *call);
 
-/* Waits until the work queued on a stream is done, as a hardware engine that is told to follow the stream does. NULL is
- * the default stream: it also waits for every other stream of the current context that is not NON_BLOCKING. */
-void standin_wait(void *stream);
-/* Puts `work(data)` at the end of a stream: it runs once all that was queued before is done. At once, in this thread,
- * when the stream has nothing pending and GS_STANDIN_ASYNC is off. */
-void standin_enqueue(void *stream, void (*work)(void *), void *data);
+/* Waits until the work queued on a stream of `context` is done, as a hardware engine that is told to follow the stream
+ * does. NULL is the context's default stream: it also waits for every other stream that is not NON_BLOCKING. The context
+ * need not be current. */
+void standin_wait(void *context, void *stream);
+/* Puts `work(data)` at the end of a stream of `context`: it runs once all that was queued before is done. At once, in this
+ * thread, when the stream has nothing pending and GS_STANDIN_ASYNC is off. */
+void standin_enqueue(void *context, void *stream, void (*work)(void *), void *data);
 
 /* Device memory that a library takes for itself (an encode session's reference frames). 0 when the device has no room.
  * It counts in cuMemGetInfo and NVML; release what was reserved, or it is reported as a leak. */
