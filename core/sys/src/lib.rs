@@ -1,4 +1,5 @@
 //! Safe owners over the C libraries GhostStream drives. One folder per library; nothing raw in a public signature.
 
+pub mod cuda;
 pub mod ffmpeg;
 pub mod pixels;

@@ -736,7 +736,7 @@ impl Drop for RunOnDrop {
     }
 }
 
-unsafe extern "C" fn run_release(opaque: *mut c_void, _data: *mut u8) {
+pub(super) unsafe extern "C" fn run_release(opaque: *mut c_void, _data: *mut u8) {
     // SAFETY: the box that `attach` gave away; called once. A panic must not unwind into C.
     let release = unsafe { Box::from_raw(opaque.cast::<Release>()) };
     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(release));

@@ -11,11 +11,15 @@ pub struct HwDevice(BufferRef);
 
 impl HwDevice {
     /// Opens a device of FFmpeg's type `kind` (`cuda`, `vaapi`, `qsv`, `vulkan` …). `device` chooses one (`0`,
-    /// `/dev/dri/renderD128`), `None` the default.
+    /// `/dev/dri/renderD128`), `None` the default. `cuda` without options is the device's primary context, which
+    /// [`HwDevice::cuda`] shares.
     ///
     /// # Errors
     /// `Unsupported` when this FFmpeg does not know the type; otherwise what the driver says.
     pub fn create(kind: &str, device: Option<&str>, options: &[(String, String)]) -> Result<HwDevice> {
+        if kind == "cuda" && options.is_empty() {
+            return HwDevice::primary_cuda(device);
+        }
         let name = c_string(kind, "a device type")?;
         let device = c_option(device, "a device")?;
         let options = Dict::from_pairs(options)?;
@@ -96,6 +100,10 @@ impl HwDevice {
         unsafe { BufferRef::from_raw(out) }
             .map(HwFrames)
             .ok_or_else(|| Error::memory("allocate device frames"))
+    }
+
+    pub(super) fn from_buffer(buffer: BufferRef) -> HwDevice {
+        HwDevice(buffer)
     }
 
     pub(crate) fn as_ptr(&self) -> *mut raw::AVBufferRef {

@@ -9,6 +9,7 @@
 mod bsf;
 mod buffer;
 mod colour;
+mod cuda;
 mod decoder;
 mod demuxer;
 mod dict;
@@ -37,6 +38,7 @@ pub use bsf::Bsf;
 pub use colour::{
     ChromaLocation, Colour, ColourRange, ContentLight, DolbyVision, HdrMetadata, MasteringDisplay,
 };
+pub use cuda::ForeignPlane;
 pub use decoder::{Decoder, DecoderOptions, Skip, ThreadType};
 pub use demuxer::{Chapter, Demuxer, DemuxerOptions, Disposition, StreamDesc};
 pub use dict::Pairs;

@@ -325,6 +325,14 @@ unsafe extern "C" {
     pub fn gsav_mux_query(format: *const c_char, codec_id: c_int) -> c_int;
     pub fn gsav_mux_default_codec(format: *const c_char, kind: c_int) -> c_int;
 
+    // shim/cuda.c
+    pub fn gsav_cuda_device(out: *mut *mut AVBufferRef, context: *mut c_void, release: Release, opaque: *mut c_void)
+        -> c_int;
+    pub fn gsav_cuda_device_context(d: *const AVBufferRef) -> *mut c_void;
+    pub fn gsav_cuda_frame_context(f: *const AVFrame) -> *mut c_void;
+    pub fn gsav_cuda_frame_wrap(f: *mut AVFrame, frames: *mut AVBufferRef, addresses: *const u64, pitches: *const i32,
+        planes: c_int, writable: c_int, release: Release, opaque: *mut c_void) -> c_int;
+
     // shim/filter.c
     pub fn gsav_graph_alloc(threads: c_int) -> *mut AVFilterGraph;
     pub fn gsav_graph_source(g: *mut AVFilterGraph, input: *const FilterInput, out: *mut *mut AVFilterContext) -> c_int;
