@@ -27,7 +27,7 @@ link() { # CONTENT TARGET
 fill() { # SOURCE TARGET
     local text
     text=$(mktemp)
-    sed -e "s|@PREFIX@|$PREFIX|g; s|@LIBDIR@|$LIBDIR|g; s|@INCLUDEDIR@|$INCLUDEDIR|g; s|@VERSION@|$VERSION|g" \
+    sed -e "s|@PREFIX@|$PREFIX|g; s|@BINDIR@|$BINDIR|g; s|@LIBDIR@|$LIBDIR|g; s|@INCLUDEDIR@|$INCLUDEDIR|g; s|@VERSION@|$VERSION|g" \
         -e "s|@SONAME@|$soname|g" "$1" >"$text"
     if grep -nE '@[A-Z_]+@' "$text" >&2; then
         echo "install: $1 has a placeholder that install does not know" >&2
@@ -70,3 +70,4 @@ put 644 "$made/bash" "$DATADIR/bash-completion/completions/ghoststream"
 put 644 "$made/zsh" "$DATADIR/zsh/site-functions/_ghoststream"
 put 644 "$made/fish" "$DATADIR/fish/vendor_completions.d/ghoststream.fish"
 put 644 "$made/man" "$DATADIR/man/man1/ghoststream.1"
+fill core/server/service/ghoststream.service.in "$PREFIX/lib/systemd/system/ghoststream.service"

@@ -77,6 +77,7 @@ find_missing() {
     want nodejs node_is_new
     want npm have npm
     want chromium test -n "${GS_CHROMIUM:-}"
+    want systemd have systemd-analyze
     want valgrind have valgrind
     want clang have clang
     want mesa-vulkan-drivers vulkan_driver
