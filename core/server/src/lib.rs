@@ -8,3 +8,4 @@ pub mod contract;
 pub mod discovery;
 pub mod jobs;
 pub mod policy;
+pub mod worker;

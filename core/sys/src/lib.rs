@@ -3,3 +3,4 @@
 pub mod cuda;
 pub mod ffmpeg;
 pub mod pixels;
+pub mod process;

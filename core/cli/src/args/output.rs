@@ -103,6 +103,7 @@ impl OutputArgs {
                 duration: self.segment_duration.unwrap_or(default.duration),
                 container: self.segment.unwrap_or_default(),
                 iframes: !self.no_iframes,
+                ..default
             });
         }
         output.copy_conforming = !self.no_copy_conforming;

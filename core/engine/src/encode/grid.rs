@@ -4,7 +4,11 @@ use crate::time::{Rounding, TimeBase, Timestamp, rescale};
 
 /// A set of times at (or right after) which a frame becomes a key frame.
 #[derive(Clone, Debug)]
-pub struct KeyGrid(Cells);
+pub struct KeyGrid {
+    cells: Cells,
+    /// Times besides those of the cells.
+    early: Vec<Timestamp>,
+}
 
 #[derive(Clone, Debug)]
 enum Cells {
@@ -17,12 +21,13 @@ impl KeyGrid {
     pub fn every(interval: Timestamp) -> Option<KeyGrid> {
         let positive = interval.ticks > 0 && interval.base.is_positive();
         let origin = Timestamp::new(0, interval.base);
-        positive.then_some(KeyGrid(Cells::Every { interval, origin }))
+        let cells = Cells::Every { interval, origin };
+        positive.then_some(KeyGrid { cells, early: Vec::new() })
     }
 
     /// The same grid counted from `origin` instead of zero. Explicit times stay as they are.
     pub fn from_origin(mut self, at: Timestamp) -> KeyGrid {
-        if let Cells::Every { origin, .. } = &mut self.0 {
+        if let Cells::Every { origin, .. } = &mut self.cells {
             *origin = at;
         }
         self
@@ -31,7 +36,13 @@ impl KeyGrid {
     /// A key frame on the first frame at or after each of `starts` (the key frames of a copied rendition).
     pub fn at(mut starts: Vec<Timestamp>) -> KeyGrid {
         starts.sort();
-        KeyGrid(Cells::At(starts))
+        KeyGrid { cells: Cells::At(starts), early: Vec::new() }
+    }
+
+    /// The same grid and a key frame on the first frame at or after each of `early`.
+    pub fn with_early(mut self, early: Vec<Timestamp>) -> KeyGrid {
+        self.early = early;
+        self
     }
 
     /// The number of the cell that `time` lies in. A frame is forced when its cell is not that of the frame before.
@@ -39,22 +50,25 @@ impl KeyGrid {
     /// Grid times are rounded to the ticks of `time`, as the frame's own time was: a frame that truly lies on the grid
     /// is never a tick too early for it.
     pub fn cell(&self, time: Timestamp) -> i64 {
-        match &self.0 {
-            Cells::At(starts) => starts.partition_point(|s| s.to(time.base).ticks <= time.ticks) as i64,
-            Cells::Every { interval, origin } => {
-                let estimate = ((time.seconds() - origin.seconds()) / interval.seconds()).floor() as i64;
-                // The float is a guess that is off by one at most near a border; the border itself is exact.
-                let begin = |k: i64| border(*interval, *origin, k, time.base);
-                let mut k = estimate;
-                while begin(k.saturating_add(1)) <= time.ticks && k < i64::MAX {
-                    k += 1;
+        let passed =
+            |starts: &[Timestamp]| starts.partition_point(|s| s.to(time.base).ticks <= time.ticks) as i64;
+        passed(&self.early)
+            + match &self.cells {
+                Cells::At(starts) => passed(starts),
+                Cells::Every { interval, origin } => {
+                    let estimate = ((time.seconds() - origin.seconds()) / interval.seconds()).floor() as i64;
+                    // The float is a guess that is off by one at most near a border; the border itself is exact.
+                    let begin = |k: i64| border(*interval, *origin, k, time.base);
+                    let mut k = estimate;
+                    while begin(k.saturating_add(1)) <= time.ticks && k < i64::MAX {
+                        k += 1;
+                    }
+                    while begin(k) > time.ticks && k > i64::MIN {
+                        k -= 1;
+                    }
+                    k
                 }
-                while begin(k) > time.ticks && k > i64::MIN {
-                    k -= 1;
-                }
-                k
             }
-        }
     }
 }
 
@@ -100,6 +114,13 @@ mod tests {
         let ms = |n: i64| (n as f64 * 1001.0 / 30.0).round() as i64;
         let sixty_frames = KeyGrid::every(Timestamp::new(60 * 1001, Rational::new(1, 30000))).unwrap();
         assert_eq!(keys(&sixty_frames, Rational::new(1, 1000), (0..200).map(ms)), [0, 60, 120, 180]);
+    }
+
+    #[test]
+    fn early_times_come_besides_the_grid() {
+        let four = KeyGrid::every(Timestamp::from_seconds(4.0)).unwrap();
+        let grid = four.with_early(vec![Timestamp::from_seconds(1.0), Timestamp::from_seconds(2.0)]);
+        assert_eq!(keys(&grid, Rational::new(1, 25), 0..210), [0, 25, 50, 100, 200]);
     }
 
     #[test]

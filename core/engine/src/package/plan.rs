@@ -11,6 +11,8 @@ pub struct Plan {
     rule: Rule,
     /// The last cell, which takes everything behind it too.
     last: Option<u64>,
+    /// Where cells begin besides the grid, all within its first cell.
+    early: Vec<Timestamp>,
 }
 
 #[derive(Clone, Debug)]
@@ -41,7 +43,18 @@ impl Plan {
         if target.ticks <= 0 || !target.base.is_positive() {
             return Err(Error::invalid("segment", "the target duration must be positive"));
         }
-        Ok(Plan { rule: Rule::Grid(target), last: None })
+        Ok(Plan { rule: Rule::Grid(target), last: None, early: Vec::new() })
+    }
+
+    /// The same grid, whose first cell is cut at each of `early` too, so that the first segments are shorter. A list of
+    /// starts stays as it is.
+    pub fn with_early(mut self, mut early: Vec<Timestamp>) -> Plan {
+        if let Rule::Grid(target) = &self.rule {
+            early.retain(|t| t.ticks > 0 && before(*t, *target));
+            early.sort();
+            self.early = early;
+        }
+        self
     }
 
     /// Cells that begin at `starts`, which must rise. For copies, whose key frames are where they are.
@@ -49,7 +62,7 @@ impl Plan {
         if starts.is_empty() || starts.windows(2).any(|pair| pair[0] >= pair[1]) {
             return Err(Error::invalid("segments", "start times must rise"));
         }
-        Ok(Plan { rule: Rule::At(starts), last: None })
+        Ok(Plan { rule: Rule::At(starts), last: None, early: Vec::new() })
     }
 
     /// Cells that a grid of `target` makes of a stream whose key frames are at `keys`, numbered without gaps.
@@ -84,6 +97,7 @@ impl Plan {
             }
             Rule::At(starts) => starts.partition_point(|s| !before(t, *s)).saturating_sub(1) as u64,
         };
+        let cell = cell + self.early.partition_point(|s| !before(t, *s)) as u64;
         self.last.map_or(cell, |last| cell.min(last))
     }
 
@@ -91,6 +105,11 @@ impl Plan {
     pub fn start(&self, cell: u64) -> Option<Timestamp> {
         match &self.rule {
             Rule::Grid(target) => {
+                let early = self.early.len() as u64;
+                if (1..=early).contains(&cell) {
+                    return self.early.get(usize::try_from(cell - 1).ok()?).copied();
+                }
+                let cell = cell.saturating_sub(early);
                 let ticks = i64::try_from(cell).ok()?.checked_mul(target.ticks)?;
                 Some(Timestamp::new(ticks, target.base))
             }
@@ -158,6 +177,17 @@ mod tests {
         assert_eq!(cell(60 * 1001, Rational::new(1, 30_000)), 1);
         assert_eq!(cell(-5, MS), 0);
         assert!(Plan::grid(Timestamp::new(0, MS)).is_err());
+    }
+
+    #[test]
+    fn early_cells_come_before_the_grid() {
+        let plan = Plan::grid(Timestamp::new(4000, MS)).unwrap();
+        let plan = plan.with_early([1000, 2000].map(|t| Timestamp::new(t, MS)).to_vec());
+        let cells = [0, 990, 1000, 1999, 3990, 4000, 8000].map(|t| plan.cell(Timestamp::new(t, MS)));
+        assert_eq!(cells, [0, 0, 1, 2, 2, 3, 4]);
+        let starts: Vec<_> =
+            plan.segments(Timestamp::new(9000, MS), None).iter().map(|s| s.start.ticks).collect();
+        assert_eq!(starts, [0, 1000, 2000, 4000, 8000]);
     }
 
     #[test]

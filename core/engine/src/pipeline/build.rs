@@ -17,7 +17,7 @@ use crate::job::{Job, Ports, Ticker};
 use crate::link::{Overflow, Sender, link};
 use crate::packet::{MediaKind, StreamInfo};
 use crate::plan::Plan;
-use crate::sink::{Facts, OutputSink};
+use crate::sink::{Facts, Made, OutputSink};
 use crate::source::seek::Seeker;
 use crate::spec::{Device, PipelineSpec};
 use crate::subtitle::{SubtitleConverter, read_subtitle_file};
@@ -349,6 +349,7 @@ impl<'a> Graph<'a> {
         let lead = output.lead.as_ref().filter(|_| self.pass.is_none());
         sink.prepare(&Facts {
             first_segment: lead.map(|_| self.gate.first_segment()),
+            made: Some(self.made(index)),
             ..super::output::facts(self.spec, index, output, offer)
         })?;
         let (tx, input) = self.link::<ToMux>(PACKETS * 4);
@@ -380,6 +381,14 @@ impl<'a> Graph<'a> {
             ends.entry(maker).or_default().push(ToTrack { mux: tx.clone(), track: slot, meter });
         }
         Ok(Opened { index, mux, input })
+    }
+
+    /// What tells the job's owner of the segments of an output.
+    fn made(&self, output: usize) -> Made {
+        let shared = self.shared.clone();
+        Made(Arc::new(move |name, start, duration| {
+            shared.events.push(Event::Segment { output, name: name.into(), start, duration });
+        }))
     }
 
     /// Starts what makes the output's tracks, for itself and for those that share them.

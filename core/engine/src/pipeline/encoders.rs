@@ -172,7 +172,8 @@ impl Graph<'_> {
     ) -> Result<Box<dyn Encoder>> {
         let grid = match (&output.boundaries, track.grid) {
             (Some(starts), _) => Some(KeyGrid::at(starts.clone())),
-            (None, Some(interval)) => KeyGrid::every(Timestamp::from_seconds(interval.0)),
+            (None, Some(interval)) => KeyGrid::every(Timestamp::from_seconds(interval.0))
+                .map(|grid| grid.with_early(output.segment.early())),
             (None, None) => None,
         };
         let hdr = source.video.as_ref().map(|v| v.hdr).unwrap_or_default();

@@ -72,6 +72,7 @@ pub(super) fn facts(spec: &PipelineSpec, index: usize, output: &Output, offer: &
         segment: output.segment.clone(),
         boundaries: output.boundaries.clone(),
         first_segment: None,
+        made: None,
     }
 }
 

@@ -54,6 +54,18 @@ pub(crate) struct Facts {
     pub boundaries: Option<Vec<Timestamp>>,
     /// Raised when the leading track's first segment is there.
     pub first_segment: Option<Arc<AtomicBool>>,
+    /// Told of every segment and playlist that is in its place.
+    pub made: Option<Made>,
+}
+
+/// Takes the name, start and length (seconds) of an object of a segmented output.
+#[derive(Clone)]
+pub(crate) struct Made(pub Arc<dyn Fn(&str, f64, f64) + Send + Sync>);
+
+impl std::fmt::Debug for Made {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Made")
+    }
 }
 
 /// A font, a cover …

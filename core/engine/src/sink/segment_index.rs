@@ -1,20 +1,22 @@
 //! What a segmented output has made so far, and the playlists over it. Names of objects, and nothing but names, are
 //! decided here: `720p/init.mp4`, `720p/00007.m4s`, `720p.m3u8`, `720p-iframes.m3u8`, `subtitles-2/00007.vtt`,
-//! `subtitles-2.vtt`, `master.m3u8`, `manifest.mpd`.
+//! `subtitles-2.vtt`, `master.m3u8`, `manifest.mpd`; without folders `stream_0_init.mp4`, `stream_0_00007.m4s`,
+//! `stream_0.m3u8`.
 
 use super::TrackHeader;
 use crate::error::{Error, ErrorKind, Result};
 use crate::package::bandwidth::Bandwidth;
 use crate::package::hls::{
-    IFrameVariant, Map, MediaPlaylist, MediaSegment, Multivariant, Rendition as HlsRendition, RenditionKind,
-    Variant, VideoRange,
+    IFrameVariant, Map, MediaPlaylist, MediaSegment, Multivariant, PlaylistKind, Rendition as HlsRendition,
+    RenditionKind, Variant, VideoRange,
 };
 use crate::package::ts::TIME_OFFSET;
 use crate::package::{Segment, Track, dash, language, webvtt};
 use crate::packet::{MediaKind, Packet};
-use crate::spec::Container;
+use crate::spec::{Container, PlaylistMode, SegmentNames, SegmentSpec};
 use crate::time::{Rational, Timestamp};
 use bytes::Bytes;
+use std::ops::Range;
 
 /// An object to write at the end.
 pub(super) struct Object {
@@ -31,17 +33,27 @@ pub(super) struct Object {
 pub(super) struct Index {
     renditions: Vec<Rendition>,
     subtitles: Vec<Subtitle>,
+    /// The one rendition's playlist is what a player opens.
+    single: bool,
+    /// How many segments of each subtitle a growing output has written.
+    subtitled: usize,
+    /// Whether a growing output has its multivariant playlist.
+    announced: bool,
 }
 
 /// One set of segments.
 pub(super) struct Rendition {
     name: String,
+    /// What names of its objects begin with.
+    stem: String,
     position: usize,
     kind: MediaKind,
     ts: bool,
     headers: Vec<TrackHeader>,
     tracks: Vec<Track>,
     has_init: bool,
+    /// More segments are going to come.
+    grows: bool,
     segments: Vec<Made>,
 }
 
@@ -53,6 +65,7 @@ struct Made {
 
 struct Subtitle {
     name: String,
+    stem: String,
     language: Option<String>,
     title: Option<String>,
     default: bool,
@@ -61,21 +74,24 @@ struct Subtitle {
 }
 
 impl Rendition {
-    pub fn new(track: &TrackHeader, ts: bool) -> Self {
+    pub fn new(track: &TrackHeader, ts: bool, names: SegmentNames) -> Self {
+        let (name, stem) = named(track, names);
         Rendition {
-            name: track.name.clone(),
+            name,
+            stem,
             position: track.position,
             kind: track.stream.kind,
             ts,
             headers: vec![track.clone()],
             tracks: Vec::new(),
             has_init: false,
+            grows: true,
             segments: Vec::new(),
         }
     }
 
     fn map(&self) -> Option<Map> {
-        self.has_init.then(|| Map { uri: format!("{}/init.mp4", self.name), range: None })
+        self.has_init.then(|| Map { uri: format!("{}init.mp4", self.stem), range: None })
     }
 
     fn media(&self) -> MediaPlaylist {
@@ -84,6 +100,13 @@ impl Rendition {
             ..MediaSegment::new(made.uri.clone(), made.segment.duration)
         });
         MediaPlaylist::vod(segments.collect())
+    }
+
+    /// The playlist of what there is so far; `target` is the length that segments are meant to have.
+    fn growing(&self, target: Timestamp) -> MediaPlaylist {
+        let list = self.media();
+        let target_duration = MediaPlaylist::longest([target]).max(list.target_duration);
+        MediaPlaylist { kind: PlaylistKind::Event, ended: false, target_duration, ..list }
     }
 
     fn i_frames(&self) -> Option<MediaPlaylist> {
@@ -97,7 +120,14 @@ impl Rendition {
 
     fn bandwidth(&self, target: Timestamp) -> Bandwidth {
         let sizes: Vec<_> = self.segments.iter().map(|m| (m.bytes, m.segment.duration)).collect();
-        Bandwidth::measure(&sizes, target)
+        let measured = Bandwidth::measure(&sizes, target);
+        // Early segments say little about later ones; what encoders were told says more.
+        let told = self.headers.iter().map(|h| h.stream.bit_rate).sum::<Option<u64>>().unwrap_or(0);
+        if self.grows && told > measured.average {
+            Bandwidth { average: told, peak: measured.peak.max(told + told / 10) }
+        } else {
+            measured
+        }
     }
 
     fn i_frame_bandwidth(&self, target: Timestamp) -> Bandwidth {
@@ -136,19 +166,31 @@ impl Index {
     }
 
     /// Puts a track into the segments of another.
-    pub fn mux(&mut self, group: usize, track: &TrackHeader) {
+    pub fn mux(&mut self, group: usize, track: &TrackHeader, names: SegmentNames) {
         if let Some(rendition) = self.renditions.get_mut(group) {
             rendition.headers.push(track.clone());
             if track.stream.kind == MediaKind::Video {
                 rendition.kind = MediaKind::Video;
-                rendition.name = track.name.clone();
+                (rendition.name, rendition.stem) = named(track, names);
             }
         }
     }
 
-    pub fn add_subtitle(&mut self, track: &TrackHeader) -> usize {
+    /// Says that all renditions and subtitles are known.
+    pub fn complete(&mut self, names: SegmentNames) {
+        if let ([only], true, SegmentNames::Flat) =
+            (&mut self.renditions[..], self.subtitles.is_empty(), names)
+        {
+            self.single = true;
+            only.stem = "segment_".into();
+        }
+    }
+
+    pub fn add_subtitle(&mut self, track: &TrackHeader, names: SegmentNames) -> usize {
+        let (name, stem) = named(track, names);
         self.subtitles.push(Subtitle {
-            name: track.name.clone(),
+            name,
+            stem,
             language: track.stream.language.as_deref().map(language::tag),
             title: track.stream.title.clone(),
             default: track.stream.disposition.default,
@@ -163,14 +205,14 @@ impl Index {
         let Some(rendition) = self.renditions.get_mut(group) else { return String::new() };
         rendition.tracks = tracks;
         rendition.has_init = !rendition.ts;
-        format!("{}/init.mp4", rendition.name)
+        format!("{}init.mp4", rendition.stem)
     }
 
     /// Learns a segment; gives its name.
     pub fn segment(&mut self, segment: &Segment) -> String {
         let Some(rendition) = self.renditions.get_mut(segment.group) else { return String::new() };
         let extension = if rendition.ts { "ts" } else { "m4s" };
-        let uri = format!("{}/{:05}.{extension}", rendition.name, segment.sequence);
+        let uri = format!("{}{:05}.{extension}", rendition.stem, segment.sequence);
         // The bytes are on their way to their place; keeping them here would keep the film in memory.
         let facts = Segment { chunks: Vec::new(), ..segment.clone() };
         rendition.segments.push(Made { uri: uri.clone(), bytes: segment.len(), segment: facts });
@@ -186,22 +228,102 @@ impl Index {
         subtitle.cues.push(webvtt::Cue::new(start.micros(), end.micros(), text));
     }
 
+    /// What a growing output writes after a segment of `group`: that rendition's playlist, subtitles as far as they are
+    /// known, and the multivariant playlist once every rendition has something to play. Nothing for DASH.
+    pub fn grown(
+        &mut self,
+        group: usize,
+        container: Container,
+        master: &str,
+        target: Timestamp,
+    ) -> Vec<Object> {
+        let mut objects = Vec::new();
+        if container == Container::Dash {
+            return objects;
+        }
+        let mut object = |name: String, text: String, top| {
+            objects.push(Object { name, data: text.into(), top, span: (0.0, 0.0) })
+        };
+        if let Some(rendition) = self.renditions.get(group) {
+            let name = if self.single { master } else { &rendition.name };
+            object(format!("{name}.m3u8"), rendition.growing(target).to_string(), self.single);
+        }
+        if self.single {
+            return objects;
+        }
+        // Cues of a segment are all there when the segment behind it is.
+        let known = self.subtitle_grid().len().saturating_sub(1);
+        if !self.subtitles.is_empty() && known > self.subtitled {
+            let written = self.subtitled;
+            objects.extend(self.subtitle_segments(written..known));
+            self.subtitled = known;
+            for subtitle in &self.subtitles {
+                let list = MediaPlaylist {
+                    kind: PlaylistKind::Event,
+                    ended: false,
+                    ..self.subtitle_list(subtitle, known)
+                };
+                let longest = list.target_duration.max(MediaPlaylist::longest([target]));
+                let list = MediaPlaylist { target_duration: longest, ..list };
+                let name = format!("{}.m3u8", subtitle.name);
+                objects.push(Object { name, data: list.to_string().into(), top: false, span: (0.0, 0.0) });
+            }
+        }
+        let playable = self.subtitles.is_empty() || self.subtitled > 0;
+        if !self.announced && playable && self.renditions.iter().all(|r| !r.segments.is_empty()) {
+            self.announced = true;
+            for (_, rendition) in self.renditions.iter().enumerate().filter(|(i, _)| *i != group) {
+                let (name, list) = (format!("{}.m3u8", rendition.name), rendition.growing(target));
+                objects.push(Object { name, data: list.to_string().into(), top: false, span: (0.0, 0.0) });
+            }
+            self.renditions_in_order(|index| {
+                let text = index.multivariant(target, false).to_string();
+                let name = format!("{master}.m3u8");
+                objects.push(Object { name, data: text.into(), top: true, span: (0.0, 0.0) });
+            });
+        }
+        objects
+    }
+
+    /// Runs `body` with the renditions in the document's order; the order of their groups comes back afterwards.
+    fn renditions_in_order(&mut self, body: impl FnOnce(&mut Self)) {
+        let mut order: Vec<usize> = (0..self.renditions.len()).collect();
+        order.sort_by_key(|&i| self.renditions[i].position);
+        let mut slots: Vec<Option<Rendition>> = self.renditions.drain(..).map(Some).collect();
+        self.renditions = order.iter().filter_map(|&i| slots[i].take()).collect();
+        body(self);
+        let mut back: Vec<(usize, Rendition)> = order.into_iter().zip(self.renditions.drain(..)).collect();
+        back.sort_by_key(|(group, _)| *group);
+        self.renditions = back.into_iter().map(|(_, rendition)| rendition).collect();
+    }
+
+    /// The whole playlist of the first `count` segments of a subtitle.
+    fn subtitle_list(&self, subtitle: &Subtitle, count: usize) -> MediaPlaylist {
+        let segments = self.subtitle_grid().into_iter().take(count).enumerate();
+        let list = segments.map(|(n, (_, length))| MediaSegment::new(subtitle.segment(n), length));
+        MediaPlaylist { independent_segments: false, ..MediaPlaylist::vod(list.collect()) }
+    }
+
     /// All subtitle segments and playlists.
     pub fn playlists(
         &mut self,
         container: Container,
         master: &str,
         target: Timestamp,
-        i_frames: bool,
+        segment: &SegmentSpec,
     ) -> Result<Vec<Object>> {
+        let i_frames = segment.iframes && !self.single;
+        let growing = segment.playlist == PlaylistMode::Event;
         if self.renditions.iter().all(|r| r.segments.is_empty()) {
             return Err(Error::new(ErrorKind::Format, "the source yielded nothing to segment"));
         }
         // A leading rung was first; a player's menu has it where the document has it.
         self.renditions.sort_by_key(|r| r.position);
+        self.renditions.iter_mut().for_each(|r| r.grows = false);
+        let event = growing.then_some(PlaylistKind::Event);
         let mut objects = Vec::new();
         if container != Container::Dash {
-            objects.extend(self.subtitle_segments());
+            objects.extend(self.subtitle_segments(0..usize::MAX));
         }
         let mut object = |name: String, text: String, top| {
             objects.push(Object { name, data: text.into(), top, span: (0.0, 0.0) })
@@ -214,7 +336,13 @@ impl Index {
         }
         if container != Container::Dash {
             for rendition in &self.renditions {
-                object(format!("{}.m3u8", rendition.name), rendition.media().to_string(), false);
+                let name = if self.single { master } else { &rendition.name };
+                let mut list = rendition.media();
+                // The type and the target of a playlist that players follow stay what they were.
+                if growing {
+                    list = MediaPlaylist { ended: true, ..rendition.growing(target) };
+                }
+                object(format!("{name}.m3u8"), list.to_string(), self.single);
                 if let Some(list) =
                     rendition.i_frames().filter(|_| i_frames && rendition.kind == MediaKind::Video)
                 {
@@ -222,13 +350,16 @@ impl Index {
                 }
             }
             for subtitle in &self.subtitles {
-                let segments = self.subtitle_grid().into_iter().enumerate();
-                let list = segments.map(|(n, (_, length))| MediaSegment::new(subtitle.segment(n), length));
-                let list =
-                    MediaPlaylist { independent_segments: false, ..MediaPlaylist::vod(list.collect()) };
+                let mut list = self.subtitle_list(subtitle, usize::MAX);
+                if let Some(kind) = event {
+                    list.kind = kind;
+                    list.target_duration = list.target_duration.max(MediaPlaylist::longest([target]));
+                }
                 object(format!("{}.m3u8", subtitle.name), list.to_string(), false);
             }
-            object(format!("{master}.m3u8"), self.multivariant(target, i_frames).to_string(), true);
+            if !self.single {
+                object(format!("{master}.m3u8"), self.multivariant(target, i_frames).to_string(), true);
+            }
         }
         if container != Container::Hls {
             let name = if container == Container::Dash && master != "master" { master } else { "manifest" };
@@ -246,12 +377,12 @@ impl Index {
         leader.segments.iter().map(|m| (m.segment.start, m.segment.duration)).collect()
     }
 
-    fn subtitle_segments(&self) -> Vec<Object> {
+    fn subtitle_segments(&self, wanted: Range<usize>) -> Vec<Object> {
         let grid = self.subtitle_grid();
         let mpegts = if self.renditions.iter().any(|r| r.ts) { TIME_OFFSET } else { 0 };
         let mut objects = Vec::new();
         for subtitle in &self.subtitles {
-            for (n, (start, length)) in grid.iter().enumerate() {
+            for (n, (start, length)) in grid.iter().enumerate().filter(|(n, _)| wanted.contains(n)) {
                 // Sound may begin before pictures, and cues with it.
                 let from = if n == 0 { i64::MIN } else { start.micros() };
                 // What begins behind the last picture still belongs somewhere.
@@ -394,8 +525,8 @@ impl Rendition {
         let track = self.tracks.first()?;
         let template = dash::SegmentTemplate {
             timescale: track.timescale,
-            initialization: format!("{}/init.mp4", self.name),
-            media: format!("{}/$Number%05d$.m4s", self.name),
+            initialization: format!("{}init.mp4", self.stem),
+            media: format!("{}$Number%05d$.m4s", self.stem),
             start_number: self.segments.first().map_or(0, |m| m.segment.sequence),
             // Presentation times are what the edit list makes of composition times (ISO/IEC 14496-12, 8.16.3.3), and
             // the edit list takes priming and reorder delay off already.
@@ -415,11 +546,23 @@ impl Rendition {
 impl Subtitle {
     /// Name of segment `n`.
     fn segment(&self, n: usize) -> String {
-        format!("{}/{n:05}.vtt", self.name)
+        format!("{}{n:05}.vtt", self.stem)
     }
 
     fn menu_name(&self) -> String {
         self.title.clone().or_else(|| self.language.clone()).unwrap_or_else(|| "Subtitles".into())
+    }
+}
+
+/// A track's name, and what names of its objects begin with.
+fn named(track: &TrackHeader, names: SegmentNames) -> (String, String) {
+    match names {
+        SegmentNames::Folders => (track.name.clone(), format!("{}/", track.name)),
+        SegmentNames::Flat => {
+            let name = format!("stream_{}", track.position);
+            let stem = format!("{name}_");
+            (name, stem)
+        }
     }
 }
 

@@ -1,13 +1,13 @@
 //! HLS and DASH as VOD: segments of every track, and the playlists over them, into a directory or to the application.
 
 use super::segment_index::{Index, Rendition};
-use super::{Facts, Fate, OutputSink, TrackHeader, Written};
+use super::{Facts, Fate, Made, OutputSink, TrackHeader, Written};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::job::Segment as Object;
 use crate::link::Sender;
 use crate::package::{self, Event, Options, Plan, Segment, Segmenter, TrackSpec, Whole};
 use crate::packet::{MediaKind, Packet};
-use crate::spec::{Container, OutputSpec, SegmentContainer};
+use crate::spec::{Container, OutputSpec, PlaylistMode, SegmentContainer};
 use crate::time::{MICROSECONDS, Timestamp};
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ enum Lane {
 
 /// Where objects go.
 enum Store {
-    Directory { root: PathBuf, master: String, written: Option<Written> },
+    Directory { root: PathBuf, master: String, written: Option<Written>, made: Option<Made> },
     Application(Sender<Object>),
     Closed,
 }
@@ -46,7 +46,13 @@ enum Store {
 impl Store {
     fn put(&mut self, name: &str, data: Bytes, start: f64, duration: f64) -> Result<()> {
         match self {
-            Store::Directory { written: Some(written), .. } => written.put(name, &data).map(drop),
+            Store::Directory { written: Some(written), made, .. } => {
+                written.put(name, &data)?;
+                if let Some(Made(tell)) = made {
+                    tell(name, start, duration);
+                }
+                Ok(())
+            }
             Store::Application(sender) => sender
                 .send(Object { name: name.into(), data, start, duration })
                 .map_err(|_| Error::cancelled()),
@@ -61,7 +67,7 @@ impl SegmentSink {
             (_, Some(sender)) => Store::Application(sender),
             (path, None) => {
                 let (root, master) = directory(path.as_deref().unwrap_or("."));
-                Store::Directory { root, master, written: None }
+                Store::Directory { root, master, written: None, made: None }
             }
         };
         SegmentSink {
@@ -84,7 +90,24 @@ impl SegmentSink {
     fn plan(&self) -> Result<Plan> {
         match &self.facts.boundaries {
             Some(starts) => Plan::at(starts.clone()),
-            None => Plan::grid(Timestamp::from_seconds(self.facts.segment.duration.0)),
+            None => Ok(Plan::grid(self.target())?.with_early(self.facts.segment.early())),
+        }
+    }
+
+    /// The length that segments are meant to have.
+    fn target(&self) -> Timestamp {
+        Timestamp::from_seconds(self.facts.segment.duration.0)
+    }
+
+    fn grows(&self) -> bool {
+        self.facts.segment.playlist == PlaylistMode::Event
+    }
+
+    /// The name of the multivariant playlist, without its extension.
+    fn master(&self) -> String {
+        match &self.store {
+            Store::Directory { master, .. } => master.clone(),
+            _ => "master".into(),
         }
     }
 
@@ -110,6 +133,13 @@ impl SegmentSink {
         self.store.put(&name, segment.bytes(), segment.start.seconds(), segment.duration.seconds())?;
         if leads && let Some(flag) = &self.facts.first_segment {
             flag.store(true, Ordering::Release);
+        }
+        // Until all tracks are known, nobody can tell what a player would need.
+        if self.grows() && self.segmenter.is_some() {
+            let (container, master, target) = (self.container, self.master(), self.target());
+            for object in self.index.grown(segment.group, container, &master, target) {
+                self.store.put(&object.name, object.data, object.span.0, object.span.1)?;
+            }
         }
         Ok(())
     }
@@ -151,7 +181,8 @@ fn shift(tracks: &[TrackHeader]) -> Timestamp {
 impl OutputSink for SegmentSink {
     fn prepare(&mut self, facts: &Facts) -> Result<()> {
         self.facts = facts.clone();
-        if let Store::Directory { root, master, written } = &mut self.store {
+        if let Store::Directory { root, master, written, made } = &mut self.store {
+            *made = facts.made.clone();
             let root = if root.as_os_str().is_empty() { PathBuf::from(".") } else { root.clone() };
             for name in [format!("{master}.m3u8"), "manifest.mpd".to_string()] {
                 if root.join(&name).exists() && !self.spec.overwrite {
@@ -176,22 +207,24 @@ impl OutputSink for SegmentSink {
             + usize::from(self.lead.is_some());
         // One video and one sound are what every old TS player expects in one file.
         let muxed = ts && video == 1 && audio == 1;
+        let names = self.facts.segment.names;
         let mut specs = Vec::new();
         for track in tracks {
             if track.stream.kind == MediaKind::Subtitle {
-                self.lanes.push(Lane::Subtitle(self.index.add_subtitle(track)));
+                self.lanes.push(Lane::Subtitle(self.index.add_subtitle(track, names)));
                 continue;
             }
             let group = if muxed && !specs.is_empty() { 0 } else { self.index.groups() };
             if group == self.index.groups() {
-                self.index.add(Rendition::new(track, ts));
+                self.index.add(Rendition::new(track, ts, names));
             } else {
-                self.index.mux(group, track);
+                self.index.mux(group, track, names);
             }
             let whole = if track.copied { Whole::of(&track.stream) } else { Whole::Any };
             self.lanes.push(Lane::Media(specs.len(), whole));
             specs.push(TrackSpec { info: track.stream.clone(), group });
         }
+        self.index.complete(names);
         self.shift = shift(tracks);
         self.segmenter = Some(Segmenter::new(specs, self.options()?)?);
         Ok(())
@@ -199,7 +232,7 @@ impl OutputSink for SegmentSink {
 
     fn begin_lead(&mut self, track: &TrackHeader) -> Result<()> {
         let group = self.index.groups();
-        self.index.add(Rendition::new(track, self.is_ts()));
+        self.index.add(Rendition::new(track, self.is_ts(), self.facts.segment.names));
         let spec = TrackSpec { info: track.stream.clone(), group };
         self.lead = Some((Segmenter::new(vec![spec], self.options()?)?, group));
         Ok(())
@@ -248,12 +281,8 @@ impl OutputSink for SegmentSink {
             None => return Err(Error::new(ErrorKind::Internal, "an output that was never begun")),
         };
         self.take(events)?;
-        let master = match &self.store {
-            Store::Directory { master, .. } => master.clone(),
-            _ => "master".into(),
-        };
-        let target = Timestamp::from_seconds(self.facts.segment.duration.0);
-        let objects = self.index.playlists(self.container, &master, target, self.facts.segment.iframes)?;
+        let (master, target) = (self.master(), self.target());
+        let objects = self.index.playlists(self.container, &master, target, &self.facts.segment)?;
         let mut tops = Vec::new();
         for object in objects {
             if object.top {

@@ -169,6 +169,12 @@ fn output(path: &str, o: &OutputSpec) -> Checked {
         if !(0.5..=60.0).contains(&s.duration.0) {
             return refuse(format!("{path}.segment.duration"), "must be within 0.5 to 60 seconds");
         }
+        if s.first.is_some_and(|f| !(0.25..=s.duration.0).contains(&f.0)) {
+            return refuse(
+                format!("{path}.segment.first"),
+                "must be within 0.25 seconds and segment.duration",
+            );
+        }
         if s.container == SegmentContainer::Ts && container != Some(Container::Hls) {
             return refuse(format!("{path}.segment.container"), "ts is possible with format hls only");
         }

@@ -23,8 +23,8 @@ pub use filter::{
 pub use hdr::{HdrSpec, MasteringDisplaySpec};
 pub use ladder::{LadderSpec, RungSpec};
 pub use output::{
-    AudioChoice, BitstreamFormat, Container, OutputSpec, PacketsSpec, SegmentContainer, SegmentSpec,
-    SubtitleChoice, SubtitleSpec, VideoChoice,
+    AudioChoice, BitstreamFormat, Container, OutputSpec, PacketsSpec, PlaylistMode, SegmentContainer,
+    SegmentNames, SegmentSpec, SubtitleChoice, SubtitleSpec, VideoChoice,
 };
 pub(crate) use secret::masked;
 pub use source::{

@@ -256,6 +256,55 @@ pub struct SegmentSpec {
     /// Write an I-frame playlist for each rung.
     #[serde(default = "super::yes")]
     pub iframes: bool,
+    /// When playlists are written.
+    #[serde(default)]
+    pub playlist: PlaylistMode,
+    /// How segments and playlists are named.
+    #[serde(default)]
+    pub names: SegmentNames,
+    /// Length of the first segment, for a player that waits for it: the next ones are longer until the grid of `duration`
+    /// is reached. Key frames of a copied rendition are where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<Seconds>,
+}
+
+impl SegmentSpec {
+    /// Where segments begin besides the grid of `duration`: `first`, and twice that, and so on.
+    pub(crate) fn early(&self) -> Vec<crate::time::Timestamp> {
+        let first = self.first.map_or(0.0, |f| f.0);
+        let mut starts = Vec::new();
+        let mut at = first;
+        // What is left of the first cell must be worth a segment.
+        while first > 0.0 && at < self.duration.0 - first * 0.25 {
+            starts.push(crate::time::Timestamp::from_seconds(at));
+            at *= 2.0;
+        }
+        starts
+    }
+}
+
+/// When the playlists of a segmented output are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PlaylistMode {
+    /// Once, at the end.
+    #[default]
+    Vod,
+    /// HLS `EVENT`: again after each segment, so that a player can follow while the output is made. A DASH manifest comes
+    /// at the end.
+    Event,
+}
+
+/// How the objects of a segmented output are named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SegmentNames {
+    /// A folder for each rendition, with a multivariant playlist above: `720p/00007.m4s`, `720p.m3u8`, `master.m3u8`.
+    #[default]
+    Folders,
+    /// No folders, and renditions by number: `stream_0_00007.ts`, `stream_0.m3u8`. A single rendition without subtitles is
+    /// `segment_00007.ts`, and `master.m3u8` is its media playlist.
+    Flat,
 }
 
 fn four() -> Seconds {
@@ -264,7 +313,14 @@ fn four() -> Seconds {
 
 impl Default for SegmentSpec {
     fn default() -> Self {
-        SegmentSpec { duration: four(), container: SegmentContainer::default(), iframes: true }
+        SegmentSpec {
+            duration: four(),
+            container: SegmentContainer::default(),
+            iframes: true,
+            playlist: PlaylistMode::default(),
+            names: SegmentNames::default(),
+            first: None,
+        }
     }
 }
 

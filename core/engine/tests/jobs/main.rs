@@ -5,6 +5,7 @@ mod control;
 mod damage;
 mod feeding;
 mod files;
+mod growing;
 mod hdr;
 mod looping;
 mod segments;

@@ -1,0 +1,13 @@
+//! Jobs run in worker processes of the same program, so that a crash or a hang of a codec ends one job and nothing else.
+//!
+//! [`Pool`] starts them ahead, [`Worker`] is one of them, [`Run`] a document that it runs; [`run_child`] is the other side.
+
+mod child;
+mod pool;
+mod process;
+mod protocol;
+
+pub use child::run as run_child;
+pub use pool::{Pool, Setup};
+pub use process::{Control, Patience, Report, Run, Worker};
+pub use protocol::{Command, Done, Failure, OutputPlan, Plan, Progress, Sandbox, TrackPlan};

@@ -1,0 +1,285 @@
+//! What a worker process gives up, and how it is ended. Linux has all of it; elsewhere each call says that it did nothing.
+
+use std::io;
+use std::path::PathBuf;
+
+/// How a process is asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// It may tidy up.
+    Terminate,
+    /// It cannot say no.
+    Kill,
+}
+
+/// What a process may not use more of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Bytes of one file that it writes; beyond it, writing fails (`SIGXFSZ` is ignored from then on).
+    FileSize,
+    /// Bytes of a memory dump after a crash.
+    CoreSize,
+    /// Open files.
+    OpenFiles,
+}
+
+/// Which parts of the file system a process may still reach.
+#[derive(Clone, Debug, Default)]
+pub struct Reach {
+    /// Files, and directories with everything below them, to read. What does not exist is left out.
+    pub read: Vec<PathBuf>,
+    /// Directories to make, change and remove files in (and to read).
+    pub write: Vec<PathBuf>,
+    /// Devices to read, write and control.
+    pub devices: Vec<PathBuf>,
+}
+
+/// Sends `signal` to the process `pid`. The caller makes sure that it still means the same process: that is so for a child
+/// that was not waited for.
+///
+/// # Errors
+/// The system's, for a process that does not exist or is not ours; unsupported on other systems than Unix.
+pub fn signal(pid: u32, signal: Signal) -> io::Result<()> {
+    imp::signal(pid, signal)
+}
+
+/// Has this process killed when the thread that started it ends. `false`: the system cannot.
+///
+/// # Errors
+/// The system's.
+pub fn die_with_parent() -> io::Result<bool> {
+    imp::die_with_parent()
+}
+
+/// Keeps this process, and what it starts, from ever getting more privileges (`setuid` programs). `false`: the system
+/// cannot.
+///
+/// # Errors
+/// The system's.
+pub fn no_new_privileges() -> io::Result<bool> {
+    imp::no_new_privileges()
+}
+
+/// Lowers a limit of this process for good. A limit that is lower already stays. `false`: the system cannot.
+///
+/// # Errors
+/// The system's.
+pub fn limit(limit: Limit, most: u64) -> io::Result<bool> {
+    imp::limit(limit, most)
+}
+
+/// Takes the rest of the file system away from the calling thread and the threads that it starts from now on, for good
+/// (Landlock; it needs [`no_new_privileges`] first). The network stays. `false`: the kernel cannot.
+///
+/// # Errors
+/// The system's. A part of the rules may be in force then.
+pub fn confine(reach: &Reach) -> io::Result<bool> {
+    imp::confine(reach)
+}
+
+#[cfg(target_os = "linux")]
+mod imp {
+    use super::{Limit, Reach, Signal};
+    use std::fs::File;
+    use std::io;
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+    use std::os::unix::fs::OpenOptionsExt;
+    use std::path::Path;
+
+    fn checked(result: libc::c_long) -> io::Result<libc::c_long> {
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    }
+
+    pub fn signal(pid: u32, signal: Signal) -> io::Result<()> {
+        let pid = i32::try_from(pid).ok().filter(|p| *p > 0);
+        let pid = pid.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let number = match signal {
+            Signal::Terminate => libc::SIGTERM,
+            Signal::Kill => libc::SIGKILL,
+        };
+        // SAFETY: kill reads its two numbers only; a positive pid is one process, never a group.
+        checked(unsafe { libc::kill(pid, number) }.into()).map(drop)
+    }
+
+    pub fn die_with_parent() -> io::Result<bool> {
+        // SAFETY: PR_SET_PDEATHSIG takes a signal number and touches no memory of ours.
+        checked(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) }.into())?;
+        Ok(true)
+    }
+
+    pub fn no_new_privileges() -> io::Result<bool> {
+        // SAFETY: PR_SET_NO_NEW_PRIVS takes 1 and three zeros and touches no memory of ours.
+        checked(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into())?;
+        Ok(true)
+    }
+
+    pub fn limit(limit: Limit, most: u64) -> io::Result<bool> {
+        let resource = match limit {
+            Limit::FileSize => libc::RLIMIT_FSIZE,
+            Limit::CoreSize => libc::RLIMIT_CORE,
+            Limit::OpenFiles => libc::RLIMIT_NOFILE,
+        };
+        if limit == Limit::FileSize {
+            // SAFETY: SIG_IGN installs no code of ours; a write beyond the limit then fails with EFBIG.
+            unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+        }
+        let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: `now` is a valid rlimit to write to.
+        checked(unsafe { libc::getrlimit(resource, &mut now) }.into())?;
+        let lower = libc::rlimit { rlim_cur: most.min(now.rlim_cur), rlim_max: most.min(now.rlim_max) };
+        // SAFETY: `lower` is a valid rlimit that is only read.
+        checked(unsafe { libc::setrlimit(resource, &lower) }.into())?;
+        Ok(true)
+    }
+
+    // Landlock's userspace interface (linux/landlock.h); libc has only the numbers of its calls.
+    #[repr(C)]
+    struct RulesetAttr {
+        handled_access_fs: u64,
+    }
+
+    #[repr(C, packed)]
+    struct PathBeneathAttr {
+        allowed_access: u64,
+        parent_fd: i32,
+    }
+
+    const CREATE_RULESET_VERSION: u32 = 1;
+    const RULE_PATH_BENEATH: libc::c_int = 1;
+    const EXECUTE: u64 = 1;
+    const WRITE_FILE: u64 = 1 << 1;
+    const READ_FILE: u64 = 1 << 2;
+    const READ_DIR: u64 = 1 << 3;
+    /// Removing and making of every kind of entry.
+    const CHANGE_DIR: u64 = ((1 << 13) - 1) & !(EXECUTE | WRITE_FILE | READ_FILE | READ_DIR);
+    const REFER: u64 = 1 << 13;
+    const TRUNCATE: u64 = 1 << 14;
+    const IOCTL_DEV: u64 = 1 << 15;
+    /// What makes sense for a file.
+    const OF_FILES: u64 = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV;
+
+    /// What a kernel of Landlock version `version` can take away.
+    fn handled(version: libc::c_long) -> u64 {
+        let mut all = EXECUTE | WRITE_FILE | READ_FILE | READ_DIR | CHANGE_DIR;
+        for (since, access) in [(2, REFER), (3, TRUNCATE), (5, IOCTL_DEV)] {
+            if version >= since {
+                all |= access;
+            }
+        }
+        all
+    }
+
+    pub fn confine(reach: &Reach) -> io::Result<bool> {
+        let null = std::ptr::null::<RulesetAttr>();
+        // SAFETY: with this flag the call reads no memory and answers the version, or an error without Landlock.
+        let version = unsafe {
+            libc::syscall(libc::SYS_landlock_create_ruleset, null, 0_usize, CREATE_RULESET_VERSION)
+        };
+        if version < 1 {
+            return Ok(false);
+        }
+        let all = handled(version);
+        let attr = RulesetAttr { handled_access_fs: all };
+        let size = size_of::<RulesetAttr>();
+        // SAFETY: `attr` is a valid landlock_ruleset_attr of `size` bytes (its first version) that is only read.
+        let fd = checked(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &attr, size, 0_u32) })?;
+        // SAFETY: the call gave a new descriptor that nobody else has.
+        let ruleset = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+        let read = EXECUTE | READ_FILE | READ_DIR;
+        for path in &reach.read {
+            allow(&ruleset, path, read & all)?;
+        }
+        for path in &reach.write {
+            allow(&ruleset, path, (read | WRITE_FILE | CHANGE_DIR | REFER | TRUNCATE) & all)?;
+        }
+        for path in &reach.devices {
+            allow(&ruleset, path, (READ_FILE | READ_DIR | WRITE_FILE | IOCTL_DEV) & all)?;
+        }
+        // SAFETY: the call takes a descriptor and a number.
+        checked(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0_u32) })?;
+        Ok(true)
+    }
+
+    fn allow(ruleset: &OwnedFd, path: &Path, access: u64) -> io::Result<()> {
+        let file: File = match std::fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_PATH | libc::O_CLOEXEC)
+            .open(path)
+        {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        let access = if file.metadata()?.is_dir() { access } else { access & OF_FILES };
+        let attr = PathBeneathAttr { allowed_access: access, parent_fd: file.as_raw_fd() };
+        // SAFETY: `attr` is a valid landlock_path_beneath_attr that is only read; its descriptor lives in `file`.
+        checked(unsafe {
+            libc::syscall(libc::SYS_landlock_add_rule, ruleset.as_raw_fd(), RULE_PATH_BENEATH, &attr, 0_u32)
+        })
+        .map(drop)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod imp {
+    use super::{Limit, Reach, Signal};
+    use std::io;
+
+    pub fn signal(_: u32, _: Signal) -> io::Result<()> {
+        Err(io::Error::from(io::ErrorKind::Unsupported))
+    }
+
+    pub fn die_with_parent() -> io::Result<bool> {
+        Ok(false)
+    }
+
+    pub fn no_new_privileges() -> io::Result<bool> {
+        Ok(false)
+    }
+
+    pub fn limit(_: Limit, _: u64) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    pub fn confine(_: &Reach) -> io::Result<bool> {
+        Ok(false)
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_confined_thread_reaches_only_what_it_was_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mine, other) = (dir.path().join("mine"), dir.path().join("other"));
+        std::fs::create_dir(&mine).unwrap();
+        std::fs::write(&other, b"x").unwrap();
+        // A thread of its own: the confinement is for good.
+        let confined = std::thread::spawn({
+            let (mine, other) = (mine.clone(), other.clone());
+            move || {
+                no_new_privileges().unwrap();
+                let reach = Reach { write: vec![mine.clone()], ..Reach::default() };
+                let confined = confine(&reach).unwrap();
+                std::fs::write(mine.join("a"), b"a").unwrap();
+                std::fs::rename(mine.join("a"), mine.join("b")).unwrap();
+                confined.then(|| std::fs::read(&other).map_err(|e| e.kind()))
+            }
+        });
+        match confined.join().unwrap() {
+            Some(read) => assert_eq!(read, Err(io::ErrorKind::PermissionDenied)),
+            None => eprintln!("skipped: this kernel has no Landlock"),
+        }
+        assert!(std::fs::read(&other).is_ok() && mine.join("b").exists());
+    }
+
+    #[test]
+    fn a_child_can_be_ended() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        signal(child.id(), Signal::Terminate).unwrap();
+        assert!(!child.wait().unwrap().success());
+        assert!(signal(0, Signal::Kill).is_err());
+    }
+}
