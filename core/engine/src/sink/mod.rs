@@ -60,7 +60,10 @@ pub(crate) struct Facts {
 
 /// Takes the name, start and length (seconds) of an object of a segmented output.
 #[derive(Clone)]
-pub(crate) struct Made(pub Arc<dyn Fn(&str, f64, f64) + Send + Sync>);
+pub(crate) struct Made(pub Arc<Tell>);
+
+/// What is called with the name, the start and the length.
+pub(crate) type Tell = dyn Fn(&str, f64, f64) + Send + Sync;
 
 impl std::fmt::Debug for Made {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
