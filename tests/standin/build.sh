@@ -67,3 +67,5 @@ library libcuda.so.1 "cuda profiles"
 library libnvidia-ml.so.1 nvml -l:libcuda.so.1
 library libnvcuvid.so.1 cuvid -l:libcuda.so.1
 library libnvidia-encode.so.1 nvenc -l:libcuda.so.1
+# The project's CUDA kernels as C++: libcuda.so.1 runs them in place of PTX.
+"$root/core/engine/kernels/cpu/build.sh" "$out/libgs_kernels_cpu.so"

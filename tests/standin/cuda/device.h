@@ -96,6 +96,13 @@ void standin_enqueue(void *context, void *stream, void (*work)(void *), void *da
 int standin_reserve(int ordinal, uint64_t bytes);
 void standin_release(int ordinal, uint64_t bytes);
 
+/* Device memory that a library hands to its clients (NVDEC's output surfaces): a device pointer, or 0 when there is no
+ * room or no such context. `call` names it in reports. Give it back with standin_give; destroying the context also does. */
+uint64_t standin_take(void *context, size_t bytes, const char *call);
+void standin_give(uint64_t pointer, const char *call);
+/* What is used of a device's memory, in bytes. */
+uint64_t standin_memory_used(int ordinal);
+
 /* ---- Encode sessions, seen by NVML too ------------------------------------------------------------------------- */
 
 struct standin_session {

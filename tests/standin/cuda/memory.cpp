@@ -357,6 +357,16 @@ API void standin_release(int ordinal, uint64_t bytes) {
     reserved = bytes > reserved ? 0 : reserved - bytes;
 }
 
+API uint64_t standin_take(void *handle, size_t bytes, const char *call) {
+    Context *context = live<Context>(handle, CONTEXT, "context", call);
+    uint64_t pointer = 0;
+    return context && allocate(context, bytes, &pointer, call) == CUDA_SUCCESS ? pointer : 0;
+}
+
+API void standin_give(uint64_t pointer, const char *call) { release(pointer, call); }
+
+API uint64_t standin_memory_used(int ordinal) { return standin_device(ordinal) ? memory_used(ordinal) : 0; }
+
 // ---- CUDA ------------------------------------------------------------------------------------------------------------
 
 API CUresult cuMemAlloc_v2(CUdeviceptr *out, size_t bytes) {

@@ -1,6 +1,6 @@
 // Modules and kernels. A module is PTX whose every entry has a CPU build in libgs_kernels_cpu.so (beside this library, or
 // GS_STANDIN_KERNELS): for an entry NAME a function
-//     extern "C" void gs_cpu_NAME(dim3 grid, dim3 block, void **args)
+//     extern "C" void gs_cpu_NAME(const unsigned grid[3], const unsigned block[3], void **args)
 // that does all blocks and threads, `args` as cuLaunchKernel has them. It works on device pointers as they are: device
 // memory is opened to the host while a kernel runs (the whole process sees that; it is closed when none runs).
 // Other images are refused, as a driver refuses what was built for another GPU.
@@ -16,10 +16,7 @@
 
 namespace {
 
-struct Dim {
-    unsigned x, y, z;
-};
-using Kernel = void (*)(Dim grid, Dim block, void **args);
+using Kernel = void (*)(const unsigned grid[3], const unsigned block[3], void **args);
 
 struct Module;
 struct Function : Handle {
@@ -300,7 +297,8 @@ API CUresult cuLaunchKernel(CUfunction handle, unsigned gx, unsigned gy, unsigne
             for (auto &v : *values) pointers.push_back(v.data());
             {
                 KernelWindow open;
-                f->kernel(Dim{gx, gy, gz}, Dim{bx, by, bz}, pointers.data());
+                const unsigned grid[3] = {gx, gy, gz}, block[3] = {bx, by, bz};
+                f->kernel(grid, block, pointers.data());
             }
             check_guards(f->name.c_str());
         });
