@@ -45,6 +45,15 @@ impl KeyGrid {
         self
     }
 
+    /// The number, from 0, of the segment that a frame at `time` belongs to, where segments begin with the cells.
+    pub(crate) fn segment(&self, time: Timestamp) -> i64 {
+        match &self.cells {
+            Cells::At(_) => self.cell(time) - 1,
+            Cells::Every { .. } => self.cell(time),
+        }
+        .max(0)
+    }
+
     /// The number of the cell that `time` lies in. A frame is forced when its cell is not that of the frame before.
     ///
     /// Grid times are rounded to the ticks of `time`, as the frame's own time was: a frame that truly lies on the grid

@@ -30,6 +30,10 @@ pub struct AudioTarget {
     /// Follow the timestamps: fill gaps with silence, drop what overlaps, stretch or squeeze (up to 1000 samples a
     /// second) what drifts. Without it samples follow each other as they come.
     pub sync: bool,
+    /// Begin at this sample exactly, with silence or without what comes before, instead of with the first that comes.
+    pub begin: Option<i64>,
+    /// Go on with silence until this sample if the sound ends before.
+    pub until: Option<i64>,
 }
 
 /// Resamples, mixes to a layout (the usual coefficients; scaled down so that a full-scale source cannot clip), applies
@@ -45,6 +49,7 @@ pub struct AudioConform {
     loudness: Option<AvFilter>,
     chunks: Option<Line>,
     sync: bool,
+    until: Option<(i64, AudioParams)>,
     /// Where the input should go on, in its own time, and what is added to that.
     expected: Option<Timestamp>,
     shift: Timestamp,
@@ -77,6 +82,11 @@ impl AudioConform {
             Some(_) => (Line::new(None, target.sync), Some(Line::new(size, false))),
             None => (Line::new(size, target.sync), None),
         };
+        let line = match target.begin {
+            Some(begin) => line.begin(begin),
+            None => line,
+        };
+        let until = target.until.map(|end| (end, target.params.clone()));
         let sync = target.sync;
         let resample =
             AvFilter::new("audio", Box::new(move |params, _| Ok(resample(&target, &form, params))));
@@ -86,6 +96,7 @@ impl AudioConform {
             loudness,
             chunks,
             sync,
+            until,
             expected: None,
             shift: Timestamp::new(0, Rational::new(1, 1)),
         })
@@ -139,9 +150,12 @@ impl Stage<Frame, Frame> for AudioConform {
     }
 
     fn finish(&mut self, out: &mut dyn Outlet<Frame>) -> Result<()> {
-        let AudioConform { resample, line, loudness, chunks, .. } = self;
+        let AudioConform { resample, line, loudness, chunks, until, .. } = self;
         let mut last = Tail { loudness, chunks, out };
         resample.finish(&mut OutletFn(|f| line.push(f, &mut last)))?;
+        if let Some((end, params)) = until {
+            line.fill_to(*end, params, &mut last)?;
+        }
         line.finish(&mut last)?;
         last.finish()
     }

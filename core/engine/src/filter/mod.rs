@@ -11,6 +11,7 @@
 //! | pad | [`Pad`] | here |
 //! | constant frame rate | [`FrameRate`] | here |
 //! | cut a stretch out | [`Trim`] | here |
+//! | what a part of the whole needs before it | [`Since`], [`Exact`] | here |
 //! | deinterlace | [`Deinterlace`] | bwdif; on a device bwdif_cuda, yadif_cuda, deinterlace_vaapi, bwdif_vulkan |
 //! | sharpen | [`Sharpen`] | here |
 //! | frames in between | [`Interpolate`] | minterpolate, framerate |
@@ -34,6 +35,7 @@ mod rate;
 mod samples;
 mod scale;
 mod sharpen;
+mod since;
 pub(crate) mod size;
 mod sprite;
 mod tonemap;
@@ -53,6 +55,7 @@ pub use interpolate::Interpolate;
 pub use rate::{FrameRate, RateCounters};
 pub use scale::{Scale, ScaleTarget, has_zimg};
 pub use sharpen::Sharpen;
+pub use since::{Exact, Since};
 pub use tonemap::ToneMap;
 pub use trim::Trim;
 pub use watermark::Watermark;

@@ -79,6 +79,8 @@ pub(super) struct Line {
     queued: usize,
     /// Time of the first sample in the queue.
     head: Option<i64>,
+    /// The run begins at this sample, whenever its first frame does.
+    begin: Option<i64>,
     /// A frame was dropped whole for its overlap, so that the next one's has to be mended to the sample.
     mending: bool,
 }
@@ -86,7 +88,26 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn new(size: Option<u32>, follow: bool) -> Self {
         let size = size.filter(|s| *s > 0).map(|s| s as usize);
-        Line { size, follow, queue: VecDeque::new(), queued: 0, head: None, mending: false }
+        Line { size, follow, queue: VecDeque::new(), queued: 0, head: None, begin: None, mending: false }
+    }
+
+    /// Begins the run at sample `begin`: with silence if there is no sound yet, without the sound before it.
+    pub(super) fn begin(mut self, begin: i64) -> Self {
+        self.begin = Some(begin);
+        self
+    }
+
+    /// Goes on with silence until sample `end`.
+    pub(super) fn fill_to(
+        &mut self,
+        end: i64,
+        params: &AudioParams,
+        out: &mut dyn Outlet<Frame>,
+    ) -> Result<()> {
+        let Some(head) = self.head.or(self.begin) else { return Ok(()) };
+        self.head = Some(head);
+        let missing = end - (head + self.queued as i64);
+        if missing > 0 { self.fill(params, missing as u64, out) } else { Ok(()) }
     }
 
     /// Adds a frame whose samples are all of the same kind as those before.
@@ -96,18 +117,24 @@ impl Line {
             return Ok(());
         }
         let pts = frame.pts.map(|t| rescale(t, frame.base, sample_base(rate), Rounding::Nearest));
-        let head = *self.head.get_or_insert(pts.unwrap_or(0));
+        let begins = self.head.is_none() && self.begin.is_some();
+        let head = *self.head.get_or_insert(self.begin.or(pts).unwrap_or(0));
         let mut skip = 0;
-        if let (Some(pts), true) = (pts, self.follow) {
+        if let (Some(pts), true) = (pts, self.follow || begins) {
             let step = pts - (head + self.queued as i64);
-            let tolerance = if self.mending { 0 } else { i64::from(rate) / 25 };
+            let tolerance = if self.mending || begins { 0 } else { i64::from(rate) / 25 };
             if step > tolerance {
                 self.fill(&frame.audio(), step as u64, out)?;
             } else if step < -tolerance {
                 skip = usize::try_from(-step).unwrap_or(usize::MAX).min(total);
             }
         }
-        self.mending = skip == total;
+        // Sound before the beginning of the run is dropped frame by frame, until there is some that is in it.
+        self.mending = skip == total && !begins;
+        if skip == total && begins {
+            self.head = None;
+            return Ok(());
+        }
         if skip < total {
             self.queue.push_back((frame, skip));
             self.queued += total - skip;

@@ -34,6 +34,8 @@ pub(super) struct Lane {
     /// Number of the open segment.
     pub sequence: Option<u64>,
     cmaf: bool,
+    /// Other runs make segments of the same set: nothing may depend on where this one began.
+    agrees: bool,
     origin: Timestamp,
     /// Longest part, in ticks.
     part: Option<Timestamp>,
@@ -96,6 +98,7 @@ impl Lane {
             done: false,
             sequence: None,
             cmaf: options.container == Container::Cmaf,
+            agrees: options.count_from.is_none(),
             origin: options.origin,
             part: options.part,
             open: Open::default(),
@@ -123,6 +126,14 @@ impl Lane {
             }
         }
         self.track = Some(Track::new(&info, Some(packet))?);
+        if let (true, false, Some(track)) = (self.agrees, self.is_audio(), &mut self.track) {
+            // The reorder delay of the first frames, where frames are not equally long, is not that of others.
+            let reorder = track.video().map_or(0, |v| i64::from(v.reorder));
+            if let Some(rate) = track.frame_rate().filter(|_| reorder > 0) {
+                let delay = rescale(reorder, rate.inverse(), track.base(), Rounding::Nearest);
+                track.priming = u32::try_from(delay).unwrap_or(0).min(track.timescale * 10);
+            }
+        }
         // Priming that only the time stamps tell of.
         let start = packet.pts.map_or(0, |pts| self.ticks(pts, packet.base));
         if let (true, Some(track)) = (self.is_audio(), &mut self.track) {
@@ -302,6 +313,10 @@ impl Lane {
         } else {
             if self.open.start.is_none() && timing.key {
                 self.shift = present - decode;
+                if self.cmaf && self.agrees {
+                    // No frame may be shown before the offset that the init segment allows for.
+                    self.shift = self.shift.min(priming);
+                }
             }
             if self.cmaf {
                 decode += self.shift;

@@ -337,8 +337,12 @@ impl Segmenter {
         let everything = self.current.is_none() && cell == 0;
         self.stopped |= last;
         let next = (!last).then_some(sequence);
+        // Another run may have another video track to go by: its sound must be cut at the same time.
+        let planned = self.options.plan.start(cell).filter(|_| self.options.count_from.is_none());
         for (i, lane) in self.lanes.iter_mut().enumerate() {
             if i != self.reference {
+                let sound = lane.spec.info.kind == MediaKind::Audio;
+                let at = planned.filter(|planned| sound && *planned < at).unwrap_or(at);
                 lane.bounds.push_back((at, next, everything));
             }
         }
@@ -528,7 +532,9 @@ impl Segmenter {
                     group.lanes.iter().copied().filter(|&i| self.lanes[i].track.is_some()).collect();
                 let tracks: Vec<Track> =
                     group.members.iter().filter_map(|&i| self.lanes[i].track.clone()).collect();
-                group.muxer = Some(ts::Muxer::new(tracks.clone())?);
+                let muxer = ts::Muxer::new(tracks.clone())?;
+                let alone = self.options.count_from.is_some();
+                group.muxer = Some(if alone { muxer } else { muxer.joining() });
                 events.push(Event::Init { group: id, tracks, bytes: None });
             }
             let Some(muxer) = &mut group.muxer else { return Ok(()) };

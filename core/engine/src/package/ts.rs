@@ -30,7 +30,11 @@ const AUDIO_TICKS: i64 = 9000;
 pub struct Muxer {
     tracks: Vec<Stream>,
     tables: [u8; 2],
+    joins: bool,
 }
+
+/// Continuity counters have four bits.
+const ROUND: usize = 16;
 
 #[derive(Debug)]
 struct Stream {
@@ -65,7 +69,14 @@ impl Muxer {
             };
             streams.push(Stream { track, pid: FIRST_PID + i as u16, stream_id, continuity: 0 });
         }
-        Ok(Muxer { tracks: streams, tables: [0, 0] })
+        Ok(Muxer { tracks: streams, tables: [0, 0], joins: false })
+    }
+
+    /// Makes segments that can follow on any other segment of the same tracks: every one takes whole rounds of the
+    /// continuity counters, for some 5 kB more (the tables come sixteen times, as receivers that tune in like it).
+    pub fn joining(mut self) -> Muxer {
+        self.joins = true;
+        self
     }
 
     /// The tracks, in the order in which [`Muxer::segment`] wants their samples.
@@ -88,19 +99,35 @@ impl Muxer {
         let clock = self.clock_stream();
         let size = packets.iter().map(|p| p.payload.len() + p.payload.len() / 40 + 2 * PACKET).sum();
         let mut out = Vec::with_capacity(size);
+        if self.joins {
+            self.tables = [0, 0];
+            self.tracks.iter_mut().for_each(|s| s.continuity = 0);
+        }
         self.write_tables(&mut out);
+        let mut tables = 1;
         // A segment starts with its key frame, even where audio is a little earlier.
         let lead = packets.iter().position(|p| p.stream == clock);
         if let Some(lead) = lead {
             packets[..=lead].rotate_right(1);
         }
         let mut key_range = None;
+        let last = |stream| packets.iter().rposition(|p| p.stream == stream);
+        let lasts: Vec<Option<usize>> = (0..self.tracks.len()).map(last).collect();
+        let often = packets.len().div_ceil(ROUND).max(1);
         for (i, pes) in packets.iter().enumerate() {
-            self.write_pes(pes, pes.stream == clock, &mut out);
+            if self.joins && i > 0 && i % often == 0 && tables < ROUND {
+                self.write_tables(&mut out);
+                tables += 1;
+            }
+            self.write_pes(pes, pes.stream == clock, self.joins && lasts[pes.stream] == Some(i), &mut out);
             let video = self.tracks[pes.stream].track.info.kind == MediaKind::Video;
             if i == 0 && video && pes.key {
                 key_range = Some(0..out.len() as u64);
             }
+        }
+        while self.joins && tables < ROUND {
+            self.write_tables(&mut out);
+            tables += 1;
         }
         Ok(Chunk { bytes: out.into(), key_range })
     }
@@ -153,7 +180,8 @@ impl Muxer {
         write_section(out, PMT_PID, &mut self.tables[1], 2, &pmt);
     }
 
-    fn write_pes(&mut self, pes: &Pes, clock: bool, out: &mut Vec<u8>) {
+    /// With `round`, in so many packets that the continuity counter begins anew behind them.
+    fn write_pes(&mut self, pes: &Pes, clock: bool, round: bool, out: &mut Vec<u8>) {
         let stream = &mut self.tracks[pes.stream];
         let both = pes.decode != pes.present;
         let mut header = vec![0, 0, 1, stream.stream_id];
@@ -169,9 +197,17 @@ impl Muxer {
         let total = header.len() + pes.payload.len();
         let byte =
             |at: usize| if at < header.len() { &header[at..] } else { &pes.payload[at - header.len()..] };
-        let mut at = 0;
+        let field_length = if clock { 8 } else { 2 };
+        let room_first = PACKET - 4 - if pes.key || clock { field_length } else { 0 };
+        let least = 1 + total.saturating_sub(room_first).div_ceil(PACKET - 4);
+        let count = match least + usize::from(stream.continuity) {
+            end if round => (least + (ROUND - end % ROUND) % ROUND).min(total),
+            _ => least,
+        };
+        let (mut at, mut left_over) = (0, count);
         while at < total {
             let first = at == 0;
+            left_over = left_over.saturating_sub(1);
             let mut field = Vec::new();
             if first && (pes.key || clock) {
                 field.push(u8::from(pes.key) << 6 | u8::from(clock) << 4);
@@ -180,7 +216,8 @@ impl Muxer {
                 }
             }
             let room = PACKET - 4 - if field.is_empty() { 0 } else { field.len() + 1 };
-            let take = room.min(total - at);
+            // Every packet to come needs a byte.
+            let take = room.min((total - at).saturating_sub(left_over)).max(1);
             let stuffing = room - take;
             let has_field = !field.is_empty() || stuffing > 0;
             out.push(0x47);

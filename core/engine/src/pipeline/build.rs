@@ -2,7 +2,7 @@
 
 use super::chain::{Devices, Expect};
 use super::feed::{Branches, CopyRoute, Feed, FeedStream, Route, run_frames};
-use super::input::{Input, Inputs};
+use super::input::{Input, Inputs, LEAD_IN};
 use super::lead::Gate;
 use super::mux::{Ended, Mux};
 use super::resolve::{self, Make, Offer, Output, Resolved, Track};
@@ -11,7 +11,7 @@ use super::worker::{self, Branch, Chain, Tee, ToMux, ToTrack};
 use crate::decode::{AvDecoder, DecodeOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Done, Event, Outcome, State};
-use crate::filter::Trim;
+use crate::filter::{Exact, Since, Trim};
 use crate::job::shared::{Shared, TrackMeter, lock};
 use crate::job::{Job, Ports, Ticker};
 use crate::link::{Overflow, Sender, link};
@@ -19,9 +19,9 @@ use crate::packet::{MediaKind, StreamInfo};
 use crate::plan::Plan;
 use crate::sink::{Facts, Made, OutputSink};
 use crate::source::seek::Seeker;
-use crate::spec::{Device, PipelineSpec};
+use crate::spec::{Device, PipelineSpec, Window};
 use crate::subtitle::{SubtitleConverter, read_subtitle_file};
-use crate::time::{Clock, Rational, Timestamp};
+use crate::time::{Clock, MICROSECONDS, Rational, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -222,6 +222,10 @@ pub(super) struct Graph<'a> {
     routes: BTreeMap<usize, Vec<Route>>,
     /// Source time that is the output's 0.
     pub(super) zero: Timestamp,
+    /// The part of the whole that is made, if not all.
+    pub(super) window: Option<Window>,
+    /// Length of the output, where known.
+    pub(super) length: Option<Timestamp>,
     /// Opens when the head start is over, if there is one.
     pub(super) gate: Arc<Gate>,
     pub(super) leads: bool,
@@ -268,6 +272,8 @@ impl<'a> Graph<'a> {
             devices: Devices::default(),
             routes: BTreeMap::new(),
             zero: Timestamp::new(0, Rational::new(1, 1)),
+            window: spec.window(),
+            length: resolved.duration.map(Timestamp::from_seconds),
             gate: Arc::default(),
             leads: false,
         }
@@ -472,7 +478,7 @@ impl<'a> Graph<'a> {
     fn build_source(&mut self, input: Input) -> Result<()> {
         let end = self.spec.source.duration.map(|d| Timestamp::from_seconds(d.0));
         match input {
-            Input { demuxer: Some(demuxer), offer, origin, .. } => {
+            Input { demuxer: Some(demuxer), offer, origin, key, .. } => {
                 for decoder in &self.resolved.decoders {
                     self.decoder(decoder, &offer, end)?;
                 }
@@ -484,6 +490,11 @@ impl<'a> Graph<'a> {
                 }
                 let begin = offer.start.unwrap_or(Timestamp::new(0, Rational::new(1, 1)));
                 let seeker = Seeker::of(&offer.streams, begin);
+                if let (Some(key), Some(index)) = (key, seeker.stream())
+                    && let Some(stream) = streams.get_mut(index)
+                {
+                    stream.decode_from(key);
+                }
                 let expected = offer.duration.filter(|_| self.spec.source.url.is_some());
                 let start = self.spec.source.start.map_or(0.0, |s| s.0);
                 let feed = Feed {
@@ -533,6 +544,24 @@ impl<'a> Graph<'a> {
         }
     }
 
+    /// The stages behind a decoder that begins in the middle of the source.
+    fn lead_in(&self, window: &Window, stream: &StreamInfo, chain: &mut Chain) {
+        let sound = stream.kind == MediaKind::Audio;
+        if let Some(start) = stream.start.filter(|_| sound) {
+            let start = start.micros().saturating_sub(self.zero.micros());
+            chain.push(Box::new(Exact::new(Timestamp::new(start, MICROSECONDS))));
+        }
+        let Some(first) = window.start(window.spec.first).filter(|t| t.micros() > 0) else { return };
+        let filtered = self.resolved.outputs.iter().flat_map(|o| &o.tracks).any(|t| match &t.make {
+            Make::Video(v) => !v.spec.filters.is_empty() || v.spec.frame_rate.is_some(),
+            _ => false,
+        });
+        // Some filters make one picture of several; to be cut exactly, pictures go on to the encoder.
+        let before = if sound || filtered { LEAD_IN.ticks } else { 50_000 };
+        let from = Timestamp::new(first.micros().saturating_sub(before), MICROSECONDS);
+        chain.push(Box::new(Since::new(from)));
+    }
+
     fn decoder(&mut self, decoder: &resolve::Decoder, offer: &Offer, end: Option<Timestamp>) -> Result<()> {
         let index = decoder.stream;
         let stream = offer.streams.iter().find(|s| s.index == index);
@@ -543,6 +572,9 @@ impl<'a> Graph<'a> {
         let damage = stage.damage();
         let zero = Timestamp::new(0, Rational::new(1, 1));
         let mut chain: Chain = vec![Box::new(Trim::new(Some(zero), end, zero)?)];
+        if let Some(window) = &self.window {
+            self.lead_in(window, stream, &mut chain);
+        }
         if let Some(kind) = decoder.device {
             let label = format!("stream {index}");
             // A device that was not asked for is no promise.

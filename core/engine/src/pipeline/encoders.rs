@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{AudioConform, AudioTarget, Cascade, FilterContext, ScaleTarget, Trim};
 use crate::frame::Frame;
 use crate::packet::{AudioInfo, StreamInfo};
-use crate::spec::FilterSpec;
+use crate::spec::{FilterSpec, Window};
 use crate::time::{Rational, Timestamp};
 
 /// How far beyond its first segment a head start may go for an encoder that looks ahead.
@@ -36,19 +36,34 @@ impl Graph<'_> {
             gain_db: track.spec.gain,
             loudness: track.spec.loudness,
             sync: track.spec.sync,
+            begin: self.window.as_ref().map(|w| first_sample(w, &wanted)),
+            until: self.window.as_ref().and_then(|w| last_sample(w, &wanted, self.length)),
         })?;
         let encoder = AudioEncoder::new(&track.encoder, &track.spec, wanted)?;
         let (tx, rx) = self.link::<Frame>(FRAMES * 8);
         self.branches.entry(stream).or_default().push(Branch { to: tx, host: false });
-        self.encode_thread(output, rx, None, vec![Box::new(conform)], Box::new(encoder), outs)
+        self.encode_thread(output, rx, None, vec![Box::new(conform)], None, Box::new(encoder), outs)
     }
 
+    /// Which pictures the encoders of `track` get, if not all.
+    fn cut(&self, track: &VideoTrack, output: &Output) -> Option<worker::Cut> {
+        let window = self.window.as_ref()?;
+        Some(worker::Cut {
+            grid: key_grid(track, output)?,
+            first: i64::try_from(window.spec.first).unwrap_or(i64::MAX),
+            end: window.end().map(|end| i64::try_from(end).unwrap_or(i64::MAX)),
+            over: false,
+        })
+    }
+
+    #[allow(clippy::too_many_arguments)]
     fn encode_thread(
         &mut self,
         output: usize,
         rx: crate::link::Receiver<Frame>,
         lead: Option<crate::link::Receiver<Frame>>,
         chain: Chain,
+        cut: Option<worker::Cut>,
         encoder: Box<dyn Encoder>,
         outs: Vec<ToTrack>,
     ) -> Result<()> {
@@ -56,7 +71,7 @@ impl Graph<'_> {
         let meter = self.shared.meter(format!("encode {name}"));
         meter.watch(rx.monitor());
         self.thread(format!("enc {name}"), move |shared| {
-            worker::encode(shared, &meter, worker::TrackFrames::new(lead, rx), chain, encoder, outs)
+            worker::encode(shared, &meter, worker::TrackFrames::new(lead, rx), chain, cut, encoder, outs)
         })
     }
 
@@ -86,7 +101,8 @@ impl Graph<'_> {
                 chain.push(chain::scaler(track, chain::scale_target(track, source)?));
                 chain.extend(chain::after_scale(track, &mut self.devices)?);
                 let encoder = self.video_encoder(index, name_of(&outs), track, source, output)?;
-                self.encode_thread(index, rx, None, chain, encoder, outs)?;
+                let cut = self.cut(track, output);
+                self.encode_thread(index, rx, None, chain, cut, encoder, outs)?;
                 continue;
             }
             let mut targets = Vec::new();
@@ -104,7 +120,8 @@ impl Graph<'_> {
                     _ => None,
                 };
                 let upload = chain::after_scale(track, &mut self.devices)?;
-                self.encode_thread(index, rx, lead, upload, encoder, outs)?;
+                let cut = self.cut(track, output);
+                self.encode_thread(index, rx, lead, upload, cut, encoder, outs)?;
             }
             let scales = targets.clone();
             let cascade = Cascade::new(targets, |i, from| {
@@ -170,12 +187,7 @@ impl Graph<'_> {
         source: &StreamInfo,
         output: &Output,
     ) -> Result<Box<dyn Encoder>> {
-        let grid = match (&output.boundaries, track.grid) {
-            (Some(starts), _) => Some(KeyGrid::at(starts.clone())),
-            (None, Some(interval)) => KeyGrid::every(Timestamp::from_seconds(interval.0))
-                .map(|grid| grid.with_early(output.segment.early())),
-            (None, None) => None,
-        };
+        let grid = key_grid(track, output);
         let hdr = source.video.as_ref().map(|v| v.hdr).unwrap_or_default();
         let tone_mapped = track.spec.filters.iter().any(|f| matches!(f, FilterSpec::ToneMap(_)));
         let encoder = VideoEncoder::new(VideoEncode {
@@ -188,6 +200,38 @@ impl Graph<'_> {
         })?;
         Ok(Box::new(encoder))
     }
+}
+
+/// Where the track's key frames are forced.
+fn key_grid(track: &VideoTrack, output: &Output) -> Option<KeyGrid> {
+    match (&output.boundaries, track.grid) {
+        (Some(starts), _) => Some(KeyGrid::at(starts.clone())),
+        (None, Some(interval)) => KeyGrid::every(Timestamp::from_seconds(interval.0))
+            .map(|grid| grid.with_early(output.segment.early())),
+        (None, None) => None,
+    }
+}
+
+/// How much sound an encoder gets before the first that is kept: what it makes of the beginning of a run is not what it
+/// makes in the middle.
+const WARM_UP_SECONDS: f64 = 0.3;
+
+/// The sample at which a part of the whole begins to encode. Frames lie on one grid from sample 0, in all parts.
+fn first_sample(window: &Window, wanted: &encode::audio::Wanted) -> i64 {
+    let start = window.start(window.spec.first).map_or(0.0, |t| t.seconds());
+    let frame = i64::from(wanted.frame_size.max(1));
+    let sample = ((start - WARM_UP_SECONDS).max(0.0) * f64::from(wanted.params.sample_rate)) as i64;
+    sample / frame * frame
+}
+
+/// The sample until which sound that ends too early goes on with silence, so that every segment has some.
+fn last_sample(window: &Window, wanted: &encode::audio::Wanted, length: Option<Timestamp>) -> Option<i64> {
+    let end = window.end().and_then(|end| window.start(end)).map(|t| t.seconds() + WARM_UP_SECONDS);
+    let end = match (end, length.map(|t| t.seconds())) {
+        (Some(a), Some(b)) => a.min(b),
+        (a, b) => a.or(b)?,
+    };
+    Some((end * f64::from(wanted.params.sample_rate)) as i64)
 }
 
 /// The name of the track that is encoded: that of the first that gets it.

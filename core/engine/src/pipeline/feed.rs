@@ -51,6 +51,8 @@ pub(crate) struct FeedStream {
     pub frame: i64,
     pub kind: MediaKind,
     pub routes: Vec<Route>,
+    /// Packets before the first key packet from here on, in source time, are not worth decoding.
+    from: Option<i64>,
 }
 
 impl FeedStream {
@@ -61,7 +63,26 @@ impl FeedStream {
             frame: frame_ticks(stream),
             kind: stream.kind,
             routes: Vec::new(),
+            from: None,
         }
+    }
+
+    /// Lets decoding begin at the key packet at `key`, in source time.
+    pub fn decode_from(&mut self, key: Timestamp) {
+        // Both are of one packet; the microseconds are rounded.
+        self.from =
+            Some(Timestamp::new(key.micros() - 2, MICROSECONDS).to_rounding(self.base, Rounding::Down).ticks);
+    }
+
+    /// Whether `packet`, in source time, comes before what is to be decoded.
+    fn is_early(&mut self, packet: &Packet) -> bool {
+        if let Some(from) = self.from
+            && packet.key
+            && packet.pts.or(packet.dts).is_some_and(|t| t >= from)
+        {
+            self.from = None;
+        }
+        self.from.is_some()
     }
 }
 
@@ -169,6 +190,7 @@ impl Feed {
                 self.corrupt += 1;
             }
             let mut packet = Packet::from_av(&packet, stream.base);
+            let early = stream.is_early(&packet);
             let offset = rescale(offset_us, MICROSECONDS, stream.base, Rounding::Nearest);
             let shift = offset - self.origin.to(stream.base).ticks;
             packet.pts = packet.pts.map(|t| t.saturating_add(shift));
@@ -189,7 +211,9 @@ impl Feed {
             }
             meter.count_out(1);
             let end = self.end;
-            stream.routes.retain_mut(|route| route.take(&packet, end));
+            stream
+                .routes
+                .retain_mut(|route| (early && matches!(route, Route::Decode(_))) || route.take(&packet, end));
             if self.streams.iter().all(|s| s.routes.is_empty() || s.kind == MediaKind::Subtitle)
                 && self.streams.iter().any(|s| s.kind != MediaKind::Subtitle)
             {

@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{ChannelLayout, Colour, Frame, PixelFormat, SampleFormat};
 use crate::job::shared::Shared;
 use crate::link::{Overflow, Receiver, Sender, link};
-use crate::packet::{AudioInfo, Codec, FieldOrder, MediaKind, StreamInfo, VideoInfo};
+use crate::packet::{AudioInfo, Codec, FieldOrder, MediaKind, Packet, SideData, StreamInfo, VideoInfo};
 use crate::sink::Attachment;
 use crate::source::{keys::Keys, open, pattern::Pattern, seek::Seeker};
 use crate::spec::{FramesSpec, PipelineSpec, RawAudioSpec, RawVideoSpec};
@@ -64,7 +64,13 @@ pub(super) struct Input {
     pub origin: Timestamp,
     /// What a user should know of how it was opened.
     pub note: Option<String>,
+    /// Source time of the key frame at which decoding of pictures begins, where that is behind the place that was gone to.
+    pub key: Option<Timestamp>,
 }
+
+/// How much earlier than its first picture a part of the whole is read, for its sound: decoders and encoders begin with
+/// what cannot be used.
+pub(super) const LEAD_IN: Timestamp = Timestamp::new(600_000, MICROSECONDS);
 
 impl Input {
     /// Opens what the document says.
@@ -146,10 +152,21 @@ fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interr
             ));
         }
         origin = Timestamp::new(begin.ticks + (start.0 * 1e6).round() as i64, MICROSECONDS);
-        Seeker::of(&offer.streams, begin)
-            .before(&mut demuxer, origin)
-            .map_err(|e| e.context(format!("{label}: source.start: cannot seek in it")))?;
+        if spec.window().is_none_or(|w| w.spec.first == 0) {
+            Seeker::of(&offer.streams, begin)
+                .before(&mut demuxer, origin)
+                .map_err(|e| e.context(format!("{label}: source.start: cannot seek in it")))?;
+        }
     }
+    if spec.window().is_some() {
+        note_priming(&mut demuxer, &mut offer.streams, origin)?;
+        demuxer.rewind()?;
+    }
+    let key = match spec.window().and_then(|w| w.start(w.spec.first)) {
+        Some(first) if first.micros() > 0 => go_to(&mut demuxer, &offer, origin, begin, first)
+            .map_err(|e| e.context(format!("{label}: cannot seek in it")))?,
+        _ => None,
+    };
     Ok(Input {
         demuxer: Some(demuxer),
         frames: None,
@@ -157,7 +174,62 @@ fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interr
         offer,
         origin,
         note: None,
+        key,
     })
+}
+
+/// Packets among which the first of every sound is looked for.
+const BEGINNING: usize = 400;
+
+/// How much of each sound lies before time 0: only its first packet says so, which a job that begins later does not see,
+/// but must know to number samples as the others do.
+fn note_priming(demuxer: &mut av::Demuxer, streams: &mut [StreamInfo], origin: Timestamp) -> Result<()> {
+    let mut sounds: Vec<usize> =
+        streams.iter().filter(|s| s.kind == MediaKind::Audio).map(|s| s.index).collect();
+    for _ in 0..BEGINNING {
+        if sounds.is_empty() {
+            break;
+        }
+        let Some(packet) = demuxer.read()? else { break };
+        let Some(at) = sounds.iter().position(|index| *index == packet.stream_index()) else { continue };
+        let index = sounds.swap_remove(at);
+        let Some(stream) = streams.get_mut(index) else { continue };
+        let packet = Packet::from_av(&packet, stream.time_base);
+        let Some(audio) = &mut stream.audio else { continue };
+        let base = Rational::new(1, i32::try_from(audio.sample_rate).unwrap_or(i32::MAX).max(1));
+        let before = packet.presentation().map_or(0, |t| (origin.to(base).ticks - t.to(base).ticks).max(0));
+        let skipped = packet.side_data.iter().map(|side| match side {
+            SideData::SkipSamples { start, .. } => *start,
+            _ => 0,
+        });
+        let most = skipped.chain([u32::try_from(before).unwrap_or(0)]).max().unwrap_or(0);
+        if most <= audio.sample_rate {
+            audio.initial_padding = audio.initial_padding.max(most);
+        }
+    }
+    Ok(())
+}
+
+/// Goes to where a part of the whole that begins at `first` of the output is read from: where the pictures can be decoded
+/// and the sound has its lead-in. Gives the time of the key frame for the pictures, when there are others before it.
+fn go_to(
+    demuxer: &mut av::Demuxer,
+    offer: &Offer,
+    origin: Timestamp,
+    begin: Timestamp,
+    first: Timestamp,
+) -> Result<Option<Timestamp>> {
+    let seeker = Seeker::of(&offer.streams, begin);
+    let at = Timestamp::new(origin.micros() + first.micros(), MICROSECONDS);
+    let sound = Timestamp::new((at.micros() - LEAD_IN.ticks).max(begin.micros()), MICROSECONDS);
+    let key = seeker.before(demuxer, at)?;
+    if !offer.streams.iter().any(|s| s.kind == MediaKind::Audio) {
+        return Ok(key);
+    }
+    if key.is_none_or(|key| key > sound) {
+        seeker.before(demuxer, sound)?;
+    }
+    Ok(key)
 }
 
 /// How long the source is. Some containers write when it ends instead, counted from 0: Matroska and NUT always, MP4 where
@@ -194,6 +266,7 @@ fn pattern(spec: &PipelineSpec) -> Result<Input> {
         offer: Offer { duration, ..raw_offer(spec, streams) },
         origin: Timestamp::new(0, MICROSECONDS),
         note: None,
+        key: None,
     })
 }
 
@@ -216,6 +289,7 @@ fn fed_frames(spec: &PipelineSpec, frames: &FramesSpec, receiver: Option<Receive
         offer: raw_offer(spec, streams),
         origin: Timestamp::new(0, MICROSECONDS),
         note: None,
+        key: None,
     })
 }
 

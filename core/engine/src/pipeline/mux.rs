@@ -136,7 +136,8 @@ impl Mux {
         let result = self.take_all(shared, meter, &input);
         drop(input);
         let result = result.and_then(|complete| {
-            if !complete || shared.is_cancelled() {
+            let cut_short = shared.is_stopping() && self.sink.is_part() && !self.sink.is_done();
+            if !complete || shared.is_cancelled() || cut_short {
                 return Ok(None);
             }
             let start = shared.clock.now();
@@ -174,6 +175,9 @@ impl Mux {
                     ToMux::Failed(e) => return Err(e),
                 }
                 self.advance(shared, meter)?;
+                if self.sink.is_done() {
+                    return Ok(true);
+                }
             }
             meter.busy(shared.clock.now().saturating_sub(start));
         }

@@ -71,6 +71,7 @@ pub(super) fn facts(spec: &PipelineSpec, index: usize, output: &Output, offer: &
         attachments: if document.attachments { offer.attachments.clone() } else { Vec::new() },
         segment: output.segment.clone(),
         boundaries: output.boundaries.clone(),
+        window: spec.window().map(|w| (w.spec.first, w.end())),
         first_segment: None,
         made: None,
     }

@@ -12,7 +12,7 @@ use crate::sink::Attachment;
 use crate::source::keys::Keys;
 use crate::spec::{
     AudioChoice, AudioSpec, Container, LadderSpec, OutputSpec, PipelineSpec, SegmentSpec, SubtitleChoice,
-    VideoChoice, VideoSpec,
+    VideoChoice, VideoSpec, Window,
 };
 use crate::time::Timestamp;
 use ghoststream_sys::ffmpeg::Chapter;
@@ -161,7 +161,8 @@ fn output_tracks(
     let segmented = container.is_some_and(Container::is_segmented);
     let segment = output.segment.clone().unwrap_or_default();
     let mut tracks = Vec::new();
-    let mut boundaries = None;
+    let window = spec.window();
+    let mut boundaries = window.as_ref().and_then(Window::starts);
 
     if let Some((choice, ladder)) = wanted_video(output, container) {
         let base = match choice {
@@ -180,7 +181,8 @@ fn output_tracks(
                 let copy_grid = |target| tracks::copy_grid(spec, output, stream, offer, target);
                 // Key frames are looked up for a rung that nothing else keeps from being a copy.
                 let copies = rungs.iter().any(|r| tracks::may_copy(r, stream, container));
-                let grid = if segmented && ladder.is_some() && copies {
+                // A part of a set is told where the whole has its segments, and what is copied.
+                let grid = if segmented && ladder.is_some() && copies && window.is_none() {
                     copy_grid(segment.duration.0)?
                 } else {
                     None
@@ -199,7 +201,7 @@ fn output_tracks(
                         fallbacks,
                     )
                     .map_err(|e| e.at(&path))?;
-                    if matches!(track.make, Make::Copy(_)) && segmented {
+                    if matches!(track.make, Make::Copy(_)) && segmented && window.is_none() {
                         boundaries = grid.clone();
                     }
                     tracks.push(track);
@@ -234,6 +236,7 @@ fn output_tracks(
 
     match &output.subtitles {
         SubtitleChoice::None => {}
+        SubtitleChoice::Default if window.is_some() => {}
         SubtitleChoice::Default if spec.source.start.is_some() && offer.raw => {}
         SubtitleChoice::Default => tracks.extend(tracks::default_subtitles(container, offer)),
         SubtitleChoice::Tracks(wanted) => {
@@ -264,6 +267,7 @@ fn deserves_lead(spec: &PipelineSpec, offer: &Offer, decoders: &[Decoder], outpu
     let length = source.duration.map(|d| d.0).or(offer.duration.map(|d| d.seconds())).unwrap_or(0.0);
     output.container.is_some_and(Container::is_segmented)
         && rungs.len() > 1
+        && spec.window().is_none()
         // What another output's encoder makes cannot wait for this one's head start.
         && !shares
         && rungs.iter().all(|(stream, _)| *stream == rungs[0].0)

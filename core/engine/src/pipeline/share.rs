@@ -47,13 +47,22 @@ fn same_video(a: &VideoTrack, b: &VideoTrack) -> bool {
         (t.encoder.name.clone(), t.width, t.height, t.rotation, t.frame_rate, t.threads, t.grid.map(|g| g.0))
     };
     // What these fields say is decided by now, and may have been said in other words.
-    let said =
-        ["codec", "encoder", "device", "stream", "width", "height", "auto_rotate", "keyframe_interval"];
+    let said = [
+        "name",
+        "codec",
+        "encoder",
+        "device",
+        "stream",
+        "width",
+        "height",
+        "auto_rotate",
+        "keyframe_interval",
+    ];
     decided(a) == decided(b) && rest(&a.spec, &said) == rest(&b.spec, &said)
 }
 
 fn same_audio(a: &AudioTrack, b: &AudioTrack) -> bool {
-    let said = ["codec", "encoder", "stream", "language"];
+    let said = ["name", "codec", "encoder", "stream", "language"];
     a.encoder == b.encoder && rest(&a.spec, &said) == rest(&b.spec, &said)
 }
 

@@ -180,7 +180,7 @@ pub(crate) fn video(
     machine: &dyn Machine,
     fallbacks: &mut Vec<String>,
 ) -> Result<Track> {
-    let name = String::new();
+    let name = wanted.name.clone().unwrap_or_default();
     if wanted.is_copy() {
         if offer.raw {
             return Err(Error::invalid("codec", "raw frames cannot be copied"));
@@ -368,7 +368,9 @@ pub(crate) fn name_rungs(tracks: &mut [Track]) {
     let mut seen = BTreeSet::new();
     for (i, track) in tracks.iter_mut().enumerate() {
         let same = labels.iter().filter(|l| **l == labels[i]).count();
+        let named = !track.name.is_empty();
         track.name = match &track.make {
+            _ if named => std::mem::take(&mut track.name),
             Make::Video(v) if same > 1 => match v.spec.bitrate {
                 Some(b) => format!("{}-{}k", labels[i], b.0 / 1000),
                 None => format!("{}-{i}", labels[i]),
@@ -377,7 +379,7 @@ pub(crate) fn name_rungs(tracks: &mut [Track]) {
             _ => labels[i].clone(),
         };
         // Rungs may also be of one size and rate, and differ in what is not in a name.
-        if !seen.insert(track.name.clone()) {
+        if !seen.insert(track.name.clone()) && !named {
             track.name = format!("{}-{i}", track.name);
         }
     }
@@ -392,6 +394,9 @@ pub(crate) fn name_audio(tracks: &mut [Track]) {
             Make::Audio(a) => a.spec.language.clone(),
             _ => None,
         };
+        if !track.name.is_empty() {
+            continue;
+        }
         let base = match language.filter(|l| l.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')) {
             Some(language) => format!("audio-{language}"),
             None => "audio".into(),
@@ -423,7 +428,7 @@ pub(crate) fn audio(
             return Err(Error::invalid("codec", "raw frames cannot be copied"));
         }
         carries(container, &stream.codec)?;
-        return Ok(copy_audio(stream, "asked for"));
+        return Ok(copy_audio(wanted, stream, "asked for"));
     }
     let exact = spec.source.start.is_none_or(|s| s.0 == 0.0);
     let mut reason = match &output.audio {
@@ -437,7 +442,7 @@ pub(crate) fn audio(
                 reason = format!("not copied into {}: it is looped", c.name())
             }
             Some(c) if select::is_native_audio(c, stream) => {
-                return Ok(copy_audio(stream, "the source conforms"));
+                return Ok(copy_audio(wanted, stream, "the source conforms"));
             }
             Some(c) => {
                 reason = format!("not copied: {} is not what {} plays everywhere", stream.codec, c.name())
@@ -454,16 +459,16 @@ pub(crate) fn audio(
     wanted.encoder = Some(encoder.clone());
     wanted.language = stream.language.clone();
     Ok(Track {
-        name: String::new(),
+        name: wanted.name.clone().unwrap_or_default(),
         stream: Some(stream.index),
         make: Make::Audio(Box::new(AudioTrack { spec: wanted, encoder })),
         reason,
     })
 }
 
-fn copy_audio(stream: &StreamInfo, reason: &str) -> Track {
+fn copy_audio(wanted: &AudioSpec, stream: &StreamInfo, reason: &str) -> Track {
     Track {
-        name: String::new(),
+        name: wanted.name.clone().unwrap_or_default(),
         stream: Some(stream.index),
         make: Make::Copy(Box::new(stream.clone())),
         reason: reason.into(),

@@ -1,7 +1,7 @@
 //! The threads between source and sink: decoders, filter chains and encoders. Each runs one chain of stages, measures
 //! it, and hands what comes out to the next thread.
 
-use crate::encode::Encoder;
+use crate::encode::{Encoder, KeyGrid};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{Cascade, Download};
 use crate::frame::Frame;
@@ -221,6 +221,24 @@ impl TrackFrames {
     }
 }
 
+/// Which pictures an encoder gets that makes only some of the segments: those of segments `first` to `end`, and one more,
+/// which is a key frame and says where the last segment ends.
+pub(crate) struct Cut {
+    pub grid: KeyGrid,
+    pub first: i64,
+    pub end: Option<i64>,
+    pub over: bool,
+}
+
+impl Cut {
+    fn takes(&mut self, frame: &Frame) -> bool {
+        let Some(time) = frame.presentation().filter(|_| !self.over) else { return !self.over };
+        let segment = self.grid.segment(time);
+        self.over = self.end.is_some_and(|end| segment >= end);
+        segment >= self.first
+    }
+}
+
 /// Everyone who gets an encoder's packets. An output that is gone is forgotten; the others go on.
 struct Ends(Vec<ToTrack>);
 
@@ -239,11 +257,12 @@ pub(crate) fn encode(
     meter: &Meter,
     input: TrackFrames,
     chain: Chain,
+    cut: Option<Cut>,
     encoder: Box<dyn Encoder>,
     outs: Vec<ToTrack>,
 ) {
     let mut ends = Ends(outs);
-    if let Err(e) = encode_track(shared, meter, input, chain, encoder, &mut ends) {
+    if let Err(e) = encode_track(shared, meter, input, chain, cut, encoder, &mut ends) {
         for to in ends.0 {
             let failed = e.clone().context(&to.meter.name);
             let _closed_when_the_output_is_gone = to.mux.send(ToMux::Failed(failed));
@@ -256,13 +275,14 @@ fn encode_track(
     meter: &Meter,
     mut input: TrackFrames,
     mut chain: Chain,
+    mut cut: Option<Cut>,
     mut encoder: Box<dyn Encoder>,
     ends: &mut Ends,
 ) -> Result<()> {
     let mut announced = false;
     loop {
         let frame = input.next();
-        let last = frame.is_none();
+        let mut last = frame.is_none();
         if last && shared.is_cancelled() {
             ends.send(ToMux::End);
             return Ok(());
@@ -274,15 +294,19 @@ fn encode_track(
                 }
             }
         }
-        let (packets, result) = measured(shared, meter, |out| match frame {
-            Some(frame) => {
-                meter.count_in();
-                push_through(&mut chain, frame, &mut OutletFn(|f| encoder.push(f, out)))
+        let (packets, result) = measured(shared, meter, |out| {
+            let mut push = |f: Frame| {
+                if cut.as_mut().is_none_or(|cut| cut.takes(&f)) { encoder.push(f, out) } else { Ok(()) }
+            };
+            match frame {
+                Some(frame) => {
+                    meter.count_in();
+                    push_through(&mut chain, frame, &mut OutletFn(push))?;
+                }
+                None => finish_through(&mut chain, &mut OutletFn(&mut push))?,
             }
-            None => {
-                finish_through(&mut chain, &mut OutletFn(|f| encoder.push(f, out)))?;
-                encoder.finish(out)
-            }
+            last |= cut.as_ref().is_some_and(|cut| cut.over);
+            if last { encoder.finish(out) } else { Ok(()) }
         });
         if !announced && let Some(stream) = encoder.stream() {
             announced = true;

@@ -52,6 +52,8 @@ pub(crate) struct Facts {
     pub segment: SegmentSpec,
     /// Where segments begin, when the source's key frames decide it.
     pub boundaries: Option<Vec<Timestamp>>,
+    /// The segments to make, if not all: the first, and the one to stop before.
+    pub window: Option<(u64, Option<u64>)>,
     /// Raised when the leading track's first segment is there.
     pub first_segment: Option<Arc<AtomicBool>>,
     /// Told of every segment and playlist that is in its place.
@@ -125,6 +127,16 @@ pub(crate) trait OutputSink: Send {
     /// # Errors
     /// I/O errors by name of the file.
     fn write(&mut self, track: usize, packet: Packet) -> Result<Fate>;
+
+    /// Whether it wants no more packets, although there may be some: what was asked of it is complete.
+    fn is_done(&self) -> bool {
+        false
+    }
+
+    /// Whether it makes parts of a whole, each of which is worth keeping, but only if it is complete.
+    fn is_part(&self) -> bool {
+        false
+    }
 
     /// Completes the output and names what a user would open.
     ///

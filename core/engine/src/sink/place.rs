@@ -3,6 +3,10 @@
 
 use crate::error::{Context, Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Makes names of parts differ: two jobs may write the same file.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// A file being made.
 #[derive(Debug)]
@@ -109,8 +113,12 @@ impl Written {
         if let Some(parent) = directory.parent() {
             self.make_directory(parent)?;
         }
-        std::fs::create_dir(directory).map_err(Error::from).context(|| directory.display().to_string())?;
-        self.directories.push(directory.to_owned());
+        match std::fs::create_dir(directory) {
+            Ok(()) => self.directories.push(directory.to_owned()),
+            // Jobs that make parts of one set share its directories.
+            Err(_) if directory.is_dir() => {}
+            Err(e) => return Err(Error::from(e).context(directory.display())),
+        }
         Ok(())
     }
 
@@ -124,7 +132,7 @@ impl Written {
             self.make_directory(parent)?;
         }
         let mut part = path.clone().into_os_string();
-        part.push(".part");
+        part.push(format!(".{}-{}.part", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
         let part = PathBuf::from(part);
         let result = std::fs::write(&part, data).and_then(|()| std::fs::rename(&part, &path));
         if let Err(e) = result {

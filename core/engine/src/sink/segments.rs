@@ -147,9 +147,12 @@ impl SegmentSink {
     fn options(&self) -> Result<Options> {
         let ts = self.is_ts();
         let container = if ts { package::Container::Ts } else { package::Container::Cmaf };
+        let (first, end) = self.facts.window.unwrap_or((0, None));
         Ok(Options {
-            // A batch has no other run to agree with: numbers without gaps are what DASH's $Number$ counts.
-            count_from: Some(0),
+            first,
+            end,
+            // The whole has no other run to agree with: numbers without gaps are what DASH's $Number$ counts.
+            count_from: self.facts.window.is_none().then_some(0),
             // An I-frame's range must be whole boxes, or FFmpeg cannot read it.
             key_chunk: !ts && self.facts.segment.iframes && self.container != Container::Dash,
             ..Options::new(self.plan()?, container)
@@ -185,7 +188,7 @@ impl OutputSink for SegmentSink {
             *made = facts.made.clone();
             let root = if root.as_os_str().is_empty() { PathBuf::from(".") } else { root.clone() };
             for name in [format!("{master}.m3u8"), "manifest.mpd".to_string()] {
-                if root.join(&name).exists() && !self.spec.overwrite {
+                if root.join(&name).exists() && !self.spec.overwrite && facts.window.is_none() {
                     let message =
                         format!("{} exists; say overwrite to replace it", root.join(name).display());
                     return Err(Error::invalid("path", message));
@@ -206,7 +209,8 @@ impl OutputSink for SegmentSink {
         let video = tracks.iter().filter(|t| t.stream.kind == MediaKind::Video).count()
             + usize::from(self.lead.is_some());
         // One video and one sound are what every old TS player expects in one file.
-        let muxed = ts && video == 1 && audio == 1;
+        let apart = self.facts.segment.window.as_ref().is_some_and(|w| w.apart);
+        let muxed = ts && video == 1 && audio == 1 && !apart;
         let names = self.facts.segment.names;
         let mut specs = Vec::new();
         for track in tracks {
@@ -271,6 +275,14 @@ impl OutputSink for SegmentSink {
         }
     }
 
+    fn is_done(&self) -> bool {
+        self.is_part() && self.segmenter.as_ref().is_some_and(Segmenter::is_done)
+    }
+
+    fn is_part(&self) -> bool {
+        self.facts.window.is_some()
+    }
+
     fn finish(&mut self) -> Result<Vec<String>> {
         if let Some((lead, _)) = &mut self.lead {
             let events = lead.finish()?;
@@ -281,6 +293,10 @@ impl OutputSink for SegmentSink {
             None => return Err(Error::new(ErrorKind::Internal, "an output that was never begun")),
         };
         self.take(events)?;
+        if self.is_part() {
+            self.store = Store::Closed;
+            return Ok(Vec::new());
+        }
         let (master, target) = (self.master(), self.target());
         let objects = self.index.playlists(self.container, &master, target, &self.facts.segment)?;
         let mut tops = Vec::new();
@@ -301,6 +317,11 @@ impl OutputSink for SegmentSink {
     }
 
     fn abort(&mut self, keep: bool) {
+        // Segments that are complete stay: another job makes the rest.
+        if self.is_part() {
+            self.store = Store::Closed;
+            return;
+        }
         if keep && self.segmenter.is_some() && self.finish().is_ok() {
             return;
         }

@@ -34,27 +34,34 @@ impl Seeker {
         Seeker { stream: Some((stream.index, stream.time_base)), begin: begin.micros() }
     }
 
+    /// Index of the stream whose key packets count.
+    pub fn stream(&self) -> Option<usize> {
+        self.stream.map(|(index, _)| index)
+    }
+
     /// Places to begin at for what is shown at `at`, each earlier than the one before.
     pub fn places(&self, at: Timestamp) -> Places {
         Places { seeker: *self, at: at.micros(), tried: 0 }
     }
 
-    /// Goes to a place from which everything that is shown at `at` can be decoded.
+    /// Goes to a place from which everything that is shown at `at` can be decoded. Gives the time of the first key packet
+    /// there; `None` at the beginning.
     ///
     /// # Errors
     /// Those of the demuxer, above all that it cannot seek.
-    pub fn before(&self, demuxer: &mut av::Demuxer, at: Timestamp) -> Result<()> {
+    pub fn before(&self, demuxer: &mut av::Demuxer, at: Timestamp) -> Result<Option<Timestamp>> {
         let mut places = self.places(at);
         while places.next(demuxer)? {
             if places.is_beginning() {
-                return Ok(());
+                return Ok(None);
             }
-            if self.first_key(demuxer)?.is_some_and(|key| key <= at.micros()) {
+            if let Some(key) = self.first_key(demuxer)?.filter(|key| *key <= at.micros()) {
                 // Reading on has moved it.
-                return places.again(demuxer);
+                places.again(demuxer)?;
+                return Ok(Some(Timestamp::new(key, MICROSECONDS)));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The time of the first key packet from here, in microseconds.

@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AudioSpec {
+    /// Name of the rendition (segmented formats): letters, digits, `-` and `_`; default by its language (`audio-eng`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// `aac`, `opus`, `mp3`, `flac`, `ac3`, `eac3`, `pcm_s16le` …, or `copy`; default by the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]

@@ -18,8 +18,16 @@ pub(super) fn pipeline(spec: &PipelineSpec) -> Checked {
     if spec.threads > 1024 {
         return refuse("threads", "at most 1024");
     }
+    let window =
+        |o: &OutputSpec| o.segment.as_ref().and_then(|s| s.window.clone().map(|w| (w, s.duration.0)));
     for (i, o) in spec.outputs.iter().enumerate() {
         output(&format!("outputs[{i}]"), o)?;
+        if window(o) != window(&spec.outputs[0]) {
+            return refuse(format!("outputs[{i}].segment.window"), "must be that of outputs[0]");
+        }
+        if window(o).is_some() && (spec.source.url.is_none() || spec.source.loops != 0) {
+            return refuse(format!("outputs[{i}].segment.window"), "needs a source.url that is played once");
+        }
         if spec.outputs[..i].iter().any(|other| o.path.is_some() && other.path == o.path) {
             return refuse(format!("outputs[{i}].path"), "is the path of another output too");
         }
@@ -175,6 +183,9 @@ fn output(path: &str, o: &OutputSpec) -> Checked {
                 "must be within 0.25 seconds and segment.duration",
             );
         }
+        if let Some(w) = &s.window {
+            window(&format!("{path}.segment.window"), w, o)?;
+        }
         if s.container == SegmentContainer::Ts && container != Some(Container::Hls) {
             return refuse(format!("{path}.segment.container"), "ts is possible with format hls only");
         }
@@ -208,6 +219,7 @@ fn output(path: &str, o: &OutputSpec) -> Checked {
             return refuse(format!("{path}.video"), "is false, but there is a ladder");
         }
     }
+    names(path, o, segmented)?;
     if let AudioChoice::Tracks(tracks) = &o.audio {
         for (i, a) in tracks.iter().enumerate() {
             audio(&format!("{path}.audio[{i}]"), a)?;
@@ -221,6 +233,97 @@ fn output(path: &str, o: &OutputSpec) -> Checked {
         }
     }
     Ok(())
+}
+
+fn window(path: &str, w: &WindowSpec, o: &OutputSpec) -> Checked {
+    let starts = &w.starts;
+    let rise = starts.windows(2).all(|pair| pair[0].0 < pair[1].0);
+    if starts.first().is_some_and(|s| s.0 != 0.0) || !rise || starts.iter().any(|s| !s.0.is_finite()) {
+        return refuse(format!("{path}.starts"), "must rise from 0");
+    }
+    if !starts.is_empty() && w.first >= starts.len() as u64 {
+        return refuse(format!("{path}.first"), format!("there are {} segments", starts.len()));
+    }
+    // Times are counted in microseconds.
+    if w.first > 1 << 32 || w.count.is_some_and(|n| n == 0 || n > 1 << 32) {
+        return refuse(format!("{path}.count"), "must be at least 1, and numbers below 2^32");
+    }
+    let segment = o.segment.clone().unwrap_or_default();
+    if segment.playlist != PlaylistMode::Vod
+        || segment.names != SegmentNames::Folders
+        || segment.first.is_some()
+    {
+        return refuse(path, "goes with neither playlist event nor names flat nor first");
+    }
+    if !matches!(&o.subtitles, SubtitleChoice::None | SubtitleChoice::Default) {
+        return refuse(path, "subtitles are not made in parts");
+    }
+    let rungs = match &o.ladder {
+        Some(LadderSpec::Rungs(rungs)) => &rungs[..],
+        _ => &[],
+    };
+    let own = match &o.video {
+        VideoChoice::Track(v) => Some(&**v),
+        _ => None,
+    };
+    for v in rungs.iter().chain(own) {
+        if v.two_pass {
+            return refuse(path, "two_pass needs the whole at once");
+        }
+        if v.is_copy() && starts.is_empty() {
+            return refuse(
+                format!("{path}.starts"),
+                "are needed to copy video: its key frames are where they are",
+            );
+        }
+    }
+    if let AudioChoice::Tracks(tracks) = &o.audio
+        && tracks.iter().any(|a| a.loudness.is_some())
+    {
+        return refuse(path, "loudness depends on what came before, so it cannot be made in parts");
+    }
+    Ok(())
+}
+
+/// Renditions that are named have names of their own.
+fn names(path: &str, o: &OutputSpec, segmented: bool) -> Checked {
+    let mut names: Vec<(String, &String)> = Vec::new();
+    if let VideoChoice::Track(v) = &o.video
+        && let Some(name) = &v.name
+    {
+        if o.ladder.is_some() {
+            return refuse(format!("{path}.video.name"), "the rungs of the ladder have the names");
+        }
+        names.push((format!("{path}.video"), name));
+    }
+    if let Some(LadderSpec::Rungs(rungs)) = &o.ladder {
+        let named = rungs.iter().enumerate().filter_map(|(i, r)| Some((i, r.name.as_ref()?)));
+        names.extend(named.map(|(i, name)| (format!("{path}.ladder[{i}]"), name)));
+    }
+    if let AudioChoice::Tracks(tracks) = &o.audio {
+        let named = tracks.iter().enumerate().filter_map(|(i, a)| Some((i, a.name.as_ref()?)));
+        names.extend(named.map(|(i, name)| (format!("{path}.audio[{i}]"), name)));
+    }
+    for (i, (path, name)) in names.iter().enumerate() {
+        if !segmented {
+            return refuse(format!("{path}.name"), "needs format hls, dash or hls+dash");
+        }
+        if names[..i].iter().any(|(_, other)| other == name) {
+            return refuse(format!("{path}.name"), "is the name of another rendition too");
+        }
+    }
+    Ok(())
+}
+
+/// A rendition's name is a part of paths and URLs.
+fn rendition(path: &str, name: Option<&String>) -> Checked {
+    let fits = |n: &String| {
+        !n.is_empty() && n.len() <= 64 && n.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+    };
+    match name {
+        Some(n) if !fits(n) => refuse(format!("{path}.name"), "1 to 64 letters, digits, - and _"),
+        _ => Ok(()),
+    }
 }
 
 fn container(path: &str, o: &OutputSpec) -> Result<Option<Container>> {
@@ -252,6 +355,7 @@ fn finite(path: String, value: Option<f64>, low: f64, high: f64) -> Checked {
 }
 
 fn video(path: &str, v: &VideoSpec) -> Checked {
+    rendition(path, v.name.as_ref())?;
     if let Some(c) = &v.codec
         && c.kind().is_some_and(|k| k != MediaKind::Video)
     {
@@ -407,6 +511,7 @@ fn filter(path: &str, f: &FilterSpec) -> Checked {
 }
 
 fn audio(path: &str, a: &AudioSpec) -> Checked {
+    rendition(path, a.name.as_ref())?;
     if let Some(c) = &a.codec
         && c.kind().is_some_and(|k| k != MediaKind::Audio)
     {

@@ -24,7 +24,7 @@ pub use hdr::{HdrSpec, MasteringDisplaySpec};
 pub use ladder::{LadderSpec, RungSpec};
 pub use output::{
     AudioChoice, BitstreamFormat, Container, OutputSpec, PacketsSpec, PlaylistMode, SegmentContainer,
-    SegmentNames, SegmentSpec, SubtitleChoice, SubtitleSpec, VideoChoice,
+    SegmentNames, SegmentSpec, SubtitleChoice, SubtitleSpec, VideoChoice, WindowSpec,
 };
 pub(crate) use secret::masked;
 pub use source::{
@@ -35,6 +35,7 @@ pub use values::{Bitrate, FrameRate, Seconds};
 pub use video::{Preset, Scaler, Tune, VideoSpec};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +63,36 @@ pub struct PipelineSpec {
     /// A label for logs and events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+}
+
+/// A [`WindowSpec`] and the grid it counts on.
+#[derive(Clone, Debug)]
+pub(crate) struct Window {
+    pub spec: WindowSpec,
+    pub duration: Seconds,
+}
+
+impl Window {
+    /// Where segment `number` begins, if there is one.
+    pub fn start(&self, number: u64) -> Option<Timestamp> {
+        if self.spec.starts.is_empty() {
+            return Some(Timestamp::from_seconds(self.duration.0 * number as f64));
+        }
+        let start = self.spec.starts.get(usize::try_from(number).ok()?)?;
+        Some(Timestamp::from_seconds(start.0))
+    }
+
+    /// The segment to stop before, if it is not the end of the source that stops it.
+    pub fn end(&self) -> Option<u64> {
+        let end = self.spec.first.saturating_add(self.spec.count?);
+        self.start(end).map(|_| end)
+    }
+
+    /// Explicit starts.
+    pub fn starts(&self) -> Option<Vec<Timestamp>> {
+        let starts = self.spec.starts.iter().map(|s| Timestamp::from_seconds(s.0));
+        (!self.spec.starts.is_empty()).then(|| starts.collect())
+    }
 }
 
 fn yes() -> bool {
@@ -95,6 +126,12 @@ impl PipelineSpec {
         let spec: PipelineSpec = parse_json(text)?;
         spec.check()?;
         Ok(spec)
+    }
+
+    /// The part of their segments that the outputs make, if that is not all.
+    pub(crate) fn window(&self) -> Option<Window> {
+        let segment = self.outputs.iter().find_map(|o| o.segment.as_ref())?;
+        segment.window.clone().map(|spec| Window { spec, duration: segment.duration })
     }
 
     /// Checks what types alone cannot say. Needs no I/O.

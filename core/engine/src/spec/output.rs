@@ -266,6 +266,9 @@ pub struct SegmentSpec {
     /// is reached. Key frames of a copied rendition are where they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first: Option<Seconds>,
+    /// Make only some of the segments, so that they fit to those which other jobs make of the same source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<WindowSpec>,
 }
 
 impl SegmentSpec {
@@ -307,6 +310,29 @@ pub enum SegmentNames {
     Flat,
 }
 
+/// A part of the complete set of segments. Whichever job makes a segment, it has the same number, the same times and the
+/// same frames, and sound goes on from one to the next: samples lie on one grid, and an encoder is warm before the first
+/// frame that is kept. Init segments are the same too. No playlists are written: what is complete knows who asks for parts.
+///
+/// Key frames are forced where segments begin; copied video needs `starts`. All outputs of the job have the same window.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WindowSpec {
+    /// Number of the first segment to make, from 0.
+    #[serde(default)]
+    pub first: u64,
+    /// How many to make; absent = until the source ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// Where every segment of the complete set begins, rising from 0; the last takes everything behind it. A segment's
+    /// first frame is the first one at or after its start. Absent = every `duration`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub starts: Vec<Seconds>,
+    /// Keep picture and sound in segments of their own, even where MPEG-TS has one of each.
+    #[serde(default)]
+    pub apart: bool,
+}
+
 fn four() -> Seconds {
     Seconds(4.0)
 }
@@ -320,6 +346,7 @@ impl Default for SegmentSpec {
             playlist: PlaylistMode::default(),
             names: SegmentNames::default(),
             first: None,
+            window: None,
         }
     }
 }

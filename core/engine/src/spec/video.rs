@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VideoSpec {
+    /// Name of the rendition (segmented formats): letters, digits, `-` and `_`; default its height (`720p`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// `h264`, `hevc`, `av1`, `vp9`, `ffv1`, `rawvideo` …, or `copy`; default by the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]

@@ -8,5 +8,6 @@ mod files;
 mod growing;
 mod hdr;
 mod looping;
+mod parts;
 mod segments;
 mod support;

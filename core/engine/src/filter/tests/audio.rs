@@ -13,6 +13,8 @@ fn target(layout: &str, rate: u32) -> AudioTarget {
         gain_db: None,
         loudness: None,
         sync: true,
+        begin: None,
+        until: None,
     }
 }
 
