@@ -49,7 +49,6 @@ dejavu() {
 }
 # A driver that Vulkan's loader finds; Mesa's has one in software.
 vulkan_driver() { ls /usr/share/vulkan/icd.d/*.json /etc/vulkan/icd.d/*.json 2>/dev/null | grep -q .; }
-shared_library() { ldconfig -p | grep -q "[[:space:]]$1 "; }
 gst_plugin() { ls /usr/lib/*/gstreamer-1.0/"libgst$1.so" /usr/local/lib/gstreamer-1.0/"libgst$1.so" 2>/dev/null | grep -q .; }
 node_is_new() { have node && node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 18 ? 0 : 1)'; }
 
@@ -82,8 +81,8 @@ find_missing() {
     want clang have clang
     want mesa-vulkan-drivers vulkan_driver
     want libffmpeg-nvenc-dev test -f /usr/include/ffnvcodec/nvEncodeAPI.h
-    # The stand-in for NVIDIA's driver (tests/standin) codes AV1 with this, and GStreamer's nvcodec plugin is one of its clients.
-    want libaom3 shared_library libaom.so.3
+    # The stand-in for NVIDIA's driver (tests/standin) codes AV1 with libaom, and GStreamer's nvcodec plugin is one of its clients.
+    want libaom-dev pkg-config --exists aom
     want gstreamer1.0-plugins-bad gst_plugin nvcodec
     want gstreamer1.0-plugins-base gst_plugin videotestsrc
     want gstreamer1.0-plugins-good gst_plugin matroska

@@ -103,7 +103,10 @@ uint32_t Session::encode(const Pic &pic) {
 }
 
 uint32_t Session::advance(bool flush, size_t &coded) {
-    for (const Planned &planned : order_.take(flush)) {
+    std::vector<Planned> plan = order_.take(flush);
+    // A temporal unit of AV1 shows one frame: its packets come in display order, B frames or not.
+    if (codec_ == Codec::Av1) std::sort(plan.begin(), plan.end(), [](const Planned &a, const Planned &b) { return a.id < b.id; });
+    for (const Planned &planned : plan) {
         if (const uint32_t status = code(planned)) return status;
         ++coded;
     }
