@@ -6,10 +6,17 @@
 #include <chrono>
 #include <cstdio>
 #include <sys/mman.h>
-#include <thread>
 #include <unistd.h>
 
 namespace standin {
+namespace {
+
+uint64_t now_us() {
+    return static_cast<uint64_t>(
+        std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
+}
+
+} // namespace
 
 uint32_t Session::encode(const Pic &pic) {
     const char *call = "NvEncEncodePicture";
@@ -212,12 +219,9 @@ uint32_t Session::code(const Planned &planned) {
     result.long_term_index = frame.pic.mark_long_term ? frame.pic.long_term_index : 0;
     result.long_term_bitmap = frame.pic.use_long_term ? frame.pic.long_term_bitmap : 0;
     const int64_t latency = standin_knob_int("LATENCY_US", 0);
-    output.done_us = latency ? static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
-                                                         std::chrono::steady_clock::now().time_since_epoch())
-                                                         .count() +
-                                                     latency)
-                             : 0;
+    output.done_us = latency ? now_us() + static_cast<uint64_t>(latency) : 0;
     ready_.push_back(output_handle);
+    changed_.notify_all();
     update();
     standin_log("standin.coded", "\"frame\":%u,\"display\":%u,\"type\":%u,\"bytes\":%u,\"pts\":%llu", result.frame_index, result.display_index,
                 result.type, result.size, static_cast<unsigned long long>(result.timestamp));
@@ -226,24 +230,29 @@ uint32_t Session::code(const Planned &planned) {
 
 uint32_t Session::lock_output(Locked &locked) {
     const char *call = "NvEncLockBitstream";
-    const auto it = outputs_.find(locked.output);
+    auto it = outputs_.find(locked.output);
     if (it == outputs_.end()) return violate(NV_ENC_ERR_INVALID_PTR, "unknown-handle", call, "outputBitstream is no bitstream buffer");
-    Output &output = it->second;
-    if (output.state == Output::Held) return violate(NV_ENC_ERR_INVALID_CALL, "locked-twice", call, "the bitstream buffer is locked already");
-    if (output.state == Output::Free) return violate(NV_ENC_ERR_INVALID_PARAM, "lock-unused", call, "no picture was given with this bitstream buffer");
-    if (output.state == Output::Queued) {
+    if (it->second.state == Output::Held) return violate(NV_ENC_ERR_INVALID_CALL, "locked-twice", call, "the bitstream buffer is locked already");
+    if (it->second.state == Output::Free)
+        return violate(NV_ENC_ERR_INVALID_PARAM, "lock-unused", call, "no picture was given with this bitstream buffer");
+    if (it->second.state == Output::Queued) {
         if (locked.no_wait) return refuse(NV_ENC_ERR_LOCK_BUSY, "the picture is not coded yet");
-        return violate(NV_ENC_ERR_INVALID_CALL, "lock-before-coded", call, "the encoder asked for more input: waiting would last forever");
+        // A driver waits here, and whether that ends depends on another thread. Waiting is for clients that rely on it.
+        if (!standin_knob_int("LOCK_WAITS", 0))
+            return violate(NV_ENC_ERR_INVALID_CALL, "lock-before-coded", call, "the encoder asked for more input: waiting would last forever");
+        const bool came = changed_.wait_for(mutex_, std::chrono::seconds(10), [&] {
+            it = outputs_.find(locked.output);
+            return it == outputs_.end() || it->second.state != Output::Queued;
+        });
+        if (!came || it == outputs_.end()) return violate(NV_ENC_ERR_INVALID_CALL, "lock-hang", call, "no input came for ten seconds");
     }
+    Output &output = it->second;
     if (ready_.front() != locked.output)
         return violate(NV_ENC_ERR_INVALID_CALL, "lock-order", call, "bitstream buffers are to be locked in the order in which they were submitted");
-    if (output.done_us) {
-        const auto now = [] {
-            return static_cast<uint64_t>(
-                std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
-        };
-        if (locked.no_wait && now() < output.done_us) return refuse(NV_ENC_ERR_LOCK_BUSY, "the picture is being coded");
-        while (now() < output.done_us) std::this_thread::sleep_for(std::chrono::microseconds(output.done_us - now()));
+    if (output.done_us > now_us()) {
+        if (locked.no_wait) return refuse(NV_ENC_ERR_LOCK_BUSY, "the picture is being coded");
+        const uint64_t due = output.done_us;
+        changed_.wait_for(mutex_, std::chrono::microseconds(due - now_us()), [&] { return now_us() >= due; });
     }
     // Pages of its own, which go away at unlock: a pointer kept for longer faults.
     const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));

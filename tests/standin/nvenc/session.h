@@ -3,6 +3,7 @@
 #pragma once
 #include "offer.h"
 #include "order.h"
+#include <condition_variable>
 #include <map>
 #include <mutex>
 
@@ -117,6 +118,7 @@ class Session {
     const Device *device_;
     int id_;
     std::mutex mutex_;
+    std::condition_variable_any changed_; // a picture was coded
     std::string error_;
 
     bool initialized_ = false, ended_ = false;
