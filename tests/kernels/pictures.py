@@ -68,14 +68,12 @@ class ToneMapArgs(ctypes.Structure):
         ("decode", Affine),
         ("gamut", Affine),
         ("encode", Affine),
-        ("system", f32 * 3),
         ("luma", f32 * 3),
         ("fade", f32),
         ("peak", f32),
         ("transfer", u32),
         ("curve", u32),
         ("dither", u32),
-        ("reserved", u32),
     ]
 
 

@@ -170,8 +170,7 @@ def curve(name, x, peak):
 def tone_mapped(codes, decode, encode, transfer, name, peak, fade):
     rgb = np.einsum("ij,jyx->iyx", decode[0], codes) + decode[1][:, None, None]
     if transfer == "hlg":
-        scene = hlg(rgb)
-        light = scene * 10 * np.einsum("i,iyx->yx", luma("2020"), scene) ** 0.2
+        light = 10 * hlg(rgb) ** 1.2
     else:
         light = 100 * unpq(rgb)
     light = np.einsum("ij,jyx->iyx", GAMUT, light)
@@ -181,7 +180,7 @@ def tone_mapped(codes, decode, encode, transfer, name, peak, fade):
         light = light + (y - light) * mix
     signal = np.maximum(light.max(0), 1e-6)
     light = light * curve(name, signal, peak) / signal
-    sdr = np.maximum(light, 0) ** (1 / 2.4)
+    sdr = np.sign(light) * np.abs(light) ** (1 / 2.4)
     return np.einsum("ij,jyx->iyx", encode[0], sdr) + encode[1][:, None, None]
 
 
@@ -191,7 +190,6 @@ CURVES = ["hable", "mobius", "reinhard", "bt2390"]
 def tone_map(a, b, transfer, name, peak, fade=0.0, dither=False):
     decode, encode = decoder("2020", a.bits, False), encoder("709", b.bits, False)
     args = ToneMapArgs(a.picture(), b.picture(), affine(*decode), affine(GAMUT, np.zeros(3)), affine(*encode))
-    args.system[:] = luma("2020")
     args.luma[:] = luma("2020")
     args.fade, args.peak, args.dither = fade, peak, dither
     args.transfer, args.curve = ("pq", "hlg").index(transfer), CURVES.index(name)

@@ -51,8 +51,6 @@ struct ToneMapArgs {
     Affine gamut;
     // R'G'B' to codes of the output.
     Affine encode;
-    // Luma weights of the input's primaries, for HLG's system gamma.
-    float system[3];
     // Luma weights for the fading of bright colours, and from which level on they fade; 0 = never.
     float luma[3];
     float fade;
@@ -61,7 +59,6 @@ struct ToneMapArgs {
     unsigned transfer;
     unsigned curve;
     unsigned dither;
-    unsigned reserved;
 };
 
 DEVICE float power(float base, float exponent) { return base > 0.0f ? powf(base, exponent) : 0.0f; }
@@ -121,6 +118,12 @@ DEVICE float mapped(unsigned curve, float x, float peak) {
     }
 }
 
+// The inverse of BT.1886. What lies outside BT.709's gamut goes on below 0 until the code is clipped, as in zimg.
+DEVICE float display(float light) {
+    const float code = powf(fabsf(light), 1.0f / 2.4f);
+    return light < 0.0f ? -code : code;
+}
+
 DEVICE float most_of(float a, float b) { return a > b ? a : b; }
 
 // PQ or HLG to SDR: linear light in which 1 is 100 cd/m², BT.709 primaries, the curve on the largest of R, G and B so
@@ -132,10 +135,8 @@ KERNEL tone_map(ToneMapArgs args) {
     apply(args.decode, r, g, b);
     if (args.transfer == HLG) {
         r = hlg_to_scene(r), g = hlg_to_scene(g), b = hlg_to_scene(b);
-        // The OOTF of a display of 1000 cd/m².
-        const float luma = args.system[0] * r + args.system[1] * g + args.system[2] * b;
-        const float ratio = 10.0f * power(luma, 0.2f);
-        r *= ratio, g *= ratio, b *= ratio;
+        // The system gamma of a display of 1000 cd/m², on each component as zimg has it by FFmpeg's leave.
+        r = 10.0f * power(r, 1.2f), g = 10.0f * power(g, 1.2f), b = 10.0f * power(b, 1.2f);
     } else {
         r = 100.0f * pq_to_light(r), g = 100.0f * pq_to_light(g), b = 100.0f * pq_to_light(b);
     }
@@ -147,7 +148,7 @@ KERNEL tone_map(ToneMapArgs args) {
     }
     const float signal = most_of(most_of(most_of(r, g), b), 1e-6f);
     const float ratio = mapped(args.curve, signal, args.peak) / signal;
-    r = power(r * ratio, 1.0f / 2.4f), g = power(g * ratio, 1.0f / 2.4f), b = power(b * ratio, 1.0f / 2.4f);
+    r = display(r * ratio), g = display(g * ratio), b = display(b * ratio);
     apply(args.encode, r, g, b);
     store(args.to, 0, x, y, r, args.dither);
     store(args.to, 1, x, y, g, args.dither);

@@ -194,6 +194,19 @@ impl From<ghoststream_sys::ffmpeg::Error> for Error {
     }
 }
 
+impl From<ghoststream_sys::cuda::Error> for Error {
+    fn from(e: ghoststream_sys::cuda::Error) -> Self {
+        use ghoststream_sys::cuda::Kind;
+        let kind = match e.kind() {
+            Kind::Memory => ErrorKind::Memory,
+            Kind::Invalid => ErrorKind::Invalid,
+            Kind::Unsupported => ErrorKind::Unsupported,
+            Kind::Absent | Kind::NoDevice | Kind::Lost | Kind::Other => ErrorKind::Device,
+        };
+        Error::with_source(kind, e.to_string(), e)
+    }
+}
+
 /// Adds what was being done to an error on its way up.
 pub trait Context<T> {
     /// Prefixes an error's message with `context()`.

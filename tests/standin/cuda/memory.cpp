@@ -282,9 +282,10 @@ uint64_t memory_used(int ordinal) {
 KernelWindow::KernelWindow() {
     Memory &m = memory();
     std::lock_guard<std::mutex> hold(m.lock);
-    if (m.windows++ == 0)
-        for (auto &arena : m.arena)
-            if (arena.device && arena.top) mprotect(arena.device, padded(arena.top + 4095) / 4096 * 4096, PROT_READ | PROT_WRITE);
+    // Also when one is open: memory that was allocated since is closed.
+    m.windows++;
+    for (auto &arena : m.arena)
+        if (arena.device && arena.top) mprotect(arena.device, padded(arena.top + 4095) / 4096 * 4096, PROT_READ | PROT_WRITE);
 }
 
 KernelWindow::~KernelWindow() {

@@ -32,6 +32,33 @@ pub struct DeviceFilter {
     pub converts: bool,
 }
 
+/// What does a stage's work on a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OnDevice {
+    /// A filter of libavfilter's.
+    Filter(DeviceFilter),
+    /// Our own CUDA kernels ([`super::cuda`]).
+    Kernels,
+}
+
+impl OnDevice {
+    /// FFmpeg's type of the device.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            OnDevice::Filter(filter) => filter.kind,
+            OnDevice::Kernels => "cuda",
+        }
+    }
+
+    /// Its name, for plans.
+    pub fn name(&self) -> &'static str {
+        match self {
+            OnDevice::Filter(filter) => filter.name,
+            OnDevice::Kernels => "kernels",
+        }
+    }
+}
+
 /// The filter that scales on devices of type `kind`; `has` tells which filters there are. The default kernel stands for
 /// the device's best; every other kernel is taken at its word.
 ///

@@ -39,10 +39,7 @@ impl Crop {
             Box::new(move |params, _| {
                 let v = params.video()?;
                 let CropSpec { x, y, width, height } = spec;
-                within("width", x, width, v.width)?;
-                within("height", y, height, v.height)?;
-                on_grid("x", x, v, |d| d.0)?;
-                on_grid("y", y, v, |d| d.1)?;
+                check_crop(spec, v)?;
                 if (width, height) == (v.width, v.height) {
                     return Ok(Recipe::Pass);
                 }
@@ -50,6 +47,14 @@ impl Crop {
             }),
         ))
     }
+}
+
+/// Whether the rectangle can be cut out of such pictures.
+pub(super) fn check_crop(spec: CropSpec, v: &VideoParams) -> Result<()> {
+    within("width", spec.x, spec.width, v.width)?;
+    within("height", spec.y, spec.height, v.height)?;
+    on_grid("x", spec.x, v, |d| d.0)?;
+    on_grid("y", spec.y, v, |d| d.1)
 }
 
 fn within(field: &str, start: u32, length: u32, side: u32) -> Result<()> {

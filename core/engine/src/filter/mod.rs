@@ -18,6 +18,7 @@
 //! | text and bitmap subtitles | [`BurnIn`] | libass; bitmaps here |
 //! | image over the picture | [`Watermark`] | here |
 //! | HDR to SDR | [`ToneMap`] | zimg, tonemap; BT.2390 here |
+//! | size, format, matrix; crop; sharpen; HDR to SDR of CUDA frames | [`cuda`] | kernels of our own |
 //! | to a device, back, size there | [`Upload`], [`Download`], [`DeviceScale`] | scale_cuda, scale_vaapi, vpp_qsv, scale_vulkan, scale_vt |
 //! | sound | [`AudioConform`] | swresample, loudnorm; gaps and frames here |
 
@@ -25,6 +26,7 @@ mod audio;
 mod burn_in;
 mod cascade;
 pub mod colour;
+pub mod cuda;
 mod deinterlace;
 pub mod device;
 mod geometry;

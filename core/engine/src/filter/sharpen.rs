@@ -21,17 +21,7 @@ pub struct Sharpen {
 impl Sharpen {
     /// The mask.
     pub fn new(spec: SharpenSpec) -> Self {
-        let size = spec.size.unwrap_or(5).clamp(3, 23) as usize | 1;
-        let mut kernel = vec![1f32];
-        while kernel.len() < size {
-            let mut next = vec![0.0; kernel.len() + 1];
-            for (i, v) in kernel.iter().enumerate() {
-                next[i] += v / 2.0;
-                next[i + 1] += v / 2.0;
-            }
-            kernel = next;
-        }
-        Sharpen { amount: spec.amount as f32, kernel, convert: None }
+        Sharpen { amount: spec.amount as f32, kernel: binomial(spec.size), convert: None }
     }
 
     fn apply(&self, frame: &Frame) -> Result<Frame> {
@@ -97,6 +87,21 @@ impl Sharpen {
             }
         }
     }
+}
+
+/// The blur along one axis: binomial weights, as many as asked for.
+pub(super) fn binomial(size: Option<u32>) -> Vec<f32> {
+    let size = size.unwrap_or(5).clamp(3, 23) as usize | 1;
+    let mut kernel = vec![1f32];
+    while kernel.len() < size {
+        let mut next = vec![0.0; kernel.len() + 1];
+        for (i, v) in kernel.iter().enumerate() {
+            next[i] += v / 2.0;
+            next[i + 1] += v / 2.0;
+        }
+        kernel = next;
+    }
+    kernel
 }
 
 /// Depth of the luma plane of a format with interleaved chroma; samples of more than 8 bits fill the high ones of 16.

@@ -7,9 +7,10 @@ use crate::error::{Error, Result};
 use crate::frame::{ChromaLocation, Colour, ColourRange, Frame, HdrMetadata, PixelFormat, VideoParams};
 use crate::spec::{ToneMapCurve, ToneMapSpec};
 use crate::stage::{Outlet, OutletFn, Stage};
+use ghoststream_sys::ffmpeg as av;
 
 /// Luminance of SDR white, cd/m²; 1.0 in linear light here.
-const WHITE: f64 = 100.0;
+pub(super) const WHITE: f64 = 100.0;
 
 /// Peak of a source that does not say, cd/m².
 const DEFAULT_PEAK: f64 = 1000.0;
@@ -36,20 +37,6 @@ impl ToneMap {
         ToneMap { spec, stream, peak: None, first: None, last: None }
     }
 
-    fn peak(&self, frame: &Frame, hlg: bool) -> f64 {
-        let said = |h: &HdrMetadata| {
-            let light = h.content_light.map(|l| f64::from(l.max_content));
-            let display = h.mastering.map(|m| m.max_luminance);
-            light.filter(|p| *p > 0.0).or(display.filter(|p| *p > 0.0))
-        };
-        let metadata = || {
-            let nominal = hlg.then_some(DEFAULT_PEAK);
-            nominal.or_else(|| said(&frame.media().hdr())).or_else(|| said(&self.stream))
-        };
-        // A display or content no brighter than SDR needs no curve, but the curves need some range.
-        self.spec.peak.or_else(metadata).unwrap_or(DEFAULT_PEAK).clamp(WHITE * 1.01, 10_000.0)
-    }
-
     fn build(&mut self, peak: f64) {
         let spec = self.spec;
         let curve = match spec.curve {
@@ -58,8 +45,7 @@ impl ToneMap {
             ToneMapCurve::Reinhard => Some("reinhard"),
             ToneMapCurve::Bt2390 => None,
         };
-        // FFmpeg's number is the level at which colours begin to fade; 0 is never.
-        let fade = spec.desaturate.filter(|d| *d > 0.0).map_or(0.0, |d| 2.0 / d);
+        let fade = fade(&spec);
         let tone = curve.map(|c| format!(",tonemap=tonemap={c}:desat={fade}:peak={}", peak / WHITE));
         self.first = Some(AvFilter::new(
             "tone_map",
@@ -83,7 +69,7 @@ impl Stage<Frame, Frame> for ToneMap {
             self.finish(out)?;
             return out.emit(frame);
         }
-        let peak = self.peak(&frame, v.colour.is_hlg());
+        let peak = peak(&self.spec, &self.stream, &frame, v.colour.is_hlg());
         if self.peak != Some(peak) {
             self.finish(out)?;
             self.build(peak);
@@ -96,7 +82,7 @@ impl Stage<Frame, Frame> for ToneMap {
                 "tone_map",
                 Box::new(move |_, _| Ok(Recipe::Graph(text.clone(), Some(finished())))),
             );
-            let fade = self.spec.desaturate.filter(|d| *d > 0.0).map(|d| 2.0 / d);
+            let fade = Some(fade(&self.spec)).filter(|f| *f > 0.0);
             self.last = Some((Eetf::new(peak, fade), back));
         }
         let ToneMap { first, last, .. } = self;
@@ -118,6 +104,26 @@ impl Stage<Frame, Frame> for ToneMap {
             _ => Ok(()),
         }
     }
+}
+
+/// The peak that a frame is mapped from, cd/m².
+pub(super) fn peak(spec: &ToneMapSpec, stream: &HdrMetadata, frame: &Frame, hlg: bool) -> f64 {
+    let said = |h: &HdrMetadata| {
+        let light = h.content_light.map(|l| f64::from(l.max_content));
+        let display = h.mastering.map(|m| m.max_luminance);
+        light.filter(|p| *p > 0.0).or(display.filter(|p| *p > 0.0))
+    };
+    let metadata = || {
+        let nominal = hlg.then_some(DEFAULT_PEAK);
+        nominal.or_else(|| said(&frame.media().hdr())).or_else(|| said(stream))
+    };
+    // A display or content no brighter than SDR needs no curve, but the curves need some range.
+    spec.peak.or_else(metadata).unwrap_or(DEFAULT_PEAK).clamp(WHITE * 1.01, 10_000.0)
+}
+
+/// The level at which colours begin to fade, as FFmpeg counts it; 0 is never.
+pub(super) fn fade(spec: &ToneMapSpec) -> f64 {
+    spec.desaturate.filter(|d| *d > 0.0).map_or(0.0, |d| 2.0 / d)
 }
 
 fn to_linear(v: &VideoParams) -> Result<String> {
@@ -159,21 +165,21 @@ fn sdr(format: PixelFormat) -> Result<PixelFormat> {
 fn finished() -> Touch {
     Box::new(|media| {
         let rgb = super::colour::is_rgb(media.format());
-        let chroma = media.colour().chroma;
-        let colour = if rgb {
-            Colour {
-                matrix: 0,
-                range: ColourRange::Full,
-                chroma: ChromaLocation::Unspecified,
-                ..Colour::BT709
-            }
-        } else {
-            Colour { chroma, ..Colour::BT709 }
-        };
-        media.set_colour(colour);
-        media.clear_hdr();
+        name_sdr(media, rgb);
         Ok(())
     })
+}
+
+/// Says of a picture that it was mapped.
+pub(super) fn name_sdr(media: &mut av::Frame, rgb: bool) {
+    let chroma = media.colour().chroma;
+    let colour = if rgb {
+        Colour { matrix: 0, range: ColourRange::Full, chroma: ChromaLocation::Unspecified, ..Colour::BT709 }
+    } else {
+        Colour { chroma, ..Colour::BT709 }
+    };
+    media.set_colour(colour);
+    media.clear_hdr();
 }
 
 /// The EETF of ITU-R BT.2390-10, section 5.4, from a peak to SDR white, black at 0; tabulated over PQ.

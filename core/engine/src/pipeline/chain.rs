@@ -4,6 +4,7 @@ use super::tracks::VideoTrack;
 use super::worker::Chain;
 use crate::encode;
 use crate::error::{Error, ErrorKind, Result};
+use crate::filter::device::OnDevice;
 use crate::filter::{
     self, Deinterlace, DeviceScale, Download, FilterContext, FrameRate, Rotate, Scale, ScaleTarget, Upload,
 };
@@ -59,8 +60,13 @@ pub(super) fn before_scale(
     let offset = usize::from(track.rotation != 0);
     for (i, spec) in track.spec.filters.iter().enumerate() {
         let stage = match (spec, placement.first.get(i + offset)) {
-            (FilterSpec::Deinterlace(mode), Some(Some(filter))) => {
+            (FilterSpec::Deinterlace(mode), Some(Some(OnDevice::Filter(filter)))) => {
                 Box::new(Deinterlace::on_device(*mode, filter))
+            }
+            (spec, Some(Some(OnDevice::Kernels))) => {
+                filter::cuda::build(spec, context.hdr).ok_or_else(|| {
+                    Error::new(ErrorKind::Internal, format!("no kernel for {}", filter::name(spec)))
+                })?
             }
             _ => filter::build(spec, context).map_err(|e| e.at(format!("video.filters[{i}]")))?,
         };
@@ -78,7 +84,8 @@ pub(super) fn before_scale(
 /// What scales the track's frames to `target`, where they are then.
 pub(super) fn scaler(track: &VideoTrack, target: ScaleTarget) -> Box<dyn Stage<Frame, Frame>> {
     match (track.placement.stays(), &track.placement.scale) {
-        (true, Some(filter)) => Box::new(DeviceScale::new(target, filter.clone())),
+        (true, Some(OnDevice::Filter(filter))) => Box::new(DeviceScale::new(target, filter.clone())),
+        (true, Some(OnDevice::Kernels)) => Box::new(filter::cuda::Scale::new(target)),
         (true, None) => Box::new(Keep),
         (false, _) => Box::new(Scale::new(target)),
     }
@@ -95,8 +102,9 @@ pub(super) fn after_scale(track: &VideoTrack, devices: &mut Devices) -> Result<C
 /// What the track's frames are to become.
 pub(super) fn scale_target(track: &VideoTrack, source: &StreamInfo) -> Result<ScaleTarget> {
     let size = ScaleTarget { scaler: track.spec.scaler, ..ScaleTarget::size(track.width, track.height) };
+    let colour = track.spec.colour.as_ref().map(filter::colour::from_spec).transpose()?;
     if track.placement.stays() {
-        return Ok(ScaleTarget { format: track.placement.format, ..size });
+        return Ok(ScaleTarget { format: track.placement.format, colour, ..size });
     }
     let video = source.video.as_ref();
     let format = video.and_then(|v| v.format);
@@ -108,7 +116,7 @@ pub(super) fn scale_target(track: &VideoTrack, source: &StreamInfo) -> Result<Sc
     if let Some(format) = format.filter(|_| untouched) {
         chosen = encode::video::untouched(&track.encoder.name, chosen, format);
     }
-    let mut colour = track.spec.colour.as_ref().map(filter::colour::from_spec).transpose()?;
+    let mut colour = colour;
     if let Some(range) = encode::video::input_range(&track.encoder.name) {
         let colour = colour.get_or_insert_default();
         if colour.range == ColourRange::Unspecified {

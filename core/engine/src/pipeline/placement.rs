@@ -5,8 +5,10 @@ use super::tracks::VideoTrack;
 use crate::encode::presets::{self, Input};
 use crate::encode::{probe, video};
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::device::{self, DeviceFilter};
-use crate::frame::PixelFormat;
+use crate::filter::colour;
+use crate::filter::cuda;
+use crate::filter::device::{self, OnDevice};
+use crate::frame::{Colour, PixelFormat, VideoParams};
 use crate::packet::{StreamInfo, VideoInfo};
 use crate::spec::{Device, FilterSpec, PipelineSpec};
 use ghoststream_sys::ffmpeg as av;
@@ -21,6 +23,8 @@ pub(crate) trait Machine {
     fn decodes(&self, codec: &str, kind: &str) -> bool;
     /// Whether this FFmpeg has the filter.
     fn has_filter(&self, name: &str) -> bool;
+    /// Whether our own kernels run on devices of type `kind`; the text says why not.
+    fn kernels(&self, kind: &str) -> std::result::Result<(), String>;
 }
 
 /// The machine that this runs on.
@@ -42,6 +46,10 @@ impl Machine for ThisMachine {
     fn has_filter(&self, name: &str) -> bool {
         av::has_filter(name)
     }
+
+    fn kernels(&self, kind: &str) -> std::result::Result<(), String> {
+        if kind == "cuda" { cuda::available(0) } else { Err(format!("there are no kernels for {kind}")) }
+    }
 }
 
 /// Where a track's frames are on their way to its encoder.
@@ -51,9 +59,9 @@ pub(crate) struct Placement {
     pub from: Option<&'static str>,
     /// How the first of the track's stages run on that device; `None` for a stage that touches no pixels. The rest runs
     /// on the host.
-    pub first: Vec<Option<DeviceFilter>>,
+    pub first: Vec<Option<OnDevice>>,
     /// What scales there; `None` = the host does, or nothing has to be done.
-    pub scale: Option<DeviceFilter>,
+    pub scale: Option<OnDevice>,
     /// The pixel format that the encoder gets on its device.
     pub format: Option<PixelFormat>,
     /// Why frames go to host memory, if they come on a device and do.
@@ -190,7 +198,8 @@ pub(crate) fn place(
         Some(_) => {}
     }
     let mut first = Vec::new();
-    for stage in stages(track, kind, machine) {
+    let mut now = State::of(source);
+    for stage in stages(track, kind, &mut now, machine) {
         match stage {
             Ok(filter) => first.push(filter),
             // What only passes frames on is no reason to have been on the device.
@@ -207,7 +216,7 @@ pub(crate) fn place(
         }
     }
     let format = video::input_format(encoder, &track.spec, source.format)?;
-    match scale(track, source, format, kind, machine) {
+    match scale(track, &now, format, kind, machine) {
         Ok((scale, format)) => {
             Ok(Placement { from, first, scale, format: Some(format), download: None, upload: None })
         }
@@ -218,20 +227,57 @@ pub(crate) fn place(
     }
 }
 
-type OnDevice = std::result::Result<Option<DeviceFilter>, String>;
+/// What frames on the device are, as far as it is known before the first.
+struct State {
+    format: Option<PixelFormat>,
+    colour: Colour,
+    height: u32,
+}
+
+impl State {
+    fn of(source: &VideoInfo) -> State {
+        let described = source.format.map(|format| VideoParams {
+            width: source.width,
+            height: source.height,
+            format,
+            colour: source.colour,
+            sample_aspect: source.sample_aspect,
+        });
+        State {
+            format: source.format.and_then(device_format),
+            colour: described.map_or(source.colour, |v| colour::assumed(&v)),
+            height: source.height,
+        }
+    }
+}
 
 /// How each of the track's stages before scaling runs on the device; why it does not.
-fn stages(track: &VideoTrack, kind: &'static str, machine: &dyn Machine) -> Vec<OnDevice> {
+fn stages(
+    track: &VideoTrack,
+    kind: &'static str,
+    now: &mut State,
+    machine: &dyn Machine,
+) -> Vec<std::result::Result<Option<OnDevice>, String>> {
     let mut list = Vec::new();
     if track.rotation != 0 {
         list.push(Err(format!("rotation runs on the host, not on {kind}")));
     }
-    list.extend(track.spec.filters.iter().map(|filter| match filter {
-        FilterSpec::Deinterlace(mode) => {
-            device::deinterlacer(kind, *mode, &|name| machine.has_filter(name)).map(Some)
+    for filter in &track.spec.filters {
+        list.push(match filter {
+            FilterSpec::Deinterlace(mode) => {
+                let filter = device::deinterlacer(kind, *mode, &|name| machine.has_filter(name));
+                filter.map(|f| Some(OnDevice::Filter(f)))
+            }
+            other if kind == "cuda" => cuda::filters(other, &now.colour)
+                .and_then(|()| machine.kernels(kind))
+                .map(|()| Some(OnDevice::Kernels)),
+            other => Err(format!("{} runs on the host, not on {kind}", crate::filter::name(other))),
+        });
+        if matches!(filter, FilterSpec::ToneMap(_)) && now.colour.is_hdr() {
+            now.format = now.format.map(|_| PixelFormat::nv12());
+            now.colour = Colour { chroma: now.colour.chroma, ..Colour::BT709 };
         }
-        other => Err(format!("{} runs on the host, not on {kind}", crate::filter::name(other))),
-    }));
+    }
     if track.spec.frame_rate.is_some() {
         // It drops and repeats whole frames, wherever they are.
         list.push(Ok(None));
@@ -239,27 +285,38 @@ fn stages(track: &VideoTrack, kind: &'static str, machine: &dyn Machine) -> Vec<
     list
 }
 
-/// How size and pixel format are made on the device.
+/// How size, pixel format and colour are made on the device: by our own kernels where there are some.
 fn scale(
     track: &VideoTrack,
-    source: &VideoInfo,
+    now: &State,
     wanted: PixelFormat,
     kind: &'static str,
     machine: &dyn Machine,
-) -> std::result::Result<(Option<DeviceFilter>, PixelFormat), String> {
-    if track.spec.colour.is_some() {
-        return Err(format!("colour is converted on the host, not on {kind}"));
+) -> std::result::Result<(Option<OnDevice>, PixelFormat), String> {
+    let kernels = machine.kernels(kind);
+    if let Some(colour) = &track.spec.colour {
+        let on_host = || format!("colour is converted on the host, not on {kind}");
+        kernels.as_ref().map_err(|_| on_host())?;
+        let wanted = colour::from_spec(colour).map_err(|e| e.to_string())?;
+        let to = colour::complete(Some(wanted), now.colour, PixelFormat::nv12(), now.height);
+        cuda::converts(&now.colour, &to)?;
     }
     let to = device_format(wanted).ok_or_else(|| format!("{wanted} pictures are made on the host"))?;
-    let from = source.format.and_then(device_format);
-    if from == Some(to) && !track.scaled {
+    if now.format == Some(to) && !track.scaled && track.spec.colour.is_none() {
         return Ok((None, to));
     }
-    let filter = device::scaler(kind, track.spec.scaler, &|name| machine.has_filter(name))?;
-    if from != Some(to) && !filter.converts {
+    let without = match kernels {
+        Ok(()) => return Ok((Some(OnDevice::Kernels), to)),
+        Err(why) => why,
+    };
+    let filter =
+        device::scaler(kind, track.spec.scaler, &|name| machine.has_filter(name)).map_err(|why| {
+            if kind == "cuda" { format!("{why}, and our kernels do not run: {without}") } else { why }
+        })?;
+    if now.format != Some(to) && !filter.converts {
         return Err(format!("{} does not make {to}", filter.name));
     }
-    Ok((Some(filter), to))
+    Ok((Some(OnDevice::Filter(filter)), to))
 }
 
 #[cfg(test)]

@@ -596,7 +596,7 @@ impl VideoTrack {
         for (stage, filter) in stages.iter_mut().zip(&at.first) {
             if let Some(filter) = filter {
                 let what = stage.trim_end_matches(" (bwdif)");
-                *stage = format!("{what} on {} ({})", filter.kind, filter.name);
+                *stage = format!("{what} on {} ({})", filter.kind(), filter.name());
             }
         }
         if let (Some(kind), Some(why)) = (at.from, &at.download) {
@@ -604,7 +604,7 @@ impl VideoTrack {
         }
         match &at.scale {
             Some(f) => {
-                stages.push(format!("scale {}x{} on {} ({})", self.width, self.height, f.kind, f.name));
+                stages.push(format!("scale {}x{} on {} ({})", self.width, self.height, f.kind(), f.name()));
             }
             None if self.scaled => stages.push(format!("scale {}x{}", self.width, self.height)),
             None => {}

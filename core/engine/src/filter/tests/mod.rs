@@ -1,6 +1,7 @@
 //! Tests that push real frames through the filters.
 
 mod audio;
+mod cuda;
 mod device;
 mod overlay;
 mod scale;

@@ -19,6 +19,8 @@ struct Described {
     /// Devices and the codecs that they decode.
     devices: Vec<(&'static str, Vec<&'static str>)>,
     filters: Vec<&'static str>,
+    /// Whether our kernels run on CUDA.
+    kernels: bool,
 }
 
 impl Machine for Described {
@@ -41,6 +43,10 @@ impl Machine for Described {
     fn has_filter(&self, name: &str) -> bool {
         self.filters.contains(&name)
     }
+
+    fn kernels(&self, kind: &str) -> std::result::Result<(), String> {
+        if self.kernels && kind == "cuda" { Ok(()) } else { Err("none were built".into()) }
+    }
 }
 
 fn nvidia() -> Described {
@@ -48,6 +54,7 @@ fn nvidia() -> Described {
         encoders: vec!["h264_nvenc", "hevc_nvenc"],
         devices: vec![("cuda", vec!["h264", "hevc"])],
         filters: vec!["scale_cuda", "yadif_cuda"],
+        kernels: true,
     }
 }
 
@@ -56,6 +63,7 @@ fn intel() -> Described {
         encoders: vec!["h264_vaapi", "hevc_vaapi"],
         devices: vec![("vaapi", vec!["h264"])],
         filters: vec!["scale_vaapi", "deinterlace_vaapi"],
+        kernels: false,
     }
 }
 
@@ -68,7 +76,7 @@ fn offer(codec: Codec, format: &str) -> Offer {
         frame_rate: Some(Rational::new(25, 1)),
         constant_rate: Some(true),
         sample_aspect: Rational::new(1, 1),
-        colour: crate::frame::Colour::BT709,
+        colour: Colour::BT709,
         hdr: Default::default(),
         rotation: 0.0,
         field_order: crate::packet::FieldOrder::Progressive,
@@ -121,7 +129,7 @@ fn frames_stay_on_the_device_of_decoder_and_encoder() {
     assert_eq!(plan.decoders[0].threads, 1);
     let track = &plan.outputs[0].tracks[0];
     assert_eq!(track.encoder.as_deref(), Some("h264_nvenc"));
-    assert_eq!(track.stages, ["scale 320x180 on cuda (scale_cuda)"]);
+    assert_eq!(track.stages, ["scale 320x180 on cuda (kernels)"]);
     assert!(placement(&resolved.outputs[0], 0).stays());
     assert!(resolved.transfers.is_empty() && resolved.fallbacks.is_empty());
 
@@ -141,8 +149,8 @@ fn frames_stay_on_the_device_of_decoder_and_encoder() {
     let (resolved, _) = decide_from(&ten, &nvidia(), json!({}), output).unwrap();
     let placed = placement(&resolved.outputs[0], 0);
     assert_eq!(
-        (placed.scale.as_ref().unwrap().name, placed.format),
-        ("scale_cuda", Some(PixelFormat::nv12()))
+        (placed.scale.as_ref().unwrap().name(), placed.format),
+        ("kernels", Some(PixelFormat::nv12()))
     );
     // Nothing to do is nothing done.
     let (resolved, plan) = decide(&nvidia(), json!({}));
@@ -174,10 +182,15 @@ fn what_the_device_cannot_do_goes_to_the_host_once_with_the_reason() {
     );
     assert!(placement(&resolved.outputs[0], 0).begins_on_host());
     // NVENC takes frames from the host by itself, and what came before the crop stays on the device.
-    let (resolved, plan) = decide(&nvidia(), json!({"filters": [{"deinterlace": "all"}, crop]}));
+    let pad = json!({"pad": {"width": 800, "height": 450}});
+    let (resolved, plan) = decide(&nvidia(), json!({"filters": [{"deinterlace": "all"}, crop, pad]}));
     assert_eq!(
-        plan.outputs[0].tracks[0].stages[..2],
-        ["deinterlace all on cuda (yadif_cuda)", "download from cuda: crop runs on the host, not on cuda"]
+        plan.outputs[0].tracks[0].stages[..3],
+        [
+            "deinterlace all on cuda (yadif_cuda)",
+            "crop 320x180 at 0,0 on cuda (kernels)",
+            "download from cuda: pad runs on the host, not on cuda"
+        ]
     );
     assert!(!placement(&resolved.outputs[0], 0).begins_on_host());
     assert_eq!(resolved.transfers.len(), 1);
@@ -189,9 +202,44 @@ fn what_the_device_cannot_do_goes_to_the_host_once_with_the_reason() {
         let (resolved, _) = decide(&intel(), video);
         assert_eq!(placement(&resolved.outputs[0], 0).download.as_deref(), Some(why));
     }
-    let bare = Described { filters: vec![], ..nvidia() };
+    // Without our kernels FFmpeg's filter scales; without either the host does.
+    let other = Described { kernels: false, ..nvidia() };
+    let (_, plan) = decide(&other, json!({"height": 180}));
+    assert_eq!(plan.outputs[0].tracks[0].stages, ["scale 320x180 on cuda (scale_cuda)"]);
+    let bare = Described { filters: vec![], kernels: false, ..nvidia() };
     let (resolved, _) = decide(&bare, json!({"height": 180}));
-    assert_eq!(placement(&resolved.outputs[0], 0).download.as_deref(), Some("this FFmpeg has no scale_cuda"));
+    assert_eq!(
+        placement(&resolved.outputs[0], 0).download.as_deref(),
+        Some("this FFmpeg has no scale_cuda, and our kernels do not run: none were built")
+    );
+}
+
+#[test]
+fn kernels_convert_colour_and_tone_map_on_the_device() {
+    let mut hdr = offer(Codec::Hevc, "yuv420p10le");
+    if let Some(video) = &mut hdr.streams[0].video {
+        video.colour = Colour { primaries: 9, transfer: 16, matrix: 9, ..Colour::BT709 };
+    }
+    let filters = json!([{"tone_map": {"curve": "bt2390"}}, {"sharpen": {"amount": 0.5}}]);
+    let video = json!({"codec": "hevc", "device": "cuda", "height": 180, "filters": filters,
+        "colour": {"matrix": "bt601"}});
+    let output = json!({"path": "out.mp4", "video": video, "audio": false});
+    let (resolved, plan) = decide_from(&hdr, &nvidia(), json!({}), output).unwrap();
+    assert_eq!(
+        plan.outputs[0].tracks[0].stages,
+        [
+            "tone-map HDR to BT.709 (bt2390) on cuda (kernels)",
+            "sharpen by 0.5 on cuda (kernels)",
+            "scale 320x180 on cuda (kernels)"
+        ]
+    );
+    assert!(placement(&resolved.outputs[0], 0).stays() && resolved.transfers.is_empty());
+    // Other primaries are the host's.
+    let (resolved, _) = decide(&nvidia(), json!({"height": 180, "colour": {"primaries": "bt2020"}}));
+    assert_eq!(
+        placement(&resolved.outputs[0], 0).download.as_deref(),
+        Some("primaries and transfer are converted on the host, not on cuda")
+    );
 }
 
 #[test]
@@ -313,8 +361,12 @@ fn the_stages_of_a_placement_run() {
     let from = Some("vulkan");
     let there = device::scaler("vulkan", Default::default(), &av::has_filter).unwrap();
     let why = || "a test".to_string();
-    let stays =
-        Placement { from, scale: Some(there), format: Some(PixelFormat::nv12()), ..Placement::default() };
+    let stays = Placement {
+        from,
+        scale: Some(OnDevice::Filter(there)),
+        format: Some(PixelFormat::nv12()),
+        ..Placement::default()
+    };
     let rate_first = Placement {
         from,
         first: vec![None],

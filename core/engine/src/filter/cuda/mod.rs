@@ -1,0 +1,177 @@
+//! Filters on CUDA frames, by kernels of our own (`core/engine/kernels`): size, pixel format, matrix and range; crop; HDR
+//! to SDR; sharpness. They do what the filters of the same names do on the host, by the same formulas, and frames never
+//! leave the device.
+//!
+//! All stages on one device queue their kernels in one stream, which is in order with the default stream that NVDEC,
+//! NVENC and FFmpeg's transfers use. So a stage emits a frame as soon as its kernels are queued, and nobody waits.
+
+mod colour;
+mod crop;
+mod launch;
+mod layout;
+mod scale;
+mod sharpen;
+mod table;
+mod tone_map;
+
+pub use crop::Crop;
+pub use scale::Scale;
+pub use sharpen::Sharpen;
+pub use tone_map::ToneMap;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::frame::{Colour, Frame, HdrMetadata, PixelFormat, VideoParams};
+use crate::spec::FilterSpec;
+use crate::stage::Stage;
+use ghoststream_sys::cuda::{self, Context, Function, Module, Stream};
+use ghoststream_sys::ffmpeg as av;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// What NVRTC made of the kernels' source (`core/engine/kernels/generate.py`).
+const PTX: &str = include_str!("../../../kernels/kernels.ptx");
+
+/// The kernels on one device.
+struct Kernels {
+    context: Arc<Context>,
+    /// FFmpeg's view of the context, for pools of frames.
+    device: av::HwDevice,
+    stream: Arc<Stream>,
+    taps: Function,
+    scale: Function,
+    convert: Function,
+    tone_map: Function,
+    sharpen: Function,
+}
+
+/// Those that some stage uses, so that all stages on a device share one stream.
+static OPEN: Mutex<Vec<Weak<Kernels>>> = Mutex::new(Vec::new());
+
+/// Whether the kernels run on device `ordinal`; the text says why not.
+///
+/// # Errors
+/// Without a driver or a GPU, and where driver or GPU are too old.
+pub fn available(ordinal: u32) -> std::result::Result<(), String> {
+    Kernels::on(ordinal).map(drop).map_err(|e| e.to_string())
+}
+
+/// Whether the kernels can convert between the matrices of these colours; the text says why not. Transfer and primaries
+/// are [`ToneMap`]'s affair, from HDR to BT.709, and else the host's.
+///
+/// # Errors
+/// For a matrix without constant weights, and for other primaries or transfers.
+pub fn converts(from: &Colour, to: &Colour) -> std::result::Result<(), String> {
+    if (from.primaries, from.transfer) != (to.primaries, to.transfer) {
+        return Err("primaries and transfer are converted on the host, not on cuda".into());
+    }
+    if from.matrix != to.matrix {
+        for matrix in [from.matrix, to.matrix] {
+            colour::weights(matrix).map_err(|e| e.message().to_owned())?;
+        }
+    }
+    Ok(())
+}
+
+fn tone_maps(colour: &Colour) -> std::result::Result<(), String> {
+    let check = colour::weights(colour.matrix).and_then(|_| colour::to_bt709(colour.primaries));
+    check.map(drop).map_err(|e| e.message().to_owned())
+}
+
+/// The stage that a document's filter means for CUDA frames; `None` where there is no kernel for it. `hdr` is what the
+/// container or codec says about the whole stream.
+pub fn build(spec: &FilterSpec, hdr: HdrMetadata) -> Option<Box<dyn Stage<Frame, Frame>>> {
+    Some(match spec {
+        FilterSpec::Crop(s) => Box::new(Crop::new(*s)),
+        FilterSpec::Sharpen(s) => Box::new(Sharpen::new(*s)),
+        FilterSpec::ToneMap(s) => Box::new(ToneMap::new(*s, hdr)),
+        _ => return None,
+    })
+}
+
+/// Whether there is a kernel for the filter on pictures of this colour; the text says why not.
+///
+/// # Errors
+/// For filters that run on the host.
+pub fn filters(spec: &FilterSpec, colour: &Colour) -> std::result::Result<(), String> {
+    match spec {
+        FilterSpec::Crop(_) | FilterSpec::Sharpen(_) => Ok(()),
+        FilterSpec::ToneMap(_) if colour.is_hdr() => tone_maps(colour),
+        FilterSpec::ToneMap(_) => Ok(()),
+        other => Err(format!("{} runs on the host, not on cuda", crate::filter::name(other))),
+    }
+}
+
+impl Kernels {
+    /// The kernels on device `ordinal`.
+    fn on(ordinal: u32) -> Result<Arc<Kernels>> {
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|k| k.strong_count() > 0);
+        let same = |k: &Arc<Kernels>| k.context.device().ordinal == ordinal;
+        if let Some(kernels) = open.iter().filter_map(Weak::upgrade).find(same) {
+            return Ok(kernels);
+        }
+        let context = Context::primary(ordinal)?;
+        let module = Module::from_ptx(&context, PTX)?;
+        let kernels = Arc::new(Kernels {
+            device: av::HwDevice::cuda(&context)?,
+            stream: Stream::new(&context)?,
+            taps: module.function("taps")?,
+            scale: module.function("scale")?,
+            convert: module.function("convert")?,
+            tone_map: module.function("tone_map")?,
+            sharpen: module.function("sharpen")?,
+            context,
+        });
+        open.push(Arc::downgrade(&kernels));
+        Ok(kernels)
+    }
+
+    /// The kernels on the device that the frame is on.
+    fn of(frame: &Frame) -> Result<Arc<Kernels>> {
+        let count = cuda::devices()?.len() as u32;
+        for ordinal in 0..count {
+            // The frame's context is retained by its pool, so asking for it makes none.
+            if frame.media().is_in_cuda(&*Context::primary(ordinal)?) {
+                return Kernels::on(ordinal);
+            }
+        }
+        Err(Error::new(ErrorKind::Device, "the frame is in no CUDA device's primary context"))
+    }
+}
+
+/// What a stage makes of frames as they come, until they come otherwise.
+struct Following<T> {
+    /// What it was made for.
+    made: Option<(VideoParams, T)>,
+    kernels: Option<Arc<Kernels>>,
+}
+
+impl<T> Following<T> {
+    fn new() -> Self {
+        Following { made: None, kernels: None }
+    }
+
+    /// What `make` makes for frames like this one.
+    fn get(
+        &mut self,
+        frame: &Frame,
+        make: impl FnOnce(&Arc<Kernels>, &VideoParams) -> Result<T>,
+    ) -> Result<(&Arc<Kernels>, &VideoParams, &mut T)> {
+        let source = described(frame)?;
+        if self.kernels.as_ref().is_none_or(|k| !frame.media().is_in_cuda(&k.context)) {
+            (self.kernels, self.made) = (Some(Kernels::of(frame)?), None);
+        }
+        let internal = || Error::new(ErrorKind::Internal, "a CUDA filter without its kernels");
+        let kernels = self.kernels.as_ref().ok_or_else(internal)?;
+        if self.made.as_ref().is_none_or(|(params, _)| *params != source) {
+            self.made = Some((source.clone(), make(kernels, &source)?));
+        }
+        self.made.as_mut().map(|(params, made)| (kernels, &*params, made)).ok_or_else(internal)
+    }
+}
+
+/// What a CUDA frame is made of, with the format of its pixels.
+fn described(frame: &Frame) -> Result<VideoParams> {
+    let pool = frame.media().hw_frames().filter(|p| p.format() == PixelFormat::cuda());
+    let pool = pool.ok_or_else(|| Error::unsupported("frames in host memory; upload them first"))?;
+    Ok(VideoParams { format: pool.host_format(), ..frame.video() })
+}
