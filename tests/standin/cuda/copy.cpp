@@ -243,6 +243,10 @@ API CUresult cuMemsetD2D16Async(CUdeviceptr at, size_t pitch, unsigned short v, 
     return fill("cuMemsetD2D16Async", at, pitch, v, 2, w, h, s, false);
 }
 
+API CUresult cuMemsetD2D32Async(CUdeviceptr at, size_t pitch, unsigned v, size_t w, size_t h, CUstream s) {
+    return fill("cuMemsetD2D32Async", at, pitch, v, 4, w, h, s, false);
+}
+
 // ---- Arrays: rows in device memory, whose pointer no client sees
 
 static size_t element_bytes(int format) {

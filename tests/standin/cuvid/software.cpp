@@ -32,9 +32,11 @@ struct Library {
     bool complete = false;
 
     Library() {
-        // The very version whose headers this was compiled with. Local: a client with its own FFmpeg is not disturbed.
-        void *codec = dlopen("libavcodec.so." NUMBER(LIBAVCODEC_VERSION_MAJOR), RTLD_NOW | RTLD_LOCAL);
-        void *util = dlopen("libavutil.so." NUMBER(LIBAVUTIL_VERSION_MAJOR), RTLD_NOW | RTLD_LOCAL);
+        // The very version whose headers this was compiled with. Local and bound to its own libraries: clients have an
+        // FFmpeg of another version in their executable, and export it.
+        constexpr int how = RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND;
+        void *codec = dlopen("libavcodec.so." NUMBER(LIBAVCODEC_VERSION_MAJOR), how);
+        void *util = dlopen("libavutil.so." NUMBER(LIBAVUTIL_VERSION_MAJOR), how);
         if (!codec || !util) return;
         complete = true;
         auto take = [&](void *library, const char *name, auto &out) {
