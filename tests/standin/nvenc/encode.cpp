@@ -49,12 +49,13 @@ uint32_t Session::encode(const Pic &pic) {
         snprintf(line, sizeof line, "bufferFmt %#x for a surface of %#x", pic.format, source.format);
         return violate(NV_ENC_ERR_INVALID_PARAM, "buffer-format", call, line);
     }
-    if (pic.width != init_.width || pic.height != init_.height) {
+    // FFmpeg leaves the size of a picture that is in device memory at 0, and drivers take the session's.
+    if ((pic.width || pic.height) && (pic.width != init_.width || pic.height != init_.height)) {
         char line[120];
         snprintf(line, sizeof line, "a picture of %ux%u in a session of %ux%u", pic.width, pic.height, init_.width, init_.height);
         return violate(NV_ENC_ERR_INVALID_PARAM, "picture-size", call, line);
     }
-    if (source.width < pic.width || source.height < pic.height)
+    if (source.width < init_.width || source.height < init_.height)
         return violate(NV_ENC_ERR_INVALID_PARAM, "picture-size", call, "the surface is smaller than the picture");
     if (pic.structure != NV_ENC_PIC_STRUCT_FRAME) return refuse(NV_ENC_ERR_INVALID_PARAM, "pictureStruct is not a frame");
     const unsigned chroma = format_chroma(pic.format), depth = format_depth(pic.format);
