@@ -117,7 +117,7 @@ uint32_t open_session(const NV_ENC_OPEN_ENCODE_SESSION_EX_PARAMS *params, void *
     const Api api = api_of(params->apiVersion), driver = driver_api();
     const Layout *layout = layout_of(api);
     if (!driver.at_least(api.major, api.minor)) return NV_ENC_ERR_INVALID_VERSION;
-    const uint32_t word = static_cast<uint32_t>(api.major) | static_cast<uint32_t>(api.minor) << 24;
+    const uint32_t word = api.word();
     if (!layout) {
         fprintf(stderr, "standin: API %d.%d is not known to the stand-in (see tests/standin/README.md)\n", api.major, api.minor);
         return NV_ENC_ERR_INVALID_VERSION;
@@ -273,7 +273,7 @@ uint32_t preset_config(Session &s, const GUID &guid, const GUID &preset, uint32_
     if (tuning == NV_ENC_TUNING_INFO_UNDEFINED || tuning >= NV_ENC_TUNING_INFO_COUNT) return s.refuse(NV_ENC_ERR_INVALID_PARAM, "tuningInfo is undefined");
     if (tuning == NV_ENC_TUNING_INFO_ULTRA_HIGH_QUALITY && (codec == Codec::H264 || !s.api().at_least(12, 2)))
         return s.refuse(NV_ENC_ERR_UNSUPPORTED_PARAM, "the UHQ tuning is for HEVC and AV1 from 12.2 on");
-    Reading reading;
+    Reading reading(s.api().word());
     s.layout()->preset(out, codec, standin::preset_config(*e, codec, wanted, tuning), reading);
     return read_ok(s, reading, call);
 }
@@ -292,7 +292,7 @@ NVENCSTATUS NVENCAPI InitializeEncoder(void *encoder, NV_ENC_INITIALIZE_PARAMS *
     return run(call, encoder, Opened, [&](Session &s) -> uint32_t {
         if (const uint32_t status = good(s, params, Struct::Initialize, call, "NV_ENC_INITIALIZE_PARAMS")) return status;
         Init init;
-        Reading reading;
+        Reading reading(s.api().word());
         s.layout()->init(params, codec_of(s.layout()->init_codec(params)), init, reading);
         if (const uint32_t status = read_ok(s, reading, call)) return status;
         return s.initialize(init);
@@ -304,7 +304,7 @@ NVENCSTATUS NVENCAPI ReconfigureEncoder(void *encoder, NV_ENC_RECONFIGURE_PARAMS
     return run(call, encoder, Initialized, [&](Session &s) -> uint32_t {
         if (const uint32_t status = good(s, params, Struct::Reconfigure, call, "NV_ENC_RECONFIGURE_PARAMS")) return status;
         Reconfigure change;
-        Reading reading;
+        Reading reading(s.api().word());
         s.layout()->reconfigure(params, s.codec(), change, reading);
         if (const uint32_t status = read_ok(s, reading, call)) return status;
         return s.reconfigure(change);
@@ -316,7 +316,7 @@ NVENCSTATUS NVENCAPI CreateInputBuffer(void *encoder, NV_ENC_CREATE_INPUT_BUFFER
     return run(call, encoder, Initialized, [&](Session &s) -> uint32_t {
         if (const uint32_t status = good(s, params, Struct::CreateInput, call, "NV_ENC_CREATE_INPUT_BUFFER")) return status;
         InputBuffer made;
-        Reading reading;
+        Reading reading(s.api().word());
         s.layout()->input(params, made, reading);
         if (const uint32_t status = read_ok(s, reading, call)) return status;
         Handle handle = nullptr;
@@ -348,7 +348,7 @@ NVENCSTATUS NVENCAPI EncodePicture(void *encoder, NV_ENC_PIC_PARAMS *params) {
     return run(call, encoder, Initialized, [&](Session &s) -> uint32_t {
         if (const uint32_t status = good(s, params, Struct::Pic, call, "NV_ENC_PIC_PARAMS")) return status;
         Pic pic;
-        Reading reading;
+        Reading reading(s.api().word());
         s.layout()->pic(params, s.codec(), pic, reading);
         if (const uint32_t status = read_ok(s, reading, call)) return status;
         return s.encode(pic);
@@ -360,7 +360,7 @@ NVENCSTATUS NVENCAPI LockBitstream(void *encoder, NV_ENC_LOCK_BITSTREAM *params)
     return run(call, encoder, Initialized, [&](Session &s) -> uint32_t {
         if (const uint32_t status = good(s, params, Struct::LockBitstream, call, "NV_ENC_LOCK_BITSTREAM")) return status;
         Locked locked;
-        Reading reading;
+        Reading reading(s.api().word());
         s.layout()->lock_in(params, locked, reading);
         if (const uint32_t status = read_ok(s, reading, call)) return status;
         if (const uint32_t status = s.lock_output(locked)) return status;
@@ -439,7 +439,7 @@ NVENCSTATUS NVENCAPI RegisterResource(void *encoder, NV_ENC_REGISTER_RESOURCE *p
     return run(call, encoder, Initialized, [&](Session &s) -> uint32_t {
         if (const uint32_t status = good(s, params, Struct::Register, call, "NV_ENC_REGISTER_RESOURCE")) return status;
         Resource resource;
-        Reading reading;
+        Reading reading(s.api().word());
         s.layout()->resource(params, resource, reading);
         if (const uint32_t status = read_ok(s, reading, call)) return status;
         Handle handle = nullptr;
@@ -526,7 +526,7 @@ uint32_t create(NV_ENCODE_API_FUNCTION_LIST *table) {
     if (const int fault = standin_fault(call)) return static_cast<uint32_t>(fault);
     const Api api = api_of(table->version), driver = driver_api();
     if (!driver.at_least(api.major, api.minor)) return NV_ENC_ERR_INVALID_VERSION;
-    const uint32_t word = static_cast<uint32_t>(api.major) | static_cast<uint32_t>(api.minor) << 24;
+    const uint32_t word = api.word();
     if (table->version != ((NV_ENCODE_API_FUNCTION_LIST_VER & 0xf0ff0000u) | word)) {
         standin_violation("struct-version", call, "NV_ENCODE_API_FUNCTION_LIST has version %#x", table->version);
         return NV_ENC_ERR_INVALID_VERSION;

@@ -18,6 +18,19 @@ template <typename T, size_t N> bool zero(const T (&array)[N]) {
         if (!zero(array) && !(reading).reserved) (reading).reserved = name;                                                    \
     } while (0)
 
+// A version word of this header, as the API that the session speaks has it (12.2 and 13.1 share the layout of 13.0).
+uint32_t spoken(uint32_t word, const Reading &reading) { return (word & 0xf0ff0000u) | reading.api; }
+
+// The word of a structure inside another.
+bool inner(uint32_t found, uint32_t word, const char *name, Reading &reading) {
+    const uint32_t wanted = spoken(word, reading);
+    if (found == wanted || reading.bad_version) return !reading.bad_version;
+    reading.bad_version = name;
+    reading.found = found;
+    reading.wanted = wanted;
+    return false;
+}
+
 Guid guid(const GUID &from) {
     Guid to;
     static_assert(sizeof to == sizeof from, "a GUID has 16 bytes");
@@ -269,11 +282,7 @@ void av1(const NV_ENC_CONFIG_AV1 &from, Config &to, Reading &reading) {
 #endif
 
 void config(const NV_ENC_CONFIG &from, Codec codec, Config &to, Reading &reading) {
-    if (from.version != NV_ENC_CONFIG_VER && !reading.bad_version) {
-        reading.bad_version = "NV_ENC_CONFIG";
-        reading.found = from.version;
-        reading.wanted = NV_ENC_CONFIG_VER;
-    }
+    inner(from.version, NV_ENC_CONFIG_VER, "NV_ENC_CONFIG", reading);
     to.profile = guid(from.profileGUID);
     to.gop = from.gopLength;
     to.interval = from.frameIntervalP;
@@ -340,12 +349,7 @@ const void *reconfigure_init(const void *raw) { return &static_cast<const NV_ENC
 
 void reconfigure(const void *raw, Codec codec, Reconfigure &to, Reading &reading) {
     const auto &from = *static_cast<const NV_ENC_RECONFIGURE_PARAMS *>(raw);
-    if (from.reInitEncodeParams.version != NV_ENC_INITIALIZE_PARAMS_VER) {
-        reading.bad_version = "NV_ENC_INITIALIZE_PARAMS";
-        reading.found = from.reInitEncodeParams.version;
-        reading.wanted = NV_ENC_INITIALIZE_PARAMS_VER;
-        return;
-    }
+    if (!inner(from.reInitEncodeParams.version, NV_ENC_INITIALIZE_PARAMS_VER, "NV_ENC_INITIALIZE_PARAMS", reading)) return;
     init(&from.reInitEncodeParams, codec, to.init, reading);
     to.reset = from.resetEncoder;
     to.force_idr = from.forceIDR;
@@ -353,22 +357,17 @@ void reconfigure(const void *raw, Codec codec, Reconfigure &to, Reading &reading
 
 void preset(void *raw, Codec codec, const Config &from, Reading &reading) {
     auto &out = *static_cast<NV_ENC_PRESET_CONFIG *>(raw);
-    if (out.presetCfg.version != NV_ENC_CONFIG_VER) {
-        reading.bad_version = "NV_ENC_CONFIG";
-        reading.found = out.presetCfg.version;
-        reading.wanted = NV_ENC_CONFIG_VER;
-        return;
-    }
+    if (!inner(out.presetCfg.version, NV_ENC_CONFIG_VER, "NV_ENC_CONFIG", reading)) return;
     NV_ENC_CONFIG to;
     memset(&to, 0, sizeof to);
-    to.version = NV_ENC_CONFIG_VER;
+    to.version = out.presetCfg.version;
     to.profileGUID = guid(from.profile);
     to.gopLength = from.gop;
     to.frameIntervalP = from.interval;
     to.frameFieldMode = NV_ENC_PARAMS_FRAME_FIELD_MODE_FRAME;
     to.mvPrecision = NV_ENC_MV_PRECISION_QUARTER_PEL;
     NV_ENC_RC_PARAMS &rc = to.rcParams;
-    rc.version = NV_ENC_RC_PARAMS_VER;
+    rc.version = spoken(NV_ENC_RC_PARAMS_VER, reading);
     rc.rateControlMode = static_cast<NV_ENC_PARAMS_RC_MODE>(from.rates.mode);
     qps(rc.constQP, from.rates.qp);
     rc.averageBitRate = from.rates.average;

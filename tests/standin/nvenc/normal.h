@@ -129,6 +129,8 @@ enum class Struct {
 
 // What a layout found wrong while reading: a word of a structure inside another, or reserved room that is not zero.
 struct Reading {
+    explicit Reading(uint32_t spoken) : api(spoken) {}
+    uint32_t api; // as NVENCAPI_VERSION, of the session
     const char *bad_version = nullptr;
     uint32_t found = 0, wanted = 0;
     const char *reserved = nullptr;

@@ -11,6 +11,7 @@ using Driver = struct ::standin_driver;
 
 struct Api {
     int major = 0, minor = 0;
+    uint32_t word() const { return static_cast<uint32_t>(major) | static_cast<uint32_t>(minor) << 24; } // as NVENCAPI_VERSION
     bool at_least(int a, int b) const { return major > a || (major == a && minor >= b); }
 };
 

@@ -49,8 +49,7 @@ uint32_t Session::violate(uint32_t status, const char *rule, const char *call, c
 
 uint32_t Session::version_word(Struct which) const {
     // The header's own word with the API that the session was opened with.
-    const uint32_t api = static_cast<uint32_t>(api_.major) | static_cast<uint32_t>(api_.minor) << 24;
-    return (layout_->version(which) & 0xf0ff0000u) | api;
+    return (layout_->version(which) & 0xf0ff0000u) | api_.word();
 }
 
 uint32_t Session::check_version(const void *structure, Struct which, const char *call, const char *name) {
