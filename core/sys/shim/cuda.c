@@ -66,6 +66,16 @@ void *gsav_cuda_frame_context(const AVFrame *f)
     return ((const AVCUDADeviceContext *)frames->device_ctx->hwctx)->cuda_ctx;
 }
 
+/* The size that buffers of foreign memory are said to have: device memory is never read through them, and no pool makes
+ * buffers of one byte. */
+#define FOREIGN 1
+
+/* Whether a frame's memory is foreign, so that the frame's release gives it back and not a pool. */
+int gsav_cuda_frame_foreign(const AVFrame *f)
+{
+    return f->buf[0] && f->buf[0]->size == FOREIGN;
+}
+
 /* Makes a blank frame one of `frames` whose memory is foreign; on success `release(opaque, data)` runs with the last
  * reference. */
 int gsav_cuda_frame_wrap(AVFrame *f, AVBufferRef *frames, const uint64_t *addresses, const int32_t *pitches, int planes,
@@ -78,8 +88,7 @@ int gsav_cuda_frame_wrap(AVFrame *f, AVBufferRef *frames, const uint64_t *addres
     f->hw_frames_ctx = av_buffer_ref(frames);
     if (!f->hw_frames_ctx)
         return AVERROR(ENOMEM);
-    /* The size counts for nothing: device memory is never read through this buffer. */
-    f->buf[0] = av_buffer_create((uint8_t *)(uintptr_t)addresses[0], 1, release, opaque,
+    f->buf[0] = av_buffer_create((uint8_t *)(uintptr_t)addresses[0], FOREIGN, release, opaque,
                                  writable ? 0 : AV_BUFFER_FLAG_READONLY);
     if (!f->buf[0]) {
         av_buffer_unref(&f->hw_frames_ctx);

@@ -2,5 +2,7 @@
 
 pub mod cuda;
 pub mod ffmpeg;
+pub mod nvenc;
+pub mod nvml;
 pub mod pixels;
 pub mod process;

@@ -158,6 +158,12 @@ impl Frame {
         unsafe { raw::gsav_cuda_frame_context(self.as_ptr()) == context.raw().cast() }
     }
 
+    /// Whether its memory is another library's ([`HwFrames::wrap_cuda`]), so that it is gone when the frame is.
+    pub(crate) fn is_foreign_cuda(&self) -> bool {
+        // SAFETY: a live frame; only a size is read.
+        unsafe { raw::gsav_cuda_frame_foreign(self.as_ptr()) != 0 }
+    }
+
     fn spans(&self) -> Result<impl Iterator<Item = (u64, usize, usize, usize)> + use<>> {
         // SAFETY: a live frame; only an address is read.
         let in_cuda = unsafe { !raw::gsav_cuda_frame_context(self.as_ptr()).is_null() };

@@ -1,0 +1,189 @@
+//! The half of an encoder that coded pictures come out of.
+
+use super::error::{Error, Kind, Result};
+use super::layout::{LockBitstream, Plain};
+use super::library::Structure;
+use super::picture::PictureKind;
+use super::session::call;
+use super::shared::{Job, Shared};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Takes coded pictures out, in the order of the stream. `Send`; used by one thread at a time, which may be another than
+/// the submitter's.
+pub struct Retriever {
+    shared: Arc<Shared>,
+    lock: Box<LockBitstream>,
+}
+
+/// What [`Retriever::next`] found.
+#[derive(Debug)]
+pub enum Next<'a> {
+    /// A coded picture.
+    Coded(Coded<'a>),
+    /// None yet.
+    Later,
+    /// None is left: the stream was ended, or the submitter is gone.
+    End,
+}
+
+/// A coded picture, in the encoder's own memory. Dropping it gives the output back.
+pub struct Coded<'a> {
+    shared: &'a Shared,
+    job: Job,
+    lock: &'a LockBitstream,
+    number: Option<u64>,
+    /// Presentation time as it was submitted.
+    pub pts: i64,
+    /// Length as it was submitted.
+    pub duration: u64,
+    /// What was submitted with it.
+    pub tag: u64,
+    /// How it was coded.
+    pub kind: PictureKind,
+    /// The quantiser on average.
+    pub average_qp: u32,
+    /// Where it is in the order of display, as the encoder counts.
+    pub display_index: u32,
+    /// Its temporal layer.
+    pub temporal_id: u32,
+}
+
+impl Retriever {
+    pub(super) fn new(shared: Arc<Shared>) -> Retriever {
+        Retriever { shared, lock: Box::new(LockBitstream::zeroed()) }
+    }
+
+    /// The next coded picture. Waits for `timeout` at most until there is one; the encoder itself may then still take as
+    /// long as a picture takes.
+    ///
+    /// # Errors
+    /// `Lost` and what else the driver says; also the submitter's failure, once all that was coded before it is out.
+    pub fn next(&mut self, timeout: Duration) -> Result<Next<'_>> {
+        let deadline = Instant::now() + timeout;
+        let Some(job) = self.wait(deadline)? else { return Ok(Next::Later) };
+        let Some(job) = job else { return Ok(Next::End) };
+        let context = self.shared.encoder.context().clone();
+        let _current = context.enter()?;
+        loop {
+            *self.lock = LockBitstream::zeroed();
+            self.lock.version = self.shared.encoder.api().of(Structure::LockBitstream);
+            self.lock.outputBitstream = job.output.0;
+            let locked =
+                call!(self.shared.encoder, nvEncLockBitstream(&mut *self.lock), "read a coded picture");
+            match locked {
+                Ok(()) => return Ok(Next::Coded(self.coded(job))),
+                // Some drivers say so instead of waiting.
+                Err(e) if e.kind() == Kind::Busy => {
+                    if Instant::now() >= deadline {
+                        self.shared.state().ready.push_front(job);
+                        return Ok(Next::Later);
+                    }
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+                Err(e) => {
+                    self.shared.state().ready.push_front(job);
+                    self.shared.fail(&e);
+                    return Err(e);
+                }
+            }
+        }
+    }
+
+    /// `None` for later, `Some(None)` for the end.
+    #[allow(clippy::option_option)]
+    fn wait(&self, deadline: Instant) -> Result<Option<Option<Job>>> {
+        let mut state = self.shared.state();
+        loop {
+            if let Some(job) = state.ready.pop_front() {
+                return Ok(Some(Some(job)));
+            }
+            if let Some(error) = &state.failed {
+                return Err(error.clone());
+            }
+            if state.closed || (state.ended && state.waiting.is_empty()) {
+                return Ok(Some(None));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            let woken = self.shared.wake_retriever.wait_timeout(state, left);
+            state = woken.unwrap_or_else(|e| e.into_inner()).0;
+        }
+    }
+
+    fn coded(&self, job: Job) -> Coded<'_> {
+        let lock = &*self.lock;
+        let number = lock.outputTimeStamp;
+        let meta = {
+            let mut state = self.shared.state();
+            let at = state.pictures.iter().position(|m| m.number == number);
+            at.and_then(|at| state.pictures.remove(at))
+        };
+        Coded {
+            shared: &self.shared,
+            job,
+            number: meta.map(|m| m.number),
+            pts: meta.map_or(0, |m| m.pts),
+            duration: meta.map_or(0, |m| m.duration),
+            tag: meta.map_or(0, |m| m.tag),
+            kind: PictureKind::of(lock.pictureType),
+            average_qp: lock.frameAvgQP,
+            display_index: lock.frameIdxDisplay,
+            temporal_id: lock.temporalId,
+            lock,
+        }
+    }
+
+    /// Pictures that are submitted and not retrieved.
+    pub fn pending(&self) -> usize {
+        let state = self.shared.state();
+        state.ready.len() + state.waiting.len()
+    }
+}
+
+impl std::fmt::Debug for Retriever {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Retriever({} pending)", self.pending())
+    }
+}
+
+impl Coded<'_> {
+    /// The stream's bytes: NAL units with start codes, or the OBUs of a temporal unit.
+    pub fn bytes(&self) -> &[u8] {
+        let start = self.lock.bitstreamBufferPtr.cast_const().cast::<u8>();
+        if start.is_null() || self.lock.bitstreamSizeInBytes == 0 {
+            return &[];
+        }
+        // SAFETY: the driver's promise, until the output is unlocked in drop.
+        unsafe { std::slice::from_raw_parts(start, self.lock.bitstreamSizeInBytes as usize) }
+    }
+
+    /// Whether the driver gave back a time that was never submitted, so that [`Coded::pts`] is not known.
+    pub fn is_stray(&self) -> bool {
+        self.number.is_none()
+    }
+}
+
+impl Drop for Coded<'_> {
+    fn drop(&mut self) {
+        let unlocked = self.shared.encoder.context().enter().map_err(Error::from).and_then(|_current| {
+            call!(self.shared.encoder, nvEncUnlockBitstream(self.job.output.0), "give an output back")
+        });
+        match unlocked {
+            Ok(()) => self.shared.retired(self.job, self.number),
+            Err(e) => self.shared.fail(&e),
+        }
+    }
+}
+
+impl std::fmt::Debug for Coded<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Coded")
+            .field("kind", &self.kind)
+            .field("pts", &self.pts)
+            .field("bytes", &self.lock.bitstreamSizeInBytes)
+            .finish()
+    }
+}

@@ -1,0 +1,277 @@
+//! What the two halves of an encoder share: its buffers, and which of them are where.
+
+use super::error::{Error, Kind, Result};
+use super::layout::{CreateBitstream, LockBitstream, PicParams, Plain};
+use super::library::Structure;
+use super::session::{Encoder, call};
+use super::values::PIC_FLAG_EOS;
+use crate::cuda::Stream;
+use crate::ffmpeg::{Frame, HwFrames};
+use cudarc::driver::sys::CUstream;
+use std::collections::VecDeque;
+use std::ffi::c_void;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+/// A handle of the driver's, which only the driver follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Handle(pub *mut c_void);
+
+// SAFETY: an opaque number to this crate.
+unsafe impl Send for Handle {}
+
+/// A picture that was given to the encoder, with the output that was given with it.
+#[derive(Clone, Copy)]
+pub(super) struct Job {
+    pub output: Handle,
+    pub number: u64,
+}
+
+/// What comes back with the coded picture.
+#[derive(Clone, Copy)]
+pub(super) struct Meta {
+    pub number: u64,
+    pub pts: i64,
+    pub duration: u64,
+    pub tag: u64,
+}
+
+/// Memory that the encoder may still read.
+pub(super) enum Holding {
+    /// A mapped registration, and the frame over its memory. It keeps the pixels from being written again.
+    Frame {
+        mapped: Handle,
+        registered: Handle,
+        #[allow(dead_code)]
+        frame: Frame,
+    },
+    /// One of the encoder's own buffers.
+    Buffer(Handle),
+}
+
+/// An input in use. The encoder gives outputs back in coded order: an input is free when its own picture has come out
+/// and the output that was submitted with it was read, so that either way of counting finds it unused.
+pub(super) struct Held {
+    pub number: u64,
+    pub holding: Holding,
+    pub output_read: bool,
+    pub coded: bool,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub free_outputs: Vec<Handle>,
+    /// Given, but the encoder wants more input before it codes.
+    pub waiting: VecDeque<Job>,
+    /// Coded or being coded.
+    pub ready: VecDeque<Job>,
+    pub held: Vec<Held>,
+    /// Inputs to unmap or use again, by the submitting thread.
+    pub finished: Vec<Holding>,
+    pub free_buffers: Vec<Handle>,
+    pub pictures: VecDeque<Meta>,
+    /// A picture was given since the last end of stream.
+    pub open: bool,
+    /// The submitter said that no further picture comes.
+    pub ended: bool,
+    /// The submitter is gone.
+    pub closed: bool,
+    pub failed: Option<Error>,
+}
+
+/// Device memory that the encoder was told of.
+pub(super) struct Registration {
+    pub key: (u64, usize, u32, u32, u32),
+    pub registered: Handle,
+    pub uses: u32,
+    pub last: u64,
+    /// The pool owns the memory; `None` for memory of other libraries, which is forgotten after each use.
+    pub pool: Option<HwFrames>,
+}
+
+pub(super) struct Shared {
+    pub encoder: Encoder,
+    pub state: Mutex<State>,
+    /// Something is ready, or nothing more will be.
+    pub wake_retriever: Condvar,
+    /// An output is free.
+    pub wake_submitter: Condvar,
+    pub registrations: Mutex<Vec<Registration>>,
+    /// All of the encoder's own buffers.
+    pub outputs: Vec<Handle>,
+    pub buffers: Mutex<Vec<Handle>>,
+    /// The streams that the encoder was given, and where it reads their handles.
+    pub streams: Mutex<Option<Streams>>,
+}
+
+pub(super) struct Streams {
+    pub handles: Box<[CUstream; 2]>,
+    /// Keeps them alive.
+    pub _owners: [Arc<Stream>; 2],
+}
+
+// SAFETY: handles that only the driver follows.
+unsafe impl Send for Streams {}
+
+// SAFETY: handles are numbers to this crate, and everything else is behind locks.
+unsafe impl Sync for Shared {}
+// SAFETY: as above.
+unsafe impl Send for Shared {}
+
+impl Shared {
+    pub fn new(encoder: Encoder, outputs: u32) -> Result<Shared> {
+        let mut shared = Shared {
+            encoder,
+            state: Mutex::new(State::default()),
+            wake_retriever: Condvar::new(),
+            wake_submitter: Condvar::new(),
+            registrations: Mutex::new(Vec::new()),
+            outputs: Vec::with_capacity(outputs as usize),
+            buffers: Mutex::new(Vec::new()),
+            streams: Mutex::new(None),
+        };
+        let context = shared.encoder.context().clone();
+        let _current = context.enter()?;
+        for _ in 0..outputs {
+            let mut create = CreateBitstream::zeroed();
+            create.version = shared.encoder.api().of(Structure::CreateBitstream);
+            call!(shared.encoder, nvEncCreateBitstreamBuffer(&mut create), "make an output buffer")?;
+            shared.outputs.push(Handle(create.bitstreamBuffer));
+        }
+        shared.state().free_outputs = shared.outputs.clone();
+        Ok(shared)
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Tells the encoder that no further picture comes for now; what waits is coded.
+    pub fn end_of_stream(&self) -> Result<()> {
+        let _current = self.encoder.context().enter()?;
+        let mut params = PicParams::zeroed();
+        params.version = self.encoder.api().of(Structure::PicParams);
+        params.encodePicFlags = PIC_FLAG_EOS;
+        call!(self.encoder, nvEncEncodePicture(&mut params), "end the stream")?;
+        let mut state = self.state();
+        let waiting = std::mem::take(&mut state.waiting);
+        state.ready.extend(waiting);
+        state.open = false;
+        self.wake_retriever.notify_all();
+        Ok(())
+    }
+
+    /// Unmaps a registration; forgets those of foreign memory.
+    pub fn release(&self, holding: Holding) {
+        match holding {
+            Holding::Buffer(buffer) => self.state().free_buffers.push(buffer),
+            Holding::Frame { mapped, registered, frame } => {
+                let _ = call!(self.encoder, nvEncUnmapInputResource(mapped.0), "unmap a surface");
+                let mut registrations = lock(&self.registrations);
+                if let Some(at) = registrations.iter().position(|r| r.registered == registered) {
+                    registrations[at].uses -= 1;
+                    if registrations[at].pool.is_none() && registrations[at].uses == 0 {
+                        registrations.swap_remove(at);
+                        self.unregister(registered);
+                    }
+                }
+                drop(frame);
+            }
+        }
+    }
+
+    pub fn unregister(&self, registered: Handle) {
+        let _ = call!(self.encoder, nvEncUnregisterResource(registered.0), "unregister a surface");
+    }
+
+    /// Notes that output `job` was read and held the picture `coded`.
+    pub fn retired(&self, job: Job, coded: Option<u64>) {
+        let mut state = self.state();
+        let state = &mut *state;
+        state.free_outputs.push(job.output);
+        let mut at = 0;
+        while let Some(held) = state.held.get_mut(at) {
+            held.output_read |= held.number == job.number;
+            held.coded |= Some(held.number) == coded;
+            if held.output_read && held.coded {
+                let held = state.held.remove(at);
+                state.finished.push(held.holding);
+            } else {
+                at += 1;
+            }
+        }
+        if state.ready.is_empty()
+            && state.waiting.is_empty()
+            && state.free_outputs.len() == self.outputs.len()
+        {
+            // Everything came out: nothing can still be read, whatever the driver said of times.
+            state.finished.extend(state.held.drain(..).map(|h| h.holding));
+        }
+        self.wake_submitter.notify_all();
+    }
+
+    /// The first failure stays, for the other half.
+    pub fn fail(&self, error: &Error) {
+        let mut state = self.state();
+        state.failed.get_or_insert_with(|| error.clone());
+        self.wake_retriever.notify_all();
+        self.wake_submitter.notify_all();
+    }
+
+    /// Reads what is still in work, so that its inputs may be unmapped.
+    fn drain(&self) {
+        let (broken, open) = {
+            let state = self.state();
+            (state.failed.as_ref().is_some_and(|e| e.kind() == Kind::Lost), state.open)
+        };
+        // On a lost device a lock may never return.
+        if broken || (open && self.end_of_stream().is_err()) {
+            return;
+        }
+        let jobs: Vec<Job> = {
+            let mut state = self.state();
+            let state = &mut *state;
+            state.ready.drain(..).chain(state.waiting.drain(..)).collect()
+        };
+        for job in jobs {
+            let mut lock = LockBitstream::zeroed();
+            lock.version = self.encoder.api().of(Structure::LockBitstream);
+            lock.outputBitstream = job.output.0;
+            if call!(self.encoder, nvEncLockBitstream(&mut lock), "read an output").is_err() {
+                return;
+            }
+            let _ = call!(self.encoder, nvEncUnlockBitstream(job.output.0), "give an output back");
+        }
+    }
+}
+
+impl Drop for Shared {
+    /// The order that the interface wants: flush, unmap, unregister, buffers; the session follows.
+    fn drop(&mut self) {
+        let context = self.encoder.context().clone();
+        let Ok(_current) = context.enter() else { return };
+        self.drain();
+        let holdings: Vec<Holding> = {
+            let mut state = self.state();
+            let state = &mut *state;
+            state.held.drain(..).map(|h| h.holding).chain(state.finished.drain(..)).collect()
+        };
+        for holding in holdings {
+            self.release(holding);
+        }
+        let registrations = std::mem::take(&mut *lock(&self.registrations));
+        for registration in &registrations {
+            self.unregister(registration.registered);
+        }
+        for buffer in std::mem::take(&mut *lock(&self.buffers)) {
+            let _ = call!(self.encoder, nvEncDestroyInputBuffer(buffer.0), "destroy an input buffer");
+        }
+        for output in std::mem::take(&mut self.outputs) {
+            let _ = call!(self.encoder, nvEncDestroyBitstreamBuffer(output.0), "destroy an output buffer");
+        }
+    }
+}
+
+/// Whatever a panicking thread left is still whole: each change is one assignment.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
