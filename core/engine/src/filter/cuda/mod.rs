@@ -25,6 +25,7 @@ use crate::spec::FilterSpec;
 use crate::stage::Stage;
 use ghoststream_sys::cuda::{self, Context, Function, Module, Stream};
 use ghoststream_sys::ffmpeg as av;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// What NVRTC made of the kernels' source (`core/engine/kernels/generate.py`).
@@ -46,12 +47,17 @@ struct Kernels {
 /// Those that some stage uses, so that all stages on a device share one stream.
 static OPEN: Mutex<Vec<Weak<Kernels>>> = Mutex::new(Vec::new());
 
-/// Whether the kernels run on device `ordinal`; the text says why not.
+/// What [`available`] found, by device.
+static FOUND: Mutex<BTreeMap<u32, std::result::Result<(), String>>> = Mutex::new(BTreeMap::new());
+
+/// Whether the kernels run on device `ordinal`; the text says why not. Tried once in a process.
 ///
 /// # Errors
 /// Without a driver or a GPU, and where driver or GPU are too old.
 pub fn available(ordinal: u32) -> std::result::Result<(), String> {
-    Kernels::on(ordinal).map(drop).map_err(|e| e.to_string())
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    let tried = || Kernels::on(ordinal).map(drop).map_err(|e| e.to_string());
+    found.entry(ordinal).or_insert_with(tried).clone()
 }
 
 /// Whether the kernels can convert between the matrices of these colours; the text says why not. Transfer and primaries
