@@ -1,0 +1,106 @@
+//! Calls to whoever wants to know that a job is over: signed, tried again, and only where the policy allows.
+
+use crate::policy::SourcePolicy;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use std::time::Duration;
+
+/// How often a call is tried.
+const TRIES: u32 = 5;
+/// Seconds before the second try; doubled for each further one.
+const DELAY: u64 = 2;
+/// How long one try may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A call to make.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub url: String,
+    pub job: String,
+    /// The event's name: `ready`, `error` or `cancelled`.
+    pub event: &'static str,
+    /// JSON.
+    pub body: String,
+    /// Signs the body, when there is one.
+    pub secret: Option<String>,
+}
+
+/// The signature of a call: `sha256=` and the HMAC-SHA256, in hexadecimal, of the time stamp, a full stop and the body.
+pub fn signature(secret: &str, timestamp: u64, body: &str) -> Option<String> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?;
+    mac.update(format!("{timestamp}.{body}").as_bytes());
+    let bytes = mac.finalize().into_bytes();
+    Some(format!("sha256={}", bytes.iter().map(|b| format!("{b:02x}")).collect::<String>()))
+}
+
+/// Makes the call; gives up after a few tries, and at once when the answer says that it is not wanted.
+pub(super) async fn call(call: Call, policy: std::sync::Arc<SourcePolicy>) {
+    for attempt in 0..TRIES {
+        if attempt > 0 {
+            tokio::time::sleep(Duration::from_secs(DELAY << (attempt - 1))).await;
+        }
+        let (this, policy) = (call.clone(), policy.clone());
+        let result = tokio::task::spawn_blocking(move || once(&this, &policy)).await;
+        match result {
+            Ok(Ok(())) => return,
+            Ok(Err((again, why))) => {
+                tracing::warn!(job = call.job, attempt = attempt + 1, "callback: {why}");
+                if !again {
+                    return;
+                }
+            }
+            Err(e) => tracing::error!(job = call.job, error = %e, "callback"),
+        }
+    }
+}
+
+/// One try. The error says whether another one makes sense.
+fn once(call: &Call, policy: &SourcePolicy) -> Result<(), (bool, String)> {
+    // The name may lead elsewhere by now.
+    policy.check_callback(&call.url).map_err(|e| (false, e.0))?;
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(PATIENCE))
+        .max_redirects(0)
+        .http_status_as_error(false)
+        .build()
+        .into();
+    let timestamp = super::record::now() as u64;
+    let mut request = agent
+        .post(&call.url)
+        .header("Content-Type", "application/json")
+        .header("User-Agent", concat!("GhostStream/", env!("CARGO_PKG_VERSION")))
+        .header("X-GhostStream-Event", call.event)
+        .header("X-GhostStream-Job", &call.job)
+        .header("X-GhostStream-Timestamp", timestamp.to_string());
+    if let Some(signature) = call.secret.as_ref().and_then(|s| signature(s, timestamp, &call.body)) {
+        request = request.header("X-GhostStream-Signature", signature);
+    }
+    let answer = request.send(&call.body).map_err(|e| (true, e.to_string()))?;
+    match answer.status().as_u16() {
+        200..300 => Ok(()),
+        code @ (408 | 425 | 429 | 500..600) => Err((true, format!("answered {code}"))),
+        code => Err((false, format!("answered {code}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_signature_is_that_of_everybody_else() {
+        // printf '1700000000.{}' | openssl dgst -sha256 -hmac secret
+        let ours = signature("secret", 1_700_000_000, "{}").unwrap();
+        let out = std::process::Command::new("sh")
+            .args(["-c", "printf '1700000000.{}' | openssl dgst -sha256 -hmac secret"])
+            .output();
+        match out.ok().filter(|o| o.status.success()) {
+            Some(out) => {
+                let text = String::from_utf8_lossy(&out.stdout).into_owned();
+                assert!(text.trim().ends_with(ours.trim_start_matches("sha256=")), "{text} {ours}");
+            }
+            None => assert!(std::env::var_os("GS_REQUIRE_PEERS").is_none(), "openssl is missing"),
+        }
+        assert_ne!(ours, signature("secret", 1_700_000_001, "{}").unwrap());
+    }
+}

@@ -1,0 +1,406 @@
+//! A request and what is known of its source become the engine's document. Pure.
+
+use super::ladder::{self, Bounds, Size};
+use super::media::Media;
+use crate::config::Config;
+use crate::contract::request::TranscodeRequest;
+use crate::contract::values::{AudioCodec, Format, HwAccel, Mode, VideoCodec, Word};
+use ghoststream::spec::{
+    AudioChoice, AudioSpec, Bitrate, BurnInSpec, ColourSpec, Container, Device, FilterSpec, LadderSpec,
+    OutputSpec, PipelineSpec, PlaylistMode, Preset, Seconds, SegmentContainer, SegmentNames, SegmentSpec,
+    SourceSpec, SubtitleChoice, SubtitleSpec, ToneMapCurve, ToneMapSpec, VideoChoice, VideoSpec,
+};
+use ghoststream::Codec;
+use std::path::{Path, PathBuf};
+
+/// The first segment of a stream that somebody waits for, in seconds.
+const FIRST: f64 = 1.0;
+/// Bits per second of a ladder's sound.
+const LADDER_AUDIO: u64 = 128_000;
+
+/// What a document is made of besides the request.
+#[derive(Clone, Debug)]
+pub struct Context<'a> {
+    /// The settings.
+    pub config: &'a Config,
+    /// What is opened: the URL, or the real path.
+    pub source: &'a str,
+    /// FFmpeg protocols that a source from the network may use.
+    pub protocols: &'a [String],
+    /// What the source is.
+    pub media: &'a Media,
+    /// Subtitle files by the request's order; `None` for one that could not be had.
+    pub subtitles: &'a [Option<PathBuf>],
+    /// Where it writes.
+    pub directory: &'a Path,
+    /// What the machine allows.
+    pub bounds: Bounds,
+    /// Whether it must do without hardware.
+    pub software: bool,
+}
+
+/// A field of the request that its source does not allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfit {
+    /// Its path.
+    pub field: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+fn unfit(field: &str, message: impl Into<String>) -> Unfit {
+    Unfit { field: field.into(), message: message.into() }
+}
+
+/// How a source is opened.
+pub fn source(request: &TranscodeRequest, opened: &str, protocols: &[String], live: bool) -> SourceSpec {
+    let mut spec = SourceSpec::url(opened);
+    if opened.contains("://") {
+        // Playlists from the network lead to the network only, by the protocols that the settings allow.
+        spec.protocols = protocols.to_vec();
+        spec.headers.insert("User-Agent".into(), format!("GhostStream/{}", ghoststream::VERSION));
+        spec.timeout = 60.0;
+        if !opened.starts_with("http") {
+            spec.headers.clear();
+        }
+    } else {
+        spec.protocols = vec!["file".into()];
+    }
+    if request.start_time > 0.0 && !live {
+        spec.start = Some(Seconds(request.start_time));
+    }
+    spec
+}
+
+/// The document of `request`.
+///
+/// # Errors
+/// [`Unfit`]: the source does not allow what was asked.
+pub fn document(request: &TranscodeRequest, context: &Context<'_>) -> Result<PipelineSpec, Unfit> {
+    let media = context.media;
+    if let Some(duration) = media.duration
+        && request.start_time >= duration
+    {
+        return Err(unfit("start_time", format!("is beyond the end of the source ({duration:.1} s)")));
+    }
+    if request.start_time > 0.0 && !media.seekable {
+        return Err(unfit("start_time", "the source cannot be read from another place than its beginning"));
+    }
+    if media.video.is_none() && media.audio.is_empty() {
+        return Err(unfit("source", "has neither video nor audio"));
+    }
+    let live = !media.is_recorded();
+    let mut spec = PipelineSpec::new(
+        source(request, context.source, context.protocols, live && request.start_time == 0.0),
+        vec![output(request, context)?],
+    );
+    let settings = &context.config.transcoding;
+    spec.fallback = context.config.hardware.fallback_to_software || context.software;
+    spec.stall_timeout =
+        settings.stall_timeout + settings.stall_timeout_per_segment * settings.segment_duration;
+    Ok(spec)
+}
+
+fn output(request: &TranscodeRequest, context: &Context<'_>) -> Result<OutputSpec, Unfit> {
+    let wanted = &request.output;
+    let codec = video_codec(request, context);
+    let container = container(request);
+    let path = match container {
+        Container::Hls | Container::HlsDash => context.directory.join("master.m3u8"),
+        Container::Dash => context.directory.join("manifest.mpd"),
+        file => context.directory.join(format!("output.{}", file.name())),
+    };
+    let mut output = OutputSpec::path(path.to_string_lossy());
+    output.format = Some(container);
+    // A new try begins over what the last one left.
+    output.overwrite = true;
+    output.copy_conforming = false;
+    output.copy_metadata = !container.is_segmented();
+    output.chapters = !container.is_segmented();
+    output.attachments = container == Container::Mkv;
+    output.video = match &context.media.video {
+        None => VideoChoice::Default,
+        Some(_) => VideoChoice::Track(Box::new(video(request, context, &codec)?)),
+    };
+    let ladder = request.mode == Mode::Abr && codec != "copy" && context.config.transcoding.enable_abr;
+    if let (true, Some(video)) = (ladder, &context.media.video) {
+        output.ladder = Some(rungs((video.width, video.height), video.frame_rate, request, context, &codec));
+        if let VideoChoice::Track(base) = &mut output.video {
+            // Each rung has its own.
+            (base.width, base.height, base.bitrate, base.max_bitrate, base.buffer) = Default::default();
+            base.two_pass = false;
+        }
+        if wanted.two_pass
+            && let Some(LadderSpec::Rungs(rungs)) = &mut output.ladder
+        {
+            rungs.iter_mut().for_each(|r| r.two_pass = true);
+        }
+    }
+    output.audio = audio(request, context, ladder);
+    output.subtitles = subtitles(request, context, container);
+    if container.is_segmented() {
+        output.segment = Some(segment(request, context, container, &codec));
+    }
+    Ok(output)
+}
+
+/// The engine's name of the codec that is made, or `copy`.
+fn video_codec(request: &TranscodeRequest, context: &Context<'_>) -> String {
+    let default = match request.output.format {
+        Format::Webm => VideoCodec::Vp9,
+        _ => context.config.transcoding.default_video_codec,
+    };
+    match request.output.video_codec.unwrap_or(default) {
+        VideoCodec::H265 => "hevc".into(),
+        other => other.name().into(),
+    }
+}
+
+fn container(request: &TranscodeRequest) -> Container {
+    match (request.mode, request.output.format) {
+        (Mode::Batch, Format::Mp4) => Container::Mp4,
+        (Mode::Batch, Format::Webm) => Container::WebM,
+        (Mode::Batch, Format::Mkv) => Container::Mkv,
+        (Mode::Batch, Format::Dash) => Container::Dash,
+        (_, Format::Dash) => Container::HlsDash,
+        _ => Container::Hls,
+    }
+}
+
+fn device(accel: HwAccel) -> Device {
+    match accel {
+        HwAccel::Auto => Device::Auto,
+        HwAccel::Nvenc => Device::Cuda,
+        HwAccel::Qsv => Device::Qsv,
+        HwAccel::Vaapi => Device::Vaapi,
+        HwAccel::Videotoolbox => Device::VideoToolbox,
+        HwAccel::Amf => Device::Amf,
+        HwAccel::Software => Device::Software,
+    }
+}
+
+/// Where the request's video is encoded.
+pub fn placed(request: &TranscodeRequest, config: &Config, software: bool) -> Device {
+    match request.output.hw_accel {
+        _ if software => Device::Software,
+        HwAccel::Auto if !config.hardware.prefer_hw_accel => Device::Software,
+        accel => device(accel),
+    }
+}
+
+fn video(request: &TranscodeRequest, context: &Context<'_>, codec: &str) -> Result<VideoSpec, Unfit> {
+    let Some(source) = &context.media.video else { return Err(unfit("source", "has no video")) };
+    let wanted = &request.output;
+    if codec == "copy" {
+        if request.mode == Mode::Abr {
+            return Err(unfit("output.video_codec", "copy makes one quality; mode abr needs an encoder"));
+        }
+        if wanted.two_pass {
+            return Err(unfit("output.two_pass", "makes no sense with copied video"));
+        }
+        if burns(request) {
+            return Err(unfit("subtitles", "cannot be drawn into copied video"));
+        }
+        return Ok(VideoSpec::copy());
+    }
+    let mut spec = VideoSpec { codec: Some(Codec::from_name(codec)), ..VideoSpec::new() };
+    spec.device = placed(request, context.config, context.software);
+    let size = (source.width, source.height);
+    let area = area(request, context);
+    let made = ladder::fit(size, area);
+    if made != size {
+        (spec.width, spec.height) = (Some(made.0), Some(made.1));
+    }
+    let rate = match wanted.bitrate.bits() {
+        Some(bits) => ladder::bounded(bits, &limits(context)),
+        None => {
+            let auto = ladder::auto_rate(made, source.frame_rate, codec, source.bit_rate);
+            ladder::bounded(auto, &limits(context))
+        }
+    };
+    rates(&mut spec, rate, rate, spec.device == Device::Software);
+    spec.preset = Some(preset(request, context, spec.device));
+    spec.two_pass = wanted.two_pass;
+    if wanted.two_pass && !context.media.is_recorded() {
+        return Err(unfit("output.two_pass", "the source cannot be read twice"));
+    }
+    tone(&mut spec, request, context, codec);
+    for (track, file) in request.subtitles.iter().flatten().zip(context.subtitles) {
+        if let (true, Some(file)) = (track.burn_in, file) {
+            let path = Some(file.to_string_lossy().into_owned());
+            spec.filters.push(FilterSpec::BurnIn(BurnInSpec { path, ..BurnInSpec::default() }));
+        }
+    }
+    Ok(spec)
+}
+
+fn burns(request: &TranscodeRequest) -> bool {
+    request.subtitles.iter().flatten().any(|s| s.burn_in)
+}
+
+/// The box of the picture: the request's, the settings' and the client's.
+fn area(request: &TranscodeRequest, context: &Context<'_>) -> Option<Size> {
+    let profile = request.profile.as_ref().map(|p| {
+        (p.max_width.unwrap_or(u32::MAX).min(32_768), p.max_height.unwrap_or(u32::MAX).min(32_768))
+    });
+    let asked = ladder::smaller(request.output.resolution.size(), profile);
+    ladder::smaller(asked, limits(context).size)
+}
+
+/// What the settings and the machine allow together.
+fn limits(context: &Context<'_>) -> Bounds {
+    let config = &context.config.limits;
+    Bounds {
+        size: ladder::smaller(config.max_resolution.size(), context.bounds.size),
+        bitrate: [config.max_bitrate.bits(), context.bounds.bitrate].into_iter().flatten().min(),
+        rungs: context.bounds.rungs.min(context.config.transcoding.abr_max_variants.max(1)),
+        quality: context.bounds.quality,
+    }
+}
+
+/// The buffer is that of the contract: 1.5 seconds in software, 2 in hardware.
+fn rates(spec: &mut VideoSpec, average: u64, peak: u64, software: bool) {
+    spec.bitrate = Some(Bitrate(average));
+    spec.max_bitrate = Some(Bitrate(peak));
+    let share = if software { 15 } else { 20 };
+    spec.buffer = Some(Bitrate(peak * share / 10));
+}
+
+/// Somebody waits for a stream; a file may take its time.
+fn preset(request: &TranscodeRequest, context: &Context<'_>, device: Device) -> Preset {
+    let word = |name: &str, words: &[(&str, Preset)]| {
+        words.iter().find(|(word, _)| *word == name).map_or(Preset::P4, |(_, preset)| *preset)
+    };
+    let hardware = &context.config.hardware;
+    match device {
+        Device::Cuda => word(
+            &hardware.nvenc_preset,
+            &[
+                ("p1", Preset::P1),
+                ("p2", Preset::P2),
+                ("p3", Preset::P3),
+                ("p4", Preset::P4),
+                ("p5", Preset::P5),
+                ("p6", Preset::P6),
+                ("p7", Preset::P7),
+            ],
+        ),
+        Device::Qsv => word(
+            &hardware.qsv_preset,
+            &[
+                ("veryfast", Preset::P1),
+                ("faster", Preset::P2),
+                ("fast", Preset::P3),
+                ("medium", Preset::P4),
+                ("slow", Preset::P5),
+                ("slower", Preset::P6),
+                ("veryslow", Preset::P7),
+            ],
+        ),
+        Device::VideoToolbox => word(
+            &hardware.videotoolbox_preset,
+            &[("fast", Preset::P2), ("medium", Preset::P4), ("slow", Preset::P6)],
+        ),
+        Device::Vaapi | Device::Amf | Device::Vulkan => Preset::P4,
+        _ if request.mode == Mode::Batch => Preset::P4,
+        _ => Preset::P3,
+    }
+}
+
+/// HDR to SDR, unless it stays.
+fn tone(spec: &mut VideoSpec, request: &TranscodeRequest, context: &Context<'_>, codec: &str) {
+    let Some(video) = context.media.video.as_ref().filter(|v| v.hdr) else { return };
+    let wanted = request.output.tone_map.unwrap_or(context.config.transcoding.tone_map_hdr);
+    let shows = request.profile.as_ref().is_some_and(|p| p.hdr);
+    if wanted && codec != "hevc" && !shows {
+        let map = ToneMapSpec { curve: ToneMapCurve::Mobius, ..ToneMapSpec::default() };
+        spec.filters.push(FilterSpec::ToneMap(map));
+    } else if codec == "h264" {
+        // Said on purpose: the picture stays as it is, in the eight bits that players of H.264 take.
+        let [primaries, transfer, matrix] = video.colour.clone().map(|c| Some(c).filter(|c| !c.is_empty()));
+        spec.colour = Some(ColourSpec { primaries, transfer, matrix, range: None });
+    } else {
+        spec.bit_depth = Some(10);
+    }
+}
+
+fn rungs(size: Size, frame_rate: f64, request: &TranscodeRequest, context: &Context<'_>, codec: &str) -> LadderSpec {
+    let bounds = limits(context);
+    let asked = request.output.bitrate.bits();
+    let top = Bounds { bitrate: [bounds.bitrate, asked].into_iter().flatten().min(), ..bounds };
+    let list = ladder::rungs(size, frame_rate, codec, area(request, context), &top);
+    let software = placed(request, context.config, context.software) == Device::Software;
+    let list = list.into_iter().map(|rung| {
+        let mut spec = VideoSpec { width: Some(rung.size.0), height: Some(rung.size.1), ..VideoSpec::new() };
+        rates(&mut spec, rung.bitrate, rung.bitrate + rung.bitrate / 10, software);
+        spec
+    });
+    LadderSpec::Rungs(list.collect())
+}
+
+fn audio(request: &TranscodeRequest, context: &Context<'_>, ladder: bool) -> AudioChoice {
+    let Some(source) = context.media.audio.first() else { return AudioChoice::None };
+    let default = match request.output.format {
+        Format::Webm => AudioCodec::Opus,
+        _ => context.config.transcoding.default_audio_codec,
+    };
+    let codec = request.output.audio_codec.unwrap_or(default);
+    if codec == AudioCodec::Copy {
+        return AudioChoice::Tracks(vec![AudioSpec::copy()]);
+    }
+    let most = request.output.max_audio_channels.max(1);
+    let mut spec = AudioSpec { codec: Some(Codec::from_name(codec.name())), ..AudioSpec::new() };
+    spec.channels = (source.channels > most).then_some(most);
+    if ladder && codec != AudioCodec::Flac {
+        spec.bitrate = Some(Bitrate(LADDER_AUDIO));
+    }
+    AudioChoice::Tracks(vec![spec])
+}
+
+fn subtitles(request: &TranscodeRequest, context: &Context<'_>, container: Container) -> SubtitleChoice {
+    let tracks = request.subtitles.iter().flatten().zip(context.subtitles);
+    let list: Vec<SubtitleSpec> = tracks
+        .filter_map(|(track, file)| {
+            let path = file.as_ref().filter(|_| !track.burn_in)?;
+            Some(SubtitleSpec {
+                stream: None,
+                path: Some(path.to_string_lossy().into_owned()),
+                language: Some(track.language.clone()).filter(|l| l != "und"),
+                title: track.label.clone(),
+                default: track.default,
+            })
+        })
+        .collect();
+    match list.is_empty() {
+        false => SubtitleChoice::Tracks(list),
+        true if container == Container::Mkv => SubtitleChoice::Default,
+        true => SubtitleChoice::None,
+    }
+}
+
+fn segment(request: &TranscodeRequest, context: &Context<'_>, container: Container, codec: &str) -> SegmentSpec {
+    let batch = request.mode == Mode::Batch;
+    SegmentSpec {
+        duration: Seconds(context.config.transcoding.segment_duration),
+        container: segments(request, context, container, codec),
+        iframes: batch,
+        playlist: if batch { PlaylistMode::Vod } else { PlaylistMode::Event },
+        names: SegmentNames::Flat,
+        first: (!batch && codec != "copy").then_some(Seconds(FIRST.min(context.config.transcoding.segment_duration))),
+    }
+}
+
+/// MPEG-TS for what every old player takes, else fMP4.
+fn segments(request: &TranscodeRequest, context: &Context<'_>, container: Container, codec: &str) -> SegmentContainer {
+    let source = context.media.video.as_ref();
+    let codec = if codec == "copy" { source.map_or("h264", |v| v.codec.as_str()) } else { codec };
+    let audio = match request.output.audio_codec.unwrap_or(context.config.transcoding.default_audio_codec) {
+        AudioCodec::Copy => context.media.audio.first().map_or("aac", |a| a.codec.as_str()),
+        other => other.name(),
+    };
+    let old = request.output.format == Format::Hls
+        && container == Container::Hls
+        && codec == "h264"
+        && ["aac", "mp3", "ac3"].contains(&audio);
+    if old { SegmentContainer::Ts } else { SegmentContainer::Fmp4 }
+}

@@ -1,0 +1,118 @@
+//! What a probe says, as far as the choice of an output depends on it.
+
+use serde_json::Value;
+
+/// A probed source.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Media {
+    /// Seconds; `None` for live sources and those that do not say.
+    pub duration: Option<f64>,
+    /// Whether it can be read from any place.
+    pub seekable: bool,
+    /// The first video stream that is no cover art.
+    pub video: Option<Video>,
+    /// Audio streams.
+    pub audio: Vec<Audio>,
+}
+
+/// A video stream.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Video {
+    /// FFmpeg's codec name.
+    pub codec: String,
+    /// Pixels as shown.
+    pub width: u32,
+    /// Pixels as shown.
+    pub height: u32,
+    /// Frames a second.
+    pub frame_rate: f64,
+    /// Bits per sample.
+    pub bit_depth: u32,
+    /// Whether it is PQ, HLG or Dolby Vision.
+    pub hdr: bool,
+    /// Bits per second, where known.
+    pub bit_rate: Option<u64>,
+    /// FFmpeg's names of primaries, transfer and matrix.
+    pub colour: [String; 3],
+}
+
+/// An audio stream.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Audio {
+    /// FFmpeg's codec name.
+    pub codec: String,
+    /// Channels.
+    pub channels: u32,
+}
+
+impl Media {
+    /// From [`ghoststream::probe::Probe`] as JSON.
+    pub fn of(probe: &Value) -> Media {
+        let empty = Vec::new();
+        let streams = probe["streams"].as_array().unwrap_or(&empty);
+        let text = |v: &Value| v.as_str().unwrap_or_default().to_string();
+        let number = |v: &Value| v.as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+        let picture = |s: &&Value| {
+            s["video"].is_object() && !s["disposition"]["attached_picture"].as_bool().unwrap_or(false)
+        };
+        let video = streams.iter().find(picture).map(|s| {
+            let v = &s["video"];
+            Video {
+                codec: text(&s["codec"]),
+                width: number(&v["display_width"]),
+                height: number(&v["display_height"]),
+                frame_rate: fraction(&text(&v["frame_rate"])),
+                bit_depth: number(&v["bit_depth"]).max(8),
+                hdr: v["hdr"]["format"].as_str().is_some_and(|f| f != "sdr"),
+                bit_rate: s["bit_rate"].as_u64().or_else(|| probe["bit_rate"].as_u64()).filter(|b| *b > 0),
+                colour: ["primaries", "transfer", "matrix"].map(|name| text(&v["colour"][name])),
+            }
+        });
+        let audio = streams.iter().filter(|s| s["audio"].is_object());
+        Media {
+            duration: probe["duration"].as_f64().filter(|d| d.is_finite() && *d > 0.0),
+            seekable: probe["seekable"].as_bool().unwrap_or(false),
+            video,
+            audio: audio
+                .map(|s| Audio { codec: text(&s["codec"]), channels: number(&s["audio"]["channels"]) })
+                .collect(),
+        }
+    }
+
+    /// Whether it ends by itself and can be read from any place.
+    pub fn is_recorded(&self) -> bool {
+        self.duration.is_some() && self.seekable
+    }
+}
+
+/// `30000/1001` as a number; 0 where there is none.
+fn fraction(text: &str) -> f64 {
+    let (n, d) = text.split_once('/').unwrap_or((text, "1"));
+    match (n.parse::<f64>(), d.parse::<f64>()) {
+        (Ok(n), Ok(d)) if d > 0.0 => n / d,
+        _ => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_probe_is_read() {
+        let probe = json!({"duration": 10.5, "seekable": true, "bit_rate": 900, "streams": [
+            {"codec": "mjpeg", "disposition": {"attached_picture": true}, "video": {"display_width": 9}},
+            {"codec": "hevc", "disposition": {}, "video": {"display_width": 1920, "display_height": 1080,
+                "frame_rate": "30000/1001", "bit_depth": 10, "hdr": {"format": "hdr10"},
+                "colour": {"primaries": "bt2020", "transfer": "smpte2084", "matrix": "bt2020nc"}}},
+            {"codec": "aac", "audio": {"channels": 6}}]});
+        let media = Media::of(&probe);
+        let video = media.video.as_ref().unwrap();
+        assert_eq!((video.codec.as_str(), video.width, video.hdr), ("hevc", 1920, true));
+        assert!((video.frame_rate - 29.97).abs() < 0.01);
+        assert_eq!((video.bit_rate, media.audio[0].channels), (Some(900), 6));
+        assert!(media.is_recorded());
+        assert_eq!(Media::of(&json!({})), Media::default());
+    }
+}

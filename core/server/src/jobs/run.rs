@@ -1,0 +1,402 @@
+//! From the queue to the end: attempts in workers, and what follows from how they went.
+
+use super::document::{Context, document, source};
+use super::media::Media;
+use super::queue::Waiting;
+use super::record::{Live, Record, accel_of, now};
+use super::retry::{self, Attempt, Next, Policy};
+use super::table::{RunHandle, RunSide, Why};
+use super::view::{JobEvent, Status};
+use super::{Inner, Settings, fetch, files};
+use crate::contract::values::{Format, Mode};
+use crate::worker::{Done, Failure, Progress, Report, Run, Sandbox, Worker};
+use ghoststream::ErrorKind;
+use ghoststream::spec::Device;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How long a probe may take.
+const PROBE: Duration = Duration::from_secs(90);
+
+/// Starts jobs when there is room, until the server closes.
+pub(super) async fn dispatch(inner: Arc<Inner>) {
+    let mut closing = inner.closing.subscribe();
+    loop {
+        if *closing.borrow() {
+            return;
+        }
+        let wait = {
+            let mut table = inner.table();
+            while let Some(job) = table.queue.next(now()) {
+                let Some(entry) = table.jobs.get_mut(&job.id) else {
+                    table.queue.done(&job.id);
+                    continue;
+                };
+                let (handle, side) = RunHandle::new();
+                entry.run = Some(handle);
+                tokio::spawn(one(inner.clone(), job.id, side));
+            }
+            let preempts = inner.settings().config.transcoding.enable_preemption;
+            if preempts
+                && let Some(id) = table.queue.preempt(now())
+                && let Some(run) = table.jobs.get(id).and_then(|e| e.run.as_ref())
+            {
+                run.end(Why::Preempted);
+            }
+            table.queue.next_time(now()).map(|t| Duration::from_secs_f64((t - now()).clamp(0.01, 3600.0)))
+        };
+        let timer = tokio::time::sleep(wait.unwrap_or(Duration::from_secs(3600)));
+        tokio::select! {
+            () = inner.wake.notified() => {}
+            () = timer => {}
+            _ = closing.changed() => {}
+        }
+    }
+}
+
+/// How an attempt ended.
+enum End {
+    Complete,
+    Failed(Failure),
+    /// Somebody wanted it to.
+    Ended(Why),
+}
+
+/// One turn of a job.
+async fn one(inner: Arc<Inner>, id: String, mut side: RunSide) {
+    let end = attempt(&inner, &id, &mut side.why).await;
+    follow(&inner, &id, end).await;
+    if let Some(entry) = inner.table().jobs.get_mut(&id) {
+        entry.run = None;
+    }
+    let over = inner.table().jobs.get(&id).is_none_or(|e| e.record.cleaned);
+    if over {
+        let (this, job) = (inner.clone(), id.clone());
+        if let Err(e) = tokio::task::spawn_blocking(move || this.remove_files(&job)).await {
+            tracing::error!(error = %e, "removing files");
+        }
+    }
+    inner.table().queue.done(&id);
+    side.over.send_replace(true);
+    inner.wake.notify_one();
+}
+
+/// What follows from the end of an attempt.
+async fn follow(inner: &Arc<Inner>, id: &str, end: End) {
+    match end {
+        End::Complete => {
+            let accel = inner.table().jobs.get(id).and_then(|e| e.record.accel());
+            if let Some(accel) = accel.filter(|a| *a != "software") {
+                inner.table().cooldown.worked(accel);
+            }
+            let directory = inner.directory(id);
+            let bytes = tokio::task::spawn_blocking(move || files::size(&directory)).await.unwrap_or(0);
+            inner.set_status(id, Status::Ready, |r| {
+                r.bytes = bytes;
+                r.reached = r.duration.unwrap_or(r.reached);
+                r.duration = Some(r.duration.unwrap_or(r.reached));
+            });
+        }
+        End::Ended(Why::Closing | Why::Preempted) => {
+            again(inner, id, Duration::ZERO, "put back into the queue".into());
+        }
+        End::Ended(Why::Quota) => fail(inner, id, "the disk quota for jobs is used up".into()),
+        // Its status was set by whoever cancelled it.
+        End::Ended(_) => {}
+        End::Failed(failure) => failed(inner, id, &failure),
+    }
+}
+
+fn fail(inner: &Arc<Inner>, id: &str, message: String) {
+    // What is left of it is worth nothing.
+    if let Err(e) = files::empty(&inner.directory(id))
+        && e.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::debug!(job = id, error = %e, "files of a failed job");
+    }
+    inner.set_status(id, Status::Error, |r| r.error = Some(message));
+}
+
+fn failed(inner: &Arc<Inner>, id: &str, failure: &Failure) {
+    let settings = inner.settings();
+    let config = &settings.config;
+    let next = {
+        let mut table = inner.table();
+        let Some(entry) = table.jobs.get(id) else { return };
+        let record = &entry.record;
+        let hardware = record.accel().filter(|a| *a != "software");
+        let known = record.duration.is_some() || record.frames > 0 || record.encoder.is_some();
+        let retries = config.transcoding.retry_count;
+        // A source that never answered is probably a mistake in its address: one more try, not minutes of them.
+        let retries = if known { retries } else { retries.min(1) };
+        let attempt = Attempt {
+            count: record.attempts,
+            hardware,
+            fallback: config.hardware.fallback_to_software && !record.software,
+            progress: record.reached,
+        };
+        let policy = Policy { retries, delay: config.transcoding.retry_delay };
+        let next = retry::next(failure, attempt, policy, luck());
+        if let Some(accel) = hardware.filter(|_| retry::class(failure, true) == retry::Class::Hardware)
+            && let Some(off) = table.cooldown.failed(accel, now())
+        {
+            tracing::warn!(encoder = accel, "it keeps failing and is off for {:.0} minutes", off / 60.0);
+        }
+        next
+    };
+    match next {
+        Next::GiveUp => fail(inner, id, failure.message.clone()),
+        Next::Again { after, software } => {
+            if software {
+                if let Some(entry) = inner.table().jobs.get_mut(id) {
+                    entry.record.software = true;
+                }
+                again(inner, id, after, format!("hardware failed, going on in software: {}", failure.message));
+            } else {
+                let seconds = after.as_secs_f64();
+                again(inner, id, after, format!("tried again after {seconds:.0} s: {}", failure.message));
+            }
+        }
+    }
+}
+
+/// Puts a job back into the queue.
+fn again(inner: &Arc<Inner>, id: &str, after: Duration, why: String) {
+    inner.set_status(id, Status::Queued, |r| {
+        r.warn(why);
+        (r.reached, r.frames) = (0.0, 0);
+    });
+    let mut table = inner.table();
+    let Some(entry) = table.jobs.get(id) else { return };
+    let waiting = Waiting {
+        id: id.into(),
+        client: entry.record.client.clone(),
+        priority: entry.record.priority(),
+        not_before: now() + after.as_secs_f64(),
+    };
+    table.queue.put_back(waiting);
+}
+
+/// A number from 0 to 1 that differs from try to try.
+fn luck() -> f64 {
+    f64::from(uuid::Uuid::new_v4().as_bytes()[0]) / 255.0
+}
+
+/// One attempt, from a fresh directory to a finished output.
+async fn attempt(inner: &Arc<Inner>, id: &str, why: &mut watch::Receiver<Why>) -> End {
+    let work = work(inner, id);
+    let ended = async {
+        match why.wait_for(|w| *w != Why::No).await {
+            Ok(why) => *why,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        // The worker ends with the future that holds it.
+        why = ended => End::Ended(why),
+        result = work => match result {
+            Ok(()) => End::Complete,
+            Err(failure) => End::Failed(failure),
+        },
+    }
+}
+
+async fn work(inner: &Arc<Inner>, id: &str) -> Result<(), Failure> {
+    let gone = || Failure { kind: Some(ErrorKind::Cancelled), message: "the job has gone".into() };
+    inner.set_status(id, Status::Processing, |r| {
+        r.attempts += 1;
+        r.started.get_or_insert(now());
+        r.error = None;
+    });
+    let settings = inner.settings();
+    let (record, bounds) = {
+        let mut table = inner.table();
+        let (bounds, cooling) = (table.bounds, table.cooldown.any(now()));
+        let entry = table.jobs.get_mut(id).ok_or_else(gone)?;
+        // `auto` would find the encoder again that is off.
+        entry.record.software |= cooling && settings.config.hardware.fallback_to_software;
+        (entry.record.clone(), bounds)
+    };
+    let directory = inner.directory(id);
+    prepare(&directory)?;
+    let subtitles = subtitles(inner, &record, &settings, directory.clone()).await;
+    let worker = inner.pool.take().await?;
+    confine(&worker, &record, &settings, &directory, &subtitles).await?;
+    let opened = source(&record.request, &record.source, settings.policy.protocols(), true);
+    let probe = match tokio::time::timeout(PROBE, worker.probe(&opened, false)).await {
+        Ok(probe) => probe.map_err(|e| unreachable_source(&record, e))?,
+        Err(_) => {
+            let late = Failure { kind: Some(ErrorKind::Io), message: "it does not answer in time".into() };
+            return Err(unreachable_source(&record, late));
+        }
+    };
+    let media = Media::of(&probe);
+    let context = Context {
+        config: &settings.config,
+        source: &record.source,
+        protocols: settings.policy.protocols(),
+        media: &media,
+        subtitles: &subtitles,
+        directory: &directory,
+        bounds,
+        software: record.software,
+    };
+    let spec = document(&record.request, &context).map_err(|unfit| Failure {
+        kind: Some(ErrorKind::Invalid),
+        message: format!("{}: {}", unfit.field, unfit.message),
+    })?;
+    if let Some(entry) = inner.table().jobs.get_mut(id) {
+        entry.record.duration = media.duration.map(|d| (d - record.request.start_time).max(0.0));
+        entry.record.encoder = None;
+        if record.software && !record.request_software(&settings) {
+            entry.record.encoder = Some("software".into());
+        }
+    }
+    let mut run = worker.run(spec);
+    let done = listen(inner, id, &mut run).await?;
+    if let Some(failure) = Failure::of_done(&done) {
+        return Err(failure);
+    }
+    let archived = record.request.mode == Mode::Batch
+        && matches!(record.request.output.format, Format::Hls | Format::Dash);
+    if archived {
+        let packed = tokio::task::spawn_blocking(move || files::archive(&directory)).await;
+        let io = |e: &dyn std::fmt::Display| Failure { kind: Some(ErrorKind::Io), message: format!("the archive: {e}") };
+        packed.map_err(|e| io(&e))?.map_err(|e| io(&e))?;
+    }
+    Ok(())
+}
+
+impl Record {
+    /// Whether it would be made in software anyway.
+    fn request_software(&self, settings: &Settings) -> bool {
+        super::document::placed(&self.request, &settings.config, false) == Device::Software
+    }
+}
+
+fn prepare(directory: &std::path::Path) -> Result<(), Failure> {
+    let made = files::create(directory).and_then(|()| files::empty(directory));
+    made.map_err(|e| Failure { kind: Some(ErrorKind::Io), message: format!("the job's directory: {e}") })
+}
+
+fn unreachable_source(record: &Record, failure: Failure) -> Failure {
+    let source = crate::policy::masked(&record.source);
+    let message =
+        format!("Failed to get media info from: {source}. Check URL accessibility. ({})", failure.message);
+    Failure { message, ..failure }
+}
+
+/// The request's subtitle files. One that cannot be had is left out, with a warning.
+async fn subtitles(
+    inner: &Arc<Inner>,
+    record: &Record,
+    settings: &Arc<Settings>,
+    directory: PathBuf,
+) -> Vec<Option<PathBuf>> {
+    let tracks = record.request.subtitles.clone().unwrap_or_default();
+    let settings = settings.clone();
+    let fetched = tokio::task::spawn_blocking(move || {
+        let directory = directory.join(files::SUBTITLES);
+        let fetch = |(n, t): (usize, &crate::contract::request::SubtitleTrack)| {
+            fetch::subtitles(&t.url, &settings.policy, &directory, n)
+        };
+        tracks.iter().enumerate().map(fetch).collect::<Vec<_>>()
+    });
+    let fetched = fetched.await.unwrap_or_default();
+    let mut table = inner.table();
+    let mut entry = table.jobs.get_mut(&record.id);
+    let each = fetched.into_iter().enumerate().map(|(n, result)| match result {
+        Ok(path) => Some(path),
+        Err(e) => {
+            if let Some(entry) = &mut entry {
+                entry.record.warn(format!("subtitles.{n}: left out: {e}"));
+            }
+            None
+        }
+    });
+    each.collect()
+}
+
+/// Leaves a worker what the job needs.
+async fn confine(
+    worker: &Worker,
+    record: &Record,
+    settings: &Settings,
+    directory: &std::path::Path,
+    subtitles: &[Option<PathBuf>],
+) -> Result<(), Failure> {
+    let limit = settings.config.limits.max_file_size_gb;
+    let mut read: Vec<PathBuf> = subtitles.iter().flatten().cloned().collect();
+    if !record.source.contains("://") {
+        // A local playlist has its segments beside it.
+        let path = PathBuf::from(&record.source);
+        read.push(path.parent().map(PathBuf::from).unwrap_or(path));
+    }
+    let sandbox = Sandbox {
+        read,
+        write: vec![directory.into()],
+        max_file: (limit > 0.0).then_some((limit * 1e9) as u64),
+    };
+    if !worker.confine(sandbox).await? {
+        tracing::debug!(job = record.id, "this kernel has no Landlock");
+    }
+    Ok(())
+}
+
+/// Passes on what a run says, until its end.
+async fn listen(inner: &Arc<Inner>, id: &str, run: &mut Run) -> Result<Done, Failure> {
+    while let Some(report) = run.next().await {
+        match report {
+            Report::Plan(plan) => {
+                if let Some(entry) = inner.table().jobs.get_mut(id)
+                    && let Some(encoder) = plan.video_encoder()
+                {
+                    entry.record.encoder = Some(encoder.into());
+                    tracing::info!(job = id, encoder, accel = accel_of(encoder), "encoding");
+                }
+            }
+            Report::Progress(progress) => moved(inner, id, &progress),
+            Report::Warning { code, message } => {
+                // Transfers are everyday matters.
+                if code != "transfer"
+                    && let Some(entry) = inner.table().jobs.get_mut(id)
+                {
+                    entry.record.warn(message);
+                }
+            }
+            Report::Segment { .. } => {
+                if let Some(entry) = inner.table().jobs.get(id) {
+                    entry.changed.notify_waiters();
+                }
+            }
+            Report::Done(done) => return Ok(done),
+            Report::Lost(why) => return Err(Failure::lost(why)),
+        }
+    }
+    Err(Failure::lost("the worker is gone"))
+}
+
+fn moved(inner: &Inner, id: &str, p: &Progress) {
+    let event = {
+        let mut table = inner.table();
+        let Some(entry) = table.jobs.get_mut(id) else { return };
+        let record = &mut entry.record;
+        (record.reached, record.frames, record.bytes) = (p.time, p.frames, p.bytes);
+        if let Some(duration) = p.duration {
+            record.duration = Some(duration);
+        }
+        entry.live = Live { eta: p.eta, speed: p.speed, fps: p.fps };
+        JobEvent::Progress {
+            job: id.into(),
+            progress: record.progress(),
+            frame: p.frames,
+            fps: p.fps,
+            time: p.time,
+            speed: p.speed,
+        }
+    };
+    // Nobody may listen.
+    let _heard = inner.events.send(event);
+}

@@ -1,0 +1,218 @@
+//! Jobs on disk: one SQLite file, so that they outlive the server. One thread writes, in the order in which it is told.
+
+use super::record::Record;
+use rusqlite::{Connection, params};
+use std::collections::BTreeMap;
+use std::path::Path;
+use tokio::sync::oneshot;
+
+/// Counters that are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Counters {
+    pub processed: u64,
+    pub successful: u64,
+    pub failed: u64,
+    pub cancelled: u64,
+    /// Seconds of wall time of all successful jobs.
+    pub seconds: f64,
+    pub bytes: u64,
+}
+
+/// The database. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Store(std::sync::mpsc::Sender<Write>);
+
+enum Write {
+    Put(Box<Record>, Option<oneshot::Sender<Result<(), String>>>),
+    Remove(String),
+    Counters(Counters),
+    /// Answered when everything before is written.
+    Flush(oneshot::Sender<()>),
+}
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY, status TEXT NOT NULL, created REAL NOT NULL, accessed REAL NOT NULL, record TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
+";
+
+/// The layout of the tables; a file of a newer one is refused.
+const VERSION: i64 = 1;
+
+/// What was in the database.
+pub(super) type Kept = (Vec<Record>, Counters);
+
+impl Store {
+    /// Opens the database at `path`, making it if needed (for this user only), and reads what is there.
+    ///
+    /// # Errors
+    /// In words, with the path.
+    pub fn open(path: &Path) -> Result<(Store, Kept), String> {
+        let at = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(|e| at(&e))?;
+        }
+        private(path).map_err(|e| at(&e))?;
+        let connection = Connection::open(path).map_err(|e| at(&e))?;
+        let kept = prepare(&connection).map_err(|e| at(&e))?;
+        let (sender, writes) = std::sync::mpsc::channel();
+        std::thread::Builder::new()
+            .name("job store".into())
+            .spawn(move || {
+                for write in writes {
+                    perform(&connection, write);
+                }
+            })
+            .map_err(|e| at(&e))?;
+        Ok((Store(sender), kept))
+    }
+
+    fn send(&self, write: Write) {
+        // The thread lives as long as any store does.
+        let _heard = self.0.send(write);
+    }
+
+    /// Writes a job, some time soon.
+    pub fn put(&self, record: &Record) {
+        self.send(Write::Put(Box::new(record.clone()), None));
+    }
+
+    /// Writes a job; when this returns, a crash of the server does not lose it.
+    ///
+    /// # Errors
+    /// In words.
+    pub async fn keep(&self, record: &Record) -> Result<(), String> {
+        let (sender, written) = oneshot::channel();
+        self.send(Write::Put(Box::new(record.clone()), Some(sender)));
+        written.await.unwrap_or_else(|_| Err("the job store is closed".into()))
+    }
+
+    /// Forgets a job.
+    pub fn remove(&self, id: &str) {
+        self.send(Write::Remove(id.into()));
+    }
+
+    /// Writes the counters.
+    pub fn count(&self, counters: Counters) {
+        self.send(Write::Counters(counters));
+    }
+
+    /// Waits until everything is written.
+    pub async fn flush(&self) {
+        let (sender, done) = oneshot::channel();
+        self.send(Write::Flush(sender));
+        let _written = done.await;
+    }
+}
+
+/// Sources may have passwords in them: nobody else may read the file.
+fn private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options.open(path).map(drop)
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<Kept> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // What is lost is at most what a power cut interrupts; a killed server loses nothing.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if version > VERSION {
+        return Err(rusqlite::Error::InvalidParameterName(format!(
+            "the file is of a newer version ({version}) than this program ({VERSION})"
+        )));
+    }
+    connection.execute_batch(SCHEMA)?;
+    connection.pragma_update(None, "user_version", VERSION)?;
+    let mut records = Vec::new();
+    let mut rows = connection.prepare("SELECT id, record FROM jobs ORDER BY created")?;
+    let found = rows.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    for row in found {
+        let (id, text) = row?;
+        match serde_json::from_str(&text) {
+            Ok(record) => records.push(record),
+            Err(e) => tracing::warn!(job = id, error = %e, "a stored job makes no sense and is left out"),
+        }
+    }
+    Ok((records, counters(connection)?))
+}
+
+fn counters(connection: &Connection) -> rusqlite::Result<Counters> {
+    let mut all = BTreeMap::new();
+    let mut rows = connection.prepare("SELECT name, value FROM counters")?;
+    for row in rows.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, f64>(1)?)))? {
+        let (name, value) = row?;
+        all.insert(name, value);
+    }
+    let value = |name: &str| all.get(name).copied().unwrap_or(0.0);
+    Ok(Counters {
+        processed: value("processed") as u64,
+        successful: value("successful") as u64,
+        failed: value("failed") as u64,
+        cancelled: value("cancelled") as u64,
+        seconds: value("seconds"),
+        bytes: value("bytes") as u64,
+    })
+}
+
+fn perform(connection: &Connection, write: Write) {
+    let result = match write {
+        Write::Put(record, answer) => {
+            let result = put(connection, &record);
+            match answer {
+                Some(answer) => {
+                    // Who asked hears of it; if he has gone, nobody needs to.
+                    let _heard = answer.send(result);
+                    Ok(())
+                }
+                None => result,
+            }
+        }
+        Write::Remove(id) => connection
+            .prepare_cached("DELETE FROM jobs WHERE id = ?1")
+            .and_then(|mut s| s.execute([id]))
+            .map(drop)
+            .map_err(|e| e.to_string()),
+        Write::Counters(counters) => count(connection, counters).map_err(|e| e.to_string()),
+        Write::Flush(done) => {
+            let _heard = done.send(());
+            Ok(())
+        }
+    };
+    if let Err(e) = result {
+        tracing::error!(error = %e, "the job store cannot be written");
+    }
+}
+
+fn put(connection: &Connection, record: &Record) -> Result<(), String> {
+    let text = serde_json::to_string(record).map_err(|e| e.to_string())?;
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO jobs (id, status, created, accessed, record) VALUES (?1, ?2, ?3, ?4, ?5)")
+        .and_then(|mut s| {
+            s.execute(params![record.id, record.status.name(), record.created, record.accessed, text])
+        })
+        .map(drop)
+        .map_err(|e| e.to_string())
+}
+
+fn count(connection: &Connection, c: Counters) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO counters VALUES (?1, ?2)")?;
+    for (name, value) in [
+        ("processed", c.processed as f64),
+        ("successful", c.successful as f64),
+        ("failed", c.failed as f64),
+        ("cancelled", c.cancelled as f64),
+        ("seconds", c.seconds),
+        ("bytes", c.bytes as f64),
+    ] {
+        statement.execute(params![name, value])?;
+    }
+    Ok(())
+}

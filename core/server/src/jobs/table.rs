@@ -1,0 +1,239 @@
+//! The jobs in memory. No I/O: what is to be stored or told is given back.
+
+use super::ladder::Bounds;
+use super::queue::{Queue, Waiting};
+use super::record::{Live, Record, now};
+use super::retry::Cooldown;
+use super::store::Counters;
+use super::view::{JobView, SharedStream, SharedStreams, Stats, Status};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+
+/// A job in memory.
+pub(super) struct Entry {
+    pub record: Record,
+    pub live: Live,
+    /// Rung for every new file and status.
+    pub changed: Arc<Notify>,
+    /// Set while a worker is at it.
+    pub run: Option<RunHandle>,
+}
+
+impl Entry {
+    pub fn new(record: Record) -> Entry {
+        Entry { record, live: Live::default(), changed: Arc::default(), run: None }
+    }
+}
+
+/// Why a run is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// It is not.
+    No,
+    Cancelled,
+    /// The server shuts down: the job is queued again.
+    Closing,
+    /// A more urgent job needs the place: the job is queued again.
+    Preempted,
+    /// The disk quota is used up.
+    Quota,
+}
+
+/// A run as others see it.
+#[derive(Clone)]
+pub(super) struct RunHandle {
+    why: Arc<watch::Sender<Why>>,
+    over: watch::Receiver<bool>,
+}
+
+/// A run's own side of its handle.
+pub(super) struct RunSide {
+    pub why: watch::Receiver<Why>,
+    pub over: watch::Sender<bool>,
+}
+
+impl RunHandle {
+    pub fn new() -> (RunHandle, RunSide) {
+        let (why, asked) = watch::channel(Why::No);
+        let (done, over) = watch::channel(false);
+        (RunHandle { why: Arc::new(why), over }, RunSide { why: asked, over: done })
+    }
+
+    /// Ends the run. The first reason counts.
+    pub fn end(&self, why: Why) {
+        self.why.send_if_modified(|now| {
+            let first = *now == Why::No;
+            if first {
+                *now = why;
+            }
+            first
+        });
+    }
+
+    /// Waits until the run is over.
+    pub async fn ended(mut self) {
+        // A dropped sender is over too.
+        let _over = self.over.wait_for(|over| *over).await;
+    }
+}
+
+pub(super) struct Table {
+    pub jobs: HashMap<String, Entry>,
+    pub queue: Queue,
+    /// Job by what others must ask for to join it.
+    shares: HashMap<String, String>,
+    pub counters: Counters,
+    pub cooldown: Cooldown,
+    pub bounds: Bounds,
+}
+
+impl Table {
+    pub fn new(limit: usize, capacity: usize, counters: Counters) -> Table {
+        Table {
+            jobs: HashMap::new(),
+            queue: Queue::new(limit, capacity),
+            shares: HashMap::new(),
+            counters,
+            cooldown: Cooldown::default(),
+            bounds: Bounds::default(),
+        }
+    }
+
+    pub fn view(&self, id: &str) -> Option<JobView> {
+        self.jobs.get(id).map(|entry| entry.record.view(&entry.live))
+    }
+
+    pub fn insert(&mut self, entry: Entry) {
+        let record = &entry.record;
+        let open = matches!(record.status, Status::Queued | Status::Processing | Status::Ready);
+        if !record.share.is_empty() && open && !record.cleaned {
+            self.shares.insert(record.share.clone(), record.id.clone());
+        }
+        self.jobs.insert(record.id.clone(), entry);
+    }
+
+    /// A job of before a restart.
+    pub fn restore(&mut self, record: Record) {
+        self.insert(Entry::new(record));
+    }
+
+    /// Queues jobs that were waiting or running, in the order in which they came.
+    pub fn requeue(&mut self) -> Vec<Record> {
+        let mut open: Vec<&mut Entry> = self.jobs.values_mut().filter(|e| !e.record.status.is_over()).collect();
+        open.sort_by(|a, b| a.record.created.total_cmp(&b.record.created));
+        let mut changed = Vec::new();
+        for entry in open {
+            let record = &mut entry.record;
+            if record.status == Status::Processing {
+                record.status = Status::Queued;
+                record.warn("interrupted by the end of the server, and begun again".into());
+                changed.push(record.clone());
+            }
+            self.queue.put_back(Waiting {
+                id: record.id.clone(),
+                client: record.client.clone(),
+                priority: record.priority(),
+                not_before: 0.0,
+            });
+        }
+        changed
+    }
+
+    pub fn forget(&mut self, id: &str) {
+        self.queue.remove(id);
+        if let Some(entry) = self.jobs.remove(id) {
+            self.unshare(&entry.record.share, id);
+            entry.changed.notify_waiters();
+        }
+    }
+
+    pub fn unshare(&mut self, share: &str, id: &str) {
+        if self.shares.get(share).is_some_and(|job| job == id) {
+            self.shares.remove(share);
+        }
+    }
+
+    /// Joins the job that makes `share`, if there is one.
+    pub fn join(&mut self, share: &str, session: Option<&str>, callback: Option<&str>) -> Option<Record> {
+        if share.is_empty() {
+            return None;
+        }
+        let id = self.shares.get(share)?;
+        let entry = self.jobs.get_mut(id)?;
+        let record = &mut entry.record;
+        if record.cleaned || !matches!(record.status, Status::Queued | Status::Processing | Status::Ready) {
+            return None;
+        }
+        let known = session.is_some_and(|s| !record.sessions.insert(s.into()));
+        if !known {
+            record.viewers += 1;
+        }
+        if let Some(url) = callback.filter(|_| !record.status.is_over()) {
+            record.callbacks.insert(url.into());
+        }
+        record.accessed = now();
+        Some(record.clone())
+    }
+
+    /// Counts a job that is over.
+    pub fn finished(&mut self, record: &Record) {
+        self.counters.processed += 1;
+        match record.status {
+            Status::Ready => {
+                self.counters.successful += 1;
+                let took = record.completed.zip(record.started).map_or(0.0, |(end, begin)| end - begin);
+                self.counters.seconds += took.max(0.0);
+                self.counters.bytes += record.bytes;
+            }
+            Status::Cancelled => self.counters.cancelled += 1,
+            _ => self.counters.failed += 1,
+        }
+        if record.status != Status::Ready {
+            let share = record.share.clone();
+            self.unshare(&share, &record.id);
+        }
+    }
+
+    /// When a client that found the queue full should come again: when a place has probably become free.
+    pub fn patience(&self) -> Duration {
+        let c = &self.counters;
+        let mean = if c.successful > 0 { c.seconds / c.successful as f64 } else { 30.0 };
+        Duration::from_secs_f64((mean / self.queue.limit().max(1) as f64).clamp(1.0, 300.0))
+    }
+
+    pub fn stats(&self) -> Stats {
+        let c = &self.counters;
+        Stats {
+            processed: c.processed,
+            successful: c.successful,
+            failed: c.failed,
+            cancelled: c.cancelled,
+            queued: self.queue.len(),
+            active: self.queue.running(),
+            average_seconds: if c.successful > 0 { c.seconds / c.successful as f64 } else { 0.0 },
+            bytes: c.bytes,
+            limit: self.queue.limit(),
+            queue_limit: self.queue.capacity(),
+        }
+    }
+
+    pub fn shared(&self) -> SharedStreams {
+        let entries = self.shares.values().filter_map(|id| self.jobs.get(id));
+        let watched: Vec<&Entry> = entries.filter(|e| e.record.viewers > 0 && !e.record.cleaned).collect();
+        SharedStreams {
+            sessions: watched.iter().map(|e| e.record.sessions.len()).sum(),
+            streams: watched
+                .iter()
+                .map(|e| SharedStream {
+                    job: e.record.id.clone(),
+                    source: crate::policy::masked(&e.record.source),
+                    viewers: e.record.viewers,
+                    status: e.record.status,
+                    progress: e.record.progress(),
+                })
+                .collect(),
+        }
+    }
+}
