@@ -60,6 +60,10 @@ fn execute(cli: &Cli, matches: &clap::ArgMatches) -> Outcome {
         Command::Probe(args) => inspect::probe(args),
         Command::Devices { json } => inspect::devices(*json),
         Command::Bench(args) => bench::run(args),
+        Command::Worker => match ghoststream_server::worker::run_child() {
+            0 => Ok(()),
+            code => Err(exit::Failure::silent(code)),
+        },
         Command::Schema => Ok(std::io::stdout().write_all(ghoststream::spec::schema().as_bytes())?),
         Command::Completions { shell } => pages::completions(*shell),
         Command::Man { directory } => pages::man(directory.as_deref()),

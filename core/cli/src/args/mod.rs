@@ -69,6 +69,9 @@ pub enum Command {
     },
     /// Measure how fast each encoder is on this machine
     Bench(BenchArgs),
+    /// Run documents for a server, which talks to it on standard input and output
+    #[command(hide = true)]
+    Worker,
     /// Print the JSON Schema of the job document (`transcode --spec`)
     Schema,
     /// Print a completion script for a shell

@@ -54,7 +54,9 @@ impl Age {
     fn act(&self) -> Act {
         match self.status {
             Status::Queued => Act::Leave,
-            Status::Processing if self.stream && self.idle > UNWATCHED.0 && self.running > UNWATCHED.1 => Act::GiveUp,
+            Status::Processing if self.stream && self.idle > UNWATCHED.0 && self.running > UNWATCHED.1 => {
+                Act::GiveUp
+            }
             Status::Processing => Act::Leave,
             _ if self.cleaned && self.over > KNOWN => Act::Forget,
             _ if !self.cleaned && self.idle > self.stays() && self.over > self.stays() => Act::RemoveFiles,
@@ -82,8 +84,8 @@ pub(super) async fn forever(inner: Arc<Inner>) {
     let mut closing = inner.closing.subscribe();
     let mut since = Duration::ZERO;
     loop {
-        let closed = tokio::time::timeout(QUOTA_EVERY, closing.wait_for(|c| *c)).await;
-        if closed.is_ok() {
+        let closed = tokio::time::timeout(QUOTA_EVERY, closing.wait_for(|c| *c)).await.is_ok();
+        if closed {
             return;
         }
         quota(&inner).await;

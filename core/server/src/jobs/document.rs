@@ -5,12 +5,12 @@ use super::media::Media;
 use crate::config::Config;
 use crate::contract::request::TranscodeRequest;
 use crate::contract::values::{AudioCodec, Format, HwAccel, Mode, VideoCodec, Word};
+use ghoststream::Codec;
 use ghoststream::spec::{
     AudioChoice, AudioSpec, Bitrate, BurnInSpec, ColourSpec, Container, Device, FilterSpec, LadderSpec,
     OutputSpec, PipelineSpec, PlaylistMode, Preset, Seconds, SegmentContainer, SegmentNames, SegmentSpec,
     SourceSpec, SubtitleChoice, SubtitleSpec, ToneMapCurve, ToneMapSpec, VideoChoice, VideoSpec,
 };
-use ghoststream::Codec;
 use std::path::{Path, PathBuf};
 
 /// The first segment of a stream that somebody waits for, in seconds.
@@ -218,7 +218,8 @@ fn video(request: &TranscodeRequest, context: &Context<'_>, codec: &str) -> Resu
             ladder::bounded(auto, &limits(context))
         }
     };
-    rates(&mut spec, rate, rate, spec.device == Device::Software);
+    let software = spec.device == Device::Software;
+    rates(&mut spec, rate, rate, software);
     spec.preset = Some(preset(request, context, spec.device));
     spec.two_pass = wanted.two_pass;
     if wanted.two_pass && !context.media.is_recorded() {
@@ -240,9 +241,10 @@ fn burns(request: &TranscodeRequest) -> bool {
 
 /// The box of the picture: the request's, the settings' and the client's.
 fn area(request: &TranscodeRequest, context: &Context<'_>) -> Option<Size> {
-    let profile = request.profile.as_ref().map(|p| {
-        (p.max_width.unwrap_or(u32::MAX).min(32_768), p.max_height.unwrap_or(u32::MAX).min(32_768))
-    });
+    let profile = request
+        .profile
+        .as_ref()
+        .map(|p| (p.max_width.unwrap_or(u32::MAX).min(32_768), p.max_height.unwrap_or(u32::MAX).min(32_768)));
     let asked = ladder::smaller(request.output.resolution.size(), profile);
     ladder::smaller(asked, limits(context).size)
 }
@@ -324,7 +326,13 @@ fn tone(spec: &mut VideoSpec, request: &TranscodeRequest, context: &Context<'_>,
     }
 }
 
-fn rungs(size: Size, frame_rate: f64, request: &TranscodeRequest, context: &Context<'_>, codec: &str) -> LadderSpec {
+fn rungs(
+    size: Size,
+    frame_rate: f64,
+    request: &TranscodeRequest,
+    context: &Context<'_>,
+    codec: &str,
+) -> LadderSpec {
     let bounds = limits(context);
     let asked = request.output.bitrate.bits();
     let top = Bounds { bitrate: [bounds.bitrate, asked].into_iter().flatten().min(), ..bounds };
@@ -378,20 +386,32 @@ fn subtitles(request: &TranscodeRequest, context: &Context<'_>, container: Conta
     }
 }
 
-fn segment(request: &TranscodeRequest, context: &Context<'_>, container: Container, codec: &str) -> SegmentSpec {
+fn segment(
+    request: &TranscodeRequest,
+    context: &Context<'_>,
+    container: Container,
+    codec: &str,
+) -> SegmentSpec {
     let batch = request.mode == Mode::Batch;
     SegmentSpec {
+        window: None,
         duration: Seconds(context.config.transcoding.segment_duration),
         container: segments(request, context, container, codec),
         iframes: batch,
         playlist: if batch { PlaylistMode::Vod } else { PlaylistMode::Event },
         names: SegmentNames::Flat,
-        first: (!batch && codec != "copy").then_some(Seconds(FIRST.min(context.config.transcoding.segment_duration))),
+        first: (!batch && codec != "copy")
+            .then_some(Seconds(FIRST.min(context.config.transcoding.segment_duration))),
     }
 }
 
 /// MPEG-TS for what every old player takes, else fMP4.
-fn segments(request: &TranscodeRequest, context: &Context<'_>, container: Container, codec: &str) -> SegmentContainer {
+fn segments(
+    request: &TranscodeRequest,
+    context: &Context<'_>,
+    container: Container,
+    codec: &str,
+) -> SegmentContainer {
     let source = context.media.video.as_ref();
     let codec = if codec == "copy" { source.map_or("h264", |v| v.codec.as_str()) } else { codec };
     let audio = match request.output.audio_codec.unwrap_or(context.config.transcoding.default_audio_codec) {

@@ -57,8 +57,13 @@ fn get(mut url: String, policy: &SourcePolicy) -> Result<(Vec<u8>, String), Stri
             200 => {
                 let mut data = Vec::new();
                 let mut body = answer.into_body();
-                let read = body.as_reader().take(LARGEST + 1).read_to_end(&mut data).map_err(|e| e.to_string())?;
-                return if read as u64 > LARGEST { Err("it is larger than 16 MiB".into()) } else { Ok((data, url)) };
+                let read =
+                    body.as_reader().take(LARGEST + 1).read_to_end(&mut data).map_err(|e| e.to_string())?;
+                return if read as u64 > LARGEST {
+                    Err("it is larger than 16 MiB".into())
+                } else {
+                    Ok((data, url))
+                };
             }
             code @ (301 | 302 | 303 | 307 | 308) => {
                 let to = answer.headers().get("location").and_then(|l| l.to_str().ok());

@@ -232,7 +232,9 @@ mod tests {
     #[test]
     fn names_that_lead_elsewhere_are_refused() {
         let root = Path::new("/jobs/1");
-        for name in ["", "..", "a/../b", "/etc/passwd", "a//b", "a\\b", ".ghoststream-job", "x/.y", "a\0b", "c:d"] {
+        for name in
+            ["", "..", "a/../b", "/etc/passwd", "a//b", "a\\b", ".ghoststream-job", "x/.y", "a\0b", "c:d"]
+        {
             assert_eq!(locate(root, name), Err(FileError::BadName), "{name:?}");
         }
         assert_eq!(locate(root, "a/b.ts"), Ok(root.join("a/b.ts")));
@@ -259,7 +261,8 @@ mod tests {
         std::fs::write(dir.path().join("master.m3u8"), b"#EXTM3U\n").unwrap();
         std::fs::write(dir.path().join("v/0.ts"), vec![7; 1000]).unwrap();
         archive(dir.path()).unwrap();
-        let out = std::process::Command::new("tar").arg("-tvf").arg(dir.path().join(ARCHIVE)).output().unwrap();
+        let out =
+            std::process::Command::new("tar").arg("-tvf").arg(dir.path().join(ARCHIVE)).output().unwrap();
         let text = String::from_utf8_lossy(&out.stdout);
         assert!(out.status.success() && text.contains("master.m3u8") && text.contains(" 1000 "), "{text}");
         assert!(!text.contains("ghoststream-job"));

@@ -180,14 +180,19 @@ mod tests {
 
     #[test]
     fn ladders_begin_at_the_source_and_fall() {
-        for source in [(3840, 2160), HD, (1280, 720), (1280, 536), (720, 1280), (640, 360), (320, 180), (100, 76)] {
+        for source in
+            [(3840, 2160), HD, (1280, 720), (1280, 536), (720, 1280), (640, 360), (320, 180), (100, 76)]
+        {
             for count in 1..=5 {
                 let bounds = Bounds { rungs: count, ..Bounds::default() };
                 let rungs = rungs(source, 30.0, "h264", None, &bounds);
                 assert!(!rungs.is_empty() && rungs.len() <= count, "{source:?} {rungs:?}");
                 assert_eq!(rungs[0].size, fit(source, None), "{rungs:?}");
                 for pair in rungs.windows(2) {
-                    assert!(pair[1].bitrate < pair[0].bitrate && pair[1].size.0 <= pair[0].size.0, "{rungs:?}");
+                    assert!(
+                        pair[1].bitrate < pair[0].bitrate && pair[1].size.0 <= pair[0].size.0,
+                        "{rungs:?}"
+                    );
                 }
             }
         }

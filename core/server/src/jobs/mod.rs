@@ -376,7 +376,9 @@ fn worker_command(config: &Config) -> Result<Vec<OsString>, String> {
     let found = std::env::split_paths(&path).map(|d| d.join("ghoststream")).find(|p| p.is_file());
     match found {
         Some(program) => Ok(vec![program.into(), "worker".into()]),
-        None => Err("transcoding.worker_command: no ghoststream program on the PATH; say how to start one".into()),
+        None => {
+            Err("transcoding.worker_command: no ghoststream program on the PATH; say how to start one".into())
+        }
     }
 }
 

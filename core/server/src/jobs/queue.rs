@@ -134,8 +134,7 @@ impl Queue {
     /// A running job that should make room: something more urgent waits, there is no room, and this is the least urgent.
     /// Only low priority makes room, and only for high.
     pub fn preempt(&self, now: f64) -> Option<&str> {
-        let urgent =
-            self.waiting.iter().any(|w| w.priority == Priority::High && w.not_before <= now);
+        let urgent = self.waiting.iter().any(|w| w.priority == Priority::High && w.not_before <= now);
         if !urgent || self.running.len() < self.limit {
             return None;
         }

@@ -46,8 +46,6 @@ pub struct Attempt<'a> {
     pub hardware: Option<&'a str>,
     /// Whether the job may go on in software.
     pub fallback: bool,
-    /// Seconds of output that it had made.
-    pub progress: f64,
 }
 
 /// How often, and how soon.
@@ -87,9 +85,13 @@ pub fn next(failure: &Failure, attempt: Attempt<'_>, policy: Policy, luck: f64) 
         Class::Hardware if attempt.fallback => Next::Again { after: Duration::ZERO, software: true },
         _ if attempt.count > policy.retries => Next::GiveUp,
         _ => {
-            let doubled = policy.delay * f64::from(2_u32.saturating_pow(attempt.count.saturating_sub(1).min(16)));
+            let doubled =
+                policy.delay * f64::from(2_u32.saturating_pow(attempt.count.saturating_sub(1).min(16)));
             let spread = doubled * (0.75 + 0.5 * luck.clamp(0.0, 1.0));
-            Next::Again { after: Duration::from_secs_f64(spread.clamp(0.0, LONGEST.as_secs_f64())), software: false }
+            Next::Again {
+                after: Duration::from_secs_f64(spread.clamp(0.0, LONGEST.as_secs_f64())),
+                software: false,
+            }
         }
     }
 }
@@ -148,7 +150,7 @@ mod tests {
     }
 
     fn software(count: u32) -> Attempt<'static> {
-        Attempt { count, hardware: None, fallback: true, progress: 0.0 }
+        Attempt { count, hardware: None, fallback: true }
     }
 
     #[test]
@@ -163,7 +165,9 @@ mod tests {
         assert_eq!(next(&failure(ErrorKind::Io), software(4), POLICY, 0.5), Next::GiveUp);
         let often = Policy { retries: 99, delay: 2.0 };
         for luck in [0.0, 1.0, 7.0] {
-            let Next::Again { after, .. } = next(&Failure::lost("x"), software(90), often, luck) else { panic!() };
+            let Next::Again { after, .. } = next(&Failure::lost("x"), software(90), often, luck) else {
+                panic!()
+            };
             assert!(after <= LONGEST);
         }
     }
@@ -184,7 +188,10 @@ mod tests {
         assert_eq!(next(&failure(ErrorKind::Device), hard, POLICY, 0.0), again);
         assert_eq!(next(&Failure::lost("crash"), hard, POLICY, 0.0), again);
         let strict = Attempt { fallback: false, ..hard };
-        assert!(matches!(next(&failure(ErrorKind::Device), strict, POLICY, 0.0), Next::Again { software: false, .. }));
+        assert!(matches!(
+            next(&failure(ErrorKind::Device), strict, POLICY, 0.0),
+            Next::Again { software: false, .. }
+        ));
         assert_eq!(next(&failure(ErrorKind::NotFound), hard, POLICY, 0.0), Next::GiveUp);
     }
 

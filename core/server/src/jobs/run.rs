@@ -8,7 +8,7 @@ use super::retry::{self, Attempt, Next, Policy};
 use super::table::{RunHandle, RunSide, Why};
 use super::view::{JobEvent, Status};
 use super::{Inner, Settings, fetch, files};
-use crate::contract::values::{Format, Mode};
+use crate::contract::values::{Format, HwAccel, Mode, Word};
 use crate::worker::{Done, Failure, Progress, Report, Run, Sandbox, Worker};
 use ghoststream::ErrorKind;
 use ghoststream::spec::Device;
@@ -135,7 +135,6 @@ fn failed(inner: &Arc<Inner>, id: &str, failure: &Failure) {
             count: record.attempts,
             hardware,
             fallback: config.hardware.fallback_to_software && !record.software,
-            progress: record.reached,
         };
         let policy = Policy { retries, delay: config.transcoding.retry_delay };
         let next = retry::next(failure, attempt, policy, luck());
@@ -153,7 +152,12 @@ fn failed(inner: &Arc<Inner>, id: &str, failure: &Failure) {
                 if let Some(entry) = inner.table().jobs.get_mut(id) {
                     entry.record.software = true;
                 }
-                again(inner, id, after, format!("hardware failed, going on in software: {}", failure.message));
+                again(
+                    inner,
+                    id,
+                    after,
+                    format!("hardware failed, going on in software: {}", failure.message),
+                );
             } else {
                 let seconds = after.as_secs_f64();
                 again(inner, id, after, format!("tried again after {seconds:.0} s: {}", failure.message));
@@ -188,8 +192,9 @@ fn luck() -> f64 {
 async fn attempt(inner: &Arc<Inner>, id: &str, why: &mut watch::Receiver<Why>) -> End {
     let work = work(inner, id);
     let ended = async {
-        match why.wait_for(|w| *w != Why::No).await {
-            Ok(why) => *why,
+        let asked = why.wait_for(|w| *w != Why::No).await.map(|why| *why);
+        match asked {
+            Ok(why) => why,
             Err(_) => std::future::pending().await,
         }
     };
@@ -213,10 +218,18 @@ async fn work(inner: &Arc<Inner>, id: &str) -> Result<(), Failure> {
     let settings = inner.settings();
     let (record, bounds) = {
         let mut table = inner.table();
-        let (bounds, cooling) = (table.bounds, table.cooldown.any(now()));
-        let entry = table.jobs.get_mut(id).ok_or_else(gone)?;
+        let bounds = table.bounds;
+        let accel = table.jobs.get(id).ok_or_else(gone)?.record.request.output.hw_accel;
         // `auto` would find the encoder again that is off.
-        entry.record.software |= cooling && settings.config.hardware.fallback_to_software;
+        let off = match accel {
+            HwAccel::Auto => table.cooldown.any(now()),
+            other => !table.cooldown.usable(other.name(), now()),
+        };
+        let entry = table.jobs.get_mut(id).ok_or_else(gone)?;
+        if off && settings.config.hardware.fallback_to_software && !entry.record.software {
+            entry.record.software = true;
+            entry.record.warn("hardware keeps failing and is off for a while; going on in software".into());
+        }
         (entry.record.clone(), bounds)
     };
     let directory = inner.directory(id);
@@ -263,7 +276,10 @@ async fn work(inner: &Arc<Inner>, id: &str) -> Result<(), Failure> {
         && matches!(record.request.output.format, Format::Hls | Format::Dash);
     if archived {
         let packed = tokio::task::spawn_blocking(move || files::archive(&directory)).await;
-        let io = |e: &dyn std::fmt::Display| Failure { kind: Some(ErrorKind::Io), message: format!("the archive: {e}") };
+        let io = |e: &dyn std::fmt::Display| Failure {
+            kind: Some(ErrorKind::Io),
+            message: format!("the archive: {e}"),
+        };
         packed.map_err(|e| io(&e))?.map_err(|e| io(&e))?;
     }
     Ok(())

@@ -194,7 +194,9 @@ fn perform(connection: &Connection, write: Write) {
 fn put(connection: &Connection, record: &Record) -> Result<(), String> {
     let text = serde_json::to_string(record).map_err(|e| e.to_string())?;
     connection
-        .prepare_cached("INSERT OR REPLACE INTO jobs (id, status, created, accessed, record) VALUES (?1, ?2, ?3, ?4, ?5)")
+        .prepare_cached(
+            "INSERT OR REPLACE INTO jobs (id, status, created, accessed, record) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )
         .and_then(|mut s| {
             s.execute(params![record.id, record.status.name(), record.created, record.accessed, text])
         })

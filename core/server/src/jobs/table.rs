@@ -121,7 +121,8 @@ impl Table {
 
     /// Queues jobs that were waiting or running, in the order in which they came.
     pub fn requeue(&mut self) -> Vec<Record> {
-        let mut open: Vec<&mut Entry> = self.jobs.values_mut().filter(|e| !e.record.status.is_over()).collect();
+        let mut open: Vec<&mut Entry> =
+            self.jobs.values_mut().filter(|e| !e.record.status.is_over()).collect();
         open.sort_by(|a, b| a.record.created.total_cmp(&b.record.created));
         let mut changed = Vec::new();
         for entry in open {
