@@ -27,7 +27,7 @@ VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version *= *"\(.*\)"
 ENV := . tests/setup/env.sh; export GS_TARGET_DIR='$(TARGET)' GS_BUILD_DIR='$(OUT)' GS_STAGE='$(TARGET)/stage/$(PROFILE)' \
 	GS_CLI='$(OUT)/ghoststream'; export PYO3_PYTHON=$${GS_PYTHON:-python3};
 
-.PHONY: help build stage wheel demo test check-headers install uninstall bench generate fmt lint docs clean \
+.PHONY: help build stage wheel demo test test-gpu check-headers install uninstall bench generate fmt lint docs clean \
 	setup-build setup-demo setup-test
 
 help: ## list the targets
@@ -57,6 +57,10 @@ test: setup-test ## every suite: Cargo's, then those under tests/ (SUITES="e2e a
 .PHONY: run-suites
 run-suites:
 	@$(ENV) tests/run $(SUITES)
+
+test-gpu: setup-test ## what an NVIDIA GPU must show: kernels against the float reference and the host, their bandwidth
+	@$(ENV) GS_REQUIRE_GPU=1 cargo test -p ghoststream --lib filter::tests::cuda
+	@$(ENV) GS_REQUIRE_GPU=1 tests/run kernels
 
 check-headers: ## the public headers compile as every C and C++ standard they promise
 	@tests/setup/check-headers.sh

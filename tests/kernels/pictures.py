@@ -1,11 +1,10 @@
-"""Pictures in numpy and as the kernels' structures, and the kernels' build for the CPU."""
+"""Pictures in numpy and as the kernels' structures, and what runs the kernels."""
 
 import ctypes
-import os
 
 import numpy as np
+from machine import MACHINE
 
-LIBRARY = ctypes.CDLL(os.environ["GS_KERNELS_CPU"])
 u32, f32 = ctypes.c_uint, ctypes.c_float
 
 
@@ -122,7 +121,8 @@ class Image:
             samples = w * len(components)
             row = samples + 24
             fill = PADDING if self.dtype == np.uint8 else PADDING << 8 | PADDING
-            memory = np.full((h, row), fill, self.dtype)
+            memory = MACHINE.array((h, row), self.dtype)
+            memory[...] = fill
             self.planes.append((memory, samples))
             for k, c in enumerate(components):
                 if c is not None:
@@ -167,10 +167,7 @@ class Image:
 
 def launch(name, args, width, height, depth=1):
     """Runs a kernel over `width` by `height`, in blocks that do not divide it."""
-    block = (u32 * 3)(32, 4, 1)
-    grid = (u32 * 3)(-(-width // 32), -(-height // 4), depth)
-    pointers = (ctypes.c_void_p * 1)(ctypes.addressof(args))
-    getattr(LIBRARY, f"gs_cpu_{name}")(grid, block, pointers)
+    MACHINE.launch(name, args, (-(-width // 32), -(-height // 4), depth), (32, 4, 1))
 
 
 SHAPES = {"nearest": 0, "bilinear": 1, "bicubic": 2, "lanczos": 3}
@@ -183,8 +180,8 @@ def axis(shape, length, count, ratio, shift, sharpness=0.6):
         shape = "nearest"
     reach = 1 if shape == "nearest" else 2 * int(np.ceil(RADIUS[shape] * max(ratio, 1.0)))
     n = min(reach, length)
-    start = np.full(count, -1, np.int32)
-    weight = np.full((n, count), np.nan, np.float32)
+    start, weight = MACHINE.array((count,), np.int32), MACHINE.array((n, count), np.float32)
+    start[...], weight[...] = -1, np.nan
     table = Axis(start.ctypes.data, weight.ctypes.data, n, count)
     launch("taps", TapsArgs(table, ratio, shift, length, SHAPES[shape], sharpness), count, 1)
     assert (start >= 0).all() and (start + n <= length).all() and np.isfinite(weight).all()

@@ -1,12 +1,10 @@
 """The committed PTX: which kernels it has, and that their structures are those that the tests (and the CPU build) use."""
 
 import ctypes
-import pathlib
 import re
 
 import pictures
-
-PTX = pathlib.Path(__file__).parents[2] / "core/engine/kernels/kernels.ptx"
+from machine import MACHINE, PTX
 
 
 def test_the_kernels_and_their_arguments():
@@ -20,7 +18,7 @@ def test_the_kernels_and_their_arguments():
         "sharpen": pictures.SharpenArgs,
     }
     assert {name: int(size) for name, size in entries.items()} == {n: ctypes.sizeof(a) for n, a in kernels.items()}
-    assert all(hasattr(pictures.LIBRARY, f"gs_cpu_{name}") for name in entries)
+    assert all(MACHINE.has(name) for name in entries)
 
 
 def test_what_it_asks_of_a_gpu_and_its_driver():
