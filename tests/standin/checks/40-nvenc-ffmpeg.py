@@ -104,6 +104,16 @@ for client in CLIENTS:
     code(client, "hevc_nvenc", ["-bf", "2", "-pix_fmt", "p010le"], "yuv420p10le")
     code(client, "hevc_nvenc", ["-profile:v", "main10", "-pix_fmt", "p010le"], "yuv420p10le")
 
+# Coding that costs nothing: every picture shows the key frame before it.
+for codec in ("h264_nvenc", "hevc_nvenc"):
+    path = os.path.join(WORK, "skip.mkv")
+    r = run(["ffmpeg", "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", "322x182", "-i", source("yuv420p"), "-c:v", codec, "-bf", "2",
+             path], CODING="skip")
+    equal((r.code, r.violations, r.leaks), (0, [], []), f"CODING=skip: {codec}")
+    done = subprocess.run(["ffmpeg", "-v", "error", "-i", path, "-f", "framemd5", "-"], capture_output=True, text=True)
+    pictures = {line.split()[-1] for line in done.stdout.splitlines() if not line.startswith("#")}
+    equal((len(pictures), done.stderr, done.stdout.count("\n") >= FRAMES), (1, "", True), f"CODING=skip: {codec}: one picture, shown throughout")
+
 # A card's limits: FFmpeg asks for the caps, or is refused by Initialize.
 for client in CLIENTS:
     for options, knobs, wanted in (

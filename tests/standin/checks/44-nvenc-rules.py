@@ -38,6 +38,7 @@ RULES = {
     "fault": ("0 0 0 0 10 0", [], {"FAULT": "NvEncEncodePicture:3=10"}),
     "memory": ("0 10 0", [], {"MEMORY": "16M"}),
     "headers": ("14 0 1 0", [], {}),
+    "headers-first": ("0 0 0 0 1 0", [], {}),
     # After the invalidation nothing refers to what is not there: an intra picture.
     "invalidate": ("0 0 t3 0 0 t0 0 0 t0 0 8 0 0 t2 0", [], {}),
 }

@@ -404,10 +404,21 @@ NVENCSTATUS NVENCAPI GetSequenceParams(void *encoder, NV_ENC_SEQUENCE_PARAM_PAYL
     const char *call = "NvEncGetSequenceParams";
     return run(call, encoder, Initialized, [&](Session &s) { return sequence(s, params, call); });
 }
-NVENCSTATUS NVENCAPI GetSequenceParamEx(void *encoder, NV_ENC_INITIALIZE_PARAMS *, NV_ENC_SEQUENCE_PARAM_PAYLOAD *params) {
+NVENCSTATUS NVENCAPI GetSequenceParamEx(void *encoder, NV_ENC_INITIALIZE_PARAMS *init, NV_ENC_SEQUENCE_PARAM_PAYLOAD *params) {
     const char *call = "NvEncGetSequenceParamEx";
-    // Before Initialize it would answer from its second argument; the stand-in answers only after.
-    return run(call, encoder, Initialized, [&](Session &s) { return sequence(s, params, call); });
+    return run(call, encoder, Opened, [&](Session &s) -> uint32_t {
+        if (s.initialized()) return sequence(s, params, call);
+        // Before Initialize it answers from what Initialize will be given.
+        if (const uint32_t status = good(s, init, Struct::Initialize, call, "NV_ENC_INITIALIZE_PARAMS")) return status;
+        if (const uint32_t status = good(s, params, Struct::Sequence, call, "NV_ENC_SEQUENCE_PARAM_PAYLOAD")) return status;
+        Init wanted;
+        Reading reading(s.api().word());
+        s.layout()->init(init, codec_of(s.layout()->init_codec(init)), wanted, reading);
+        if (const uint32_t status = read_ok(s, reading, call)) return status;
+        SequenceRequest request;
+        s.layout()->sequence(params, request);
+        return s.sequence_of(wanted, request);
+    });
 }
 
 NVENCSTATUS NVENCAPI RegisterAsyncEvent(void *encoder, NV_ENC_EVENT_PARAMS *) {

@@ -78,7 +78,7 @@ class H264 final : public Writer {
                 const unsigned x = mb % across * kBlock, y = mb / across * kBlock;
                 const bool refreshed = mb % across >= coding.intra_from && mb % across < coding.intra_to;
                 if (one && type != Type::I && !refreshed &&
-                    same_block(picture, *one->picture, two ? two->picture.get() : nullptr, x, y, kBlock)) {
+                    (coding.skip || same_block(picture, *one->picture, two ? two->picture.get() : nullptr, x, y, kBlock))) {
                     ++skipped;
                     ++out.inter_blocks;
                     continue;

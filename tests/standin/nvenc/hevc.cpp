@@ -169,8 +169,8 @@ class Hevc final : public Writer {
                 bool same = false;
                 if (type == Type::P || type == Type::B) {
                     const bool refreshed = x >= coding.intra_from && x < coding.intra_to;
-                    same = !refreshed && same_block(picture, *one->picture, two ? two->picture.get() : nullptr, x * kBlock,
-                                                    y * kBlock, kBlock);
+                    same = !refreshed && (coding.skip || same_block(picture, *one->picture, two ? two->picture.get() : nullptr,
+                                                                    x * kBlock, y * kBlock, kBlock));
                     const unsigned left = x > 0 && at - 1 >= begin ? skipped[at - 1] : 0;
                     const unsigned above = y > 0 && at - across >= begin && at >= across ? skipped[at - across] : 0;
                     coder.flag(skip[left + above], same);

@@ -75,6 +75,7 @@ struct Coding {
     bool delimiter = false;   // access unit delimiter
     unsigned slice_mode = 0, slice_data = 0;
     int qp = 26;
+    bool skip = false; // show what skipping shows, whatever the picture is: nothing is compared
     std::vector<Sei> sei;
     Mastering mastering;
     LightLevel light;

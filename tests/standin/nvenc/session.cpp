@@ -401,6 +401,18 @@ uint32_t Session::invalidate(uint64_t timestamp) {
     return 0;
 }
 
+uint32_t Session::sequence_of(const Init &init, const SequenceRequest &request) {
+    // As if it were initialized, and then as if it had not been.
+    const uint32_t status = initialize(init);
+    if (status) return status;
+    const uint32_t answer = sequence(request);
+    writer_.reset();
+    standin_release(device_->ordinal, reserved_);
+    reserved_ = 0;
+    initialized_ = false;
+    return answer;
+}
+
 uint32_t Session::sequence(const SequenceRequest &request) {
     if (!request.buffer || !request.written) return refuse(NV_ENC_ERR_INVALID_PTR, "spsppsBuffer or outSPSPPSPayloadSize is null");
     const Bytes headers = writer_->headers();

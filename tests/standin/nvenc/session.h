@@ -79,6 +79,7 @@ class Session {
     uint32_t lock_output(Locked &locked);
     uint32_t unlock_output(Handle handle);
     uint32_t sequence(const SequenceRequest &request);
+    uint32_t sequence_of(const Init &init, const SequenceRequest &request); // before Initialize
     uint32_t invalidate(uint64_t timestamp);
     uint32_t set_streams(void *input, void *output);
     // Reports what was not given back.
@@ -128,6 +129,7 @@ class Session {
     uint64_t reserved_ = 0;
     std::unique_ptr<Writer> writer_;
     Order order_;
+    PictureRef key_; // the latest IDR
     void *streams_[2] = {};
 
     std::map<Handle, InputSurface> inputs_;

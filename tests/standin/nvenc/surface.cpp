@@ -123,6 +123,28 @@ PictureRef read_surface(const uint8_t *data, uint32_t format, uint32_t pitch, ui
         const unsigned from_x = plane && from_chroma != 3 ? 1 : 0, from_y = plane && from_chroma == 1 ? 1 : 0;
         const unsigned to_x = plane && chroma != 3 ? 1 : 0, to_y = plane && chroma == 1 ? 1 : 0;
         const unsigned last_x = ((width + from_x) >> from_x) - 1, last_y = ((height + from_y) >> from_y) - 1;
+        // Samples of one byte that need no conversion: the usual case, a row at a time.
+        if (!packed(format) && !wide(format) && from_chroma == chroma && depth == from_depth) {
+            const bool pairs = plane && (format == NV_ENC_BUFFER_FORMAT_NV12 || format == NV_ENC_BUFFER_FORMAT_NV16);
+            const bool halves = plane && (format == NV_ENC_BUFFER_FORMAT_IYUV || format == NV_ENC_BUFFER_FORMAT_YV12);
+            const bool second = halves && (plane == 2) == (format == NV_ENC_BUFFER_FORMAT_IYUV);
+            const size_t from_pitch = halves ? pitch / 2 : pitch;
+            size_t start = 0;
+            if (pairs)
+                start = (chroma_offset[0] ? chroma_offset[0] : luma) + (plane == 2 ? 1 : 0);
+            else if (halves)
+                start = luma + (second ? from_pitch * ((surface_height + 1) / 2) : 0);
+            else
+                start = luma * static_cast<unsigned>(plane);
+            const unsigned step = pairs ? 2 : 1;
+            for (unsigned y = 0; y < rows; ++y) {
+                const uint8_t *from = data + start + from_pitch * std::min(y, last_y);
+                uint16_t *to = &out->plane[plane][static_cast<size_t>(y) * stride];
+                for (unsigned x = 0; x <= last_x; ++x) to[x] = from[x * step];
+                for (unsigned x = last_x + 1; x < stride; ++x) to[x] = to[last_x];
+            }
+            continue;
+        }
         for (unsigned y = 0; y < rows; ++y) {
             for (unsigned x = 0; x < stride; ++x) {
                 const unsigned sx = std::min(x << to_x >> from_x, last_x), sy = std::min(y << to_y >> from_y, last_y);

@@ -469,6 +469,22 @@ void rule(const std::string &name, const char *path) {
         say(api.nvEncGetSequenceParams(encoder, &params));
         say(size > 16 && bytes[3] == 1 && bytes[4] == 0x67);
         leave(s);
+    } else if (name == "headers-first") {
+        say(open());
+        prepare();
+        auto params = with<NV_ENC_SEQUENCE_PARAM_PAYLOAD>(NV_ENC_SEQUENCE_PARAM_PAYLOAD_VER);
+        uint8_t before[512], after[512];
+        uint32_t size = 0, again = 0;
+        params.spsppsBuffer = before;
+        params.outSPSPPSPayloadSize = &size;
+        params.inBufferSize = sizeof before;
+        say(api.nvEncGetSequenceParamEx(encoder, &init, &params));
+        say(start());
+        params.spsppsBuffer = after;
+        params.outSPSPPSPayloadSize = &again;
+        say(api.nvEncGetSequenceParamEx(encoder, &init, &params));
+        say(size == again && size > 16 && memcmp(before, after, size) == 0);
+        say(close());
     } else if (name == "invalidate") {
         auto s = session(4);
         for (int i = 0; i < 4; ++i) {
