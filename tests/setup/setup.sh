@@ -77,6 +77,7 @@ find_missing() {
     want npm have npm
     want chromium test -n "${GS_CHROMIUM:-}"
     want systemd have systemd-analyze
+    want xvfb have Xvfb
     want valgrind have valgrind
     want clang have clang
     want mesa-vulkan-drivers vulkan_driver

@@ -6,3 +6,5 @@ pub mod nvenc;
 pub mod nvml;
 pub mod pixels;
 pub mod process;
+#[cfg(target_os = "linux")]
+pub mod x11;

@@ -3,6 +3,7 @@
 pub mod audio;
 pub mod names;
 pub mod output;
+pub mod screen;
 pub mod source;
 pub mod values;
 pub mod video;

@@ -54,12 +54,13 @@ pub struct TakeArgs {
 }
 
 impl OpenArgs {
-    /// The source that `input` means: `-` is standard input, `pattern:…` a generated picture, all else a file or URL.
+    /// The source that `input` means: `-` is standard input, `pattern:…` a generated picture, `screen:…` a screen, all else
+    /// a file or URL.
     ///
     /// # Errors
-    /// A usage error for a wrong pattern, or an option that this source cannot honour.
+    /// A usage error for a wrong pattern or screen, or an option that this source cannot honour.
     pub fn source(&self, input: &str) -> Result<SourceSpec, Failure> {
-        let url = input != "-" && !input.starts_with("pattern:");
+        let url = input != "-" && !input.starts_with("pattern:") && !input.starts_with("screen:");
         let needs_url = [
             ("--input-option", !self.input_options.is_empty()),
             ("--protocols", self.protocols.is_some()),
@@ -86,7 +87,10 @@ impl OpenArgs {
             return Ok(source);
         }
         if self.input_format.is_some() {
-            return Err(Failure::usage("--input-format: a pattern has no container"));
+            return Err(Failure::usage(format!("--input-format: {input} has no container")));
+        }
+        if input.starts_with("screen:") {
+            return super::screen::parse(input).map(SourceSpec::screen).map_err(Failure::usage);
         }
         pattern(input).map(SourceSpec::pattern).map_err(Failure::usage)
     }

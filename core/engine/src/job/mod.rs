@@ -126,6 +126,20 @@ pub struct StageStats {
     /// The queue in front of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<LinkStats>,
+    /// What became of a screen's pictures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub screen: Option<ScreenStats>,
+}
+
+/// What became of a screen's pictures.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ScreenStats {
+    /// Taken from the screen.
+    pub taken: u64,
+    /// Given once more, because nothing had changed or the screen was late.
+    pub repeated: u64,
+    /// Not taken, because what comes behind was not ready for them.
+    pub dropped: u64,
 }
 
 /// What has reached the sink of one track.
@@ -176,6 +190,11 @@ impl Job {
                 damaged: m.damaged.load(Ordering::Relaxed),
                 busy: m.busy_us.load(Ordering::Relaxed) as f64 / 1e6,
                 queue: m.queue(),
+                screen: m.screen().map(|c| ScreenStats {
+                    taken: c.taken.load(Ordering::Relaxed),
+                    repeated: c.repeated.load(Ordering::Relaxed),
+                    dropped: c.dropped.load(Ordering::Relaxed),
+                }),
             })
             .collect();
         let tracks = lock(&self.shared.tracks)

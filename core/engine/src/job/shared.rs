@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::event::{Done, Event, EventQueue, Progress, State};
 use crate::link::{LinkStats, Monitor};
+use crate::source::screen;
 use crate::stage::Control;
 use crate::time::Clock;
 use ghoststream_sys::ffmpeg::Interrupt;
@@ -200,6 +201,11 @@ impl Shared {
         if gate.paused { gate.total + self.clock.now().saturating_sub(gate.since) } else { gate.total }
     }
 
+    /// The job's clock, which stands still while the job is paused.
+    pub fn running_clock(self: &Arc<Self>) -> Arc<dyn Clock> {
+        Arc::new(RunningClock(self.clone()))
+    }
+
     /// A meter for the stage `name`.
     pub fn meter(&self, name: impl Into<String>) -> Arc<Meter> {
         let meter = Arc::new(Meter { name: name.into(), ..Meter::default() });
@@ -232,6 +238,18 @@ impl Shared {
     }
 }
 
+struct RunningClock(Arc<Shared>);
+
+impl Clock for RunningClock {
+    fn now(&self) -> Duration {
+        self.0.clock.now().saturating_sub(self.0.paused_for())
+    }
+
+    fn sleep(&self, duration: Duration) {
+        self.0.clock.sleep(duration);
+    }
+}
+
 /// What one stage has done.
 #[derive(Default)]
 pub(crate) struct Meter {
@@ -241,9 +259,18 @@ pub(crate) struct Meter {
     pub busy_us: AtomicU64,
     pub damaged: AtomicU64,
     queue: Mutex<Option<Box<dyn Fn() -> LinkStats + Send>>>,
+    screen: Mutex<Option<Arc<screen::Counts>>>,
 }
 
 impl Meter {
+    pub fn watch_screen(&self, counts: Arc<screen::Counts>) {
+        *lock(&self.screen) = Some(counts);
+    }
+
+    pub fn screen(&self) -> Option<Arc<screen::Counts>> {
+        lock(&self.screen).clone()
+    }
+
     pub fn watch<T: Send + 'static>(&self, link: Monitor<T>) {
         *lock(&self.queue) = Some(Box::new(move || link.stats()));
     }

@@ -21,7 +21,7 @@ use crate::sink::{Facts, Made, OutputSink};
 use crate::source::seek::Seeker;
 use crate::spec::{Device, PipelineSpec, Window};
 use crate::subtitle::{SubtitleConverter, read_subtitle_file};
-use crate::time::{Clock, MICROSECONDS, Rational, Timestamp};
+use crate::time::{Clock, MICROSECONDS, Rational, SystemClock, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -39,7 +39,8 @@ pub(super) fn plan(spec: &PipelineSpec) -> Result<Plan> {
     crate::log::install();
     let mut inputs = Inputs::detached();
     let interrupt = ghoststream_sys::ffmpeg::Interrupt::new();
-    let input = Input::open(spec, &mut inputs, &interrupt)?;
+    let clock = Arc::new(SystemClock::default());
+    let input = Input::open(spec, &mut inputs, clock, &interrupt)?;
     let resolved = resolve::resolve(spec, &input.offer)?;
     Ok(resolved.plan(spec, &input.offer))
 }
@@ -106,7 +107,7 @@ fn run(
     sinks: Vec<Box<dyn OutputSink>>,
 ) -> Result<Vec<String>> {
     shared.events.push(Event::State { state: State::Starting });
-    let input = Input::open(spec, &mut inputs, &shared.interrupt)?;
+    let input = Input::open(spec, &mut inputs, shared.running_clock(), &shared.interrupt)?;
     if let Some(note) = &input.note {
         shared.warn("source", note.clone());
     }
@@ -520,7 +521,7 @@ impl<'a> Graph<'a> {
                     feed.run(shared, &meter);
                 })
             }
-            Input { frames: Some(frames), offer, fed, .. } => {
+            Input { frames: Some(frames), offer, fed, counts, .. } => {
                 let mut of = |kind| -> Branches {
                     let outs: Vec<_> = offer
                         .streams
@@ -534,6 +535,9 @@ impl<'a> Graph<'a> {
                 let (video, audio) = (of(MediaKind::Video), of(MediaKind::Audio));
                 let realtime = self.spec.source.realtime;
                 let meter = self.shared.meter("source");
+                if let Some(counts) = counts {
+                    meter.watch_screen(counts);
+                }
                 self.thread("source".into(), move |shared| {
                     if let Err(e) = run_frames(shared, &meter, frames, video, audio, realtime) {
                         shared.fail(e);

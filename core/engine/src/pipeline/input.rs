@@ -7,13 +7,20 @@ use crate::job::shared::Shared;
 use crate::link::{Overflow, Receiver, Sender, link};
 use crate::packet::{AudioInfo, Codec, FieldOrder, MediaKind, Packet, SideData, StreamInfo, VideoInfo};
 use crate::sink::Attachment;
-use crate::source::{keys::Keys, open, pattern::Pattern, seek::Seeker};
-use crate::spec::{FramesSpec, PipelineSpec, RawAudioSpec, RawVideoSpec};
+use crate::source::{
+    keys::Keys,
+    open,
+    pattern::Pattern,
+    screen::{Counts, Screen},
+    seek::Seeker,
+};
+use crate::spec::{FramesSpec, PipelineSpec, RawAudioSpec, RawVideoSpec, ScreenSpec};
 use crate::stage::Source;
-use crate::time::{MICROSECONDS, Rational, Timestamp};
+use crate::time::{Clock, MICROSECONDS, Rational, Timestamp};
 use bytes::Bytes;
 use ghoststream_sys::ffmpeg as av;
 use std::io::Read;
+use std::sync::Arc;
 
 /// The engine's ends of fed sources; taken once.
 pub(super) struct Inputs {
@@ -59,6 +66,8 @@ pub(super) struct Input {
     pub demuxer: Option<av::Demuxer>,
     pub frames: Option<Box<dyn Source<Frame>>>,
     pub fed: bool,
+    /// What becomes of a screen's pictures.
+    pub counts: Option<Arc<Counts>>,
     pub offer: Offer,
     /// Source time that becomes 0.
     pub origin: Timestamp,
@@ -74,8 +83,16 @@ pub(super) const LEAD_IN: Timestamp = Timestamp::new(600_000, MICROSECONDS);
 
 impl Input {
     /// Opens what the document says.
-    pub fn open(spec: &PipelineSpec, inputs: &mut Inputs, interrupt: &av::Interrupt) -> Result<Input> {
+    pub fn open(
+        spec: &PipelineSpec,
+        inputs: &mut Inputs,
+        clock: Arc<dyn Clock>,
+        interrupt: &av::Interrupt,
+    ) -> Result<Input> {
         let source = &spec.source;
+        if let Some(wanted) = &source.screen {
+            return screen(spec, wanted, clock, interrupt);
+        }
         if let Some(frames) = &source.frames {
             return fed_frames(spec, frames, inputs.frames.take());
         }
@@ -171,6 +188,7 @@ fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interr
         demuxer: Some(demuxer),
         frames: None,
         fed: spec.source.bytes.is_some(),
+        counts: None,
         offer,
         origin,
         note: None,
@@ -253,6 +271,26 @@ fn can_list_keys(spec: &PipelineSpec) -> bool {
     open::local_path(source).is_some() && source.start.is_none_or(|s| s.0 == 0.0) && source.loops == 0
 }
 
+fn screen(
+    spec: &PipelineSpec,
+    wanted: &ScreenSpec,
+    clock: Arc<dyn Clock>,
+    interrupt: &av::Interrupt,
+) -> Result<Input> {
+    let screen = Screen::open(wanted, spec.source.duration, clock, interrupt.clone())?;
+    let stream = screen.stream();
+    Ok(Input {
+        demuxer: None,
+        counts: Some(screen.counts()),
+        frames: Some(Box::new(screen)),
+        fed: false,
+        offer: raw_offer(spec, vec![stream]),
+        origin: Timestamp::new(0, MICROSECONDS),
+        note: None,
+        key: None,
+    })
+}
+
 fn pattern(spec: &PipelineSpec) -> Result<Input> {
     let source = &spec.source;
     let wanted = source.pattern.as_ref().ok_or_else(|| Error::invalid("source.pattern", "is needed here"))?;
@@ -263,6 +301,7 @@ fn pattern(spec: &PipelineSpec) -> Result<Input> {
         demuxer: None,
         frames: Some(Box::new(pattern)),
         fed: false,
+        counts: None,
         offer: Offer { duration, ..raw_offer(spec, streams) },
         origin: Timestamp::new(0, MICROSECONDS),
         note: None,
@@ -286,6 +325,7 @@ fn fed_frames(spec: &PipelineSpec, frames: &FramesSpec, receiver: Option<Receive
         demuxer: None,
         frames: source,
         fed: true,
+        counts: None,
         offer: raw_offer(spec, streams),
         origin: Timestamp::new(0, MICROSECONDS),
         note: None,

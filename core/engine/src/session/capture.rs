@@ -2,7 +2,7 @@
 
 use super::audio::{AudioConfig, AudioSource};
 use crate::error::{Error, Result};
-use crate::spec::{FrameRate, PatternSpec, SourceSpec, masked};
+use crate::spec::{FrameRate, PatternSpec, ScreenSpec, SourceSpec, masked};
 use std::fmt;
 
 /// What to capture and how. Inert; may be shared and reused.
@@ -126,9 +126,17 @@ impl CaptureConfig {
     pub(super) fn source(&self, audio: &AudioConfig, live: bool) -> Result<SourceSpec> {
         let mut source = match &self.source {
             CaptureSource::Screen => {
-                return Err(Error::unsupported(
-                    "capture: screens cannot be captured yet; CaptureConfig::pattern and CaptureConfig::url can stand in",
-                ));
+                if self.backend != CaptureBackend::Auto {
+                    return Err(Error::unsupported(
+                        "capture.backend: only X11 screens can be captured yet, which auto takes",
+                    ));
+                }
+                if audio.enabled && audio.source == AudioSource::Capture {
+                    return Err(Error::unsupported("audio.source: a screen's sound cannot be recorded yet"));
+                }
+                let usual = ScreenSpec::default();
+                let frame_rate = self.framerate.unwrap_or(usual.frame_rate);
+                SourceSpec::screen(ScreenSpec { cursor: self.show_cursor, frame_rate, ..usual })
             }
             CaptureSource::Pattern(pattern) => {
                 let mut pattern = pattern.clone();
@@ -139,7 +147,7 @@ impl CaptureConfig {
             }
             CaptureSource::Url(url) => SourceSpec::url(url.clone()),
         };
-        if self.backend != CaptureBackend::Auto {
+        if self.backend != CaptureBackend::Auto && source.screen.is_none() {
             return Err(Error::invalid("capture.backend", "is for screens only"));
         }
         if audio.enabled && audio.source != AudioSource::Capture {
@@ -148,7 +156,8 @@ impl CaptureConfig {
             ));
         }
         let endless = source.pattern.as_ref().is_some_and(|p| p.frames.is_none());
-        source.realtime = self.realtime.unwrap_or(live || endless);
+        // A screen has the clock's speed by itself.
+        source.realtime = self.realtime.unwrap_or(live || endless) && source.screen.is_none();
         Ok(source)
     }
 

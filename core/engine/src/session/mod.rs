@@ -4,8 +4,8 @@
 //! [`Pipeline::spec`](crate::Pipeline::spec) shows; there is no second way for media. What the document can say and
 //! these types cannot (ladders, filters, several tracks) is said with [`Pipeline::from_spec`](crate::Pipeline::from_spec).
 //!
-//! Screens, virtual cameras and desktop sound are not built yet: they answer [`ErrorKind::Unsupported`]. A test
-//! pattern, a file or a URL can stand in for the screen.
+//! Screens are those of X11. Virtual cameras and desktop sound are not built yet: they answer
+//! [`ErrorKind::Unsupported`]. A test pattern, a file or a URL can stand in for the screen.
 //!
 //! ```
 //! # fn main() -> ghoststream::Result<()> {
@@ -30,8 +30,8 @@
 //!
 //! # The first crate's programs
 //!
-//! Programs written for GhostStream's first crate are right as they stand. This one records the screen, so for now it
-//! is told that it cannot:
+//! Programs written for GhostStream's first crate are right as they stand. This one makes a virtual camera, so for now
+//! it is told that it cannot:
 //!
 //! ```
 //! # use ghoststream::EncoderPreset;

@@ -6,6 +6,7 @@ pub(crate) mod open;
 pub mod pattern;
 mod reach;
 pub(crate) mod scan;
+pub mod screen;
 pub(crate) mod seek;
 mod spool;
 mod target;

@@ -41,11 +41,12 @@ fn timeout(field: &str, seconds: f64) -> Checked {
 }
 
 fn source(s: &SourceSpec) -> Checked {
-    let kinds = [s.url.is_some(), s.pattern.is_some(), s.bytes.is_some(), s.frames.is_some()];
+    let kinds =
+        [s.url.is_some(), s.screen.is_some(), s.pattern.is_some(), s.bytes.is_some(), s.frames.is_some()];
     match kinds.iter().filter(|k| **k).count() {
         1 => {}
-        0 => return refuse("source", "one of url, pattern, bytes and frames is needed"),
-        _ => return refuse("source", "only one of url, pattern, bytes and frames can be given"),
+        0 => return refuse("source", "one of url, screen, pattern, bytes and frames is needed"),
+        _ => return refuse("source", "only one of url, screen, pattern, bytes and frames can be given"),
     }
     if let Some(url) = &s.url {
         if url.is_empty() || url.contains('\0') {
@@ -83,6 +84,25 @@ fn source(s: &SourceSpec) -> Checked {
     for p in &s.protocols {
         if p.is_empty() || p.contains(',') {
             return refuse("source.protocols", format!("{p:?} is not a protocol name"));
+        }
+    }
+    if let Some(screen) = &s.screen {
+        let parts = [screen.monitor.is_some(), screen.region.is_some(), screen.window.is_some()];
+        if parts.iter().filter(|p| **p).count() > 1 {
+            return refuse("source.screen", "only one of monitor, region and window can be given");
+        }
+        if screen.region.is_some_and(|r| r.width == 0 || r.height == 0) {
+            return refuse("source.screen.region", "width and height must be above 0");
+        }
+        let rate = screen.frame_rate.0;
+        if !rate.is_positive() || rate.as_f64() > 240.0 {
+            return refuse("source.screen.frame_rate", "must be above 0 and at most 240");
+        }
+        if s.start.is_some() {
+            return refuse("source.start", "a screen begins now");
+        }
+        if s.realtime {
+            return refuse("source.realtime", "a screen has no other speed");
         }
     }
     if let Some(p) = &s.pattern {

@@ -10,6 +10,7 @@ mod filter;
 mod hdr;
 mod ladder;
 mod output;
+mod screen;
 mod secret;
 mod source;
 mod values;
@@ -26,6 +27,7 @@ pub use output::{
     AudioChoice, BitstreamFormat, Container, OutputSpec, PacketsSpec, PlaylistMode, SegmentContainer,
     SegmentNames, SegmentSpec, SubtitleChoice, SubtitleSpec, VideoChoice, WindowSpec,
 };
+pub use screen::{RegionSpec, ScreenBackend, ScreenSpec};
 pub(crate) use secret::masked;
 pub use source::{
     BytesSpec, DecodeSpec, Device, FramesSpec, PatternKind, PatternSpec, RawAudioSpec, RawVideoSpec,

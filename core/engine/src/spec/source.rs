@@ -7,13 +7,16 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A source: exactly one of `url`, `pattern`, `bytes` and `frames`, and how it is read. `Debug` shows no credentials.
+/// A source: exactly one of `url`, `screen`, `pattern`, `bytes` and `frames`, and how it is read. `Debug` shows no credentials.
 #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceSpec {
     /// A file path or a URL that FFmpeg opens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// A screen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub screen: Option<super::ScreenSpec>,
     /// A generated picture and tone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<PatternSpec>,
@@ -90,6 +93,11 @@ impl SourceSpec {
         SourceSpec { url: None, pattern: Some(pattern), ..SourceSpec::url("") }
     }
 
+    /// A screen.
+    pub fn screen(screen: super::ScreenSpec) -> Self {
+        SourceSpec { url: None, screen: Some(screen), ..SourceSpec::url("") }
+    }
+
     /// Raw frames pushed by the application.
     pub fn frames(frames: FramesSpec) -> Self {
         SourceSpec { url: None, frames: Some(frames), ..SourceSpec::url("") }
@@ -104,6 +112,9 @@ impl SourceSpec {
     pub fn label(&self) -> String {
         if let Some(url) = &self.url {
             return super::secret::masked(url);
+        }
+        if let Some(screen) = &self.screen {
+            return screen.label();
         }
         match (&self.pattern, &self.bytes) {
             (Some(p), _) => format!("pattern:{}", p.kind.name()),

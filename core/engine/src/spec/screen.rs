@@ -1,0 +1,132 @@
+//! A screen as a source.
+
+use super::values::FrameRate;
+use crate::time::Rational;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What of a screen is captured, and how. Without `monitor`, `region` and `window` it is everything that the display shows.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScreenSpec {
+    /// How it is captured.
+    #[serde(default)]
+    pub backend: ScreenBackend,
+    /// The display (`:0`); default: that of the environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display: Option<String>,
+    /// A monitor by its name (`ghoststream devices` lists them), or `primary`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitor: Option<String>,
+    /// A part of the screen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<RegionSpec>,
+    /// A window by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<u32>,
+    /// Whether the mouse pointer is in the picture.
+    #[serde(default = "super::yes")]
+    pub cursor: bool,
+    /// Pictures per second, up to 240.
+    #[serde(default = "default_rate")]
+    pub frame_rate: FrameRate,
+    /// A picture only when something changed, and one a second when nothing does, at most `frame_rate`. Otherwise the rate
+    /// is constant: pictures are repeated.
+    #[serde(default)]
+    pub variable: bool,
+}
+
+fn default_rate() -> FrameRate {
+    FrameRate(Rational::new(60, 1))
+}
+
+impl Default for ScreenSpec {
+    fn default() -> Self {
+        ScreenSpec {
+            backend: ScreenBackend::Auto,
+            display: None,
+            monitor: None,
+            region: None,
+            window: None,
+            cursor: true,
+            frame_rate: default_rate(),
+            variable: false,
+        }
+    }
+}
+
+impl ScreenSpec {
+    /// What to call it in messages.
+    pub fn label(&self) -> String {
+        match (&self.monitor, &self.region, &self.window) {
+            (Some(name), _, _) => format!("screen:{name}"),
+            (_, Some(r), _) => format!("screen:{}x{}+{}+{}", r.width, r.height, r.x, r.y),
+            (_, _, Some(id)) => format!("window:{id}"),
+            _ => "screen".into(),
+        }
+    }
+}
+
+/// How a screen is captured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ScreenBackend {
+    /// What the session has.
+    #[default]
+    Auto,
+    /// An X11 server, through shared memory.
+    X11,
+}
+
+/// A rectangle of the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegionSpec {
+    /// Left edge, pixels.
+    pub x: i16,
+    /// Upper edge, pixels.
+    pub y: i16,
+    /// Pixels.
+    pub width: u16,
+    /// Pixels.
+    pub height: u16,
+}
+
+impl std::str::FromStr for RegionSpec {
+    type Err = String;
+
+    /// From `X,Y WxH` (slurp's form) or `WxH+X+Y` (X11's).
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || format!("{text:?} is neither \"X,Y WxH\" nor \"WxH+X+Y\"");
+        let (place, size) = match text.trim().split_once(' ') {
+            Some((place, size)) => (place.split_once(','), size),
+            None => {
+                let (size, place) = text.trim().split_once('+').ok_or_else(wrong)?;
+                (place.split_once('+'), size)
+            }
+        };
+        let ((x, y), (width, height)) = place.zip(size.trim().split_once('x')).ok_or_else(wrong)?;
+        let region = RegionSpec {
+            x: x.parse().map_err(|_| wrong())?,
+            y: y.parse().map_err(|_| wrong())?,
+            width: width.parse().map_err(|_| wrong())?,
+            height: height.parse().map_err(|_| wrong())?,
+        };
+        if region.width == 0 || region.height == 0 { Err(wrong()) } else { Ok(region) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_are_read_in_both_forms() {
+        let region = RegionSpec { x: 10, y: -20, width: 640, height: 480 };
+        assert_eq!("10,-20 640x480".parse(), Ok(region));
+        assert_eq!("640x480+10+-20".parse(), Ok(region));
+        for wrong in ["", "640x480", "1,2", "1,2 0x5", "a,b cxd", "70000x1+0+0", "1,2 3x4 5"] {
+            assert!(wrong.parse::<RegionSpec>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Screens of a real X server without a monitor (Xvfb), on which the tests draw.
+
+use ghoststream::event::Outcome;
+use ghoststream::reader::{Reader, ReaderOptions};
+use ghoststream::spec::SourceSpec;
+use ghoststream::{ErrorKind, Job, Pipeline};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+use x11rb::connection::Connection as _;
+use x11rb::protocol::xproto::{
+    ChangeGCAux, ConfigureWindowAux, ConnectionExt as _, CreateGCAux, CreateWindowAux, Rectangle, WindowClass,
+};
+use x11rb::rust_connection::RustConnection;
+
+/// An X server of 640x360, for as long as it lives.
+struct Server {
+    process: Child,
+    display: String,
+}
+
+impl Server {
+    /// `None`, said aloud, where there is no Xvfb.
+    fn start() -> Option<Server> {
+        let started = Command::new("Xvfb")
+            .args(["-noreset", "-displayfd", "1", "-screen", "0", "640x360x24", "-nolisten", "tcp"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        let Ok(mut process) = started else {
+            assert!(std::env::var_os("GS_REQUIRE_PEERS").is_none(), "Xvfb is missing");
+            eprintln!("skipped: Xvfb is missing");
+            return None;
+        };
+        let mut number = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut number).unwrap();
+        Some(Server { process, display: format!(":{}", number.trim()) })
+    }
+
+    fn screen(&self, fields: Value) -> Value {
+        let mut screen = json!({ "display": self.display, "frame_rate": "60/1" });
+        screen.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        json!({ "screen": screen })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+/// A client that fills rectangles of a window.
+struct Painter {
+    connection: RustConnection,
+    window: u32,
+    gc: u32,
+}
+
+impl Painter {
+    fn new(server: &Server, x: i16, y: i16, width: u16, height: u16) -> Painter {
+        let (connection, number) = x11rb::connect(Some(&server.display)).unwrap();
+        let screen = &connection.setup().roots[number];
+        let (root, depth) = (screen.root, screen.root_depth);
+        let (window, gc) = (connection.generate_id().unwrap(), connection.generate_id().unwrap());
+        let aux = CreateWindowAux::new().background_pixel(0).override_redirect(1);
+        connection
+            .create_window(depth, window, root, x, y, width, height, 0, WindowClass::INPUT_OUTPUT, 0, &aux)
+            .unwrap();
+        connection.create_gc(gc, window, &CreateGCAux::new()).unwrap();
+        connection.map_window(window).unwrap();
+        let painter = Painter { connection, window, gc };
+        painter.fill(0, 0, width, height, 0);
+        painter
+    }
+
+    fn fill(&self, x: i16, y: i16, width: u16, height: u16, rgb: u32) {
+        self.connection.change_gc(self.gc, &ChangeGCAux::new().foreground(rgb)).unwrap();
+        let area = Rectangle { x, y, width, height };
+        self.connection.poly_fill_rectangle(self.window, self.gc, &[area]).unwrap();
+    }
+
+    /// Waits until the server has drawn everything.
+    fn done(&self) {
+        self.connection.get_input_focus().unwrap().reply().unwrap();
+    }
+
+    /// A number as 16 blocks, white for 1.
+    fn number(&self, n: u32) {
+        for bit in 0..16 {
+            let white = n >> bit & 1 == 1;
+            self.fill(bit as i16 * 32, 0, 32, 32, if white { 0xff_ffff } else { 0 });
+        }
+        self.done();
+    }
+}
+
+/// Reads what [`Painter::number`] drew at the upper left corner of a grey picture.
+fn number(pixels: &[u8], stride: usize) -> u32 {
+    (0..16).map(|bit| u32::from(pixels[16 * stride + bit * 32 + 16] > 128) << bit).sum()
+}
+
+fn start(source: Value, output: Value) -> Job {
+    let spec = json!({ "source": source, "outputs": [output] });
+    Pipeline::from_json(&spec.to_string()).unwrap().start().job().unwrap()
+}
+
+fn record(source: Value, path: &str, seconds: f64) -> (Job, Value) {
+    let mut source = source;
+    source["duration"] = seconds.into();
+    let video = json!({ "codec": "h264", "preset": "p1", "crf": 16, "device": "software" });
+    let job = start(source, json!({ "path": path, "video": video }));
+    let done = job.wait(Some(Duration::from_secs(60))).unwrap().expect("the job hangs");
+    assert_eq!(done.outcome, Outcome::Completed, "{done:?}");
+    let stats = serde_json::to_value(job.stats()).unwrap();
+    let screen = stats["stages"].as_array().unwrap().iter().find_map(|s| s.get("screen")).cloned();
+    (job, screen.expect("what became of the pictures"))
+}
+
+/// The pictures of a file in `format`: width, height, stride, pixels, time.
+fn pictures(path: &str, format: &str) -> Vec<(u32, u32, usize, Vec<u8>, f64)> {
+    let options =
+        ReaderOptions { pixel_format: Some(format.into()), audio: false, ..ReaderOptions::default() };
+    let mut reader = Reader::open(&SourceSpec::url(path), options).unwrap();
+    let mut pictures = Vec::new();
+    while let Some(frame) = reader.next().unwrap() {
+        let media = frame.media();
+        let time = frame.presentation().unwrap().seconds();
+        pictures.push((media.width(), media.height(), media.stride(0), media.plane(0).to_vec(), time));
+    }
+    pictures
+}
+
+#[test]
+fn a_recording_shows_what_was_drawn_in_its_order() {
+    let Some(server) = Server::start() else { return };
+    let painter = Painter::new(&server, 0, 0, 640, 360);
+    painter.number(0);
+    let (stop, drawn) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+    let thread = {
+        let (stop, drawn) = (stop.clone(), drawn.clone());
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(16));
+                painter.number(drawn.fetch_add(1, Ordering::Relaxed) + 1);
+            }
+        })
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("screen.mkv").to_string_lossy().into_owned();
+    let (_, counts) = record(server.screen(json!({ "cursor": false })), &path, 2.0);
+    stop.store(true, Ordering::Relaxed);
+    thread.join().unwrap();
+
+    let pictures = pictures(&path, "gray");
+    let dropped = counts["dropped"].as_u64().unwrap();
+    assert_eq!(pictures.len() as u64 + dropped, 120, "{counts}");
+    let numbers: Vec<u32> =
+        pictures.iter().map(|(_, _, stride, pixels, _)| number(pixels, *stride)).collect();
+    assert!(numbers.windows(2).all(|pair| pair[0] <= pair[1]), "{numbers:?}");
+    assert!(*numbers.last().unwrap() <= drawn.load(Ordering::Relaxed));
+    let mut different = numbers.clone();
+    different.dedup();
+    // A loaded machine draws and takes less often; what it took must all be there.
+    assert_eq!(
+        counts["taken"].as_u64().unwrap() + counts["repeated"].as_u64().unwrap(),
+        pictures.len() as u64 + 1
+    );
+    assert!(different.len() > 20, "{numbers:?}");
+    for (i, (width, height, _, _, time)) in pictures.iter().enumerate() {
+        assert_eq!((*width, *height), (640, 360));
+        assert!(dropped > 0 || (time - i as f64 / 60.0).abs() < 0.002, "picture {i} at {time}");
+    }
+}
+
+#[test]
+fn colours_are_those_of_the_screen_and_a_region_is_cut_out() {
+    let Some(server) = Server::start() else { return };
+    let painter = Painter::new(&server, 0, 0, 640, 360);
+    let colours = [0xff_0000, 0x00_ff00, 0x00_00ff, 0x80_8080];
+    for (i, rgb) in colours.iter().enumerate() {
+        painter.fill(100 + i as i16 * 64, 50, 64, 64, *rgb);
+    }
+    painter.done();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("colours.mkv").to_string_lossy().into_owned();
+    let region = json!({ "x": 100, "y": 50, "width": 256, "height": 64 });
+    let (_, counts) = record(server.screen(json!({ "cursor": false, "region": region })), &path, 0.5);
+    // Nothing moved: one picture, shown again.
+    assert_eq!(counts["taken"], 1, "{counts}");
+    let pictures = pictures(&path, "rgb24");
+    let (width, height, stride, pixels, _) = pictures.last().unwrap();
+    assert_eq!((*width, *height), (256, 64));
+    for (i, rgb) in colours.iter().enumerate() {
+        let at = 32 * stride + (i * 64 + 32) * 3;
+        let seen = &pixels[at..at + 3];
+        let wanted = [(rgb >> 16) as u8, (rgb >> 8) as u8, *rgb as u8];
+        assert!(seen.iter().zip(wanted).all(|(a, b)| a.abs_diff(b) <= 6), "{seen:?} for {rgb:06x}");
+    }
+}
+
+#[test]
+fn a_window_is_recorded_while_another_covers_it() {
+    let Some(server) = Server::start() else { return };
+    let below = Painter::new(&server, 20, 20, 512, 128);
+    below.number(0b1010_0101_1100_0011);
+    let above = Painter::new(&server, 0, 0, 640, 360);
+    let window = below.window;
+    let raise = ConfigureWindowAux::new().stack_mode(x11rb::protocol::xproto::StackMode::ABOVE);
+    above.connection.configure_window(above.window, &raise).unwrap();
+    above.done();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("window.mkv").to_string_lossy().into_owned();
+    // What is below the cover is drawn once the window is redirected.
+    let painter = std::thread::spawn(move || {
+        for _ in 0..50 {
+            std::thread::sleep(Duration::from_millis(20));
+            below.number(0b1010_0101_1100_0011);
+        }
+    });
+    record(server.screen(json!({ "cursor": false, "window": window })), &path, 0.8);
+    painter.join().unwrap();
+    let pictures = pictures(&path, "gray");
+    let (width, height, stride, pixels, _) = pictures.last().unwrap();
+    assert_eq!((*width, *height), (512, 128));
+    assert_eq!(number(pixels, *stride), 0b1010_0101_1100_0011);
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let Some(server) = Server::start() else { return };
+    let refused = |screen: Value| -> String {
+        let spec = json!({ "source": screen, "outputs": [{ "packets": {} }] });
+        let error = Pipeline::from_json(&spec.to_string()).unwrap().plan().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        error.to_string()
+    };
+    let monitor = refused(server.screen(json!({ "monitor": "DP-9" })));
+    assert!(monitor.contains("DP-9") && monitor.contains("screen"), "{monitor}");
+    let window = refused(server.screen(json!({ "window": 77 })));
+    assert!(window.contains("77"), "{window}");
+    let outside = refused(server.screen(json!({ "region": { "x": 700, "y": 0, "width": 5, "height": 5 } })));
+    assert!(outside.contains("640x360"), "{outside}");
+    let display = refused(json!({ "screen": { "display": ":7654" } }));
+    assert!(display.contains(":7654"), "{display}");
+}
+
+#[test]
+fn a_window_that_is_closed_ends_the_recording_with_its_reason() {
+    let Some(server) = Server::start() else { return };
+    let painter = Painter::new(&server, 0, 0, 320, 180);
+    let window = painter.window;
+    let job = start(server.screen(json!({ "window": window })), json!({ "packets": {} }));
+    std::thread::sleep(Duration::from_millis(500));
+    painter.connection.destroy_window(window).unwrap();
+    painter.done();
+    while !matches!(
+        job.next_packet(0, Some(Duration::from_secs(20))),
+        Ok(ghoststream::job::Taken::End) | Err(_)
+    ) {}
+    let done = job.wait(Some(Duration::from_secs(20))).unwrap().expect("the job hangs");
+    let error = done.into_result().unwrap_err();
+    assert!(error.to_string().contains(&format!("window {window}")), "{error}");
+}
