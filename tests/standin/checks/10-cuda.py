@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 
+from misuse import ANSWERS, MISUSE, UNDEFINED
 from standin import STANDIN, WORK, check, equal, finish, run, script
 
 # A tidy client leaves no mark.
@@ -25,22 +26,12 @@ r = script("begin(); p = alloc(64); say(c.string_at(p, 1)[0])")
 equal(r.code, -signal.SIGSEGV, "reading a device pointer on the host")
 
 # Each misuse gets the real driver's status and a line in the log.
-for text, status, rule in [
-    ("begin(); p = alloc(100); b = c.create_string_buffer(200); say(cu.cuMemcpyDtoH_v2(b, p, 101))", 1, "out-of-range"),
-    ("begin(); p = alloc(100); cu.cuMemFree_v2(p); say(cu.cuMemFree_v2(p))", 1, "double-free"),
-    ("begin(); p = alloc(100); cu.cuMemFree_v2(p); say(cu.cuMemsetD8_v2(p, 0, 1))", 1, "use-after-free"),
-    ("begin(); p = alloc(100); say(cu.cuMemFree_v2(p + 4))", 1, "bad-free"),
-    ("begin(); p = alloc(100); q = alloc(100); say(cu.cuMemcpyHtoD_v2(p, c.c_void_p(q), 4))", 1, "device-as-host"),
-    ("p = u64(); cu.cuInit(0); say(cu.cuMemAlloc_v2(ref(p), 4))", 201, "no-context"),
-    ("p = c.c_int(); say(cu.cuDeviceGetCount(ref(p)))", 3, "not-initialised"),
-    ("x = begin(); cu.cuCtxDestroy_v2(x); say(cu.cuCtxPushCurrent_v2(x))", 201, "use-after-destroy"),
-    ("begin(); say(cu.cuCtxPushCurrent_v2(c.c_void_p(12345)))", 201, "bad-handle"),
-    ("begin(); s = u64(); cu.cuStreamCreate(ref(s), 0); cu.cuStreamDestroy_v2(s); say(cu.cuStreamSynchronize(s))", 400,
-     "use-after-destroy"),
-    ("cu.cuInit(0); say(cu.cuDevicePrimaryCtxRelease_v2(0))", 201, "double-release"),
-]:
+for text, status, rule in MISUSE + UNDEFINED:
     r = script(text)
     equal((r.value, r.violations), (status, [rule]), text)
+
+for text in ANSWERS:
+    check(script(text).value is not None, f"an answer: {text}")
 
 # What is not given back is told, when the context goes and when the process does.
 r = script("x = begin(); alloc(10); cu.cuCtxDestroy_v2(x); begin(); alloc(20)")
