@@ -545,6 +545,40 @@ void rule(const std::string &name, const char *path) {
             say(take(s[i].output));
         }
         leave(s);
+#if API >= 1200
+    } else if (name == "metadata-av1") {
+        if (const int status = open()) say(status);
+        prepare(NV_ENC_CODEC_AV1_GUID);
+        NV_ENC_CONFIG_AV1 &av1 = preset.presetCfg.encodeCodecConfig.av1Config;
+        av1.colorPrimaries = NV_ENC_VUI_COLOR_PRIMARIES_BT2020;
+        av1.transferCharacteristics = NV_ENC_VUI_TRANSFER_CHARACTERISTIC_SMPTE2084;
+        av1.matrixCoefficients = NV_ENC_VUI_MATRIX_COEFFS_BT2020_NCL;
+        av1.repeatSeqHdr = 1;
+#if API >= 1300
+        av1.outputMaxCll = av1.outputMasteringDisplay = 1;
+        // In AV1's units: 0.16, 24.8 and 18.14 fixed point.
+        MASTERING_DISPLAY_INFO display = {{11141, 52232}, {8585, 3015}, {46399, 19137}, {20493, 21561}, 1000 << 8, 82};
+        CONTENT_LIGHT_LEVEL light = {1000, 400};
+#endif
+        say(start());
+        std::vector<Surface> s;
+        for (int i = 0; i < 4; ++i) s.push_back(surface(i));
+        for (int i = 0; i < 4; ++i) {
+            auto params = picture(s[i], i);
+            if (i == 2) params.encodePicFlags = NV_ENC_PIC_FLAG_FORCEIDR;
+            uint8_t text[] = "\xb5\x7f\xffGhostStream-test";
+            NV_ENC_SEI_PAYLOAD sei = {sizeof text - 1, 4, text};
+            params.codecPicParams.av1PicParams.obuPayloadArray = &sei;
+            params.codecPicParams.av1PicParams.obuPayloadArrayCnt = 1;
+#if API >= 1300
+            params.codecPicParams.av1PicParams.pMasteringDisplay = &display;
+            params.codecPicParams.av1PicParams.pMaxCll = &light;
+#endif
+            say(api.nvEncEncodePicture(encoder, &params));
+            say(take(s[i].output));
+        }
+        leave(s);
+#endif
     } else {
         fprintf(stderr, "no rule %s\n", name.c_str());
         exit(3);
