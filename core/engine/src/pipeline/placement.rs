@@ -117,6 +117,15 @@ fn device_format(format: PixelFormat) -> Option<PixelFormat> {
     }
 }
 
+/// The 4:4:4 format that our kernels make for a host format, and NVENC takes.
+fn whole_chroma(format: PixelFormat) -> Option<PixelFormat> {
+    let d = format.descriptor()?;
+    if d.is_rgb || d.has_alpha || (d.log2_chroma_w, d.log2_chroma_h) != (0, 0) || d.components != 3 {
+        return None;
+    }
+    PixelFormat::from_name(if d.depth > 8 { "yuv444p16le" } else { "yuv444p" })
+}
+
 /// Where a stream that these tracks are encoded from is decoded, and why there.
 ///
 /// # Errors
@@ -301,7 +310,8 @@ fn scale(
         let to = colour::complete(Some(wanted), now.colour, PixelFormat::nv12(), now.height);
         cuda::converts(&now.colour, &to)?;
     }
-    let to = device_format(wanted).ok_or_else(|| format!("{wanted} pictures are made on the host"))?;
+    let to = device_format(wanted).or_else(|| kernels.as_ref().ok().and_then(|()| whole_chroma(wanted)));
+    let to = to.ok_or_else(|| format!("{wanted} pictures are made on the host"))?;
     if now.format == Some(to) && !track.scaled && track.spec.colour.is_none() {
         return Ok((None, to));
     }

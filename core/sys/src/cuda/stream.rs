@@ -31,6 +31,12 @@ impl Stream {
         Stream::create(context, 0)
     }
 
+    /// The default stream itself: in order with every stream of [`Stream::new`], so that what is queued here is done
+    /// before what any of those gets later begins, and the other way round.
+    pub fn default_of(context: &Arc<Context>) -> Arc<Stream> {
+        Arc::new(Stream { raw: std::ptr::null_mut(), context: context.clone() })
+    }
+
     /// A stream that the default stream does not hold up; order with it is the caller's affair.
     ///
     /// # Errors
@@ -148,6 +154,9 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        if self.raw.is_null() {
+            return;
+        }
         if let Ok(_current) = self.context.enter() {
             // SAFETY: ours, once; what is queued still runs.
             unsafe { (self.context.api.stream_destroy)(self.raw) };

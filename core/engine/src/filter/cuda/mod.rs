@@ -2,8 +2,9 @@
 //! to SDR; sharpness. They do what the filters of the same names do on the host, by the same formulas, and frames never
 //! leave the device.
 //!
-//! All stages on one device queue their kernels in one stream, which is in order with the default stream that NVDEC,
-//! NVENC and FFmpeg's transfers use. So a stage emits a frame as soon as its kernels are queued, and nobody waits.
+//! Kernels are queued in the default stream, with which everything else that touches frames is in order: NVDEC's copies,
+//! FFmpeg's transfers, the encoders' own streams. So a stage emits a frame as soon as its kernels are queued, and nobody
+//! waits.
 
 mod colour;
 mod crop;
@@ -44,7 +45,7 @@ struct Kernels {
     sharpen: Function,
 }
 
-/// Those that some stage uses, so that all stages on a device share one stream.
+/// Those that some stage uses, so that the PTX is compiled once.
 static OPEN: Mutex<Vec<Weak<Kernels>>> = Mutex::new(Vec::new());
 
 /// What [`available`] found, by device.
@@ -119,7 +120,7 @@ impl Kernels {
         let module = Module::from_ptx(&context, PTX)?;
         let kernels = Arc::new(Kernels {
             device: av::HwDevice::cuda(&context)?,
-            stream: Stream::new(&context)?,
+            stream: Stream::default_of(&context),
             taps: module.function("taps")?,
             scale: module.function("scale")?,
             convert: module.function("convert")?,
@@ -133,11 +134,16 @@ impl Kernels {
 
     /// The kernels on the device that the frame is on.
     fn of(frame: &Frame) -> Result<Arc<Kernels>> {
-        let count = cuda::devices()?.len() as u32;
-        for ordinal in 0..count {
-            // The frame's context is retained by its pool, so asking for it makes none.
-            if frame.media().is_in_cuda(&*Context::primary(ordinal)?) {
-                return Kernels::on(ordinal);
+        let home = |k: &Arc<Kernels>| frame.media().is_in_cuda(&k.context);
+        let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kernels) = open.iter().filter_map(Weak::upgrade).find(home) {
+            return Ok(kernels);
+        }
+        drop(open);
+        for device in cuda::devices()? {
+            // The frame keeps the context that it is in; those of the devices before it are made for this question only.
+            if frame.media().is_in_cuda(&*Context::primary(device.ordinal)?) {
+                return Kernels::on(device.ordinal);
             }
         }
         Err(Error::new(ErrorKind::Device, "the frame is in no CUDA device's primary context"))

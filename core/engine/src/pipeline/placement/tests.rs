@@ -234,6 +234,10 @@ fn kernels_convert_colour_and_tone_map_on_the_device() {
         ]
     );
     assert!(placement(&resolved.outputs[0], 0).stays() && resolved.transfers.is_empty());
+    // Chroma at full size, where the encoder takes it.
+    let (resolved, _) = decide(&nvidia(), json!({"codec": "hevc", "pixel_format": "yuv444p"}));
+    let placed = placement(&resolved.outputs[0], 0);
+    assert_eq!((placed.format, placed.scale.is_some()), (PixelFormat::from_name("yuv444p"), true));
     // Other primaries are the host's.
     let (resolved, _) = decide(&nvidia(), json!({"height": 180, "colour": {"primaries": "bt2020"}}));
     assert_eq!(
