@@ -58,7 +58,7 @@ def ladder(name, filters, **knobs):
 
     equal(done.violations, [], f"{name}: violations")
     equal(done.leaks, [], f"{name}: leaks")
-    equal(len(done.calls("NvEncOpenEncodeSessionEx")), len(HEIGHTS), f"{name}: sessions")
+    equal(len(done.calls("NvEncInitializeEncoder")), len(HEIGHTS), f"{name}: sessions")
     check(len(done.calls("cuLaunchKernel")) >= FRAMES * (len(HEIGHTS) - 1), f"{name}: kernels ran for each frame")
     equal(done.copies("HtoD") + done.copies("DtoH") + done.copies("HtoH"), 0, f"{name}: bytes copied from or to the host")
     for height in HEIGHTS:
