@@ -3,6 +3,7 @@
 pub mod cuda;
 pub mod ffmpeg;
 pub mod nvenc;
+pub mod nvidia;
 pub mod nvml;
 pub mod pixels;
 pub mod process;

@@ -111,3 +111,19 @@ pub(crate) fn api() -> Result<&'static Api> {
         Err(status) => Err(Error::new(*status, "initialise CUDA")),
     }
 }
+
+/// Whether CUDA is initialised in this process, by this crate or by anybody else. Loads nothing.
+pub(crate) fn is_started() -> bool {
+    const NOT_INITIALIZED: c_int = 3;
+    // SAFETY: a terminated name; only a library that is there already is found.
+    let there = unsafe { libc::dlopen(c"libcuda.so.1".as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD) };
+    if there.is_null() {
+        return false;
+    }
+    let mut count = 0;
+    // SAFETY: fills one number.
+    let started = loaded().is_ok_and(|api| unsafe { (api.device_count)(&mut count) } != NOT_INITIALIZED);
+    // SAFETY: gives back the reference from above.
+    unsafe { libc::dlclose(there) };
+    started
+}

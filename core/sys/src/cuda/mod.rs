@@ -12,6 +12,7 @@ mod module;
 mod plane;
 mod stream;
 
+pub(crate) use api::is_started;
 pub use context::{Context, Current};
 pub use device::{Device, device, devices, driver_version, is_present};
 pub use error::{Error, Kind, Result, Status};

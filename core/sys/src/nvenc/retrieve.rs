@@ -16,6 +16,9 @@ pub struct Retriever {
     lock: Box<LockBitstream>,
 }
 
+// SAFETY: the struct's pointers are the driver's, and are followed only while `Coded` borrows the retriever.
+unsafe impl Send for Retriever {}
+
 /// What [`Retriever::next`] found.
 #[derive(Debug)]
 pub enum Next<'a> {

@@ -224,15 +224,14 @@ impl Shared {
             (state.failed.as_ref().is_some_and(|e| e.kind() == Kind::Lost), state.open)
         };
         // On a lost device a lock may never return.
-        if broken || (open && self.end_of_stream().is_err()) {
+        if broken {
             return;
         }
-        let jobs: Vec<Job> = {
-            let mut state = self.state();
-            let state = &mut *state;
-            state.ready.drain(..).chain(state.waiting.drain(..)).collect()
-        };
-        for job in jobs {
+        if open {
+            // Where it fails, what waits is never coded; what is coded already is read all the same.
+            let _ = self.end_of_stream();
+        }
+        while let Some(job) = { self.state().ready.pop_front() } {
             let mut lock = LockBitstream::zeroed();
             lock.version = self.encoder.api().of(Structure::LockBitstream);
             lock.outputBitstream = job.output.0;

@@ -472,8 +472,9 @@ impl Submitter {
         state.held.push(Held { number, holding, output_read: false, coded: false });
         state.waiting.push_back(Job { output, number });
         if !more {
-            // One success means that all that waited is coded now.
-            state.ready.append(&mut state.waiting);
+            // Success means that pictures are coded, all but those that the encoder still looks ahead over.
+            let coded = state.waiting.len().saturating_sub(self.lookahead as usize);
+            state.ready.extend(state.waiting.drain(..coded));
             self.shared.wake_retriever.notify_all();
         }
     }
