@@ -11,6 +11,7 @@ mod logging;
 mod pages;
 mod report;
 mod screen;
+mod serve;
 mod signals;
 mod transcode;
 mod words;
@@ -27,7 +28,7 @@ use std::io::Write;
 /// finish, second: cancel, third: exit); a handler that was installed before is called too. Blocks until the command is
 /// done; may be called more than once.
 pub fn run(args: Vec<OsString>) -> i32 {
-    let matches = match Cli::command().try_get_matches_from(args) {
+    let matches = match Cli::command().try_get_matches_from(serve::as_before(args)) {
         Ok(matches) => matches,
         Err(e) => return usage(&e),
     };
@@ -48,7 +49,10 @@ pub fn run(args: Vec<OsString>) -> i32 {
 }
 
 fn execute(cli: &Cli, matches: &clap::ArgMatches) -> Outcome {
-    logging::start(&cli.log)?;
+    // The server's log has settings of its own.
+    if !matches!(cli.command, Command::Serve(_)) {
+        logging::start(&cli.log)?;
+    }
     // Clap has set it, or parsing had failed; an empty one only loses the order of filters.
     let empty = clap::ArgMatches::default();
     let matches = matches.subcommand().map_or(&empty, |(_, m)| m);
@@ -64,6 +68,8 @@ fn execute(cli: &Cli, matches: &clap::ArgMatches) -> Outcome {
             0 => Ok(()),
             code => Err(exit::Failure::silent(code)),
         },
+        Command::Serve(args) => serve::run(args, &cli.log),
+        Command::Config(args) => serve::config(args),
         Command::Schema => Ok(std::io::stdout().write_all(ghoststream::spec::schema().as_bytes())?),
         Command::Completions { shell } => pages::completions(*shell),
         Command::Man { directory } => pages::man(directory.as_deref()),

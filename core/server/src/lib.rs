@@ -3,9 +3,20 @@
 #![forbid(unsafe_code)]
 
 pub mod adapt;
+mod blocking;
 pub mod config;
 pub mod contract;
 pub mod discovery;
+mod http;
 pub mod jobs;
+pub mod logs;
+mod machine;
 pub mod policy;
+mod serve;
+mod server;
+pub mod token;
 pub mod worker;
+
+pub use blocking::Blocking;
+pub use http::openapi;
+pub use server::Server;

@@ -1,6 +1,7 @@
 //! Safe owners over the C libraries GhostStream drives. One folder per library; nothing raw in a public signature.
 
 pub mod cuda;
+pub mod disk;
 pub mod ffmpeg;
 pub mod nvenc;
 pub mod nvidia;

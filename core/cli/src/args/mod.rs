@@ -4,6 +4,7 @@ pub mod audio;
 pub mod names;
 pub mod output;
 pub mod screen;
+pub mod serve;
 pub mod source;
 pub mod values;
 pub mod video;
@@ -17,6 +18,7 @@ use ghoststream::spec::{
     PipelineSpec, Preset, Seconds, SourceSpec, SubtitleChoice, VideoChoice, VideoSpec,
 };
 use output::{JobArgs, OutputArgs};
+use serve::{ConfigArgs, ServeArgs};
 use source::{OpenArgs, TakeArgs};
 use std::path::PathBuf;
 use video::{PictureArgs, VideoArgs};
@@ -73,6 +75,10 @@ pub enum Command {
     /// Run documents for a server, which talks to it on standard input and output
     #[command(hide = true)]
     Worker,
+    /// Run the transcoding server
+    Serve(ServeArgs),
+    /// Check the server's settings, or print the defaults
+    Config(ConfigArgs),
     /// Print the JSON Schema of the job document (`transcode --spec`)
     Schema,
     /// Print a completion script for a shell

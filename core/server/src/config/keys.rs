@@ -72,6 +72,7 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     within("server.max_body_kb", s.max_body_kb as f64, 1.0, 65_536.0)?;
     within("server.request_timeout_seconds", s.request_timeout_seconds as f64, 1.0, 3600.0)?;
     within("server.max_connections", s.max_connections as f64, 1.0, 1e6)?;
+    within("server.websocket_ping_seconds", s.websocket_ping_seconds, 0.1, 3600.0)?;
     if s.host.is_empty() {
         return Err("server.host: it is empty; 0.0.0.0 listens everywhere".into());
     }

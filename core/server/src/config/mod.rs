@@ -53,6 +53,8 @@ pub struct ServerConfig {
     pub request_timeout_seconds: u64,
     /// How many connections may be open at once.
     pub max_connections: usize,
+    /// How often WebSocket clients are pinged, in seconds; three pings without any answer end a connection.
+    pub websocket_ping_seconds: f64,
 }
 
 impl Default for ServerConfig {
@@ -64,6 +66,7 @@ impl Default for ServerConfig {
             max_body_kb: 1024,
             request_timeout_seconds: 30,
             max_connections: 4096,
+            websocket_ping_seconds: 30.0,
         }
     }
 }

@@ -13,6 +13,7 @@ const REMARKS: &[(&str, &str)] = &[
     ("server.max_body_kb", "largest request body"),
     ("server.request_timeout_seconds", "for a client to send its request"),
     ("server.max_connections", "open at once"),
+    ("server.websocket_ping_seconds", "three pings without an answer end a connection"),
     ("mdns", "How it is found on the local network."),
     ("mdns.enabled", "announce _ghoststream._tcp"),
     ("mdns.service_name", "the instance's name"),

@@ -1,0 +1,45 @@
+//! `serve` and `config`.
+
+use clap::Args;
+use std::path::PathBuf;
+
+/// `serve`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ServeArgs {
+    /// The settings; without it ghoststream.yaml is looked for here, in ./config, in ~/.config/ghoststream and in
+    /// /etc/ghoststream
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The address to listen on [default: 0.0.0.0]
+    #[arg(long)]
+    pub host: Option<String>,
+    /// The port to listen on; 0 takes a free one [default: 8765]
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// Do not announce the server on the network
+    #[arg(long)]
+    pub no_mdns: bool,
+    /// Show the encoders that work here, and end
+    #[arg(long)]
+    pub detect_hw: bool,
+    /// Taken for the sake of older scripts: there is only the server
+    #[arg(long, hide = true)]
+    pub server_only: bool,
+}
+
+/// `config`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ConfigArgs {
+    /// Print every setting with its default, as a file to begin with
+    #[arg(long)]
+    pub print_default: bool,
+    /// Print the description of the HTTP API (OpenAPI)
+    #[arg(long, conflicts_with = "print_default")]
+    pub print_openapi: bool,
+    /// The file to check; without it the one that the server would take
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["print_default", "print_openapi"])]
+    pub config: Option<PathBuf>,
+}

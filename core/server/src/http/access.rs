@@ -1,0 +1,143 @@
+//! What stands before every route: origins, the API key, rates; and behind it: CORS headers, error shapes, counting.
+
+use super::answer::Fail;
+use super::{App, query};
+use crate::config::SecurityConfig;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+use subtle::ConstantTimeEq;
+
+/// Who is at the other end of the connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// Routes that answer without the key: health for monitors, and the page, which has nothing secret and asks for the key.
+/// The WebSocket has never needed it.
+const OPEN: [&str; 5] = ["/api/health", "/health", "/ws/progress", "/", "/page/{name}"];
+
+/// The middleware around all routes.
+pub async fn gate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let settings = app.settings();
+    let security = &settings.config.security;
+    let method = request.method().clone();
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let route = request.extensions().get::<MatchedPath>().map(|p| p.as_str().to_string());
+    let allowed = origin_allowed(security, request.headers());
+    let preflight = method == Method::OPTIONS
+        && origin.is_some()
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if preflight {
+        let (status, text) = match allowed {
+            true => (StatusCode::OK, "OK"),
+            false => (StatusCode::BAD_REQUEST, "Disallowed CORS origin"),
+        };
+        (status, text).into_response()
+    } else {
+        match admitted(&app, security, &request, route.as_deref(), allowed) {
+            Err(fail) => fail.into_response(),
+            Ok(()) => next.run(request).await,
+        }
+    };
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED
+        && !response.headers().contains_key(header::CONTENT_TYPE)
+    {
+        let allow = response.headers().get(header::ALLOW).cloned();
+        response = Fail::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed").into_response();
+        response.headers_mut().extend(allow.map(|a| (header::ALLOW, a)));
+    }
+    cross_origin(security, response.headers_mut(), origin.filter(|_| allowed), asked.filter(|_| preflight));
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let took = begun.elapsed();
+    app.metrics.answered(&method, route.as_deref().unwrap_or("other"), response.status(), took);
+    if method == Method::HEAD {
+        *response.body_mut() = Body::empty();
+    }
+    response
+}
+
+fn admitted(
+    app: &App,
+    security: &SecurityConfig,
+    request: &Request,
+    route: Option<&str>,
+    origin_allowed: bool,
+) -> Result<(), Fail> {
+    let headers = request.headers();
+    let peer = request.extensions().get::<Peer>().map(|p| p.0.ip());
+    if let Some(ip) = peer {
+        app.presence.note(ip, headers);
+    }
+    let changes = matches!(*request.method(), Method::POST | Method::DELETE | Method::PUT | Method::PATCH);
+    // CORS alone only keeps a foreign page from reading the answer, not from acting.
+    if !origin_allowed && (changes || route == Some("/ws/progress")) {
+        return Err(Fail::new(StatusCode::FORBIDDEN, "Origin is not allowed"));
+    }
+    if let Some(key) = &security.api_key
+        && !OPEN.contains(&route.unwrap_or_default())
+    {
+        let sent = headers.get("x-api-key").and_then(|v| v.to_str().ok()).map(String::from);
+        let sent = sent.or_else(|| query::get(request.uri().query(), "api_key")).unwrap_or_default();
+        if !bool::from(key.reveal().as_bytes().ct_eq(sent.as_bytes())) {
+            return Err(Fail::new(StatusCode::UNAUTHORIZED, "Invalid or missing API key"));
+        }
+    }
+    if let (true, Some(ip)) = (changes, peer) {
+        app.rates.take(ip, security.rate_limit_per_minute, Instant::now()).map_err(|wait| {
+            Fail::new(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded").retry_after(wait)
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether the page that sent the request may use this server: all, those that are configured, and our own.
+fn origin_allowed(security: &SecurityConfig, headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let list = &security.allowed_origins;
+    if list.is_empty() || list.iter().any(|o| o == "*" || o.as_bytes() == origin.as_bytes()) {
+        return true;
+    }
+    let bare = origin.to_str().ok().and_then(|o| o.split_once("://")).map(|(_, host)| host.as_bytes());
+    bare.is_some() && bare == headers.get(header::HOST).map(HeaderValue::as_bytes)
+}
+
+fn cross_origin(
+    security: &SecurityConfig,
+    headers: &mut HeaderMap,
+    origin: Option<HeaderValue>,
+    preflight: Option<HeaderValue>,
+) {
+    let open = security.allowed_origins.is_empty() || security.allowed_origins.iter().any(|o| o == "*");
+    let mut set = |name: HeaderName, value: &'static str| {
+        headers.insert(name, HeaderValue::from_static(value));
+    };
+    if open || origin.is_some() {
+        set(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
+        set(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, DELETE, OPTIONS");
+        set(header::ACCESS_CONTROL_MAX_AGE, "600");
+        set(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            "Content-Length, Content-Range, Content-Disposition, Date, ETag, Retry-After",
+        );
+        // Named ones are echoed: a star means nothing beside credentials.
+        let named = preflight.unwrap_or(HeaderValue::from_static("*"));
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, named);
+    }
+    match origin {
+        Some(origin) => {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        }
+        None if open => {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        }
+        None => {}
+    }
+    headers.append(header::VARY, HeaderValue::from_static("Origin"));
+}

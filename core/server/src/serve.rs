@@ -1,0 +1,107 @@
+//! Connections: accepted up to a limit, with time limits for request heads, and ended in order.
+
+use crate::http::Peer;
+use axum::Router;
+use axum::body::Body;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tower::ServiceExt;
+
+/// How long connections may take to end when the server does.
+const FAREWELL: Duration = Duration::from_secs(10);
+/// Bytes of a request's head.
+const HEAD: usize = 64 << 10;
+
+/// Waits for the server's end.
+pub async fn ended(ending: &mut watch::Receiver<bool>) {
+    // An error means that the server is gone, which is an end too.
+    drop(ending.wait_for(|e| *e).await);
+}
+
+/// Limits of connections.
+#[derive(Clone)]
+pub struct Limits {
+    /// For a request's head.
+    pub head_timeout: Duration,
+    /// Open at once, over all listeners.
+    pub connections: Arc<Semaphore>,
+}
+
+/// Serves until `ending` says so, then lets connections finish for some seconds.
+pub async fn serve(listener: TcpListener, router: Router, limits: Limits, mut ending: watch::Receiver<bool>) {
+    let mut connections = JoinSet::new();
+    loop {
+        // Those that are done make room.
+        while connections.try_join_next().is_some() {}
+        let permit = tokio::select! {
+            permit = Arc::clone(&limits.connections).acquire_owned() => permit,
+            () = ended(&mut ending) => break,
+        };
+        // The semaphore is never closed.
+        let Ok(permit) = permit else { break };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = ended(&mut ending) => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let one = one(stream, peer, router.clone(), limits.head_timeout, ending.clone());
+                connections.spawn(async move {
+                    one.await;
+                    drop(permit);
+                });
+            }
+            Err(e) => {
+                // Out of files, or the client was gone: neither ends the server.
+                tracing::warn!("accept: {e}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    let all = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(FAREWELL, all).await.is_err() {
+        tracing::info!("{} connections did not end in time", connections.len());
+    }
+}
+
+async fn one(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    head_timeout: Duration,
+    mut ending: watch::Receiver<bool>,
+) {
+    // Playlists are small and waited for.
+    let _only_slower = stream.set_nodelay(true);
+    let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(peer));
+        router.clone().oneshot(request)
+    });
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout).max_buf_size(HEAD);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(HEAD as u32)
+        .max_concurrent_streams(128)
+        .keep_alive_interval(Some(Duration::from_secs(30)));
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        () = ended(&mut ending) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(e) = outcome {
+        tracing::debug!(%peer, "connection: {e}");
+    }
+}

@@ -1,0 +1,227 @@
+//! A server from its start to its end.
+
+use crate::config::Config;
+use crate::contract::service::Status;
+use crate::discovery::{Advertisement, Discovery, Hub, Settings as DiscoverySettings};
+use crate::http::{self, App, Settings};
+use crate::jobs::Jobs;
+use crate::machine;
+use crate::serve::{Limits, ended, serve};
+use crate::token::Tokens;
+use ghoststream::device::Devices;
+use ghoststream::{Error, ErrorKind, Result};
+use serde_json::{Value, json};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+/// A running server. It lives in the tokio runtime in which it was started; end it with [`Server::shutdown`].
+#[derive(Debug)]
+pub struct Server {
+    app: Arc<App>,
+    addresses: Vec<SocketAddr>,
+    end: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Binds, opens the jobs of earlier runs and serves. Call it within a tokio runtime with time and I/O.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for settings that make no sense, [`ErrorKind::Busy`] when the port is taken,
+    /// [`ErrorKind::Io`] and [`ErrorKind::Denied`] for addresses and directories that cannot be used.
+    pub async fn start(config: Config) -> Result<Server> {
+        config.check().map_err(|why| Error::new(ErrorKind::Invalid, why))?;
+        let listeners = bind(&config.server.host, config.server.port).await?;
+        let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
+        let state = config.state_directory();
+        let ttl = config.security.job_token_ttl_seconds;
+        let tokens = Tokens::open(&state, ttl).map_err(|e| system(&e, "security.state_directory"))?;
+        let jobs = Jobs::open(&config).map_err(|why| Error::new(ErrorKind::Io, why))?;
+        let (end, ending) = watch::channel(false);
+        let (found, devices) = watch::channel(None);
+        let (told, status) = watch::channel(Status::default());
+        let first = addresses.first().copied().unwrap_or((Ipv4Addr::LOCALHOST, config.server.port).into());
+        let settings = Settings::new(config.clone());
+        let app = App::new(jobs.clone(), tokens, settings, devices.clone(), status, ending.clone(), first);
+
+        let mut tasks = Vec::new();
+        let limits = Limits {
+            head_timeout: Duration::from_secs(config.server.request_timeout_seconds),
+            connections: Arc::new(Semaphore::new(config.server.max_connections)),
+        };
+        let weak = Arc::downgrade(&app);
+        jobs.describe_with(move |job| weak.upgrade().map(|app| app.described(job)).unwrap_or_default());
+        let router = http::router(Arc::clone(&app));
+        for listener in listeners {
+            tasks.push(tokio::spawn(serve(listener, router.clone(), limits.clone(), ending.clone())));
+        }
+        let hub = Arc::clone(&app);
+        let events = jobs.events();
+        let stop = ending.clone();
+        tasks.push(tokio::spawn(async move { hub.hub.run(events, stop).await }));
+        tokio::task::spawn_blocking(move || found.send_replace(Some(Arc::new(ghoststream::device::list()))));
+        tasks.push(tokio::spawn(machine::watch(Arc::clone(&app), told)));
+        tasks.push(tokio::spawn(discover(config, Arc::clone(&app), first.port(), devices, ending)));
+        for address in &addresses {
+            tracing::info!("listening on http://{address}");
+        }
+        Ok(Server { app, addresses, end, tasks })
+    }
+
+    /// The addresses that it listens on, with the port that was chosen.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Takes over the settings that can change while it runs and says which keys of `config` need a restart.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for settings that make no sense; the old ones stay.
+    pub fn reload(&self, config: Config) -> Result<Vec<&'static str>> {
+        config.check().map_err(|why| Error::new(ErrorKind::Invalid, why))?;
+        let old = self.app.settings();
+        let (mut next, mut stuck) = (config, Vec::new());
+        let mut keep = |name: &'static str, same: bool| {
+            if !same {
+                stuck.push(name);
+            }
+        };
+        let (o, n) = (&old.config, &mut next);
+        keep("server.host", o.server.host == n.server.host);
+        keep("server.port", o.server.port == n.server.port);
+        keep("server.max_connections", o.server.max_connections == n.server.max_connections);
+        keep("mdns", o.mdns == n.mdns);
+        keep("ghosthub", o.ghosthub == n.ghosthub);
+        keep("security.state_directory", o.security.state_directory == n.security.state_directory);
+        keep(
+            "security.job_token_ttl_seconds",
+            o.security.job_token_ttl_seconds == n.security.job_token_ttl_seconds,
+        );
+        keep("logging.format", o.logging.format == n.logging.format);
+        keep("logging.file", o.logging.file == n.logging.file);
+        self.app.jobs.reload(n);
+        self.app.replace(Settings::new(next));
+        Ok(stuck)
+    }
+
+    /// Where it listens and what it does, as JSON.
+    pub fn status(&self) -> Value {
+        let stats = self.app.jobs.stats();
+        json!({
+            "addresses": self.addresses,
+            "urls": self.addresses.iter().map(|a| format!("http://{a}")).collect::<Vec<_>>(),
+            "uptime_seconds": self.app.started.elapsed().as_secs_f64(),
+            "active_jobs": stats.active,
+            "queued_jobs": stats.queued,
+            "version": ghoststream::VERSION,
+        })
+    }
+
+    /// Ends it: no new connections, WebSockets are told, jobs are stopped so that the next start resumes them. Takes some
+    /// seconds at most.
+    pub async fn shutdown(self) {
+        self.end.send_replace(true);
+        for task in self.tasks {
+            // A task that panicked has said so.
+            let _said = task.await;
+        }
+        self.app.jobs.close().await;
+    }
+}
+
+/// Listens on every address that `host` means.
+async fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>> {
+    let bare = host.trim_matches(['[', ']']);
+    let named = |e: &std::io::Error| system(e, &format!("listen on {host}:{port}"));
+    let found = tokio::net::lookup_host((bare, port)).await.map_err(|e| named(&e))?;
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    let mut chosen = port;
+    let mut failed = None;
+    for mut address in found {
+        address.set_port(chosen);
+        match listen(address) {
+            Ok(listener) => {
+                chosen = listener.local_addr().map_or(chosen, |a| a.port());
+                listeners.push(listener);
+            }
+            // localhost is two addresses, and a machine may have only one of them.
+            Err(e) => failed = Some(named(&e)),
+        }
+    }
+    match (listeners.is_empty(), failed) {
+        (false, _) => Ok(listeners),
+        (true, Some(e)) => Err(e),
+        (true, None) => Err(Error::new(ErrorKind::NotFound, format!("{host}: it has no address"))),
+    }
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address.ip() {
+        IpAddr::V4(_) => TcpSocket::new_v4()?,
+        IpAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A restart does not wait for the connections of the run before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(1024)
+}
+
+fn system(e: &std::io::Error, what: &str) -> Error {
+    let kind = match e.kind() {
+        std::io::ErrorKind::AddrInUse => ErrorKind::Busy,
+        std::io::ErrorKind::PermissionDenied => ErrorKind::Denied,
+        _ => ErrorKind::Io,
+    };
+    Error::new(kind, format!("{what}: {e}"))
+}
+
+/// Announces the server once it is known what it can do, until the end.
+async fn discover(
+    config: Config,
+    app: Arc<App>,
+    port: u16,
+    mut devices: watch::Receiver<Option<Arc<Devices>>>,
+    mut ending: watch::Receiver<bool>,
+) {
+    let known = tokio::select! {
+        known = devices.wait_for(Option::is_some) => known.ok().and_then(|d| d.clone()),
+        () = ended(&mut ending) => return,
+    };
+    let Some(devices) = known else { return };
+    let secret = config.security.registration_secret.as_ref().map(|s| s.reveal().to_string());
+    let hub = config.ghosthub.url.clone().filter(|_| config.ghosthub.auto_register).map(|url| Hub {
+        url,
+        interval: Duration::from_secs(config.ghosthub.register_interval_seconds),
+        advertised_url: config.server.advertised_url.clone(),
+        identity: Some(app.tokens.node()),
+        shared_secret: secret,
+    });
+    let (video_codecs, audio_codecs) = http::codecs(&devices);
+    let advertisement = Advertisement {
+        name: config.mdns.service_name.clone(),
+        port,
+        hw_accels: http::accelerators(&devices),
+        video_codecs,
+        audio_codecs,
+        max_jobs: u32::try_from(config.transcoding.max_concurrent_jobs).unwrap_or(u32::MAX),
+        platform: http::platform(),
+    };
+    let udp = match config.mdns.udp_enabled {
+        true => vec![(Ipv4Addr::UNSPECIFIED, config.mdns.udp_port).into()],
+        false => Vec::new(),
+    };
+    let settings = DiscoverySettings { mdns: config.mdns.enabled, udp, hub };
+    let discovery = Discovery::start(advertisement, settings).await;
+    ended(&mut ending).await;
+    discovery.shutdown().await;
+}

@@ -1,0 +1,227 @@
+use super::support::Site;
+use ghoststream_server::config::Secret;
+use serde_json::json;
+
+#[test]
+fn the_api_key() {
+    let site = Site::with(|c| c.security.api_key = Some(Secret::new("k&y")));
+    let denied = json!({ "detail": "Invalid or missing API key" });
+    for path in [
+        "/api/stats",
+        "/api/transcode/jobs",
+        "/stream/x/master.m3u8",
+        "/download/x",
+        "/metrics",
+        "/docs",
+        "/nope",
+    ] {
+        let reply = site.get(path);
+        assert_eq!((reply.status, reply.json()), (401, denied.clone()), "{path}");
+    }
+    for (headers, path) in [(vec![("X-API-Key", "k&y")], "/api/stats"), (vec![], "/api/stats?api_key=k%26y")]
+    {
+        assert_eq!(site.ask("GET", path, &headers, None).status, 200);
+    }
+    for (headers, path) in [
+        (vec![("X-API-Key", "k")], "/api/stats"),
+        (vec![("X-API-Key", "")], "/api/stats"),
+        (vec![], "/api/stats?api_key="),
+        (vec![], "/api/stats?api_key=k&y"),
+    ] {
+        assert_eq!(site.ask("GET", path, &headers, None).status, 401, "{path}");
+    }
+    // Monitors and the page need none, and the WebSocket never did.
+    for path in ["/api/health", "/health", "/"] {
+        assert_eq!(site.get(path).status, 200, "{path}");
+    }
+    site.socket().settle();
+}
+
+#[test]
+fn the_key_of_a_playlist_reaches_its_segments() {
+    let site = Site::with(|c| c.security.api_key = Some(Secret::new("k&y")));
+    let clip = site.clip("a.mp4", 2);
+    let body = serde_json::to_vec(&json!({ "source": clip })).unwrap();
+    let reply = site.ask("POST", "/transcode", &[("X-API-Key", "k&y")], Some(&body));
+    let id = reply.json()["job_id"].as_str().unwrap().to_string();
+    let playlist = site.get(&format!("/stream/{id}/master.m3u8?api_key=k%26y"));
+    assert_eq!(playlist.status, 200);
+    let playlist = playlist.text();
+    let segment = playlist.lines().find(|l| l.contains(".ts")).expect(&playlist);
+    assert!(segment.ends_with("?api_key=k%26y"), "{segment}");
+    assert_eq!(site.get(&format!("/stream/{id}/{segment}")).status, 200);
+    // Who sends a header sends it for the segments too.
+    let playlist = site.ask("GET", &format!("/stream/{id}/master.m3u8"), &[("X-API-Key", "k&y")], None);
+    assert!(!playlist.text().contains("api_key"));
+}
+
+#[test]
+fn tokens_where_they_are_required() {
+    let site = Site::with(|c| c.security.require_job_tokens = true);
+    let clip = site.clip("a.mp4", 2);
+    let job = site.start(json!({ "source": clip }));
+    let id = job["job_id"].as_str().unwrap();
+    let control = job["control_token"].as_str().unwrap();
+    let url = job["stream_url"].as_str().unwrap();
+    let gst = url.split("gst=").nth(1).unwrap();
+    let other = site.start(json!({ "source": clip, "output": { "resolution": "480p" } }));
+    let foreign = other["control_token"].as_str().unwrap();
+    let header = "X-GhostStream-Control-Token";
+    let status = format!("/api/transcode/{id}/status");
+    for (headers, detail) in [
+        (vec![], "Missing capability token"),
+        (vec![(header, "nonsense")], "Malformed capability token"),
+        (vec![(header, "bm8.bm8")], "Invalid capability signature"),
+        (vec![(header, gst)], "Capability scope does not match the requested action"),
+        (vec![(header, foreign)], "Capability does not match the requested job"),
+    ] {
+        let reply = site.ask("GET", &status, &headers, None);
+        assert_eq!((reply.status, reply.json()), (403, json!({ "detail": detail })));
+    }
+    let reply = site.ask("GET", &status, &[(header, control)], None);
+    assert_eq!(reply.status, 200);
+    // Every answer brings fresh ones.
+    assert_ne!(reply.json()["control_token"], control);
+    assert_eq!(site.get("/api/transcode/unknown/status").status, 403);
+    for (method, path) in [
+        ("POST", format!("/api/transcode/{id}/cancel")),
+        ("DELETE", format!("/transcode/{id}")),
+        ("DELETE", format!("/api/transcode/{id}")),
+        ("GET", format!("/api/transcode/{id}/stream")),
+        ("POST", format!("/api/transcode/{id}/leave")),
+        ("GET", format!("/stream/{id}/master.m3u8")),
+        ("GET", format!("/download/{id}")),
+    ] {
+        let body = (method == "POST").then_some(b"".as_slice());
+        assert_eq!(site.ask(method, &path, &[], body).status, 403, "{method} {path}");
+    }
+    // The list tells nobody how to play what is not his.
+    assert!(site.get("/api/transcode/jobs").json()["jobs"][0]["stream_url"].is_null());
+
+    // The stream's token reaches the segments; a proxy that only knows the control token gets there too.
+    let playlist = site.get(url).text();
+    let segment = playlist.lines().find(|l| l.contains(".ts")).expect(&playlist);
+    assert!(segment.contains(&format!("?gst={gst}")), "{segment}");
+    assert_eq!(site.get(&format!("/stream/{id}/{segment}")).status, 200);
+    let bare = segment.split('?').next().unwrap();
+    assert_eq!(site.get(&format!("/stream/{id}/{bare}")).status, 403);
+    let proxied = site.ask("GET", &format!("/stream/{id}/master.m3u8"), &[(header, control)], None);
+    assert_eq!(proxied.status, 200);
+    assert_eq!(
+        site.ask("GET", &format!("/stream/{id}/{bare}"), &[("X-GhostStream-Stream-Token", gst)], None).status,
+        200
+    );
+
+    // The WebSocket hears of nothing without one.
+    let mut socket = site.socket();
+    socket.say(json!({ "type": "subscribe", "job_ids": [id] }));
+    let answer = socket.hear();
+    assert_eq!(answer, json!({ "type": "error", "data": { "error": "No valid job capabilities provided" } }));
+    let tokens = json!({ id: control });
+    socket.say(json!({ "type": "subscribe", "job_ids": [id], "job_tokens": tokens }));
+    assert!(socket.settle().iter().all(|m| m["type"] != "error"));
+
+    let gone = site.ask("DELETE", &format!("/api/transcode/{id}"), &[(header, control)], None);
+    assert_eq!(gone.status, 200);
+    let reply = site.ask("GET", &status, &[(header, control)], None);
+    assert_eq!(
+        (reply.status, reply.json()["detail"].as_str()),
+        (403, Some("Job capability has been revoked"))
+    );
+}
+
+#[test]
+fn without_the_requirement_nobody_needs_a_token() {
+    let site = Site::new();
+    let job = site.start(json!({ "source": site.clip("a.mp4", 2) }));
+    let id = job["job_id"].as_str().unwrap();
+    assert_eq!(site.get(&format!("/api/transcode/{id}/status")).status, 200);
+    let playlist = site.get(&format!("/stream/{id}/master.m3u8"));
+    assert_eq!(playlist.status, 200);
+    assert!(!playlist.text().contains("gst="));
+    // A stale one does no harm.
+    assert_eq!(site.get(&format!("/stream/{id}/master.m3u8?gst=stale")).status, 200);
+}
+
+#[test]
+fn pages_of_other_origins() {
+    let site = Site::new();
+    let reply = site.ask("GET", "/api/health", &[("Origin", "http://hub.lan")], None);
+    assert_eq!(reply.header("access-control-allow-origin"), "http://hub.lan");
+    assert_eq!(reply.header("access-control-allow-credentials"), "true");
+    let preflight = [
+        ("Origin", "http://hub.lan"),
+        ("Access-Control-Request-Method", "POST"),
+        ("Access-Control-Request-Headers", "content-type, x-api-key"),
+    ];
+    let reply = site.ask("OPTIONS", "/api/transcode/start", &preflight, None);
+    assert_eq!((reply.status, reply.text().as_str()), (200, "OK"));
+    assert_eq!(reply.header("access-control-allow-headers"), "content-type, x-api-key");
+    assert!(reply.header("access-control-allow-methods").contains("DELETE"));
+    // Errors are for pages too.
+    let reply = site.ask("GET", "/nope", &[("Origin", "http://hub.lan")], None);
+    assert_eq!((reply.status, reply.header("access-control-allow-origin")), (404, "http://hub.lan"));
+    assert_eq!(site.get("/api/health").header("access-control-allow-origin"), "*");
+}
+
+#[test]
+fn only_the_origins_that_are_configured() {
+    let site = Site::with(|c| c.security.allowed_origins = vec!["https://hub.example".into()]);
+    let origin = |method: &str, path: &str, origin: &str| {
+        let body = (method == "POST").then_some(b"{}".as_slice());
+        site.ask(method, path, &[("Origin", origin), ("Access-Control-Request-Method", "POST")], body)
+    };
+    let good = origin("GET", "/api/health", "https://hub.example");
+    assert_eq!(good.header("access-control-allow-origin"), "https://hub.example");
+    let bad = origin("GET", "/api/health", "https://evil.example");
+    assert_eq!((bad.status, bad.header("access-control-allow-origin")), (200, ""));
+    assert_eq!(origin("OPTIONS", "/api/transcode/start", "https://evil.example").status, 400);
+    // Not even blindly, as a form could.
+    let blind = origin("POST", "/api/transcode/start", "https://evil.example");
+    assert_eq!((blind.status, blind.json()), (403, json!({ "detail": "Origin is not allowed" })));
+    // Our own page is always one of us, and programs have no origin.
+    let own = format!("http://{}", site.address());
+    assert_eq!(origin("POST", "/api/transcode/start", &own).status, 422);
+    assert_eq!(site.post("/api/transcode/start", &json!({})).status, 422);
+}
+
+#[test]
+fn one_client_may_not_change_things_all_the_time() {
+    let site = Site::with(|c| c.security.rate_limit_per_minute = 3);
+    for _ in 0..3 {
+        assert_eq!(site.post("/api/transcode/start", &json!({})).status, 422);
+    }
+    let reply = site.post("/api/transcode/start", &json!({}));
+    assert_eq!((reply.status, reply.json()), (429, json!({ "detail": "Rate limit exceeded" })));
+    assert!((1..=20).contains(&reply.header("retry-after").parse::<u64>().unwrap()));
+    // Looking is free: players and polls ask often.
+    for _ in 0..20 {
+        assert_eq!(site.get("/api/stats").status, 200);
+    }
+}
+
+#[test]
+fn settings_change_while_it_runs() {
+    let site = Site::new();
+    assert_eq!(site.get("/api/stats").status, 200);
+    let mut next = site.config.clone();
+    next.security.api_key = Some(Secret::new("new"));
+    next.server.port = 1;
+    assert_eq!(site.server.reload(next).unwrap(), ["server.port"]);
+    assert_eq!(site.get("/api/stats").status, 401);
+    assert_eq!(site.ask("GET", "/api/stats", &[("X-API-Key", "new")], None).status, 200);
+    let mut wrong = site.config.clone();
+    wrong.transcoding.segment_duration = -1.0;
+    assert!(site.server.reload(wrong).is_err());
+    assert_eq!(site.get("/api/stats").status, 401);
+}
+
+#[test]
+fn a_port_that_is_taken_is_said_so() {
+    let site = Site::new();
+    let mut config = site.config.clone();
+    config.server.port = site.address().port();
+    let error = ghoststream_server::Blocking::start(config).unwrap_err();
+    assert_eq!(error.kind(), ghoststream::ErrorKind::Busy);
+    assert!(error.message().contains(&site.address().port().to_string()), "{error}");
+}
