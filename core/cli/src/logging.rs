@@ -109,7 +109,7 @@ struct Everywhere {
     file: Option<Arc<Mutex<File>>>,
 }
 
-impl io::Write for Everywhere {
+impl Write for Everywhere {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.line.extend_from_slice(bytes);
         Ok(bytes.len())
