@@ -7,9 +7,10 @@ cd "$(dirname "$0")/../.."
 header=include/ghoststream.h
 symbols=tests/abi/symbols.txt
 schema=core/engine/schema/pipeline.schema.json
+openapi=core/server/schema/openapi.json
 ptx=core/engine/kernels/kernels.ptx
 if [ "${1:-}" = --list ]; then
-    printf '%s\n' "$header" "$symbols" "$schema" "$ptx"
+    printf '%s\n' "$header" "$symbols" "$schema" "$openapi" "$ptx"
     exit 0
 fi
 
@@ -32,6 +33,7 @@ GS_REGENERATE=1 cargo test -q -p ghoststream-ffi --test header >/dev/null
 echo "  $header"
 echo "  $symbols"
 into "$schema" cargo run -q -p ghoststream-cli -- schema
+into "$openapi" cargo run -q -p ghoststream-cli -- config --print-openapi
 
 # Without NVRTC (a machine that is neither x86-64 nor arm64 Linux) the committed text stays.
 code=0
