@@ -80,6 +80,13 @@ for version in versions:
     equal(" ".join(r.out.decode().split()), "0 0 10 10 0 0 0 0", f"API {version}: too many sessions, by their older code")
     r = run([client, "sessions"], PROFILE="h200")
     check(r.out.decode().startswith("2 2 2 2 "), f"API {version}: a card without engines: {r.out}")
+    # Two sessions on two engines, and on one: pictures wait for each other there.
+    for profile, engines, least in (("rtx4090", 2, 200_000), ("rtx3060", 1, 400_000)):
+        r = run([client, "engines"], PROFILE=profile, FRAME_US=40_000)
+        equal(" ".join(r.out.decode().split()), " ".join(["0"] * 18 + ["13"] + ["0"] * 4), f"API {version}: two sessions on {profile}")
+        begin, end = r.calls("NvEncEncodePicture")[0]["us"], r.calls("NvEncLockBitstream")[-1]["us"]
+        equal(len({line["engine"] for line in r.calls("standin.coded")}), engines, f"API {version}: engines of {profile}")
+        check(end - begin >= least, f"API {version}: ten pictures on {engines} engines took {end - begin} us")
     r = run([client, "leak"])
     equal(sorted(leak for leak in r.leaks if leak.startswith("nvenc")), sorted(LEFT), f"API {version}: what was left")
     r = run([client, "never-closed"])

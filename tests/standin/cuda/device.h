@@ -143,8 +143,6 @@ int standin_fault(const char *function);
 /* A knob GS_STANDIN_<name> as the environment has it now, or NULL. */
 const char *standin_knob(const char *name);
 int64_t standin_knob_int(const char *name, int64_t otherwise);
-/* Sleeps for GS_STANDIN_FRAME_US microseconds (0 when unset): the time that one coded picture takes. */
-void standin_frame_delay(void);
 
 #ifdef __cplusplus
 }

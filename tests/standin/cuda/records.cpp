@@ -175,11 +175,6 @@ API int64_t standin_knob_int(const char *name, int64_t otherwise) {
     return value;
 }
 
-API void standin_frame_delay(void) {
-    int64_t us = standin_knob_int("FRAME_US", 0);
-    if (us > 0) usleep(useconds_t(us));
-}
-
 API int standin_fault(const char *function) {
     Records &r = records();
     if (!r.faults) return 0;

@@ -9,14 +9,6 @@
 #include <unistd.h>
 
 namespace standin {
-namespace {
-
-uint64_t now_us() {
-    return static_cast<uint64_t>(
-        std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
-}
-
-} // namespace
 
 uint32_t Session::encode(const Pic &pic) {
     const char *call = "NvEncEncodePicture";
@@ -148,7 +140,6 @@ uint32_t Session::code(const Planned &planned) {
     const auto mapping = mappings_.find(frame.pic.input);
     if (mapping != mappings_.end()) --mapping->second.in_flight;
     if (!readable) return refuse(NV_ENC_ERR_GENERIC, "the memory of the input was freed before it was coded");
-    standin_frame_delay();
 
     Coding coding;
     // For measurements of what is not the driver's: a coded picture that costs nothing repeats the key frame before it.
@@ -224,13 +215,15 @@ uint32_t Session::code(const Planned &planned) {
     result.long_term = frame.pic.mark_long_term;
     result.long_term_index = frame.pic.mark_long_term ? frame.pic.long_term_index : 0;
     result.long_term_bitmap = frame.pic.use_long_term ? frame.pic.long_term_bitmap : 0;
-    const int64_t latency = standin_knob_int("LATENCY_US", 0);
-    output.done_us = latency ? now_us() + static_cast<uint64_t>(latency) : 0;
+    const int strips = init_.split >= NV_ENC_SPLIT_TWO_FORCED_MODE && init_.split <= NV_ENC_SPLIT_FOUR_FORCED_MODE ? static_cast<int>(init_.split)
+                       : init_.split == NV_ENC_SPLIT_AUTO_FORCED_MODE                                               ? device_->encoders
+                                                                                                                    : 1;
+    output.done_us = queue_picture(device_->ordinal, engine_, device_->encoders, strips) + static_cast<uint64_t>(standin_knob_int("LATENCY_US", 0));
     ready_.push_back(output_handle);
     changed_.notify_all();
     update();
-    standin_log("standin.coded", "\"frame\":%u,\"display\":%u,\"type\":%u,\"bytes\":%u,\"pts\":%llu", result.frame_index, result.display_index,
-                result.type, result.size, static_cast<unsigned long long>(result.timestamp));
+    standin_log("standin.coded", "\"frame\":%u,\"display\":%u,\"type\":%u,\"bytes\":%u,\"pts\":%llu,\"engine\":%d,\"encoder\":\"%p\"",
+                result.frame_index, result.display_index, result.type, result.size, static_cast<unsigned long long>(result.timestamp), engine_, self_);
     return 0;
 }
 
@@ -255,10 +248,10 @@ uint32_t Session::lock_output(Locked &locked) {
     Output &output = it->second;
     if (ready_.front() != locked.output)
         return violate(NV_ENC_ERR_INVALID_CALL, "lock-order", call, "bitstream buffers are to be locked in the order in which they were submitted");
-    if (output.done_us > now_us()) {
+    if (output.done_us > monotonic_us()) {
         if (locked.no_wait) return refuse(NV_ENC_ERR_LOCK_BUSY, "the picture is being coded");
         const uint64_t due = output.done_us;
-        changed_.wait_for(mutex_, std::chrono::microseconds(due - now_us()), [&] { return now_us() >= due; });
+        changed_.wait_for(mutex_, std::chrono::microseconds(due - monotonic_us()), [&] { return monotonic_us() >= due; });
     }
     // Pages of its own, which go away at unlock: a pointer kept for longer faults.
     const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));

@@ -35,6 +35,7 @@ Session::Session(Handle self, const Layout *layout, Api api, void *context, int 
 Session::~Session() {
     for (auto &[handle, output] : outputs_) close_view(output);
     if (reserved_) standin_release(device_->ordinal, reserved_);
+    if (engine_ >= 0) leave_engine(device_->ordinal, engine_);
     standin_session_close(id_);
 }
 
@@ -154,6 +155,7 @@ uint32_t Session::initialize(const Init &init) {
         return refuse(NV_ENC_ERR_GENERIC, problem);
     }
     initialized_ = true;
+    if (engine_ < 0) engine_ = take_engine(device_->ordinal, device_->encoders);
     update();
     return 0;
 }

@@ -1,6 +1,7 @@
 // One encode session: what was opened, what was given to it, and in which state each buffer is. Every rule of the API that
 // can be broken is checked here; a broken rule is answered with the documented status and recorded as a violation.
 #pragma once
+#include "engines.h"
 #include "offer.h"
 #include "order.h"
 #include <condition_variable>
@@ -127,6 +128,7 @@ class Session {
     Init init_;
     Config config_;
     uint64_t reserved_ = 0;
+    int engine_ = -1;
     std::unique_ptr<Writer> writer_;
     Order order_;
     PictureRef key_; // the latest IDR

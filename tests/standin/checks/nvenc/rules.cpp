@@ -485,6 +485,28 @@ void rule(const std::string &name, const char *path) {
         say(api.nvEncGetSequenceParamEx(encoder, &init, &params));
         say(size == again && size > 16 && memcmp(before, after, size) == 0);
         say(close());
+    } else if (name == "engines") {
+        auto first = session(5);
+        void *const one = encoder;
+        auto second = session(5);
+        void *const two = encoder;
+        for (int i = 0; i < 5; ++i) {
+            encoder = one;
+            say(encode(first[i], i));
+            encoder = two;
+            say(encode(second[i], i));
+        }
+        for (int i = 0; i < 5; ++i) {
+            encoder = one;
+            if (i == 4) say(lock(first[i].output, false)); // still being coded
+            say(take(first[i].output));
+            encoder = two;
+            say(take(second[i].output));
+        }
+        encoder = one;
+        leave(first);
+        encoder = two;
+        leave(second);
     } else if (name == "invalidate") {
         auto s = session(4);
         for (int i = 0; i < 4; ++i) {
