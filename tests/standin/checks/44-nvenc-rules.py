@@ -38,6 +38,11 @@ RULES = {
     "fault": ("0 0 0 0 10 0", [], {"FAULT": "NvEncEncodePicture:3=10"}),
     "memory": ("0 10 0", [], {"MEMORY": "16M"}),
     "headers": ("14 0 1 0", [], {}),
+    "nothing": ("0 6 0 6 6 6 0 0 4", ["null-pointer"] * 4 + ["null-device"], {}),
+    "again": ("16 23 9 0 0 9 9 0 17 9 0 0 0", ["mapped-twice", "registered-twice", "not-locked", "locked-twice", "destroy-locked", "input-in-flight"], {}),
+    "input-buffer": ("8 0 0 17 18 18 9 9 0 0 0 0 0", ["input-size", "lock-in-flight", "destroy-in-flight", "not-locked"], {}),
+    "picture": ("8 8 8 6 0", ["intra-refresh", "long-term", "empty-sei", "qp-map"], {}),
+    "surface": ("0 0 8 0 0 0 8 0 0 t3 0", ["chroma-format", "picture-type"], {}),
     "headers-first": ("0 0 0 0 1 0", [], {}),
     # After the invalidation nothing refers to what is not there: an intra picture.
     "invalidate": ("0 0 t3 0 0 t0 0 0 t0 0 8 0 0 t2 0", [], {}),
@@ -107,6 +112,14 @@ for version in versions:
         equal(stream.count(b"GhostStream-test\x01\x00\x00\x03\x01payload"), 4, f"API {version}: {codec}: SEI messages")
         if codec == "hevc" and version == "13.0":
             hdr(path, "min_luminance=50/10000", "max_luminance=10000000/10000", "red_x=35400/50000", "blue_y=2300/50000")
+
+    for codec in ("h264", "hevc"):
+        path = os.path.join(WORK, f"slices.{codec}")
+        r = run([client, "slices", path])
+        equal((r.code, r.violations, r.leaks), (0, [], []), f"API {version}: slices in {codec}")
+        equal(" ".join(r.out.decode().split()), "0 0 0 0 slices/intra 0 0 0 slices/inter 0 0 0 slices/intra 0 0",
+              f"API {version}: slices in {codec}")
+        equal(len(probe(path, "frame=pict_type").split()), 3, f"API {version}: slices in {codec}: pictures")
 
     if version == "11.1":
         continue  # before AV1

@@ -507,6 +507,129 @@ void rule(const std::string &name, const char *path) {
         leave(first);
         encoder = two;
         leave(second);
+    } else if (name == "nothing") {
+        say(open());
+        prepare();
+        say(api.nvEncInitializeEncoder(encoder, nullptr));
+        say(start());
+        say(api.nvEncEncodePicture(encoder, nullptr));
+        say(api.nvEncLockBitstream(encoder, nullptr));
+        void *streams[2] = {};
+        say(api.nvEncSetIOCudaStreams(encoder, nullptr, &streams[1]));
+        say(api.nvEncSetIOCudaStreams(encoder, &streams[0], &streams[1]));
+        say(close());
+        context = nullptr;
+        say(open());
+    } else if (name == "again") {
+        auto s = session(2, 2);
+        void *other;
+        say(mapping(s[0].registered, &other));
+        say(registering(s[0].memory, &other));
+        say(unlock(s[0].output));
+        say(encode(s[0], 0));
+        say(lock(s[0].output));
+        say(lock(s[0].output));
+        say(api.nvEncDestroyBitstreamBuffer(encoder, s[0].output));
+        say(unlock(s[0].output));
+        say(encode(s[1], 1)); // waits
+        Surface twice = s[1];
+        twice.output = s[0].output;
+        say(encode(twice, 2));
+        say(finish());
+        say(take(s[1].output));
+        leave(s);
+    } else if (name == "input-buffer") {
+        auto s = session(2, 2);
+        auto made = with<NV_ENC_CREATE_INPUT_BUFFER>(NV_ENC_CREATE_INPUT_BUFFER_VER);
+        made.width = W - 16;
+        made.height = H;
+        made.bufferFmt = NV_ENC_BUFFER_FORMAT_NV12;
+        say(api.nvEncCreateInputBuffer(encoder, &made));
+        made.width = W;
+        say(api.nvEncCreateInputBuffer(encoder, &made));
+        say(encode(s[0], 0));
+        Surface waiting = s[1];
+        waiting.mapped = made.inputBuffer;
+        say(encode(waiting, 1));
+        auto locked = with<NV_ENC_LOCK_INPUT_BUFFER>(NV_ENC_LOCK_INPUT_BUFFER_VER);
+        locked.inputBuffer = made.inputBuffer;
+        say(api.nvEncLockInputBuffer(encoder, &locked));
+        locked.doNotWait = 1;
+        say(api.nvEncLockInputBuffer(encoder, &locked));
+        say(api.nvEncDestroyInputBuffer(encoder, made.inputBuffer));
+        say(api.nvEncUnlockInputBuffer(encoder, made.inputBuffer));
+        say(finish());
+        say(take(s[0].output));
+        say(take(s[1].output));
+        say(api.nvEncDestroyInputBuffer(encoder, made.inputBuffer));
+        leave(s);
+    } else if (name == "picture") {
+        auto s = session(1, 2);
+        auto params = picture(s[0], 0);
+        params.codecPicParams.h264PicParams.forceIntraRefreshWithFrameCnt = 5;
+        say(api.nvEncEncodePicture(encoder, &params));
+        params = picture(s[0], 0);
+        params.codecPicParams.h264PicParams.ltrMarkFrame = 1;
+        say(api.nvEncEncodePicture(encoder, &params));
+        params = picture(s[0], 0);
+        NV_ENC_SEI_PAYLOAD sei = {0, 5, nullptr};
+        params.codecPicParams.h264PicParams.seiPayloadArray = &sei;
+        params.codecPicParams.h264PicParams.seiPayloadArrayCnt = 1;
+        say(api.nvEncEncodePicture(encoder, &params));
+        params = picture(s[0], 0);
+        params.qpDeltaMapSize = 99;
+        say(api.nvEncEncodePicture(encoder, &params));
+        leave(s);
+    } else if (name == "surface") {
+        say(open());
+        prepare();
+        init.enablePTD = 0;
+        preset.presetCfg.profileGUID = NV_ENC_H264_PROFILE_HIGH_444_GUID;
+        preset.presetCfg.encodeCodecConfig.h264Config.chromaFormatIDC = 3;
+        say(start());
+        std::vector<Surface> s = {surface(0)};
+        say(encode(s[0], 0)); // NV12 for 4:4:4
+        leave(s);
+        say(open());
+        prepare();
+        init.enablePTD = 0;
+        say(start());
+        s = {surface(0)};
+        auto params = picture(s[0], 0);
+        params.pictureType = NV_ENC_PIC_TYPE_B;
+        say(api.nvEncEncodePicture(encoder, &params));
+        params.pictureType = NV_ENC_PIC_TYPE_IDR;
+        say(api.nvEncEncodePicture(encoder, &params));
+        say(take(s[0].output));
+        printf("t%d ", static_cast<int>(last.pictureType));
+        leave(s);
+    } else if (name == "slices") {
+        const bool hevc = path && strstr(path, ".hevc");
+        say(open());
+        prepare(hevc ? NV_ENC_CODEC_HEVC_GUID : NV_ENC_CODEC_H264_GUID);
+        NV_ENC_CODEC_CONFIG &codec = preset.presetCfg.encodeCodecConfig;
+        (hevc ? codec.hevcConfig.sliceMode : codec.h264Config.sliceMode) = 3;
+        (hevc ? codec.hevcConfig.sliceModeData : codec.h264Config.sliceModeData) = 4;
+        init.reportSliceOffsets = 1;
+        say(start());
+        std::vector<Surface> s;
+        for (int i = 0; i < 3; ++i) s.push_back(surface(i / 2)); // the second repeats the first
+        for (int i = 0; i < 3; ++i) {
+            say(encode(s[i], i));
+            uint32_t offsets[4] = {};
+            last = with<NV_ENC_LOCK_BITSTREAM>(NV_ENC_LOCK_BITSTREAM_VER);
+            last.outputBitstream = s[i].output;
+            last.sliceOffsets = offsets;
+            last.getRCStats = 1;
+            say(api.nvEncLockBitstream(encoder, &last));
+            const auto *bytes = static_cast<const uint8_t *>(last.bitstreamBufferPtr);
+            bool begin = last.numSlices == 4;
+            for (const uint32_t offset : offsets) begin = begin && offset < last.bitstreamSizeInBytes && memcmp(bytes + offset, "\0\0\0\1", 4) == 0;
+            printf("%s/%s ", begin ? "slices" : "none", last.interMBCount == 0 ? "intra" : last.intraMBCount == 0 ? "inter" : "both");
+            fwrite(bytes, 1, last.bitstreamSizeInBytes, coded);
+            say(unlock(s[i].output));
+        }
+        leave(s);
     } else if (name == "invalidate") {
         auto s = session(4);
         for (int i = 0; i < 4; ++i) {
@@ -619,11 +742,12 @@ int main(int argc, char **argv) {
     cuMemcpyHtoD = symbol<decltype(cuMemcpyHtoD)>(cuda, "cuMemcpyHtoD_v2");
     symbol<int (*)(void **, unsigned, int)>(cuda, "cuCtxCreate_v2")(&context, 0, 0);
     const std::string name = argc > 1 ? argv[1] : "";
+    void *const made = context;
     const int status = create();
     if (status)
         say(status);
     else
         rule(name, argc > 2 ? argv[2] : nullptr);
-    if (name != "dead-context") cuCtxDestroy(context);
+    if (name != "dead-context") cuCtxDestroy(made);
     return 0;
 }
