@@ -60,6 +60,18 @@ class ConvertArgs(ctypes.Structure):
     _fields_ = [("from_", Picture), ("to", Picture), ("colour", Affine), ("dither", u32), ("reserved", u32)]
 
 
+class PlaceArgs(ctypes.Structure):
+    _fields_ = [
+        ("from_", Picture),
+        ("to", Picture),
+        ("left", ctypes.c_int * 2),
+        ("top", ctypes.c_int * 2),
+        ("turn", u32),
+        ("fill", f32 * 4),
+        ("reserved", u32),
+    ]
+
+
 class ToneMapArgs(ctypes.Structure):
     _fields_ = [
         ("from_", Picture),

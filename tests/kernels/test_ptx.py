@@ -14,6 +14,7 @@ def test_the_kernels_and_their_arguments():
         "taps": pictures.TapsArgs,
         "scale": pictures.ScaleArgs,
         "convert": pictures.ConvertArgs,
+        "place": pictures.PlaceArgs,
         "tone_map": pictures.ToneMapArgs,
         "sharpen": pictures.SharpenArgs,
     }

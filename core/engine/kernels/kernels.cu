@@ -3,4 +3,5 @@
 // Every kernel takes one structure by value.
 #include "scale.cuh"
 #include "colour.cuh"
+#include "place.cuh"
 #include "sharpen.cuh"

@@ -29,5 +29,6 @@ template <typename Call> void run(const unsigned grid[3], const unsigned block[3
 LAUNCHER(taps, TapsArgs)
 LAUNCHER(scale, ScaleArgs)
 LAUNCHER(convert, ConvertArgs)
+LAUNCHER(place, PlaceArgs)
 LAUNCHER(tone_map, ToneMapArgs)
 LAUNCHER(sharpen, SharpenArgs)

@@ -150,10 +150,15 @@ fn place(
     Ok(at)
 }
 
+/// Where such a picture lies on the canvas.
+pub(super) fn pad_at(spec: &PadSpec, v: &VideoParams) -> Result<[u32; 2]> {
+    let x = place("x", spec.x, v.width, spec.width, v, |d| d.0)?;
+    Ok([x, place("y", spec.y, v.height, spec.height, v, |d| d.1)?])
+}
+
 fn pad(frame: &Frame, spec: &PadSpec, colour: Rgb) -> Result<Frame> {
     let v = frame.video();
-    let x = place("x", spec.x, v.width, spec.width, &v, |d| d.0)?;
-    let y = place("y", spec.y, v.height, spec.height, &v, |d| d.1)?;
+    let [x, y] = pad_at(spec, &v)?;
     if (spec.width, spec.height) == (v.width, v.height) {
         return Ok(frame.clone());
     }
@@ -198,9 +203,7 @@ impl Rotate {
     /// # Errors
     /// [`crate::ErrorKind::Invalid`] unless it is 0, 90, 180 or 270.
     pub fn new(degrees: u16) -> Result<Self> {
-        if !degrees.is_multiple_of(90) || degrees >= 360 {
-            return Err(Error::invalid("rotate", format!("{degrees} is not 0, 90, 180 or 270")));
-        }
+        check_turn(degrees)?;
         Ok(Rotate(AvFilter::new("rotate", Box::new(move |_, _| Ok(turn(degrees))))))
     }
 
@@ -216,6 +219,14 @@ impl Rotate {
             }),
         ))
     }
+}
+
+/// Whether pictures can be turned by that.
+pub(super) fn check_turn(degrees: u16) -> Result<()> {
+    if !degrees.is_multiple_of(90) || degrees >= 360 {
+        return Err(Error::invalid("rotate", format!("{degrees} is not 0, 90, 180 or 270")));
+    }
+    Ok(())
 }
 
 fn turn(degrees: u16) -> Recipe {

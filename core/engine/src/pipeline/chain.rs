@@ -55,8 +55,14 @@ pub(super) fn before_scale(
         at += 1;
     };
     if track.rotation != 0 {
-        add(&mut chain, Box::new(Rotate::new(track.rotation)?));
+        let on_device = matches!(placement.first.first(), Some(Some(OnDevice::Kernels)));
+        let turn: Box<dyn Stage<Frame, Frame>> = match on_device {
+            true => Box::new(filter::cuda::Place::turn(track.rotation)?),
+            false => Box::new(Rotate::new(track.rotation)?),
+        };
+        add(&mut chain, turn);
     }
+    let named = |i: usize, e: Error| e.at(format!("video.filters[{i}]"));
     let offset = usize::from(track.rotation != 0);
     for (i, spec) in track.spec.filters.iter().enumerate() {
         let stage = match (spec, placement.first.get(i + offset)) {
@@ -64,11 +70,9 @@ pub(super) fn before_scale(
                 Box::new(Deinterlace::on_device(*mode, filter))
             }
             (spec, Some(Some(OnDevice::Kernels))) => {
-                filter::cuda::build(spec, context.hdr).ok_or_else(|| {
-                    Error::new(ErrorKind::Internal, format!("no kernel for {}", filter::name(spec)))
-                })?
+                filter::cuda::build(spec, context.hdr).map_err(|e| named(i, e))?
             }
-            _ => filter::build(spec, context).map_err(|e| e.at(format!("video.filters[{i}]")))?,
+            _ => filter::build(spec, context).map_err(|e| named(i, e))?,
         };
         add(&mut chain, stage);
     }

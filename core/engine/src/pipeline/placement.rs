@@ -269,7 +269,8 @@ fn stages(
 ) -> Vec<std::result::Result<Option<OnDevice>, String>> {
     let mut list = Vec::new();
     if track.rotation != 0 {
-        list.push(Err(format!("rotation runs on the host, not on {kind}")));
+        let kernels = machine.kernels(kind).map(|()| Some(OnDevice::Kernels));
+        list.push(kernels.map_err(|_| format!("rotation runs on the host, not on {kind}")));
     }
     for filter in &track.spec.filters {
         list.push(match filter {

@@ -18,6 +18,11 @@ impl Affine {
         Affine(m.map(|[a, b, c]| [a, b, c, 0.0]))
     }
 
+    /// What becomes of three values.
+    pub fn apply(&self, v: [f64; 3]) -> [f64; 3] {
+        self.0.map(|row| row[0] * v[0] + row[1] * v[1] + row[2] * v[2] + row[3])
+    }
+
     /// This after `first`.
     pub fn after(&self, first: &Affine) -> Affine {
         Affine(self.0.map(|row| {
@@ -156,10 +161,6 @@ mod tests {
     use super::*;
     use crate::frame::PixelFormat;
 
-    fn run(m: &Affine, v: [f64; 3]) -> [f64; 3] {
-        m.0.map(|row| (0..3).map(|k| row[k] * v[k]).sum::<f64>() + row[3])
-    }
-
     fn near(a: [f64; 3], b: [f64; 3], by: f64) {
         assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() <= by), "{a:?} {b:?}");
     }
@@ -173,9 +174,9 @@ mod tests {
         let colour = |matrix, range| Colour { matrix, range, ..Colour::BT709 };
         for (matrix, red) in [(1, [63.0, 102.0, 240.0]), (6, [81.0, 90.0, 240.0]), (9, [74.0, 97.0, 240.0])] {
             let limited = colour(matrix, ColourRange::Limited);
-            near(run(&encode(&limited, &layout("nv12")).unwrap(), [1.0, 0.0, 0.0]), red, 0.5);
+            near((encode(&limited, &layout("nv12")).unwrap()).apply([1.0, 0.0, 0.0]), red, 0.5);
             near(
-                run(&encode(&limited, &layout("p010le")).unwrap(), [1.0, 1.0, 1.0]),
+                (encode(&limited, &layout("p010le")).unwrap()).apply([1.0, 1.0, 1.0]),
                 [940.0, 512.0, 512.0],
                 1e-9,
             );
@@ -184,7 +185,7 @@ mod tests {
                     encode(&colour(matrix, range), &Layout::WIDE).unwrap(),
                     decode(&colour(matrix, range), &Layout::WIDE).unwrap(),
                 );
-                near(run(&back.after(&to), [0.2, 0.5, 0.9]), [0.2, 0.5, 0.9], 1e-12);
+                near((back.after(&to)).apply([0.2, 0.5, 0.9]), [0.2, 0.5, 0.9], 1e-12);
             }
         }
         assert!(encode(&colour(14, ColourRange::Limited), &Layout::WIDE).is_err(), "ICtCp is not linear");
@@ -204,12 +205,12 @@ mod tests {
 
     #[test]
     fn primaries_keep_white_and_have_the_known_weights() {
-        near(run(&to_bt709(9).unwrap(), [1.0; 3]), [1.0; 3], 1e-9);
-        near(run(&to_bt709(1).unwrap(), [0.1, 0.7, 0.3]), [0.1, 0.7, 0.3], 1e-12);
+        near((to_bt709(9).unwrap()).apply([1.0; 3]), [1.0; 3], 1e-9);
+        near((to_bt709(1).unwrap()).apply([0.1, 0.7, 0.3]), [0.1, 0.7, 0.3], 1e-12);
         near(to_xyz(9).unwrap()[1], [0.2627, 0.6780, 0.0593], 1e-4);
         near(to_xyz(1).unwrap()[1], [0.2126, 0.7152, 0.0722], 1e-4);
         // The matrix of BT.2087.
-        near(run(&to_bt709(9).unwrap(), [1.0, 0.0, 0.0]), [1.6605, -0.1246, -0.0182], 1e-4);
+        near((to_bt709(9).unwrap()).apply([1.0, 0.0, 0.0]), [1.6605, -0.1246, -0.0182], 1e-4);
         assert!(to_bt709(4).is_err(), "another white");
     }
 }

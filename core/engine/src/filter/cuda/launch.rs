@@ -4,6 +4,7 @@
 use super::Kernels;
 use super::colour::Affine;
 use super::layout::Surface;
+use super::place::Placing;
 use super::table::{Axis, Table, Tables};
 use crate::error::Result;
 use ghoststream_sys::cuda::{Arg, Grid};
@@ -127,6 +128,19 @@ impl Kernels {
     pub(super) fn convert(&self, from: &Surface, to: &Surface, colour: &Affine, dither: bool) -> Result<()> {
         let bytes = Bytes::new().pictures(from, to).affine(colour).words([flag(dither), 0]);
         Ok(self.convert.launch(&self.stream, over(to, 1), &[Arg::Bytes(bytes.all())])?)
+    }
+
+    /// Copies samples to other places.
+    pub(super) fn place(&self, from: &Surface, to: &Surface, p: &Placing) -> Result<()> {
+        let words = |v: [i32; 2]| v.map(|v| v as u32);
+        let bytes = Bytes::new()
+            .pictures(from, to)
+            .words(words(p.left))
+            .words(words(p.top))
+            .words([p.turn])
+            .floats(&p.fill)
+            .words([0]);
+        Ok(self.place.launch(&self.stream, over(to, 2), &[Arg::Bytes(bytes.all())])?)
     }
 
     /// HDR to SDR, sample by sample.

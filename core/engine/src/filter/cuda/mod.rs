@@ -1,5 +1,5 @@
-//! Filters on CUDA frames, by kernels of our own (`core/engine/kernels`): size, pixel format, matrix and range; crop; HDR
-//! to SDR; sharpness. They do what the filters of the same names do on the host, by the same formulas, and frames never
+//! Filters on CUDA frames, by kernels of our own (`core/engine/kernels`): size, pixel format, matrix and range; crop,
+//! pad, turn; HDR to SDR; sharpness. They do what the filters of the same names do on the host, by the same formulas, and frames never
 //! leave the device.
 //!
 //! Kernels are queued in the default stream, with which everything else that touches frames is in order: NVDEC's copies,
@@ -7,15 +7,15 @@
 //! waits.
 
 mod colour;
-mod crop;
 mod launch;
 mod layout;
+mod place;
 mod scale;
 mod sharpen;
 mod table;
 mod tone_map;
 
-pub use crop::Crop;
+pub use place::Place;
 pub use scale::Scale;
 pub use sharpen::Sharpen;
 pub use tone_map::ToneMap;
@@ -41,6 +41,7 @@ struct Kernels {
     taps: Function,
     scale: Function,
     convert: Function,
+    place: Function,
     tone_map: Function,
     sharpen: Function,
 }
@@ -83,14 +84,22 @@ fn tone_maps(colour: &Colour) -> std::result::Result<(), String> {
     check.map(drop).map_err(|e| e.message().to_owned())
 }
 
-/// The stage that a document's filter means for CUDA frames; `None` where there is no kernel for it. `hdr` is what the
-/// container or codec says about the whole stream.
-pub fn build(spec: &FilterSpec, hdr: HdrMetadata) -> Option<Box<dyn Stage<Frame, Frame>>> {
-    Some(match spec {
-        FilterSpec::Crop(s) => Box::new(Crop::new(*s)),
+/// The stage that a document's filter means for CUDA frames. `hdr` is what the container or codec says about the whole
+/// stream.
+///
+/// # Errors
+/// As [`crate::filter::build`]; [`ErrorKind::Internal`] where there is no kernel for it, as [`filters`] says.
+pub fn build(spec: &FilterSpec, hdr: HdrMetadata) -> Result<Box<dyn Stage<Frame, Frame>>> {
+    Ok(match spec {
+        FilterSpec::Crop(s) => Box::new(Place::crop(*s)),
+        FilterSpec::Pad(s) => Box::new(Place::pad(s.clone())?),
+        FilterSpec::Rotate(degrees) => Box::new(Place::turn(*degrees)?),
         FilterSpec::Sharpen(s) => Box::new(Sharpen::new(*s)),
         FilterSpec::ToneMap(s) => Box::new(ToneMap::new(*s, hdr)),
-        _ => return None,
+        other => {
+            let message = format!("no kernel for {}", crate::filter::name(other));
+            return Err(Error::new(ErrorKind::Internal, message));
+        }
     })
 }
 
@@ -100,7 +109,8 @@ pub fn build(spec: &FilterSpec, hdr: HdrMetadata) -> Option<Box<dyn Stage<Frame,
 /// For filters that run on the host.
 pub fn filters(spec: &FilterSpec, colour: &Colour) -> std::result::Result<(), String> {
     match spec {
-        FilterSpec::Crop(_) | FilterSpec::Sharpen(_) => Ok(()),
+        FilterSpec::Crop(_) | FilterSpec::Rotate(_) | FilterSpec::Sharpen(_) => Ok(()),
+        FilterSpec::Pad(_) => colour::weights(colour.matrix).map(drop).map_err(|e| e.message().to_owned()),
         FilterSpec::ToneMap(_) if colour.is_hdr() => tone_maps(colour),
         FilterSpec::ToneMap(_) => Ok(()),
         other => Err(format!("{} runs on the host, not on cuda", crate::filter::name(other))),
@@ -124,6 +134,7 @@ impl Kernels {
             taps: module.function("taps")?,
             scale: module.function("scale")?,
             convert: module.function("convert")?,
+            place: module.function("place")?,
             tone_map: module.function("tone_map")?,
             sharpen: module.function("sharpen")?,
             context,

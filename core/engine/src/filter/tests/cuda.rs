@@ -4,9 +4,9 @@
 use super::*;
 use crate::error::ErrorKind;
 use crate::filter::cuda;
-use crate::filter::{Cascade, Crop, Download, Scale, ScaleTarget, Sharpen, ToneMap, Upload};
+use crate::filter::{Cascade, Crop, Download, Pad, Rotate, Scale, ScaleTarget, Sharpen, ToneMap, Upload};
 use crate::frame::{ChromaLocation, ColourRange, ContentLight, HdrMetadata, Memory};
-use crate::spec::{CropSpec, Scaler, SharpenSpec, ToneMapCurve, ToneMapSpec};
+use crate::spec::{CropSpec, PadSpec, Scaler, SharpenSpec, ToneMapCurve, ToneMapSpec};
 use std::sync::Arc;
 
 fn device() -> Option<Arc<av::HwDevice>> {
@@ -213,13 +213,34 @@ fn crop_copies_the_rectangle() {
         let spec = CropSpec { x: 34, y: 18, width: 100, height: 62 };
         let frame = scene(format, 320, 180, SDR);
         let here = one(&mut Crop::new(spec), frame.clone());
-        let there = stays(&mut cuda::Crop::new(spec), &device, frame);
+        let there = stays(&mut cuda::Place::crop(spec), &device, frame);
         assert_eq!(apart(&there, &here).0, 0, "{format}");
     }
     let outside = CropSpec { x: 300, y: 0, width: 100, height: 62 };
     let frame = one(&mut Upload::new(device), scene("nv12", 320, 180, SDR));
-    let e = cuda::Crop::new(outside).push(frame, &mut Vec::new()).unwrap_err();
+    let e = cuda::Place::crop(outside).push(frame, &mut Vec::new()).unwrap_err();
     assert!(e.message().contains("width: 300 + 100"), "{e}");
+}
+
+#[test]
+fn canvas_and_turns_are_the_hosts() {
+    let Some(device) = device() else { return };
+    for format in ["nv12", "p010le", "yuv444p"] {
+        let frame = scene(format, 320, 180, SDR);
+        let planar = ScaleTarget { format: PixelFormat::from_name(format), ..ScaleTarget::size(400, 240) };
+        let spec = PadSpec { width: 400, height: 240, x: Some(40), y: None, colour: Some("#c04020".into()) };
+        // The host's leaves in planes.
+        let here = one(&mut Pad::new(spec.clone()).unwrap(), frame.clone());
+        let here = one(&mut Scale::new(planar), here);
+        let there = stays(&mut cuda::Place::pad(spec).unwrap(), &device, frame.clone());
+        assert_eq!(apart(&there, &here).0, 0, "{format}");
+        for degrees in [90, 180, 270] {
+            let here = one(&mut Rotate::new(degrees).unwrap(), frame.clone());
+            let there = stays(&mut cuda::Place::turn(degrees).unwrap(), &device, frame.clone());
+            assert_eq!(apart(&there, &here).0, 0, "{format} by {degrees}");
+        }
+    }
+    assert!(cuda::Place::turn(45).is_err());
 }
 
 #[test]

@@ -182,14 +182,14 @@ fn what_the_device_cannot_do_goes_to_the_host_once_with_the_reason() {
     );
     assert!(placement(&resolved.outputs[0], 0).begins_on_host());
     // NVENC takes frames from the host by itself, and what came before the crop stays on the device.
-    let pad = json!({"pad": {"width": 800, "height": 450}});
-    let (resolved, plan) = decide(&nvidia(), json!({"filters": [{"deinterlace": "all"}, crop, pad]}));
+    let mark = json!({"watermark": {"path": "logo.png"}});
+    let (resolved, plan) = decide(&nvidia(), json!({"filters": [{"deinterlace": "all"}, crop, mark]}));
     assert_eq!(
         plan.outputs[0].tracks[0].stages[..3],
         [
             "deinterlace all on cuda (yadif_cuda)",
             "crop 320x180 at 0,0 on cuda (kernels)",
-            "download from cuda: pad runs on the host, not on cuda"
+            "download from cuda: watermark runs on the host, not on cuda"
         ]
     );
     assert!(!placement(&resolved.outputs[0], 0).begins_on_host());
@@ -220,7 +220,8 @@ fn kernels_convert_colour_and_tone_map_on_the_device() {
     if let Some(video) = &mut hdr.streams[0].video {
         video.colour = Colour { primaries: 9, transfer: 16, matrix: 9, ..Colour::BT709 };
     }
-    let filters = json!([{"tone_map": {"curve": "bt2390"}}, {"sharpen": {"amount": 0.5}}]);
+    let filters = json!([{"tone_map": {"curve": "bt2390"}}, {"sharpen": {"amount": 0.5}},
+        {"pad": {"width": 640, "height": 480}}]);
     let video = json!({"codec": "hevc", "device": "cuda", "height": 180, "filters": filters,
         "colour": {"matrix": "bt601"}});
     let output = json!({"path": "out.mp4", "video": video, "audio": false});
@@ -230,7 +231,8 @@ fn kernels_convert_colour_and_tone_map_on_the_device() {
         [
             "tone-map HDR to BT.709 (bt2390) on cuda (kernels)",
             "sharpen by 0.5 on cuda (kernels)",
-            "scale 320x180 on cuda (kernels)"
+            "pad to 640x480 on cuda (kernels)",
+            "scale 240x180 on cuda (kernels)"
         ]
     );
     assert!(placement(&resolved.outputs[0], 0).stays() && resolved.transfers.is_empty());
