@@ -61,6 +61,7 @@ run-suites:
 test-gpu: setup-test ## what an NVIDIA GPU must show: kernels against the float reference and the host, their bandwidth
 	@$(ENV) GS_REQUIRE_GPU=1 cargo test -p ghoststream --lib filter::tests::cuda
 	@$(ENV) GS_REQUIRE_GPU=1 tests/run kernels
+	@$(ENV) GS_REQUIRE_GPU=1 tests/standin/run real-driver
 
 check-headers: ## the public headers compile as every C and C++ standard they promise
 	@tests/setup/check-headers.sh

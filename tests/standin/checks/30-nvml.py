@@ -76,6 +76,19 @@ say([before, look()])
 """, PROFILE="dual", STATE=state)
 equal(r.value, [[71, 88, 123000], [[15], 95]], f"readings from a file ({r.err[:200]})")
 
+# Sessions are counted over all processes that share a file, as a driver does; those of a process that ended do not count.
+shared = os.path.join(WORK, "sessions")
+r = script(f"""
+import subprocess
+first = [cu.standin_session_open(0) > 0 for i in range(2)]
+text = "import ctypes; cu = ctypes.CDLL('libcuda.so.1'); print([cu.standin_session_open(0) > 0 for i in range(2)])"
+def other(): return eval(subprocess.run([sys.executable, "-c", text], capture_output=True, text=True).stdout)
+second, third = other(), other()
+cu.standin_session_close(1)
+say([first, second, third, other(), cu.standin_session_open(0) > 0, cu.standin_session_open(0) > 0, cu.standin_session_open(0)])
+""", SESSIONS=3, SESSIONS_FILE=shared)
+equal(r.value, [[True, True], [True, False], [True, False], [True, True], True, True, 0], f"a limit of 3 sessions ({r.err[:300]})")
+
 # Memory that CUDA has allocated is NVML's used memory.
 r = script(ASK + """
 begin(); h = u64(); ml.nvmlDeviceGetHandleByIndex_v2(0, ref(h))
