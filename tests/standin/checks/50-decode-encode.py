@@ -41,4 +41,10 @@ for path, *_ in outputs[:2]:
     equal(pictures(path), want, f"{os.path.basename(path)}: lossless")
 for path, *_ in outputs[2:]:
     equal(len(pictures(path)), len(want), f"{os.path.basename(path)}: pictures")
+
+# With work that is late: the encoders wait for the streams, so that the pictures are the same.
+r = run([*command[:1], "-y", *command[1:]], ASYNC=1000)
+equal((r.code, r.violations, r.leaks), (0, [], []), f"1 ms late ({r.err[:500]})")
+for path, *_ in outputs[:2]:
+    equal(pictures(path), want, f"{os.path.basename(path)}: lossless, 1 ms late")
 finish()

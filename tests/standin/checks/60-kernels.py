@@ -22,10 +22,12 @@ if len(programs) != 1:
     skip(f"cargo built {len(programs)} test programs")
 
 os.environ["GS_REQUIRE_GPU"] = "1"
-done = run([programs[0], "filter::tests::cuda"], timeout=300)
-print(done.out.decode(errors="replace"), done.err)
-equal(done.code, 0, "the tests' exit code")
-check(len(done.calls("cuLaunchKernel")) > 100, "the kernels ran")
-equal(done.violations, [], "violations of CUDA's rules")
-equal(done.leaks, [], "leaks")
+# Also with work that is done 1 ms late, so that who forgets to wait for a stream is found out.
+for late in ({}, {"ASYNC": 1000}):
+    done = run([programs[0], "filter::tests::cuda"], timeout=300, **late)
+    print(done.out.decode(errors="replace"), done.err)
+    equal(done.code, 0, f"the tests' exit code {late}")
+    check(len(done.calls("cuLaunchKernel")) > 100, f"the kernels ran {late}")
+    equal(done.violations, [], f"violations of CUDA's rules {late}")
+    equal(done.leaks, [], f"leaks {late}")
 finish()
