@@ -1,14 +1,18 @@
 //! The driver's functions, found when the first of them is needed.
 //!
-//! The library's handle and the C types come from `cudarc`. Its own functions are not called: they return a Rust enum,
-//! and a driver newer than that enum may return a number that is not in it; and they panic where a symbol is missing.
+//! The C types come from `cudarc`. Its own functions are not called: they return a Rust enum, and a driver newer than that
+//! enum may return a number that is not in it; they panic where a symbol is missing; and they take `libcuda.so` before
+//! `libcuda.so.1`, which may be the toolkit's stub, and not the library that FFmpeg takes.
 
 use super::error::{Error, Result, Status};
 use cudarc::driver::sys::{
     CUDA_MEMCPY2D, CUcontext, CUdevice, CUdeviceptr, CUevent, CUfunction, CUmodule, CUstream, CUuuid,
 };
-use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::OnceLock;
+
+/// The name that FFmpeg loads too, so that both drive the same driver.
+const LIBRARY: &CStr = c"libcuda.so.1";
 
 macro_rules! functions {
     ($($field:ident = $symbol:literal ($($argument:ty),*);)*) => {
@@ -19,20 +23,23 @@ macro_rules! functions {
 
         impl Api {
             fn load() -> Result<Api> {
-                // SAFETY: loading the driver runs its constructors, which is what asking for CUDA means.
-                if !unsafe { cudarc::driver::sys::is_culib_present() } {
+                // SAFETY: a terminated name; loading the driver runs its constructors, which is what asking for CUDA means.
+                // It stays loaded for the life of the process.
+                let library = unsafe { libc::dlopen(LIBRARY.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+                if library.is_null() {
                     return Err(Error::absent("no CUDA driver is installed (libcuda.so.1 does not load)"));
                 }
-                // SAFETY: it was found a moment ago; the handle lives as long as the process.
-                let library = unsafe { cudarc::driver::sys::culib() };
                 $(
+                    // SAFETY: a live handle and a terminated name.
+                    let $field = unsafe { libc::dlsym(library, $symbol.as_ptr()) };
+                    if $field.is_null() {
+                        let name = $symbol.to_string_lossy();
+                        return Err(Error::absent(format!("the CUDA driver is too old: it has no {name}")));
+                    }
                     // SAFETY: the symbol has this signature in every version of the driver that has it.
-                    let $field = unsafe { library.get::<unsafe extern "C" fn($($argument),*) -> c_int>($symbol) };
-                )*
-                $(
-                    let $field = *$field.map_err(|_| Error::absent(concat!(
-                        "the CUDA driver is too old: it has no ", stringify!($field)
-                    )))?;
+                    let $field = unsafe {
+                        std::mem::transmute::<*mut c_void, unsafe extern "C" fn($($argument),*) -> c_int>($field)
+                    };
                 )*
                 Ok(Api { $($field,)* })
             }
@@ -41,50 +48,50 @@ macro_rules! functions {
 }
 
 functions! {
-    init = b"cuInit" (c_uint);
-    driver_version = b"cuDriverGetVersion" (*mut c_int);
-    error_name = b"cuGetErrorName" (c_int, *mut *const c_char);
-    error_text = b"cuGetErrorString" (c_int, *mut *const c_char);
-    device_count = b"cuDeviceGetCount" (*mut c_int);
-    device_get = b"cuDeviceGet" (*mut CUdevice, c_int);
-    device_name = b"cuDeviceGetName" (*mut c_char, c_int, CUdevice);
-    device_uuid = b"cuDeviceGetUuid" (*mut CUuuid, CUdevice);
-    device_memory = b"cuDeviceTotalMem_v2" (*mut usize, CUdevice);
-    device_attribute = b"cuDeviceGetAttribute" (*mut c_int, c_int, CUdevice);
-    device_pci = b"cuDeviceGetPCIBusId" (*mut c_char, c_int, CUdevice);
-    primary_state = b"cuDevicePrimaryCtxGetState" (CUdevice, *mut c_uint, *mut c_int);
-    primary_flags = b"cuDevicePrimaryCtxSetFlags_v2" (CUdevice, c_uint);
-    primary_retain = b"cuDevicePrimaryCtxRetain" (*mut CUcontext, CUdevice);
-    primary_release = b"cuDevicePrimaryCtxRelease_v2" (CUdevice);
-    context_push = b"cuCtxPushCurrent_v2" (CUcontext);
-    context_pop = b"cuCtxPopCurrent_v2" (*mut CUcontext);
-    context_synchronize = b"cuCtxSynchronize" ();
-    memory_info = b"cuMemGetInfo_v2" (*mut usize, *mut usize);
-    memory_alloc = b"cuMemAlloc_v2" (*mut CUdeviceptr, usize);
-    memory_alloc_pitch = b"cuMemAllocPitch_v2" (*mut CUdeviceptr, *mut usize, usize, usize, c_uint);
-    memory_free = b"cuMemFree_v2" (CUdeviceptr);
-    memory_range = b"cuMemGetAddressRange_v2" (*mut CUdeviceptr, *mut usize, CUdeviceptr);
-    host_alloc = b"cuMemHostAlloc" (*mut *mut c_void, usize, c_uint);
-    host_free = b"cuMemFreeHost" (*mut c_void);
-    set_bytes = b"cuMemsetD2D8Async" (CUdeviceptr, usize, u8, usize, usize, CUstream);
-    copy = b"cuMemcpy2D_v2" (*const CUDA_MEMCPY2D);
-    copy_async = b"cuMemcpy2DAsync_v2" (*const CUDA_MEMCPY2D, CUstream);
-    pointer_attribute = b"cuPointerGetAttribute" (*mut c_void, c_int, CUdeviceptr);
-    stream_create = b"cuStreamCreate" (*mut CUstream, c_uint);
-    stream_destroy = b"cuStreamDestroy_v2" (CUstream);
-    stream_synchronize = b"cuStreamSynchronize" (CUstream);
-    stream_query = b"cuStreamQuery" (CUstream);
-    stream_wait = b"cuStreamWaitEvent" (CUstream, CUevent, c_uint);
-    event_create = b"cuEventCreate" (*mut CUevent, c_uint);
-    event_destroy = b"cuEventDestroy_v2" (CUevent);
-    event_record = b"cuEventRecord" (CUevent, CUstream);
-    event_query = b"cuEventQuery" (CUevent);
-    event_synchronize = b"cuEventSynchronize" (CUevent);
-    event_elapsed = b"cuEventElapsedTime" (*mut f32, CUevent, CUevent);
-    module_load = b"cuModuleLoadDataEx" (*mut CUmodule, *const c_void, c_uint, *mut c_int, *mut *mut c_void);
-    module_unload = b"cuModuleUnload" (CUmodule);
-    module_function = b"cuModuleGetFunction" (*mut CUfunction, CUmodule, *const c_char);
-    launch = b"cuLaunchKernel" (CUfunction, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, CUstream,
+    init = c"cuInit" (c_uint);
+    driver_version = c"cuDriverGetVersion" (*mut c_int);
+    error_name = c"cuGetErrorName" (c_int, *mut *const c_char);
+    error_text = c"cuGetErrorString" (c_int, *mut *const c_char);
+    device_count = c"cuDeviceGetCount" (*mut c_int);
+    device_get = c"cuDeviceGet" (*mut CUdevice, c_int);
+    device_name = c"cuDeviceGetName" (*mut c_char, c_int, CUdevice);
+    device_uuid = c"cuDeviceGetUuid" (*mut CUuuid, CUdevice);
+    device_memory = c"cuDeviceTotalMem_v2" (*mut usize, CUdevice);
+    device_attribute = c"cuDeviceGetAttribute" (*mut c_int, c_int, CUdevice);
+    device_pci = c"cuDeviceGetPCIBusId" (*mut c_char, c_int, CUdevice);
+    primary_state = c"cuDevicePrimaryCtxGetState" (CUdevice, *mut c_uint, *mut c_int);
+    primary_flags = c"cuDevicePrimaryCtxSetFlags_v2" (CUdevice, c_uint);
+    primary_retain = c"cuDevicePrimaryCtxRetain" (*mut CUcontext, CUdevice);
+    primary_release = c"cuDevicePrimaryCtxRelease_v2" (CUdevice);
+    context_push = c"cuCtxPushCurrent_v2" (CUcontext);
+    context_pop = c"cuCtxPopCurrent_v2" (*mut CUcontext);
+    context_synchronize = c"cuCtxSynchronize" ();
+    memory_info = c"cuMemGetInfo_v2" (*mut usize, *mut usize);
+    memory_alloc = c"cuMemAlloc_v2" (*mut CUdeviceptr, usize);
+    memory_alloc_pitch = c"cuMemAllocPitch_v2" (*mut CUdeviceptr, *mut usize, usize, usize, c_uint);
+    memory_free = c"cuMemFree_v2" (CUdeviceptr);
+    memory_range = c"cuMemGetAddressRange_v2" (*mut CUdeviceptr, *mut usize, CUdeviceptr);
+    host_alloc = c"cuMemHostAlloc" (*mut *mut c_void, usize, c_uint);
+    host_free = c"cuMemFreeHost" (*mut c_void);
+    set_bytes = c"cuMemsetD2D8Async" (CUdeviceptr, usize, u8, usize, usize, CUstream);
+    copy = c"cuMemcpy2D_v2" (*const CUDA_MEMCPY2D);
+    copy_async = c"cuMemcpy2DAsync_v2" (*const CUDA_MEMCPY2D, CUstream);
+    pointer_attribute = c"cuPointerGetAttribute" (*mut c_void, c_int, CUdeviceptr);
+    stream_create = c"cuStreamCreate" (*mut CUstream, c_uint);
+    stream_destroy = c"cuStreamDestroy_v2" (CUstream);
+    stream_synchronize = c"cuStreamSynchronize" (CUstream);
+    stream_query = c"cuStreamQuery" (CUstream);
+    stream_wait = c"cuStreamWaitEvent" (CUstream, CUevent, c_uint);
+    event_create = c"cuEventCreate" (*mut CUevent, c_uint);
+    event_destroy = c"cuEventDestroy_v2" (CUevent);
+    event_record = c"cuEventRecord" (CUevent, CUstream);
+    event_query = c"cuEventQuery" (CUevent);
+    event_synchronize = c"cuEventSynchronize" (CUevent);
+    event_elapsed = c"cuEventElapsedTime" (*mut f32, CUevent, CUevent);
+    module_load = c"cuModuleLoadDataEx" (*mut CUmodule, *const c_void, c_uint, *mut c_int, *mut *mut c_void);
+    module_unload = c"cuModuleUnload" (CUmodule);
+    module_function = c"cuModuleGetFunction" (*mut CUfunction, CUmodule, *const c_char);
+    launch = c"cuLaunchKernel" (CUfunction, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, CUstream,
         *mut *mut c_void, *mut *mut c_void);
 }
 
@@ -116,7 +123,7 @@ pub(crate) fn api() -> Result<&'static Api> {
 pub(crate) fn is_started() -> bool {
     const NOT_INITIALIZED: c_int = 3;
     // SAFETY: a terminated name; only a library that is there already is found.
-    let there = unsafe { libc::dlopen(c"libcuda.so.1".as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD) };
+    let there = unsafe { libc::dlopen(LIBRARY.as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD) };
     if there.is_null() {
         return false;
     }

@@ -400,3 +400,103 @@ fn metadata_is_in_the_stream() {
         });
     }
 }
+
+#[test]
+fn every_preset_and_tuning_is_taken() {
+    const NAME: &str = "encode::every_preset_and_tuning_is_taken";
+    for profile in ["gtx1650", "gtx1660", "rtx2060", "rtx3060", "rtx4090", "rtx5090", "l4"] {
+        on_standin(NAME, &[("PROFILE", profile)], || {
+            let context = Context::primary(0).unwrap();
+            let library = Library::load().unwrap();
+            let codecs = Session::open(library, &context).unwrap().codecs().unwrap();
+            let mut taken = 0;
+            for codec in codecs {
+                for preset in 1..=7 {
+                    for (tuning, rate) in [
+                        (
+                            Tuning::HighQuality,
+                            RateControl::Cq { quality: 21.5, max_bitrate: Some(3_000_000) },
+                        ),
+                        (Tuning::LowLatency, RateControl::Cbr { bitrate: 1_000_000, filler: true }),
+                        (
+                            Tuning::UltraLowLatency,
+                            RateControl::Vbr { bitrate: 1_000_000, max_bitrate: None, quality: Some(30.0) },
+                        ),
+                        (Tuning::Lossless, RateControl::Lossless),
+                        (Tuning::UltraHighQuality, RateControl::ConstQp { i: 20, p: 22, b: 25 }),
+                    ] {
+                        let mut config = EncodeConfig::new(codec, SIZE.0, SIZE.1, (30_000, 1001), rate);
+                        (config.preset, config.tuning) = (preset, tuning);
+                        config.multipass = Some(MultiPass::Quarter);
+                        config.spatial_aq = Some(8);
+                        let session = Session::open(library, &context).unwrap();
+                        let able = session.capabilities(codec).unwrap().check(&config, session.version());
+                        let opened = session.initialize(&config);
+                        match able {
+                            Ok(()) => {
+                                let (mut submitter, mut retriever) = opened.unwrap();
+                                let input = host(&mut submitter, &picture(Surface::Nv12, 0, SIZE));
+                                submitter.submit(input, &Picture { pts: 7, ..Picture::default() }).unwrap();
+                                submitter.finish().unwrap();
+                                let mut out = Vec::new();
+                                assert!(take(&mut retriever, &mut out, SOON));
+                                assert_eq!((out.len(), out[0].pts, out[0].kind), (1, 7, PictureKind::Idr));
+                                taken += 1;
+                            }
+                            Err(refusal) => {
+                                assert!(opened.unwrap_err().to_string().starts_with(refusal.field));
+                            }
+                        }
+                    }
+                }
+            }
+            assert!(taken >= 2 * 7 * 3, "only {taken} were taken");
+        });
+    }
+}
+
+#[test]
+fn lost_pictures_waves_and_maps_reach_the_encoder() {
+    let log = on_standin("encode::lost_pictures_waves_and_maps_reach_the_encoder", &[], || {
+        for codec in [Codec::H264, Codec::Hevc] {
+            let rate = RateControl::Cbr { bitrate: 2_000_000, filler: false };
+            let mut config = EncodeConfig::new(codec, SIZE.0, SIZE.1, (60, 1), rate);
+            (config.tuning, config.b_frames, config.gop) = (Tuning::UltraLowLatency, Some(0), None);
+            config.intra_refresh = Some(IntraRefresh { period: 20, count: 8, single_slice: false });
+            (config.qp_map, config.slices, config.delimiters) = (true, Some(Slices::Count(2)), true);
+            (config.max_references, config.zero_reorder, config.strict_gop) = (Some(4), true, true);
+            (config.vbv_size, config.vbv_initial) = (Some(100_000), Some(50_000));
+            (config.min_qp, config.max_qp) = (Some([10; 3]), Some([40; 3]));
+            let (_context, mut submitter, mut retriever) = open(&config);
+            let block = codec.qp_block();
+            let map = vec![-3i8; (SIZE.0.div_ceil(block) * SIZE.1.div_ceil(block)) as usize];
+            let mut out = Vec::new();
+            for n in 0..12i64 {
+                if n == 6 {
+                    submitter.invalidate(4 * 100).unwrap();
+                    assert_eq!(submitter.invalidate(6 * 100).unwrap_err().kind(), Kind::Invalid);
+                }
+                let input = host(&mut submitter, &picture(Surface::Nv12, n as usize, SIZE));
+                let p = Picture {
+                    pts: n * 100,
+                    qp_map: Some(&map),
+                    intra_refresh: if n == 8 { 4 } else { 0 },
+                    headers: n == 9,
+                    ..Picture::default()
+                };
+                submitter.submit(input, &p).unwrap();
+                match retriever.next(SOON).unwrap() {
+                    Next::Coded(c) => {
+                        assert_eq!((c.pts, c.average_qp > 0), (n * 100, true));
+                        out.push(Out { bytes: c.bytes().to_vec(), pts: c.pts, kind: c.kind });
+                    }
+                    other => panic!("low latency means one out for one in: {other:?}"),
+                }
+            }
+            assert_eq!(decode(codec, &out).len(), 12, "{codec:?}");
+        }
+    });
+    if let Some(log) = log {
+        assert_eq!(log.calls("NvEncInvalidateRefFrames"), 2);
+    }
+}

@@ -44,6 +44,19 @@ fn abilities_are_the_drivers_answers() {
 }
 
 #[test]
+fn a_driver_that_ends_the_process_ends_only_the_child() {
+    // The stand-in ends a process with a profile that it does not know, as soon as it is loaded.
+    on_standin(
+        "list::a_driver_that_ends_the_process_ends_only_the_child",
+        &[("PROFILE", "nonsense")],
+        || {
+            let e = gpus(LIMIT).unwrap_err();
+            assert!(matches!(e, Error::Failed(_)), "{e:?}");
+        },
+    );
+}
+
+#[test]
 fn a_started_driver_is_asked_here() {
     on_standin("list::a_started_driver_is_asked_here", &[], || {
         let context = cuda::Context::primary(0).unwrap();
