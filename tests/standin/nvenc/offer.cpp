@@ -198,8 +198,7 @@ Refusal check(const Device &device, const Api &api, Codec codec, const Init &ini
     if (init.in_video_memory || init.recon) return refuse(unsupported, "output in video memory is not offered by the stand-in");
     if (init.subframe) return refuse(unsupported, "subframe write is not offered by the stand-in");
     if (init.private_data) return refuse(bad, "privData must be null");
-    if (init.stats && !has(init.stats_level == 2 ? NV_ENC_CAPS_OUTPUT_ROW_STATS : NV_ENC_CAPS_OUTPUT_BLOCK_STATS))
-        return refuse(unsupported, "output stats are not supported");
+    if (init.stats || init.state_buffers) return refuse(unsupported, "output stats and state buffers are not offered by the stand-in");
     if (init.tuning >= NV_ENC_TUNING_INFO_COUNT) return refuse(bad, "tuningInfo %u", init.tuning);
     if (init.tuning == NV_ENC_TUNING_INFO_ULTRA_HIGH_QUALITY && (codec == Codec::H264 || !api.at_least(12, 2)))
         return refuse(unsupported, "the UHQ tuning is for HEVC and AV1 from 12.2 on");
