@@ -11,6 +11,7 @@ mod http;
 pub mod jobs;
 pub mod logs;
 mod machine;
+pub mod playback;
 pub mod policy;
 mod serve;
 mod server;

@@ -1,0 +1,21 @@
+//! On-demand playback: complete playlists at once, segments when somebody asks for them.
+//!
+//! A [`Session`] belongs to one job. [`decide`] says whether the source is played as it is, repackaged or encoded, and
+//! why; [`timeline`] says where every segment begins before any is made; [`playlists`] writes that down for players; and
+//! the session starts runs (engine documents with a window) where viewers are, feeds several viewers from one run, halts
+//! runs that are far ahead, ends those that nobody follows and forgets segments that were played long ago.
+//!
+//! I-frame playlists are left out: they list byte ranges, which are not known before a segment is made.
+
+pub mod decide;
+mod document;
+pub mod playlists;
+mod runs;
+mod segments;
+mod session;
+mod subtitles;
+pub mod timeline;
+
+pub use decide::{Method, Verdict};
+pub use runs::{InProcess, Runner, Started, Wheel, Workers};
+pub use session::{Limits, Session, Setup, View};

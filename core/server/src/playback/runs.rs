@@ -1,0 +1,250 @@
+//! Who runs documents for a session: worker processes, or this process (tests, embedders that want no processes).
+
+use crate::worker::{Control, Failure, Pool, Report, Sandbox, Worker};
+use ghoststream::event::{Event, Next};
+use ghoststream::probe::{ProbeOptions, probe};
+use ghoststream::spec::SourceSpec;
+use ghoststream::{Error, Job, Pipeline, PipelineSpec};
+use serde_json::Value;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc;
+
+/// The answer to a probe.
+pub type Probed = Pin<Box<dyn Future<Output = Result<Value, Failure>> + Send>>;
+
+/// Runs documents. Its methods are called inside a tokio runtime.
+pub trait Runner: Send + Sync + 'static {
+    /// Starts `spec`; failures arrive as reports, the last of which is `Done` or `Lost`.
+    fn start(&self, spec: PipelineSpec) -> Started;
+
+    /// What is in `source`, with the key frames of its pictures.
+    fn probe(&self, source: SourceSpec) -> Probed;
+}
+
+/// A run.
+pub struct Started {
+    /// What it has to say.
+    pub reports: mpsc::UnboundedReceiver<Report>,
+    /// Its wheel.
+    pub wheel: Arc<dyn Wheel>,
+}
+
+/// What can be done to a run. Orders that come too early or too late are ignored.
+pub trait Wheel: Send + Sync {
+    /// Halts it.
+    fn pause(&self);
+    /// Goes on.
+    fn resume(&self);
+    /// Ends it at once.
+    fn cancel(&self);
+}
+
+/// Runs in worker processes. One of them is kept for the next run.
+#[derive(Clone)]
+pub struct Workers {
+    pool: Pool,
+    sandbox: Sandbox,
+    spare: Arc<Mutex<Option<Worker>>>,
+}
+
+impl Workers {
+    /// Workers of `pool`, which may reach what `sandbox` says.
+    pub fn new(pool: Pool, sandbox: Sandbox) -> Self {
+        Workers { pool, sandbox, spare: Arc::default() }
+    }
+
+    async fn take(&self) -> Result<Worker, Failure> {
+        let spare = lock(&self.spare).take().filter(Worker::is_alive);
+        if let Some(worker) = spare {
+            return Ok(worker);
+        }
+        let worker = self.pool.take().await?;
+        worker.confine(self.sandbox.clone()).await?;
+        Ok(worker)
+    }
+
+    fn give_back(&self, worker: Worker) {
+        if worker.is_alive() {
+            // A second one ends here.
+            lock(&self.spare).get_or_insert(worker);
+        }
+    }
+}
+
+/// The wheel of a run whose worker may not be there yet.
+#[derive(Default)]
+struct Ahead(Mutex<Orders>);
+
+#[derive(Default)]
+struct Orders {
+    control: Option<Control>,
+    cancelled: bool,
+}
+
+impl Wheel for Ahead {
+    fn pause(&self) {
+        if let Some(control) = &lock(&self.0).control {
+            control.pause();
+        }
+    }
+
+    fn resume(&self) {
+        if let Some(control) = &lock(&self.0).control {
+            control.resume();
+        }
+    }
+
+    fn cancel(&self) {
+        let mut orders = lock(&self.0);
+        orders.cancelled = true;
+        if let Some(control) = &orders.control {
+            control.cancel();
+        }
+    }
+}
+
+impl Runner for Workers {
+    fn start(&self, spec: PipelineSpec) -> Started {
+        let (sender, reports) = mpsc::unbounded_channel();
+        let wheel = Arc::new(Ahead::default());
+        let (workers, orders) = (self.clone(), wheel.clone());
+        tokio::spawn(async move {
+            let worker = match workers.take().await {
+                Ok(worker) => worker,
+                Err(e) => {
+                    let _session_may_be_gone = sender.send(Report::Lost(e.message));
+                    return;
+                }
+            };
+            let mut run = {
+                let mut orders = lock(&orders.0);
+                if orders.cancelled {
+                    workers.give_back(worker);
+                    return;
+                }
+                let run = worker.run(spec);
+                orders.control = Some(run.control());
+                run
+            };
+            let mut over = false;
+            while let Some(report) = run.next().await {
+                over |= matches!(report, Report::Done(_));
+                let _session_may_be_gone = sender.send(report);
+            }
+            if over {
+                workers.give_back(worker);
+            }
+        });
+        Started { reports, wheel }
+    }
+
+    fn probe(&self, source: SourceSpec) -> Probed {
+        let workers = self.clone();
+        Box::pin(async move {
+            let worker = workers.take().await?;
+            let found = worker.probe(&source, true).await;
+            workers.give_back(worker);
+            found
+        })
+    }
+}
+
+/// Runs on threads of this process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InProcess;
+
+struct Local(Arc<Job>);
+
+impl Wheel for Local {
+    fn pause(&self) {
+        // Not running (yet, or any more): the session says it again.
+        let _ = self.0.pause();
+    }
+
+    fn resume(&self) {
+        let _ = self.0.resume();
+    }
+
+    fn cancel(&self) {
+        self.0.cancel();
+    }
+}
+
+struct Nothing;
+
+impl Wheel for Nothing {
+    fn pause(&self) {}
+    fn resume(&self) {}
+    fn cancel(&self) {}
+}
+
+impl Runner for InProcess {
+    fn start(&self, spec: PipelineSpec) -> Started {
+        let (sender, reports) = mpsc::unbounded_channel();
+        let started = Pipeline::from_spec(spec).and_then(|p| p.start().job()).map(Arc::new).and_then(|job| {
+            let (told, sender) = (job.clone(), sender.clone());
+            std::thread::Builder::new()
+                .name("reports".into())
+                .spawn(move || tell(&told, &sender))
+                .map_err(Error::from)?;
+            Ok(job)
+        });
+        match started {
+            Ok(job) => Started { reports, wheel: Arc::new(Local(job)) },
+            Err(e) => {
+                let _heard = sender.send(Report::Lost(e.message().to_string()));
+                Started { reports, wheel: Arc::new(Nothing) }
+            }
+        }
+    }
+
+    fn probe(&self, source: SourceSpec) -> Probed {
+        Box::pin(async move {
+            let found = tokio::task::spawn_blocking(move || {
+                let found = probe(&source, &ProbeOptions { keyframes: true })?;
+                serde_json::to_value(found)
+                    .map_err(|e| Error::new(ghoststream::ErrorKind::Internal, e.to_string()))
+            });
+            match found.await {
+                Ok(Ok(value)) => Ok(value),
+                Ok(Err(e)) => Err(Failure { kind: Some(e.kind()), message: e.message().to_string() }),
+                Err(_) => Err(Failure::lost("the probe did not end")),
+            }
+        })
+    }
+}
+
+fn tell(job: &Job, sender: &mpsc::UnboundedSender<Report>) {
+    loop {
+        let report = match job.next_event(None) {
+            Next::Event(Event::Segment { output, name, start, duration }) => {
+                Report::Segment { output, name, start, duration }
+            }
+            Next::Event(Event::Warning { code, message }) => Report::Warning { code: code.into(), message },
+            Next::Event(event @ Event::Done(_)) => {
+                let done = serde_json::to_value(&event).and_then(serde_json::from_value);
+                done.map_or_else(|e| Report::Lost(e.to_string()), Report::Done)
+            }
+            Next::Event(event @ Event::Plan { .. }) => {
+                let plan =
+                    serde_json::to_value(&event).and_then(|v| serde_json::from_value(v["plan"].clone()));
+                match plan {
+                    Ok(plan) => Report::Plan(plan),
+                    Err(_) => continue,
+                }
+            }
+            Next::Event(_) | Next::Timeout => continue,
+            Next::End => return,
+        };
+        let last = matches!(report, Report::Done(_) | Report::Lost(_));
+        if sender.send(report).is_err() || last {
+            return;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,175 @@
+//! Where every segment of a source begins, known before any is made. Pure.
+
+use super::decide::picture;
+use serde_json::Value;
+
+/// The segments of the whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timeline {
+    /// Start and length of each on the output's timeline, in seconds.
+    pub segments: Vec<(f64, f64)>,
+    /// What an engine document says: a little before each first frame, so that rounding cannot move it.
+    pub starts: Vec<f64>,
+    /// Frames a second.
+    pub frame_rate: Option<(u64, u64)>,
+    /// Whether pictures must be put on an even rate to be where the timeline says.
+    pub even_out: bool,
+}
+
+/// What is shorter than this belongs to the segment before it.
+const SHORTEST: f64 = 0.5;
+
+impl Timeline {
+    /// Length of the whole.
+    pub fn duration(&self) -> f64 {
+        self.segments.last().map_or(0.0, |(start, length)| start + length)
+    }
+
+    /// The longest segment.
+    pub fn longest(&self) -> f64 {
+        self.segments.iter().map(|s| s.1).fold(0.0, f64::max)
+    }
+
+    /// The number of the segment that time `at` lies in.
+    pub fn at(&self, at: f64) -> u64 {
+        self.segments.partition_point(|s| s.0 <= at).saturating_sub(1) as u64
+    }
+
+    /// Segments of about `target` seconds of an encode of what `probe` describes, from `start` of it on. `None` when its
+    /// length is not known.
+    pub fn encoded(probe: &Value, target: f64, start: f64) -> Option<Timeline> {
+        let begin = probe["start"].as_f64().unwrap_or(0.0) + start;
+        let total = probe["duration"].as_f64().filter(|d| d.is_finite() && *d > 0.0)? - start;
+        let Some(stream) = picture(probe) else {
+            return Some(Timeline::even(total, target, None, 0.0, false));
+        };
+        let first = stream["start"]["seconds"].as_f64().map_or(0.0, |s| (s - begin).max(0.0));
+        let length = stream["duration"]["seconds"].as_f64().filter(|d| *d > 0.0);
+        let end = match (length, stream["start"]["seconds"].as_f64()) {
+            (Some(length), Some(from)) => (from - begin + length).min(total + 1.0),
+            _ => total,
+        };
+        let rate = fraction(stream["video"]["frame_rate"].as_str().unwrap_or_default());
+        // What is not known to be even is evened out, and then counts from 0. So is what begins between two frames.
+        let constant = stream["video"]["constant_rate"].as_bool() == Some(true) && start == 0.0;
+        let phase = if constant { first } else { 0.0 };
+        Some(Timeline::even(end, target, rate, phase, rate.is_some() && !constant))
+    }
+
+    /// Every `target` seconds, on the first frame at or after that.
+    fn even(end: f64, target: f64, rate: Option<(u64, u64)>, phase: f64, even_out: bool) -> Timeline {
+        let step = rate.map_or(0.0, |(n, d)| d as f64 / n as f64);
+        // The first frame at or after a time, and how far rounding may be off.
+        let frame = |at: f64| match step > 0.0 {
+            true => phase + ((at - phase) / step - 1e-6).ceil().max(0.0) * step,
+            false => at,
+        };
+        let mut begins = vec![frame(0.0)];
+        let mut starts = vec![0.0];
+        for cell in 1.. {
+            let at = frame(cell as f64 * target);
+            if at + SHORTEST.min(target / 2.0) > end {
+                break;
+            }
+            begins.push(at);
+            starts.push(at - step / 2.0);
+        }
+        Timeline { segments: lengths(&begins, end), starts, frame_rate: rate, even_out }
+    }
+
+    /// Segments of about `target` seconds of a copy whose key frames are listed in `probe`. `None` when some would be longer
+    /// than `longest`, or nothing is known.
+    pub fn copied(probe: &Value, target: f64, longest: f64) -> Option<Timeline> {
+        let stream = picture(probe)?;
+        let begin = probe["start"].as_f64().unwrap_or(0.0);
+        let keys: Vec<f64> = stream["keyframes"]
+            .as_array()?
+            .iter()
+            .filter_map(|k| k["time"].as_f64())
+            .map(|t| t - begin)
+            .collect();
+        let total = probe["duration"].as_f64().filter(|d| *d > 0.0)?;
+        let end = match (stream["start"]["seconds"].as_f64(), stream["duration"]["seconds"].as_f64()) {
+            (Some(from), Some(length)) if length > 0.0 => from - begin + length,
+            _ => total,
+        };
+        let rate = fraction(stream["video"]["frame_rate"].as_str().unwrap_or_default());
+        let half = rate.map_or(0.005, |(n, d)| d as f64 / n as f64 / 2.0);
+        let mut begins = vec![*keys.first()?];
+        let mut cell = 1.0;
+        for key in &keys[1..] {
+            if *key + 0.001 >= cell * target && key + SHORTEST < end {
+                begins.push(*key);
+                cell = (key / target + 1e-3).floor() + 1.0;
+            }
+        }
+        let segments = lengths(&begins, end);
+        let starts = begins.iter().enumerate().map(|(n, t)| if n == 0 { 0.0 } else { t - half }).collect();
+        let timeline = Timeline { segments, starts, frame_rate: rate, even_out: false };
+        (begins[0] >= -half && timeline.longest() <= longest).then_some(timeline)
+    }
+}
+
+fn lengths(begins: &[f64], end: f64) -> Vec<(f64, f64)> {
+    let next = begins.iter().skip(1).copied().chain([end.max(begins.last().copied().unwrap_or(0.0) + 0.001)]);
+    begins.iter().zip(next).map(|(start, next)| (*start, next - start)).collect()
+}
+
+/// `30000/1001`, if it is a rate that pictures have.
+fn fraction(text: &str) -> Option<(u64, u64)> {
+    let (n, d) = text.split_once('/').unwrap_or((text, "1"));
+    let (n, d) = (n.parse::<u64>().ok()?, d.parse::<u64>().ok()?);
+    (d > 0 && (1.0..=480.0).contains(&(n as f64 / d as f64))).then_some((n, d))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn probe(rate: &str, constant: bool, start: f64, length: f64, total: f64) -> Value {
+        json!({"start": 0.0, "duration": total, "streams": [{"start": {"seconds": start}, "duration": {"seconds": length},
+            "disposition": {}, "video": {"frame_rate": rate, "constant_rate": constant}}]})
+    }
+
+    #[test]
+    fn segments_begin_on_frames_and_cover_the_pictures() {
+        let t = Timeline::encoded(&probe("30000/1001", true, 0.0, 10.01, 10.1), 4.0, 0.0).unwrap();
+        assert_eq!(t.segments.len(), 3);
+        assert!((t.segments[1].0 - 120.0 * 1001.0 / 30000.0).abs() < 1e-9, "{t:?}");
+        assert!((t.duration() - 10.01).abs() < 1e-9 && !t.even_out);
+        assert!(t.starts[1] < t.segments[1].0 && t.starts[1] > t.segments[1].0 - 0.034);
+        assert_eq!((t.at(0.0), t.at(4.0), t.at(4.01), t.at(99.0)), (0, 0, 1, 2));
+        // Pictures that begin later than the sound keep their phase.
+        let late = Timeline::encoded(&probe("25/1", true, 0.021, 8.0, 8.1), 4.0, 0.0).unwrap();
+        assert!((late.segments[1].0 - 4.021).abs() < 1e-9, "{late:?}");
+        let uneven = Timeline::encoded(&probe("25/1", false, 0.021, 8.0, 8.1), 4.0, 0.0).unwrap();
+        assert!(uneven.even_out && (uneven.segments[1].0 - 4.0).abs() < 1e-9, "{uneven:?}");
+    }
+
+    #[test]
+    fn what_is_left_over_is_no_segment() {
+        let t = Timeline::encoded(&probe("25/1", true, 0.0, 8.2, 8.2), 4.0, 0.0).unwrap();
+        assert_eq!(t.segments.len(), 2);
+        assert!((t.segments[1].1 - 4.2).abs() < 1e-9);
+        let short = Timeline::encoded(&probe("25/1", true, 0.0, 0.2, 0.2), 4.0, 0.0).unwrap();
+        assert_eq!(short.segments.len(), 1);
+        assert!(Timeline::encoded(&json!({"streams": []}), 4.0, 0.0).is_none());
+        let sound = json!({"duration": 9.0, "streams": [{"audio": {}}]});
+        assert_eq!(Timeline::encoded(&sound, 4.0, 0.0).unwrap().segments.len(), 3);
+        let later = Timeline::encoded(&probe("25/1", true, 0.0, 20.0, 20.0), 4.0, 11.0).unwrap();
+        assert!((later.duration() - 9.0).abs() < 1e-9 && later.segments.len() == 3, "{later:?}");
+    }
+
+    #[test]
+    fn copies_have_the_key_frames_of_the_source() {
+        let mut p = probe("25/1", true, 0.0, 20.0, 20.0);
+        let keys = |times: &[f64]| -> Value { times.iter().map(|t| json!({"time": t})).collect() };
+        p["streams"][0]["keyframes"] = keys(&[0.0, 2.0, 4.4, 8.0, 9.0, 13.0, 16.2, 19.8]);
+        let t = Timeline::copied(&p, 4.0, 12.0).unwrap();
+        let begins: Vec<f64> = t.segments.iter().map(|s| s.0).collect();
+        assert_eq!(begins, [0.0, 4.4, 8.0, 13.0, 16.2]);
+        p["streams"][0]["keyframes"] = keys(&[0.0, 15.0]);
+        assert!(Timeline::copied(&p, 4.0, 12.0).is_none(), "too long");
+    }
+}

@@ -1,0 +1,336 @@
+//! Playback sessions on real clips: what players are given is read by FFmpeg's own tools.
+
+use ghoststream::PipelineSpec;
+use ghoststream::probe::{ProbeOptions, probe};
+use ghoststream_server::contract::request::ClientProfile;
+use ghoststream_server::jobs::{Body, FileError, Served};
+use ghoststream_server::playback::{InProcess, Limits, Session, Setup};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const HOLD: Duration = Duration::from_secs(60);
+
+struct Dir(tempfile::TempDir);
+
+impl Dir {
+    fn new() -> Dir {
+        Dir(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+}
+
+fn ffmpeg(args: &str) {
+    let out =
+        Command::new("ffmpeg").args(["-v", "error", "-y"]).args(args.split_whitespace()).output().unwrap();
+    assert!(out.status.success(), "ffmpeg {args}: {}", String::from_utf8_lossy(&out.stderr));
+}
+
+/// `seconds` of 320x180 at 25 fps and a tone, with a key frame every `gop` frames.
+fn clip(dir: &Dir, name: &str, seconds: u32, gop: u32) -> String {
+    let path = dir.path(name).to_string_lossy().into_owned();
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=320x180:r=25:d={seconds} -f lavfi -i sine=frequency=440:sample_rate=48000:d={seconds} \
+         -c:v libx264 -preset veryfast -g {gop} -keyint_min {gop} -sc_threshold 0 -bf 2 -pix_fmt yuv420p -c:a aac {path}"
+    ));
+    path
+}
+
+fn setup(dir: &Dir, input: &str, output: Value) -> Setup {
+    let mut document = json!({"path": "unused/master.m3u8", "format": "hls", "subtitles": false,
+        "video": {"codec": "h264", "device": "software", "preset": "p1", "bitrate": "300k"},
+        "audio": {"codec": "aac"}, "segment": {"duration": 2, "container": "ts"}});
+    for (key, value) in output.as_object().unwrap() {
+        document[key] = value.clone();
+    }
+    let spec = json!({"source": {"url": input}, "outputs": [document]});
+    let spec = PipelineSpec::from_json(&spec.to_string()).unwrap();
+    let found = probe(&spec.source, &ProbeOptions::default()).unwrap();
+    let directory = dir.path("segments");
+    std::fs::create_dir_all(&directory).unwrap();
+    Setup {
+        probe: serde_json::to_value(found).unwrap(),
+        spec,
+        profile: None,
+        directory,
+        limits: Limits::default(),
+    }
+}
+
+async fn open(setup: Setup) -> Session {
+    Session::open(setup, Arc::new(InProcess)).await.unwrap()
+}
+
+fn bytes(served: &Served) -> Vec<u8> {
+    match &served.body {
+        Body::Memory(bytes) => bytes.to_vec(),
+        Body::File(path) => std::fs::read(path).unwrap(),
+    }
+}
+
+async fn get(session: &Session, path: &str) -> Vec<u8> {
+    bytes(&session.file(path, HOLD).await.unwrap_or_else(|e| panic!("{path}: {e:?}")))
+}
+
+async fn text(session: &Session, path: &str) -> String {
+    String::from_utf8(get(session, path).await).unwrap()
+}
+
+/// What a playlist names: segments, and the init segment.
+fn uris(playlist: &str) -> Vec<String> {
+    let map = playlist.split("#EXT-X-MAP:URI=\"").nth(1).and_then(|t| t.split('"').next());
+    let lines = playlist.lines().filter(|l| !l.is_empty() && !l.starts_with('#'));
+    map.into_iter().chain(lines).map(String::from).collect()
+}
+
+/// Puts everything that `playlist` names into a folder, in another order than a player would.
+async fn fetch(session: &Session, playlist: &str, to: &Path) -> PathBuf {
+    let list = text(session, playlist).await;
+    let mut names = uris(&list);
+    let (mut at, mut order) = (0, Vec::new());
+    while !names.is_empty() {
+        at = (at * 7 + 5) % names.len();
+        order.push(names.remove(at));
+    }
+    for name in order {
+        let data = get(session, &name).await;
+        let path = to.join(&name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, data).unwrap();
+    }
+    let path = to.join(playlist);
+    std::fs::write(&path, list).unwrap();
+    path
+}
+
+/// Decoded video frames and seconds of sound of a playlist; what FFmpeg complains of fails the test.
+fn decoded(path: &Path) -> (u64, f64) {
+    let run = |args: &[&str]| {
+        let out = Command::new("ffprobe").args(["-v", "warning"]).args(args).arg(path).output().unwrap();
+        let errors = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.success() && errors.is_empty(), "{}: {errors}", path.display());
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let frames = run(&[
+        "-select_streams",
+        "v:0",
+        "-count_frames",
+        "-show_entries",
+        "stream=nb_read_frames",
+        "-of",
+        "csv=p=0",
+    ]);
+    let samples = run(&["-select_streams", "a:0", "-show_entries", "frame=nb_samples", "-of", "csv=p=0"]);
+    let samples: u64 = samples.lines().filter_map(|l| l.trim_end_matches(',').parse::<u64>().ok()).sum();
+    let frames = frames.lines().next().and_then(|l| l.trim_end_matches(',').parse().ok()).unwrap_or(0);
+    (frames, samples as f64 / 48000.0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_listed_at_once_and_made_in_any_order() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mp4", 13, 130);
+    let session = open(setup(&dir, &input, json!({}))).await;
+    let began = Instant::now();
+    let list = text(&session, "master.m3u8").await;
+    assert!(began.elapsed() < Duration::from_millis(50), "{:?}", began.elapsed());
+    assert!(list.contains("#EXT-X-PLAYLIST-TYPE:VOD") && list.contains("#EXT-X-ENDLIST"), "{list}");
+    assert_eq!(uris(&list).len(), 7, "{list}");
+    assert_eq!(session.view().started, 0, "nothing is made before it is asked for");
+    let playlist = fetch(&session, "master.m3u8", &dir.path("player")).await;
+    let (frames, sound) = decoded(&playlist);
+    assert_eq!(frames, 13 * 25);
+    assert!((sound - 13.0).abs() < 0.05, "{sound} s of sound");
+    let view = session.view();
+    assert_eq!((view.segments, view.decision.method.as_str()), ((7, 7), "transcode"));
+    assert_eq!(view.encoder.as_deref(), Some("libx264"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ladder_with_sound_apart_and_subtitles() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mkv", 9, 130);
+    let srt = dir.path("words.srt");
+    std::fs::write(
+        &srt,
+        "1\n00:00:00,500 --> 00:00:02,500\nFirst\n\n2\n00:00:05,000 --> 00:00:06,000\nSecond\n",
+    )
+    .unwrap();
+    let session = open(setup(
+        &dir,
+        &input,
+        json!({"format": "hls+dash", "segment": {"duration": 2, "container": "fmp4"},
+        "ladder": [{"width": 320, "height": 180, "bitrate": "300k"}, {"width": 160, "height": 90, "bitrate": "100k"}],
+        "subtitles": [{"path": srt, "language": "eng", "title": "Words"}]}),
+    ))
+    .await;
+    session.first().await.unwrap();
+    let master = text(&session, "master.m3u8").await;
+    for word in [
+        "RESOLUTION=320x180",
+        "RESOLUTION=160x90",
+        "TYPE=AUDIO",
+        "TYPE=SUBTITLES",
+        "CODECS=\"avc1.",
+        "mp4a.40.2",
+    ] {
+        assert!(master.contains(word), "{word}: {master}");
+    }
+    let player = dir.path("player");
+    for list in ["180p.m3u8", "90p.m3u8", "audio.m3u8", "subtitles-0.m3u8"] {
+        fetch(&session, list, &player).await;
+    }
+    std::fs::write(player.join("master.m3u8"), text(&session, "master.m3u8").await).unwrap();
+    assert_eq!(decoded(&player.join("180p.m3u8")).0, 225);
+    assert_eq!(decoded(&player.join("90p.m3u8")).0, 225);
+    let sound = decoded(&player.join("audio.m3u8")).1;
+    assert!((sound - 9.0).abs() < 0.05, "{sound}");
+    let words = text(&session, "subtitles-0/00001.vtt").await;
+    assert!(words.contains("First") && !words.contains("Second"), "{words}");
+    // The manifest is over the same segments. FFmpeg opens no WebVTT in it.
+    let manifest = text(&session, "manifest.mpd").await;
+    let (media, words) = manifest.split_once("<AdaptationSet contentType=\"text\"").expect("subtitles in DASH");
+    let end = words.split_once("</AdaptationSet>").unwrap().1;
+    std::fs::write(player.join("manifest.mpd"), format!("{media}{end}")).unwrap();
+    assert_eq!(decoded(&player.join("manifest.mpd")).0, 225);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn viewers_share_runs() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mp4", 20, 50);
+    let session = open(setup(&dir, &input, json!({}))).await;
+    let mut viewers = Vec::new();
+    for viewer in 0..12u64 {
+        let session = session.clone();
+        viewers.push(tokio::spawn(async move {
+            for n in 0..10 {
+                tokio::time::sleep(Duration::from_millis(viewer * 3)).await;
+                assert!(!get(&session, &format!("segment_{n:05}.ts")).await.is_empty());
+            }
+        }));
+    }
+    for viewer in viewers {
+        viewer.await.unwrap();
+    }
+    let view = session.view();
+    assert_eq!(view.started, 1, "{view:?}");
+    assert_eq!(view.made, 10);
+    // Two that are far apart, and a third that waits for one of their runs.
+    let session = open(setup(&dir, &clip(&dir, "long.mp4", 60, 50), json!({}))).await;
+    let ask = |n: u64| {
+        let session = session.clone();
+        tokio::spawn(async move { get(&session, &format!("segment_{n:05}.ts")).await.len() })
+    };
+    for wait in [ask(2), ask(14), ask(26)] {
+        assert!(wait.await.unwrap() > 0);
+    }
+    assert!(session.view().runs.0 <= 2, "{:?}", session.view());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_wait_for_viewers_and_end_without_them() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mp4", 100, 50);
+    let mut setup = setup(&dir, &input, json!({}));
+    setup.limits.ahead = 10.0;
+    setup.limits.idle = Duration::from_secs(4);
+    let session = open(setup).await;
+    get(&session, "segment_00003.ts").await;
+    let mut last = 0;
+    for _ in 0..40 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        last = session.view().made;
+        if session.view().runs == (1, 1) && last > 3 {
+            break;
+        }
+    }
+    let halted = session.view();
+    assert_eq!(halted.runs, (1, 1), "it is far enough ahead: {halted:?}");
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    let later = session.view().made;
+    assert!(later < 35, "{last} then {later} of 50 segments");
+    tokio::time::sleep(Duration::from_millis(3500)).await;
+    assert_eq!(session.view().runs.0, 0, "nobody follows it: {:?}", session.view());
+    // And goes on where it is wanted.
+    get(&session, "segment_00045.ts").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_segments_go_and_come_again() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mp4", 60, 50);
+    let mut setup = setup(&dir, &input, json!({}));
+    (setup.limits.bytes, setup.limits.ahead) = (200_000, 4.0);
+    let session = open(setup).await;
+    let first = get(&session, "segment_00000.ts").await;
+    for n in 1..30 {
+        get(&session, &format!("segment_{n:05}.ts")).await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let view = session.view();
+    assert!(view.bytes < 1_200_000 && view.segments.1 < 20, "{view:?}");
+    assert!(!dir.path("segments/video/00000.ts").exists());
+    let again = get(&session, "segment_00000.ts").await;
+    assert!(!first.is_empty() && !again.is_empty());
+    assert!(session.view().made > 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_are_told_to_those_who_wait() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mp4", 12, 50);
+    let session = open(setup(&dir, &input, json!({}))).await;
+    std::fs::remove_file(&input).unwrap();
+    match session.file("segment_00001.ts", HOLD).await {
+        Err(FileError::Failed(why)) => assert!(why.contains("in.mp4"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    for name in [
+        "segment_00006.ts",
+        "segment_1.ts",
+        "segment_00001.m4s",
+        "../in.mp4",
+        "video/../x",
+        "audio.m3u8",
+        "",
+        "original.mp4",
+    ] {
+        assert!(matches!(session.file(name, HOLD).await, Err(FileError::NotFound)), "{name}");
+    }
+    let mut other = setup(&dir, &clip(&dir, "b.mp4", 2, 50), json!({}));
+    other.probe = json!({"seekable": false, "streams": []});
+    assert!(Session::open(other, Arc::new(InProcess)).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_client_plays_is_not_encoded() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mp4", 12, 45);
+    let client = ClientProfile {
+        containers: vec!["mp4".into()],
+        video_codecs: vec!["h264".into()],
+        audio_codecs: vec!["aac".into()],
+        ..ClientProfile::default()
+    };
+    let mut direct = setup(&dir, &input, json!({}));
+    direct.profile = Some(client.clone());
+    let session = open(direct).await;
+    assert_eq!((session.entry(), session.view().decision.method.as_str()), ("original.mp4", "direct"));
+    assert_eq!(get(&session, "original.mp4").await, std::fs::read(&input).unwrap());
+
+    let mut remux = setup(&dir, &input, json!({}));
+    remux.profile = Some(ClientProfile { containers: vec![], ..client });
+    let session = open(remux).await;
+    assert_eq!(session.view().decision.method, "remux", "{:?}", session.view());
+    let list = fetch(&session, "master.m3u8", &dir.path("player")).await;
+    assert_eq!(decoded(&list).0, 300);
+    assert_eq!(session.view().encoder, None);
+    let durations = std::fs::read_to_string(&list).unwrap();
+    assert!(durations.contains("#EXTINF:1.800000,"), "cut at its own key frames: {durations}");
+}
