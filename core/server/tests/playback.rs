@@ -194,9 +194,12 @@ async fn a_ladder_with_sound_apart_and_subtitles() {
     assert!(words.contains("First") && !words.contains("Second"), "{words}");
     // The manifest is over the same segments. FFmpeg opens no WebVTT in it.
     let manifest = text(&session, "manifest.mpd").await;
-    let (media, words) = manifest.split_once("<AdaptationSet contentType=\"text\"").expect("subtitles in DASH");
-    let end = words.split_once("</AdaptationSet>").unwrap().1;
-    std::fs::write(player.join("manifest.mpd"), format!("{media}{end}")).unwrap();
+    let text_set = manifest.rfind("<AdaptationSet").unwrap();
+    let end = "</AdaptationSet>";
+    let behind = text_set + manifest[text_set..].find(end).unwrap() + end.len();
+    assert!(manifest[text_set..behind].contains("text/vtt"), "{manifest}");
+    let media = format!("{}{}", &manifest[..text_set], &manifest[behind..]);
+    std::fs::write(player.join("manifest.mpd"), media).unwrap();
     assert_eq!(decoded(&player.join("manifest.mpd")).0, 225);
 }
 

@@ -135,15 +135,20 @@ pub(super) async fn pass(inner: &Arc<Inner>, orphans: bool) -> Cleaned {
 
 /// Removes the files of a finished job; what is known of it stays.
 async fn evict(inner: &Arc<Inner>, id: &str) {
-    {
+    let session = {
         let mut table = inner.table();
         let Some(entry) = table.jobs.get_mut(id) else { return };
         entry.record.cleaned = true;
         let (share, record) = (entry.record.share.clone(), entry.record.clone());
+        let session = entry.session.take();
         table.unshare(&share, id);
         inner.store.put(&record);
-    }
+        session
+    };
     tracing::info!(job = id, "its files are removed");
+    if let Some(session) = session {
+        session.close().await;
+    }
     let (this, id) = (inner.clone(), id.to_string());
     if let Err(e) = tokio::task::spawn_blocking(move || this.remove_files(&id)).await {
         tracing::error!(error = %e, "removing files");

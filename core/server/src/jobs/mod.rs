@@ -8,6 +8,7 @@ mod fetch;
 mod files;
 mod ladder;
 mod media;
+mod on_demand;
 mod queue;
 mod record;
 mod retry;
@@ -265,6 +266,10 @@ impl Jobs {
             // From here on no change is missed.
             news.as_mut().enable();
             let file = files::locate(&self.0.directory(id), path)?;
+            let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
+            if let Some(served) = on_demand::file(&self.0, id, path, left.unwrap_or(hold)).await {
+                return served;
+            }
             if let Ok(served) = files::serve(&file, path) {
                 return Ok(served);
             }
@@ -473,8 +478,8 @@ impl Inner {
     }
 
     /// Cancels a job that is not over. `false`: it is, or there is none.
-    fn cancel(&self, id: &str, why: &str) -> bool {
-        let run = {
+    fn cancel(self: &Arc<Self>, id: &str, why: &str) -> bool {
+        let (run, session) = {
             let mut table = self.table();
             let Some(entry) = table.jobs.get_mut(id) else { return false };
             let open = !entry.record.status.is_over()
@@ -484,16 +489,21 @@ impl Inner {
             }
             entry.record.cleaned = true;
             let (share, run) = (entry.record.share.clone(), entry.run.clone());
+            let session = entry.session.take();
             table.unshare(&share, id);
             table.queue.remove(id);
-            run
+            (run, session)
         };
         tracing::info!(job = id, "{why}");
         self.set_status(id, Status::Cancelled, |_| {});
-        match run {
+        if let Some(run) = &run {
             // It removes the files when its worker has ended.
-            Some(run) => run.end(table::Why::Cancelled),
-            None => self.remove_files(id),
+            run.end(table::Why::Cancelled);
+        }
+        match session {
+            Some(session) => on_demand::end(self, id, session),
+            None if run.is_none() => self.remove_files(id),
+            None => {}
         }
         true
     }
@@ -502,6 +512,10 @@ impl Inner {
         self.closing.send_replace(true);
         self.wake.notify_one();
         self.pool.close();
+        let sessions: Vec<_> = self.table().jobs.values_mut().filter_map(|e| e.session.take()).collect();
+        for session in &sessions {
+            session.close().await;
+        }
         let runs: Vec<table::RunHandle> = self.table().jobs.values().filter_map(|e| e.run.clone()).collect();
         for run in &runs {
             run.end(table::Why::Closing);

@@ -5,6 +5,7 @@ use crate::contract::request::TranscodeRequest;
 use crate::contract::values::{Format, Mode, Priority, Word};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Seconds since 1970.
@@ -82,6 +83,9 @@ impl Record {
 
     /// What a player opens.
     pub fn stream_path(&self) -> Option<&'static str> {
+        if self.decision.as_ref().is_some_and(|d| d.method == "direct") {
+            return Some(crate::playback::original_name(Path::new(&self.source)));
+        }
         match (self.request.mode, self.request.output.format) {
             (_, Format::Dash) => Some("manifest.mpd"),
             (Mode::Batch, Format::Mp4 | Format::Webm | Format::Mkv) => None,

@@ -7,7 +7,7 @@ use super::record::{Live, Record, accel_of, now};
 use super::retry::{self, Attempt, Next, Policy};
 use super::table::{RunHandle, RunSide, Why};
 use super::view::{JobEvent, Status};
-use super::{Inner, Settings, fetch, files};
+use super::{Inner, Settings, fetch, files, on_demand};
 use crate::contract::values::{Format, HwAccel, Mode, Word};
 use crate::worker::{Done, Failure, Progress, Report, Run, Sandbox, Worker};
 use ghoststream::ErrorKind;
@@ -68,8 +68,13 @@ enum End {
 async fn one(inner: Arc<Inner>, id: String, mut side: RunSide) {
     let end = attempt(&inner, &id, &mut side.why).await;
     follow(&inner, &id, end).await;
-    if let Some(entry) = inner.table().jobs.get_mut(&id) {
+    let session = inner.table().jobs.get_mut(&id).and_then(|entry| {
         entry.run = None;
+        // Only what is ready goes on being played.
+        if entry.record.status == Status::Ready { None } else { entry.session.take() }
+    });
+    if let Some(session) = session {
+        session.close().await;
     }
     let over = inner.table().jobs.get(&id).is_none_or(|e| e.record.cleaned);
     if over {
@@ -208,6 +213,16 @@ async fn attempt(inner: &Arc<Inner>, id: &str, why: &mut watch::Receiver<Why>) -
     }
 }
 
+/// What an attempt begins with.
+pub(super) struct Prepared {
+    pub worker: Worker,
+    pub sandbox: Sandbox,
+    pub probe: serde_json::Value,
+    pub media: Media,
+    pub spec: ghoststream::PipelineSpec,
+    pub directory: PathBuf,
+}
+
 async fn work(inner: &Arc<Inner>, id: &str) -> Result<(), Failure> {
     let gone = || Failure { kind: Some(ErrorKind::Cancelled), message: "the job has gone".into() };
     inner.set_status(id, Status::Processing, |r| {
@@ -216,9 +231,8 @@ async fn work(inner: &Arc<Inner>, id: &str) -> Result<(), Failure> {
         r.error = None;
     });
     let settings = inner.settings();
-    let (record, bounds) = {
+    let record = {
         let mut table = inner.table();
-        let bounds = table.bounds;
         let accel = table.jobs.get(id).ok_or_else(gone)?.record.request.output.hw_accel;
         // `auto` would find the encoder again that is off.
         let off = match accel {
@@ -230,43 +244,28 @@ async fn work(inner: &Arc<Inner>, id: &str) -> Result<(), Failure> {
             entry.record.software = true;
             entry.record.warn("hardware keeps failing and is off for a while; going on in software".into());
         }
-        (entry.record.clone(), bounds)
+        entry.record.clone()
     };
-    let directory = inner.directory(id);
-    prepare(&directory)?;
-    let subtitles = subtitles(inner, &record, &settings, directory.clone()).await;
-    let worker = inner.pool.take().await?;
-    confine(&worker, &record, &settings, &directory, &subtitles).await?;
-    let opened = source(&record.request, &record.source, settings.policy.protocols(), true);
-    let probe = match tokio::time::timeout(PROBE, worker.probe(&opened, false)).await {
-        Ok(probe) => probe.map_err(|e| unreachable_source(&record, e))?,
-        Err(_) => {
-            let late = Failure { kind: Some(ErrorKind::Io), message: "it does not answer in time".into() };
-            return Err(unreachable_source(&record, late));
-        }
-    };
-    let media = Media::of(&probe);
-    let context = Context {
-        config: &settings.config,
-        source: &record.source,
-        protocols: settings.policy.protocols(),
-        media: &media,
-        subtitles: &subtitles,
-        directory: &directory,
-        bounds,
-        software: record.software,
-    };
-    let spec = document(&record.request, &context).map_err(|unfit| Failure {
-        kind: Some(ErrorKind::Invalid),
-        message: format!("{}: {}", unfit.field, unfit.message),
-    })?;
+    let mut prepared = prepare(inner, &record).await?;
     if let Some(entry) = inner.table().jobs.get_mut(id) {
-        entry.record.duration = media.duration.map(|d| (d - record.request.start_time).max(0.0));
+        entry.record.duration = prepared.media.duration.map(|d| (d - record.request.start_time).max(0.0));
         entry.record.encoder = None;
         if record.software && !record.request_software(&settings) {
             entry.record.encoder = Some("software".into());
         }
     }
+    if on_demand::wanted(&record, &settings, &prepared.media)? {
+        match on_demand::open(inner, &record, prepared).await {
+            Ok(session) => return on_demand::first(inner, id, &session).await,
+            Err(why) => {
+                if let Some(entry) = inner.table().jobs.get_mut(id) {
+                    entry.record.warn(format!("not on demand: {why}"));
+                }
+                prepared = prepare(inner, &record).await?;
+            }
+        }
+    }
+    let Prepared { worker, spec, directory, .. } = prepared;
     let mut run = worker.run(spec);
     let done = listen(inner, id, &mut run).await?;
     if let Some(failure) = Failure::of_done(&done) {
@@ -285,6 +284,44 @@ async fn work(inner: &Arc<Inner>, id: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Opens the source and decides what is made of it, in a fresh directory, with a worker that may do just that.
+pub(super) async fn prepare(inner: &Arc<Inner>, record: &Record) -> Result<Prepared, Failure> {
+    let settings = inner.settings();
+    let bounds = inner.table().bounds;
+    let directory = inner.directory(&record.id);
+    clear(&directory)?;
+    let subtitles = subtitles(inner, record, &settings, directory.clone()).await;
+    let worker = inner.pool.take().await?;
+    let sandbox = sandbox(record, &settings, &directory, &subtitles);
+    if !worker.confine(sandbox.clone()).await? {
+        tracing::debug!(job = record.id, "this kernel has no Landlock");
+    }
+    let opened = source(&record.request, &record.source, settings.policy.protocols(), true);
+    let probe = match tokio::time::timeout(PROBE, worker.probe(&opened, false)).await {
+        Ok(probe) => probe.map_err(|e| unreachable_source(record, e))?,
+        Err(_) => {
+            let late = Failure { kind: Some(ErrorKind::Io), message: "it does not answer in time".into() };
+            return Err(unreachable_source(record, late));
+        }
+    };
+    let media = Media::of(&probe);
+    let context = Context {
+        config: &settings.config,
+        source: &record.source,
+        protocols: settings.policy.protocols(),
+        media: &media,
+        subtitles: &subtitles,
+        directory: &directory,
+        bounds,
+        software: record.software,
+    };
+    let spec = document(&record.request, &context).map_err(|unfit| Failure {
+        kind: Some(ErrorKind::Invalid),
+        message: format!("{}: {}", unfit.field, unfit.message),
+    })?;
+    Ok(Prepared { worker, sandbox, probe, media, spec, directory })
+}
+
 impl Record {
     /// Whether it would be made in software anyway.
     fn request_software(&self, settings: &Settings) -> bool {
@@ -292,7 +329,7 @@ impl Record {
     }
 }
 
-fn prepare(directory: &std::path::Path) -> Result<(), Failure> {
+fn clear(directory: &std::path::Path) -> Result<(), Failure> {
     let made = files::create(directory).and_then(|()| files::empty(directory));
     made.map_err(|e| Failure { kind: Some(ErrorKind::Io), message: format!("the job's directory: {e}") })
 }
@@ -335,14 +372,13 @@ async fn subtitles(
     each.collect()
 }
 
-/// Leaves a worker what the job needs.
-async fn confine(
-    worker: &Worker,
+/// What a worker needs for the job.
+fn sandbox(
     record: &Record,
     settings: &Settings,
     directory: &std::path::Path,
     subtitles: &[Option<PathBuf>],
-) -> Result<(), Failure> {
+) -> Sandbox {
     let limit = settings.config.limits.max_file_size_gb;
     let mut read: Vec<PathBuf> = subtitles.iter().flatten().cloned().collect();
     if !record.source.contains("://") {
@@ -350,15 +386,7 @@ async fn confine(
         let path = PathBuf::from(&record.source);
         read.push(path.parent().map(PathBuf::from).unwrap_or(path));
     }
-    let sandbox = Sandbox {
-        read,
-        write: vec![directory.into()],
-        max_file: (limit > 0.0).then_some((limit * 1e9) as u64),
-    };
-    if !worker.confine(sandbox).await? {
-        tracing::debug!(job = record.id, "this kernel has no Landlock");
-    }
-    Ok(())
+    Sandbox { read, write: vec![directory.into()], max_file: (limit > 0.0).then_some((limit * 1e9) as u64) }
 }
 
 /// Passes on what a run says, until its end.

@@ -6,6 +6,7 @@ use super::record::{Live, Record, now};
 use super::retry::Cooldown;
 use super::store::Counters;
 use super::view::{JobView, SharedStream, SharedStreams, Stats, Status};
+use crate::playback::Session;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +20,22 @@ pub(super) struct Entry {
     pub changed: Arc<Notify>,
     /// Set while a worker is at it.
     pub run: Option<RunHandle>,
+    /// Makes its segments, if that is done on demand.
+    pub session: Option<Session>,
+    /// Whose turn it is to open the session again.
+    pub opening: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Entry {
     pub fn new(record: Record) -> Entry {
-        Entry { record, live: Live::default(), changed: Arc::default(), run: None }
+        Entry {
+            record,
+            live: Live::default(),
+            changed: Arc::default(),
+            run: None,
+            session: None,
+            opening: Arc::default(),
+        }
     }
 }
 

@@ -18,4 +18,4 @@ pub mod timeline;
 
 pub use decide::{Method, Verdict};
 pub use runs::{InProcess, Runner, Started, Wheel, Workers};
-pub use session::{Limits, Session, Setup, View};
+pub use session::{Limits, Session, Setup, View, original_name};

@@ -55,6 +55,11 @@ impl Workers {
         Workers { pool, sandbox, spare: Arc::default() }
     }
 
+    /// Keeps `worker` for the next run; it may reach what the others may.
+    pub fn keep(&self, worker: Worker) {
+        self.give_back(worker);
+    }
+
     async fn take(&self) -> Result<Worker, Failure> {
         let spare = lock(&self.spare).take().filter(Worker::is_alive);
         if let Some(worker) = spare {

@@ -15,7 +15,7 @@ use ghoststream::package::ts::TIME_OFFSET;
 use ghoststream::spec::SubtitleChoice;
 use serde_json::Value;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -118,6 +118,8 @@ struct State {
     wanted: Vec<Option<(u64, Instant)>>,
     waiting: HashMap<u64, Key>,
     runs: Vec<Run>,
+    /// Runs that may still say something, also those that were ended.
+    heard: usize,
     next_id: u64,
     /// Segments that the source turned out not to have.
     absent: Vec<Key>,
@@ -167,6 +169,19 @@ const REACH: u64 = 2;
 const TICK: Duration = Duration::from_millis(200);
 /// A rendition that was asked for so recently is being watched.
 const RECENT: Duration = Duration::from_secs(20);
+
+/// How long runs may take to end.
+const CLOSING: Duration = Duration::from_secs(8);
+
+/// The name under which a player gets the source's own file.
+pub fn original_name(path: &Path) -> &'static str {
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("mp4" | "m4v") => "original.mp4",
+        Some("webm") => "original.webm",
+        Some("mkv") => "original.mkv",
+        _ => "original.bin",
+    }
+}
 
 /// What a name means.
 enum Wanted {
@@ -333,13 +348,7 @@ impl Session {
 
     /// What a player opens first, below the session.
     pub fn entry(&self) -> &'static str {
-        match self.0.original.as_deref().and_then(|p| p.extension()).and_then(|e| e.to_str()) {
-            Some("mp4" | "m4v") => "original.mp4",
-            Some("webm") => "original.webm",
-            Some("mkv") => "original.mkv",
-            Some(_) => "original.bin",
-            None => "master.m3u8",
-        }
+        self.0.original.as_deref().map_or("master.m3u8", original_name)
     }
 
     /// How it stands.
@@ -368,10 +377,23 @@ impl Session {
         }
     }
 
-    /// Ends all runs. What is asked for later starts new ones.
-    pub fn stop(&self) {
-        self.0.lock().runs.drain(..).for_each(|run| run.wheel.cancel());
-        self.0.changed();
+    /// Ends all runs and waits until nothing writes any more (some seconds at most). What is asked for later starts new
+    /// ones.
+    pub async fn close(&self) {
+        let inner = &self.0;
+        let mut changes = inner.changes.subscribe();
+        inner.lock().runs.drain(..).for_each(|run| run.wheel.cancel());
+        inner.changed();
+        let quiet = async {
+            while inner.lock().heard > 0 {
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(CLOSING, quiet).await.is_err() {
+            tracing::warn!("a run of a playback session does not end");
+        }
     }
 }
 
@@ -595,6 +617,7 @@ impl Inner {
         }
         let spec = self.shape.document(&set, number, end, state.software);
         let started = self.runner.start(spec);
+        state.heard += 1;
         state.next_id += 1;
         state.started += 1;
         let id = state.next_id;
@@ -825,10 +848,13 @@ async fn listen(inner: Weak<Inner>, id: u64, mut reports: mpsc::UnboundedReceive
     while let Some(report) = reports.recv().await {
         let Some(inner) = inner.upgrade() else { return };
         if !inner.hear(id, report) {
-            return;
+            break;
         }
     }
     if let Some(inner) = inner.upgrade() {
+        // Nothing happens if it has said how it ended.
         inner.over(id, Some("the run ended without a word".into()), false);
+        inner.lock().heard -= 1;
+        inner.changed();
     }
 }
