@@ -1,10 +1,11 @@
 // Plays a ladder in headless Chromium with hls.js, dash.js and shaka, and says whether it really played.
 //
-//   node play.mjs DIRECTORY [--only NAME] [--shots DIRECTORY] [--seconds N] [--duration S] [--rungs H,H,...]
+//   node play.mjs DIRECTORY|URL [--only NAME] [--shots DIRECTORY] [--seconds N] [--duration S] [--rungs H,H,...]
 //
-// DIRECTORY holds master.m3u8, manifest.mpd or both. For each player: the clock advances, the picture is neither
+// DIRECTORY holds master.m3u8, manifest.mpd or both; so does what is below URL, which a server may make while it is asked. For each player: the clock advances, the picture is neither
 // black nor flat, sound is decoded, forcing the lowest and then the highest rung changes the picture's height,
 // a seek near the end plays to the end, no error is fatal and nothing is asked for that is not there.
+// --seek F seeks to that fraction of the length first, where nothing has been played yet, and plays on.
 // --duration and --rungs say what the player must find; --cue START-END=TEXT a subtitle that must be there, once.
 // GS_NODE_MODULES and GS_CHROMIUM say where the players and the browser are (tests/setup/env.sh).
 
@@ -19,17 +20,18 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 const modules = process.env.GS_NODE_MODULES;
 const { chromium } = createRequire(join(modules, "x.js"))("playwright-core");
 
-const options = { only: "", shots: "", seconds: 3, duration: "", rungs: "", cue: "", directory: "" };
+const options = { only: "", shots: "", seconds: 3, duration: "", rungs: "", cue: "", seek: "", directory: "" };
 for (let i = 2; i < process.argv.length; i++) {
   const word = process.argv[i];
   if (word.startsWith("--")) options[word.slice(2)] = process.argv[++i];
   else options.directory = word;
 }
-if (!options.directory || !existsSync(options.directory)) {
-  console.error("usage: node play.mjs DIRECTORY [--only NAME] [--shots DIRECTORY] [--seconds N] [--duration S] [--rungs H,H] [--cue START-END=TEXT]");
+const remote = /^https?:/.test(options.directory) ? options.directory.replace(/\/?$/, "/") : "";
+if (!options.directory || (!remote && !existsSync(options.directory))) {
+  console.error("usage: node play.mjs DIRECTORY|URL [--only NAME] [--shots DIRECTORY] [--seconds N] [--duration S] [--rungs H,H] [--seek F] [--cue START-END=TEXT]");
   process.exit(2);
 }
-const ladder = resolve(options.directory);
+const ladder = remote ? "" : resolve(options.directory);
 const playFor = Number(options.seconds);
 
 const CASES = [
@@ -52,9 +54,24 @@ const TYPES = {
 /** Serves /media/ from the ladder, /player/NAME from the players and /page.html from here; remembers misses. */
 function serve() {
   const misses = [];
+  const forward = async (request, response, name) => {
+    const range = request.headers.range ? { range: request.headers.range } : {};
+    const answer = await fetch(new URL(name, remote), { headers: range });
+    if (answer.status >= 400) misses.push(`${name} (${answer.status})`);
+    const headers = {};
+    for (const kept of ["content-type", "content-range", "accept-ranges"]) {
+      if (answer.headers.has(kept)) headers[kept] = answer.headers.get(kept);
+    }
+    const body = Buffer.from(await answer.arrayBuffer());
+    response.writeHead(answer.status, { ...headers, "content-length": body.length }).end(body);
+  };
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
     let file = null;
+    if (remote && path.startsWith("/media/")) {
+      forward(request, response, path.slice("/media/".length)).catch(() => response.destroy());
+      return;
+    }
     if (path.startsWith("/media/")) {
       const inside = normalize(join(ladder, path.slice("/media/".length)));
       if (inside.startsWith(ladder + sep)) file = inside;
@@ -116,6 +133,7 @@ function expect(truth, message) {
 async function play(context, base, test) {
   const page = await context.newPage();
   const consoleErrors = [];
+  let sought = "";
   page.on("pageerror", (error) => consoleErrors.push(String(error)));
   try {
     await page.goto(`${base}/page.html`);
@@ -139,6 +157,15 @@ async function play(context, base, test) {
     if (options.shots) {
       mkdirSync(options.shots, { recursive: true });
       await page.locator("#video").screenshot({ path: join(options.shots, `${test.name}.png`) });
+    }
+
+    if (options.seek) {
+      const there = length * Number(options.seek);
+      const asked = Date.now();
+      await page.evaluate((time) => window.gs.seek(time), there);
+      await until(page, `playback at ${there.toFixed(1)} s`, 30000, (t) => window.gs.state().time > t + 0.3, there);
+      sought = `, ${((Date.now() - asked - 300) / 1000).toFixed(1)} s after the seek to ${there.toFixed(1)} s`;
+      if (options.shots) await page.locator("#video").screenshot({ path: join(options.shots, `${test.name}-seek.png`) });
     }
 
     const heights = await page.evaluate(() => window.gs.heights());
@@ -183,7 +210,7 @@ async function play(context, base, test) {
     expect(state.frames > 24, `only ${state.frames} frames were decoded`);
     expect(consoleErrors.length === 0, `script errors: ${consoleErrors.join("; ")}`);
     return (
-      `${length.toFixed(2)} s, rungs ${heights.join("/")}, switched to ${seen.join(" → ")}, ` +
+      `${length.toFixed(2)} s${sought}, rungs ${heights.join("/")}, switched to ${seen.join(" → ")}, ` +
       `${state.frames} frames (${state.dropped} dropped), ${state.audioBytes} bytes of sound, ` +
       `luma ${picture.mean.toFixed(0)} ± ${picture.deviation.toFixed(0)}` +
       (state.warnings.length ? `; not fatal: ${[...new Set(state.warnings)].join(", ")}` : "")
@@ -207,7 +234,9 @@ const context = await chromium.launchPersistentContext(profile, {
 let passed = 0;
 let failed = 0;
 const wanted = CASES.filter((c) => !options.only || c.name === options.only);
-for (const test of wanted.filter((c) => existsSync(join(ladder, c.manifest)))) {
+const has = async (manifest) => (remote ? (await fetch(new URL(manifest, remote))).ok : existsSync(join(ladder, manifest)));
+for (const test of wanted) {
+  if (!(await has(test.manifest))) continue;
   misses.length = 0;
   try {
     const account = await play(context, base, test);
