@@ -57,6 +57,8 @@ pub(crate) struct Inner {
     /// Where the jobs' directories are.
     root: PathBuf,
     pool: Pool,
+    /// Room for the runs of playback sessions.
+    places: crate::playback::Places,
     store: Store,
     events: broadcast::Sender<JobEvent>,
     table: Mutex<Table>,
@@ -111,6 +113,8 @@ impl Jobs {
             settings: RwLock::new(Settings::new(config)),
             root,
             pool,
+            // A viewer far from the others needs a second run, and halted ones cost only memory.
+            places: crate::playback::Places::new(settings.max_concurrent_jobs.saturating_mul(2)),
             store,
             events: broadcast::channel(EVENTS).0,
             table: Mutex::new(table),

@@ -40,7 +40,7 @@ pub(super) fn wanted(record: &Record, settings: &Settings, media: &Media) -> Res
 /// In words.
 pub(super) async fn open(inner: &Arc<Inner>, record: &Record, prepared: Prepared) -> Result<Session, String> {
     let Prepared { worker, sandbox, probe, spec, directory, .. } = prepared;
-    let runner = Arc::new(Workers::new(inner.pool.clone(), sandbox));
+    let runner = Arc::new(Workers::new(inner.pool.clone(), sandbox, inner.places.clone()));
     // It may do what every worker of this session may.
     runner.keep(worker);
     let setup =

@@ -17,5 +17,5 @@ mod subtitles;
 pub mod timeline;
 
 pub use decide::{Method, Verdict};
-pub use runs::{InProcess, Runner, Started, Wheel, Workers};
+pub use runs::{InProcess, Places, Runner, Started, Wheel, Workers};
 pub use session::{Limits, Session, Setup, View, original_name};

@@ -8,8 +8,9 @@ use ghoststream::{Error, Job, Pipeline, PipelineSpec};
 use serde_json::Value;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// The answer to a probe.
 pub type Probed = Pin<Box<dyn Future<Output = Result<Value, Failure>> + Send>>;
@@ -21,6 +22,46 @@ pub trait Runner: Send + Sync + 'static {
 
     /// What is in `source`, with the key frames of its pictures.
     fn probe(&self, source: SourceSpec) -> Probed;
+
+    /// Whether runs wait for others to end: those that are halted should.
+    fn is_crowded(&self) -> bool {
+        false
+    }
+}
+
+/// How many runs all sessions together may have. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Places {
+    free: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Places {
+    /// Room for `count` runs, at least one.
+    pub fn new(count: usize) -> Self {
+        Places { free: Arc::new(Semaphore::new(count.max(1))), waiting: Arc::default() }
+    }
+
+    async fn take(&self) -> Option<OwnedSemaphorePermit> {
+        let _counted = Counted::new(&self.waiting);
+        self.free.clone().acquire_owned().await.ok()
+    }
+}
+
+/// One who waits, also if the wait is given up.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Counted(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A run.
@@ -46,13 +87,14 @@ pub trait Wheel: Send + Sync {
 pub struct Workers {
     pool: Pool,
     sandbox: Sandbox,
+    places: Places,
     spare: Arc<Mutex<Option<Worker>>>,
 }
 
 impl Workers {
-    /// Workers of `pool`, which may reach what `sandbox` says.
-    pub fn new(pool: Pool, sandbox: Sandbox) -> Self {
-        Workers { pool, sandbox, spare: Arc::default() }
+    /// Workers of `pool`, which may reach what `sandbox` says, as many as there are `places`.
+    pub fn new(pool: Pool, sandbox: Sandbox, places: Places) -> Self {
+        Workers { pool, sandbox, places, spare: Arc::default() }
     }
 
     /// Keeps `worker` for the next run; it may reach what the others may.
@@ -80,7 +122,11 @@ impl Workers {
 
 /// The wheel of a run whose worker may not be there yet.
 #[derive(Default)]
-struct Ahead(Mutex<Orders>);
+struct Ahead {
+    orders: Mutex<Orders>,
+    /// Rung when it is cancelled.
+    gone: Notify,
+}
 
 #[derive(Default)]
 struct Orders {
@@ -90,20 +136,21 @@ struct Orders {
 
 impl Wheel for Ahead {
     fn pause(&self) {
-        if let Some(control) = &lock(&self.0).control {
+        if let Some(control) = &lock(&self.orders).control {
             control.pause();
         }
     }
 
     fn resume(&self) {
-        if let Some(control) = &lock(&self.0).control {
+        if let Some(control) = &lock(&self.orders).control {
             control.resume();
         }
     }
 
     fn cancel(&self) {
-        let mut orders = lock(&self.0);
+        let mut orders = lock(&self.orders);
         orders.cancelled = true;
+        self.gone.notify_one();
         if let Some(control) = &orders.control {
             control.cancel();
         }
@@ -116,6 +163,13 @@ impl Runner for Workers {
         let wheel = Arc::new(Ahead::default());
         let (workers, orders) = (self.clone(), wheel.clone());
         tokio::spawn(async move {
+            let _place = tokio::select! {
+                place = workers.places.take() => place,
+                () = orders.gone.notified() => return,
+            };
+            if lock(&orders.orders).cancelled {
+                return;
+            }
             let worker = match workers.take().await {
                 Ok(worker) => worker,
                 Err(e) => {
@@ -124,7 +178,7 @@ impl Runner for Workers {
                 }
             };
             let mut run = {
-                let mut orders = lock(&orders.0);
+                let mut orders = lock(&orders.orders);
                 if orders.cancelled {
                     workers.give_back(worker);
                     return;
@@ -143,6 +197,10 @@ impl Runner for Workers {
             }
         });
         Started { reports, wheel }
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.places.waiting.load(Ordering::Relaxed) > 0
     }
 
     fn probe(&self, source: SourceSpec) -> Probed {

@@ -714,7 +714,8 @@ impl Inner {
         }
         let idle = self.limits.idle;
         state.runs.retain(|run| {
-            let keep = awaited(run) || now.saturating_duration_since(run.touched) < idle;
+            let crowded = run.paused && self.runner.is_crowded();
+            let keep = awaited(run) || (!crowded && now.saturating_duration_since(run.touched) < idle);
             if !keep {
                 run.wheel.cancel();
             }
@@ -816,13 +817,20 @@ impl Inner {
                 state.failure = Some((id, why));
             }
         } else if completed {
-            // What it was to make and has not made is not in the source.
-            let missing = run
+            // What it was to make and has not made is not in the source. Reports may get lost, files do not.
+            let missing: Vec<Key> = run
                 .renditions
                 .iter()
                 .zip(&run.next)
-                .flat_map(|(r, next)| (*next..run.end).map(move |n| (*r, n)));
-            state.absent.extend(missing);
+                .flat_map(|(r, next)| (*next..run.end).map(move |n| (*r, n)))
+                .collect();
+            for key in missing {
+                let path = self.shape.directory.join(self.shape.path(key.0, key.1));
+                match std::fs::metadata(path) {
+                    Ok(file) => state.segments.insert(key, file.len(), Instant::now()),
+                    Err(_) => state.absent.push(key),
+                }
+            }
         }
         drop(state);
         self.changed();
