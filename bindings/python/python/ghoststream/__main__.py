@@ -1,4 +1,4 @@
-"""``python -m ghoststream``: the command, with the same arguments and exit codes."""
+"""``python -m ghoststream``: the command, with the same arguments and exit codes; without any it is the server."""
 
 import json
 import os
@@ -16,7 +16,8 @@ def main() -> int:
     # A server started from here runs its jobs in this Python again.
     os.environ.setdefault("GHOSTSTREAM_TRANSCODING_WORKER_COMMAND", json.dumps(WORKER))
     sys.stdout.flush()
-    return _native.command(["ghoststream", *sys.argv[1:]])
+    # As ever, nothing else said means the server.
+    return _native.command(["ghoststream", *(sys.argv[1:] or ["serve"])])
 
 
 if __name__ == "__main__":
