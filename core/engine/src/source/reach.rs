@@ -203,7 +203,9 @@ mod tests {
             inside(source, "http://192.168.1.21/x.ts").unwrap();
             inside(source, "http://127.0.0.1/x.ts").unwrap();
             assert!(inside(source, "file:///etc/passwd").is_err());
-            for url in ["http://169.254.169.254/latest", "http://[fe80::1]/x", "http://[::ffff:169.254.1.1]/x"] {
+            for url in
+                ["http://169.254.169.254/latest", "http://[fe80::1]/x", "http://[::ffff:169.254.1.1]/x"]
+            {
                 assert!(inside(source, url).unwrap_err().contains("link-local"), "{url}");
             }
         }
