@@ -233,7 +233,7 @@ const ROUTES: &[Route] = &[
             NO_JOB,
             (408, "The body did not come in time"),
             (413, "The body is too large"),
-            (422, "The body is not JSON"),
+            (422, "The body is not JSON, or session_id is no text"),
             LIMIT,
         ],
     },
