@@ -329,7 +329,7 @@ typedef struct gs_packet gs_packet;
 // Since: 0
 typedef struct gs_pipeline gs_pipeline;
 
-// The HTTP server inside your process. No build has it yet: gs_server_start answers GS_UNSUPPORTED.
+// The transcoding server inside your process, on threads of its own. Its jobs run in worker processes.
 // Thread: any, also several at once, except gs_server_free.
 // Since: 0
 typedef struct gs_server gs_server;
@@ -1171,28 +1171,33 @@ gs_status gs_job_next_segment(struct gs_job *job,
                               struct gs_buffer **json,
                               struct gs_buffer **data);
 
-// Starts a server from its JSON document.
-// Owns: you get `*server`; gs_server_free it.
+// Starts a server. `json` has the sections and keys of ghoststream.yaml, such as {"server": {"port": 0}}; no file and no
+// environment is read, and {} means the defaults. Worker processes are started with transcoding.worker_command, or with
+// the program `ghoststream` on the PATH. The server listens when the call returns.
+// Owns: you get `*server`; gs_server_free it. `json` is not kept.
 // Thread: any.
-// Errors: GS_UNSUPPORTED in this version; GS_INVALID for NULL.
+// Errors: GS_INVALID naming the setting; GS_BUSY when the port is taken; GS_DENIED and GS_IO for addresses and directories
+// that cannot be used.
 // Since: 0
-gs_status gs_server_start(const char *json, struct gs_server **server);
+gs_status gs_server_start(const char *json,
+                          struct gs_server **server);
 
 // Where a server listens and what it does, as JSON.
 // Owns: you get `*json`; gs_buffer_unref it.
 // Thread: any.
-// Errors: GS_INVALID for NULL; GS_UNSUPPORTED in this version.
+// Errors: GS_INVALID for NULL.
 // Since: 0
 gs_status gs_server_status(const struct gs_server *server, struct gs_buffer **json);
 
-// Ends a server once its jobs are done; returns at once.
+// Begins the end of a server and returns at once: it takes no more requests, and jobs that are not done go on when the
+// next server with the same directories starts. A second call does nothing.
 // Owns: nothing.
 // Thread: any.
-// Errors: GS_INVALID for NULL; GS_UNSUPPORTED in this version.
+// Errors: GS_INVALID for NULL.
 // Since: 0
 gs_status gs_server_stop(struct gs_server *server);
 
-// Ends a server at once, waits for its threads and nulls `*server`.
+// Ends a server as gs_server_stop does, waits for its threads, some seconds at most, and nulls `*server`.
 // Owns: takes `*server`.
 // Thread: any, while no other call uses the server.
 // Errors: none; NULL and a nulled `*server` do nothing.

@@ -1,28 +1,26 @@
-//! The server inside a process. The symbols exist in every build; this one answers that it cannot.
+//! The server inside a process.
 
 use crate::boundary::{Out, enter, enter_or, handle, owned, text};
 use crate::buffer::gs_buffer;
 use crate::status::gs_status;
-use engine::{Error, Result};
+use ghoststream_server::Blocking;
 use std::ffi::c_char;
 
-/// The HTTP server inside your process. No build has it yet: gs_server_start answers GS_UNSUPPORTED.
+/// The transcoding server inside your process, on threads of its own. Its jobs run in worker processes.
 /// Thread: any, also several at once, except gs_server_free.
 /// Since: 0
 #[allow(non_camel_case_types)]
 pub struct gs_server {
-    /// No value of this type exists until a build has a server.
-    never: std::convert::Infallible,
+    server: Blocking,
 }
 
-fn absent() -> Result<gs_status> {
-    Err(Error::unsupported("this build has no server"))
-}
-
-/// Starts a server from its JSON document.
-/// Owns: you get `*server`; gs_server_free it.
+/// Starts a server. `json` has the sections and keys of ghoststream.yaml, such as {"server": {"port": 0}}; no file and no
+/// environment is read, and {} means the defaults. Worker processes are started with transcoding.worker_command, or with
+/// the program `ghoststream` on the PATH. The server listens when the call returns.
+/// Owns: you get `*server`; gs_server_free it. `json` is not kept.
 /// Thread: any.
-/// Errors: GS_UNSUPPORTED in this version; GS_INVALID for NULL.
+/// Errors: GS_INVALID naming the setting; GS_BUSY when the port is taken; GS_DENIED and GS_IO for addresses and directories
+/// that cannot be used.
 /// Since: 0
 ///
 /// # Safety
@@ -31,17 +29,18 @@ fn absent() -> Result<gs_status> {
 pub unsafe extern "C" fn gs_server_start(json: *const c_char, server: *mut *mut gs_server) -> gs_status {
     enter(|| {
         // SAFETY: the caller's promise.
-        let _out = unsafe { Out::new(server, "server") }?;
+        let out = unsafe { Out::new(server, "server") }?;
         // SAFETY: the caller's promise.
-        unsafe { text(json, "json") }?;
-        absent()
+        let server = Blocking::from_document(unsafe { text(json, "json") }?, &[])?;
+        out.set(owned::give(gs_server { server }));
+        Ok(gs_status::GS_OK)
     })
 }
 
 /// Where a server listens and what it does, as JSON.
 /// Owns: you get `*json`; gs_buffer_unref it.
 /// Thread: any.
-/// Errors: GS_INVALID for NULL; GS_UNSUPPORTED in this version.
+/// Errors: GS_INVALID for NULL.
 /// Since: 0
 ///
 /// # Safety
@@ -50,27 +49,33 @@ pub unsafe extern "C" fn gs_server_start(json: *const c_char, server: *mut *mut 
 pub unsafe extern "C" fn gs_server_status(server: *const gs_server, json: *mut *mut gs_buffer) -> gs_status {
     enter(|| {
         // SAFETY: the caller's promise.
-        let _out = unsafe { Out::new(json, "json") }?;
+        let out = unsafe { Out::new(json, "json") }?;
         // SAFETY: the caller's promise.
-        match unsafe { handle(server, "server") }?.never {}
+        let status = unsafe { handle(server, "server") }?.server.status();
+        out.set(gs_buffer::json(&status)?);
+        Ok(gs_status::GS_OK)
     })
 }
 
-/// Ends a server once its jobs are done; returns at once.
+/// Begins the end of a server and returns at once: it takes no more requests, and jobs that are not done go on when the
+/// next server with the same directories starts. A second call does nothing.
 /// Owns: nothing.
 /// Thread: any.
-/// Errors: GS_INVALID for NULL; GS_UNSUPPORTED in this version.
+/// Errors: GS_INVALID for NULL.
 /// Since: 0
 ///
 /// # Safety
 /// `server` is NULL or a live server.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gs_server_stop(server: *mut gs_server) -> gs_status {
-    // SAFETY: the caller's promise.
-    enter(|| match unsafe { handle(server, "server") }?.never {})
+    enter(|| {
+        // SAFETY: the caller's promise.
+        unsafe { handle(server.cast_const(), "server") }?.server.stop();
+        Ok(gs_status::GS_OK)
+    })
 }
 
-/// Ends a server at once, waits for its threads and nulls `*server`.
+/// Ends a server as gs_server_stop does, waits for its threads, some seconds at most, and nulls `*server`.
 /// Owns: takes `*server`.
 /// Thread: any, while no other call uses the server.
 /// Errors: none; NULL and a nulled `*server` do nothing.

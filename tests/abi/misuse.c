@@ -133,7 +133,8 @@ static void nulls(void)
     NULLED(gs_job_extradata, GS_INVALID, gs_buffer, b, (NULL, 0, 0, 0, &b));
     NULLED(gs_job_next_segment, GS_INVALID, gs_buffer, b, (NULL, 0, 0, NULL, &b));
 
-    NULLED(gs_server_start, GS_UNSUPPORTED, gs_server, s, ("{}", &s));
+    NULLED(gs_server_start, GS_INVALID, gs_server, s, ("{\"server\": {\"prot\": 1}}", &s));
+    NULLED(gs_server_start, GS_INVALID, gs_server, s, ("[", &s));
     NULLED(gs_server_start, GS_INVALID, gs_server, s, (NULL, &s));
     NULLED(gs_server_status, GS_INVALID, gs_buffer, b, (NULL, &b));
     CALL(gs_server_stop, GS_INVALID, (NULL));

@@ -12,6 +12,7 @@ mod job;
 mod packet;
 mod reader;
 mod region;
+mod server;
 mod wait;
 
 use error::OrRaise;
@@ -69,6 +70,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<job::Pipeline>()?;
     module.add_class::<job::Job>()?;
     module.add_class::<reader::Reader>()?;
+    module.add_class::<server::Server>()?;
     module.add_function(wrap_pyfunction!(probe, module)?)?;
     module.add_function(wrap_pyfunction!(devices, module)?)?;
     module.add_function(wrap_pyfunction!(schema, module)?)?;

@@ -28,7 +28,7 @@ pub fn as_before(mut args: Vec<OsString>) -> Vec<OsString> {
         Some(first) if first == OsStr::new("--log-level") => 3,
         _ => 1,
     };
-    if args.get(at).is_some_and(flag) {
+    if args.get(at).is_some_and(flag) || (at == 3 && args.len() == 3) {
         args.insert(1, "serve".into());
     }
     args
@@ -139,6 +139,7 @@ mod tests {
             "ghoststream -c x.yaml",
             "ghoststream --host=::",
             "g --log-level DEBUG --no-mdns",
+            "g --log-level DEBUG",
         ] {
             assert!(serves(text), "{text}");
         }

@@ -1,6 +1,6 @@
 //! The server for programs without a tokio runtime: the command, C and Python.
 
-use crate::config::Config;
+use crate::config::{Config, Overrides, load_from};
 use crate::server::Server;
 use ghoststream::{Error, ErrorKind, Result};
 use serde_json::Value;
@@ -31,6 +31,20 @@ impl Blocking {
         let server = runtime.block_on(Server::start(config))?;
         let addresses = server.addresses().to_vec();
         Ok(Blocking { runtime: Some(runtime), addresses, server: Mutex::new(Some(server)) })
+    }
+
+    /// Starts a server with settings from a document: the keys of `ghoststream.yaml` as YAML or JSON. No file and no
+    /// environment is read; an empty text means the defaults. `worker` runs one job where the document does not say how.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] naming the key, and those of [`Server::start`].
+    pub fn from_document(document: &str, worker: &[String]) -> Result<Blocking> {
+        let config = load_from("", document, [], &Overrides::default());
+        let mut config = config.map_err(|e| Error::new(ErrorKind::Invalid, e.to_string()))?;
+        if config.transcoding.worker_command.is_empty() {
+            config.transcoding.worker_command = worker.to_vec();
+        }
+        Blocking::start(config)
     }
 
     fn server(&self) -> MutexGuard<'_, Option<Server>> {

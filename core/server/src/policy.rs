@@ -243,14 +243,23 @@ fn decoded(path: &str) -> String {
     String::from_utf8(out).unwrap_or_else(|_| path.into())
 }
 
-/// `source` without user and password, for logs and lists.
+/// Parts of a query's names whose values are nobody else's business.
+const SECRET: [&str; 9] = ["key", "token", "pass", "secret", "sig", "auth", "credential", "session", "gst"];
+
+/// `source` without user, password and keys in its query, for logs and lists.
 pub fn masked(source: &str) -> String {
     let Some((scheme, rest)) = source.split_once("://") else { return source.into() };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..end].rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://***@{host}{}", &rest[end..]),
-        None => source.into(),
-    }
+    let (authority, tail) = rest.split_at(end);
+    let host = authority.rsplit_once('@').map_or_else(|| authority.into(), |(_, host)| format!("***@{host}"));
+    let Some((path, query)) = tail.split_once('?') else { return format!("{scheme}://{host}{tail}") };
+    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, _)) if SECRET.iter().any(|word| name.to_ascii_lowercase().contains(word)) => {
+            format!("{name}=***")
+        }
+        _ => pair.into(),
+    });
+    format!("{scheme}://{host}{path}?{}", pairs.collect::<Vec<String>>().join("&"))
 }
 
 #[derive(Debug, PartialEq)]
@@ -428,5 +437,10 @@ mod tests {
     fn passwords_are_not_listed() {
         assert_eq!(masked("http://u:p@h/x@y"), "http://***@h/x@y");
         assert_eq!(masked("/a/b"), "/a/b");
+        assert_eq!(
+            masked("http://h/x?id=5&api_key=s3&X-Amz-Signature=q"),
+            "http://h/x?id=5&api_key=***&X-Amz-Signature=***"
+        );
+        assert_eq!(masked("rtmp://u:p@h:1/app"), "rtmp://***@h:1/app");
     }
 }

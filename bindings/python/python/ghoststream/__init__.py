@@ -32,6 +32,7 @@ from ._job import Done, Event, Job, Pipeline, Segment
 from ._open import open
 from ._packet import Packet
 from ._reader import Reader
+from ._server import Server
 from ._transcode import document, transcode
 from ._writer import Writer
 
@@ -59,6 +60,7 @@ __all__ = [
     "Plane",
     "Reader",
     "Segment",
+    "Server",
     "State",
     "Timeout",
     "Unsupported",

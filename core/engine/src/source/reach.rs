@@ -75,6 +75,10 @@ impl Reach {
         }
         let host = host_of(url).to_ascii_lowercase();
         let same = self.host.as_deref() == Some(host.as_str());
+        // Where clouds keep their machines' credentials; no media server sends anybody there.
+        if !same && is_link_local(&host) && !self.host.as_deref().is_some_and(is_link_local) {
+            return Err(format!("{how} {shown}, which is not allowed: {host} is a link-local address"));
+        }
         if !same && is_local(&host) && !self.host.as_deref().is_some_and(is_local) {
             return Err(format!(
                 "{how} {shown}, which is not allowed: {host} is on a local network, and {} is not",
@@ -96,15 +100,29 @@ fn host_of(url: &str) -> &str {
     }
 }
 
-/// Whether a host is this machine or on a network that is not the Internet. Names are looked up; what cannot be found
-/// cannot be reached either.
+/// Whether a host is this machine or on a network that is not the Internet.
 fn is_local(host: &str) -> bool {
+    host.is_empty() || has_address(host, is_local_address)
+}
+
+/// Whether a host is known on its own network segment only.
+fn is_link_local(host: &str) -> bool {
+    has_address(host, |address| match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => v4.is_link_local(),
+            None => v6.segments()[0] & 0xffc0 == 0xfe80,
+        },
+    })
+}
+
+/// Whether one of a host's addresses is such. Names are looked up; what cannot be found cannot be reached either.
+fn has_address(host: &str, such: fn(IpAddr) -> bool) -> bool {
     let host = host.split('%').next().unwrap_or(host);
     if let Ok(address) = host.parse::<IpAddr>() {
-        return is_local_address(address);
+        return such(address);
     }
-    let found = (host, 0u16).to_socket_addrs();
-    host.is_empty() || found.is_ok_and(|mut all| all.any(|a| is_local_address(a.ip())))
+    (host, 0u16).to_socket_addrs().is_ok_and(|mut all| all.any(|a| such(a.ip())))
 }
 
 fn is_local_address(address: IpAddr) -> bool {
@@ -185,7 +203,13 @@ mod tests {
             inside(source, "http://192.168.1.21/x.ts").unwrap();
             inside(source, "http://127.0.0.1/x.ts").unwrap();
             assert!(inside(source, "file:///etc/passwd").is_err());
+            for url in
+                ["http://169.254.169.254/latest", "http://[fe80::1]/x", "http://[::ffff:169.254.1.1]/x"]
+            {
+                assert!(inside(source, url).unwrap_err().contains("link-local"), "{url}");
+            }
         }
+        inside("http://169.254.7.7/list.m3u8", "http://169.254.7.8/x.ts").unwrap();
     }
 
     #[test]

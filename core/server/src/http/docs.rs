@@ -140,7 +140,7 @@ const ROUTES: &[Route] = &[
         tag: "service",
         summary: "The last lines of the log; ?after= gives newer ones only",
         ok: Shape::List("Line"),
-        not: &[],
+        not: &[(422, "after is no number")],
     },
     Route {
         method: "get",
@@ -233,7 +233,7 @@ const ROUTES: &[Route] = &[
             NO_JOB,
             (408, "The body did not come in time"),
             (413, "The body is too large"),
-            (422, "The body is not JSON"),
+            (422, "The body is not JSON, or session_id is no text"),
             LIMIT,
         ],
     },
@@ -389,6 +389,23 @@ fn failure() -> Value {
     })
 }
 
+/// Where the answer to a start leads.
+fn links() -> Value {
+    let mut links = Map::new();
+    for (name, operation) in [
+        ("Status", "get_api_transcode_job_id_status"),
+        ("Stream", "get_api_transcode_job_id_stream"),
+        ("Cancel", "post_api_transcode_job_id_cancel"),
+        ("Leave", "post_api_transcode_job_id_leave"),
+        ("Delete", "delete_api_transcode_job_id"),
+        ("Download", "get_download_job_id"),
+    ] {
+        let link = json!({ "operationId": operation, "parameters": { "job_id": "$response.body#/job_id" } });
+        links.insert(name.into(), link);
+    }
+    Value::Object(links)
+}
+
 fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
@@ -403,7 +420,11 @@ fn operation(route: &Route) -> Value {
         Shape::Media => json!({ "*/*": binary }),
     };
     let mut responses = Map::new();
-    responses.insert("200".into(), json!({ "description": "Success", "content": content }));
+    let mut success = json!({ "description": "Success", "content": content });
+    if matches!(route.path, "/api/transcode/start" | "/transcode") {
+        success["links"] = links();
+    }
+    responses.insert("200".into(), success);
     for (status, meaning) in route.not {
         let answer = match (status, &route.ok) {
             (206, _) => json!({ "description": meaning, "content": { "*/*": binary } }),
@@ -471,6 +492,21 @@ mod tests {
         let committed = concat!(env!("CARGO_MANIFEST_DIR"), "/schema/openapi.json");
         let text = std::fs::read_to_string(committed).unwrap_or_default();
         assert!(text == openapi(), "run `make generate`: {committed} is not what the code says");
+    }
+
+    #[test]
+    fn every_link_leads_to_a_route() {
+        let ids: Vec<&str> = DOCUMENT["paths"]
+            .as_object()
+            .into_iter()
+            .flat_map(|paths| paths.values())
+            .flat_map(|methods| methods.as_object().into_iter().flat_map(|m| m.values()))
+            .filter_map(|operation| operation["operationId"].as_str())
+            .collect();
+        for link in links().as_object().unwrap().values() {
+            assert!(ids.contains(&link["operationId"].as_str().unwrap()), "{link}");
+        }
+        assert_eq!(ids.len(), ids.iter().collect::<std::collections::HashSet<_>>().len());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::access::Peer;
 use super::answer::{Answer, Fail};
 use super::{App, query};
-use crate::contract::fields::FieldError;
+use crate::contract::fields::{Errors, FieldError, Fields};
 use crate::contract::job::{
     Ended, JobLine, JobList, JobStatusResponse, Leave, StreamInfo, TranscodeResponse, iso_time,
 };
@@ -204,11 +204,17 @@ pub async fn leave(
 ) -> Answer<Json<Leave>> {
     let (parts, body) = request.into_parts();
     app.allow(&id, Scope::Control, &parts.headers, &parts.uri)?;
-    let body = parsed(&read(&app, body).await?)?;
-    let session = query::get(parts.uri.query(), "session_id").or_else(|| {
-        let text = body.as_ref()?.get("session_id")?.as_str()?;
-        Some(text.into())
-    });
+    let mut errors = Errors::default();
+    let mut named = None;
+    if let Some(body) = parsed(&read(&app, body).await?)?.filter(|body| !body.is_null())
+        && let Some(mut fields) = Fields::of(&body, vec![json!("body")], &mut errors)
+    {
+        named = fields.optional_text("session_id", &mut errors);
+    }
+    if !errors.list.is_empty() {
+        return Err(Fail::fields(&errors.list));
+    }
+    let session = query::get(parts.uri.query(), "session_id").or(named);
     let left = app.jobs.leave(&id, session.as_deref()).ok_or_else(|| Fail::not_found("Job not found"))?;
     Ok(Json(Leave { job_id: id, viewers_remaining: left.viewers_remaining, is_shared: left.is_shared }))
 }

@@ -2,6 +2,7 @@
 
 use super::answer::{Answer, Fail};
 use super::{App, query};
+use crate::contract::fields::FieldError;
 use crate::contract::service::{
     Accel, ActiveCheck, Capabilities, Checks, CleanupResult, CleanupStats, ClientLine, CpuCheck,
     DetailedHealth, DiskCheck, GpuInfo, Health, Live, MemoryCheck, QueueCheck, Ready, SharedStream,
@@ -235,9 +236,20 @@ pub async fn clients(State(app): State<Arc<App>>) -> Json<Vec<ClientLine>> {
 }
 
 /// `GET /api/logs`: the last lines, or those after `?after=`.
-pub async fn logs(uri: Uri) -> Json<Vec<Line>> {
-    let after = query::get(uri.query(), "after").and_then(|n| n.parse().ok()).unwrap_or(0);
-    Json(crate::logs::after(after))
+pub async fn logs(uri: Uri) -> Answer<Json<Vec<Line>>> {
+    let after = match query::get(uri.query(), "after") {
+        None => 0,
+        Some(text) => text.parse().map_err(|_| {
+            Fail::fields(&[FieldError {
+                kind: "int_parsing",
+                loc: vec!["query".into(), "after".into()],
+                msg: "Input should be a valid integer, unable to parse string as an integer".into(),
+                input: text.into(),
+                ctx: None,
+            }])
+        })?,
+    };
+    Ok(Json(crate::logs::after(after)))
 }
 
 /// `GET /api/cleanup/stats`.
