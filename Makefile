@@ -58,10 +58,12 @@ test: setup-test ## every suite: Cargo's, then those under tests/ (SUITES="e2e a
 run-suites:
 	@$(ENV) tests/run $(SUITES)
 
-test-gpu: setup-test ## what an NVIDIA GPU must show: kernels against the float reference and the host, their bandwidth
+test-gpu: setup-test ## what an NVIDIA GPU must show: kernels against the float reference and the host, their bandwidth, NVENC
 	@$(ENV) GS_REQUIRE_GPU=1 cargo test -p ghoststream --lib filter::tests::cuda
 	@$(ENV) GS_REQUIRE_GPU=1 tests/run kernels
 	@$(ENV) GS_REQUIRE_GPU=1 tests/standin/run real-driver
+	cargo build -p ghoststream-cli
+	@$(ENV) GS_REQUIRE_GPU=1 GS_CLI='$(TARGET)/debug/ghoststream' "$$GS_PYTHON" tests/nvenc/card.py
 
 check-headers: ## the public headers compile as every C and C++ standard they promise
 	@tests/setup/check-headers.sh

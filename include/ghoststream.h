@@ -382,6 +382,11 @@ typedef struct gs_frame_options {
     int64_t pts;
     // For how long, in microseconds; 0 = until the next one.
     int64_t duration;
+    // Where the planes of gs_frame_wrap are: GS_MEMORY_HOST or GS_MEMORY_CUDA. `format` names what the samples are there
+    // too. gs_frame_alloc makes host memory only.
+    int32_t memory;
+    // CUDA's number of the GPU of GS_MEMORY_CUDA planes, which lie in its primary context (that of the CUDA runtime).
+    uint32_t device;
 } gs_frame_options;
 
 // One plane of your own memory.
@@ -537,7 +542,7 @@ typedef struct gs_encoder_options {
     uint32_t rate_den;
     // `h264` (default), `hevc`, `av1`, `vp9`.
     const char *codec;
-    // `auto` (default: a real probe decides) or FFmpeg's name of an encoder (`libx264`, `h264_nvenc`).
+    // `auto` (default: a real probe decides), `nvenc` or FFmpeg's name of an encoder (`libx264`).
     const char *encoder;
     // `p1` (fastest) to `p7` (best); default `p4`.
     const char *preset;
@@ -566,6 +571,10 @@ typedef struct gs_encoder_options {
     // Everything else, as a `video` object of the document (`{"lookahead": 20, "options": {"x264-params": "..."}}`), or
     // NULL. A field that is given here as well is an error.
     const char *json;
+    // Where the frames are: GS_MEMORY_HOST, or GS_MEMORY_CUDA for frames of gs_frame_wrap with that memory.
+    int32_t memory;
+    // 0.
+    uint32_t reserved2;
 } gs_encoder_options;
 
 // An event without its texts, which are in the JSON beside it.
@@ -733,6 +742,8 @@ gs_status gs_frame_alloc(const struct gs_frame_options *options,
 
 // A frame over your own picture, without a copy. The library only reads it, from any thread, until `release` runs; do
 // not change it until then. `planes` has one entry per plane of the format and is not kept.
+// With GS_MEMORY_CUDA the planes' `data` are device pointers; what was queued to write them must be done, or be in the
+// default stream, when this is called.
 // Owns: you get `*frame`; gs_frame_unref it. Keeps the planes' memory until `release(user)`, which runs once the frame
 // and everything that was made to refer to it (an encoder that it was pushed to) is done with it. When the call fails,
 // nothing is kept and `release` never runs. `release` may be NULL for memory that lives for ever.

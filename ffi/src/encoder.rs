@@ -5,15 +5,15 @@ use crate::boundary::{
 };
 use crate::buffer::gs_buffer;
 use crate::event::{self, gs_event};
-use crate::frame::gs_frame;
+use crate::frame::{gs_frame, gs_memory};
 use crate::job;
 use crate::packet::gs_packet;
 use crate::status::gs_status;
 use engine::job::{Change, Job};
 use engine::pipeline::Pipeline;
 use engine::spec::{
-    AudioChoice, BitstreamFormat, FrameRate, FramesSpec, OutputSpec, PacketsSpec, PipelineSpec, RawVideoSpec,
-    SourceSpec, SubtitleChoice, VideoChoice, VideoSpec, parse_json,
+    AudioChoice, BitstreamFormat, FrameRate, FramesSpec, OutputSpec, PacketsSpec, PipelineSpec, RawMemory,
+    RawVideoSpec, SourceSpec, SubtitleChoice, VideoChoice, VideoSpec, parse_json,
 };
 use engine::time::Rational;
 use engine::{Error, Result};
@@ -62,7 +62,7 @@ pub struct gs_encoder_options {
     pub rate_den: u32,
     /// `h264` (default), `hevc`, `av1`, `vp9`.
     pub codec: *const c_char,
-    /// `auto` (default: a real probe decides) or FFmpeg's name of an encoder (`libx264`, `h264_nvenc`).
+    /// `auto` (default: a real probe decides), `nvenc` or FFmpeg's name of an encoder (`libx264`).
     pub encoder: *const c_char,
     /// `p1` (fastest) to `p7` (best); default `p4`.
     pub preset: *const c_char,
@@ -91,6 +91,10 @@ pub struct gs_encoder_options {
     /// Everything else, as a `video` object of the document (`{"lookahead": 20, "options": {"x264-params": "..."}}`), or
     /// NULL. A field that is given here as well is an error.
     pub json: *const c_char,
+    /// Where the frames are: GS_MEMORY_HOST, or GS_MEMORY_CUDA for frames of gs_frame_wrap with that memory.
+    pub memory: i32,
+    /// 0.
+    pub reserved2: u32,
 }
 
 // SAFETY: repr(C), begins with a u32, numbers and raw pointers.
@@ -148,7 +152,7 @@ fn pipeline(o: &gs_encoder_options) -> Result<Pipeline> {
     if o.flags & !KNOWN != 0 {
         return Err(Error::invalid("options.flags", format!("unknown flags in {:#x}", o.flags)));
     }
-    if o.reserved != 0 {
+    if o.reserved != 0 || o.reserved2 != 0 {
         return Err(Error::invalid("options.reserved", "must be 0"));
     }
     // SAFETY: the header asks for a terminated string or NULL.
@@ -168,6 +172,14 @@ fn pipeline(o: &gs_encoder_options) -> Result<Pipeline> {
             frame_rate: FrameRate(rate),
             colour: None,
             hdr: None,
+            memory: match o.memory {
+                m if m == gs_memory::GS_MEMORY_HOST as i32 => RawMemory::Host,
+                m if m == gs_memory::GS_MEMORY_CUDA as i32 => RawMemory::Cuda,
+                other => {
+                    let message = format!("{other}; frames are pushed in GS_MEMORY_HOST or GS_MEMORY_CUDA");
+                    return Err(Error::invalid("options.memory", message));
+                }
+            },
         }),
         audio: None,
         queue: o.frame_queue,

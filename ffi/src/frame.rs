@@ -5,7 +5,7 @@ use crate::boundary::{
 };
 use crate::buffer::gs_buffer;
 use crate::status::gs_status;
-use engine::frame::{ChannelLayout, Colour, ColourRange, Frame, Memory, PixelFormat, SampleFormat};
+use engine::frame::{ChannelLayout, Colour, ColourRange, CudaPool, Frame, Memory, PixelFormat, SampleFormat};
 use engine::time::MICROSECONDS;
 use engine::{Error, ErrorKind, Result};
 use ghoststream_sys::ffmpeg as av;
@@ -104,6 +104,11 @@ pub struct gs_frame_options {
     pub pts: i64,
     /// For how long, in microseconds; 0 = until the next one.
     pub duration: i64,
+    /// Where the planes of gs_frame_wrap are: GS_MEMORY_HOST or GS_MEMORY_CUDA. `format` names what the samples are there
+    /// too. gs_frame_alloc makes host memory only.
+    pub memory: i32,
+    /// CUDA's number of the GPU of GS_MEMORY_CUDA planes, which lie in its primary context (that of the CUDA runtime).
+    pub device: u32,
 }
 
 // SAFETY: repr(C), begins with a u32, integers and a raw pointer.
@@ -292,6 +297,9 @@ pub unsafe extern "C" fn gs_frame_alloc(
         let out = unsafe { Out::new(frame, "frame") }?;
         // SAFETY: the caller's promise.
         let o = unsafe { read_struct(options, "options") }?;
+        if on_cuda(&o)? {
+            return Err(Error::unsupported("options.memory: gs_frame_alloc makes host memory only"));
+        }
         let media = if o.sample_rate > 0 {
             if o.width > 0 || o.height > 0 {
                 return Err(Error::invalid("options", "both a picture and sound"));
@@ -316,6 +324,8 @@ pub unsafe extern "C" fn gs_frame_alloc(
 
 /// A frame over your own picture, without a copy. The library only reads it, from any thread, until `release` runs; do
 /// not change it until then. `planes` has one entry per plane of the format and is not kept.
+/// With GS_MEMORY_CUDA the planes' `data` are device pointers; what was queued to write them must be done, or be in the
+/// default stream, when this is called.
 /// Owns: you get `*frame`; gs_frame_unref it. Keeps the planes' memory until `release(user)`, which runs once the frame
 /// and everything that was made to refer to it (an encoder that it was pushed to) is done with it. When the call fails,
 /// nothing is kept and `release` never runs. `release` may be NULL for memory that lives for ever.
@@ -357,20 +367,49 @@ pub unsafe extern "C" fn gs_frame_wrap(
         let made = Arc::new(AtomicBool::new(false));
         let user = Anywhere(user);
         let armed = made.clone();
-        let hand_back = Box::new(move || {
+        let hand_back: Box<dyn FnOnce() + Send> = Box::new(move || {
             let user = user;
             if let Some(release) = release.filter(|_| armed.load(Ordering::Acquire)) {
                 // SAFETY: the caller asked for it, once.
                 unsafe { release({ user }.0) }
             }
         });
-        // SAFETY: the caller leaves the memory alone until `release` ran.
-        let media = unsafe { av::Frame::wrap_raw(format, o.width, o.height, &planes, false, hand_back) }?;
+        let media = if on_cuda(&o)? {
+            let pool = CudaPool::of(o.device, format, o.width, o.height)?;
+            let foreign: Vec<_> = planes
+                .iter()
+                .map(|(start, pitch, _)| av::ForeignPlane { address: *start as u64, pitch: *pitch })
+                .collect();
+            // The next picture of its kind finds the pool while this one lives.
+            let keep = pool.clone();
+            let hand_back = Box::new(move || {
+                hand_back();
+                drop(keep);
+            });
+            // SAFETY: the caller leaves the memory alone until `release` ran.
+            unsafe { pool.frames().wrap_cuda(pool.context(), &foreign, false, hand_back) }?
+        } else {
+            // SAFETY: the caller leaves the memory alone until `release` ran.
+            unsafe { av::Frame::wrap_raw(format, o.width, o.height, &planes, false, hand_back) }?
+        };
         let frame = finish(media, &o)?;
         made.store(true, Ordering::Release);
         out.set(frame);
         Ok(gs_status::GS_OK)
     })
+}
+
+fn on_cuda(options: &gs_frame_options) -> Result<bool> {
+    match options.memory {
+        m if m == gs_memory::GS_MEMORY_CUDA as i32 => Ok(true),
+        m if m == gs_memory::GS_MEMORY_HOST as i32 && options.device == 0 => Ok(false),
+        m if m == gs_memory::GS_MEMORY_HOST as i32 => {
+            Err(Error::invalid("options.device", "is for GS_MEMORY_CUDA"))
+        }
+        other => {
+            Err(Error::invalid("options.memory", format!("{other}; write GS_MEMORY_HOST or GS_MEMORY_CUDA")))
+        }
+    }
 }
 
 /// A pointer of the host's that the header allows on any thread.

@@ -44,6 +44,8 @@ fn layouts() -> Vec<Layout> {
             reserved,
             pts,
             duration,
+            memory,
+            device,
         }),
         layout!(gs_plane { data, stride, bytes }),
         layout!(gs_frame_info {
@@ -125,6 +127,8 @@ fn layouts() -> Vec<Layout> {
             packet_queue,
             reserved,
             json,
+            memory,
+            reserved2,
         }),
         layout!(gs_event {
             size,

@@ -13,35 +13,38 @@ pub const CPU: i32 = 1;
 /// `DLPACK_FLAG_BITMASK_READ_ONLY`.
 const READ_ONLY: u64 = 1;
 
+/// `DLTensor`.
 #[repr(C)]
-struct Tensor {
-    data: *mut c_void,
-    device_type: i32,
-    device_id: i32,
-    ndim: i32,
-    code: u8,
-    bits: u8,
-    lanes: u16,
-    shape: *mut i64,
-    strides: *mut i64,
-    byte_offset: u64,
+pub struct Tensor {
+    pub data: *mut c_void,
+    pub device_type: i32,
+    pub device_id: i32,
+    pub ndim: i32,
+    pub code: u8,
+    pub bits: u8,
+    pub lanes: u16,
+    pub shape: *mut i64,
+    pub strides: *mut i64,
+    pub byte_offset: u64,
 }
 
+/// `DLManagedTensor`.
 #[repr(C)]
-struct Managed {
-    tensor: Tensor,
+pub struct Managed {
+    pub tensor: Tensor,
     context: *mut c_void,
-    deleter: Option<unsafe extern "C" fn(*mut Managed)>,
+    pub deleter: Option<unsafe extern "C" fn(*mut Managed)>,
 }
 
+/// `DLManagedTensorVersioned`.
 #[repr(C)]
-struct ManagedVersioned {
+pub struct ManagedVersioned {
     major: u32,
     minor: u32,
     context: *mut c_void,
-    deleter: Option<unsafe extern "C" fn(*mut ManagedVersioned)>,
+    pub deleter: Option<unsafe extern "C" fn(*mut ManagedVersioned)>,
     flags: u64,
-    tensor: Tensor,
+    pub tensor: Tensor,
 }
 
 /// What a tensor refers to.

@@ -335,6 +335,13 @@ impl Frame {
         if media.is_video() { media.format().name() } else { media.sample_format().name() }
     }
 
+    /// What the samples are, also where they are on a device.
+    #[getter]
+    fn host_format(&self) -> &'static str {
+        let media = self.frame.media();
+        media.hw_frames().map_or_else(|| self.format(), |pool| pool.host_format().name())
+    }
+
     #[getter]
     fn pts(&self) -> Option<i64> {
         self.frame.pts

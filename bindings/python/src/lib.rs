@@ -1,10 +1,11 @@
 //! The native half of the Python package `ghoststream`: thin, because idiom lives in the Python half. Documents,
 //! events and statistics cross as JSON; pixels and packets as memory that is shared, not copied.
 //!
-//! Unsafe code is in `buffer` and `dlpack` only, where Python's interfaces are raw memory.
+//! Unsafe code is in `buffer`, `device` and `dlpack` only, where Python's interfaces are raw memory.
 #![allow(missing_docs, reason = "the public face is the Python package, which documents it")]
 
 mod buffer;
+mod device;
 mod dlpack;
 mod error;
 mod frame;
@@ -66,6 +67,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<region::Region>()?;
     module.add_class::<frame::Frame>()?;
     module.add_class::<frame::Pool>()?;
+    module.add_class::<device::DeviceTensor>()?;
+    module.add_function(wrap_pyfunction!(device::plane_layouts, module)?)?;
+    module.add_function(wrap_pyfunction!(device::frame_from_device, module)?)?;
     module.add_class::<packet::Packet>()?;
     module.add_class::<job::Pipeline>()?;
     module.add_class::<job::Job>()?;

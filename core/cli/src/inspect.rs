@@ -110,6 +110,20 @@ fn table(d: &Devices) -> String {
     if d.gpus.is_empty() {
         text.push_str("  none\n");
     }
+    for gpu in &d.nvidia {
+        let can: Vec<&str> = gpu.codecs.keys().copied().collect();
+        let what = match &gpu.reason {
+            Some(why) => format!("does not encode: {why}"),
+            None => format!(
+                "nvenc: {} on {} engines, API {}, {} sessions open",
+                can.join(", "),
+                gpu.engines,
+                gpu.api.as_deref().unwrap_or("unknown"),
+                gpu.sessions.unwrap_or(gpu.own_sessions)
+            ),
+        };
+        let _ = writeln!(text, "  {}: {} ({} MB), {what}", gpu.index, gpu.name, gpu.memory >> 20);
+    }
     text.push_str("\nHardware\n");
     for h in &d.hardware {
         let _ = writeln!(text, "  {:<14} {}", h.name, verdict(h.usable, &h.reason));

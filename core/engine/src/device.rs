@@ -1,8 +1,9 @@
 //! What this machine can do: FFmpeg, devices that open, encoders that encode, decoders and formats.
 
-use crate::encode::{presets, probe};
+use crate::encode::{nvenc, presets, probe};
 use crate::packet::{Codec, MediaKind};
 use ghoststream_sys::ffmpeg as av;
+use ghoststream_sys::nvml;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -15,6 +16,8 @@ pub struct Devices {
     pub hardware: Vec<Hardware>,
     /// GPUs that the system's drivers name.
     pub gpus: Vec<Gpu>,
+    /// NVIDIA GPUs, whose encoders are driven directly, as their drivers describe them.
+    pub nvidia: Vec<Nvidia>,
     /// Encoders that GhostStream knows how to drive and this FFmpeg has.
     pub encoders: Vec<Encoder>,
     /// Decoders by codec.
@@ -59,6 +62,43 @@ pub struct Gpu {
     pub path: String,
 }
 
+/// An NVIDIA GPU and its encoder.
+#[derive(Clone, Debug, Serialize)]
+pub struct Nvidia {
+    /// CUDA's number, for the option `gpu`.
+    pub index: u32,
+    /// The product's name.
+    pub name: String,
+    /// What tells it from others of its kind.
+    pub uuid: String,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Bytes of it in use, by all programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_used: Option<u64>,
+    /// The driver's version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
+    /// The version of the encode interface that is spoken with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api: Option<String>,
+    /// Encoding engines.
+    pub engines: u32,
+    /// Percent of the time in which they were busy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub busy: Option<u32>,
+    /// Encode sessions of all programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<u32>,
+    /// Encode sessions of this one.
+    pub own_sessions: u32,
+    /// Why it does not encode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The driver's answers about each codec; numbers are counts or sizes, 0 and 1 no and yes.
+    pub codecs: BTreeMap<&'static str, BTreeMap<&'static str, i32>>,
+}
+
 /// An encoder.
 #[derive(Clone, Debug, Serialize)]
 pub struct Encoder {
@@ -101,11 +141,11 @@ pub struct Formats {
 /// remembered, so only the first call on a machine takes seconds. Any thread.
 pub fn list() -> Devices {
     crate::log::install();
-    crate::log::install();
     Devices {
         ffmpeg: ffmpeg(),
         hardware: hardware(),
         gpus: gpus(std::path::Path::new("/")),
+        nvidia: nvidia(),
         encoders: encoders(),
         decoders: decoders(),
         formats: Formats {
@@ -149,9 +189,37 @@ fn hardware() -> Vec<Hardware> {
         .collect()
 }
 
+fn nvidia() -> Vec<Nvidia> {
+    let known = nvml::devices();
+    let describe = |gpu: nvenc::Gpu| {
+        let device = known.iter().find(|d| d.uuid.as_ref() == Some(&gpu.uuid));
+        let usage = device.map(|d| nvml::usage(d.index)).unwrap_or_default();
+        Nvidia {
+            own_sessions: nvenc::load(gpu.index).sessions,
+            memory_used: usage.memory_used,
+            driver: nvml::driver_version(),
+            api: gpu.api.map(|api| api.to_string()),
+            busy: usage.encoder,
+            sessions: usage.encoder_sessions,
+            codecs: gpu
+                .codecs
+                .iter()
+                .map(|(c, answers)| (c.name(), answers.pairs().into_iter().collect()))
+                .collect(),
+            index: gpu.index,
+            name: gpu.name,
+            uuid: gpu.uuid,
+            memory: gpu.memory,
+            engines: gpu.engines,
+            reason: gpu.obstacle,
+        }
+    };
+    nvenc::gpus().unwrap_or_default().into_iter().map(describe).collect()
+}
+
 fn encoders() -> Vec<Encoder> {
     let video = presets::KNOWN.iter().filter_map(|name| {
-        let codec = av::encoder_info(name)?.codec;
+        let codec = presets::codec_of(name)?.name().to_owned();
         let tried = probe::probe(name);
         Some(Encoder {
             name: name.to_string(),

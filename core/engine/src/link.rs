@@ -62,6 +62,8 @@ struct State<T> {
     overflow: Overflow,
     senders: usize,
     closed: bool,
+    /// The receiver is to look up from an empty queue.
+    poked: bool,
     /// Somebody sleeps and has not been woken yet: nobody pays the system call of a wake-up that wakes no one.
     reader_sleeps: bool,
     writers_sleep: bool,
@@ -125,6 +127,7 @@ pub fn link<T>(capacity: usize, overflow: Overflow) -> (Sender<T>, Receiver<T>) 
             overflow,
             senders: 1,
             closed: false,
+            poked: false,
             reader_sleeps: false,
             writers_sleep: false,
             stats: LinkStats { capacity, ..LinkStats::default() },
@@ -236,12 +239,22 @@ impl<T> Receiver<T> {
 
     /// The next item, waiting at most `timeout` (`None` = without limit).
     pub fn recv_deadline(&self, timeout: Option<Duration>) -> Received<T> {
+        self.next(timeout, false).unwrap_or(Received::Timeout)
+    }
+
+    /// The next item or the end, without limit; `None` when there is no item and the link was poked since the last time
+    /// ([`Monitor::poke`]).
+    pub fn recv_or_poke(&self) -> Option<Received<T>> {
+        self.next(None, true)
+    }
+
+    fn next(&self, timeout: Option<Duration>, pokes: bool) -> Option<Received<T>> {
         // A time beyond what the clock can say is no limit.
         let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
         let mut state = self.0.lock();
         loop {
             if state.closed {
-                return Received::Closed;
+                return Some(Received::Closed);
             }
             if let Some(item) = state.items.pop_front() {
                 let wake = state.wakes_writers();
@@ -249,14 +262,17 @@ impl<T> Receiver<T> {
                 if wake {
                     self.0.writable.notify_all();
                 }
-                return Received::Item(item);
+                return Some(Received::Item(item));
             }
             if state.senders == 0 {
-                return Received::End;
+                return Some(Received::End);
+            }
+            if pokes && std::mem::take(&mut state.poked) {
+                return None;
             }
             let left = remaining(deadline);
             if left.is_some_and(|left| left.is_zero()) {
-                return Received::Timeout;
+                return Some(Received::Timeout);
             }
             state.reader_sleeps = true;
             state = wait(&self.0.readable, state, left);
@@ -310,6 +326,18 @@ impl<T> Monitor<T> {
     pub fn stats(&self) -> LinkStats {
         let state = self.0.lock();
         LinkStats { depth: state.items.len(), ..state.stats }
+    }
+
+    /// Has the receiver look up from an empty queue, if it waits in [`Receiver::recv_or_poke`] or when it next does.
+    pub fn poke(&self) {
+        let wake = {
+            let mut state = self.0.lock();
+            state.poked = true;
+            std::mem::take(&mut state.reader_sleeps)
+        };
+        if wake {
+            self.0.readable.notify_one();
+        }
     }
 
     /// Breaks the link: both sides stop waiting and what is queued is dropped.
@@ -414,6 +442,22 @@ mod tests {
         assert_eq!(tx.try_send(3).unwrap_err().0, 3);
         assert!(!tx.is_closed());
         assert_eq!(rx.recv_deadline(Some(Duration::MAX)), Received::Item(1));
+    }
+
+    #[test]
+    fn a_poke_wakes_a_waiting_receiver_and_is_not_lost_on_a_busy_one() {
+        let (tx, rx) = link(2, Overflow::Wait);
+        let monitor = tx.monitor();
+        tx.send(1).unwrap();
+        monitor.poke();
+        assert_eq!(rx.recv_or_poke(), Some(Received::Item(1)), "items go first");
+        assert_eq!(rx.recv_or_poke(), None);
+        let waiting = thread::spawn(move || (rx.recv_or_poke(), rx.recv_or_poke()));
+        thread::sleep(Duration::from_millis(20));
+        monitor.poke();
+        thread::sleep(Duration::from_millis(20));
+        drop(tx);
+        assert_eq!(waiting.join().unwrap(), (None, Some(Received::End)));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! the engine. Implementations run on one thread at a time and need not be `Sync`.
 
 use crate::error::Result;
+use crate::time::Rational;
 
 /// Where a stage emits to.
 pub trait Outlet<T> {
@@ -94,6 +95,15 @@ pub enum Control {
     },
     /// The next frame becomes a key frame.
     ForceKeyFrame,
+    /// Frames a second that rate control may count on from now on; frames keep their own times.
+    FrameRate(Rational),
+    /// Pictures have this size from now on. Scalers make it so; an encoder says whether it can follow.
+    Size {
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    },
 }
 
 impl std::fmt::Display for Control {
@@ -101,6 +111,8 @@ impl std::fmt::Display for Control {
         match self {
             Control::Bitrate { target, .. } => write!(f, "change its bit rate to {target}"),
             Control::ForceKeyFrame => f.write_str("force a key frame"),
+            Control::FrameRate(rate) => write!(f, "change its frame rate to {rate}"),
+            Control::Size { width, height } => write!(f, "change its size to {width}x{height}"),
         }
     }
 }

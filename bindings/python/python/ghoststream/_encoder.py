@@ -79,8 +79,10 @@ class Encoder:
         # A wrong option is told here, not with the first picture.
         self._pipeline(width or 64, height or 64, format or "yuv420p")
 
-    def _pipeline(self, width: int, height: int, format: str) -> Pipeline:
+    def _pipeline(self, width: int, height: int, format: str, memory: str = "host") -> Pipeline:
         video = raw_video(width, height, format, self._rate, self._colour)
+        if memory == "cuda":
+            video["memory"] = memory
         return Pipeline(
             {"source": {"frames": {"video": video}}, "outputs": [self._output], "fallback": self._fallback}
         )
@@ -90,7 +92,8 @@ class Encoder:
     ) -> list[Packet]:
         """Encodes a picture and returns the packets that are ready; without a picture, all that are left.
 
-        An array is copied, so that it can be used again at once; :meth:`Frame.from_numpy` shares it instead. Conversion
+        An array is copied, so that it can be used again at once; :meth:`Frame.from_numpy` shares it instead, and
+        :meth:`Frame.from_cuda` takes tensors where they are. Conversion
         and encoding go on in the engine's threads; a few pictures wait there, then the call waits for room. ``pts``
         counts in ``1 / fps``; without it (and without one in the frame) pictures follow one another.
         """
@@ -101,7 +104,9 @@ class Encoder:
         if not isinstance(frame, Frame):
             frame = Frame._of_array(frame, self._format, None, None, self._pool)
         if self._job is None:
-            self._job = self._pipeline(self._size[0] or frame.width, self._size[1] or frame.height, frame.format).start()
+            size = self._size[0] or frame.width, self._size[1] or frame.height
+            # Frames on a device are called by what their samples are.
+            self._job = self._pipeline(*size, frame._inner.host_format, frame._inner.memory).start()
         if pts is not None:
             self._count = pts
         if pts is not None or frame.pts is None:

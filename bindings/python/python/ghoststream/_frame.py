@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _native
 from ._errors import Invalid
@@ -14,6 +14,78 @@ if TYPE_CHECKING:
     import numpy.typing
 
 _SAMPLE_FORMATS = {"|u1": "u8", "<i2": "s16", "<i4": "s32", "<f4": "flt", "<f8": "dbl"}
+
+
+class _Span(NamedTuple):
+    """Device memory of another library's."""
+
+    address: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    item: int
+    device: int
+    owner: Any
+
+
+def _device_memory(array: Any) -> _Span:
+    if hasattr(array, "__dlpack__"):
+        # 1 is CUDA's default stream: what the other library has queued is in order before it.
+        tensor = _native.DeviceTensor(array.__dlpack__(stream=1))
+        address, shape, strides, item, device = tensor.parts
+        return _Span(address, tuple(shape), tuple(strides), item, device, tensor)
+    interface = getattr(array, "__cuda_array_interface__", None)
+    if interface is None:
+        raise Invalid(f"array: {type(array).__name__} is not in CUDA memory")
+    shape, item = tuple(interface["shape"]), int(interface["typestr"][2:])
+    strides = interface.get("strides")
+    if strides is None:
+        rows = [item]
+        for length in reversed(shape[1:]):
+            rows.insert(0, rows[0] * length)
+        strides = tuple(rows)
+    index = getattr(getattr(array, "device", None), "id", None)
+    return _Span(interface["data"][0], shape, tuple(strides), item, int(index or 0), array)
+
+
+def _device_size(spans: list[_Span], format: str) -> tuple[int, int]:
+    shape = spans[0].shape
+    if len(spans) > 1 and len(shape) >= 2:
+        return shape[1], shape[0]
+    if len(shape) == 3 and shape[0] == 3 and "444" in format:
+        return shape[2], shape[1]
+    if len(shape) == 2 and format in ("nv12", "p010le", "yuv420p"):
+        return shape[1], shape[0] * 2 // 3
+    if len(shape) == 2 and format in ("nv16", "p210le"):
+        return shape[1], shape[0] // 2
+    if len(shape) == 3:
+        return shape[1], shape[0]
+    raise Invalid(f"array: an array of shape {shape} does not tell the size of a {format} picture; say width and height")
+
+
+def _device_planes(spans: list[_Span], layouts: list[tuple[int, int]], what: str) -> list[tuple[int, int]]:
+    """Where each plane begins and the distance of its rows."""
+    planes: list[tuple[int, int]] = []
+    if len(spans) == len(layouts) and len(spans) > 1 or len(layouts) == 1:
+        for span, (rows, _) in zip(spans, layouts):
+            if not span.shape or span.shape[0] != rows:
+                raise Invalid(f"array: {what} has {rows} rows in this plane, not {span.shape}")
+            planes.append((span.address, span.strides[0]))
+    elif len(spans) == 1 and len(spans[0].shape) == 3 and spans[0].shape[0] == len(layouts):
+        span = spans[0]
+        planes = [(span.address + i * span.strides[0], span.strides[1]) for i in range(len(layouts))]
+    elif len(spans) == 1 and len(spans[0].shape) == 2:
+        span, at = spans[0], 0
+        if span.shape[0] < sum(rows for rows, _ in layouts):
+            raise Invalid(f"array: {what} has {sum(rows for rows, _ in layouts)} rows, not {span.shape[0]}")
+        for rows, _ in layouts:
+            planes.append((span.address + at * span.strides[0], span.strides[0]))
+            at += rows
+    else:
+        raise Invalid(f"array: {what} has {len(layouts)} planes, {len(spans)} given")
+    for span in spans:
+        if len(span.shape) > 1 and span.strides[-1] != span.item:
+            raise Invalid("array: pixels of a row do not lie side by side")
+    return planes
 
 
 class Plane(_native.Buffer):
@@ -129,6 +201,38 @@ class Frame(_native.Buffer):
             source = memoryview(source).cast(view.format, shape)  # type: ignore[call-overload]
             pool = None
         return cls._wrap(_native.Frame.from_array(source, format, width, height, pool))
+
+    @classmethod
+    def from_cuda(
+        cls,
+        array: Any,
+        format: str,
+        *,
+        pts: int | None = None,
+        time_base: Fraction | None = None,
+        key_frame: bool = False,
+        width: int | None = None,
+        height: int | None = None,
+    ) -> Frame:
+        """A picture over CUDA memory, without a copy: a tensor of PyTorch, CuPy, Numba or JAX (anything that speaks DLPack
+        or ``__cuda_array_interface__``), or a sequence of them, one a plane.
+
+        One tensor holds the planes of a planar format one below the other: ``nv12`` is ``(height * 3 // 2, width)``,
+        ``yuv444p`` ``(3, height, width)``. The tensor is kept, and must not be written to, until the engine is done with
+        it. The encoder is told by ``memory="cuda"`` that its frames are there.
+        """
+        parts = list(array) if isinstance(array, (list, tuple)) else [array]
+        spans = [_device_memory(part) for part in parts]
+        device = spans[0].device
+        if any(span.device != device for span in spans):
+            raise Invalid("array: planes on different devices")
+        if width is None or height is None:
+            width, height = _device_size(spans, format)
+        layouts = _native.plane_layouts(format, width, height)
+        planes = _device_planes(spans, layouts, f"a {width}x{height} {format} picture")
+        owner = [span.owner for span in spans]
+        native = _native.frame_from_device(planes, format, width, height, device, owner)
+        return cls._wrap(native)._timed(pts, time_base, key_frame)
 
     @classmethod
     def from_samples(

@@ -16,7 +16,7 @@ pub struct VideoArgs {
     /// h264, hevc, av1, vp9, ffv1, rawvideo …, or 'copy', or 'none' [default: by the container]
     #[arg(long, value_name = "CODEC")]
     pub video: Option<String>,
-    /// Encoder implementation: auto (a real probe decides) or FFmpeg's name (libx264, h264_nvenc …)
+    /// Encoder implementation: auto (a real probe decides), nvenc (driven directly) or FFmpeg's name (libx264 …)
     #[arg(long, value_name = "NAME")]
     pub encoder: Option<String>,
     /// Where to encode [default: auto]

@@ -302,9 +302,7 @@ impl Stage<Frame, Packet> for AudioEncoder {
         match control {
             // Every audio packet can be decoded from.
             Control::ForceKeyFrame => Ok(()),
-            Control::Bitrate { .. } => {
-                Err(Error::unsupported(format!("{} cannot change its bit rate while it runs", self.name)))
-            }
+            other => Err(Error::unsupported(format!("{} cannot {other} while it runs", self.name))),
         }
     }
 }

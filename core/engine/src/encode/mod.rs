@@ -4,20 +4,20 @@
 //!
 //! | field | libx264 | libx265 | libsvtav1 | libaom-av1 | libvpx-vp9 | mpeg4, mpeg2video | nvenc | vaapi | qsv |
 //! |---|---|---|---|---|---|---|---|---|---|
-//! | `crf` (default) | crf 0–51 (23) | crf 0–51 (26) | crf 1–63 (32) | crf 0–63 (30) | crf 0–63 (32) | qscale 1–31 (4) | cq 0–51, av1 0–63 (23/26/32) | global_quality (ICQ, or CQP) | global_quality (ICQ) |
-//! | `bitrate` | ABR | ABR | rc=1 | VBR | VBR | ABR | rc=vbr | VBR | VBR |
+//! | `crf` (default) | crf 0–51 (23) | crf 0–51 (26) | crf 1–63 (32) | crf 0–63 (30) | crf 0–63 (32) | qscale 1–31 (4) | target quality 0–51, av1 0–63 (23/26/32) | global_quality (ICQ, or CQP) | global_quality (ICQ) |
+//! | `bitrate` | ABR | ABR | rc=1 | VBR | VBR | ABR | VBR | VBR | VBR |
 //! | `max_bitrate`, `buffer` | VBV | VBV | roughly (maxsection-pct; no buffer) | roughly | roughly | VBV | VBV | HRD | HRD |
 //! | `crf` with `max_bitrate` | VBV | VBV | capped CRF | bounds the average | bounds the average | — | VBV | — | — |
-//! | `cbr` | peak = average | peak = average | rc=2, low delay | end-usage cbr | end-usage cbr | mpeg2video only | rc=cbr | CBR | CBR |
-//! | `qp` | qp 0–51 | qp 0–51 | qp 1–63 | crf = qmin = qmax | crf = qmin = qmax | qscale | constqp | CQP | CQP |
+//! | `cbr` | peak = average | peak = average | rc=2, low delay | end-usage cbr | end-usage cbr | mpeg2video only | CBR | CBR | CBR |
+//! | `qp` | qp 0–51 | qp 0–51 | qp 1–63 | crf = qmin = qmax | crf = qmin = qmax | qscale | constant quantiser 0–51, av1 0–255 | CQP | CQP |
 //! | `lossless` | qp 0 (high444) | lossless=1 | — | lossless=1 | lossless=1 | — | tune lossless (not av1) | — | — |
 //! | `two_pass` | yes | yes | — | yes | yes | — | — | — | — |
 //! | `tune` ll | no B, 8 frames ahead | no B, 8 frames ahead | low delay | lag 0 | realtime, lag 0 | — | tune ll, no B | no B, depth 1 | no B, depth 1 |
-//! | `tune` ull | zerolatency | zerolatency | low delay | realtime, lag 0 | realtime, lag 0 | — | tune ull, zerolatency | as ll | as ll, no lookahead |
-//! | `b_frames` | 0–16 | 0–16 | 0 only | 0 only | 0 only | 0–16 | 0–4, av1 0–7 | 0–7 | 0–7 |
-//! | `lookahead` | rc-lookahead | rc-lookahead | lookahead | lag-in-frames | lag-in-frames | — | rc-lookahead | — | look_ahead_depth |
+//! | `tune` ull | zerolatency | zerolatency | low delay | realtime, lag 0 | realtime, lag 0 | — | tune ull, nothing reordered | as ll | as ll, no lookahead |
+//! | `b_frames` | 0–16 | 0–16 | 0 only | 0 only | 0 only | 0–16 | as the device can | 0–7 | 0–7 |
+//! | `lookahead` | rc-lookahead | rc-lookahead | lookahead | lag-in-frames | lag-in-frames | — | yes | — | look_ahead_depth |
 //! | `level` | yes | yes | yes | — | yes | — | yes | yes | h264 only |
-//! | `bit_depth` | 8, 10 | 8, 10, 12 | 8, 10 | 8, 10 | 8, 10, 12 | 8 | 8; hevc, av1 also 10 | 8; hevc, av1 also 10 | 8; hevc, av1 also 10 |
+//! | `bit_depth` | 8, 10 | 8, 10, 12 | 8, 10 | 8, 10 | 8, 10, 12 | 8 | 8, 10 as the device can | 8; hevc, av1 also 10 | 8; hevc, av1 also 10 |
 //! | forced key frame | yes | yes | with crf or qp; else reopened | reopened | yes | yes | yes | yes | yes |
 //! | live bit rate | with `max_bitrate` or `cbr` | — | reopened | reopened | reopened | — | yes | — | — |
 //!
@@ -31,6 +31,12 @@
 //! | p6 | slower | 4 | 3 | 2 | p6 | 2 | slower | quality | 2 |
 //! | p7 | veryslow | 2 | 2 | 1 | p7 | 1 | veryslow | quality | 3 |
 //!
+//! - nvenc is driven directly ([`nvenc`]), without FFmpeg; `encoder: nvenc` stands for it whatever the codec, and
+//!   `h264_nvenc`, `hevc_nvenc`, `av1_nvenc` mean the same. What a device lacks is refused by the field's name before a
+//!   session opens. Its `options` have the names of FFmpeg's wrappers: `tune` (also `uhq`), `multipass`, `b_ref_mode`,
+//!   `lookahead_level`, `b_adapt`, `no-scenecut`, `spatial-aq`, `aq-strength`, `temporal-aq`, `weighted_pred`, `tf_level`,
+//!   `intra-refresh`, `single-slice-intra-refresh`, `qmin`, `qmax`, `tier`, `coder`, `aud`, `cbr_padding`, `dpb_size`,
+//!   `highbitdepth`, `nonref_p`, `strict_gop`, `zerolatency`, `split_encode_mode`, `surfaces` and `gpu`.
 //! - ffv1 and rawvideo never lose anything and take no rate control; mjpeg takes `crf` 1–31 (3) and `bitrate`;
 //!   prores_ks takes `profile` only (proxy, lt, standard, hq, 4444, 4444xq). All four make every frame a key frame.
 //! - amf's `crf` is a constant quantiser; videotoolbox's `crf` is its own scale, 1 to 100, higher is better (55).
@@ -47,7 +53,9 @@
 
 pub mod audio;
 mod containers;
+pub mod failover;
 mod grid;
+pub mod nvenc;
 mod pass;
 pub mod presets;
 pub mod probe;
@@ -74,4 +82,17 @@ pub trait Encoder: Stage<Frame, Packet> {
 
     /// Encoder and rate control in a few words, for plans and statistics.
     fn description(&self) -> String;
+
+    /// Emits the packets that were made since the last call. Encoders that make them only while they are pushed have
+    /// none.
+    ///
+    /// # Errors
+    /// As for [`Stage::push`].
+    fn poll(&mut self, _: &mut dyn crate::stage::Outlet<Packet>) -> crate::Result<()> {
+        Ok(())
+    }
+
+    /// `wake` is called, on any thread, whenever [`Encoder::poll`] has something to emit, so that a packet need not wait
+    /// for the next frame. Encoders without threads of their own never call it.
+    fn wake(&mut self, _: std::sync::Arc<dyn Fn() + Send + Sync>) {}
 }

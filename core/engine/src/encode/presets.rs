@@ -503,6 +503,38 @@ fn intra_or_mpeg(name: &'static str) -> Option<Table> {
     })
 }
 
+/// The codec of an encoder that is driven without FFmpeg (`h264_nvenc`, `hevc_nvenc`, `av1_nvenc`).
+pub fn direct(encoder: &str) -> Option<crate::packet::Codec> {
+    let codec = crate::packet::Codec::from_name(encoder.strip_suffix("_nvenc")?);
+    table(encoder).map(|_| codec)
+}
+
+/// What plans call an encoder: those that are driven without FFmpeg have one name for all codecs.
+pub fn shown(encoder: &str) -> &str {
+    if direct(encoder).is_some() { "nvenc" } else { encoder }
+}
+
+/// The codec that the video encoder of this name makes; `None` when this FFmpeg has no such encoder.
+pub fn codec_of(encoder: &str) -> Option<crate::packet::Codec> {
+    use ghoststream_sys::ffmpeg as av;
+    direct(encoder).or_else(|| {
+        let info = av::encoder_info(encoder).filter(|i| i.kind == av::MediaType::Video)?;
+        Some(crate::packet::Codec::from_name(&info.codec))
+    })
+}
+
+/// The pixel formats that an encoder takes; empty when it does not say.
+///
+/// # Errors
+/// [`crate::ErrorKind::Unsupported`] when this FFmpeg has no such encoder.
+pub fn formats(encoder: &str) -> crate::Result<Vec<crate::frame::PixelFormat>> {
+    if direct(encoder).is_some() {
+        return Ok(super::nvenc::formats());
+    }
+    ghoststream_sys::ffmpeg::supported_formats(encoder)
+        .map_err(|_| crate::Error::unsupported(format!("video.encoder: this FFmpeg has no {encoder}")))
+}
+
 /// The table of an encoder by FFmpeg's name.
 pub fn table(encoder: &str) -> Option<Table> {
     Some(match encoder {

@@ -4,6 +4,7 @@ pub use super::containers::{
     can_carry, check_container, default_audio_codec, default_video_codec, is_native_audio,
 };
 
+use super::presets;
 use super::probe::probe;
 use crate::error::{Error, ErrorKind, Result};
 use crate::packet::Codec;
@@ -73,10 +74,13 @@ pub(crate) fn choose(
     fallback: bool,
     works: Probe<'_>,
 ) -> Result<Chosen> {
+    // One word for what each codec has an encoder of.
+    let nvenc = format!("{codec}_nvenc");
+    let encoder = encoder.map(|name| if name == "nvenc" { nvenc.as_str() } else { name });
     if let Some(name) = encoder.filter(|name| *name != "auto") {
         let failed = match named(codec, name, works) {
             Ok(()) => return Ok(Chosen { name: name.into(), reason: "asked for".into(), fallback: None }),
-            Err(e) if e.kind() == ErrorKind::Invalid || !fallback => return Err(e.context("encoder")),
+            Err(e) if e.kind() == ErrorKind::Invalid || !fallback => return Err(at_encoder(e)),
             Err(e) => e,
         };
         let next = automatic(codec, Device::Auto, works).map_err(|_| failed.clone().context("encoder"))?;
@@ -97,7 +101,16 @@ pub(crate) fn choose(
     }
 }
 
+/// What names a field of the track speaks for itself; the rest is about the encoder.
+fn at_encoder(e: Error) -> Error {
+    match e.message().strip_prefix("video.").map(str::to_string) {
+        Some(message) => Error::with_source(e.kind(), message, e),
+        None => e.context("encoder"),
+    }
+}
+
 fn stand_in(chosen: Chosen, asked: &str, failure: &Error) -> Chosen {
+    let asked = presets::shown(asked);
     let warning = format!("{asked} does not work here ({failure}); {} encodes instead", chosen.name);
     Chosen {
         reason: format!("instead of {asked}, which does not work here"),
@@ -107,21 +120,22 @@ fn stand_in(chosen: Chosen, asked: &str, failure: &Error) -> Chosen {
 }
 
 fn named(codec: &Codec, name: &str, works: Probe<'_>) -> Result<()> {
-    let info = av::encoder_info(name).filter(|i| i.kind == av::MediaType::Video).ok_or_else(|| {
-        match super::presets::table(name) {
-            Some(_) => Error::unsupported(format!("this FFmpeg has no video encoder {name}")),
-            // Nobody's fallback mends a name that no FFmpeg has.
-            None => Error::new(ErrorKind::Invalid, format!("there is no video encoder {name}")),
-        }
+    if name.ends_with("_nvenc") && presets::direct(name).is_none() {
+        return Err(Error::new(ErrorKind::Invalid, format!("nvenc does not make {codec}")));
+    }
+    let makes = presets::codec_of(name).ok_or_else(|| match presets::table(name) {
+        Some(_) => Error::unsupported(format!("this FFmpeg has no video encoder {name}")),
+        // Nobody's fallback mends a name that no FFmpeg has.
+        None => Error::new(ErrorKind::Invalid, format!("there is no video encoder {name}")),
     })?;
-    if Codec::from_name(&info.codec) != *codec {
-        return Err(Error::new(ErrorKind::Invalid, format!("{name} makes {}, not {codec}", info.codec)));
+    if makes != *codec {
+        return Err(Error::new(ErrorKind::Invalid, format!("{name} makes {makes}, not {codec}")));
     }
     works(name)
 }
 
 fn try_one(name: &str, works: Probe<'_>) -> Result<()> {
-    if !av::has_encoder(name) {
+    if presets::codec_of(name).is_none() {
         return Err(Error::unsupported(format!("this FFmpeg has no {name}")));
     }
     works(name)
@@ -132,7 +146,7 @@ fn automatic(codec: &Codec, device: Device, works: Probe<'_>) -> Result<Chosen> 
     if device == Device::Auto {
         for (_, suffix) in DEVICES {
             let name = format!("{}_{suffix}", codec.name());
-            if !av::has_encoder(&name) {
+            if presets::codec_of(&name).is_none() {
                 continue;
             }
             match works(&name) {

@@ -2,7 +2,7 @@
 
 use super::grid::KeyGrid;
 use super::pass::Pass;
-use super::presets::{Force, Input, Lossless, Table, table, unknown};
+use super::presets::{Force, Input, Lossless, Table, formats, table, unknown};
 use super::rate::{Request, Settings, map};
 use super::{Encoder, stream};
 use crate::error::{Error, ErrorKind, Result};
@@ -156,9 +156,10 @@ impl VideoEncoder {
         if self.config.spec.hdr.is_some() && !params.colour.is_hdr() {
             return Err(Error::invalid("video.hdr", NOT_HDR));
         }
-        let hdr = if params.colour.is_hdr() { self.hdr(frame) } else { HdrMetadata::default() };
+        let hdr =
+            if params.colour.is_hdr() { known_hdr(&self.config, frame) } else { HdrMetadata::default() };
         let mut settings = self.settings(host_format, params.colour, hdr)?;
-        let rate = self.rate(frame);
+        let rate = rate_of(&self.config, frame);
         let base = self.base(frame, rate);
         let hw_frames = self.pool(frame)?;
         if hw_frames.is_none() {
@@ -225,28 +226,6 @@ impl VideoEncoder {
             ));
         }
         Ok(Open { encoder, settings, params, host_format, base })
-    }
-
-    /// The configured HDR metadata; what it lacks is the frame's own, and what the document says goes before both. Dynamic metadata does not survive a new encode.
-    fn hdr(&self, frame: &Frame) -> HdrMetadata {
-        let (own, frames) = (self.config.hdr, frame.media().hdr());
-        let known = HdrMetadata {
-            mastering: own.mastering.or(frames.mastering),
-            content_light: own.content_light.or(frames.content_light),
-            ..HdrMetadata::default()
-        };
-        self.config.spec.hdr.map_or(known, |said| said.over(known))
-    }
-
-    /// Rate control needs a rate; without one, that of the first frame's length.
-    fn rate(&self, frame: &Frame) -> Rational {
-        let of_frame = || {
-            let num = i64::from(frame.base.den);
-            let den = frame.duration.checked_mul(i64::from(frame.base.num))?;
-            let rate = num as f64 / den as f64;
-            (den > 0 && (1.0..=240.0).contains(&rate)).then(|| Rational::approximate(rate, 1001)).flatten()
-        };
-        self.config.frame_rate.filter(|r| r.is_positive()).or_else(of_frame).unwrap_or(Rational::new(25, 1))
     }
 
     fn base(&self, frame: &Frame, rate: Rational) -> TimeBase {
@@ -352,18 +331,6 @@ impl VideoEncoder {
         }
     }
 
-    /// The frame's time in the encoder's base, rising strictly.
-    fn time(&mut self, frame: &Frame) -> Result<i64> {
-        let expected = self.last.map(|last| last + frame.duration.max(1));
-        let Some(pts) = frame.pts.or(expected).or(Some(0).filter(|_| frame.duration > 0)) else {
-            return Err(Error::new(ErrorKind::Format, format!("{}: a frame without a time", self.name)));
-        };
-        // Two frames that round to the same tick of a coarse base must still be two.
-        let pts = self.last.map_or(pts, |last| pts.max(last + 1));
-        self.last = Some(pts);
-        Ok(pts)
-    }
-
     fn set_rates(&mut self, target: u64, max: Option<u64>) -> Result<()> {
         let spec = &mut self.config.spec;
         let Some(old) = spec.bitrate else {
@@ -434,7 +401,7 @@ impl Stage<Frame, Packet> for VideoEncoder {
             self.cell = cell;
         }
         let mut frame = frame.rebased(base);
-        let pts = self.time(&frame)?;
+        let pts = rising(&self.name, &mut self.last, &frame)?;
         frame.pts = Some(pts);
 
         let same = self.open.as_ref().is_some_and(|o| {
@@ -495,6 +462,7 @@ impl Stage<Frame, Packet> for VideoEncoder {
                 Ok(())
             }
             Control::Bitrate { target, max } => self.set_rates(*target, *max),
+            other => Err(Error::unsupported(format!("{} cannot {other} while it runs", self.name))),
         }
     }
 }
@@ -509,22 +477,63 @@ impl Encoder for VideoEncoder {
     }
 }
 
+/// The configured HDR metadata; what it lacks is the frame's own, and what the document says goes before both. Dynamic
+/// metadata does not survive a new encode.
+pub(super) fn known_hdr(config: &VideoEncode, frame: &Frame) -> HdrMetadata {
+    let (own, frames) = (config.hdr, frame.media().hdr());
+    let known = HdrMetadata {
+        mastering: own.mastering.or(frames.mastering),
+        content_light: own.content_light.or(frames.content_light),
+        ..HdrMetadata::default()
+    };
+    config.spec.hdr.map_or(known, |said| said.over(known))
+}
+
+/// Rate control needs a rate; without one, that of the first frame's length.
+pub(super) fn rate_of(config: &VideoEncode, frame: &Frame) -> Rational {
+    let of_frame = || {
+        let num = i64::from(frame.base.den);
+        let den = frame.duration.checked_mul(i64::from(frame.base.num))?;
+        let rate = num as f64 / den as f64;
+        (den > 0 && (1.0..=240.0).contains(&rate)).then(|| Rational::approximate(rate, 1001)).flatten()
+    };
+    config.frame_rate.filter(|r| r.is_positive()).or_else(of_frame).unwrap_or(Rational::new(25, 1))
+}
+
+/// The frame's time in its base, rising strictly behind `last`.
+pub(super) fn rising(encoder: &str, last: &mut Option<i64>, frame: &Frame) -> Result<i64> {
+    let expected = last.map(|last| last + frame.duration.max(1));
+    let Some(pts) = frame.pts.or(expected).or(Some(0).filter(|_| frame.duration > 0)) else {
+        return Err(Error::new(ErrorKind::Format, format!("{encoder}: a frame without a time")));
+    };
+    // Two frames that round to the same tick of a coarse base must still be two.
+    let pts = last.map_or(pts, |last| pts.max(last + 1));
+    *last = Some(pts);
+    Ok(pts)
+}
+
 /// What `encoder` is set to for `spec`, as far as that does not depend on the frames: for the plan. `grid`: key frames
 /// come on a grid.
 ///
 /// # Errors
 /// As [`VideoEncoder::new`].
 pub fn settings(encoder: &str, spec: &VideoSpec, grid: bool) -> Result<Settings> {
-    map(&Request {
+    let format = input_format(encoder, spec, None)?;
+    let settings = map(&Request {
         encoder,
         spec,
         grid,
-        depth: depth_of(input_format(encoder, spec, None)?),
+        depth: depth_of(format),
         colour: crate::frame::Colour::default(),
         hdr: HdrMetadata::default(),
         threads: spec.threads,
         pass: None,
-    })
+    })?;
+    if let Some(codec) = super::presets::direct(encoder) {
+        // Options that it does not take are refused before anything is opened.
+        super::nvenc::Config::new(&codec, &settings, super::nvenc::surface(format)?)?;
+    }
+    Ok(settings)
 }
 
 /// FFmpeg says little about why an encoder does not open; hardware that is not there is a device's failure.
@@ -559,7 +568,7 @@ pub fn untouched(encoder: &str, chosen: PixelFormat, source: PixelFormat) -> Pix
             .map(|d| (d.components, d.log2_chroma_w, d.log2_chroma_h, d.depth, d.is_rgb, d.has_alpha))
     };
     let semi_planar = source.descriptor().is_some_and(|d| d.planes == 2 && !d.has_palette);
-    let taken = || av::supported_formats(encoder).is_ok_and(|takes| takes.contains(&source));
+    let taken = || formats(encoder).is_ok_and(|takes| takes.contains(&source));
     if semi_planar && samples(source) == samples(chosen) && taken() { source } else { chosen }
 }
 
@@ -573,8 +582,7 @@ pub fn untouched(encoder: &str, chosen: PixelFormat, source: PixelFormat) -> Pix
 /// [`ErrorKind::Invalid`] for a format that FFmpeg does not know.
 pub fn input_format(encoder: &str, spec: &VideoSpec, source: Option<PixelFormat>) -> Result<PixelFormat> {
     let table = table(encoder).unwrap_or_else(unknown);
-    let mut takes = av::supported_formats(encoder)
-        .map_err(|_| Error::unsupported(format!("video.encoder: this FFmpeg has no {encoder}")))?;
+    let mut takes = formats(encoder)?;
     takes.retain(|f| !f.is_hardware());
     if takes.is_empty() && table.input != Input::Host {
         takes = vec![PixelFormat::nv12(), PixelFormat::p010()];

@@ -6,7 +6,7 @@ use super::size::Shown;
 use crate::error::{Error, Result};
 use crate::frame::{ChromaLocation, Colour, ColourRange, Frame, PixelFormat, VideoParams};
 use crate::spec::Scaler;
-use crate::stage::{Outlet, Stage};
+use crate::stage::{Control, Outlet, Stage};
 use crate::time::Rational;
 use ghoststream_sys::ffmpeg as av;
 use ghoststream_sys::pixels::RgbTo420;
@@ -52,17 +52,21 @@ impl ScaleTarget {
 /// Output base: the input's.
 pub struct Scale {
     stage: AvFilter,
+    target: ScaleTarget,
+    threads: Option<u32>,
 }
 
 impl Scale {
     /// A stage that makes every frame `target`, whatever comes in and however it changes.
     pub fn new(target: ScaleTarget) -> Self {
-        Scale { stage: AvFilter::new("scale", Box::new(move |params, _| recipe(&target, params.video()?))) }
+        let wanted = target.clone();
+        let stage = AvFilter::new("scale", Box::new(move |params, _| recipe(&wanted, params.video()?)));
+        Scale { stage, target, threads: None }
     }
 
     /// Lets it use several threads.
     pub fn threads(self, threads: u32) -> Self {
-        Scale { stage: self.stage.threads(threads) }
+        Scale { stage: self.stage.threads(threads), threads: Some(threads), ..self }
     }
 }
 
@@ -73,6 +77,21 @@ impl Stage<Frame, Frame> for Scale {
 
     fn finish(&mut self, out: &mut dyn Outlet<Frame>) -> Result<()> {
         self.stage.finish(out)
+    }
+
+    fn control(&mut self, control: &Control) -> Result<()> {
+        match control {
+            // Nothing is inside: every frame leaves in the call that it came in with.
+            Control::Size { width, height } => {
+                let new = Scale::new(ScaleTarget { width: *width, height: *height, ..self.target.clone() });
+                *self = match self.threads {
+                    Some(threads) => new.threads(threads),
+                    None => new,
+                };
+                Ok(())
+            }
+            other => Err(Error::unsupported(format!("scaling cannot {other}"))),
+        }
     }
 }
 

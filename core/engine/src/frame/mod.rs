@@ -1,6 +1,9 @@
 //! Raw media: [`Frame`] is a picture or a run of samples, wherever its memory is. Formats and colour are FFmpeg's and
 //! H.273's, re-exported so that no caller needs `ghoststream-sys`.
 
+mod cuda;
+
+pub use cuda::CudaPool;
 pub use ghoststream_sys::ffmpeg::{
     ChannelLayout, ChromaLocation, Colour, ColourRange, ContentLight, DolbyVision, HdrMetadata,
     MasteringDisplay, PixelFormat, SampleFormat,

@@ -11,7 +11,7 @@ use crate::event::{Done, Next, Progress, State, Wakeup};
 use crate::frame::Frame;
 use crate::link::{LinkStats, Received, Receiver, Sender};
 use crate::packet::{Packet, StreamInfo};
-use crate::spec::Bitrate;
+use crate::spec::{Bitrate, FrameRate};
 use crate::stage::Control;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -93,6 +93,15 @@ pub struct Change {
     /// Make the next frame a key frame.
     #[serde(default)]
     pub key_frame: bool,
+    /// Frames a second that rate control may count on; frames keep their own times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame_rate: Option<FrameRate>,
+    /// New width in pixels, with `height`; at most what the encoder began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    /// New height in pixels, with `width`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
 }
 
 /// A snapshot of a job.
@@ -224,9 +233,22 @@ impl Job {
     /// that does not exist; [`ErrorKind::Unsupported`] for a copied track; [`ErrorKind::Invalid`] for an empty change.
     /// An encoder that cannot do it says so in a warning event.
     pub fn set(&self, change: &Change) -> Result<()> {
-        if change.bitrate.is_none() && change.max_bitrate.is_none() && !change.key_frame {
+        let sized = change.width.is_some() || change.height.is_some();
+        let rated = change.bitrate.is_some() || change.max_bitrate.is_some() || change.frame_rate.is_some();
+        if !rated && !sized && !change.key_frame {
             return Err(Error::invalid("change", "nothing to change"));
         }
+        let size = match (change.width, change.height) {
+            (Some(width), Some(height)) if width > 0 && height > 0 && width % 2 == 0 && height % 2 == 0 => {
+                Some(Control::Size { width, height })
+            }
+            (Some(_), Some(_)) => {
+                return Err(Error::invalid("width", "width and height are even and above 0"));
+            }
+            (Some(_), None) => return Err(Error::invalid("width", "needs height")),
+            (None, Some(_)) => return Err(Error::invalid("height", "needs width")),
+            (None, None) => None,
+        };
         if change.bitrate.is_none() && change.max_bitrate.is_some() {
             return Err(Error::invalid("max_bitrate", "needs bitrate"));
         }
@@ -253,6 +275,12 @@ impl Job {
         for track in chosen {
             if let Some(target) = change.bitrate {
                 track.control(Control::Bitrate { target: target.0, max: change.max_bitrate.map(|m| m.0) });
+            }
+            if let Some(rate) = change.frame_rate {
+                track.control(Control::FrameRate(rate.0));
+            }
+            if let Some(size) = &size {
+                track.control(size.clone());
             }
             if change.key_frame {
                 track.control(Control::ForceKeyFrame);

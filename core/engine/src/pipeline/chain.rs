@@ -2,7 +2,7 @@
 
 use super::tracks::VideoTrack;
 use super::worker::Chain;
-use crate::encode;
+use crate::encode::{self, nvenc, presets};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::device::OnDevice;
 use crate::filter::{
@@ -97,8 +97,17 @@ pub(super) fn scaler(track: &VideoTrack, target: ScaleTarget) -> Box<dyn Stage<F
 
 /// The stages between scaling and the encoder.
 pub(super) fn after_scale(track: &VideoTrack, devices: &mut Devices) -> Result<Chain> {
-    Ok(match &track.placement.upload {
+    let placement = &track.placement;
+    Ok(match &placement.upload {
         Some((kind, _)) => vec![Box::new(Upload::new(devices.get(kind)?))],
+        // Untouched frames are the decoder's, which has few of them.
+        None if placement.stays()
+            && placement.scale.is_none()
+            && presets::direct(&track.encoder.name).is_some()
+            && nvenc::holds_many(&track.spec) =>
+        {
+            vec![Box::new(nvenc::Detach::new(0))]
+        }
         None => Vec::new(),
     })
 }

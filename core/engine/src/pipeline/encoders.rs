@@ -6,13 +6,18 @@ use super::lead::Lead;
 use super::resolve::{Offer, Output};
 use super::tracks::{AudioTrack, VideoTrack};
 use super::worker::{self, Branch, Chain, ToTrack};
-use crate::encode::{self, AudioEncoder, Encoder, KeyGrid, VideoEncode, VideoEncoder};
+use crate::encode::failover::{self, Failover};
+use crate::encode::nvenc::{self, NvencEncoder};
+use crate::encode::presets::{self, Input};
+use crate::encode::{self, AudioEncoder, Encoder, KeyGrid, VideoEncode, VideoEncoder, probe, select};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{AudioConform, AudioTarget, Cascade, FilterContext, ScaleTarget, Trim};
-use crate::frame::Frame;
-use crate::packet::{AudioInfo, StreamInfo};
-use crate::spec::{FilterSpec, Window};
+use crate::frame::{Frame, PixelFormat};
+use crate::job::shared::Shared;
+use crate::packet::{AudioInfo, Codec, StreamInfo};
+use crate::spec::{Device, FilterSpec, VideoSpec, Window};
 use crate::time::{Rational, Timestamp};
+use std::sync::Arc;
 
 /// How far beyond its first segment a head start may go for an encoder that looks ahead.
 const HEAD_START_SECONDS: f64 = 3.0;
@@ -190,15 +195,35 @@ impl Graph<'_> {
         let grid = key_grid(track, output);
         let hdr = source.video.as_ref().map(|v| v.hdr).unwrap_or_default();
         let tone_mapped = track.spec.filters.iter().any(|f| matches!(f, FilterSpec::ToneMap(_)));
-        let encoder = VideoEncoder::new(VideoEncode {
+        let config = VideoEncode {
             frame_rate: track.frame_rate,
             grid,
             threads: track.threads,
             hdr: if tone_mapped { Default::default() } else { hdr },
             pass: self.pass.and_then(|p| p.of(output_index, name)),
             ..VideoEncode::new(track.spec.clone())
-        })?;
-        Ok(Box::new(encoder))
+        };
+        if presets::direct(&track.encoder.name).is_none() {
+            return Ok(Box::new(VideoEncoder::new(config)?));
+        }
+        let label = format!("outputs[{output_index}] {name}");
+        let shared = self.shared.clone();
+        let said = label.clone();
+        let hooks = nvenc::Hooks {
+            tell: Box::new(move |code, message| shared.warn(code, format!("{said}: {message}"))),
+            given_up: {
+                let shared = self.shared.clone();
+                Box::new(move || shared.is_cancelled())
+            },
+            // Where nothing else may encode, a session that another program holds is waited for.
+            waits: !self.spec.fallback,
+        };
+        let first = Box::new(NvencEncoder::new(config.clone(), hooks)?);
+        if !self.spec.fallback {
+            return Ok(first);
+        }
+        let format = source.video.as_ref().and_then(|v| v.format);
+        Ok(Box::new(Failover::new(first, successor(self.shared.clone(), config, label, format))))
     }
 }
 
@@ -232,6 +257,56 @@ fn last_sample(window: &Window, wanted: &encode::audio::Wanted, length: Option<T
         (a, b) => a.or(b)?,
     };
     Some((end * f64::from(wanted.params.sample_rate)) as i64)
+}
+
+/// What makes the encoder that goes on where NVENC failed: the best other one, once. Options are NVENC's own and end with
+/// it; B-frames would need earlier decode times than those that are out.
+fn successor(
+    shared: Arc<Shared>,
+    config: VideoEncode,
+    label: String,
+    source: Option<PixelFormat>,
+) -> failover::Successor {
+    let mut used = false;
+    Box::new(move |failure, lost| {
+        if std::mem::replace(&mut used, true) {
+            return Err(failure.clone());
+        }
+        let codec = config.spec.codec.clone().unwrap_or(Codec::H264);
+        let works = |name: &str| match presets::table(name).map(|t| t.input) {
+            Some(Input::Host | Input::HostOr(_)) if presets::direct(name).is_none() => probe::probe(name),
+            _ => Err(Error::new(ErrorKind::Device, "it does not go on from another's frames")),
+        };
+        let chosen = select::choose(&codec, None, Device::Auto, true, &works).map_err(|_| failure.clone())?;
+        let mut spec = VideoSpec { encoder: Some(chosen.name.clone()), ..config.spec.clone() };
+        spec.options.clear();
+        let can_choose = presets::table(&chosen.name).is_some_and(|t| t.b_frames.is_some());
+        spec.b_frames = can_choose.then_some(0);
+        let open = |spec: &VideoSpec| {
+            let format = encode::video::input_format(&chosen.name, spec, source)?;
+            let config = VideoEncode { spec: spec.clone(), ..config.clone() };
+            Ok::<_, Error>(failover::Substitute { encoder: Box::new(VideoEncoder::new(config)?), format })
+        };
+        let mut without = Vec::new();
+        if !config.spec.options.is_empty() {
+            without.push("options");
+        }
+        let next = open(&spec).or_else(|_| {
+            // What was asked of one encoder only must not end the job with it.
+            (spec.level, spec.lookahead, spec.profile, spec.tune) = (None, None, None, None);
+            without.extend(["level", "lookahead", "profile", "tune"]);
+            open(&spec)
+        })?;
+        let mut message = format!("{label}: nvenc failed ({failure}); {} goes on", chosen.name);
+        if !without.is_empty() {
+            message += &format!(" without {}", without.join(", "));
+        }
+        if lost > 0 {
+            message += &format!("; {lost} frames were lost with it");
+        }
+        shared.warn("fallback", message);
+        Ok(next)
+    })
 }
 
 /// The name of the track that is encoded: that of the first that gets it.

@@ -14,7 +14,7 @@ use crate::source::{
     screen::{Counts, Screen},
     seek::Seeker,
 };
-use crate::spec::{FramesSpec, PipelineSpec, RawAudioSpec, RawVideoSpec, ScreenSpec};
+use crate::spec::{FramesSpec, PipelineSpec, RawAudioSpec, RawMemory, RawVideoSpec, ScreenSpec};
 use crate::stage::Source;
 use crate::time::{Clock, MICROSECONDS, Rational, Timestamp};
 use bytes::Bytes;
@@ -153,6 +153,7 @@ fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interr
         streams,
         duration,
         raw: false,
+        device: None,
         keys: None,
         label: label.clone(),
     };
@@ -338,6 +339,10 @@ fn raw_offer(spec: &PipelineSpec, streams: Vec<StreamInfo>) -> Offer {
         streams,
         duration: None,
         raw: true,
+        device: match spec.source.frames.as_ref().and_then(|f| f.video.as_ref()).map(|v| v.memory) {
+            Some(RawMemory::Cuda) => Some("cuda"),
+            _ => None,
+        },
         keys: None,
         label: spec.source.label(),
         chapters: Vec::new(),

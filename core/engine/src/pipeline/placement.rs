@@ -3,7 +3,7 @@
 
 use super::tracks::VideoTrack;
 use crate::encode::presets::{self, Input};
-use crate::encode::{probe, video};
+use crate::encode::{nvenc, probe, video};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::colour;
 use crate::filter::cuda;
@@ -25,6 +25,10 @@ pub(crate) trait Machine {
     fn has_filter(&self, name: &str) -> bool;
     /// Whether our own kernels run on devices of type `kind`; the text says why not.
     fn kernels(&self, kind: &str) -> std::result::Result<(), String>;
+    /// The NVIDIA GPUs and what their encoders can do; none where it is not known.
+    fn nvidia(&self) -> Vec<nvenc::Gpu> {
+        Vec::new()
+    }
 }
 
 /// The machine that this runs on.
@@ -49,6 +53,10 @@ impl Machine for ThisMachine {
 
     fn kernels(&self, kind: &str) -> std::result::Result<(), String> {
         if kind == "cuda" { cuda::available(0) } else { Err(format!("there are no kernels for {kind}")) }
+    }
+
+    fn nvidia(&self) -> Vec<nvenc::Gpu> {
+        nvenc::gpus().unwrap_or_default()
     }
 }
 

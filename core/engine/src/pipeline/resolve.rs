@@ -24,6 +24,8 @@ pub(crate) struct Offer {
     pub duration: Option<Timestamp>,
     /// Frames come raw: nothing can be copied, nothing is decoded.
     pub raw: bool,
+    /// The device that raw frames are on; `None` = host memory.
+    pub device: Option<&'static str>,
     /// Where its key frames are, if that can be looked up.
     pub keys: Option<Keys>,
     pub label: String,
@@ -442,7 +444,8 @@ fn place_frames(
     for (i, output) in outputs.iter_mut().enumerate() {
         for track in &mut output.tracks {
             let stream = track.stream;
-            let from = decoders.iter().find(|d| Some(d.stream) == stream).and_then(|d| d.device);
+            let decoder = decoders.iter().find(|d| Some(d.stream) == stream);
+            let from = decoder.map_or(offer.device, |d| d.device);
             let source =
                 offer.streams.iter().find(|s| Some(s.index) == stream).and_then(|s| s.video.as_ref());
             if let (Make::Video(video), Some(source)) = (&mut track.make, source) {
@@ -517,7 +520,7 @@ impl Track {
             action,
             codec: codec.into(),
             encoder: match self.made() {
-                Make::Video(v) => Some(v.encoder.name.clone()),
+                Make::Video(v) => Some(crate::encode::presets::shown(&v.encoder.name).into()),
                 Make::Audio(a) => Some(a.encoder.clone()),
                 _ => None,
             },

@@ -216,7 +216,15 @@ pub(crate) fn video(
     let mut wanted = wanted.clone();
     let codec = wanted.codec.clone().unwrap_or_else(|| default_video_codec(container));
     carries(container, &codec)?;
-    let works = |name: &str| machine.encodes(name);
+    let fits = |name: &str| {
+        if encode::presets::direct(name).is_none() {
+            return Ok(());
+        }
+        let shown = filtered_size(&wanted, Shown::of(video, wanted.auto_rotate));
+        let size = shown.fit(wanted.width, wanted.height);
+        encode::nvenc::fits(&codec, name, &wanted, video.format, size, &machine.nvidia())
+    };
+    let works = |name: &str| machine.encodes(name).and_then(|()| fits(name));
     let encoder = select::choose(&codec, wanted.encoder.as_deref(), wanted.device, spec.fallback, &works)?;
     fallbacks.extend(encoder.fallback.clone());
     wanted.codec = Some(codec.clone());

@@ -6,9 +6,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{Cascade, Download};
 use crate::frame::Frame;
 use crate::job::shared::{Meter, Shared, TrackMeter};
-use crate::link::{Receiver, Sender};
+use crate::link::{Received, Receiver, Sender};
 use crate::packet::{Packet, StreamInfo};
-use crate::stage::{Outlet, OutletFn, Stage};
+use crate::stage::{Control, Outlet, OutletFn, Stage};
 use crate::time::Timestamp;
 use std::sync::Arc;
 
@@ -204,21 +204,50 @@ impl TrackFrames {
         TrackFrames { lead, main, reached: None }
     }
 
-    fn next(&mut self) -> Option<Frame> {
-        if let Some(lead) = &self.lead {
-            if let Some(frame) = lead.recv() {
-                self.reached = frame.presentation();
-                return Some(frame);
+    /// What makes [`TrackFrames::next`] say [`Next::Look`].
+    fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
+        let lead = self.lead.as_ref().map(Receiver::monitor);
+        let main = self.main.monitor();
+        Arc::new(move || {
+            if let Some(lead) = &lead {
+                lead.poke();
             }
-            self.lead = None;
+            main.poke();
+        })
+    }
+
+    fn next(&mut self) -> Next {
+        if let Some(lead) = &self.lead {
+            match lead.recv_or_poke() {
+                Some(Received::Item(frame)) => {
+                    self.reached = frame.presentation();
+                    return Next::Frame(frame);
+                }
+                None => return Next::Look,
+                Some(_) => self.lead = None,
+            }
         }
         loop {
-            let frame = self.main.recv()?;
+            let frame = match self.main.recv_or_poke() {
+                Some(Received::Item(frame)) => frame,
+                None => return Next::Look,
+                Some(_) => return Next::End,
+            };
             if self.reached.is_none_or(|reached| frame.presentation().is_none_or(|t| t > reached)) {
-                return Some(frame);
+                return Next::Frame(frame);
             }
         }
     }
+}
+
+/// What an encoder's thread has to do next.
+enum Next {
+    /// Encode a frame.
+    Frame(Frame),
+    /// Fetch packets that the encoder has made meanwhile.
+    Look,
+    /// Drain the encoder.
+    End,
 }
 
 /// Which pictures an encoder gets that makes only some of the segments: those of segments `first` to `end`, and one more,
@@ -270,6 +299,18 @@ pub(crate) fn encode(
     }
 }
 
+/// Hands a change to whom it concerns: a size to the encoder, which may refuse, and then to the track's scaler.
+fn change(chain: &mut Chain, encoder: &mut dyn Encoder, control: &Control) -> Result<()> {
+    let Control::Size { .. } = control else { return encoder.control(control) };
+    if chain.is_empty() {
+        return Err(Error::unsupported("a rung that is scaled together with others keeps its size"));
+    }
+    encoder.control(control)?;
+    // What is not the scaler says that it cannot.
+    let done = chain.iter_mut().rev().any(|stage| stage.control(control).is_ok());
+    if done { Ok(()) } else { Err(Error::unsupported("its frames are scaled where the size cannot change")) }
+}
+
 fn encode_track(
     shared: &Shared,
     meter: &Meter,
@@ -280,16 +321,17 @@ fn encode_track(
     ends: &mut Ends,
 ) -> Result<()> {
     let mut announced = false;
+    encoder.wake(input.waker());
     loop {
-        let frame = input.next();
-        let mut last = frame.is_none();
+        let next = input.next();
+        let mut last = matches!(next, Next::End);
         if last && shared.is_cancelled() {
             ends.send(ToMux::End);
             return Ok(());
         }
         for to in &ends.0 {
             for control in to.meter.take_controls() {
-                if let Err(e) = encoder.control(&control) {
+                if let Err(e) = change(&mut chain, &mut *encoder, &control) {
                     shared.warn("control", format!("{}: {e}", to.meter.name));
                 }
             }
@@ -298,12 +340,13 @@ fn encode_track(
             let mut push = |f: Frame| {
                 if cut.as_mut().is_none_or(|cut| cut.takes(&f)) { encoder.push(f, out) } else { Ok(()) }
             };
-            match frame {
-                Some(frame) => {
+            match next {
+                Next::Frame(frame) => {
                     meter.count_in();
                     push_through(&mut chain, frame, &mut OutletFn(push))?;
                 }
-                None => finish_through(&mut chain, &mut OutletFn(&mut push))?,
+                Next::Look => return encoder.poll(out),
+                Next::End => finish_through(&mut chain, &mut OutletFn(&mut push))?,
             }
             last |= cut.as_ref().is_some_and(|cut| cut.over);
             if last { encoder.finish(out) } else { Ok(()) }

@@ -30,8 +30,8 @@ pub use output::{
 pub use screen::{RegionSpec, ScreenBackend, ScreenSpec};
 pub(crate) use secret::masked;
 pub use source::{
-    BytesSpec, DecodeSpec, Device, FramesSpec, PatternKind, PatternSpec, RawAudioSpec, RawVideoSpec,
-    SourceSpec,
+    BytesSpec, DecodeSpec, Device, FramesSpec, PatternKind, PatternSpec, RawAudioSpec, RawMemory,
+    RawVideoSpec, SourceSpec,
 };
 pub use values::{Bitrate, FrameRate, Seconds};
 pub use video::{Preset, Scaler, Tune, VideoSpec};

@@ -179,6 +179,26 @@ pub struct RawVideoSpec {
     /// Static HDR metadata of the pictures; needs `colour.transfer` to be `smpte2084` or `arib-std-b67`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hdr: Option<super::HdrSpec>,
+    /// Where the pictures are. `format` says what the samples are there too.
+    #[serde(default, skip_serializing_if = "RawMemory::is_host")]
+    pub memory: RawMemory,
+}
+
+/// Where pushed pictures are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RawMemory {
+    /// The CPU's memory.
+    #[default]
+    Host,
+    /// CUDA device memory: they stay there where the encoder takes them there.
+    Cuda,
+}
+
+impl RawMemory {
+    fn is_host(&self) -> bool {
+        *self == RawMemory::Host
+    }
 }
 
 /// Raw sound.

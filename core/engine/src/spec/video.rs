@@ -20,7 +20,7 @@ pub struct VideoSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub codec: Option<Codec>,
-    /// Encoder implementation: `auto` (a real probe decides) or FFmpeg's name (`libx264`, `h264_nvenc` …).
+    /// Encoder implementation: `auto` (a real probe decides), `nvenc` (driven directly) or FFmpeg's name (`libx264` …).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoder: Option<String>,
     /// Where to encode when `encoder` is `auto`.

@@ -277,10 +277,12 @@ impl Submitter {
         }
         let pitch = frame.device_stride(0);
         let start = frame.data_ptr(0);
-        let planes = c.surface.planes(pitch, c.height as usize, true);
-        let together = planes.iter().enumerate().all(|(i, (offset, pitch))| {
-            frame.data_ptr(i) == start + offset && frame.device_stride(i) == *pitch
-        });
+        let rows = surface_rows(frame).filter(|rows| *rows >= c.height as usize);
+        let planes = c.surface.planes(pitch, rows.unwrap_or_default(), true);
+        let together = rows.is_some()
+            && planes.iter().enumerate().all(|(i, (offset, pitch))| {
+                frame.data_ptr(i) == start + offset && frame.device_stride(i) == *pitch
+            });
         if !together {
             return Err(Error::unsupported("a frame whose planes do not lie one after another"));
         }
@@ -314,7 +316,8 @@ impl Submitter {
         let pitch = frame.device_stride(0);
         let address = frame.data_ptr(0) as u64;
         let format = self.config.surface.number(true);
-        let key = (address, pitch, frame.width(), frame.height(), format);
+        let rows = surface_rows(frame).and_then(|rows| u32::try_from(rows).ok()).unwrap_or(frame.height());
+        let key = (address, pitch, frame.width(), rows, format);
         let mut registrations = lock(&self.shared.registrations);
         if let Some(known) = registrations.iter_mut().find(|r| r.key == key) {
             known.uses += 1;
@@ -331,7 +334,7 @@ impl Submitter {
         let mut register = Register::zeroed();
         register.version = self.version().of(Structure::Register);
         register.resourceType = INPUT_RESOURCE_TYPE_CUDADEVICEPTR;
-        (register.width, register.height) = (frame.width(), frame.height());
+        (register.width, register.height) = (frame.width(), rows);
         register.pitch = pitch as u32;
         register.resourceToRegister = address as *mut _;
         register.bufferFormat = format;
@@ -541,6 +544,15 @@ impl Submitter {
         let _current = self.shared.encoder.context().enter()?;
         call!(self.shared.encoder, nvEncInvalidateRefFrames(number), "invalidate a reference picture")
     }
+}
+
+/// Rows from the first plane to the next: surfaces may be higher than their pictures, as a decoder's are. `None` where the
+/// next plane does not lie behind the first, on a row.
+fn surface_rows(frame: &Frame) -> Option<usize> {
+    let (start, pitch) = (frame.data_ptr(0), frame.device_stride(0));
+    let next = [frame.data_ptr(1), frame.data_ptr(2)].into_iter().filter(|p| *p != 0).min()?;
+    let luma = next.checked_sub(start)?;
+    (pitch > 0 && luma.is_multiple_of(pitch)).then(|| luma / pitch)
 }
 
 fn apply(config: &mut EncodeConfig, changes: &Changes) -> Result<()> {

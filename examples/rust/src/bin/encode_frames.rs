@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ghoststream::frame::{Frame, PixelFormat};
 use ghoststream::job::Taken;
 use ghoststream::spec::{
-    FramesSpec, OutputSpec, PacketsSpec, RawVideoSpec, SourceSpec, VideoChoice, VideoSpec,
+    FramesSpec, OutputSpec, PacketsSpec, RawMemory, RawVideoSpec, SourceSpec, VideoChoice, VideoSpec,
 };
 use ghoststream::time::Rational;
 use ghoststream::{Codec, EncoderPreset, Framerate, Job, Pipeline, PipelineSpec, Result};
@@ -50,6 +50,7 @@ fn main() -> Result<()> {
         frame_rate: Framerate::fps(RATE),
         colour: None,
         hdr: None,
+        memory: RawMemory::Host,
     };
     let video = VideoSpec {
         codec: Some(Codec::H264),

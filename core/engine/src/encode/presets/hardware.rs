@@ -1,7 +1,9 @@
-//! Encoders in hardware, through FFmpeg. The option names are FFmpeg's; nothing here was run on a device yet.
+//! Encoders in hardware. All but NVENC, which is driven directly ([`crate::encode::nvenc`]), go through FFmpeg. The option
+//! names are FFmpeg's for all of them; nothing here was run on a device yet.
 
 use super::{
-    AV1_MAIN, Input, Knob, LevelForm, Live, Lossless, NOTHING, Peak, Profile, Set, Table, p, plain, scale,
+    AV1_MAIN, H264_PROFILES, Input, Knob, LevelForm, Live, Lossless, NOTHING, Peak, Profile, Set, Table, p,
+    plain, scale,
 };
 
 const H264_HW_PROFILES: &[Profile] = &[
@@ -18,14 +20,22 @@ const H264_VAAPI_PROFILES: &[Profile] = &[
 
 const HEVC_HW_PROFILES: &[Profile] = &[p("main", "main", 8, 420), p("main10", "main10", 10, 420)];
 
+const HEVC_NVENC_PROFILES: &[Profile] = &[
+    p("main", "main", 8, 420),
+    p("main10", "main10", 10, 420),
+    p("main422-10", "main422-10", 10, 422),
+    p("main444", "main444", 8, 444),
+    p("main444-10", "main444-10", 10, 444),
+];
+
 const NVENC_PRESETS: [&str; 7] = ["p1", "p2", "p3", "p4", "p5", "p6", "p7"];
 
 const HEVC_MAIN: &[Profile] = &[p("main", "main", 8, 420)];
 
 pub(super) fn table(encoder: &str) -> Option<Table> {
     Some(match encoder {
-        "h264_nvenc" => nvenc("h264_nvenc", "h264", &[8], 51.0, 23.0, H264_HW_PROFILES),
-        "hevc_nvenc" => nvenc("hevc_nvenc", "hevc", &[8, 10], 51.0, 26.0, HEVC_HW_PROFILES),
+        "h264_nvenc" => nvenc("h264_nvenc", "h264", &[8, 10], 51.0, 23.0, H264_PROFILES),
+        "hevc_nvenc" => nvenc("hevc_nvenc", "hevc", &[8, 10], 51.0, 26.0, HEVC_NVENC_PROFILES),
         "av1_nvenc" => nvenc("av1_nvenc", "av1", &[8, 10], 63.0, 32.0, AV1_MAIN),
         "h264_vaapi" => vaapi("h264_vaapi", "h264", &[8], 52.0, 23.0, H264_VAAPI_PROFILES),
         "hevc_vaapi" => vaapi("hevc_vaapi", "hevc", &[8, 10], 52.0, 26.0, HEVC_HW_PROFILES),
@@ -81,10 +91,10 @@ fn nvenc(
             Set::Option("delay", "0"),
         ]),
         high_quality: &[Set::Option("tune", "hq")],
-        b_frames: Some(if codec == "av1" { 7 } else { 4 }),
+        // The most of any device; each says what it makes.
+        b_frames: Some(7),
         lookahead: Knob::Option("rc-lookahead"),
-        // av1_nvenc has no profile option: it follows the pixel format.
-        profiles: (if codec == "av1" { Knob::None } else { Knob::Option("profile") }, profiles),
+        profiles: (Knob::Option("profile"), profiles),
         level: (Knob::Option("level"), LevelForm::Dotted),
         grid: &[Set::Option("no-scenecut", "1")],
         always: &[Set::Option("forced-idr", "1")],

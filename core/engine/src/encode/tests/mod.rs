@@ -1,6 +1,7 @@
 //! Real encodes: pictures and sound go in, packets come out, FFmpeg decodes them again and ffprobe looks at the file.
 
 mod audio;
+mod failover;
 mod grid;
 mod video;
 

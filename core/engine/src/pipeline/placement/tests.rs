@@ -86,6 +86,7 @@ fn offer(codec: Codec, format: &str) -> Offer {
         streams: vec![stream],
         duration: Some(Timestamp::from_seconds(2.0)),
         raw: false,
+        device: None,
         keys: None,
         label: "clip".into(),
         chapters: Vec::new(),
@@ -128,7 +129,7 @@ fn frames_stay_on_the_device_of_decoder_and_encoder() {
     assert_eq!(plan.decoders[0].reason, "on the encoder's device, where frames stay");
     assert_eq!(plan.decoders[0].threads, 1);
     let track = &plan.outputs[0].tracks[0];
-    assert_eq!(track.encoder.as_deref(), Some("h264_nvenc"));
+    assert_eq!(track.encoder.as_deref(), Some("nvenc"));
     assert_eq!(track.stages, ["scale 320x180 on cuda (kernels)"]);
     assert!(placement(&resolved.outputs[0], 0).stays());
     assert!(resolved.transfers.is_empty() && resolved.fallbacks.is_empty());

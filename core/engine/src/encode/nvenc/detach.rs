@@ -1,0 +1,75 @@
+//! Frames out of the decoder's hands.
+
+use crate::error::Result;
+use crate::frame::{Frame, Memory};
+use crate::spec::{Tune, VideoSpec};
+use crate::stage::{Outlet, Stage};
+use ghoststream_sys::cuda::{Context, Stream};
+use ghoststream_sys::ffmpeg as av;
+use std::sync::Arc;
+
+/// Frames that may be inside an encoder without a decoder running out of surfaces.
+const FEW: u32 = 4;
+
+/// Whether an encoder of `spec` holds so many frames that they must not be the decoder's own.
+pub fn holds_many(spec: &VideoSpec) -> bool {
+    let quick = matches!(spec.tune, Some(Tune::Ll | Tune::Ull));
+    let b_frames = spec.b_frames.unwrap_or(if quick { 0 } else { 3 });
+    let filters = ["tune", "tf_level", "rc-lookahead"].iter().any(|name| spec.options.contains_key(*name));
+    filters || spec.lookahead.unwrap_or(0) + b_frames > FEW
+}
+
+/// Copies CUDA frames on the device, so that a decoder, which has a fixed number of surfaces, gets its own back at once.
+/// Output base: the input's.
+pub struct Detach {
+    device: u32,
+    on: Option<(Arc<Context>, Arc<Stream>)>,
+    pool: Option<(usize, av::HwFrames)>,
+}
+
+impl Detach {
+    /// For frames on the GPU of CUDA's number `device`.
+    pub fn new(device: u32) -> Self {
+        Detach { device, on: None, pool: None }
+    }
+}
+
+impl Stage<Frame, Frame> for Detach {
+    fn push(&mut self, frame: Frame, out: &mut dyn Outlet<Frame>) -> Result<()> {
+        let media = frame.media();
+        let Some(from) = media.hw_frames().filter(|_| frame.memory() == Memory::Cuda) else {
+            return out.emit(frame);
+        };
+        let (context, stream) = match &self.on {
+            Some(on) => on,
+            None => {
+                let context = Context::primary(self.device)?;
+                let stream = Stream::new(&context)?;
+                self.on.insert((context, stream))
+            }
+        };
+        if !media.is_in_cuda(context) {
+            return out.emit(frame);
+        }
+        let id = media.pool_id();
+        let pool = match self.pool.take().filter(|(known, _)| *known == id) {
+            Some((_, pool)) => pool,
+            None => {
+                let device = av::HwDevice::cuda(context)?;
+                device.frames(from.host_format(), media.width(), media.height(), 0)?
+            }
+        };
+        let mut copy = pool.frame()?;
+        for (from, mut to) in media.device_planes()?.iter().zip(copy.device_planes_mut()?) {
+            stream.copy(from, &mut to)?;
+        }
+        copy.copy_props(media)?;
+        // The decoder writes to its surface in order with the default stream, and so behind this copy.
+        self.pool = Some((id, pool));
+        out.emit(frame.with_media(copy))
+    }
+
+    fn finish(&mut self, _: &mut dyn Outlet<Frame>) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! An encoder that breaks, and what goes on after it.
+
+use super::*;
+use crate::encode::failover::{Failover, Substitute};
+use crate::error::{Error, ErrorKind, Result};
+use crate::stage::Outlet;
+use std::sync::{Arc, Mutex};
+
+/// x264 that fails at a frame, and then gives what was inside or not.
+struct Breaks {
+    encoder: VideoEncoder,
+    at: usize,
+    pushed: usize,
+    drains: bool,
+    kind: ErrorKind,
+}
+
+impl Stage<Frame, Packet> for Breaks {
+    fn push(&mut self, frame: Frame, out: &mut dyn Outlet<Packet>) -> Result<()> {
+        self.pushed += 1;
+        if self.pushed > self.at {
+            return Err(Error::new(self.kind, "the device is gone"));
+        }
+        self.encoder.push(frame, out)
+    }
+
+    fn finish(&mut self, out: &mut dyn Outlet<Packet>) -> Result<()> {
+        if self.drains { self.encoder.finish(out) } else { Err(Error::new(self.kind, "nothing comes out")) }
+    }
+}
+
+impl Encoder for Breaks {
+    fn stream(&self) -> Option<&StreamInfo> {
+        self.encoder.stream()
+    }
+
+    fn description(&self) -> String {
+        "breaks".into()
+    }
+}
+
+struct Told {
+    encoded: Encoded,
+    lost: Vec<usize>,
+}
+
+fn after(clip: &Clip, at: usize, drains: bool, first: &str) -> Result<Told> {
+    let with = |json: &str| {
+        VideoEncoder::new(VideoEncode { frame_rate: Some(rate_of(clip)), ..config("libx264", json) }).unwrap()
+    };
+    let broken = Breaks { encoder: with(first), at, pushed: 0, drains, kind: ErrorKind::Device };
+    let lost = Arc::new(Mutex::new(Vec::new()));
+    let told = lost.clone();
+    let second = with(r#"{"crf":20,"b_frames":0}"#);
+    let mut second = Some(second);
+    let successor = Box::new(move |e: &Error, n: usize| {
+        told.lock().unwrap().push(n);
+        let encoder = second.take().ok_or_else(|| e.clone())?;
+        Ok(Substitute { encoder: Box::new(encoder), format: PixelFormat::yuv420p() })
+    });
+    let mut encoder = Failover::new(Box::new(broken), successor);
+    let mut packets = Vec::new();
+    for frame in clip.frames() {
+        encoder.push(frame, &mut packets)?;
+    }
+    encoder.finish(&mut packets)?;
+    let stream = encoder.stream().unwrap().clone();
+    let lost = lost.lock().unwrap().clone();
+    Ok(Told { encoded: Encoded { packets, stream }, lost })
+}
+
+/// Decode times rise and are not above presentation times.
+fn times_are_sound(packets: &[Packet]) {
+    for pair in packets.windows(2) {
+        assert!(pair[0].dts < pair[1].dts, "{:?} then {:?}", pair[0].dts, pair[1].dts);
+    }
+    assert!(packets.iter().all(|p| p.dts <= p.pts));
+}
+
+#[test]
+fn what_was_inside_is_encoded_again_and_the_picture_goes_on() {
+    // Without B-frames nothing that is out is shown after what is inside.
+    let clip = Clip::constant(40, 25, 1);
+    for (at, drains) in [(0, true), (1, false), (17, false), (17, true), (39, false)] {
+        let done = after(&clip, at, drains, r#"{"crf":20,"b_frames":0,"lookahead":6}"#).unwrap();
+        let mut shown: Vec<i64> = done.encoded.packets.iter().filter_map(|p| p.pts).collect();
+        times_are_sound(&done.encoded.packets);
+        shown.sort_unstable();
+        assert_eq!(shown, (0..40).collect::<Vec<_>>(), "failed at {at}");
+        assert_eq!(done.lost, [0]);
+        let decoded = done.encoded.decode();
+        assert_eq!(decoded.len(), 40);
+        assert!(psnr(&clip, &decoded) > 30.0, "failed at {at}");
+    }
+}
+
+#[test]
+fn frames_that_cannot_be_put_back_are_counted() {
+    let clip = Clip::constant(60, 25, 1);
+    let json =
+        r#"{"crf":20,"b_frames":3,"lookahead":4,"options":{"x264-params":"b-adapt=0:sync-lookahead=0"}}"#;
+    let done = after(&clip, 30, false, json).unwrap();
+    times_are_sound(&done.encoded.packets);
+    let lost: usize = done.lost.iter().sum();
+    assert_eq!(done.encoded.packets.len() + lost, 60);
+    assert!(lost <= 3, "{lost}");
+    assert_eq!(done.encoded.decode().len() + lost, 60);
+}
+
+#[test]
+fn what_no_other_encoder_mends_is_an_error() {
+    let clip = Clip::constant(5, 25, 1);
+    let mut encoder = Failover::new(
+        Box::new(Breaks {
+            encoder: VideoEncoder::new(config("libx264", "{}")).unwrap(),
+            at: 2,
+            pushed: 0,
+            drains: true,
+            kind: ErrorKind::Invalid,
+        }),
+        Box::new(|_, _| panic!("must not be asked")),
+    );
+    let mut result = Ok(());
+    for frame in clip.frames() {
+        result = result.and_then(|()| encoder.push(frame, &mut Vec::new()));
+    }
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Invalid);
+}

@@ -1,0 +1,141 @@
+//! The direct NVENC encoder on the stand-in driver, where its owner changes it while it runs. Ignored unless asked for:
+//! `tests/standin/run engine` runs these with the driver in LD_LIBRARY_PATH.
+
+use ghoststream::event::{Event, Next, Outcome};
+use ghoststream::frame::{Frame, PixelFormat};
+use ghoststream::job::{Change, Taken};
+use ghoststream::packet::Packet;
+use ghoststream::spec::{Bitrate, FrameRate};
+use ghoststream::time::Rational;
+use ghoststream::{Job, Pipeline};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const BASE: Rational = Rational::new(1, 25);
+const SOON: Option<Duration> = Some(Duration::from_secs(20));
+
+fn frame(n: i64, width: u32, height: u32) -> Frame {
+    let luma: Vec<u8> = (0..width * height).map(|i| (16 + (i + n as u32 * 5) % 200) as u8).collect();
+    let chroma = vec![100 + (n % 50) as u8; (width * height / 2) as usize];
+    let planes = vec![(luma.into(), width as usize), (chroma.into(), width as usize)];
+    let mut frame = Frame::wrap(PixelFormat::nv12(), width, height, planes, BASE).unwrap();
+    (frame.pts, frame.duration) = (Some(n), 1);
+    frame
+}
+
+fn encoder(video: Value) -> Job {
+    assert!(std::env::var_os("GS_STANDIN").is_some(), "run by tests/standin/run engine");
+    let mut track = json!({"encoder": "nvenc", "codec": "h264", "preset": "p1"});
+    for (key, value) in video.as_object().unwrap() {
+        track[key] = value.clone();
+    }
+    let spec = json!({
+        "source": {"frames": {"video": {"width": 640, "height": 360, "format": "nv12", "frame_rate": 25}}},
+        "fallback": false, "stall_timeout": 0,
+        "outputs": [{"packets": {"format": "annex_b", "queue": 1000}, "video": track, "audio": false}],
+    });
+    Pipeline::from_json(&spec.to_string()).unwrap().start().job().unwrap()
+}
+
+/// What is still to come, to the end.
+fn rest(job: &Job) -> Vec<Packet> {
+    job.finish_input();
+    let packets = std::iter::from_fn(|| match job.next_packet(0, SOON).unwrap() {
+        Taken::Item(packet) => Some(packet),
+        Taken::End => None,
+        Taken::Timeout => panic!("no packet, no end: {:?}", job.stats()),
+    })
+    .collect();
+    let done = job.wait(SOON).unwrap().unwrap();
+    assert_eq!(done.outcome, Outcome::Completed, "{:?}", done.message);
+    packets
+}
+
+fn one(job: &Job) -> Packet {
+    match job.next_packet(0, SOON).unwrap() {
+        Taken::Item(packet) => packet,
+        other => panic!("{other:?}: {:?}", job.stats()),
+    }
+}
+
+fn warnings(job: &Job) -> Vec<String> {
+    std::iter::from_fn(|| match job.next_event(Some(Duration::ZERO)) {
+        Next::Event(Event::Warning { message, .. }) => Some(message),
+        Next::Event(_) => Some(String::new()),
+        _ => None,
+    })
+    .filter(|m| !m.is_empty())
+    .collect()
+}
+
+#[test]
+#[ignore = "needs the stand-in driver: tests/standin/run engine"]
+fn a_packet_does_not_wait_for_the_next_frame() {
+    let job = encoder(json!({"tune": "ull", "bitrate": "2M"}));
+    for n in 0..20 {
+        job.push_frame(frame(n, 640, 360)).unwrap();
+        // Nothing else is pushed before this one is out.
+        let packet = one(&job);
+        assert_eq!((packet.pts, packet.key), (Some(n), n == 0));
+        assert!(packet.dts <= packet.pts);
+    }
+    assert!(rest(&job).is_empty());
+}
+
+#[test]
+#[ignore = "needs the stand-in driver: tests/standin/run engine"]
+fn rates_key_frames_and_sizes_change_without_a_lost_frame() {
+    for video in [
+        json!({"bitrate": "2M", "b_frames": 0, "gop": 1000}),
+        json!({"bitrate": "2M", "b_frames": 3, "gop": 1000}),
+    ] {
+        let job = encoder(video.clone());
+        let push =
+            |range: std::ops::Range<i64>| range.for_each(|n| job.push_frame(frame(n, 640, 360)).unwrap());
+        push(0..10);
+        let first = one(&job);
+        assert!(first.key);
+        job.set(&Change { bitrate: Some(Bitrate(500_000)), ..Change::default() }).unwrap();
+        job.set(&Change { frame_rate: Some(FrameRate(Rational::new(50, 1))), ..Change::default() }).unwrap();
+        push(10..20);
+        job.set(&Change { key_frame: true, ..Change::default() }).unwrap();
+        push(20..30);
+        // Down and up again, within what it began with.
+        job.set(&Change { width: Some(320), height: Some(180), ..Change::default() }).unwrap();
+        push(30..45);
+        job.set(&Change { width: Some(640), height: Some(360), ..Change::default() }).unwrap();
+        push(45..60);
+        let packets: Vec<Packet> = std::iter::once(first).chain(rest(&job)).collect();
+        assert_eq!(warnings(&job), [] as [String; 0], "{video}");
+        let mut shown: Vec<i64> = packets.iter().filter_map(|p| p.pts).collect();
+        shown.sort_unstable();
+        assert_eq!(shown, (0..60).collect::<Vec<_>>(), "{video}");
+        assert!(
+            packets.windows(2).all(|w| w[0].dts < w[1].dts) && packets.iter().all(|p| p.dts <= p.pts),
+            "{video}"
+        );
+        let keys = packets.iter().filter(|p| p.key).count();
+        assert_eq!(keys, 4, "the first, the forced one, and one for each size: {video}");
+        // The size is in the parameter sets in front of the key frames.
+        let sets = packets.iter().filter(|p| p.key).map(|p| p.data.slice(..24)).collect::<Vec<_>>();
+        assert_eq!(sets[0], sets[1], "{video}");
+        assert_ne!(sets[1], sets[2], "{video}");
+        assert_eq!(sets[0], sets[3], "{video}");
+    }
+}
+
+#[test]
+#[ignore = "needs the stand-in driver: tests/standin/run engine"]
+fn what_cannot_change_is_told_and_nothing_breaks() {
+    let job = encoder(json!({"crf": 20, "b_frames": 0}));
+    (0..5).for_each(|n| job.push_frame(frame(n, 640, 360)).unwrap());
+    one(&job);
+    job.set(&Change { bitrate: Some(Bitrate(500_000)), ..Change::default() }).unwrap();
+    job.set(&Change { width: Some(1280), height: Some(720), ..Change::default() }).unwrap();
+    (5..15).for_each(|n| job.push_frame(frame(n, 640, 360)).unwrap());
+    assert_eq!(rest(&job).len(), 14);
+    let told = warnings(&job);
+    assert!(told.iter().any(|m| m.contains("constant quality")), "{told:?}");
+    assert!(told.iter().any(|m| m.contains("above 640x360")), "{told:?}");
+    assert!(job.set(&Change { width: Some(320), ..Change::default() }).is_err());
+}

@@ -1,0 +1,241 @@
+#!/usr/bin/env python3
+"""The engine drives NVENC itself: codecs, rate controls, structure, depths and kinds of input, profiles of GPUs, limits and
+faults. The stand-in's sessions lose nothing, so what comes out is what went in, frame by frame."""
+
+import json
+import os
+import re
+import subprocess
+
+from standin import WORK, check, equal, finish, run
+
+CLI = os.environ["GS_CLI"]
+os.environ["XDG_CACHE_HOME"] = WORK
+FRAMES = 25
+
+
+def ffmpeg(*args):
+    return subprocess.run(["ffmpeg", "-v", "error", "-y", *args], check=True, capture_output=True).stdout
+
+
+def frames(path, pixels="yuv420p"):
+    """What each picture of a file hashes to, in the order in which it is shown."""
+    done = subprocess.run(
+        ["ffmpeg", "-v", "error", "-i", path, "-map", "0:v", "-fps_mode", "passthrough", "-pix_fmt", pixels]
+        + ["-f", "framemd5", "-"],
+        capture_output=True,
+        text=True,
+    )
+    check(done.returncode == 0 and not done.stderr, f"{path} decodes: {done.stderr[-300:]}")
+    return [line.rsplit(",", 1)[1].strip() for line in done.stdout.splitlines() if not line.startswith("#")]
+
+
+def job(name, outputs, source, timeout=240, fallback=False, **knobs):
+    """Runs a job; its events come back too."""
+    spec = {"source": source, "fallback": fallback, "outputs": outputs}
+    path = f"{WORK}/{name}.json"
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(spec, file)
+    for made in outputs:
+        if os.path.isfile(made["path"]):
+            os.remove(made["path"])
+    done = run([CLI, "transcode", "--events", "json", "--spec", path], timeout=timeout, **knobs)
+    lines = [line for line in done.out.decode(errors="replace").splitlines() if line.startswith("{")]
+    done.events = [json.loads(line) for line in lines]
+    done.warnings = [e["message"] for e in done.events if e["type"] == "warning"]
+    last = [e for e in done.events if e["type"] == "done"]
+    done.message = (last[-1].get("message") or "") if last else ""
+    return done
+
+
+def clean(done, name):
+    equal(done.violations, [], f"{name}: violations")
+    equal(done.leaks, [], f"{name}: leaks")
+
+
+def output(name, video):
+    return {"path": f"{WORK}/{name}.mkv", "audio": False, "video": {"encoder": "nvenc", "preset": "p1", **video}}
+
+
+source = f"{WORK}/clip.mp4"
+size = "size=320x180:rate=25:duration=1"
+ffmpeg("-f", "lavfi", "-i", f"testsrc2={size}", "-c:v", "libx264", "-preset", "veryfast", "-bf", "2", "-pix_fmt", "yuv420p", source)
+deep = f"{WORK}/deep.mkv"
+ffmpeg("-f", "lavfi", "-i", f"testsrc2={size},format=yuv420p10le", "-c:v", "ffv1", "-level", "3", deep)
+wide = f"{WORK}/wide.mkv"
+ffmpeg("-f", "lavfi", "-i", f"testsrc2={size},format=yuv444p", "-c:v", "ffv1", "-level", "3", wide)
+on_host = {"url": source, "decode": {"device": "software"}}
+on_device = {"url": source, "decode": {"device": "cuda"}}
+
+RATES = {
+    "crf": {"crf": 24},
+    "vbr": {"bitrate": "2M"},
+    "peak": {"bitrate": "2M", "max_bitrate": "3M", "buffer": "1M"},
+    "capped": {"crf": 24, "max_bitrate": "3M"},
+    "cbr": {"bitrate": "2M", "cbr": True},
+    "qp": {"qp": 20},
+    "lossless": {"lossless": True},
+}
+STRUCTURES = {
+    "none": {"b_frames": 0},
+    "b": {"b_frames": 3},
+    "ahead": {"b_frames": 0, "lookahead": 8},
+    "both": {"b_frames": 3, "lookahead": 6, "gop": 12},
+    "ull": {"tune": "ull"},
+}
+
+
+def matrix(name, codec, extra, place, original, pixels, rates, structures):
+    wanted = frames(original, pixels)
+    equal(len(wanted), FRAMES, f"{original}: frames")
+    outputs, names = [], []
+    for rate in rates:
+        for structure in structures:
+            label = f"{name}-{rate}-{structure}"
+            outputs.append(output(label, {"codec": codec, **RATES[rate], **STRUCTURES[structure], **extra}))
+            names.append(label)
+    done = job(name, outputs, place, SESSIONS=0)
+    equal(done.code, 0, f"{name}: {done.message} {done.err[-600:]}")
+    clean(done, name)
+    if done.code:
+        return done
+    for label in names:
+        found = frames(f"{WORK}/{label}.mkv", pixels)
+        check(found == wanted, f"{label}: {len(found)} frames, {sum(a == b for a, b in zip(found, wanted))} as they were")
+    print(f"{name}: {len(names)} encodes, {len(wanted)} frames each, bit-exact")
+    return done
+
+
+ALL, SOME = list(RATES), ["crf", "cbr"]
+matrix("h264-host", "h264", {}, on_host, source, "yuv420p", ALL, list(STRUCTURES))
+matrix("hevc-host", "hevc", {}, on_host, source, "yuv420p", ALL, ["none", "both"])
+matrix("hevc-deep", "hevc", {}, {"url": deep}, deep, "yuv420p10le", ["crf", "cbr", "lossless"], ["none", "b", "both"])
+matrix("h264-444", "h264", {"pixel_format": "yuv444p"}, {"url": wide}, wide, "yuv444p", ["crf", "lossless"], ["none", "b"])
+matrix("av1-host", "av1", {}, on_host, source, "yuv420p", SOME, ["none", "both"])
+for codec in ["h264", "hevc"]:
+    done = matrix(f"{codec}-device", codec, {}, on_device, source, "yuv420p", SOME, list(STRUCTURES))
+    # Decoded, perhaps copied, and encoded on the device.
+    equal(done.copies("HtoD") + done.copies("DtoH"), 0, f"{codec}-device: bytes between host and device")
+
+# Options by name, and what the plan calls the encoder.
+done = job(
+    "options",
+    [
+        output("options", {
+            "codec": "hevc", "bitrate": "3M", "b_frames": 3, "lookahead": 8, "preset": "p6", "level": "5.1", "profile": "main",
+            "options": {"multipass": "fullres", "b_ref_mode": "middle", "spatial-aq": "1", "aq-strength": "8", "temporal-aq": "1",
+                        "tier": "high", "qmin": "5", "qmax": "45", "no-scenecut": "1"},
+        }),
+        output("refresh", {"codec": "h264", "bitrate": "2M", "gop": 10, "b_frames": 0, "options": {"intra-refresh": "1", "aud": "1"}}),
+    ],
+    on_host,
+)
+equal(done.code, 0, f"options: {done.message}")
+clean(done, "options")
+plans = [e["plan"] for e in done.events if e["type"] == "plan"]
+equal([o["tracks"][0]["encoder"] for o in plans[-1]["outputs"]], ["nvenc", "nvenc"], "the plan's encoders")
+for name in ["options", "refresh"]:
+    equal(frames(f"{WORK}/{name}.mkv"), frames(source), name)
+
+# Key frames come where segments begin, and nowhere else.
+segments = {"path": f"{WORK}/hls", "format": "hls", "audio": False, "segment": {"duration": 0.4}, "video": {"encoder": "nvenc", "bitrate": "1M", "b_frames": 2}}
+done = job("segments", [segments], on_host)
+equal(done.code, 0, f"segments: {done.message} {done.err[-300:]}")
+clean(done, "segments")
+
+# What a GPU lacks is refused by the field's name before a session opens.
+for profile, video, field in [
+    ("gtx1650", {"codec": "hevc", "b_frames": 2}, "outputs[0].video.b_frames"),
+    ("gtx1650", {"codec": "av1"}, "GTX 1650 does not encode av1"),
+    ("rtx3060", {"codec": "h264", "profile": "high10", "bit_depth": 10}, "bit_depth"),
+    ("rtx4090", {"codec": "av1", "options": {"split_encode_mode": "3"}}, "options.split_encode_mode"),
+    ("rtx4090", {"codec": "h264", "options": {"no-such": "1"}}, "options.no-such"),
+    ("h200", {"codec": "h264"}, "H200"),
+    ("none", {"codec": "h264"}, "CUDA"),
+]:
+    done = job("refused", [output("refused", video)], on_host, PROFILE=profile)
+    check(done.code != 0, f"{profile} {video}: refused")
+    said = done.message + done.err
+    check(field in said, f"{profile} {video}: {field!r} is in {said[-300:]!r}")
+    equal(done.calls("NvEncInitializeEncoder"), [], f"{profile} {video}: sessions configured")
+    check(not os.path.exists(f"{WORK}/refused.mkv"), f"{profile} {video}: nothing is left behind")
+    equal(done.violations, [], f"{profile}: violations")
+    equal(done.leaks, [], f"{profile}: leaks")
+
+# Every profile encodes what it can, by the oldest interface and the newest.
+for profile, api, codecs in [
+    ("gtx1650", "12.2", ["h264", "hevc"]),
+    ("gtx1660", "12.2", ["h264", "hevc"]),
+    ("rtx2060", "13.0", ["h264", "hevc"]),
+    ("rtx3060", "13.1", ["h264", "hevc"]),
+    ("rtx4090", "12.2", ["h264", "hevc", "av1"]),
+    ("l4", "13.0", ["h264", "hevc", "av1"]),
+    ("rtx5090", "13.1", ["h264", "hevc", "av1"]),
+    ("dual", "13.0", ["h264", "hevc"]),
+]:
+    outputs = [output(f"{profile}-{codec}", {"codec": codec, "bitrate": "2M"}) for codec in codecs]
+    done = job(profile, outputs, on_host, PROFILE=profile, API=api)
+    equal(done.code, 0, f"{profile}, API {api}: {done.message}")
+    clean(done, f"{profile}, API {api}")
+    for codec in codecs:
+        equal(frames(f"{WORK}/{profile}-{codec}.mkv"), frames(source), f"{profile} {codec}, API {api}")
+done = job("old", [output("old", {"codec": "h264"})], on_host, API="12.1")
+check("550.54.14" in done.message + done.err, f"an old driver is told which is needed: {done.message}")
+
+# Ten bits in H.264 and 4:2:2 come with Blackwell.
+done = job("blackwell", [output("ten", {"codec": "h264", "bit_depth": 10, "profile": "high10"})], {"url": deep}, PROFILE="rtx5090", API="13.0")
+equal(done.code, 0, f"H.264 of 10 bits: {done.message}")
+clean(done, "H.264 of 10 bits")
+equal(frames(f"{WORK}/ten.mkv", "yuv420p10le"), frames(deep, "yuv420p10le"), "H.264 of 10 bits")
+
+# No card: another encoder does it, and says so.
+for profile in ["h200", "none"]:
+    done = job(f"instead-{profile}", [output(f"instead-{profile}", {"codec": "h264", "crf": 20})], on_host, fallback=True, PROFILE=profile)
+    equal(done.code, 0, f"{profile}: {done.message}")
+    check(any("nvenc does not work here" in w for w in done.warnings), f"{profile}: the fallback is told: {done.warnings}")
+    equal(len(frames(f"{WORK}/instead-{profile}.mkv")), FRAMES, f"{profile}: frames")
+
+# The driver allows one session: the second output goes on in software, or waits for the first.
+for code in [10, 21]:
+    outputs = [output(f"one-{code}", {"codec": "h264", "bitrate": "2M"}), output(f"two-{code}", {"codec": "hevc", "bitrate": "1M"})]
+    done = job(f"limit-{code}", outputs, on_host, fallback=True, SESSIONS=1, SESSION_CODE=code)
+    equal(done.code, 0, f"limit, code {code}: {done.message}")
+    clean(done, f"limit, code {code}")
+    check(any("goes on" in w for w in done.warnings), f"limit, code {code}: told: {done.warnings}")
+    for name in [f"one-{code}", f"two-{code}"]:
+        equal(len(frames(f"{WORK}/{name}.mkv")), FRAMES, f"{name}: frames")
+
+# A fault in mid-stream: another encoder goes on, and every frame is there or told as lost.
+for fault in [
+    "NvEncInitializeEncoder:1=10",
+    "NvEncEncodePicture:1=20",
+    "NvEncEncodePicture:10=20",
+    "NvEncEncodePicture:10=5",
+    "NvEncEncodePicture:25=10",
+    "NvEncLockBitstream:7=20",
+    "NvEncMapInputResource:9=16",
+    "NvEncRegisterResource:2=23",
+    "NvEncCreateBitstreamBuffer:2=10",
+    "cuMemcpy2DAsync_v2:12=700",
+    "cuMemHostAlloc:1=2",
+]:
+    for structure in ["none", "both"]:
+        name = f"fault {fault} {structure}"
+        video = {"codec": "h264", "bitrate": "2M", **STRUCTURES[structure]}
+        done = job("fault", [output("fault", video)], on_host, fallback=True, FAULT=fault)
+        equal(done.code, 0, f"{name}: {done.message} {done.err[-300:]}")
+        if done.code:
+            continue
+        told = [w for w in done.warnings if "goes on" in w]
+        equal(len(told), 1, f"{name}: told once: {done.warnings}")
+        lost = sum(int(n) for w in told for n in re.findall(r"(\d+) frames were lost", w))
+        equal(len(frames(f"{WORK}/fault.mkv")) + lost, FRAMES, f"{name}: frames and {lost} lost ones")
+        check(structure == "both" or lost == 0, f"{name}: nothing is lost without B-frames")
+        # What a lost device still holds is not waited for.
+        equal(done.violations if "=5" not in fault else [], [], f"{name}: violations")
+    done = job("failed", [output("failed", {"codec": "h264", "bitrate": "2M"})], on_host, FAULT=fault)
+    check(done.code != 0 and done.message, f"{fault} without fallback: {done.message!r}")
+    check(not os.path.exists(f"{WORK}/failed.mkv"), f"{fault} without fallback: nothing is left behind")
+    equal(done.violations, [], f"{fault} without fallback: violations")
+
+finish()
