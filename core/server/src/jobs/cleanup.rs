@@ -99,6 +99,7 @@ pub(super) async fn forever(inner: Arc<Inner>) {
 
 /// One pass.
 pub(super) async fn pass(inner: &Arc<Inner>, orphans: bool) -> Cleaned {
+    quota(inner).await;
     let file_stays = inner.settings().config.transcoding.cleanup_after_hours * 3600.0;
     let now = now();
     let acts: Vec<(String, Act)> = {

@@ -90,6 +90,10 @@ pub fn document(request: &TranscodeRequest, context: &Context<'_>) -> Result<Pip
         return Err(unfit("source", "has neither video nor audio"));
     }
     let live = !media.is_recorded();
+    if live && request.mode != Mode::Batch && request.output.format == Format::Dash {
+        let message = "a manifest is written when its source ends, and this one may not; use hls";
+        return Err(unfit("output.format", message));
+    }
     let mut spec = PipelineSpec::new(
         source(request, context.source, context.protocols, live && request.start_time == 0.0),
         vec![output(request, context)?],
@@ -423,4 +427,159 @@ fn segments(
         && codec == "h264"
         && ["aac", "mp3", "ac3"].contains(&audio);
     if old { SegmentContainer::Ts } else { SegmentContainer::Fmp4 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::media::{Audio, Video};
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn media(hdr: bool) -> Media {
+        Media {
+            duration: Some(60.0),
+            seekable: true,
+            video: Some(Video {
+                codec: "h264".into(),
+                width: 1280,
+                height: 720,
+                frame_rate: 25.0,
+                bit_depth: if hdr { 10 } else { 8 },
+                hdr,
+                bit_rate: None,
+                colour: ["bt2020".into(), "smpte2084".into(), "bt2020nc".into()],
+            }),
+            audio: vec![Audio { codec: "ac3".into(), channels: 6 }],
+        }
+    }
+
+    /// The document of a request, as JSON; it must be one that the engine takes.
+    fn made(body: Value, media: &Media, change: impl FnOnce(&mut Context<'_>)) -> Result<Value, Unfit> {
+        let mut body = body;
+        body["source"] = json!("/films/in.mkv");
+        let request = TranscodeRequest::read(&body).unwrap().request;
+        let config = Config::default();
+        let mut context = Context {
+            config: &config,
+            source: "/films/in.mkv",
+            protocols: &[],
+            media,
+            subtitles: &[Some("/tmp/s.srt".into())],
+            directory: Path::new("/jobs/1"),
+            bounds: Bounds::default(),
+            software: false,
+        };
+        change(&mut context);
+        let spec = document(&request, &context)?;
+        let value = serde_json::to_value(&spec).unwrap();
+        PipelineSpec::from_json(&value.to_string()).unwrap();
+        Ok(value)
+    }
+
+    fn output(body: Value) -> Value {
+        made(body, &media(false), |_| {}).unwrap()["outputs"][0].clone()
+    }
+
+    #[test]
+    fn a_plain_stream_is_the_old_contract() {
+        let o = output(json!({}));
+        assert_eq!((&o["path"], &o["format"]), (&json!("/jobs/1/master.m3u8"), &json!("hls")));
+        let s = &o["segment"];
+        assert_eq!(
+            (&s["container"], &s["names"], &s["playlist"]),
+            (&json!("ts"), &json!("flat"), &json!("event"))
+        );
+        assert_eq!((&s["duration"], &s["first"]), (&json!(4.0), &json!(1.0)));
+        assert_eq!((&o["video"]["codec"], &o["video"]["bitrate"]), (&json!("h264"), &json!(4_000_000)));
+        assert_eq!((&o["audio"][0]["codec"], &o["audio"][0]["channels"]), (&json!("aac"), &json!(2)));
+        assert_eq!(o["subtitles"], json!(false));
+    }
+
+    #[test]
+    fn every_field_has_its_place() {
+        let o = output(
+            json!({"mode": "batch", "start_time": 5, "output": {"format": "mp4", "video_codec": "h265",
+            "audio_codec": "opus", "resolution": "480p", "bitrate": "3000k", "hw_accel": "nvenc", "two_pass": true,
+            "max_audio_channels": 8}}),
+        );
+        let v = &o["video"];
+        assert_eq!(
+            (&v["codec"], &v["device"], &v["two_pass"]),
+            (&json!("hevc"), &json!("cuda"), &json!(true))
+        );
+        assert_eq!((&v["width"], &v["height"], &v["bitrate"]), (&json!(854), &json!(480), &json!(3_000_000)));
+        assert_eq!((&v["max_bitrate"], &v["buffer"]), (&json!(3_000_000), &json!(6_000_000)));
+        assert_eq!((&o["audio"][0]["codec"], &o["audio"][0]["channels"]), (&json!("opus"), &Value::Null));
+        let spec = made(json!({"start_time": 5}), &media(false), |_| {}).unwrap();
+        assert_eq!(spec["source"]["start"], json!(5.0));
+    }
+
+    #[test]
+    fn software_keeps_everything_but_the_device() {
+        let body = json!({"mode": "abr", "start_time": 7, "output": {"hw_accel": "nvenc", "bitrate": "2M"},
+            "subtitles": [{"url": "s.srt", "language": "de"}]});
+        let hard = made(body.clone(), &media(false), |_| {}).unwrap();
+        let mut soft = made(body, &media(false), |c| c.software = true).unwrap();
+        let buffers = |v: &mut Value| {
+            for rung in v["outputs"][0]["ladder"].as_array_mut().unwrap() {
+                rung["buffer"] = Value::Null;
+            }
+        };
+        assert_eq!(soft["outputs"][0]["video"]["device"], "software");
+        soft["outputs"][0]["video"]["device"] = json!("cuda");
+        let mut hard = hard;
+        // Only the buffer follows the device, as the contract has it.
+        buffers(&mut hard);
+        buffers(&mut soft);
+        hard["outputs"][0]["video"]["preset"] = soft["outputs"][0]["video"]["preset"].clone();
+        assert_eq!(hard, soft);
+    }
+
+    #[test]
+    fn hdr_is_mapped_kept_or_said() {
+        let filters = |body: Value| made(body, &media(true), |_| {}).unwrap()["outputs"][0]["video"].clone();
+        assert!(filters(json!({}))["filters"][0]["tone_map"].is_object());
+        assert_eq!(filters(json!({"output": {"video_codec": "h265"}}))["bit_depth"], 10);
+        let kept = filters(json!({"output": {"tone_map": false}}));
+        assert_eq!((&kept["filters"], &kept["colour"]["transfer"]), (&Value::Null, &json!("smpte2084")));
+        let o = made(json!({"output": {"video_codec": "h265"}}), &media(true), |_| {}).unwrap();
+        assert_eq!(o["outputs"][0]["segment"]["container"], "fmp4");
+    }
+
+    #[test]
+    fn subtitles_go_beside_the_picture_or_into_it() {
+        let o = output(
+            json!({"subtitles": [{"url": "s.srt", "label": "Deutsch", "language": "de", "default": true}]}),
+        );
+        let expected = json!({"path": "/tmp/s.srt", "language": "de", "title": "Deutsch", "default": true});
+        assert_eq!(o["subtitles"][0], expected);
+        let o = output(json!({"subtitles": [{"url": "s.srt", "burn_in": true}]}));
+        assert_eq!(o["video"]["filters"][0]["burn_in"]["path"], "/tmp/s.srt");
+        assert_eq!(o["subtitles"], json!(false));
+    }
+
+    #[test]
+    fn bounds_and_profiles_limit_the_picture() {
+        let small = Bounds { size: Some((854, 480)), bitrate: Some(1_000_000), rungs: 1, quality: 1.0 };
+        let o = made(json!({"output": {"bitrate": "9M"}}), &media(false), |c| c.bounds = small).unwrap();
+        let v = &o["outputs"][0]["video"];
+        assert_eq!((&v["height"], &v["bitrate"]), (&json!(480), &json!(1_000_000)));
+        let o = made(json!({"mode": "abr"}), &media(false), |c| c.bounds = small).unwrap();
+        assert_eq!(o["outputs"][0]["ladder"].as_array().unwrap().len(), 1);
+        let o = output(json!({"profile": {"max_height": 360}}));
+        assert_eq!(o["video"]["height"], 360);
+    }
+
+    #[test]
+    fn what_a_source_does_not_allow_names_its_field() {
+        let live = Media { duration: None, seekable: false, ..media(false) };
+        let field = |body: Value, media: &Media| made(body, media, |_| {}).unwrap_err().field;
+        assert_eq!(field(json!({"start_time": 99}), &media(false)), "start_time");
+        assert_eq!(field(json!({"start_time": 9}), &live), "start_time");
+        assert_eq!(field(json!({"mode": "batch", "output": {"two_pass": true}}), &live), "output.two_pass");
+        assert_eq!(field(json!({"output": {"format": "dash"}}), &live), "output.format");
+        let copied = json!({"subtitles": [{"url": "s", "burn_in": true}], "output": {"video_codec": "copy"}});
+        assert_eq!(field(copied, &media(false)), "subtitles");
+        assert_eq!(field(json!({}), &Media::default()), "source");
+    }
 }

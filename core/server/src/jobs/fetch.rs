@@ -25,7 +25,8 @@ pub(super) fn subtitles(
 ) -> Result<PathBuf, String> {
     let opened = policy.check(url).map_err(|e| e.0)?;
     if !opened.contains("://") {
-        return Ok(PathBuf::from(opened));
+        let path = PathBuf::from(opened);
+        return if path.is_file() { Ok(path) } else { Err(format!("{}: no such file", path.display())) };
     }
     if !opened.starts_with("http://") && !opened.starts_with("https://") {
         return Err("subtitles are read from files, http and https".into());

@@ -31,7 +31,7 @@ pub(super) fn is_ours(directory: &Path) -> bool {
     directory.join(MARKER).is_file() && !directory.is_symlink()
 }
 
-/// Removes a job's directory, if it is one.
+/// Removes a job's directory, if it is one. A worker on its way out may still write for a moment, so this may take one.
 ///
 /// # Errors
 /// The system's.
@@ -39,18 +39,22 @@ pub(super) fn remove(directory: &Path) -> io::Result<bool> {
     if !is_ours(directory) {
         return Ok(false);
     }
-    // The marker goes last: an interrupted removal can be taken up again.
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_name() == MARKER {
-            continue;
+    let mut tries = 40;
+    loop {
+        // The marker goes last: an interrupted removal can be taken up again.
+        let removed = empty_but(directory, &[MARKER])
+            .and_then(|()| std::fs::remove_file(directory.join(MARKER)))
+            .and_then(|()| std::fs::remove_dir(directory));
+        match removed {
+            Ok(()) => return Ok(true),
+            Err(e) if tries == 0 => return Err(e),
+            Err(_) => {
+                tries -= 1;
+                std::fs::write(directory.join(MARKER), MARKER_TEXT)?;
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
         }
-        let path = entry.path();
-        if entry.file_type()?.is_dir() { std::fs::remove_dir_all(path)? } else { std::fs::remove_file(path)? }
     }
-    std::fs::remove_file(directory.join(MARKER))?;
-    std::fs::remove_dir(directory)?;
-    Ok(true)
 }
 
 /// Empties a job's directory for a new try.
@@ -58,13 +62,25 @@ pub(super) fn remove(directory: &Path) -> io::Result<bool> {
 /// # Errors
 /// The system's.
 pub(super) fn empty(directory: &Path) -> io::Result<()> {
+    empty_but(directory, &[MARKER, SUBTITLES])
+}
+
+fn empty_but(directory: &Path, kept: &[&str]) -> io::Result<()> {
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
-        if entry.file_name() == MARKER || entry.file_name() == SUBTITLES {
+        if kept.iter().any(|name| entry.file_name() == *name) {
             continue;
         }
         let path = entry.path();
-        if entry.file_type()?.is_dir() { std::fs::remove_dir_all(path)? } else { std::fs::remove_file(path)? }
+        let removed = if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(path)
+        } else {
+            std::fs::remove_file(path)
+        };
+        match removed {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
     }
     Ok(())
 }
@@ -127,6 +143,19 @@ pub(super) fn serve(path: &Path, name: &str) -> io::Result<Served> {
     }
     let etag = Some(etag(path)?);
     Ok(Served { body: Body::File(path.into()), content_type, cache: Cache::Immutable, etag })
+}
+
+/// Whether a segment begins as one of its kind does. A disk that was full leaves files that do not.
+pub(super) fn is_sound(path: &Path) -> bool {
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    let mut head = [0; 8];
+    let read = File::open(path).and_then(|mut f| f.read_exact(&mut head).and_then(|()| f.metadata()));
+    match (extension, read) {
+        ("ts", Ok(meta)) => head[0] == 0x47 && meta.len() % 188 == 0,
+        ("m4s", Ok(_)) => head[4..].iter().all(u8::is_ascii_alphabetic),
+        ("ts" | "m4s", Err(_)) => false,
+        _ => true,
+    }
 }
 
 /// The file as a download.
@@ -238,6 +267,20 @@ mod tests {
             assert_eq!(locate(root, name), Err(FileError::BadName), "{name:?}");
         }
         assert_eq!(locate(root, "a/b.ts"), Ok(root.join("a/b.ts")));
+    }
+
+    #[test]
+    fn a_cut_segment_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |name: &str, data: &[u8]| {
+            std::fs::write(dir.path().join(name), data).unwrap();
+            is_sound(&dir.path().join(name))
+        };
+        let mut packet = [0xff; 188];
+        packet[0] = 0x47;
+        assert!(check("a.ts", &packet) && !check("b.ts", &packet[..100]) && !check("c.ts", b""));
+        assert!(check("a.m4s", b"\0\0\0\x08moof") && !check("b.m4s", b"\0\0\0\0\0\0\0\0"));
+        assert!(check("a.vtt", b""));
     }
 
     #[test]

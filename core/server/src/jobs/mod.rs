@@ -90,18 +90,30 @@ impl Jobs {
     /// # Errors
     /// In words: a directory or the database cannot be used, or no worker program is found.
     pub fn open(config: &Config) -> Result<Jobs, String> {
+        Jobs::open_with(config, Patience::default())
+    }
+
+    /// As [`Jobs::open`], with another patience for workers.
+    ///
+    /// # Errors
+    /// As for [`Jobs::open`].
+    pub fn open_with(config: &Config, patience: Patience) -> Result<Jobs, String> {
         let root = config.temp_directory();
         let at = |path: &Path, e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
         std::fs::create_dir_all(&root).map_err(|e| at(&root, &e))?;
         let root = root.canonicalize().map_err(|e| at(&root, &e))?;
+        let (store, (records, counters)) = Store::open(&database(config, &root))?;
+        // What workers of before left behind; nobody else uses this directory while the database is ours.
         let temporary = root.join(files::WORK);
-        std::fs::create_dir_all(&temporary).map_err(|e| at(&temporary, &e))?;
-        let (store, (records, counters)) = Store::open(&config.state_directory().join("jobs.sqlite3"))?;
+        match std::fs::remove_dir_all(&temporary) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(at(&temporary, &e)),
+            _ => std::fs::create_dir_all(&temporary).map_err(|e| at(&temporary, &e))?,
+        }
         let pool = Pool::open(Setup {
             command: worker_command(config)?,
             idle: config.transcoding.idle_workers,
             temporary,
-            patience: Patience::default(),
+            patience,
         })
         .map_err(|e| format!("workers: {e}"))?;
         let settings = &config.transcoding;
@@ -146,9 +158,10 @@ impl Jobs {
         self.0.wake.notify_one();
     }
 
-    /// What a job that begins from now on may make at most, for this machine in its present state.
+    /// What a job that begins from now on may make at most, for this machine in its present state. Encoders that run follow
+    /// a change of the quality at once, where they can.
     pub fn set_bounds(&self, bounds: Bounds) {
-        self.0.table().bounds = bounds;
+        self.0.table().set_bounds(bounds);
     }
 
     /// The workers, for runs that belong to no queue.
@@ -198,7 +211,8 @@ impl Jobs {
         }
         tracing::info!(job = record.id, source = crate::policy::masked(&record.source), "queued");
         inner.wake.notify_one();
-        inner.table().view(&record.id).ok_or_else(|| StartError::Internal("the job has gone".into()))
+        // As it was asked for: by now it may be under way.
+        Ok(record.view(&record::Live::default()))
     }
 
     /// A job as it is now.
@@ -274,8 +288,13 @@ impl Jobs {
             if let Some(served) = on_demand::file(&self.0, id, path, left.unwrap_or(hold)).await {
                 return served;
             }
-            if let Ok(served) = files::serve(&file, path) {
-                return Ok(served);
+            let checked = self.0.settings().config.transcoding.validate_segments;
+            match files::serve(&file, path) {
+                Ok(_) if checked && !files::is_sound(&file) => {
+                    return Err(FileError::Failed(format!("{path} is damaged")));
+                }
+                Ok(served) => return Ok(served),
+                Err(_) => {}
             }
             if status == Status::Error {
                 return Err(FileError::Failed(error.unwrap_or_else(|| "the job failed".into())));
@@ -370,6 +389,14 @@ fn new_record(request: TranscodeRequest, client: String, session: Option<String>
     }
 }
 
+/// The database of the jobs whose files are in `root`. Servers with other directories have others.
+fn database(config: &Config, root: &Path) -> PathBuf {
+    use sha2::{Digest, Sha256};
+    let hash = Sha256::digest(root.to_string_lossy().as_bytes());
+    let name: String = hash.iter().take(6).map(|b| format!("{b:02x}")).collect();
+    config.state_directory().join(format!("jobs-{name}.sqlite3"))
+}
+
 /// What runs a worker: the settings' command, this program if it is `ghoststream`, or the one on the path.
 fn worker_command(config: &Config) -> Result<Vec<OsString>, String> {
     let configured = &config.transcoding.worker_command;
@@ -432,6 +459,12 @@ impl Inner {
         let (record, view) = {
             let mut table = self.table();
             let Some(entry) = table.jobs.get_mut(id) else { return };
+            // A stream on demand is ready before it is cancelled, and was counted then.
+            let was_over = entry.record.status.is_over();
+            // What is over stays so, whatever a run says that did not know.
+            if was_over && status != Status::Cancelled {
+                return;
+            }
             entry.record.status = status;
             change(&mut entry.record);
             if status.is_over() {
@@ -440,7 +473,7 @@ impl Inner {
             let record = entry.record.clone();
             let view = record.view(&entry.live);
             entry.changed.notify_waiters();
-            if status.is_over() {
+            if status.is_over() && !was_over {
                 table.finished(&record);
                 self.store.count(table.counters);
             }
@@ -506,7 +539,10 @@ impl Inner {
         }
         match session {
             Some(session) => on_demand::end(self, id, session),
-            None if run.is_none() => self.remove_files(id),
+            None if run.is_none() => {
+                let (this, id) = (self.clone(), id.to_string());
+                tokio::task::spawn_blocking(move || this.remove_files(&id));
+            }
             None => {}
         }
         true
@@ -527,6 +563,6 @@ impl Inner {
         for run in runs {
             run.ended().await;
         }
-        self.store.flush().await;
+        self.store.close().await;
     }
 }

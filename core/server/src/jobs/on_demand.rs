@@ -9,7 +9,7 @@ use crate::contract::values::{Mode, Playback};
 use crate::playback::{Limits, Session, Setup, Workers};
 use crate::worker::Failure;
 use ghoststream::ErrorKind;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How long a segment that is being made is waited for at least, whoever asks.
@@ -23,14 +23,16 @@ pub(super) fn wanted(record: &Record, settings: &Settings, media: &Media) -> Res
     if record.request.mode == Mode::Batch {
         return Ok(false);
     }
+    // Statistics of the whole come before the first segment.
+    let possible = media.is_recorded() && !record.request.output.two_pass;
     match record.request.playback.unwrap_or(settings.config.transcoding.playback) {
         Playback::Growing => Ok(false),
-        Playback::OnDemand if record.request.playback.is_some() && !media.is_recorded() => Err(Failure {
+        Playback::OnDemand if record.request.playback.is_some() && !possible => Err(Failure {
             kind: Some(ErrorKind::Invalid),
-            message: "playback: on_demand needs a source with a length, which can be read from any place"
+            message: "playback: on_demand needs one pass over a source with a length, which can be read from any place"
                 .into(),
         }),
-        _ => Ok(media.is_recorded()),
+        _ => Ok(possible),
     }
 }
 
@@ -90,7 +92,8 @@ async fn session(inner: &Arc<Inner>, id: &str) -> Result<Option<Session>, FileEr
         return Ok(Some(session));
     }
     tracing::info!(job = id, "its session is opened again");
-    let prepared = run::prepare(inner, &record).await.map_err(|e| FileError::Failed(e.message))?;
+    let prepared =
+        run::prepare(inner, &record, &Mutex::default()).await.map_err(|e| FileError::Failed(e.message))?;
     open(inner, &record, prepared).await.map(Some).map_err(FileError::Failed)
 }
 

@@ -5,20 +5,23 @@ use super::media::Media;
 use super::queue::Waiting;
 use super::record::{Live, Record, accel_of, now};
 use super::retry::{self, Attempt, Next, Policy};
-use super::table::{RunHandle, RunSide, Why};
+use super::table::{RunHandle, RunSide, Steering, Why};
 use super::view::{JobEvent, Status};
 use super::{Inner, Settings, fetch, files, on_demand};
 use crate::contract::values::{Format, HwAccel, Mode, Word};
-use crate::worker::{Done, Failure, Progress, Report, Run, Sandbox, Worker};
-use ghoststream::ErrorKind;
-use ghoststream::spec::Device;
+use crate::worker::{Done, Failure, Gone, Progress, Report, Run, Sandbox, Worker};
+use ghoststream::spec::{Device, LadderSpec, VideoChoice, VideoSpec};
+use ghoststream::{ErrorKind, PipelineSpec};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// How long a probe may take.
 const PROBE: Duration = Duration::from_secs(90);
+
+/// How long a worker may take to go, escalation included.
+const FAREWELL: Duration = Duration::from_secs(20);
 
 /// Starts jobs when there is room, until the server closes.
 pub(super) async fn dispatch(inner: Arc<Inner>) {
@@ -67,29 +70,34 @@ enum End {
 /// One turn of a job.
 async fn one(inner: Arc<Inner>, id: String, mut side: RunSide) {
     let end = attempt(&inner, &id, &mut side.why).await;
-    follow(&inner, &id, end).await;
-    let session = inner.table().jobs.get_mut(&id).and_then(|entry| {
-        entry.run = None;
-        // Only what is ready goes on being played.
-        if entry.record.status == Status::Ready { None } else { entry.session.take() }
-    });
-    if let Some(session) = session {
-        session.close().await;
-    }
-    let over = inner.table().jobs.get(&id).is_none_or(|e| e.record.cleaned);
-    if over {
+    let again = follow(&inner, &id, end).await;
+    let cleaned = {
+        let mut table = inner.table();
+        table.queue.done(&id);
+        let entry = table.jobs.get_mut(&id);
+        let status = entry.as_ref().map(|e| e.record.status);
+        let cleaned = entry.is_none_or(|entry| {
+            entry.run = None;
+            entry.record.cleaned
+        });
+        // It may have been cancelled since.
+        if let Some(waiting) = again.filter(|_| status == Some(Status::Queued)) {
+            table.queue.put_back(waiting);
+        }
+        cleaned
+    };
+    if cleaned {
         let (this, job) = (inner.clone(), id.clone());
         if let Err(e) = tokio::task::spawn_blocking(move || this.remove_files(&job)).await {
             tracing::error!(error = %e, "removing files");
         }
     }
-    inner.table().queue.done(&id);
     side.over.send_replace(true);
     inner.wake.notify_one();
 }
 
-/// What follows from the end of an attempt.
-async fn follow(inner: &Arc<Inner>, id: &str, end: End) {
+/// What follows from the end of an attempt; a place in the queue, if there is another one.
+async fn follow(inner: &Arc<Inner>, id: &str, end: End) -> Option<Waiting> {
     match end {
         End::Complete => {
             let accel = inner.table().jobs.get(id).and_then(|e| e.record.accel());
@@ -103,18 +111,19 @@ async fn follow(inner: &Arc<Inner>, id: &str, end: End) {
                 r.reached = r.duration.unwrap_or(r.reached);
                 r.duration = Some(r.duration.unwrap_or(r.reached));
             });
+            None
         }
         End::Ended(Why::Closing | Why::Preempted) => {
-            again(inner, id, Duration::ZERO, "put back into the queue".into());
+            again(inner, id, Duration::ZERO, "put back into the queue".into())
         }
         End::Ended(Why::Quota) => fail(inner, id, "the disk quota for jobs is used up".into()),
         // Its status was set by whoever cancelled it.
-        End::Ended(_) => {}
+        End::Ended(_) => None,
         End::Failed(failure) => failed(inner, id, &failure),
     }
 }
 
-fn fail(inner: &Arc<Inner>, id: &str, message: String) {
+fn fail(inner: &Arc<Inner>, id: &str, message: String) -> Option<Waiting> {
     // What is left of it is worth nothing.
     if let Err(e) = files::empty(&inner.directory(id))
         && e.kind() != std::io::ErrorKind::NotFound
@@ -122,15 +131,15 @@ fn fail(inner: &Arc<Inner>, id: &str, message: String) {
         tracing::debug!(job = id, error = %e, "files of a failed job");
     }
     inner.set_status(id, Status::Error, |r| r.error = Some(message));
+    None
 }
 
-fn failed(inner: &Arc<Inner>, id: &str, failure: &Failure) {
+fn failed(inner: &Arc<Inner>, id: &str, failure: &Failure) -> Option<Waiting> {
     let settings = inner.settings();
     let config = &settings.config;
     let next = {
         let mut table = inner.table();
-        let Some(entry) = table.jobs.get(id) else { return };
-        let record = &entry.record;
+        let record = &table.jobs.get(id)?.record;
         let hardware = record.accel().filter(|a| *a != "software");
         let known = record.duration.is_some() || record.frames > 0 || record.encoder.is_some();
         let retries = config.transcoding.retry_count;
@@ -152,40 +161,33 @@ fn failed(inner: &Arc<Inner>, id: &str, failure: &Failure) {
     };
     match next {
         Next::GiveUp => fail(inner, id, failure.message.clone()),
-        Next::Again { after, software } => {
-            if software {
-                if let Some(entry) = inner.table().jobs.get_mut(id) {
-                    entry.record.software = true;
-                }
-                again(
-                    inner,
-                    id,
-                    after,
-                    format!("hardware failed, going on in software: {}", failure.message),
-                );
-            } else {
-                let seconds = after.as_secs_f64();
-                again(inner, id, after, format!("tried again after {seconds:.0} s: {}", failure.message));
+        Next::Again { after, software: true } => {
+            if let Some(entry) = inner.table().jobs.get_mut(id) {
+                entry.record.software = true;
             }
+            again(inner, id, after, format!("hardware failed, going on in software: {}", failure.message))
+        }
+        Next::Again { after, software: false } => {
+            let seconds = after.as_secs_f64();
+            again(inner, id, after, format!("tried again after {seconds:.0} s: {}", failure.message))
         }
     }
 }
 
-/// Puts a job back into the queue.
-fn again(inner: &Arc<Inner>, id: &str, after: Duration, why: String) {
+/// The place in the queue of a job that gets another turn.
+fn again(inner: &Arc<Inner>, id: &str, after: Duration, why: String) -> Option<Waiting> {
     inner.set_status(id, Status::Queued, |r| {
         r.warn(why);
         (r.reached, r.frames) = (0.0, 0);
     });
-    let mut table = inner.table();
-    let Some(entry) = table.jobs.get(id) else { return };
-    let waiting = Waiting {
+    let table = inner.table();
+    let entry = table.jobs.get(id)?;
+    Some(Waiting {
         id: id.into(),
         client: entry.record.client.clone(),
         priority: entry.record.priority(),
         not_before: now() + after.as_secs_f64(),
-    };
-    table.queue.put_back(waiting);
+    })
 }
 
 /// A number from 0 to 1 that differs from try to try.
@@ -195,7 +197,8 @@ fn luck() -> f64 {
 
 /// One attempt, from a fresh directory to a finished output.
 async fn attempt(inner: &Arc<Inner>, id: &str, why: &mut watch::Receiver<Why>) -> End {
-    let work = work(inner, id);
+    let gone = Mutex::new(None);
+    let work = work(inner, id, &gone);
     let ended = async {
         let asked = why.wait_for(|w| *w != Why::No).await.map(|why| *why);
         match asked {
@@ -203,14 +206,31 @@ async fn attempt(inner: &Arc<Inner>, id: &str, why: &mut watch::Receiver<Why>) -
             Err(_) => std::future::pending().await,
         }
     };
-    tokio::select! {
+    let end = tokio::select! {
         // The worker ends with the future that holds it.
         why = ended => End::Ended(why),
         result = work => match result {
-            Ok(()) => End::Complete,
+            Ok(()) => return End::Complete,
             Err(failure) => End::Failed(failure),
         },
+    };
+    // A worker goes when nobody holds it or its wheel any more.
+    let session = {
+        let mut table = inner.table();
+        table.steer(id, None);
+        table.jobs.get_mut(id).and_then(|e| e.session.take())
+    };
+    if let Some(session) = session {
+        session.close().await;
     }
+    // Whoever comes next in this directory must be alone there.
+    let gone = gone.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(gone) = gone
+        && tokio::time::timeout(FAREWELL, gone.wait()).await.is_err()
+    {
+        tracing::warn!(job = id, "its worker is still there");
+    }
+    end
 }
 
 /// What an attempt begins with.
@@ -219,11 +239,11 @@ pub(super) struct Prepared {
     pub sandbox: Sandbox,
     pub probe: serde_json::Value,
     pub media: Media,
-    pub spec: ghoststream::PipelineSpec,
+    pub spec: PipelineSpec,
     pub directory: PathBuf,
 }
 
-async fn work(inner: &Arc<Inner>, id: &str) -> Result<(), Failure> {
+async fn work(inner: &Arc<Inner>, id: &str, held: &Mutex<Option<Gone>>) -> Result<(), Failure> {
     let gone = || Failure { kind: Some(ErrorKind::Cancelled), message: "the job has gone".into() };
     inner.set_status(id, Status::Processing, |r| {
         r.attempts += 1;
@@ -246,7 +266,7 @@ async fn work(inner: &Arc<Inner>, id: &str) -> Result<(), Failure> {
         }
         entry.record.clone()
     };
-    let mut prepared = prepare(inner, &record).await?;
+    let mut prepared = prepare(inner, &record, held).await?;
     if let Some(entry) = inner.table().jobs.get_mut(id) {
         entry.record.duration = prepared.media.duration.map(|d| (d - record.request.start_time).max(0.0));
         entry.record.encoder = None;
@@ -261,13 +281,17 @@ async fn work(inner: &Arc<Inner>, id: &str) -> Result<(), Failure> {
                 if let Some(entry) = inner.table().jobs.get_mut(id) {
                     entry.record.warn(format!("not on demand: {why}"));
                 }
-                prepared = prepare(inner, &record).await?;
+                prepared = prepare(inner, &record, held).await?;
             }
         }
     }
     let Prepared { worker, spec, directory, .. } = prepared;
+    let rates = video_rates(&spec, inner.table().bounds.quality);
     let mut run = worker.run(spec);
-    let done = listen(inner, id, &mut run).await?;
+    inner.table().steer(id, Some(Steering { control: run.control(), rates }));
+    let done = listen(inner, id, &mut run).await;
+    inner.table().steer(id, None);
+    let done = done?;
     if let Some(failure) = Failure::of_done(&done) {
         return Err(failure);
     }
@@ -284,14 +308,32 @@ async fn work(inner: &Arc<Inner>, id: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Opens the source and decides what is made of it, in a fresh directory, with a worker that may do just that.
-pub(super) async fn prepare(inner: &Arc<Inner>, record: &Record) -> Result<Prepared, Failure> {
+/// Bits per second of each video track as they would be on a machine at its best.
+fn video_rates(spec: &PipelineSpec, quality: f64) -> Vec<u64> {
+    let Some(output) = spec.outputs.first() else { return Vec::new() };
+    let tracks: Vec<&VideoSpec> = match (&output.ladder, &output.video) {
+        (Some(LadderSpec::Rungs(rungs)), _) => rungs.iter().collect(),
+        (_, VideoChoice::Track(video)) => vec![&**video],
+        _ => Vec::new(),
+    };
+    let full = |rate: u64| (rate as f64 / quality.clamp(0.1, 1.0)) as u64;
+    tracks.into_iter().filter_map(|t| t.bitrate).map(|b| full(b.0)).collect()
+}
+
+/// Opens the source and decides what is made of it, in a fresh directory, with a worker that may do just that; `held` is
+/// told of the worker.
+pub(super) async fn prepare(
+    inner: &Arc<Inner>,
+    record: &Record,
+    held: &Mutex<Option<Gone>>,
+) -> Result<Prepared, Failure> {
     let settings = inner.settings();
     let bounds = inner.table().bounds;
     let directory = inner.directory(&record.id);
     clear(&directory)?;
     let subtitles = subtitles(inner, record, &settings, directory.clone()).await;
     let worker = inner.pool.take().await?;
+    *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker.gone());
     let sandbox = sandbox(record, &settings, &directory, &subtitles);
     if !worker.confine(sandbox.clone()).await? {
         tracing::debug!(job = record.id, "this kernel has no Landlock");
@@ -334,7 +376,7 @@ fn clear(directory: &std::path::Path) -> Result<(), Failure> {
     made.map_err(|e| Failure { kind: Some(ErrorKind::Io), message: format!("the job's directory: {e}") })
 }
 
-fn unreachable_source(record: &Record, failure: Failure) -> Failure {
+pub(super) fn unreachable_source(record: &Record, failure: Failure) -> Failure {
     let source = crate::policy::masked(&record.source);
     let message =
         format!("Failed to get media info from: {source}. Check URL accessibility. ({})", failure.message);
@@ -342,7 +384,7 @@ fn unreachable_source(record: &Record, failure: Failure) -> Failure {
 }
 
 /// The request's subtitle files. One that cannot be had is left out, with a warning.
-async fn subtitles(
+pub(super) async fn subtitles(
     inner: &Arc<Inner>,
     record: &Record,
     settings: &Arc<Settings>,

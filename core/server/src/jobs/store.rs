@@ -1,7 +1,7 @@
 //! Jobs on disk: one SQLite file, so that they outlive the server. One thread writes, in the order in which it is told.
 
 use super::record::Record;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ErrorCode, params};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tokio::sync::oneshot;
@@ -26,8 +26,8 @@ enum Write {
     Put(Box<Record>, Option<oneshot::Sender<Result<(), String>>>),
     Remove(String),
     Counters(Counters),
-    /// Answered when everything before is written.
-    Flush(oneshot::Sender<()>),
+    /// The last: answered when everything before is written and the file is free for another server.
+    Close(oneshot::Sender<()>),
 }
 
 const SCHEMA: &str = "
@@ -55,12 +55,21 @@ impl Store {
         }
         private(path).map_err(|e| at(&e))?;
         let connection = Connection::open(path).map_err(|e| at(&e))?;
-        let kept = prepare(&connection).map_err(|e| at(&e))?;
+        let kept = prepare(&connection).map_err(|e| match e.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy) => at(&"another server uses it"),
+            _ => at(&e),
+        })?;
         let (sender, writes) = std::sync::mpsc::channel();
         std::thread::Builder::new()
             .name("job store".into())
             .spawn(move || {
                 for write in writes {
+                    if let Write::Close(done) = write {
+                        drop(connection);
+                        // Who asked may have gone.
+                        let _heard = done.send(());
+                        return;
+                    }
                     perform(&connection, write);
                 }
             })
@@ -98,10 +107,10 @@ impl Store {
         self.send(Write::Counters(counters));
     }
 
-    /// Waits until everything is written.
-    pub async fn flush(&self) {
+    /// Writes everything and closes the file. What comes later is lost.
+    pub async fn close(&self) {
         let (sender, done) = oneshot::channel();
-        self.send(Write::Flush(sender));
+        self.send(Write::Close(sender));
         let _written = done.await;
     }
 }
@@ -119,10 +128,12 @@ fn private(path: &Path) -> std::io::Result<()> {
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<Kept> {
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    // One server: a second one over the same jobs would end them.
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // What is lost is at most what a power cut interrupts; a killed server loses nothing.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if version > VERSION {
         return Err(rusqlite::Error::InvalidParameterName(format!(
@@ -181,10 +192,8 @@ fn perform(connection: &Connection, write: Write) {
             .map(drop)
             .map_err(|e| e.to_string()),
         Write::Counters(counters) => count(connection, counters).map_err(|e| e.to_string()),
-        Write::Flush(done) => {
-            let _heard = done.send(());
-            Ok(())
-        }
+        // The caller's.
+        Write::Close(_) => Ok(()),
     };
     if let Err(e) = result {
         tracing::error!(error = %e, "the job store cannot be written");
@@ -217,4 +226,41 @@ fn count(connection: &Connection, c: Counters) -> rusqlite::Result<()> {
         statement.execute(params![name, value])?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{new_record, record::now};
+    use super::*;
+    use crate::contract::request::TranscodeRequest;
+
+    #[tokio::test]
+    async fn what_is_kept_is_there_again_and_one_server_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state/jobs.sqlite3");
+        let record = new_record(TranscodeRequest::new("http://u:p@h/a.mkv"), "c".into(), None, "s".into());
+        {
+            let (store, (records, counters)) = Store::open(&path).unwrap();
+            assert!(records.is_empty() && counters == Counters::default());
+            store.keep(&record).await.unwrap();
+            store.count(Counters { processed: 3, seconds: 1.5, ..Counters::default() });
+            assert!(Store::open(&path).unwrap_err().contains("another server uses it"));
+            store.close().await;
+            assert!(store.keep(&record).await.is_err(), "it is closed");
+        }
+        let (store, (records, counters)) = Store::open(&path).unwrap();
+        assert_eq!(
+            (records[0].id.as_str(), counters.processed, counters.seconds),
+            (record.id.as_str(), 3, 1.5)
+        );
+        assert!(records[0].created <= now());
+        store.remove(&record.id);
+        store.close().await;
+        assert!(Store::open(&path).unwrap().1.0.is_empty());
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
 }

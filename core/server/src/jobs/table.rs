@@ -2,11 +2,14 @@
 
 use super::ladder::Bounds;
 use super::queue::{Queue, Waiting};
-use super::record::{Live, Record, now};
+use super::record::{Live, Record, accel_of, now};
 use super::retry::Cooldown;
 use super::store::Counters;
 use super::view::{JobView, SharedStream, SharedStreams, Stats, Status};
 use crate::playback::Session;
+use crate::worker::Control;
+use ghoststream::job::Change;
+use ghoststream::spec::Bitrate;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +23,11 @@ pub(super) struct Entry {
     pub changed: Arc<Notify>,
     /// Set while a worker is at it.
     pub run: Option<RunHandle>,
-    /// Makes its segments, if that is done on demand.
+    /// Set while its encoders can be changed.
+    pub steering: Option<Steering>,
+    /// What makes the segments of a job on demand.
     pub session: Option<Session>,
-    /// Whose turn it is to open the session again.
+    /// Held by who opens the session.
     pub opening: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -33,10 +38,18 @@ impl Entry {
             live: Live::default(),
             changed: Arc::default(),
             run: None,
+            steering: None,
             session: None,
             opening: Arc::default(),
         }
     }
+}
+
+/// How the encoders of a running job are changed.
+pub(super) struct Steering {
+    pub control: Control,
+    /// Bits per second of each video track on a machine at its best.
+    pub rates: Vec<u64>,
 }
 
 /// Why a run is to end.
@@ -114,7 +127,14 @@ impl Table {
     }
 
     pub fn view(&self, id: &str) -> Option<JobView> {
-        self.jobs.get(id).map(|entry| entry.record.view(&entry.live))
+        let entry = self.jobs.get(id)?;
+        let mut view = entry.record.view(&entry.live);
+        if let Some(now) = entry.session.as_ref().map(Session::view) {
+            view.hw_accel_used = view.hw_accel_used.or(now.encoder.as_deref().map(|e| accel_of(e).into()));
+            view.current_time = now.position;
+            view.warnings.extend(now.warnings);
+        }
+        Some(view)
     }
 
     pub fn insert(&mut self, entry: Entry) {
@@ -152,6 +172,32 @@ impl Table {
             });
         }
         changed
+    }
+
+    pub fn steer(&mut self, id: &str, steering: Option<Steering>) {
+        if let Some(entry) = self.jobs.get_mut(id) {
+            entry.steering = steering;
+        }
+    }
+
+    /// Takes new bounds over; running encoders follow their quality.
+    pub fn set_bounds(&mut self, bounds: Bounds) {
+        let before = std::mem::replace(&mut self.bounds, bounds).quality;
+        if (before - bounds.quality).abs() < 0.01 {
+            return;
+        }
+        for (id, steering) in self.jobs.iter().filter_map(|(id, e)| Some((id, e.steering.as_ref()?))) {
+            tracing::info!(
+                job = id,
+                quality = bounds.quality,
+                "its encoders are adapted to the machine's state"
+            );
+            for (rung, rate) in steering.rates.iter().enumerate() {
+                let rate = super::ladder::bounded(*rate, &bounds);
+                let bitrate = Some(Bitrate(rate));
+                steering.control.set(Change { output: 0, rung: Some(rung), bitrate, ..Change::default() });
+            }
+        }
     }
 
     pub fn forget(&mut self, id: &str) {

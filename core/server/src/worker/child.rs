@@ -23,7 +23,19 @@ const LAST_BREATH: Duration = Duration::from_secs(3);
 
 /// What programs, libraries, fonts and drivers read.
 const SYSTEM: &[&str] = &[
-    "/usr", "/lib", "/lib32", "/lib64", "/bin", "/etc", "/opt", "/nix", "/proc", "/sys", "/run", "/var/lib",
+    "/usr",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/bin",
+    "/etc",
+    "/opt",
+    "/nix",
+    "/proc",
+    "/sys",
+    "/run",
+    "/var/lib",
+    "/var/cache/fontconfig",
 ];
 
 /// Runs a worker to its end; gives its exit code. Takes over standard input and output.

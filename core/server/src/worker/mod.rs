@@ -9,5 +9,5 @@ mod protocol;
 
 pub use child::run as run_child;
 pub use pool::{Pool, Setup};
-pub use process::{Control, Patience, Report, Run, Worker};
+pub use process::{Control, Gone, Patience, Report, Run, Worker};
 pub use protocol::{Command, Done, Failure, OutputPlan, Plan, Progress, Sandbox, TrackPlan};

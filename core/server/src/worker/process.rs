@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// What a run has to say.
 #[derive(Clone, Debug)]
@@ -73,6 +73,19 @@ impl Default for Patience {
 pub struct Worker {
     orders: mpsc::UnboundedSender<Order>,
     pid: u32,
+    over: watch::Receiver<bool>,
+}
+
+/// Tells when a worker's process has ended.
+#[derive(Clone, Debug)]
+pub struct Gone(watch::Receiver<bool>);
+
+impl Gone {
+    /// Waits for the end. It does not ask for it: dropping the [`Worker`] does.
+    pub async fn wait(mut self) {
+        // Whoever holds the process says so, or is gone too.
+        let _over = self.0.wait_for(|over| *over).await;
+    }
 }
 
 /// What the task that holds the process is asked.
@@ -101,6 +114,11 @@ impl Worker {
     /// The process's id.
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// What tells of its end.
+    pub fn gone(&self) -> Gone {
+        Gone(self.over.clone())
     }
 
     /// Whether the process is still there, as far as is known.
@@ -219,8 +237,12 @@ pub(super) async fn adopt(mut child: Child, patience: Patience) -> Result<Worker
     }
     let (sender, orders) = mpsc::unbounded_channel();
     let keeper = Keeper { child, pid, stdin: Some(stdin), tail, patience, state: State::default() };
-    tokio::spawn(keeper.keep(lines, orders));
-    Ok(Worker { orders: sender, pid })
+    let (ended, over) = watch::channel(false);
+    tokio::spawn(async move {
+        keeper.keep(lines, orders).await;
+        ended.send_replace(true);
+    });
+    Ok(Worker { orders: sender, pid, over })
 }
 
 /// The end of what a worker wrote on its standard error.

@@ -36,3 +36,256 @@ async fn a_stream_is_playable_while_it_is_made() {
     assert_eq!(words, ["processing", "ready"]);
     jobs.close().await;
 }
+
+/// Starts a growing stream (or a batch) over a clip and waits for its end.
+async fn made(
+    place: &Place,
+    source: &str,
+    body: serde_json::Value,
+) -> (ghoststream_server::jobs::Jobs, String) {
+    let jobs = place.open();
+    let mut body = body;
+    if body["mode"] != "batch" {
+        body["playback"] = json!("growing");
+    }
+    let view = jobs.start(request(source, body), client("a")).await.unwrap();
+    ready(&jobs, &view.id).await;
+    (jobs, view.id)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adaptive_stream_has_a_ladder_and_subtitles() {
+    let place = Place::new();
+    let source = place.path("in.mkv").to_string_lossy().into_owned();
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=854x480:r=25:d=3 -f lavfi -i sine=d=3 -c:v libx264 -preset ultrafast {source}"
+    ));
+    std::fs::write(place.path("de.srt"), "1\n00:00:00,500 --> 00:00:02,000\nHallo\n").unwrap();
+    let subtitles = json!([{"url": place.path("de.srt"), "label": "Deutsch", "language": "de", "default": true},
+        {"url": place.path("missing.srt"), "language": "en"}]);
+    let (jobs, id) = made(&place, &source, json!({"mode": "abr", "subtitles": subtitles})).await;
+    let dir = place.job_dir(&id);
+    let master = std::fs::read_to_string(dir.join("master.m3u8")).unwrap();
+    assert!(master.matches("EXT-X-STREAM-INF").count() >= 2, "{master}");
+    for word in
+        ["RESOLUTION=854x480", "RESOLUTION=426x240", "NAME=\"Deutsch\"", "LANGUAGE=\"de\"", "stream_0.m3u8"]
+    {
+        assert!(master.contains(word), "{word}: {master}");
+    }
+    assert!(dir.join("stream_0_00000.ts").exists());
+    let served = jobs.file(&id, "stream_0_00000.ts", Duration::ZERO).await.unwrap();
+    assert!(served.etag.is_some());
+    let lists: Vec<&str> = master.split('"').filter(|w| w.ends_with(".m3u8")).collect();
+    let cues: String = lists.iter().map(|l| std::fs::read_to_string(dir.join(l)).unwrap()).collect();
+    assert!(cues.contains(".vtt"), "{cues}");
+    let warnings = jobs.get(&id).unwrap().warnings;
+    assert!(warnings.iter().any(|w| w.starts_with("subtitles.1: left out")), "{warnings:?}");
+    jobs.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_have_their_size_codec_and_start() {
+    let place = Place::new();
+    let source = place.path("in.mkv").to_string_lossy().into_owned();
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=1280x720:r=25:d=4 -f lavfi -i sine=d=4 -c:v libx264 -preset ultrafast {source}"
+    ));
+    let body = json!({"mode": "batch", "start_time": 2.5,
+        "output": {"format": "mp4", "resolution": "480p", "bitrate": "600k", "two_pass": true}});
+    let (jobs, id) = made(&place, &source, body).await;
+    let view = jobs.get(&id).unwrap();
+    assert!((view.duration - 1.5).abs() < 0.1 && (view.current_time - 1.5).abs() < 0.1, "{view:?}");
+    assert_eq!((view.download_name.as_deref(), view.viewers), (Some("output.mp4"), 0));
+    let served = jobs.download(&id).unwrap();
+    assert_eq!(served.cache, Cache::Attachment("output.mp4".into()));
+    let found = probe(&place.job_dir(&id).join("output.mp4"));
+    assert_eq!((&video(&found)["width"], &video(&found)["height"]), (&json!(854), &json!(480)));
+    let length: f64 = found["format"]["duration"].as_str().unwrap().parse().unwrap();
+    assert!((length - 1.5).abs() < 0.1, "{length}");
+    jobs.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_other_codecs_and_other_containers() {
+    let place = Place::new();
+    let source = place.clip("in.mkv", 2);
+    for (output, name, codec) in [
+        (json!({"format": "mkv", "video_codec": "copy", "audio_codec": "copy"}), "output.mkv", "h264"),
+        (json!({"format": "mkv", "video_codec": "h265", "audio_codec": "flac"}), "output.mkv", "hevc"),
+        (json!({"format": "webm"}), "output.webm", "vp9"),
+    ] {
+        let (jobs, id) = made(&place, &source, json!({"mode": "batch", "output": output})).await;
+        let found = probe(&place.job_dir(&id).join(name));
+        assert_eq!(video(&found)["codec_name"], codec);
+        jobs.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hls_and_dash_files_come_as_archives() {
+    let place = Place::new();
+    let source = place.clip("in.mp4", 2);
+    for (format, list) in [("hls", "master.m3u8"), ("dash", "manifest.mpd")] {
+        let (jobs, id) = made(&place, &source, json!({"mode": "batch", "output": {"format": format}})).await;
+        let served = jobs.download(&id).unwrap();
+        let ghoststream_server::jobs::Body::File(path) = served.body else { panic!() };
+        let out = place.path(format);
+        std::fs::create_dir(&out).unwrap();
+        let tar =
+            std::process::Command::new("tar").arg("-xf").arg(&path).arg("-C").arg(&out).status().unwrap();
+        assert!(tar.success());
+        assert_eq!(video(&probe(&out.join(list)))["nb_read_frames"], "50", "{format}");
+        assert!(jobs.file(&id, list, Duration::ZERO).await.is_ok(), "it can be streamed too");
+        jobs.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hevc_streams_are_fmp4_and_dash_streams_have_a_manifest() {
+    let place = Place::new();
+    let source = place.clip("in.mp4", 2);
+    let (jobs, id) = made(&place, &source, json!({"output": {"video_codec": "h265"}})).await;
+    assert!(place.job_dir(&id).join("stream_0_00000.m4s").exists());
+    jobs.close().await;
+    let (jobs, id) = made(&place, &source, json!({"output": {"format": "dash"}})).await;
+    assert_eq!(jobs.get(&id).unwrap().stream_path, Some("manifest.mpd"));
+    let served = jobs.file(&id, "manifest.mpd", Duration::ZERO).await.unwrap();
+    assert_eq!((served.content_type, text(&served).contains("<MPD")), ("application/dash+xml", true));
+    jobs.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn burnt_in_subtitles_are_in_the_picture() {
+    let place = Place::new();
+    let source = place.path("black.mkv").to_string_lossy().into_owned();
+    ffmpeg(&format!("-f lavfi -i color=black:s=320x180:r=25:d=1 -c:v libx264 -preset ultrafast {source}"));
+    std::fs::write(place.path("s.srt"), "1\n00:00:00,000 --> 00:00:02,000\nHELLO HELLO HELLO\n").unwrap();
+    let body = json!({"mode": "batch", "output": {"format": "mp4"},
+        "subtitles": [{"url": place.path("s.srt"), "burn_in": true}]});
+    let (jobs, id) = made(&place, &source, body).await;
+    let out = std::process::Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(place.job_dir(&id).join("output.mp4"))
+        .args(["-frames:v", "1", "-pix_fmt", "gray", "-f", "rawvideo", "-"])
+        .output()
+        .unwrap();
+    let white = out.stdout.iter().filter(|p| **p > 150).count();
+    assert!(white > 100, "{white} white pixels");
+    jobs.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_is_said_clearly() {
+    let place = Place::new();
+    let source = place.clip("in.mp4", 2);
+    let jobs = place.open();
+    let missing = place.path("missing.mkv").to_string_lossy().into_owned();
+    for (source, body, words) in [
+        (missing.as_str(), json!({}), "Failed to get media info from:"),
+        (source.as_str(), json!({"start_time": 60}), "start_time: is beyond the end"),
+        (source.as_str(), json!({"mode": "abr", "output": {"video_codec": "copy"}}), "output.video_codec:"),
+    ] {
+        let view = jobs.start(request(source, body), client("a")).await.unwrap();
+        let view = over(&jobs, &view.id).await;
+        assert_eq!(view.status, Status::Error);
+        assert!(view.error.as_deref().unwrap().starts_with(words), "{view:?}");
+        assert_eq!(view.attempts, 1, "such mistakes are not tried again");
+    }
+    jobs.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorded_source_is_complete_at_once_and_made_on_demand() {
+    let place = Place::new();
+    let source = place.path("long.mp4").to_string_lossy().into_owned();
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=320x180:r=25:d=120 -f lavfi -i sine=d=120 -c:v libx264 -preset ultrafast -g 250 {source}"
+    ));
+    let jobs = place.open();
+    let view =
+        jobs.start(request(&source, json!({"output": {"bitrate": "300k"}})), client("a")).await.unwrap();
+    let view = ready(&jobs, &view.id).await;
+    assert!((view.duration - 120.0).abs() < 0.5 && view.progress == 100.0, "{view:?}");
+    let decision = view.decision.clone().expect("a decision with its reason");
+    assert!(!decision.reason.is_empty());
+    let list = text(&jobs.file(&view.id, "master.m3u8", Duration::ZERO).await.unwrap());
+    assert!(list.ends_with("#EXT-X-ENDLIST\n"), "{list}");
+    let last = list.lines().rfind(|l| !l.starts_with('#')).unwrap().to_string();
+    let made = || std::fs::read_dir(place.job_dir(&view.id)).unwrap().count();
+    let before = made();
+    let segment = jobs.file(&view.id, &last, Duration::from_secs(30)).await.unwrap();
+    let ghoststream_server::jobs::Body::File(path) = segment.body else { panic!("{segment:?}") };
+    assert!(std::fs::metadata(path).unwrap().len() > 1000);
+    assert!(before < 30, "nothing but the beginning was made: {before}");
+    jobs.close().await;
+    drop(jobs);
+    // After a restart a viewer goes on where he was.
+    let jobs = place.open();
+    assert_eq!(jobs.get(&view.id).unwrap().status, Status::Ready);
+    jobs.file(&view.id, &last, Duration::from_secs(30)).await.unwrap();
+    jobs.cancel(&view.id).await.unwrap();
+    assert_eq!(jobs.get(&view.id).unwrap().status, Status::Cancelled);
+    assert!(jobs.file(&view.id, &last, Duration::ZERO).await.is_err());
+    jobs.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_source_grows_until_it_is_cancelled() {
+    use std::io::{Read, Write};
+    let place = Place::new();
+    let clip = place.path("live.ts");
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=320x180:r=25:d=60 -f lavfi -i sine=d=60 -c:v libx264 -preset ultrafast -g 25 \
+         -pix_fmt yuv420p -c:a aac {}",
+        clip.display()
+    ));
+    let data = std::fs::read(&clip).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // Every client gets the clip at four times its speed, without a length.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (Ok(mut stream), data) = (stream, data.clone()) else { return };
+            std::thread::spawn(move || {
+                let _head = stream.read(&mut [0; 4096]);
+                let head = "HTTP/1.0 200 OK\r\nContent-Type: video/mp2t\r\n\r\n";
+                let mut sent = stream.write_all(head.as_bytes());
+                for piece in data.chunks(data.len() / 600) {
+                    sent = sent.and_then(|()| stream.write_all(piece));
+                    std::thread::sleep(Duration::from_millis(25));
+                }
+            });
+        }
+    });
+    let jobs = place.open();
+    let source = format!("http://{address}/live.ts");
+    let view = jobs.start(request(&source, json!({})), client("a")).await.unwrap();
+    let list = text(&jobs.file(&view.id, "master.m3u8", Duration::from_secs(60)).await.unwrap());
+    assert!(list.contains("EXT-X-PLAYLIST-TYPE:EVENT") && !list.contains("ENDLIST"), "{list}");
+    let later = until(&jobs, &view.id, "time", |v| v.current_time > 4.0).await;
+    assert_eq!((later.status, later.duration), (Status::Processing, 0.0), "{later:?}");
+    jobs.cancel(&view.id).await.unwrap();
+    let dash =
+        jobs.start(request(&source, json!({"output": {"format": "dash"}})), client("a")).await.unwrap();
+    let dash = over(&jobs, &dash.id).await;
+    assert!(dash.error.as_deref().unwrap().starts_with("output.format:"), "{dash:?}");
+    jobs.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_more_urgent_job_takes_the_place_of_a_patient_one() {
+    let mut place = Place::new();
+    place.config.transcoding.max_concurrent_jobs = 1;
+    place.config.transcoding.enable_preemption = true;
+    let (long, short) = (crate::failures::slow(&place, "long.mp4"), place.clip("short.mp4", 1));
+    let jobs = place.open();
+    let body = |priority: &str| json!({"mode": "batch", "output": {"format": "mp4"}, "priority": priority});
+    let patient = jobs.start(request(&long, body("low")), client("a")).await.unwrap();
+    until(&jobs, &patient.id, "frames", |v| v.frame > 0).await;
+    let urgent = jobs.start(request(&short, body("high")), client("b")).await.unwrap();
+    ready(&jobs, &urgent.id).await;
+    let view = jobs.get(&patient.id).unwrap();
+    assert!(view.status != Status::Ready && !view.warnings.is_empty(), "{view:?}");
+    assert_eq!(ready(&jobs, &patient.id).await.attempts, 2);
+    jobs.close().await;
+}

@@ -1,4 +1,7 @@
 //! Jobs with real workers on real media; results are read back by FFmpeg's own tools.
 
+mod failures;
+mod killed;
 mod kinds;
+mod sharing;
 mod support;

@@ -3,6 +3,7 @@
 use ghoststream_server::config::Config;
 use ghoststream_server::contract::request::TranscodeRequest;
 use ghoststream_server::jobs::{Body, Client, JobView, Jobs, Served, Status};
+use ghoststream_server::worker::Patience;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -31,6 +32,10 @@ impl Place {
 
     pub fn open(&self) -> Jobs {
         Jobs::open(&self.config).unwrap()
+    }
+
+    pub fn open_with(&self, patience: Patience) -> Jobs {
+        Jobs::open_with(&self.config, patience).unwrap()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
