@@ -4,6 +4,7 @@ use crate::encode::{nvenc, presets, probe};
 use crate::packet::{Codec, MediaKind};
 use ghoststream_sys::ffmpeg as av;
 use ghoststream_sys::nvml;
+pub use ghoststream_sys::nvml::Usage as NvidiaUsage;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -215,6 +216,12 @@ fn nvidia() -> Vec<Nvidia> {
         }
     };
     nvenc::gpus().unwrap_or_default().into_iter().map(describe).collect()
+}
+
+/// How busy each NVIDIA GPU is just now, as far as its driver says; empty without one. Takes microseconds, except the
+/// first call, which loads NVML. Any thread.
+pub fn nvidia_usage() -> Vec<NvidiaUsage> {
+    nvml::devices().into_iter().map(|device| nvml::usage(device.index)).collect()
 }
 
 fn encoders() -> Vec<Encoder> {

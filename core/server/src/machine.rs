@@ -1,11 +1,11 @@
 //! Watches the machine while the server runs: snapshots become decisions, decisions become limits and `/api/status`.
 
-use crate::adapt::{self, Hardware, JobsLoad, Monitor, Snapshot};
+use crate::adapt::{self, GpuLoad, GpuSource, Hardware, JobsLoad, Monitor, Snapshot};
 use crate::contract::service::{HardwareStatus, JobsStatus, RealtimeStatus, Status};
 use crate::http::App;
 use crate::jobs::{self, Bounds, Jobs};
 use crate::serve::ended;
-use ghoststream::device::Devices;
+use ghoststream::device::{Devices, NvidiaUsage, nvidia_usage};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const EVERY: Duration = Duration::from_secs(2);
 /// Looks and decides until the server ends; what it finds out is in `told`.
 pub async fn watch(app: Arc<App>, told: watch::Sender<Status>) {
     let (jobs, mut ending) = (app.jobs.clone(), app.ending.clone());
-    let mut monitor = Monitor::new(Path::new("/"), None);
+    let mut monitor = Monitor::new(Path::new("/"), Some(Box::new(Nvidia)));
     let mut state = adapt::State::default();
     let mut reasons = Vec::new();
     let read = || Hardware::read(Path::new("/"));
@@ -68,11 +68,42 @@ fn with_devices(basic: &Hardware, devices: Option<&Devices>) -> Hardware {
     let best = ["nvenc", "vaapi", "qsv", "amf", "videotoolbox"]
         .into_iter()
         .find_map(|kind| devices.encoders.iter().find(|e| e.usable && e.device == kind && e.codec == "h264"));
-    if let Some(encoder) = best {
-        hardware.encoder = Some(encoder.name.clone());
+    if let Some(best) = best {
+        hardware.encoder = Some(best.name.clone());
         hardware.gpu_name = devices.gpus.first().map(|g| g.name.clone());
+        if let Some(gpu) = devices.nvidia.iter().find(|_| best.device == "nvenc") {
+            hardware.gpu_name = Some(gpu.name.clone());
+            hardware.gpu_memory_mb = Some(gpu.memory >> 20);
+        }
     }
     hardware
+}
+
+/// NVIDIA's GPUs. Of several, the worst value of each kind counts.
+struct Nvidia;
+
+impl GpuSource for Nvidia {
+    fn read(&mut self) -> Option<GpuLoad> {
+        let worst = |a: Option<f64>, b: Option<f64>| a.into_iter().chain(b).reduce(f64::max);
+        nvidia_usage().into_iter().map(gpu_load).reduce(|a, b| GpuLoad {
+            percent: worst(a.percent, b.percent),
+            encoder_percent: worst(a.encoder_percent, b.encoder_percent),
+            memory_percent: worst(a.memory_percent, b.memory_percent),
+            temperature_c: worst(a.temperature_c, b.temperature_c),
+            power_w: worst(a.power_w, b.power_w),
+        })
+    }
+}
+
+fn gpu_load(usage: NvidiaUsage) -> GpuLoad {
+    let memory = usage.memory_used.zip(usage.memory_total.filter(|total| *total > 0));
+    GpuLoad {
+        percent: usage.gpu.map(f64::from),
+        encoder_percent: usage.encoder.map(f64::from),
+        memory_percent: memory.map(|(used, total)| used as f64 / total as f64 * 100.0),
+        temperature_c: usage.temperature.map(f64::from),
+        power_w: usage.power.map(|milliwatts| f64::from(milliwatts) / 1000.0),
+    }
 }
 
 fn load(jobs: &Jobs) -> JobsLoad {
