@@ -118,8 +118,10 @@ impl Failover {
     }
 
     fn encode(&mut self, frame: Frame, out: &mut dyn Outlet<Packet>) -> Result<()> {
-        self.inside.push_back(frame.clone());
-        let result = match self.fitting(frame) {
+        // What is kept is what the encoder gets: a substitute may keep many, and a decoder has few surfaces of its own.
+        let fitting = self.fitting(frame.clone());
+        self.inside.push_back(fitting.as_ref().map_or(frame, Clone::clone));
+        let result = match fitting {
             Ok(frame) => {
                 let mut made = Vec::new();
                 // Its headers are known only after its first frame.

@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""The transcoding server on machines with and without an NVIDIA card: tiers, heat, jobs on NVENC, and what happens to a job whose
+encoder fails."""
+
+import json
+import os
+import re
+import subprocess
+import time
+import urllib.request
+
+from standin import STANDIN, WORK, check, equal, finish, skip
+
+CLI = os.environ.get("GS_CLI", "")
+if not os.access(CLI, os.X_OK):
+    skip("the ghoststream command is not built (GS_CLI)")
+
+CLIP = os.path.join(WORK, "clip.mp4")
+subprocess.run(
+    "ffmpeg -v error -y -f lavfi -i testsrc2=s=640x360:r=25:d=8 -f lavfi -i sine=frequency=440:sample_rate=48000:d=8"
+    f" -c:v libx264 -preset ultrafast -g 50 -pix_fmt yuv420p -c:a aac {CLIP}".split(),
+    check=True,
+)
+
+
+class Server:
+    """`ghoststream serve` on the stand-in. Its workers are confined and could not write a call log: violations are read from what
+    the server says."""
+
+    def __init__(self, name, **knobs):
+        home = os.path.join(WORK, name)
+        os.makedirs(home)
+        with open(os.path.join(home, "ghoststream.yaml"), "w", encoding="utf-8") as file:
+            file.write(
+                "server: {host: 127.0.0.1, port: 0}\n"
+                "mdns: {enabled: false, udp_enabled: false}\n"
+                # The stand-in's device memory is a large sparse file.
+                "limits: {max_file_size_gb: 0}\n"
+                f"transcoding: {{temp_directory: {home}/jobs, retry_count: 1, retry_delay: 0.1}}\n"
+                f"security: {{state_directory: {home}/state, rate_limit_per_minute: 0, sources: {{local_roots: [{WORK}]}}}}\n"
+            )
+        self.said = os.path.join(home, "log")
+        self.readings = os.path.join(home, "readings")
+        self.read(temperature=45)
+        env = dict(os.environ, LD_LIBRARY_PATH=STANDIN, XDG_CACHE_HOME=home)
+        env["GS_STANDIN_STATE"] = self.readings
+        env.update({"GS_STANDIN_" + knob: str(value) for knob, value in knobs.items()})
+        with open(self.said, "w", encoding="utf-8") as log:
+            command = [CLI, "serve", "--config", os.path.join(home, "ghoststream.yaml")]
+            self.process = subprocess.Popen(command, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        self.url = None
+        for _ in range(200):
+            with open(self.said, encoding="utf-8") as log:
+                found = re.search(r"listening on (http://[\d.:]+)", log.read())
+            if found:
+                self.url = found[1]
+                break
+            time.sleep(0.05)
+        assert self.url, open(self.said, encoding="utf-8").read()
+
+    def read(self, **readings):
+        """What NVML reads from now on."""
+        with open(self.readings + ".new", "w", encoding="utf-8") as file:
+            file.writelines(f"{name}={value}\n" for name, value in readings.items())
+        os.replace(self.readings + ".new", self.readings)
+
+    def get(self, path):
+        with urllib.request.urlopen(self.url + path, timeout=30) as answer:
+            return json.load(answer)
+
+    def until(self, what, condition, seconds=30):
+        """The status, once `condition` of it holds."""
+        end = time.monotonic() + seconds
+        while True:
+            status = self.get("/api/status")
+            if condition(status):
+                return status
+            if time.monotonic() > end:
+                check(False, f"{what}: {status}")
+                return status
+            time.sleep(0.3)
+
+    def job(self, **output):
+        """A file made of the clip; the job at its end, and where its file is."""
+        body = {"source": CLIP, "mode": "batch", "output": {"format": "mp4", **output}}
+        request = urllib.request.Request(
+            self.url + "/api/transcode/start", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            job = json.load(answer)
+        end = time.monotonic() + 120
+        while job["status"] not in ("ready", "error", "cancelled") and time.monotonic() < end:
+            time.sleep(0.2)
+            job = self.get(f"/api/transcode/{job['job_id']}/status")
+        path = os.path.join(WORK, job["job_id"] + ".mp4")
+        if job["status"] == "ready":
+            with urllib.request.urlopen(f"{self.url}/download/{job['job_id']}", timeout=60) as answer:
+                with open(path, "wb") as file:
+                    file.write(answer.read())
+        return job, path
+
+    def stop(self):
+        self.process.terminate()
+        equal(self.process.wait(30), 0, "the server's exit code")
+        with open(self.said, encoding="utf-8") as log:
+            # Whether CUDA was begun in a process is asked before it is.
+            asked = "not-initialised in cuDeviceGetCount"
+            equal([line.strip() for line in log if "violation" in line and asked not in line], [], "violations")
+
+
+def shape(path):
+    """Size and frames of a file's pictures, and its sound."""
+    shown = subprocess.run(
+        ["ffprobe", "-v", "error", "-count_frames", "-show_streams", "-of", "json", path],
+        capture_output=True,
+        check=True,
+    )
+    streams = {s["codec_type"]: s for s in json.loads(shown.stdout)["streams"]}
+    video = streams["video"]
+    return video["codec_name"], video["width"], video["height"], int(video["nb_read_frames"]), streams["audio"]["channels"]
+
+
+# A card: its tier, its heat, and a job on it.
+server = Server("card", PROFILE="rtx4090")
+status = server.until("the card is known", lambda s: s["hardware"]["gpu_name"])
+hardware = status["hardware"]
+equal((hardware["tier"], hardware["recommended_encoder"]), ("ultra", "h264_nvenc"), "the card")
+check("4090" in hardware["gpu_name"] and hardware["gpu_vram_mb"] > 20_000, f"the card: {hardware}")
+equal(status["jobs"]["quality_factor"], 1.0, "the quality of a cool card")
+job, path = server.job(resolution="480p", bitrate="1M", max_audio_channels=1)
+equal((job["status"], job["hw_accel_used"]), ("ready", "nvenc"), f"a job on the card: {job}")
+if job["status"] == "ready":
+    equal(shape(path), ("h264", 640, 360, 200, 1), "what the card made")
+server.read(temperature=86)
+hot = server.until("heat lowers the quality", lambda s: s["jobs"]["quality_factor"] < 1.0)
+equal(hot["realtime"]["gpu_temperature_c"], 86, "the temperature")
+check(hot["jobs"]["max_concurrent_jobs"] < status["jobs"]["max_concurrent_jobs"] or hot["jobs"]["max_concurrent_jobs"] == 1, f"hot: {hot}")
+server.stop()
+
+# A card whose encoder fails in the middle: the job is completed in software with everything that was asked for.
+server = Server("fault", PROFILE="rtx4090", FAULT="NvEncEncodePicture:60+=8")
+server.until("the card is known", lambda s: s["hardware"]["gpu_name"])
+job, path = server.job(resolution="480p", bitrate="1M", max_audio_channels=1)
+equal(job["status"], "ready", f"a job whose encoder fails: {job}")
+if job["status"] == "ready":
+    equal(shape(path), ("h264", 640, 360, 200, 1), "what was made after the encoder failed")
+server.stop()
+
+# Cards without engines, and no card.
+for profile in ("h200", "none"):
+    server = Server(profile, PROFILE=profile)
+    job, path = server.job(hw_accel="nvenc", resolution="480p", max_audio_channels=1)
+    equal((job["status"], job["hw_accel_used"]), ("ready", "software"), f"a job on {profile}: {job}")
+    if job["status"] == "ready":
+        equal(shape(path), ("h264", 640, 360, 200, 1), f"what {profile} made")
+    server.stop()
+finish()
