@@ -75,15 +75,15 @@ impl Reach {
         }
         let host = host_of(url).to_ascii_lowercase();
         let same = self.host.as_deref() == Some(host.as_str());
-        // Where clouds keep their machines' credentials; no media server sends anybody there.
-        if !same && is_link_local(&host) && !self.host.as_deref().is_some_and(is_link_local) {
-            return Err(format!("{how} {shown}, which is not allowed: {host} is a link-local address"));
-        }
         if !same && is_local(&host) && !self.host.as_deref().is_some_and(is_local) {
             return Err(format!(
                 "{how} {shown}, which is not allowed: {host} is on a local network, and {} is not",
                 self.label
             ));
+        }
+        // Where clouds keep their machines' credentials; no media server sends anybody there.
+        if !same && is_link_local(&host) && !self.host.as_deref().is_some_and(is_link_local) {
+            return Err(format!("{how} {shown}, which is not allowed: {host} is a link-local address"));
         }
         Ok(())
     }
