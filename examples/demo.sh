@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# `make demo`: one real clip becomes a file and an ABR ladder, from the command, from C and from Python.
+# `make demo`: one real clip becomes a file and an ABR ladder, from the command, from C and from Python, and a stream of the
+# server.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,6 +31,40 @@ for file in "$out"/*.mp4 "$out"/ladder/*.m3u8; do
     ffprobe -v error -show_entries stream=codec_name,width,height:format=duration -of csv=p=0:s=x "$file" |
         paste -sd ' '
 done
+# The server: the same clip as a stream that plays at once and can be sought anywhere.
+server=
+trap '[ -z "$server" ] || kill "$server"' EXIT
+mkdir -p "$out/server"
+cat >"$out/server/ghoststream.yaml" <<YAML
+server: {host: 127.0.0.1, port: 0}
+mdns: {enabled: false, udp_enabled: false}
+transcoding: {temp_directory: $PWD/$out/server/jobs}
+security: {state_directory: $PWD/$out/server/state, sources: {local_roots: ["$(dirname "$clip")"]}}
+YAML
+echo
+echo "\$ ghoststream serve --config $out/server/ghoststream.yaml &"
+"$GS_CLI" serve --config "$out/server/ghoststream.yaml" >"$out/server/log" 2>&1 &
+server=$!
+url=
+for _ in $(seq 200); do
+    url=$(sed -n 's/.*listening on \(http:[^" ]*\).*/\1/p' "$out/server/log" | head -1)
+    [ -z "$url" ] || break
+    kill -0 "$server"
+    sleep 0.05
+done
+show "$GS_TARGET_DIR/venv/bin/python" examples/python/watch.py "${url#http://}" "$clip"
+if [ -n "${GS_NODE_MODULES:-}" ] && [ -n "${GS_CHROMIUM:-}" ]; then
+    show node tests/server/shot.mjs "$url" "$clip" "$out/page.png"
+fi
+
 echo
 echo "Look at: $out/film.mp4, $out/ladder/master.m3u8 (HLS), $out/ladder/manifest.mpd (DASH)"
 echo "To watch the ladder in a browser player, serve the folder: python3 -m http.server -d $out/ladder"
+[ ! -f "$out/page.png" ] || echo "The server's page while it plays the clip, after a seek to 80 %: $out/page.png"
+page="$url/?source=$("$GS_PYTHON" -c 'import sys, urllib.parse; print(urllib.parse.quote(sys.argv[1]))' "$clip")"
+if [ -t 1 ]; then
+    echo "The server runs: open $page and press Start. Ctrl-C stops it."
+    wait "$server" || true
+else
+    echo "The server's page was at $page (run make demo in a terminal to keep it)"
+fi
