@@ -9,7 +9,7 @@ use crate::filter::colour::{assumed, complete};
 use crate::filter::scale::{ScaleTarget, aspect};
 use crate::frame::{ChromaLocation, Colour, Frame, PixelFormat, VideoParams};
 use crate::spec::Scaler;
-use crate::stage::{Outlet, Stage};
+use crate::stage::{Control, Outlet, Stage};
 use crate::time::Rational;
 use ghoststream_sys::cuda::DeviceBuffer;
 use ghoststream_sys::ffmpeg as av;
@@ -46,6 +46,17 @@ impl Stage<Frame, Frame> for Scale {
 
     fn finish(&mut self, _: &mut dyn Outlet<Frame>) -> Result<()> {
         Ok(())
+    }
+
+    fn control(&mut self, control: &Control) -> Result<()> {
+        match control {
+            Control::Size { width, height } => {
+                (self.target.width, self.target.height) = (*width, *height);
+                self.following.made = None;
+                Ok(())
+            }
+            other => Err(Error::unsupported(format!("scaling cannot {other}"))),
+        }
     }
 }
 

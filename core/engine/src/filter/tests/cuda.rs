@@ -7,6 +7,7 @@ use crate::filter::cuda;
 use crate::filter::{Cascade, Crop, Download, Pad, Rotate, Scale, ScaleTarget, Sharpen, ToneMap, Upload};
 use crate::frame::{ChromaLocation, ColourRange, ContentLight, HdrMetadata, Memory};
 use crate::spec::{CropSpec, PadSpec, Scaler, SharpenSpec, ToneMapCurve, ToneMapSpec};
+use crate::stage::Control;
 use std::sync::Arc;
 
 fn device() -> Option<Arc<av::HwDevice>> {
@@ -204,6 +205,23 @@ fn what_is_right_already_is_not_touched() {
     // An untagged picture keeps its meaning when it is scaled.
     let small = one(&mut cuda::Scale::new(ScaleTarget::size(160, 90)), up);
     assert_eq!((small.video().colour.matrix, small.video().colour.range), (6, ColourRange::Limited));
+}
+
+#[test]
+fn a_scaler_follows_a_new_size_and_other_frames() {
+    let Some(device) = device() else { return };
+    let mut scale = cuda::Scale::new(ScaleTarget::size(160, 90));
+    let mut out = Vec::new();
+    for (from, to) in [((320, 180), None), ((640, 360), None), ((640, 360), Some((320, 180)))] {
+        if let Some((width, height)) = to {
+            scale.control(&Control::Size { width, height }).unwrap();
+        }
+        let frame = one(&mut Upload::new(device.clone()), scene("nv12", from.0, from.1, SDR));
+        scale.push(frame, &mut out).unwrap();
+        let v = out.last().unwrap().video();
+        assert_eq!((v.width, v.height), to.unwrap_or((160, 90)));
+    }
+    assert_eq!(scale.control(&Control::ForceKeyFrame).unwrap_err().kind(), ErrorKind::Unsupported);
 }
 
 #[test]
