@@ -58,7 +58,8 @@ test: setup-test ## every suite: Cargo's, then those under tests/ (SUITES="e2e a
 run-suites:
 	@$(ENV) tests/run $(SUITES)
 
-test-gpu: setup-test ## what an NVIDIA GPU must show: kernels against the float reference and the host, their bandwidth, NVENC
+test-gpu: setup-test ## what an NVIDIA GPU must show: memory, devices, kernels against the float reference and the host, their bandwidth, NVENC
+	@$(ENV) GS_REQUIRE_GPU=1 cargo test -p ghoststream-sys --test nvidia real:: -- --nocapture
 	@$(ENV) GS_REQUIRE_GPU=1 cargo test -p ghoststream --lib filter::tests::cuda
 	@$(ENV) GS_REQUIRE_GPU=1 tests/run kernels
 	@$(ENV) GS_REQUIRE_GPU=1 tests/standin/run real-driver

@@ -66,6 +66,14 @@ void *gsav_cuda_frame_context(const AVFrame *f)
     return ((const AVCUDADeviceContext *)frames->device_ctx->hwctx)->cuda_ctx;
 }
 
+/* What the pixels of a CUDA frame are, AV_PIX_FMT_NONE for another frame. */
+int gsav_cuda_frame_format(const AVFrame *f)
+{
+    if (f->format != AV_PIX_FMT_CUDA || !f->hw_frames_ctx)
+        return AV_PIX_FMT_NONE;
+    return ((const AVHWFramesContext *)f->hw_frames_ctx->data)->sw_format;
+}
+
 /* The size that buffers of foreign memory are said to have: device memory is never read through them, and no pool makes
  * buffers of one byte. */
 #define FOREIGN 1

@@ -3,7 +3,7 @@
 use super::buffer::BufferRef;
 use super::error::{self, Error, Result, check};
 use super::frame::run_release;
-use super::{Frame, HwDevice, HwFrames, raw};
+use super::{Frame, HwDevice, HwFrames, PixelFormat, raw};
 use crate::cuda::{self, Context, Plane, PlaneMut};
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -164,12 +164,16 @@ impl Frame {
         unsafe { raw::gsav_cuda_frame_foreign(self.as_ptr()) != 0 }
     }
 
+    /// What the pixels of a CUDA frame are.
+    pub(crate) fn cuda_format(&self) -> Option<PixelFormat> {
+        // SAFETY: a live frame; only a number is read.
+        let format = PixelFormat(unsafe { raw::gsav_cuda_frame_format(self.as_ptr()) });
+        (!format.is_none()).then_some(format)
+    }
+
     fn spans(&self) -> Result<impl Iterator<Item = (u64, usize, usize, usize)> + use<>> {
-        // SAFETY: a live frame; only an address is read.
-        let in_cuda = unsafe { !raw::gsav_cuda_frame_context(self.as_ptr()).is_null() };
-        let frames = self.hw_frames().filter(|_| in_cuda);
-        let frames = frames.ok_or_else(|| Error::invalid("take a frame for a CUDA frame that is none"))?;
-        let format = frames.host_format();
+        let format = self.cuda_format();
+        let format = format.ok_or_else(|| Error::invalid("take a frame for a CUDA frame that is none"))?;
         let (width, height) = (self.width(), self.height());
         let planes = format.descriptor().map_or(0, |d| d.planes);
         let spans: Vec<_> = (0..planes)

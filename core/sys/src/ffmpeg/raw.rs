@@ -330,6 +330,7 @@ unsafe extern "C" {
         -> c_int;
     pub fn gsav_cuda_device_context(d: *const AVBufferRef) -> *mut c_void;
     pub fn gsav_cuda_frame_context(f: *const AVFrame) -> *mut c_void;
+    pub fn gsav_cuda_frame_format(f: *const AVFrame) -> c_int;
     pub fn gsav_cuda_frame_foreign(f: *const AVFrame) -> c_int;
     pub fn gsav_cuda_frame_wrap(f: *mut AVFrame, frames: *mut AVBufferRef, addresses: *const u64, pitches: *const i32,
         planes: c_int, writable: c_int, release: Release, opaque: *mut c_void) -> c_int;

@@ -129,17 +129,27 @@ impl Surface {
         }
     }
 
+    /// Number of planes.
+    pub(super) fn plane_count(self) -> usize {
+        match self {
+            Surface::Nv12 | Surface::P010 | Surface::Nv16 | Surface::P210 => 2,
+            Surface::Yuv420p | Surface::Yuv444p | Surface::Yuv444p16 => 3,
+        }
+    }
+
     /// Where the planes of a surface of `height` rows with `pitch` bytes lie, from its start: offset, pitch. In the order
-    /// of the format's planes.
-    pub(super) fn planes(self, pitch: usize, height: usize, on_device: bool) -> Vec<(usize, usize)> {
+    /// of the format's planes, of which the first [`Surface::plane_count`] are there.
+    pub(super) fn planes(self, pitch: usize, height: usize, on_device: bool) -> [(usize, usize); 3] {
         let luma = pitch * height;
         match self {
-            Surface::Nv12 | Surface::P010 | Surface::Nv16 | Surface::P210 => vec![(0, pitch), (luma, pitch)],
-            Surface::Yuv444p | Surface::Yuv444p16 => vec![(0, pitch), (luma, pitch), (2 * luma, pitch)],
+            Surface::Nv12 | Surface::P010 | Surface::Nv16 | Surface::P210 => {
+                [(0, pitch), (luma, pitch), (0, 0)]
+            }
+            Surface::Yuv444p | Surface::Yuv444p16 => [(0, pitch), (luma, pitch), (2 * luma, pitch)],
             Surface::Yuv420p => {
                 let (first, second) = (luma, luma + pitch / 2 * height.div_ceil(2));
                 let (u, v) = if on_device { (second, first) } else { (first, second) };
-                vec![(0, pitch), (u, pitch / 2), (v, pitch / 2)]
+                [(0, pitch), (u, pitch / 2), (v, pitch / 2)]
             }
         }
     }

@@ -101,7 +101,7 @@ impl InputBuffer {
             return Err(Error::invalid("the driver gave no memory to write a picture to"));
         }
         let planes = self.surface.planes(pitch, self.rows as usize, false);
-        for (i, (offset, pitch)) in planes.into_iter().enumerate() {
+        for (i, (offset, pitch)) in planes.into_iter().take(self.surface.plane_count()).enumerate() {
             let (from, stride) = (frame.plane(i), frame.stride(i));
             let (rows, bytes) = (frame.plane_height(i), frame.row_bytes(i));
             if bytes > pitch || from.is_empty() {

@@ -261,7 +261,7 @@ impl Submitter {
         if !frame.is_in_cuda(self.context()) {
             return Err(Error::invalid("a frame that is not in the encoder's CUDA context"));
         }
-        let format = frame.hw_frames().map(|f| f.host_format());
+        let format = frame.cuda_format();
         if format.and_then(Surface::of) != Some(c.surface)
             || (frame.width(), frame.height()) != (c.width, c.height)
         {
@@ -280,7 +280,7 @@ impl Submitter {
         let rows = surface_rows(frame).filter(|rows| *rows >= c.height as usize);
         let planes = c.surface.planes(pitch, rows.unwrap_or_default(), true);
         let together = rows.is_some()
-            && planes.iter().enumerate().all(|(i, (offset, pitch))| {
+            && planes.iter().take(c.surface.plane_count()).enumerate().all(|(i, (offset, pitch))| {
                 frame.data_ptr(i) == start + offset && frame.device_stride(i) == *pitch
             });
         if !together {
@@ -414,7 +414,7 @@ impl Submitter {
             p.qpDeltaMap = map.as_ptr().cast_mut();
             p.qpDeltaMapSize = map.len() as u32;
         }
-        // Slices in a picture's parameters replace those of the configuration.
+        // Slices and tiles in a picture's parameters replace those of the configuration.
         // SAFETY: zeroed above, and each is the codec's own view of the union.
         unsafe {
             match codec {
@@ -435,6 +435,9 @@ impl Submitter {
                 }
                 Codec::Av1 => {
                     let own = &mut p.codecPicParams.av1;
+                    let base = &self.raw.encodeCodecConfig.av1;
+                    (own.numTileColumns, own.numTileRows) = (base.numTileColumns, base.numTileRows);
+                    (own.tileWidths, own.tileHeights) = (base.tileWidths, base.tileHeights);
                     (own.obuPayloadArray, own.obuPayloadArrayCnt) = (list, count);
                     own.forceIntraRefreshWithFrameCnt = picture.intra_refresh;
                     (own.pMasteringDisplay, own.pMaxCll) = (display, light);

@@ -7,7 +7,7 @@ use crate::cuda::{self, Context, Device};
 use crate::nvenc::{self, ApiVersion, Capabilities, Codec, Library, Session, Surface};
 use crate::nvml;
 use child::Failure;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// A GPU.
@@ -82,17 +82,31 @@ impl Encoder {
     }
 }
 
-/// The GPUs that this process sees. Asked once; the outcome is remembered. The first call takes as long as starting the
-/// driver does (a tenth of a second to some seconds), `limit` at most.
+/// The GPUs that this process sees. Asked once; the outcome is remembered, unless an encoder was only busy. The first
+/// call takes as long as starting the driver does (a tenth of a second to some seconds), `limit` at most. Any thread.
 ///
 /// The drivers are asked in a forked child. Where this process has already started CUDA, a child of it cannot; then they
 /// are asked here, as the driver is known to start.
 ///
 /// # Errors
 /// [`Error`].
-pub fn gpus(limit: Duration) -> Result<&'static [Gpu], Error> {
-    static GPUS: OnceLock<Result<Vec<Gpu>, Error>> = OnceLock::new();
-    GPUS.get_or_init(|| ask(limit)).as_deref().map_err(Error::clone)
+pub fn gpus(limit: Duration) -> Result<Vec<Gpu>, Error> {
+    static GPUS: Mutex<Option<Result<Vec<Gpu>, Error>>> = Mutex::new(None);
+    let mut known = GPUS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = &*known {
+        return known.clone();
+    }
+    let told = ask(limit);
+    let lasting = |gpu: &Gpu| match &gpu.encoder {
+        Ok(_) => true,
+        Err(none) => {
+            matches!(none.kind, nvenc::Kind::Absent | nvenc::Kind::TooOld | nvenc::Kind::NoEncoder)
+        }
+    };
+    if told.as_ref().map_or(true, |gpus| gpus.iter().all(lasting)) {
+        *known = Some(told.clone());
+    }
+    told
 }
 
 fn ask(limit: Duration) -> Result<Vec<Gpu>, Error> {

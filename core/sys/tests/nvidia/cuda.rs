@@ -41,125 +41,128 @@ fn devices_describe_themselves() {
 
 #[test]
 fn bytes_go_to_the_device_and_come_back() {
-    let log = on_standin("cuda::bytes_go_to_the_device_and_come_back", &[("ASYNC", "2000")], || {
-        let context = Context::primary(0).unwrap();
-        let stream = Stream::new(&context).unwrap();
-        let (row, rows) = (1000, 37);
-        let mut first = DeviceBuffer::pitched(&context, row, rows).unwrap();
-        let mut second = DeviceBuffer::linear(&context, row * rows).unwrap();
-        assert!(first.pitch() >= row && first.len() >= row * rows);
-        let mut pinned = PinnedBuffer::new(&context, 16 + row * rows).unwrap();
-        for (i, byte) in pinned.bytes_mut().iter_mut().enumerate() {
-            *byte = (i * 7 % 251) as u8;
-        }
-        let sent = pinned.bytes()[16..].to_vec();
-        let from = Layout { offset: 16, pitch: row };
-        let up = stream.upload(pinned, &mut [(from, first.plane_mut())]).unwrap();
-        let mut packed = second.view_mut(0, row, row, rows).unwrap();
-        stream.copy(&first.plane(), &mut packed).unwrap();
-        let mark = Event::timed(&context).unwrap();
-        mark.record(&stream).unwrap();
-        let pinned = up.wait().unwrap();
-        let down = stream
-            .download(&[(Layout { offset: 0, pitch: row }, second.view(0, row, row, rows).unwrap())], pinned);
-        let pinned = down.unwrap().wait().unwrap();
-        assert_eq!(&pinned.bytes()[..row * rows], sent);
-        assert!(mark.is_done().unwrap());
-        stream.fill(9, &mut first.plane_mut().part(10, 1, 5, 2).unwrap()).unwrap();
-        stream.synchronize().unwrap();
-        assert!(stream.is_idle().unwrap());
-        let mut back = vec![0; row * rows];
-        context.download(&first.plane(), HostMut { bytes: &mut back, pitch: row }).unwrap();
-        assert_eq!(back[row + 9..row + 16], [sent[row + 9], 9, 9, 9, 9, 9, sent[row + 15]]);
-        assert_eq!(back[3 * row..], sent[3 * row..]);
-        // A buffer that nobody waits for is not given back before the copy is done.
-        let pinned = PinnedBuffer::new(&context, row * rows).unwrap();
-        drop(stream.upload(pinned, &mut [(Layout { offset: 0, pitch: row }, first.plane_mut())]).unwrap());
-        let small = PinnedBuffer::new(&context, row * rows - 1).unwrap();
-        let e =
-            stream.upload(small, &mut [(Layout { offset: 0, pitch: row }, first.plane_mut())]).unwrap_err();
-        assert_eq!(e.kind(), Kind::Invalid);
-        assert!(second.view(1, row, row, rows).is_err() && second.view(0, row - 1, row, 2).is_err());
-        let e = DeviceBuffer::linear(&context, 1 << 50).unwrap_err();
-        assert_eq!(e.kind(), Kind::Memory);
-        assert!(e.to_string().contains("CUDA_ERROR_OUT_OF_MEMORY"), "{e}");
-    });
-    if let Some(log) = log {
+    let name = "cuda::bytes_go_to_the_device_and_come_back";
+    if let Some(log) = on_standin(name, &[("ASYNC", "2000")], copies) {
         assert_eq!(log.copied("DtoD"), 37_000);
     }
 }
 
+pub fn copies() {
+    let context = Context::primary(0).unwrap();
+    let stream = Stream::new(&context).unwrap();
+    let (row, rows) = (1000, 37);
+    let mut first = DeviceBuffer::pitched(&context, row, rows).unwrap();
+    let mut second = DeviceBuffer::linear(&context, row * rows).unwrap();
+    assert!(first.pitch() >= row && first.len() >= row * rows);
+    let mut pinned = PinnedBuffer::new(&context, 16 + row * rows).unwrap();
+    for (i, byte) in pinned.bytes_mut().iter_mut().enumerate() {
+        *byte = (i * 7 % 251) as u8;
+    }
+    let sent = pinned.bytes()[16..].to_vec();
+    let from = Layout { offset: 16, pitch: row };
+    let up = stream.upload(pinned, &mut [(from, first.plane_mut())]).unwrap();
+    let mut packed = second.view_mut(0, row, row, rows).unwrap();
+    stream.copy(&first.plane(), &mut packed).unwrap();
+    let mark = Event::timed(&context).unwrap();
+    mark.record(&stream).unwrap();
+    let pinned = up.wait().unwrap();
+    let down = stream
+        .download(&[(Layout { offset: 0, pitch: row }, second.view(0, row, row, rows).unwrap())], pinned);
+    let pinned = down.unwrap().wait().unwrap();
+    assert_eq!(&pinned.bytes()[..row * rows], sent);
+    assert!(mark.is_done().unwrap());
+    stream.fill(9, &mut first.plane_mut().part(10, 1, 5, 2).unwrap()).unwrap();
+    stream.synchronize().unwrap();
+    assert!(stream.is_idle().unwrap());
+    let mut back = vec![0; row * rows];
+    context.download(&first.plane(), HostMut { bytes: &mut back, pitch: row }).unwrap();
+    assert_eq!(back[row + 9..row + 16], [sent[row + 9], 9, 9, 9, 9, 9, sent[row + 15]]);
+    assert_eq!(back[3 * row..], sent[3 * row..]);
+    // A buffer that nobody waits for is not given back before the copy is done.
+    let pinned = PinnedBuffer::new(&context, row * rows).unwrap();
+    drop(stream.upload(pinned, &mut [(Layout { offset: 0, pitch: row }, first.plane_mut())]).unwrap());
+    let small = PinnedBuffer::new(&context, row * rows - 1).unwrap();
+    let e = stream.upload(small, &mut [(Layout { offset: 0, pitch: row }, first.plane_mut())]).unwrap_err();
+    assert_eq!(e.kind(), Kind::Invalid);
+    assert!(second.view(1, row, row, rows).is_err() && second.view(0, row - 1, row, 2).is_err());
+    let e = DeviceBuffer::linear(&context, 1 << 50).unwrap_err();
+    assert_eq!(e.kind(), Kind::Memory);
+    assert!(e.to_string().contains("CUDA_ERROR_OUT_OF_MEMORY"), "{e}");
+}
+
 #[test]
 fn ffmpegs_frames_lie_in_the_same_context() {
-    on_standin("cuda::ffmpegs_frames_lie_in_the_same_context", &[], || {
-        let context = Context::primary(0).unwrap();
-        for device in [HwDevice::cuda(&context).unwrap(), HwDevice::create("cuda", Some("0"), &[]).unwrap()] {
-            assert!(device.is_on_cuda(&context));
-            let pool = device.frames(PixelFormat::nv12(), 322, 180, 0).unwrap();
-            let mut frame = pool.frame().unwrap();
-            assert!(frame.is_in_cuda(&context));
-            for (i, plane) in frame.device_planes_mut().unwrap().iter_mut().enumerate() {
-                assert_eq!((plane.row_bytes(), plane.rows()), (322, [180, 90][i]));
-                let bytes: Vec<u8> = (0..plane.rows() * 322).map(|n| (n * (i + 3)) as u8).collect();
-                context.upload(Host { bytes: &bytes, pitch: 322 }, plane).unwrap();
-            }
-            let host = frame.transfer_to_host().unwrap();
-            assert_eq!(host.plane(0)[host.stride(0) * 2 + 5], ((2 * 322 + 5) * 3) as u8);
-            assert_eq!(host.plane(1)[host.stride(1) * 89 + 321], ((89 * 322 + 321) * 4) as u8);
-            let other = frame.clone();
-            assert!(frame.device_planes_mut().is_err(), "two hold it");
-            drop(other);
-            assert!(frame.device_planes_mut().is_ok());
-            assert!(host.device_planes().is_err());
+    on_standin("cuda::ffmpegs_frames_lie_in_the_same_context", &[], frames);
+}
+
+pub fn frames() {
+    let context = Context::primary(0).unwrap();
+    for device in [HwDevice::cuda(&context).unwrap(), HwDevice::create("cuda", Some("0"), &[]).unwrap()] {
+        assert!(device.is_on_cuda(&context));
+        let pool = device.frames(PixelFormat::nv12(), 322, 180, 0).unwrap();
+        let mut frame = pool.frame().unwrap();
+        assert!(frame.is_in_cuda(&context));
+        for (i, plane) in frame.device_planes_mut().unwrap().iter_mut().enumerate() {
+            assert_eq!((plane.row_bytes(), plane.rows()), (322, [180, 90][i]));
+            let bytes: Vec<u8> = (0..plane.rows() * 322).map(|n| (n * (i + 3)) as u8).collect();
+            context.upload(Host { bytes: &bytes, pitch: 322 }, plane).unwrap();
         }
-        assert!(HwDevice::create("cuda", Some("first"), &[]).is_err());
-        assert!(HwDevice::create("cuda", Some("9"), &[]).is_err());
-    });
+        let host = frame.transfer_to_host().unwrap();
+        assert_eq!(host.plane(0)[host.stride(0) * 2 + 5], ((2 * 322 + 5) * 3) as u8);
+        assert_eq!(host.plane(1)[host.stride(1) * 89 + 321], ((89 * 322 + 321) * 4) as u8);
+        let other = frame.clone();
+        assert!(frame.device_planes_mut().is_err(), "two hold it");
+        drop(other);
+        assert!(frame.device_planes_mut().is_ok());
+        assert!(host.device_planes().is_err());
+    }
+    assert!(HwDevice::create("cuda", Some("first"), &[]).is_err());
+    assert!(HwDevice::create("cuda", Some("9"), &[]).is_err());
 }
 
 #[test]
 fn foreign_device_memory_becomes_a_frame_without_a_copy() {
-    let log = on_standin("cuda::foreign_device_memory_becomes_a_frame_without_a_copy", &[], || {
-        let context = Context::primary(0).unwrap();
-        let device = HwDevice::cuda(&context).unwrap();
-        let pool = device.frames(PixelFormat::nv12(), 64, 36, 0).unwrap();
-        let buffer = Arc::new(DeviceBuffer::linear(&context, 80 * 54).unwrap());
-        let start = buffer.plane().address();
-        let planes = [
-            ForeignPlane { address: start, pitch: 80 },
-            ForeignPlane { address: start + 80 * 36, pitch: 80 },
-        ];
-        let released = Arc::new(AtomicUsize::new(0));
-        let wrap = |planes: &[ForeignPlane]| {
-            let (keep, count) = (buffer.clone(), released.clone());
-            let release = Box::new(move || {
-                drop(keep);
-                count.fetch_add(1, Ordering::SeqCst);
-            });
-            // SAFETY: the buffer lives until the release.
-            unsafe { pool.wrap_cuda(&context, planes, true, release) }
-        };
-        let mut frame = wrap(&planes).unwrap();
-        assert_eq!(frame.device_planes().unwrap()[1].address(), planes[1].address);
-        assert_eq!(frame.device_planes_mut().unwrap().len(), 2);
-        let second: Frame = frame.clone();
-        drop(frame);
-        assert_eq!(released.load(Ordering::SeqCst), 0);
-        drop(second);
-        assert_eq!(released.load(Ordering::SeqCst), 1);
-        let short = [planes[0], ForeignPlane { address: start + 80 * 37, pitch: 80 }];
-        let host = [planes[0], ForeignPlane { address: buffer.as_ref() as *const _ as u64, pitch: 80 }];
-        let narrow = [planes[0], ForeignPlane { address: planes[1].address, pitch: 63 }];
-        for (wrong, why) in
-            [(&short[..], "run past"), (&narrow[..], "pitch"), (&planes[..1], "2 planes"), (&host[..], "")]
-        {
-            let before = released.load(Ordering::SeqCst);
-            let e = wrap(wrong).unwrap_err();
-            assert!(e.to_string().contains(why), "{e}");
-            assert_eq!(released.load(Ordering::SeqCst), before + 1, "released also on failure");
-        }
-    });
-    if let Some(log) = log {
+    let name = "cuda::foreign_device_memory_becomes_a_frame_without_a_copy";
+    if let Some(log) = on_standin(name, &[], foreign) {
         assert_eq!(log.copied("HtoD") + log.copied("DtoH") + log.copied("DtoD"), 0);
+    }
+}
+
+pub fn foreign() {
+    let context = Context::primary(0).unwrap();
+    let device = HwDevice::cuda(&context).unwrap();
+    let pool = device.frames(PixelFormat::nv12(), 64, 36, 0).unwrap();
+    let buffer = Arc::new(DeviceBuffer::linear(&context, 80 * 54).unwrap());
+    let start = buffer.plane().address();
+    let planes =
+        [ForeignPlane { address: start, pitch: 80 }, ForeignPlane { address: start + 80 * 36, pitch: 80 }];
+    let released = Arc::new(AtomicUsize::new(0));
+    let wrap = |planes: &[ForeignPlane]| {
+        let (keep, count) = (buffer.clone(), released.clone());
+        let release = Box::new(move || {
+            drop(keep);
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+        // SAFETY: the buffer lives until the release.
+        unsafe { pool.wrap_cuda(&context, planes, true, release) }
+    };
+    let mut frame = wrap(&planes).unwrap();
+    assert_eq!(frame.device_planes().unwrap()[1].address(), planes[1].address);
+    assert_eq!(frame.device_planes_mut().unwrap().len(), 2);
+    let second: Frame = frame.clone();
+    drop(frame);
+    assert_eq!(released.load(Ordering::SeqCst), 0);
+    drop(second);
+    assert_eq!(released.load(Ordering::SeqCst), 1);
+    let short = [planes[0], ForeignPlane { address: start + 80 * 53, pitch: 80 }];
+    let host = [planes[0], ForeignPlane { address: buffer.as_ref() as *const _ as u64, pitch: 80 }];
+    let narrow = [planes[0], ForeignPlane { address: planes[1].address, pitch: 63 }];
+    for (wrong, why) in
+        [(&short[..], "run past"), (&narrow[..], "pitch"), (&planes[..1], "2 planes"), (&host[..], "")]
+    {
+        let before = released.load(Ordering::SeqCst);
+        let e = wrap(wrong).unwrap_err();
+        assert!(e.to_string().contains(why), "{e}");
+        assert_eq!(released.load(Ordering::SeqCst), before + 1, "released also on failure");
     }
 }

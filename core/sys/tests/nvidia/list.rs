@@ -34,7 +34,7 @@ fn abilities_are_the_drivers_answers() {
         assert_eq!(list[0].encoder.as_ref().unwrap_err().kind, Kind::NoEncoder);
     });
     on_standin(NAME, &[("PROFILE", "gtx1650"), ("API", "12.1")], || {
-        let none = gpus(LIMIT).unwrap()[0].encoder.as_ref().unwrap_err();
+        let none = gpus(LIMIT).unwrap().remove(0).encoder.unwrap_err();
         assert_eq!(none.kind, Kind::TooOld);
         assert!(none.reason.contains("550.54.14") && none.reason.contains("530.41.03"), "{}", none.reason);
     });
