@@ -33,7 +33,7 @@ fn the_installed_driver_lists_its_devices() {
     }
     let list = gpus(Duration::from_secs(60)).unwrap();
     for gpu in list {
-        println!("{gpu:#?}");
+        eprintln!("{gpu:#?}");
         let index = gpu.nvml_index.expect("NVML knows the device by its UUID");
         assert!(nvml::usage(index).memory_used.is_some());
         match &gpu.encoder {
