@@ -50,7 +50,7 @@ demo: setup-demo stage wheel ## a real clip becomes a file and a ladder, from th
 	@$(ENV) examples/demo.sh
 
 test: setup-test ## every suite: Cargo's, then those under tests/ (SUITES="e2e abi" picks)
-	@$(ENV) cargo test --workspace
+	@$(ENV) cargo test --workspace --no-fail-fast
 	@$(MAKE) stage wheel PROFILE=dev
 	@$(MAKE) run-suites PROFILE=dev
 

@@ -262,9 +262,27 @@ mod tests {
     }
 
     #[test]
+    fn the_usual_capture_is_the_screen_with_its_pointer() {
+        let made = json(
+            &PipelineBuilder::new()
+                .capture(CaptureConfig::screen().with_fps(30))
+                .output(Output::file("o.mkv")),
+        );
+        let screen = &made["source"]["screen"];
+        assert_eq!((&screen["cursor"], &screen["frame_rate"]), (&true.into(), &"30/1".into()));
+        assert_ne!(made["source"]["realtime"], true);
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_by_part() {
         for (builder, kind, field) in [
-            (PipelineBuilder::new().output(Output::Null), ErrorKind::Unsupported, "capture: "),
+            (
+                PipelineBuilder::new()
+                    .capture(CaptureConfig::screen().with_backend(CaptureBackend::Portal))
+                    .output(Output::Null),
+                ErrorKind::Unsupported,
+                "capture.backend: ",
+            ),
             (PipelineBuilder::new(), ErrorKind::Invalid, "output: "),
             (bars().audio_source("mic"), ErrorKind::Unsupported, "audio.source: "),
             (bars().fps(0), ErrorKind::Invalid, "capture.framerate: "),
