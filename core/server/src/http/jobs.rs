@@ -206,7 +206,7 @@ pub async fn leave(
     app.allow(&id, Scope::Control, &parts.headers, &parts.uri)?;
     let mut errors = Errors::default();
     let mut named = None;
-    if let Some(body) = parsed(&read(&app, body).await?)?.filter(|body| !body.is_null())
+    if let Some(body) = parsed(&read(&app, body).await?)?
         && let Some(mut fields) = Fields::of(&body, vec![json!("body")], &mut errors)
     {
         named = fields.optional_text("session_id", &mut errors);

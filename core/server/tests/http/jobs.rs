@@ -91,7 +91,7 @@ fn viewers_share_a_stream() {
     let id = text(&first, "job_id");
     let left = site.post(&format!("/api/transcode/{id}/leave"), &json!({ "session_id": "b" }));
     assert_eq!(left.json(), json!({ "job_id": id, "viewers_remaining": 1, "is_shared": false }));
-    for wrong in [json!([]), json!({ "session_id": 5 })] {
+    for wrong in [json!([]), json!(null), json!({ "session_id": 5 })] {
         assert_eq!(site.post(&format!("/api/transcode/{id}/leave"), &wrong).status, 422, "{wrong}");
     }
     // What is made otherwise is another job.
