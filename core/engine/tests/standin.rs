@@ -116,8 +116,8 @@ fn rates_key_frames_and_sizes_change_without_a_lost_frame() {
         );
         let keys = packets.iter().filter(|p| p.key).count();
         assert_eq!(keys, 4, "the first, the forced one, and one for each size: {video}");
-        // The size is in the parameter sets in front of the key frames.
-        let sets = packets.iter().filter(|p| p.key).map(|p| p.data.slice(..24)).collect::<Vec<_>>();
+        // The size is in the parameter sets in front of the key frames, behind the level, which follows the frame rate.
+        let sets = packets.iter().filter(|p| p.key).map(|p| p.data.slice(8..24)).collect::<Vec<_>>();
         assert_eq!(sets[0], sets[1], "{video}");
         assert_ne!(sets[1], sets[2], "{video}");
         assert_eq!(sets[0], sets[3], "{video}");

@@ -138,7 +138,7 @@ for name in ["options", "refresh"]:
     equal(frames(f"{WORK}/{name}.mkv"), frames(source), name)
 
 # Key frames come where segments begin, and nowhere else.
-segments = {"path": f"{WORK}/hls", "format": "hls", "audio": False, "segment": {"duration": 0.4}, "video": {"encoder": "nvenc", "bitrate": "1M", "b_frames": 2}}
+segments = {"path": f"{WORK}/hls", "format": "hls", "audio": False, "segment": {"duration": 0.5}, "video": {"encoder": "nvenc", "bitrate": "1M", "b_frames": 2}}
 done = job("segments", [segments], on_host)
 equal(done.code, 0, f"segments: {done.message} {done.err[-300:]}")
 clean(done, "segments")
