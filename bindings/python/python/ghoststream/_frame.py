@@ -31,8 +31,8 @@ def _device_memory(array: Any) -> _Span:
     if hasattr(array, "__dlpack__"):
         # 1 is CUDA's default stream: what the other library has queued is in order before it.
         tensor = _native.DeviceTensor(array.__dlpack__(stream=1))
-        address, shape, strides, item, device = tensor.parts
-        return _Span(address, tuple(shape), tuple(strides), item, device, tensor)
+        address, lengths, steps, width, device = tensor.parts
+        return _Span(address, tuple(lengths), tuple(steps), width, device, tensor)
     interface = getattr(array, "__cuda_array_interface__", None)
     if interface is None:
         raise Invalid(f"array: {type(array).__name__} is not in CUDA memory")

@@ -17,6 +17,9 @@ __all__ = [
     "schema",
     "document",
     "command",
+    "DeviceTensor",
+    "frame_from_device",
+    "plane_layouts",
 ]
 
 version: str
