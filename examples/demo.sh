@@ -49,7 +49,7 @@ url=
 for _ in $(seq 200); do
     url=$(sed -n 's/.*listening on \(http:[^" ]*\).*/\1/p' "$out/server/log" | head -1)
     [ -z "$url" ] || break
-    kill -0 "$server"
+    kill -0 "$server" 2>/dev/null || { cat "$out/server/log" >&2 && exit 1; }
     sleep 0.05
 done
 show "$GS_TARGET_DIR/venv/bin/python" examples/python/watch.py "${url#http://}" "$clip"

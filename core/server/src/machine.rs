@@ -38,7 +38,7 @@ pub async fn watch(app: Arc<App>, told: watch::Sender<Status>) {
         let Ok((back, snapshot)) = task.await else { return };
         monitor = back;
         let most = app.settings().config.transcoding.max_concurrent_jobs;
-        let settings = adapt::Settings { max_jobs: u32::try_from(most).unwrap_or(u32::MAX), tier: None };
+        let settings = adapt::Settings { max_jobs: u32::try_from(most).unwrap_or(u32::MAX) };
         let (next, decision) = adapt::decide(&hardware, &settings, &state, &snapshot);
         state = next;
         if decision.reasons != reasons {

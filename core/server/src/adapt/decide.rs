@@ -33,8 +33,6 @@ const WINDOW: usize = 10;
 pub struct Settings {
     /// Jobs at once at most; 0 lets the tier decide.
     pub max_jobs: u32,
-    /// The tier, where the machine's own is not wanted.
-    pub tier: Option<Tier>,
 }
 
 /// What earlier decisions left behind.
@@ -58,10 +56,6 @@ pub struct Decision {
     pub max_jobs: u32,
     /// What bit rates are multiplied with, 0.4 to 1.
     pub quality_factor: f64,
-    /// How many presets faster than asked for new encodes are.
-    pub faster_presets: u8,
-    /// Whether running ladders leave their top rung out.
-    pub drop_top_rung: bool,
     /// [`Snapshot::load_factor`].
     pub load_factor: f64,
     /// [`Snapshot::is_overloaded`].
@@ -85,7 +79,7 @@ pub fn decide(hardware: &Hardware, settings: &Settings, before: &State, now: &Sn
         reasons.push(format!("pressure {} of {HIGHEST}: {why}", state.pressure));
     }
 
-    let mut tier = settings.tier.unwrap_or_else(|| Tier::of(hardware));
+    let mut tier = Tier::of(hardware);
     let battery = now.power == Power::Battery;
     if battery {
         tier = tier.lower();
@@ -111,8 +105,6 @@ pub fn decide(hardware: &Hardware, settings: &Settings, before: &State, now: &Sn
         limits,
         max_jobs: max_jobs.max(1),
         quality_factor: if battery { quality.min(0.75) } else { quality },
-        faster_presets: state.pressure.min(2),
-        drop_top_rung: state.pressure >= 2,
         load_factor,
         is_overloaded: now.is_overloaded(),
         trend: trend(&state.loads),
@@ -269,13 +261,13 @@ mod tests {
         assert!(fast.iter().all(|d| d.pressure == 0 && d.is_overloaded));
         let slow = run(&desktop(), &Settings::default(), (0..20).map(|_| busy(0.8)));
         assert_eq!(slow[19].pressure, 2);
-        assert!(slow[19].drop_top_rung && slow[19].faster_presets == 2);
+        assert_eq!((slow[19].quality_factor, slow[19].max_jobs), (0.6, 2));
     }
 
     #[test]
     fn a_battery_means_one_job_and_one_tier_less() {
         let snapshot = Snapshot { power: Power::Battery, ..Snapshot::default() };
-        let decision = &run(&desktop(), &Settings { max_jobs: 4, tier: None }, [snapshot].into_iter())[0];
+        let decision = &run(&desktop(), &Settings { max_jobs: 4 }, [snapshot].into_iter())[0];
         assert_eq!((decision.tier, decision.max_jobs), (Tier::High, 1));
         assert!(decision.quality_factor < 1.0);
     }
@@ -315,7 +307,7 @@ mod tests {
                 laptop: noise.next() < 0.5,
                 ..Hardware::default()
             };
-            let settings = Settings { max_jobs: (noise.next() * 8.0) as u32, tier: None };
+            let settings = Settings { max_jobs: (noise.next() * 8.0) as u32 };
             let own = Tier::of(&hardware);
             let trace: Vec<Snapshot> = (0..300)
                 .map(|_| Snapshot {

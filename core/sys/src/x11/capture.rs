@@ -89,7 +89,7 @@ impl Capture {
     ///
     /// # Errors
     /// [`Kind::NotFound`] when there is no such display, monitor or window; [`Kind::Unsupported`] when the server lacks
-    /// an extension or has other pixels than 24 or 30 bits in 32.
+    /// an extension, has other pixels than 24 or 30 bits in 32, or has 30 and the pointer is asked for.
     pub fn open(display: Option<&str>, target: Target, pointer: bool) -> Result<Capture, Error> {
         let (connection, number) = connect(display)?;
         let connection = Arc::new(connection);
@@ -112,6 +112,10 @@ impl Capture {
         connection.damage_query_version(1, 1)?.reply()?;
         connection.xfixes_query_version(5, 0)?.reply()?;
         let format = format(&connection, &screen)?;
+        if pointer && format != bgr0() {
+            let message = format!("the pointer is not drawn into {format} pictures: capture without it");
+            return Err(Error::new(Kind::Unsupported, message));
+        }
         connection.randr_select_input(root, randr::NotifyMask::SCREEN_CHANGE)?.check()?;
         let watched = match target {
             Target::Window(id) => {
@@ -208,7 +212,6 @@ impl Capture {
             Target::Window(_) => self.origin,
             _ => (i32::from(x), i32::from(y)),
         };
-        let draws = self.format == bgr0();
         let filled = self.ring.fill(
             stride * usize::from(height),
             |segment| {
@@ -220,7 +223,7 @@ impl Capture {
                 Ok(pointer)
             },
             |picture, pointer| {
-                if let Some(pointer) = pointer.as_ref().filter(|_| draws) {
+                if let Some(pointer) = pointer {
                     pointer.draw(picture, stride, at.0, at.1);
                 }
             },
