@@ -47,6 +47,7 @@ certificates() { test -s /etc/ssl/certs/ca-certificates.crt || test -d /etc/pki;
 dejavu() {
     test -f /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf || { have fc-list && fc-list | grep -q DejaVuSans; }
 }
+libclang() { ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* /usr/local/lib/libclang*.so* 2>/dev/null | grep -q .; }
 # A driver that Vulkan's loader finds; Mesa's has one in software.
 vulkan_driver() { ls /usr/share/vulkan/icd.d/*.json /etc/vulkan/icd.d/*.json 2>/dev/null | grep -q .; }
 gst_plugin() { ls /usr/lib/*/gstreamer-1.0/"libgst$1.so" /usr/local/lib/gstreamer-1.0/"libgst$1.so" 2>/dev/null | grep -q .; }
@@ -68,6 +69,9 @@ find_missing() {
         want_module "lib$library-dev" "lib$library"
     done
     want ffmpeg have ffmpeg
+    # PipeWire's headers, and the library that makes Rust of them when the `pipewire` crate is built.
+    want libpipewire-0.3-dev pkg-config --exists libpipewire-0.3
+    want libclang-dev libclang
     [ "$level" = build ] && return
     want python3 have python3
     want python3-venv python3 -c 'import venv, ensurepip'
@@ -88,6 +92,14 @@ find_missing() {
     want gstreamer1.0-plugins-base gst_plugin videotestsrc
     want gstreamer1.0-plugins-good gst_plugin matroska
     want gstreamer1.0-tools have gst-launch-1.0
+    # A session of its own for captured sound and the virtual camera (tests/capture).
+    want dbus have dbus-daemon
+    want pipewire have pipewire
+    want pipewire-bin have pw-play
+    want pipewire-pulse have pipewire-pulse
+    want pulseaudio-utils have pactl
+    want wireplumber have wireplumber
+    want gstreamer1.0-pipewire gst_plugin pipewire
 }
 
 find_missing
