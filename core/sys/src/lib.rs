@@ -6,6 +6,8 @@ pub mod ffmpeg;
 pub mod nvenc;
 pub mod nvidia;
 pub mod nvml;
+#[cfg(target_os = "linux")]
+pub mod pipewire;
 pub mod pixels;
 pub mod process;
 #[cfg(target_os = "linux")]
