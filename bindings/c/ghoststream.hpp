@@ -308,6 +308,10 @@ public:
     void set(const std::string &change) { check(gs_job_set(get(), change.c_str())); }
     void pause() { check(gs_job_pause(get())); }
     void resume() { check(gs_job_resume(get())); }
+    /// A new file for an output with `split`; the one that ends is told by a SAVED event.
+    void split(uint32_t output = 0) { check(gs_job_split(get(), output)); }
+    /// A file with the last seconds of an output with `replay`; 0 = all. It is told by a SAVED event.
+    void save(uint32_t output = 0, double seconds = 0) { check(gs_job_save(get(), output, seconds)); }
     void stop() { check(gs_job_stop(get())); }
     void cancel() { check(gs_job_cancel(get())); }
     /// False when it is not over in time; throws the job's failure.

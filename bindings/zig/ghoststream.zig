@@ -344,6 +344,14 @@ pub const Job = struct {
     pub fn unpause(self: Job) Error!void {
         _ = try check(c.gs_job_resume(self.handle));
     }
+    /// A new file for an output with `split`; the one that ends is told by a SAVED event.
+    pub fn split(self: Job, output: u32) Error!void {
+        _ = try check(c.gs_job_split(self.handle, output));
+    }
+    /// A file with the last seconds of an output with `replay`; 0 = all. It is told by a SAVED event.
+    pub fn save(self: Job, output: u32, seconds: f64) Error!void {
+        _ = try check(c.gs_job_save(self.handle, output, seconds));
+    }
     pub fn stop(self: Job) Error!void {
         _ = try check(c.gs_job_stop(self.handle));
     }

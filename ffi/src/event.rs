@@ -57,6 +57,9 @@ pub enum gs_event_type {
     GS_EVENT_SEGMENT = 5,
     /// Over: `outcome` and `error`; the message is in the JSON. The last one, never lost.
     GS_EVENT_DONE = 6,
+    /// A file is complete while the job goes on (gs_job_split, gs_job_save): `duration` and `bytes`; `path` and `output` are
+    /// in the JSON. Never lost.
+    GS_EVENT_SAVED = 7,
 }
 
 /// How a job ended.
@@ -97,7 +100,7 @@ pub struct gs_event {
     pub reserved: i32,
     /// PROGRESS: output time reached, in microseconds.
     pub time: i64,
-    /// PROGRESS: the whole length, in microseconds; GS_NO_TIME when unknown.
+    /// PROGRESS: the whole length, in microseconds; GS_NO_TIME when unknown. SAVED: that of the file.
     pub duration: i64,
     /// PROGRESS: 0 to 1; below 0 when unknown.
     pub fraction: f64,
@@ -109,7 +112,7 @@ pub struct gs_event {
     pub eta: i64,
     /// PROGRESS: video frames written.
     pub frames: u64,
-    /// PROGRESS: bytes written.
+    /// PROGRESS: bytes written. SAVED: those of the file.
     pub bytes: u64,
     /// PROGRESS: frames or packets dropped by live links.
     pub dropped: u64,
@@ -171,6 +174,10 @@ fn brief(event: &Event) -> gs_event {
         }
         Event::Warning { .. } => GS_EVENT_WARNING,
         Event::Segment { .. } => GS_EVENT_SEGMENT,
+        Event::Saved { duration, bytes, .. } => {
+            (e.duration, e.bytes) = (micros(*duration), *bytes);
+            GS_EVENT_SAVED
+        }
         Event::Done(done) => {
             e.outcome = match done.outcome {
                 Outcome::Completed => gs_outcome::GS_OUTCOME_COMPLETED,

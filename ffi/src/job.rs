@@ -171,7 +171,7 @@ pub unsafe extern "C" fn gs_job_set(job: *mut gs_job, json: *const c_char) -> gs
     })
 }
 
-/// Halts reading; what is inside goes on to the outputs.
+/// Halts reading; what is inside goes on to the outputs. What a screen or a camera shows meanwhile is left out of them.
 /// Owns: nothing.
 /// Thread: any.
 /// Errors: GS_STATE unless the job is running; GS_INVALID.
@@ -185,7 +185,7 @@ pub unsafe extern "C" fn gs_job_pause(job: *mut gs_job) -> gs_status {
     enter(|| unsafe { self::job(job) }?.pause().map(|()| gs_status::GS_OK))
 }
 
-/// Continues after gs_job_pause; nothing happens to a job that is not paused.
+/// Continues after gs_job_pause, with a key frame where video is encoded; nothing happens to a job that is not paused.
 /// Owns: nothing.
 /// Thread: any.
 /// Errors: GS_STATE unless the job is running or paused; GS_INVALID.
@@ -197,6 +197,40 @@ pub unsafe extern "C" fn gs_job_pause(job: *mut gs_job) -> gs_status {
 pub unsafe extern "C" fn gs_job_resume(job: *mut gs_job) -> gs_status {
     // SAFETY: the caller's promise.
     enter(|| unsafe { self::job(job) }?.resume().map(|()| gs_status::GS_OK))
+}
+
+/// Lets output `output` (with `split` in the document) go on in a new file, which begins with the next key frame; one is
+/// asked for. Returns at once; the file that ends is told by a SAVED event.
+/// Owns: nothing.
+/// Thread: any.
+/// Errors: GS_STATE unless the job is running or paused; GS_NOT_FOUND for an output that does not exist; GS_UNSUPPORTED
+/// for one without `split`; GS_INVALID.
+/// Since: 0
+///
+/// # Safety
+/// `job` is NULL or a live job.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gs_job_split(job: *mut gs_job, output: u32) -> gs_status {
+    // SAFETY: the caller's promise.
+    enter(|| unsafe { self::job(job) }?.split(output as usize).map(|()| gs_status::GS_OK))
+}
+
+/// Saves the last `seconds` of output `output` (with `replay` in the document), from the key frame before; 0 = all that it
+/// keeps. Returns at once: the file is written while the job goes on, and told by a SAVED event; a save that fails is
+/// told by a WARNING event with the code `save`.
+/// Owns: nothing.
+/// Thread: any.
+/// Errors: GS_STATE unless the job is running or paused; GS_NOT_FOUND for an output that does not exist; GS_UNSUPPORTED
+/// for one without `replay`; GS_INVALID, also for `seconds` below 0.
+/// Since: 0
+///
+/// # Safety
+/// `job` is NULL or a live job.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gs_job_save(job: *mut gs_job, output: u32, seconds: f64) -> gs_status {
+    let wanted = (seconds != 0.0).then_some(seconds);
+    // SAFETY: the caller's promise.
+    enter(|| unsafe { self::job(job) }?.save(output as usize, wanted).map(|()| gs_status::GS_OK))
 }
 
 /// Reads no more, finishes every output with what was read, and ends. Returns at once; wait with gs_job_wait.

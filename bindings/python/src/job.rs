@@ -183,6 +183,14 @@ impl Job {
         self.get(py)?.resume().or_raise(py)
     }
 
+    fn split(&self, py: Python<'_>, output: usize) -> PyResult<()> {
+        self.get(py)?.split(output).or_raise(py)
+    }
+
+    fn save(&self, py: Python<'_>, output: usize, seconds: Option<f64>) -> PyResult<()> {
+        self.get(py)?.save(output, seconds).or_raise(py)
+    }
+
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
         let job = self.get(py)?;
         py.detach(|| job.stop());

@@ -95,6 +95,12 @@ impl Reporter {
                     screen::line(summary(self.plan.as_ref(), &self.last, done).trim_end());
                 }
             }
+            // For scripts: the one thing that is printed on standard output.
+            Event::Saved { path, .. } => {
+                let mut out = io::stdout().lock();
+                writeln!(out, "{path}")?;
+                return out.flush();
+            }
             Event::State { .. } | Event::Segment { .. } => {}
         }
         Ok(())

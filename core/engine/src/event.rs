@@ -42,7 +42,8 @@ pub enum Event {
     Progress(Progress),
     /// Something the owner should know although the job goes on: a fallback, a drop, an inserted transfer.
     Warning {
-        /// A stable word: `fallback`, `dropped`, `transfer`, `source`, `output`, `skipped`.
+        /// A stable word: `fallback`, `dropped`, `transfer`, `source`, `output`, `skipped`, `control` (a change or command
+        /// that could not be obeyed), `save` (a replay that could not be saved).
         code: &'static str,
         /// What happened.
         message: String,
@@ -57,6 +58,17 @@ pub enum Event {
         start: f64,
         /// Length, seconds.
         duration: f64,
+    },
+    /// A file is complete while the job goes on: a part of a recording that is split, or a saved replay. Never lost.
+    Saved {
+        /// Index of the output.
+        output: usize,
+        /// The file.
+        path: String,
+        /// Its length, seconds.
+        duration: f64,
+        /// Its size.
+        bytes: u64,
     },
     /// The job is over. The last event, never lost.
     Done(Done),

@@ -279,7 +279,8 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Everything that waits now, oldest first, after waiting for the first item; `None` at the end or once closed.
+    /// Everything that waits now, oldest first, after waiting for the first item; `None` at the end or once closed, and
+    /// nothing when the link was poked ([`Monitor::poke`]).
     ///
     /// One lock for many items: for receivers that keep up anyway and whose items are small. What is in `spent` goes
     /// back and is dropped by the next sender: memory that is freed by the thread that allocated it costs no fight for
@@ -303,6 +304,9 @@ impl<T> Receiver<T> {
             }
             if state.senders == 0 {
                 return None;
+            }
+            if std::mem::take(&mut state.poked) {
+                return Some(VecDeque::new());
             }
             state.reader_sleeps = true;
             state = wait(&self.0.readable, state, None);
@@ -328,7 +332,8 @@ impl<T> Monitor<T> {
         LinkStats { depth: state.items.len(), ..state.stats }
     }
 
-    /// Has the receiver look up from an empty queue, if it waits in [`Receiver::recv_or_poke`] or when it next does.
+    /// Has the receiver look up from an empty queue, if it waits in [`Receiver::recv_or_poke`] or [`Receiver::recv_all`], or
+    /// when it next does.
     pub fn poke(&self) {
         let wake = {
             let mut state = self.0.lock();
@@ -382,6 +387,9 @@ mod tests {
         }
         sender.join().unwrap();
         assert_eq!(got, (0..1000).collect::<Vec<_>>());
+        let (tx, rx) = link::<i32>(4, Overflow::Wait);
+        tx.monitor().poke();
+        assert_eq!(rx.recv_all(&mut spent), Some(VecDeque::new()));
         rx.monitor().close();
         assert!(rx.recv_all(&mut spent).is_none());
     }

@@ -1,5 +1,6 @@
 //! Safe owners over the C libraries GhostStream drives. One folder per library; nothing raw in a public signature.
 
+pub mod calendar;
 pub mod cuda;
 pub mod disk;
 pub mod ffmpeg;

@@ -24,7 +24,7 @@ _running: weakref.WeakSet[Job] = weakref.WeakSet()
 
 class Event(dict[str, Any]):
     """Something that a job has to say: a dict whose keys are attributes too. ``event.type`` is ``state``, ``plan``,
-    ``progress``, ``warning``, ``segment`` or ``done``; the other keys are those of ``--events json``."""
+    ``progress``, ``warning``, ``segment``, ``saved`` or ``done``; the other keys are those of ``--events json``."""
 
     @property
     def type(self) -> str:
@@ -146,8 +146,18 @@ class Job:
         self._inner.pause()
 
     def resume(self) -> None:
-        """Continues after :meth:`pause`."""
+        """Continues after :meth:`pause`, with a key frame where video is encoded."""
         self._inner.resume()
+
+    def split(self, output: int = 0) -> None:
+        """Lets an output with ``split`` go on in a new file, which begins with the next key frame. Returns at once; the
+        file that ends is told by a ``saved`` event."""
+        self._inner.split(output)
+
+    def save(self, output: int = 0, seconds: float | None = None) -> None:
+        """Saves the last ``seconds`` of an output with ``replay`` (all that it keeps, when ``None``), from the key frame
+        before. Returns at once; the file is told by a ``saved`` event, a failure by a ``warning`` with the code ``save``."""
+        self._inner.save(output, seconds)
 
     def stop(self) -> None:
         """Reads no more and finishes every output with what was read. Returns at once; see :meth:`wait`."""

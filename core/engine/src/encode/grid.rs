@@ -8,6 +8,8 @@ pub struct KeyGrid {
     cells: Cells,
     /// Times besides those of the cells.
     early: Vec<Timestamp>,
+    /// Intervals besides that of the cells, from 0.
+    more: Vec<Timestamp>,
 }
 
 #[derive(Clone, Debug)]
@@ -22,7 +24,7 @@ impl KeyGrid {
         let positive = interval.ticks > 0 && interval.base.is_positive();
         let origin = Timestamp::new(0, interval.base);
         let cells = Cells::Every { interval, origin };
-        positive.then_some(KeyGrid { cells, early: Vec::new() })
+        positive.then_some(KeyGrid { cells, early: Vec::new(), more: Vec::new() })
     }
 
     /// The same grid counted from `origin` instead of zero. Explicit times stay as they are.
@@ -36,12 +38,20 @@ impl KeyGrid {
     /// A key frame on the first frame at or after each of `starts` (the key frames of a copied rendition).
     pub fn at(mut starts: Vec<Timestamp>) -> KeyGrid {
         starts.sort();
-        KeyGrid { cells: Cells::At(starts), early: Vec::new() }
+        KeyGrid { cells: Cells::At(starts), early: Vec::new(), more: Vec::new() }
     }
 
     /// The same grid and a key frame on the first frame at or after each of `early`.
     pub fn with_early(mut self, early: Vec<Timestamp>) -> KeyGrid {
         self.early = early;
+        self
+    }
+
+    /// The same grid and a key frame on the first frame at or after each multiple of `interval` too.
+    pub fn with_every(mut self, interval: Timestamp) -> KeyGrid {
+        if interval.ticks > 0 && interval.base.is_positive() {
+            self.more.push(interval);
+        }
         self
     }
 
@@ -61,24 +71,28 @@ impl KeyGrid {
     pub fn cell(&self, time: Timestamp) -> i64 {
         let passed =
             |starts: &[Timestamp]| starts.partition_point(|s| s.to(time.base).ticks <= time.ticks) as i64;
-        passed(&self.early)
+        let more: i64 = self.more.iter().map(|i| multiple(*i, Timestamp::new(0, i.base), time)).sum();
+        more + passed(&self.early)
             + match &self.cells {
                 Cells::At(starts) => passed(starts),
-                Cells::Every { interval, origin } => {
-                    let estimate = ((time.seconds() - origin.seconds()) / interval.seconds()).floor() as i64;
-                    // The float is a guess that is off by one at most near a border; the border itself is exact.
-                    let begin = |k: i64| border(*interval, *origin, k, time.base);
-                    let mut k = estimate;
-                    while begin(k.saturating_add(1)) <= time.ticks && k < i64::MAX {
-                        k += 1;
-                    }
-                    while begin(k) > time.ticks && k > i64::MIN {
-                        k -= 1;
-                    }
-                    k
-                }
+                Cells::Every { interval, origin } => multiple(*interval, *origin, time),
             }
     }
+}
+
+/// How many whole intervals after `origin` the time lies.
+fn multiple(interval: Timestamp, origin: Timestamp, time: Timestamp) -> i64 {
+    let estimate = ((time.seconds() - origin.seconds()) / interval.seconds()).floor() as i64;
+    // The float is a guess that is off by one at most near a border; the border itself is exact.
+    let begin = |k: i64| border(interval, origin, k, time.base);
+    let mut k = estimate;
+    while begin(k.saturating_add(1)) <= time.ticks && k < i64::MAX {
+        k += 1;
+    }
+    while begin(k) > time.ticks && k > i64::MIN {
+        k -= 1;
+    }
+    k
 }
 
 /// The tick of `base` nearest to `origin + k * interval`.
@@ -130,6 +144,13 @@ mod tests {
         let four = KeyGrid::every(Timestamp::from_seconds(4.0)).unwrap();
         let grid = four.with_early(vec![Timestamp::from_seconds(1.0), Timestamp::from_seconds(2.0)]);
         assert_eq!(keys(&grid, Rational::new(1, 25), 0..210), [0, 25, 50, 100, 200]);
+    }
+
+    #[test]
+    fn several_intervals_go_together() {
+        let two =
+            KeyGrid::every(Timestamp::from_seconds(2.0)).unwrap().with_every(Timestamp::from_seconds(3.0));
+        assert_eq!(keys(&two, Rational::new(1, 10), 0..70), [0, 20, 30, 40, 60]);
     }
 
     #[test]

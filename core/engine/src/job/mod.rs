@@ -11,6 +11,7 @@ use crate::event::{Done, Next, Progress, State, Wakeup};
 use crate::frame::Frame;
 use crate::link::{LinkStats, Received, Receiver, Sender};
 use crate::packet::{Packet, StreamInfo};
+use crate::sink::Command;
 use crate::spec::{Bitrate, FrameRate};
 use crate::stage::Control;
 use bytes::Bytes;
@@ -289,7 +290,8 @@ impl Job {
         Ok(())
     }
 
-    /// Halts reading; what is inside goes on to the sinks. Continues with [`Job::resume`].
+    /// Halts reading; what is inside goes on to the sinks. Continues with [`Job::resume`]. Of a source that goes on without
+    /// us, what it shows meanwhile is left out: the outputs have no gap there.
     ///
     /// # Errors
     /// [`ErrorKind::State`] unless the job is running.
@@ -297,7 +299,7 @@ impl Job {
         if self.shared.pause() { Ok(()) } else { Err(self.not_running()) }
     }
 
-    /// Continues after [`Job::pause`]; nothing happens when it is not paused.
+    /// Continues after [`Job::pause`], with a key frame where video is encoded; nothing happens when it is not paused.
     ///
     /// # Errors
     /// [`ErrorKind::State`] unless the job is running or paused.
@@ -307,6 +309,50 @@ impl Job {
         }
         self.shared.resume();
         Ok(())
+    }
+
+    /// Lets the output go on in a new file, which begins with the next key frame; one is asked for. The file that ends is
+    /// told by [`crate::event::Event::Saved`]. Returns at once.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] unless the job is running or paused; [`ErrorKind::NotFound`] for an output that does not exist;
+    /// [`ErrorKind::Unsupported`] for one without `split`.
+    pub fn split(&self, output: usize) -> Result<()> {
+        let remote = self.remote(output)?;
+        if !remote.splits {
+            return Err(Error::unsupported(format!("outputs[{output}] has no split")));
+        }
+        remote.send(Command::Split);
+        Ok(())
+    }
+
+    /// Saves the last `seconds` of a replay (all that it keeps, when absent) to a file, from the key frame before. The
+    /// file is told by [`crate::event::Event::Saved`]; a save that fails by a warning `save`. Returns at once: the file is
+    /// written by a thread of its own, one save after the other, and the job goes on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] unless the job is running or paused; [`ErrorKind::NotFound`] for an output that does not exist;
+    /// [`ErrorKind::Unsupported`] for one without `replay`; [`ErrorKind::Invalid`] for a time that is none.
+    pub fn save(&self, output: usize, seconds: Option<f64>) -> Result<()> {
+        if seconds.is_some_and(|s| !s.is_finite() || s <= 0.0) {
+            return Err(Error::invalid("seconds", "must be above 0"));
+        }
+        let remote = self.remote(output)?;
+        if !remote.saves {
+            return Err(Error::unsupported(format!("outputs[{output}] keeps no replay")));
+        }
+        remote.send(Command::Save { seconds });
+        Ok(())
+    }
+
+    fn remote(&self, output: usize) -> Result<Arc<shared::Remote>> {
+        let remote = lock(&self.shared.remotes).get(output).cloned();
+        let remote =
+            remote.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no output {output}")))?;
+        if !matches!(self.state(), State::Running | State::Paused) {
+            return Err(self.not_running());
+        }
+        Ok(remote)
     }
 
     fn not_running(&self) -> Error {

@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::event::{Done, Event, EventQueue, Progress, State};
 use crate::link::{LinkStats, Monitor};
+use crate::sink::Command;
 use crate::source::screen;
 use crate::stage::Control;
 use crate::time::Clock;
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     failure: Mutex<Option<Error>>,
     pub meters: Mutex<Vec<Arc<Meter>>>,
     pub tracks: Mutex<Vec<Arc<TrackMeter>>>,
+    /// The way to each output.
+    pub remotes: Mutex<Vec<Arc<Remote>>>,
     pub duration: Mutex<Option<f64>>,
     pub progress: Mutex<Progress>,
     done: Mutex<Option<Done>>,
@@ -66,6 +69,7 @@ impl Shared {
             failure: Mutex::new(None),
             meters: Mutex::new(Vec::new()),
             tracks: Mutex::new(Vec::new()),
+            remotes: Mutex::new(Vec::new()),
             duration: Mutex::new(None),
             progress: Mutex::new(Progress::default()),
             done: Mutex::new(None),
@@ -183,7 +187,18 @@ impl Shared {
         };
         self.gate_changed.notify_all();
         if was && self.state() == State::Paused {
+            // What was shown before and what is shown now have nothing in common.
+            self.ask_key(None);
             self.set_state(State::Running);
+        }
+    }
+
+    /// Has the encoders of `output` (of all, when absent) make their next frame a key frame.
+    pub fn ask_key(&self, output: Option<usize>) {
+        for track in lock(&self.tracks).iter().filter(|t| t.video && t.controllable) {
+            if output.is_none_or(|o| o == track.output) {
+                track.control(Control::ForceKeyFrame);
+            }
         }
     }
 
@@ -235,6 +250,39 @@ impl Shared {
                 .0
                 .clone(),
         }
+    }
+}
+
+/// The way from the job's owner to an output's thread.
+#[derive(Default)]
+pub(crate) struct Remote {
+    /// Its files can be cut.
+    pub splits: bool,
+    /// It keeps a replay.
+    pub saves: bool,
+    commands: Mutex<Vec<Command>>,
+    wake: Mutex<Option<Box<dyn Fn() + Send>>>,
+}
+
+impl Remote {
+    pub fn new(splits: bool, saves: bool) -> Remote {
+        Remote { splits, saves, ..Remote::default() }
+    }
+
+    /// Has `wake` called when there is a command to take.
+    pub fn wake(&self, wake: Box<dyn Fn() + Send>) {
+        *lock(&self.wake) = Some(wake);
+    }
+
+    pub fn send(&self, command: Command) {
+        lock(&self.commands).push(command);
+        if let Some(wake) = lock(&self.wake).as_ref() {
+            wake();
+        }
+    }
+
+    pub fn take(&self) -> Vec<Command> {
+        std::mem::take(&mut *lock(&self.commands))
     }
 }
 

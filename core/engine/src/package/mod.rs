@@ -18,6 +18,7 @@ mod boxes;
 pub mod cmaf;
 pub mod codecs;
 pub mod dash;
+mod fragments;
 pub mod hls;
 mod init;
 mod lane;
@@ -29,6 +30,7 @@ pub mod ts;
 pub mod webvtt;
 mod whole;
 
+pub(crate) use fragments::index_fragments;
 pub use plan::{Plan, PlannedSegment};
 pub use segmenter::{Container, Event, Options, Part, Segment, Segmenter, TrackSpec};
 pub use track::{Config, Track};

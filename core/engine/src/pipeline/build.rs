@@ -12,12 +12,12 @@ use crate::decode::{AvDecoder, DecodeOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Done, Event, Outcome, State};
 use crate::filter::{Exact, Since, Trim};
-use crate::job::shared::{Shared, TrackMeter, lock};
+use crate::job::shared::{Remote, Shared, TrackMeter, lock};
 use crate::job::{Job, Ports, Ticker};
 use crate::link::{Overflow, Sender, link};
 use crate::packet::{MediaKind, StreamInfo};
 use crate::plan::Plan;
-use crate::sink::{Facts, Made, OutputSink};
+use crate::sink::{Facts, Made, OutputSink, Saved, Talk};
 use crate::source::seek::Seeker;
 use crate::spec::{Device, PipelineSpec, Window};
 use crate::subtitle::{SubtitleConverter, read_subtitle_file};
@@ -59,6 +59,8 @@ pub(super) fn start(spec: PipelineSpec, clock: Arc<dyn Clock>) -> Result<Job> {
         sinks.push(sink);
         ports.packets.push(packets);
         ports.segments.push(segments);
+        let remote = Remote::new(!output.split.is_never(), output.replay.is_some());
+        lock(&shared.remotes).push(Arc::new(remote));
     }
     let supervisor = {
         let shared = shared.clone();
@@ -211,7 +213,7 @@ impl Crew {
 pub(super) struct Graph<'a> {
     pub(super) shared: &'a Arc<Shared>,
     pub(super) spec: &'a PipelineSpec,
-    resolved: &'a Resolved,
+    pub(super) resolved: &'a Resolved,
     pub(super) pass: Option<&'a super::two_pass::Passes>,
     threads: Vec<(String, std::thread::JoinHandle<()>)>,
     exit: std::sync::mpsc::Sender<()>,
@@ -357,10 +359,15 @@ impl<'a> Graph<'a> {
         sink.prepare(&Facts {
             first_segment: lead.map(|_| self.gate.first_segment()),
             made: Some(self.made(index)),
+            job: self.shared.name.clone(),
+            talk: Some(self.talk(index)),
             ..super::output::facts(self.spec, index, output, offer)
         })?;
         let (tx, input) = self.link::<ToMux>(PACKETS * 4);
-        let mut mux = Mux::new(sink, self.spec.outputs[index].label());
+        let remote = lock(&self.shared.remotes).get(index).cloned().unwrap_or_default();
+        let monitor = input.monitor();
+        remote.wake(Box::new(move || monitor.poke()));
+        let mut mux = Mux::new(sink, self.spec.outputs[index].label(), remote);
         if self.pass.is_some_and(|p| !p.second) {
             mux.allow_empty();
         }
@@ -388,6 +395,19 @@ impl<'a> Graph<'a> {
             ends.entry(maker).or_default().push(ToTrack { mux: tx.clone(), track: slot, meter });
         }
         Ok(Opened { index, mux, input })
+    }
+
+    /// What an output says while it runs.
+    fn talk(&self, output: usize) -> Talk {
+        let (saved, asks, warns) = (self.shared.clone(), self.shared.clone(), self.shared.clone());
+        let label = self.spec.outputs[output].label();
+        Talk {
+            saved: Arc::new(move |Saved { path, duration, bytes }| {
+                saved.events.push(Event::Saved { output, path, duration, bytes });
+            }),
+            ask_key: Arc::new(move || asks.ask_key(Some(output))),
+            warn: Arc::new(move |code, message| warns.warn(code, format!("{label}: {message}"))),
+        }
     }
 
     /// What tells the job's owner of the segments of an output.

@@ -3,7 +3,7 @@
 use super::build::{FRAMES, Graph};
 use super::chain;
 use super::lead::Lead;
-use super::resolve::{Offer, Output};
+use super::resolve::{Make, Offer, Output};
 use super::tracks::{AudioTrack, VideoTrack};
 use super::worker::{self, Branch, Chain, ToTrack};
 use crate::encode::failover::{self, Failover};
@@ -184,6 +184,24 @@ impl Graph<'_> {
         chain::before_scale(track, &context, &mut self.devices)
     }
 
+    /// `grid` with key frames where the recordings that are made of the encoder's packets are cut.
+    fn with_cuts(&self, grid: Option<KeyGrid>, maker: usize) -> Option<KeyGrid> {
+        let uses = |index: usize, output: &Output| {
+            let shares =
+                output.tracks.iter().any(|t| matches!(&t.make, Make::Shared(s) if s.with.0 == maker));
+            index == maker || shares
+        };
+        let outputs = self.resolved.outputs.iter().enumerate().zip(&self.spec.outputs);
+        outputs
+            .filter(|((index, output), _)| uses(*index, output))
+            .filter_map(|(_, spec)| spec.split.spec()?.duration)
+            .map(|every| Timestamp::from_seconds(every.0))
+            .fold(grid, |grid, every| match grid {
+                Some(grid) => Some(grid.with_every(every)),
+                None => KeyGrid::every(every),
+            })
+    }
+
     fn video_encoder(
         &self,
         output_index: usize,
@@ -192,7 +210,7 @@ impl Graph<'_> {
         source: &StreamInfo,
         output: &Output,
     ) -> Result<Box<dyn Encoder>> {
-        let grid = key_grid(track, output);
+        let grid = self.with_cuts(key_grid(track, output), output_index);
         let hdr = source.video.as_ref().map(|v| v.hdr).unwrap_or_default();
         let tone_mapped = track.spec.filters.iter().any(|f| matches!(f, FilterSpec::ToneMap(_)));
         let config = VideoEncode {

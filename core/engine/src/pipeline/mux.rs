@@ -3,10 +3,10 @@
 
 use super::worker::ToMux;
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::shared::{Meter, Shared, TrackMeter};
+use crate::job::shared::{Meter, Remote, Shared, TrackMeter};
 use crate::link::Receiver;
 use crate::packet::{Disposition, MediaKind, Packet, StreamInfo};
-use crate::sink::{Fate, OutputSink, TrackHeader};
+use crate::sink::{Command, Fate, OutputSink, TrackHeader};
 use crate::time::Timestamp;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -66,6 +66,8 @@ pub(crate) struct Mux {
     begun: bool,
     /// A first pass: some encoders give statistics and no packets.
     may_be_empty: bool,
+    /// Commands of the job's owner.
+    remote: Arc<Remote>,
     /// Packets that are written.
     spent: Vec<ToMux>,
     label: String,
@@ -82,8 +84,8 @@ pub(crate) enum Ended {
 }
 
 impl Mux {
-    pub fn new(sink: Box<dyn OutputSink>, label: String) -> Self {
-        Mux { tracks: Vec::new(), sink, begun: false, spent: Vec::new(), may_be_empty: false, label }
+    pub fn new(sink: Box<dyn OutputSink>, label: String, remote: Arc<Remote>) -> Self {
+        Mux { tracks: Vec::new(), sink, begun: false, remote, spent: Vec::new(), may_be_empty: false, label }
     }
 
     /// Adds a track; `stream` is known already when it is copied.
@@ -177,6 +179,12 @@ impl Mux {
                 self.advance(shared, meter)?;
                 if self.sink.is_done() {
                     return Ok(true);
+                }
+            }
+            for command in self.remote.take() {
+                let code = if matches!(command, Command::Save { .. }) { "save" } else { "control" };
+                if let Err(e) = self.sink.command(command) {
+                    shared.warn(code, e.context(&self.label).to_string());
                 }
             }
             meter.busy(shared.clock.now().saturating_sub(start));

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::job::shared::Shared;
 use crate::job::{PacketPort, Segment};
 use crate::link::{Overflow, Receiver, link};
-use crate::sink::{Facts, FileSink, OutputSink, PacketSink, SegmentSink, Y4mSink};
+use crate::sink::{Facts, FileSink, OutputSink, PacketSink, RecordSink, ReplaySink, SegmentSink, Y4mSink};
 use crate::spec::{Container, OutputSpec, PipelineSpec};
 use crate::time::{Rounding, rescale};
 use ghoststream_sys::ffmpeg::Chapter;
@@ -47,6 +47,12 @@ pub(super) fn sink(output: &OutputSpec, shared: &Shared) -> Result<Opened> {
     if container == Container::Y4m {
         return Ok((Box::new(Y4mSink::new(path, output.overwrite)), None, None));
     }
+    if let Some(replay) = &output.replay {
+        return Ok((Box::new(ReplaySink::new(output, replay, path, container)), None, None));
+    }
+    if output.is_template() {
+        return Ok((Box::new(RecordSink::new(output, path, container)), None, None));
+    }
     Ok((Box::new(FileSink::new(output, path, container, shared.output_interrupt.clone())), None, None))
 }
 
@@ -72,8 +78,8 @@ pub(super) fn facts(spec: &PipelineSpec, index: usize, output: &Output, offer: &
         segment: output.segment.clone(),
         boundaries: output.boundaries.clone(),
         window: spec.window().map(|w| (w.spec.first, w.end())),
-        first_segment: None,
-        made: None,
+        live: spec.source.is_live(),
+        ..Facts::default()
     }
 }
 

@@ -57,6 +57,9 @@ pub(crate) struct SubtitleTrack {
     pub info: StreamInfo,
 }
 
+/// Seconds between key frames where an output keeps a replay, unless the document says otherwise.
+const REPLAY_INTERVAL: f64 = 2.0;
+
 /// Cores that the job may use.
 pub(crate) fn cores(spec: &PipelineSpec) -> u32 {
     match spec.threads {
@@ -260,6 +263,10 @@ pub(crate) fn video(
     let frame_rate = wanted.frame_rate.map(|r| r.0).or(video.frame_rate);
     let grid = match (segmented, wanted.keyframe_interval) {
         (true, _) => Some(output.segment.clone().unwrap_or_default().duration),
+        // What is saved of a replay begins at a key frame; none may be far away.
+        (false, None) if wanted.gop.is_none() && spec.outputs.iter().any(|o| o.replay.is_some()) => {
+            Some(Seconds(REPLAY_INTERVAL))
+        }
         (false, interval) => interval,
     };
     let settings = encode::video::settings(&encoder.name, &wanted, grid.is_some()).map_err(below_video)?;

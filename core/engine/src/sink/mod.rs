@@ -2,8 +2,14 @@
 //! decode order.
 
 mod file;
+mod hybrid;
+mod muxed;
+mod names;
 mod packets;
 mod place;
+mod record;
+mod replay;
+mod ring;
 mod segment_index;
 mod segments;
 pub(crate) mod y4m;
@@ -11,12 +17,14 @@ pub(crate) mod y4m;
 pub(crate) use file::FileSink;
 pub(crate) use packets::PacketSink;
 pub(crate) use place::{Place, Written};
+pub(crate) use record::RecordSink;
+pub(crate) use replay::ReplaySink;
 pub(crate) use segments::SegmentSink;
 pub(crate) use y4m::Y4mSink;
 
 use crate::error::{Error, Result};
 use crate::packet::{Packet, StreamInfo};
-use crate::spec::SegmentSpec;
+use crate::spec::{Container, OutputSpec, SegmentSpec};
 use crate::time::Timestamp;
 use ghoststream_sys::ffmpeg::Chapter;
 use std::sync::Arc;
@@ -35,6 +43,67 @@ pub(crate) struct TrackHeader {
     pub copied: bool,
     /// When its first packet is shown.
     pub first: Option<Timestamp>,
+}
+
+impl TrackHeader {
+    /// Takes away what is true at the beginning of a track only, for a file that goes on in its middle.
+    fn goes_on(&mut self) {
+        self.first = None;
+        if let Some(audio) = &mut self.stream.audio {
+            audio.initial_padding = 0;
+        }
+        if let Some(native) = &mut self.stream.native {
+            let mut values = native.values();
+            if std::mem::take(&mut values.initial_padding) > 0 {
+                // What cannot be said is heard for a few milliseconds more.
+                let _ = native.set(&values);
+            }
+        }
+    }
+}
+
+/// A command to a running output.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Command {
+    /// Go on in a new file.
+    Split,
+    /// Write the last `seconds` (all that is kept, when absent) to a file.
+    Save { seconds: Option<f64> },
+}
+
+impl std::fmt::Display for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Command::Split => "split",
+            Command::Save { .. } => "save a replay",
+        })
+    }
+}
+
+/// A file that is complete while the job goes on.
+#[derive(Clone, Debug)]
+pub(crate) struct Saved {
+    pub path: String,
+    /// Seconds.
+    pub duration: f64,
+    pub bytes: u64,
+}
+
+/// What a sink says to the job while it runs.
+#[derive(Clone)]
+pub(crate) struct Talk {
+    /// A file is complete.
+    pub saved: Arc<dyn Fn(Saved) + Send + Sync>,
+    /// A key frame is wanted.
+    pub ask_key: Arc<dyn Fn() + Send + Sync>,
+    /// Something went wrong that does not end the output.
+    pub warn: Arc<dyn Fn(&'static str, String) + Send + Sync>,
+}
+
+impl std::fmt::Debug for Talk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Talk")
+    }
 }
 
 /// What an output's sink must know beyond its part of the document.
@@ -58,6 +127,38 @@ pub(crate) struct Facts {
     pub first_segment: Option<Arc<AtomicBool>>,
     /// Told of every segment and playlist that is in its place.
     pub made: Option<Made>,
+    /// The job's name, for names of files.
+    pub job: String,
+    /// The source goes on without us.
+    pub live: bool,
+    /// What is said while the job runs.
+    pub talk: Option<Talk>,
+}
+
+impl Facts {
+    /// Whether the files of an output are kept playable while they are made.
+    fn is_safe(&self, spec: &OutputSpec, container: Container) -> bool {
+        let can = matches!(container, Container::Mp4 | Container::Mov | Container::Mkv | Container::WebM);
+        spec.crash_safe.unwrap_or(self.live && (can || container == Container::Ts))
+    }
+
+    fn tell_saved(&self, saved: Saved) {
+        if let Some(talk) = &self.talk {
+            (talk.saved)(saved);
+        }
+    }
+
+    fn ask_key(&self) {
+        if let Some(talk) = &self.talk {
+            (talk.ask_key)();
+        }
+    }
+
+    fn warn(&self, code: &'static str, message: String) {
+        if let Some(talk) = &self.talk {
+            (talk.warn)(code, message);
+        }
+    }
 }
 
 /// Takes the name, start and length (seconds) of an object of a segmented output.
@@ -127,6 +228,14 @@ pub(crate) trait OutputSink: Send {
     /// # Errors
     /// I/O errors by name of the file.
     fn write(&mut self, track: usize, packet: Packet) -> Result<Fate>;
+
+    /// Obeys a command.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Unsupported`] for one that means nothing to it. The output goes on.
+    fn command(&mut self, command: Command) -> Result<()> {
+        Err(Error::unsupported(format!("this output cannot {command}")))
+    }
 
     /// Whether it wants no more packets, although there may be some: what was asked of it is complete.
     fn is_done(&self) -> bool {

@@ -47,22 +47,34 @@ impl Place {
                 format!("{shown}: no such directory: {}", parent.display()),
             ));
         }
-        let working = if direct {
-            target.to_owned()
-        } else {
-            let mut name = target.file_name().unwrap_or_default().to_owned();
-            name.push(".part");
-            target.with_file_name(name)
-        };
+        let working = if direct { target.to_owned() } else { part_of(target) };
         std::fs::File::create(&working)
             .map_err(Error::from)
             .context(|| format!("{shown}: cannot be written"))?;
         Ok(Place { target: target.to_owned(), working })
     }
 
+    /// Claims `target` if nothing is there: two that ask at once do not both get it. `None` when it is taken.
+    ///
+    /// # Errors
+    /// I/O errors by name of the file.
+    pub fn claim_new(target: &Path, direct: bool) -> Result<Option<Place>> {
+        let working = if direct { target.to_owned() } else { part_of(target) };
+        match std::fs::File::options().write(true).create_new(true).open(&working) {
+            Ok(_) => Ok(Some(Place { target: target.to_owned(), working })),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(None),
+            Err(e) => Err(Error::from(e).context(format!("{}: cannot be written", target.display()))),
+        }
+    }
+
     /// Where to write.
     pub fn working(&self) -> &Path {
         &self.working
+    }
+
+    /// What it will be called.
+    pub fn target(&self) -> &Path {
+        &self.target
     }
 
     /// Gives the finished file its name.
@@ -85,6 +97,13 @@ impl Place {
             let _ = std::fs::remove_file(&self.working);
         }
     }
+}
+
+/// The name of a file while it is made.
+fn part_of(target: &Path) -> PathBuf {
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    target.with_file_name(name)
 }
 
 /// A directory being filled: remembers what it made.

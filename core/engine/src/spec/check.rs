@@ -225,6 +225,7 @@ fn output(path: &str, o: &OutputSpec) -> Checked {
     if o.fragmented && !matches!(container, Some(Container::Mp4 | Container::Mov)) {
         return refuse(format!("{path}.fragmented"), "needs format mp4 or mov");
     }
+    record::check(path, o, container)?;
     if let VideoChoice::Track(v) = &o.video {
         video(&format!("{path}.video"), v)?;
     }

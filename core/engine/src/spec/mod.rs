@@ -10,9 +10,11 @@ mod filter;
 mod hdr;
 mod ladder;
 mod output;
+mod record;
 mod screen;
 mod secret;
 mod source;
+pub(crate) mod template;
 mod values;
 mod video;
 
@@ -27,13 +29,14 @@ pub use output::{
     AudioChoice, BitstreamFormat, Container, OutputSpec, PacketsSpec, PlaylistMode, SegmentContainer,
     SegmentNames, SegmentSpec, SubtitleChoice, SubtitleSpec, VideoChoice, WindowSpec,
 };
+pub use record::{ReplaySpec, ReplayStore, SplitChoice, SplitSpec};
 pub use screen::{RegionSpec, ScreenBackend, ScreenSpec};
 pub(crate) use secret::masked;
 pub use source::{
     BytesSpec, DecodeSpec, Device, FramesSpec, PatternKind, PatternSpec, RawAudioSpec, RawMemory,
     RawVideoSpec, SourceSpec,
 };
-pub use values::{Bitrate, FrameRate, Seconds};
+pub use values::{Bitrate, ByteSize, FrameRate, Seconds};
 pub use video::{Preset, Scaler, Tune, VideoSpec};
 
 use crate::error::{Error, ErrorKind, Result};

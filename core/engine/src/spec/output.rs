@@ -2,6 +2,7 @@
 
 use super::audio::AudioSpec;
 use super::ladder::LadderSpec;
+use super::record::{ReplaySpec, SplitChoice};
 use super::values::Seconds;
 use super::video::VideoSpec;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -53,6 +54,22 @@ pub struct OutputSpec {
     /// MP4 and MOV: write fragments, so that the file is playable whatever happens while it is made.
     #[serde(default)]
     pub fragmented: bool,
+    /// Keep the file playable whatever happens while it is made: it grows under its own name and is written out every
+    /// second. MP4 and MOV are written in fragments, which get an ordinary index when the file is finished (with
+    /// `fragmented` they stay fragments). Default: for sources that go on without us (screens, cameras, `realtime`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash_safe: Option<bool>,
+    /// `path` is a template of names: `{name}` is the job's name, `{n}` a number from 1 (`{n:3}`: with three digits),
+    /// `%Y %m %d %H %M %S %j` the local time, `%F` the date, `%T` the time; `%%`, `{{` and `}}` are the signs. Missing
+    /// directories are made. A name that is taken gets a number behind it. `split` and `replay` imply it.
+    #[serde(default)]
+    pub template: bool,
+    /// Go on in a new file, by time, size or command.
+    #[serde(default, skip_serializing_if = "SplitChoice::is_never")]
+    pub split: SplitChoice,
+    /// Keep the last seconds instead of writing, and save them on command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<ReplaySpec>,
     /// Muxer options by FFmpeg's names, applied last; one that the muxer does not take is an error.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, String>,

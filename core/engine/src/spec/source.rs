@@ -77,6 +77,11 @@ fn default_timeout() -> f64 {
 }
 
 impl SourceSpec {
+    /// Whether it goes on without us: what is not taken in time is lost, and nobody can begin it again.
+    pub fn is_live(&self) -> bool {
+        self.screen.is_some() || self.realtime || self.frames.as_ref().is_some_and(|f| f.live)
+    }
+
     /// A file or URL with everything else at its default.
     pub fn url(url: impl Into<String>) -> Self {
         SourceSpec {

@@ -66,6 +66,41 @@ impl fmt::Display for Bitrate {
     }
 }
 
+/// Bytes: a number, or a string with `k`, `M`, `G` or `T` (powers of 1000), such as `"500M"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ByteSize(pub u64);
+
+/// The largest size taken: 1 PB.
+const MAX_SIZE: f64 = 1e15;
+
+impl FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("{text:?} is not a size; write bytes, or a number with k, M, G or T");
+        let text = text.trim();
+        let (digits, scale) = match text.chars().last() {
+            Some('k' | 'K') => (&text[..text.len() - 1], 1e3),
+            Some('m' | 'M') => (&text[..text.len() - 1], 1e6),
+            Some('g' | 'G') => (&text[..text.len() - 1], 1e9),
+            Some('t' | 'T') => (&text[..text.len() - 1], 1e12),
+            _ => (text, 1.0),
+        };
+        let value: f64 = digits.trim().parse().map_err(|_| bad())?;
+        ByteSize::from_f64(value * scale).ok_or_else(bad)
+    }
+}
+
+impl ByteSize {
+    fn from_f64(value: f64) -> Option<Self> {
+        (1.0..=MAX_SIZE).contains(&value).then_some(ByteSize(value.round() as u64))
+    }
+
+    fn write_json<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_u64(self.0)
+    }
+}
+
 /// A length of time: seconds as a number, or `"[[H:]M:]S[.mmm]"`.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Seconds(pub f64);
@@ -187,6 +222,13 @@ number_or_text!(
     write_json
 );
 number_or_text!(
+    ByteSize,
+    ByteSize::from_f64,
+    "a size (bytes, or a string such as \"500M\")",
+    "500M",
+    write_json
+);
+number_or_text!(
     Seconds,
     |v: f64| (v.is_finite() && v >= 0.0).then_some(Seconds(v)),
     "a time (seconds, or \"[[H:]M:]S[.mmm]\")",
@@ -212,6 +254,15 @@ mod tests {
         assert_eq!(serde_json::from_str::<Bitrate>("800000").unwrap(), Bitrate(800_000));
         for bad in ["", "k", "-5", "NaN", "inf", "1e30", "5Q"] {
             assert!(bad.parse::<Bitrate>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!("1.5G".parse(), Ok(ByteSize(1_500_000_000)));
+        assert_eq!(serde_json::from_str::<ByteSize>("4096").unwrap(), ByteSize(4096));
+        for bad in ["", "M", "-5", "NaN", "1e30", "5Q", "0"] {
+            assert!(bad.parse::<ByteSize>().is_err(), "{bad}");
         }
     }
 
