@@ -180,6 +180,9 @@ enum gs_event_type
     GS_EVENT_SEGMENT = 5,
     // Over: `outcome` and `error`; the message is in the JSON. The last one, never lost.
     GS_EVENT_DONE = 6,
+    // A file is complete while the job goes on (gs_job_split, gs_job_save): `duration` and `bytes`; `path` and `output` are
+    // in the JSON. Never lost.
+    GS_EVENT_SAVED = 7,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -594,7 +597,7 @@ typedef struct gs_event {
     int32_t reserved;
     // PROGRESS: output time reached, in microseconds.
     int64_t time;
-    // PROGRESS: the whole length, in microseconds; GS_NO_TIME when unknown.
+    // PROGRESS: the whole length, in microseconds; GS_NO_TIME when unknown. SAVED: that of the file.
     int64_t duration;
     // PROGRESS: 0 to 1; below 0 when unknown.
     double fraction;
@@ -606,7 +609,7 @@ typedef struct gs_event {
     int64_t eta;
     // PROGRESS: video frames written.
     uint64_t frames;
-    // PROGRESS: bytes written.
+    // PROGRESS: bytes written. SAVED: those of the file.
     uint64_t bytes;
     // PROGRESS: frames or packets dropped by live links.
     uint64_t dropped;
@@ -1058,19 +1061,41 @@ gs_status gs_job_stats(const struct gs_job *job, struct gs_buffer **json);
 gs_status gs_job_set(struct gs_job *job,
                      const char *json);
 
-// Halts reading; what is inside goes on to the outputs.
+// Halts reading; what is inside goes on to the outputs. What a screen or a camera shows meanwhile is left out of them.
 // Owns: nothing.
 // Thread: any.
 // Errors: GS_STATE unless the job is running; GS_INVALID.
 // Since: 0
 gs_status gs_job_pause(struct gs_job *job);
 
-// Continues after gs_job_pause; nothing happens to a job that is not paused.
+// Continues after gs_job_pause, with a key frame where video is encoded; nothing happens to a job that is not paused.
 // Owns: nothing.
 // Thread: any.
 // Errors: GS_STATE unless the job is running or paused; GS_INVALID.
 // Since: 0
 gs_status gs_job_resume(struct gs_job *job);
+
+// Lets output `output` (with `split` in the document) go on in a new file, which begins with the next key frame; one is
+// asked for. Returns at once; the file that ends is told by a SAVED event.
+// Owns: nothing.
+// Thread: any.
+// Errors: GS_STATE unless the job is running or paused; GS_NOT_FOUND for an output that does not exist; GS_UNSUPPORTED
+// for one without `split`; GS_INVALID.
+// Since: 0
+gs_status gs_job_split(struct gs_job *job,
+                       uint32_t output);
+
+// Saves the last `seconds` of output `output` (with `replay` in the document), from the key frame before; 0 = all that it
+// keeps. Returns at once: the file is written while the job goes on, and told by a SAVED event; a save that fails is
+// told by a WARNING event with the code `save`.
+// Owns: nothing.
+// Thread: any.
+// Errors: GS_STATE unless the job is running or paused; GS_NOT_FOUND for an output that does not exist; GS_UNSUPPORTED
+// for one without `replay`; GS_INVALID, also for `seconds` below 0.
+// Since: 0
+gs_status gs_job_save(struct gs_job *job,
+                      uint32_t output,
+                      double seconds);
 
 // Reads no more, finishes every output with what was read, and ends. Returns at once; wait with gs_job_wait.
 // Owns: nothing.
