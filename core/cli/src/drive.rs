@@ -1,6 +1,7 @@
 //! Runs a job to its end: events out, signals in, standard input to a source that is fed.
 
 use crate::args;
+use crate::control::Control;
 use crate::exit::Failure;
 use crate::report::Reporter;
 use crate::signals::{Signals, Wish};
@@ -27,15 +28,34 @@ pub fn run(spec: PipelineSpec, from_args: bool, reporter: &mut Reporter) -> Resu
     if fed {
         feed(&job, &broken);
     }
-    let done = follow(&job, &mut signals, reporter)?;
+    let done = follow(&job, &mut signals, reporter, None)?;
     if let Some(e) = broken.lock().unwrap_or_else(PoisonError::into_inner).take() {
         return Err(Failure::from(Error::from(e).context("standard input")));
     }
     done.into_result().map_err(fail)
 }
 
+/// Runs a recording: it obeys more signals and a socket, and the paths of its files are printed.
+///
+/// # Errors
+/// The job's failure, or its cancellation.
+pub fn run_live(spec: PipelineSpec, reporter: &mut Reporter) -> Result<Done, Failure> {
+    possible(&spec)?;
+    let mut signals = Signals::install_live()?;
+    let mut control = Control::open(&spec);
+    let job = Pipeline::from_spec(spec).map_err(args::named)?.start().job().map_err(args::named)?;
+    let done = follow(&job, &mut signals, reporter, Some(&mut control))?;
+    reporter.files(&done)?;
+    done.into_result().map_err(args::named)
+}
+
 /// Tells events and obeys signals until the job is over.
-fn follow(job: &Job, signals: &mut Signals, reporter: &mut Reporter) -> Result<Done, Failure> {
+fn follow(
+    job: &Job,
+    signals: &mut Signals,
+    reporter: &mut Reporter,
+    mut control: Option<&mut Control>,
+) -> Result<Done, Failure> {
     let mut listening = true;
     loop {
         match job.next_event(Some(TICK)) {
@@ -44,6 +64,9 @@ fn follow(job: &Job, signals: &mut Signals, reporter: &mut Reporter) -> Result<D
                     // Whoever read the events has gone; what was read so far is still worth a finished file.
                     listening = false;
                     job.stop();
+                }
+                if let Some(control) = &mut control {
+                    control.event(&event);
                 }
                 if let Event::Done(done) = event {
                     return Ok(done);
@@ -59,6 +82,12 @@ fn follow(job: &Job, signals: &mut Signals, reporter: &mut Reporter) -> Result<D
             }
             Some(Wish::Cancel) => job.cancel(),
             None => {}
+        }
+        if let Some(control) = &mut control {
+            while let Some(asked) = signals.asked() {
+                control.signal(asked, job);
+            }
+            control.poll(job);
         }
     }
 }

@@ -4,9 +4,11 @@
 
 mod args;
 mod bench;
+mod control;
 mod drive;
 mod exit;
 mod inspect;
+mod live;
 mod logging;
 mod pages;
 mod report;
@@ -61,6 +63,11 @@ fn execute(cli: &Cli, matches: &clap::ArgMatches) -> Outcome {
         Command::Transcode(args) => transcode::transcode(args, matches, quiet),
         Command::Encode(args) => transcode::encode(args, matches, quiet),
         Command::Capture(args) => transcode::capture(args, quiet),
+        Command::Record(args) => live::record(args, quiet),
+        Command::Replay(args) => live::replay(args, quiet),
+        Command::Stream(args) => live::stream(args, quiet),
+        Command::Ctl(args) => control::run(args),
+        Command::Presets { json } => live::presets(*json),
         Command::Probe(args) => inspect::probe(args),
         Command::Devices { json } => inspect::devices(*json),
         Command::Bench(args) => bench::run(args),

@@ -35,6 +35,8 @@ pub struct Reporter {
     told: Instant,
     /// The failure of one output, until it is known whether it is the end of the job, which tells it again.
     failed_output: Option<(String, Instant)>,
+    /// Files whose paths were printed.
+    saved: Vec<String>,
 }
 
 impl Reporter {
@@ -46,7 +48,14 @@ impl Reporter {
             (_, _, true) => Show::Bar,
             _ => Show::Lines,
         };
-        Reporter { show, plan: None, last: Progress::default(), told: Instant::now(), failed_output: None }
+        Reporter {
+            show,
+            plan: None,
+            last: Progress::default(),
+            told: Instant::now(),
+            failed_output: None,
+            saved: Vec::new(),
+        }
     }
 
     /// Tells one event.
@@ -97,6 +106,7 @@ impl Reporter {
             }
             // For scripts: the one thing that is printed on standard output.
             Event::Saved { path, .. } => {
+                self.saved.push(path.clone());
                 let mut out = io::stdout().lock();
                 writeln!(out, "{path}")?;
                 return out.flush();
@@ -113,6 +123,20 @@ impl Reporter {
         {
             screen::line(&format!("ghoststream: warning: {message} (output)"));
         }
+    }
+
+    /// Prints the files of a finished recording that no event has told.
+    ///
+    /// # Errors
+    /// Standard output is closed or full.
+    pub fn files(&mut self, done: &Done) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        for path in done.outputs.iter().filter(|p| !p.contains("://") && !self.saved.contains(p)) {
+            if self.show != Show::Json {
+                writeln!(out, "{path}")?;
+            }
+        }
+        out.flush()
     }
 
     /// Says something about the command itself, where there is a person to read it.

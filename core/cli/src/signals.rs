@@ -1,7 +1,8 @@
-//! Ctrl-C: the first asks to finish, the second to cancel, the third ends the process.
+//! Ctrl-C: the first asks to finish, the second to cancel, the third ends the process. What is recorded live obeys more.
 
+use crate::control::Asked;
 use signal_hook::SigId;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +22,8 @@ pub struct Signals {
     give_up: Arc<AtomicBool>,
     stopping: bool,
     ids: Vec<SigId>,
+    save: Arc<AtomicBool>,
+    toggle: Arc<AtomicBool>,
 }
 
 impl Signals {
@@ -29,23 +32,47 @@ impl Signals {
     /// # Errors
     /// Whatever the system has against a signal handler.
     pub fn install() -> io::Result<Self> {
-        let (received, give_up) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let mut signals = Signals {
-            received: received.clone(),
-            give_up: give_up.clone(),
+            received: Arc::default(),
+            give_up: Arc::default(),
             stopping: false,
             ids: Vec::new(),
+            save: Arc::default(),
+            toggle: Arc::default(),
         };
         for signal in [SIGINT, SIGTERM] {
-            let code = crate::exit::CANCELLED;
-            signals.ids.push(signal_hook::flag::register_conditional_shutdown(
-                signal,
-                code,
-                give_up.clone(),
-            )?);
-            signals.ids.push(signal_hook::flag::register(signal, received.clone())?);
+            signals.end_on(signal)?;
         }
         Ok(signals)
+    }
+
+    /// Begins to receive what a recording obeys too: SIGHUP ends it, SIGUSR1 saves, SIGUSR2 pauses.
+    ///
+    /// # Errors
+    /// Whatever the system has against a signal handler.
+    pub fn install_live() -> io::Result<Self> {
+        let mut signals = Signals::install()?;
+        signals.end_on(SIGHUP)?;
+        for (signal, flag) in [(SIGUSR1, &signals.save), (SIGUSR2, &signals.toggle)] {
+            signals.ids.push(signal_hook::flag::register(signal, flag.clone())?);
+        }
+        Ok(signals)
+    }
+
+    fn end_on(&mut self, signal: i32) -> io::Result<()> {
+        let give_up = self.give_up.clone();
+        let code = crate::exit::CANCELLED;
+        self.ids.push(signal_hook::flag::register_conditional_shutdown(signal, code, give_up)?);
+        self.ids.push(signal_hook::flag::register(signal, self.received.clone())?);
+        Ok(())
+    }
+
+    /// What a recording was asked for since the last call.
+    pub fn asked(&mut self) -> Option<Asked> {
+        if self.save.swap(false, Ordering::SeqCst) {
+            return Some(Asked::Save);
+        }
+        self.toggle.swap(false, Ordering::SeqCst).then_some(Asked::Toggle)
     }
 
     /// What was asked for since the last call.

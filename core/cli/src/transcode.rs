@@ -45,20 +45,26 @@ fn frame_rate(source: &SourceSpec) -> Result<FrameRate, Failure> {
 }
 
 fn go(spec: PipelineSpec, from_args: bool, run: &RunArgs, quiet: bool) -> Outcome {
-    let print = |text: String| -> Outcome { Ok(writeln!(std::io::stdout(), "{}", text.trim_end())?) };
-    if run.print_spec {
-        return print(json(&spec)?);
-    }
-    if run.plan {
-        let fail = |e| if from_args { args::named(e) } else { e.into() };
-        let plan = Pipeline::from_spec(spec).and_then(|p| p.plan()).map_err(fail)?;
-        return print(if run.json { json(&plan)? } else { report::plan(&plan) });
+    if run.print_spec || run.plan {
+        return show(spec, from_args, run);
     }
     if spec.source.bytes.is_some() && std::io::stdin().is_terminal() {
         return Err(Failure::usage("IN: standard input is a terminal; pipe a file into it"));
     }
     let mut reporter = Reporter::new(run, quiet);
     drive::run(spec, from_args, &mut reporter).map(drop)
+}
+
+/// Prints the document, or what would be done.
+pub fn show(spec: PipelineSpec, from_args: bool, run: &RunArgs) -> Outcome {
+    let text = if run.print_spec {
+        json(&spec)?
+    } else {
+        let fail = |e| if from_args { args::named(e) } else { e.into() };
+        let plan = Pipeline::from_spec(spec).and_then(|p| p.plan()).map_err(fail)?;
+        if run.json { json(&plan)? } else { report::plan(&plan) }
+    };
+    Ok(writeln!(std::io::stdout(), "{}", text.trim_end())?)
 }
 
 /// Pretty JSON.

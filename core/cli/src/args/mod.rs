@@ -1,6 +1,7 @@
 //! What can be typed, and the document that it means. Nothing here touches media.
 
 pub mod audio;
+pub mod live;
 pub mod names;
 pub mod output;
 pub mod screen;
@@ -62,6 +63,23 @@ pub enum Command {
     /// Write the decoded frames of any source to a Y4M or raw file
     #[command(after_long_help = exit::help())]
     Capture(Box<CaptureArgs>),
+    /// Record a screen, or anything that happens now, to files that survive a crash
+    #[command(after_long_help = SIGNALS)]
+    Record(Box<live::RecordArgs>),
+    /// Keep the last seconds of a screen, and save them when asked to
+    #[command(after_long_help = SIGNALS)]
+    Replay(Box<live::ReplayArgs>),
+    /// Stream a screen, or anything that happens now, to a server
+    #[command(after_long_help = SIGNALS)]
+    Stream(Box<live::StreamArgs>),
+    /// Tell a running record, replay or stream what to do
+    Ctl(live::CtlArgs),
+    /// Show the settings that --preset names
+    Presets {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show what a file or URL contains
     Probe(ProbeArgs),
     /// Show the devices, encoders and formats that work on this machine
@@ -92,6 +110,16 @@ pub enum Command {
         directory: Option<PathBuf>,
     },
 }
+
+/// What a running recording understands.
+const SIGNALS: &str = "\
+Signals:
+  SIGINT, SIGTERM, SIGHUP  finish the files and end (again: end now)
+  SIGUSR1                  save the replay
+  SIGUSR2                  pause, or go on
+
+The paths of files are printed on standard output when they are complete. `ghoststream ctl` does the same and more, by a
+socket in $XDG_RUNTIME_DIR/ghoststream.";
 
 /// `transcode`.
 #[derive(Args, Clone, Debug, Default)]

@@ -19,6 +19,9 @@ fn of_command(name: &str, args: &[&str]) -> Result<PipelineSpec, Failure> {
     match cli.command {
         Command::Transcode(args) => args.document(matches),
         Command::Encode(args) => args.document(matches),
+        Command::Record(args) => args.document(),
+        Command::Replay(args) => args.document(),
+        Command::Stream(args) => args.document(),
         Command::Capture(args) => args.document(|_| "25".parse().map_err(Failure::usage)),
         other => panic!("{other:?} makes no document"),
     }
@@ -483,5 +486,78 @@ fn a_mistake_names_its_argument() {
         let e = document(args).expect_err(&format!("{args:?}"));
         assert_eq!(e.code, USAGE, "{args:?}: {}", e.message);
         assert!(e.message.contains(named), "{args:?}: {}", e.message);
+    }
+}
+
+#[test]
+fn recordings() {
+    let video = json!({"preset": "p3", "keyframe_interval": 2});
+    let screen = |more: Value| {
+        let mut screen = json!({"frame_rate": 60});
+        screen.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({ "screen": screen })
+    };
+    let job = |source: Value, outputs: Value| json!({"source": source, "outputs": outputs, "name": "ghoststream", "keep_partial": true});
+    assert_command_means(
+        "record",
+        &["out.mkv"],
+        job(screen(json!({})), json!([{"path": "out.mkv", "video": video}])),
+    );
+    // The engine refuses a monitor and a region of all of them.
+    let e = of_command("record", &["screen:DP-1", "out.mkv", "-g", "10,20 640x480"]).unwrap_err();
+    assert!(e.message.contains("only one of monitor, region and window"), "{}", e.message);
+    assert_command_means(
+        "record",
+        &["-o", "out-{n}.mp4", "-g", "10,20 640x480", "-f", "30", "--no-cursor", "--split", "1:00"],
+        job(
+            json!({"screen": {"region": {"x": 10, "y": 20, "width": 640, "height": 480}, "frame_rate": 30,
+                "cursor": false}}),
+            json!([{"path": "out-{n}.mp4", "split": {"duration": 60}, "video": video}]),
+        ),
+    );
+    let pattern = json!({"pattern": {"kind": "smpte"}, "realtime": true});
+    assert_command_means(
+        "replay",
+        &["pattern:smpte", "r-{n}.mkv", "-t", "15", "--spool", "/tmp", "-b", "8M", "-c", "hevc"],
+        job(
+            pattern.clone(),
+            json!([{"path": "r-{n}.mkv", "replay": {"seconds": 15, "bytes": "2G", "store": "disk", "spool": "/tmp"},
+                "video": {"preset": "p3", "keyframe_interval": 2, "bitrate": "8M", "codec": "hevc"}}]),
+        ),
+    );
+    let low = json!({"codec": "h264", "bitrate": "8M", "preset": "p4", "tune": "ull", "b_frames": 0,
+        "keyframe_interval": 2});
+    assert_command_means(
+        "stream",
+        &[
+            "pattern:smpte",
+            "srt://host:9000",
+            "-p",
+            "lowlatency",
+            "--record",
+            "a.mkv",
+            "--replay",
+            "30",
+            "--replay-path",
+            "{n}.mkv",
+        ],
+        job(
+            pattern,
+            json!([{"path": "srt://host:9000", "video": low}, {"path": "a.mkv", "video": low},
+                {"path": "{n}.mkv", "video": low, "replay": {"seconds": 30, "bytes": "2G"}}]),
+        ),
+    );
+    for (name, args, said) in [
+        ("record", &["pattern:smpte", "a.mkv", "--monitor", "DP-1"][..], "--monitor"),
+        ("record", &[], "OUT: say where to"),
+        ("record", &["a.mkv", "b.mkv", "-o", "c.mkv"], "--output"),
+        ("record", &["a.mkv", "--spool", "/tmp"], "--spool"),
+        ("record", &["a.mkv", "-p", "best"], "best"),
+        ("record", &["a.mkv", "--split", "1:00"], "OUT"),
+        ("replay", &["a.mkv"], "OUT"),
+        ("stream", &["a.mkv"], "URL"),
+    ] {
+        let e = of_command(name, args).expect_err("a mistake");
+        assert!(e.message.contains(said), "{name} {args:?}: {}", e.message);
     }
 }

@@ -4,7 +4,7 @@ use super::encoder::{EncoderConfig, HdrConfig};
 use super::resolution::Resolution;
 use crate::error::{Error, ErrorKind};
 use crate::packet::Codec;
-use crate::spec::{FrameRate, Preset as EncoderPreset, Tune};
+use crate::spec::{FrameRate, Preset as EncoderPreset, Tune, VideoSpec};
 use std::fmt;
 use std::str::FromStr;
 
@@ -232,6 +232,23 @@ impl Preset {
             hdr: info.hdr,
             ..EncoderConfig::default()
         }
+    }
+}
+
+impl Preset {
+    /// Its settings as a track of a job's document.
+    pub fn video(self) -> VideoSpec {
+        // The table says nothing that a document refuses; a test reads every row.
+        self.encoder().video(None).unwrap_or_else(|_| VideoSpec::new())
+    }
+
+    /// All presets as JSON: `[{"name", "short", "purpose", "video": {…}}]`, with `video` as a job's document has it.
+    pub fn table() -> String {
+        let rows = TABLE.iter().map(|info| {
+            serde_json::json!({"name": info.name, "short": info.short, "purpose": info.purpose,
+                "video": info.preset.video()})
+        });
+        serde_json::Value::Array(rows.collect()).to_string()
     }
 }
 
