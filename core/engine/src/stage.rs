@@ -39,6 +39,20 @@ pub trait Source<T>: Send {
     /// # Errors
     /// Whatever reading can fail with; after an error the source is finished.
     fn next(&mut self) -> Result<Option<T>>;
+
+    /// What a user should know that has happened since this was called last. Does not wait.
+    fn notes(&mut self) -> Vec<Note> {
+        Vec::new()
+    }
+}
+
+/// Something that a user should know although the source goes on or ends as it should; becomes a warning event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The event's code: `source`, `fallback`, ….
+    pub code: &'static str,
+    /// What happened.
+    pub message: String,
 }
 
 /// Something that turns items into other items.

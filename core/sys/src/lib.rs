@@ -4,6 +4,8 @@ pub mod calendar;
 pub mod cuda;
 pub mod disk;
 pub mod ffmpeg;
+#[cfg(target_os = "linux")]
+mod memory;
 pub mod nvenc;
 pub mod nvidia;
 pub mod nvml;
@@ -11,5 +13,7 @@ pub mod nvml;
 pub mod pipewire;
 pub mod pixels;
 pub mod process;
+#[cfg(target_os = "linux")]
+pub mod wayland;
 #[cfg(target_os = "linux")]
 pub mod x11;

@@ -144,10 +144,14 @@ pub struct StageStats {
 /// What became of a screen's pictures.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct ScreenStats {
+    /// How they are taken: `x11`, `wlr-screencopy`, `ext-image-copy-capture`.
+    pub backend: &'static str,
     /// Taken from the screen.
     pub taken: u64,
     /// Given once more, because nothing had changed or the screen was late.
     pub repeated: u64,
+    /// Of the repeated ones, those for which the screen was late.
+    pub late: u64,
     /// Not taken, because what comes behind was not ready for them.
     pub dropped: u64,
 }
@@ -201,8 +205,10 @@ impl Job {
                 busy: m.busy_us.load(Ordering::Relaxed) as f64 / 1e6,
                 queue: m.queue(),
                 screen: m.screen().map(|c| ScreenStats {
+                    backend: c.backend,
                     taken: c.taken.load(Ordering::Relaxed),
                     repeated: c.repeated.load(Ordering::Relaxed),
+                    late: c.late.load(Ordering::Relaxed),
                     dropped: c.dropped.load(Ordering::Relaxed),
                 }),
             })

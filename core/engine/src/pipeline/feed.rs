@@ -355,7 +355,11 @@ pub(crate) fn run_frames(
         if shared.is_stopping() && !source_is_fed(&video, &audio) {
             break;
         }
-        let Some(frame) = source.next()? else { break };
+        let frame = source.next();
+        for note in source.notes() {
+            shared.warn(note.code, note.message);
+        }
+        let Some(frame) = frame? else { break };
         meter.count_in();
         if let Some(time) = frame.presentation() {
             pacer.wait(shared, time);

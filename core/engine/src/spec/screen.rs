@@ -5,23 +5,25 @@ use crate::time::Rational;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What of a screen is captured, and how. Without `monitor`, `region` and `window` it is everything that the display shows.
+/// What of a screen is captured, and how. Without `monitor`, `region` and `window` it is everything that an X11
+/// display shows, or the only monitor of a Wayland compositor.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScreenSpec {
     /// How it is captured.
     #[serde(default)]
     pub backend: ScreenBackend,
-    /// The display (`:0`); default: that of the environment.
+    /// The display: an X11 one (`:0`) or a Wayland compositor's socket (`wayland-1`, or a path); default: that of the
+    /// environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display: Option<String>,
-    /// A monitor by its name (`ghoststream devices` lists them), or `primary`.
+    /// A monitor by its name (`ghoststream devices` lists them), or `primary` (X11).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor: Option<String>,
-    /// A part of the screen.
+    /// A part of the screen. On Wayland in the layout's logical pixels, as `slurp` gives them, and of one monitor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<RegionSpec>,
-    /// A window by its id.
+    /// A window by its id (X11).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<u32>,
     /// Whether the mouse pointer is in the picture.
@@ -71,11 +73,13 @@ impl ScreenSpec {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ScreenBackend {
-    /// What the session has.
+    /// What the session has: a Wayland compositor that hands out its pictures, else X11.
     #[default]
     Auto,
     /// An X11 server, through shared memory.
     X11,
+    /// A Wayland compositor that hands out its pictures (ext-image-copy-capture, wlr-screencopy), through shared memory.
+    Wayland,
 }
 
 /// A rectangle of the screen.

@@ -2,13 +2,15 @@
 
 mod pace;
 #[cfg(target_os = "linux")]
+mod wayland;
+#[cfg(target_os = "linux")]
 mod x11;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Colour, Frame, PixelFormat};
 use crate::packet::{Codec, FieldOrder, MediaKind, StreamInfo, VideoInfo};
 use crate::spec::{ScreenBackend, ScreenSpec, Seconds};
-use crate::stage::Source;
+use crate::stage::{Note, Source};
 use crate::time::{Clock, MICROSECONDS, Rational, TimeBase};
 use ghoststream_sys::ffmpeg as av;
 use pace::{Pacer, Step};
@@ -21,25 +23,42 @@ const STILL: Duration = Duration::from_secs(1);
 /// How long one wait lasts at most; a job that stops is seen after it.
 const NAP: Duration = Duration::from_millis(20);
 
-/// A way to take pictures.
+/// A picture as it was taken.
+struct Shot {
+    media: av::Frame,
+    /// How long ago it was shown, where the screen says it.
+    age: Option<Duration>,
+}
+
+/// A way to take pictures. That what it shows has gone is an error of the kind [`ErrorKind::Device`].
 trait Grabber: Send {
-    /// Pixels of the next picture.
+    /// The way's name, for people.
+    fn backend(&self) -> &'static str;
+    /// Pixels of the first picture.
     fn size(&self) -> (u32, u32);
     /// Format of the pictures.
     fn format(&self) -> PixelFormat;
+    /// Whether pictures come in the screen's own time and are only fetched, so that waiting a little for a late one helps.
+    fn is_timed(&self) -> bool {
+        false
+    }
     /// Whether the next picture can differ from the one before; does not wait.
     fn changed(&mut self) -> Result<bool>;
-    /// The picture now.
-    fn grab(&mut self) -> Result<av::Frame>;
+    /// The picture now; `None`: still the one before.
+    fn grab(&mut self) -> Result<Option<Shot>>;
 }
 
 /// What became of a screen's pictures.
 #[derive(Debug, Default)]
 pub struct Counts {
+    /// How they are taken: `x11`, `wlr-screencopy`, …
+    pub backend: &'static str,
     /// Taken from the screen.
     pub taken: AtomicU64,
     /// Given once more because nothing had changed, or because the screen was late.
     pub repeated: AtomicU64,
+    /// Of the repeated ones, those for which the screen was late.
+    pub late: AtomicU64,
     /// Not taken because the job was not ready for them.
     pub dropped: AtomicU64,
 }
@@ -57,6 +76,18 @@ pub struct Screen {
     last: Option<av::Frame>,
     /// When the last picture of a variable rate was given.
     given: Option<Duration>,
+    /// Time of the last picture of a variable rate, so that times grow.
+    at: i64,
+    /// Whether the last tick had a new picture: the screen moves.
+    moving: bool,
+    /// Whether the last picture was not given yet, and how old it was when it was taken.
+    unused: bool,
+    age: Option<Duration>,
+    /// Pixels of the pictures so far.
+    size: (u32, u32),
+    notes: Vec<Note>,
+    /// What was captured is gone.
+    over: bool,
     counts: Arc<Counts>,
 }
 
@@ -72,23 +103,42 @@ impl Screen {
         clock: Arc<dyn Clock>,
         interrupt: av::Interrupt,
     ) -> Result<Screen> {
-        let grabber = match spec.backend {
-            ScreenBackend::Auto | ScreenBackend::X11 => open_x11(spec)?,
-        };
+        let (grabber, note) = open(spec)?;
+        tracing::info!(backend = grabber.backend(), source = spec.label(), "capturing");
+        let mut screen = Screen::of(grabber, spec, clock, interrupt);
+        screen.duration = duration.map(|d| Duration::from_secs_f64(d.0));
+        screen.notes.extend(note.map(|message| Note { code: "fallback", message }));
+        Ok(screen)
+    }
+
+    fn of(
+        grabber: Box<dyn Grabber>,
+        spec: &ScreenSpec,
+        clock: Arc<dyn Clock>,
+        interrupt: av::Interrupt,
+    ) -> Screen {
         let rate = spec.frame_rate.0;
-        Ok(Screen {
-            grabber,
+        let counts = Counts { backend: grabber.backend(), ..Counts::default() };
+        Screen {
             clock,
             interrupt,
             rate,
             variable: spec.variable,
-            duration: duration.map(|d| Duration::from_secs_f64(d.0)),
+            duration: None,
             pacer: Pacer::new(rate),
             began: None,
             last: None,
             given: None,
-            counts: Arc::default(),
-        })
+            at: -1,
+            moving: false,
+            unused: false,
+            age: None,
+            size: grabber.size(),
+            notes: Vec::new(),
+            over: false,
+            counts: Arc::new(counts),
+            grabber,
+        }
     }
 
     /// What became of the pictures so far; goes on counting.
@@ -128,7 +178,14 @@ impl Screen {
         !self.interrupt.is_cancelled()
     }
 
+    fn interval(&self) -> Duration {
+        Duration::from_secs_f64(self.rate.inverse().as_f64())
+    }
+
     fn constant(&mut self) -> Result<Option<Frame>> {
+        if self.last.is_none() {
+            self.begin()?;
+        }
         self.pacer.asked(self.clock.now());
         loop {
             match self.pacer.step(self.clock.now()) {
@@ -137,18 +194,49 @@ impl Screen {
                         return Ok(None);
                     }
                 }
-                Step::Repeat(tick) if self.last.is_some() => return self.give(tick, false),
-                Step::Repeat(tick) => return self.give(tick, true),
+                Step::Repeat(tick) => {
+                    self.counts.late.fetch_add(1, Ordering::Relaxed);
+                    return self.give(tick, false);
+                }
                 Step::Take(tick) => {
-                    let fresh = self.grabber.changed()?;
+                    let fresh = !self.unused && (self.grabber.changed()? || self.comes_late()?);
+                    self.moving = fresh;
                     return self.give(tick, fresh);
                 }
             }
         }
     }
 
+    /// Takes the first picture. Where the screen says when it shows its pictures, ticks lie half-way between them: neither
+    /// side's jitter then moves a picture to the next tick.
+    fn begin(&mut self) -> Result<()> {
+        self.shoot()?;
+        if let Some(age) = self.age.filter(|_| self.grabber.is_timed()) {
+            let (interval, half) = (self.interval().as_secs_f64(), self.interval().as_secs_f64() / 2.0);
+            let wait = (half - age.as_secs_f64()).rem_euclid(interval);
+            self.pacer.begin(self.clock.now() + Duration::from_secs_f64(wait));
+        }
+        Ok(())
+    }
+
+    /// Waits a little for the picture of a screen that moves.
+    fn comes_late(&mut self) -> Result<bool> {
+        if !self.moving || !self.grabber.is_timed() {
+            return Ok(false);
+        }
+        let (step, most) = (Duration::from_millis(1), self.interval() / 4);
+        let mut waited = Duration::ZERO;
+        while waited + step <= most && self.wait(step) {
+            waited += step;
+            if self.grabber.changed()? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn give(&mut self, tick: u64, fresh: bool) -> Result<Option<Frame>> {
-        let media = self.picture(fresh)?;
+        let (media, _) = self.picture(fresh)?;
         let now = self.clock.now();
         self.pacer.gave(now);
         self.counts.dropped.store(self.pacer.dropped, Ordering::Relaxed);
@@ -156,7 +244,7 @@ impl Screen {
     }
 
     fn variable(&mut self) -> Result<Option<Frame>> {
-        let least = Duration::from_secs_f64(self.rate.inverse().as_f64());
+        let least = self.interval();
         loop {
             let now = self.clock.now();
             let began = *self.began.get_or_insert(now);
@@ -169,10 +257,13 @@ impl Screen {
             }
             let fresh = self.grabber.changed()?;
             if fresh || quiet.is_none_or(|q| q >= STILL) {
-                let media = self.picture(fresh)?;
-                self.given = Some(now);
-                let at = i64::try_from(now.saturating_sub(began).as_micros()).unwrap_or(i64::MAX);
-                return Ok(Some(self.frame(media, at, 0)));
+                let (media, age) = self.picture(fresh)?;
+                // A picture that waited to be fetched has the time at which it was shown.
+                let shown = now.saturating_sub(age.unwrap_or_default());
+                self.given = Some(shown.max(self.given.unwrap_or_default()));
+                let at = i64::try_from(shown.saturating_sub(began).as_micros()).unwrap_or(i64::MAX);
+                self.at = at.max(self.at.saturating_add(1));
+                return Ok(Some(self.frame(media, self.at, 0)));
             }
             if !self.wait(Duration::from_millis(2)) {
                 return Ok(None);
@@ -180,16 +271,37 @@ impl Screen {
         }
     }
 
-    /// A new picture, or the last one again.
-    fn picture(&mut self, fresh: bool) -> Result<av::Frame> {
-        if let Some(last) = self.last.as_ref().filter(|_| !fresh) {
-            self.counts.repeated.fetch_add(1, Ordering::Relaxed);
-            return Ok(last.try_clone()?);
+    /// Takes a picture, unless the screen still shows the one before.
+    fn shoot(&mut self) -> Result<()> {
+        let Some(shot) = self.grabber.grab()? else { return Ok(()) };
+        let size = (shot.media.width(), shot.media.height());
+        if size != self.size {
+            let ((width, height), before) = (size, self.size);
+            let message = format!(
+                "the screen is now {width}x{height}, it was {}x{}; its pictures are brought to the size of the output",
+                before.0, before.1
+            );
+            self.notes.push(Note { code: "source", message });
+            self.size = size;
         }
-        let media = self.grabber.grab()?;
         self.counts.taken.fetch_add(1, Ordering::Relaxed);
-        self.last = Some(media.try_clone()?);
-        Ok(media)
+        (self.last, self.age, self.unused) = (Some(shot.media), shot.age, true);
+        Ok(())
+    }
+
+    /// A new picture with its age, or the last one again.
+    fn picture(&mut self, fresh: bool) -> Result<(av::Frame, Option<Duration>)> {
+        if fresh || self.last.is_none() {
+            self.shoot()?;
+        }
+        let last = self.last.as_ref();
+        let last = last.ok_or_else(|| Error::new(ErrorKind::Device, "source.screen: there is no picture yet"))?;
+        let media = last.try_clone()?;
+        let age = self.age.take();
+        if !std::mem::take(&mut self.unused) {
+            self.counts.repeated.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok((media, age))
     }
 
     fn frame(&self, mut media: av::Frame, pts: i64, duration: i64) -> Frame {
@@ -204,23 +316,64 @@ impl Screen {
 
 impl Source<Frame> for Screen {
     fn next(&mut self) -> Result<Option<Frame>> {
-        if self.interrupt.is_cancelled() {
+        if self.interrupt.is_cancelled() || self.over {
             return Ok(None);
         }
-        let frame = if self.variable { self.variable()? } else { self.constant()? };
+        let frame = match if self.variable { self.variable() } else { self.constant() } {
+            // What was recorded until then is complete, so that this is an end and no failure.
+            Err(e) if self.last.is_some() && is_gone(e.kind()) => {
+                self.over = true;
+                self.notes.push(Note { code: "source", message: format!("{e}; the capture ends here") });
+                None
+            }
+            frame => frame?,
+        };
         let end = self.duration.map(|d| d.as_secs_f64());
         Ok(frame.filter(|f| end.is_none_or(|end| f.presentation().is_none_or(|t| t.seconds() < end))))
     }
+
+    fn notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
+    }
 }
 
+/// Whether a failure after the first picture says that there will be no more.
+fn is_gone(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Device | ErrorKind::NotFound | ErrorKind::Io)
+}
+
+/// Begins to watch, and what a user should know of the way that was taken.
 #[cfg(target_os = "linux")]
-fn open_x11(spec: &ScreenSpec) -> Result<Box<dyn Grabber>> {
-    Ok(Box::new(x11::X11::open(spec)?))
+fn open(spec: &ScreenSpec) -> Result<(Box<dyn Grabber>, Option<String>)> {
+    let x11 = || x11::X11::open(spec).map(|x| Box::new(x) as Box<dyn Grabber>);
+    let wayland = || wayland::Wayland::open(spec).map(|w| Box::new(w) as Box<dyn Grabber>);
+    let (grabber, note) = match (spec.backend, spec.display.as_deref()) {
+        (ScreenBackend::X11, _) => (x11()?, None),
+        (ScreenBackend::Wayland, _) => (wayland()?, None),
+        // Only X has window ids, and only its displays have colons.
+        (ScreenBackend::Auto, _) if spec.window.is_some() => (x11()?, None),
+        (ScreenBackend::Auto, Some(display)) if display.contains(':') => (x11()?, None),
+        (ScreenBackend::Auto, Some(_)) => (wayland()?, None),
+        (ScreenBackend::Auto, None) if !ghoststream_sys::wayland::is_named() => (x11()?, None),
+        (ScreenBackend::Auto, None) => match wayland::is_offered() {
+            Ok(true) => (wayland()?, None),
+            Ok(false) => {
+                let message = "source.screen: this Wayland compositor offers neither ext-image-copy-capture nor \
+                               wlr-screencopy, and what its X server shows is not the screen (backend x11 captures it)";
+                return Err(Error::unsupported(message));
+            }
+            Err(e) => {
+                let note = format!("the environment's compositor cannot be asked ({e}): X11 is captured");
+                (x11()?, Some(note))
+            }
+        },
+    };
+    Ok((grabber, note))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn open_x11(_: &ScreenSpec) -> Result<Box<dyn Grabber>> {
-    Err(crate::Error::unsupported("source.screen: screens are captured on Linux only"))
+fn open(_: &ScreenSpec) -> Result<(Box<dyn Grabber>, Option<String>)> {
+    Err(Error::unsupported("source.screen: screens are captured on Linux only"))
 }
 
 #[cfg(test)]

@@ -33,6 +33,11 @@ impl Pacer {
         Pacer { rate, start: None, next: 0, dropped: 0, given: None }
     }
 
+    /// The first tick is at `start`.
+    pub fn begin(&mut self, start: Duration) {
+        self.start = Some(start);
+    }
+
     /// When tick `n` is, counted from the first one.
     fn due(&self, n: u64) -> Duration {
         let nanos = u128::from(n) * 1_000_000_000 * self.rate.den.unsigned_abs() as u128;
@@ -63,7 +68,10 @@ impl Pacer {
     /// What to do at `now`.
     pub fn step(&mut self, now: Duration) -> Step {
         let start = *self.start.get_or_insert(now);
-        let elapsed = now.saturating_sub(start);
+        if now < start {
+            return Step::Wait(start - now);
+        }
+        let elapsed = now - start;
         let due = self.due(self.next);
         if elapsed < due {
             return Step::Wait(due - elapsed);
@@ -102,6 +110,15 @@ mod tests {
         assert_eq!(p.step(MS(1010)), Step::Take(1));
         assert_eq!(p.step(MS(1019)), Step::Wait(MS(1)));
         assert_eq!(p.step(MS(1021)), Step::Take(2));
+    }
+
+    #[test]
+    fn the_first_tick_can_be_put_off() {
+        let mut p = pacer();
+        p.begin(MS(1005));
+        assert_eq!(p.step(MS(1000)), Step::Wait(MS(5)));
+        assert_eq!(p.step(MS(1005)), Step::Take(0));
+        assert_eq!(p.step(MS(1006)), Step::Wait(MS(9)));
     }
 
     #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::spec::FrameRate;
 use std::sync::Mutex;
 
 /// A clock that only sleeping moves.
@@ -20,9 +21,17 @@ struct Drawn {
     clock: Arc<Hands>,
     changes: Vec<Duration>,
     cost: Duration,
+    /// Whether its pictures have times.
+    timed: bool,
+    gone: Option<Duration>,
+    width: u32,
 }
 
 impl Grabber for Drawn {
+    fn backend(&self) -> &'static str {
+        "drawn"
+    }
+
     fn size(&self) -> (u32, u32) {
         (4, 2)
     }
@@ -31,38 +40,46 @@ impl Grabber for Drawn {
         PixelFormat::from_name("bgr0").expect("known")
     }
 
-    fn changed(&mut self) -> Result<bool> {
-        let now = self.clock.now();
-        Ok(self.changes.iter().any(|t| *t <= now))
+    fn is_timed(&self) -> bool {
+        self.timed
     }
 
-    fn grab(&mut self) -> Result<av::Frame> {
+    fn changed(&mut self) -> Result<bool> {
         let now = self.clock.now();
+        Ok(self.gone.is_some_and(|gone| gone <= now) || self.changes.iter().any(|t| *t <= now))
+    }
+
+    fn grab(&mut self) -> Result<Option<Shot>> {
+        let now = self.clock.now();
+        if self.gone.is_some_and(|gone| gone <= now) {
+            return Err(Error::new(ErrorKind::Device, "the screen was removed"));
+        }
+        let shown = self.changes.iter().rfind(|t| **t <= now).copied();
         self.changes.retain(|t| *t > now);
         self.clock.sleep(self.cost);
-        Ok(av::Frame::alloc_video(self.format(), 4, 2, 0)?)
+        let media = av::Frame::alloc_video(self.format(), self.width, 2, 0)?;
+        Ok(Some(Shot { media, age: shown.filter(|_| self.timed).map(|shown| now - shown) }))
     }
 }
 
 fn screen(changes: &[u64], cost: u64, variable: bool) -> (Screen, Arc<Hands>) {
-    let clock = Arc::new(Hands::default());
+    let drawn = drawn(changes, cost);
+    let clock = drawn.clock.clone();
+    (screen_of(drawn, variable), clock)
+}
+
+fn drawn(changes: &[u64], cost: u64) -> Drawn {
     let changes = changes.iter().map(|ms| Duration::from_millis(*ms)).collect();
-    let drawn = Drawn { clock: clock.clone(), changes, cost: Duration::from_millis(cost) };
-    let rate = Rational::new(100, 1);
-    let screen = Screen {
-        grabber: Box::new(drawn),
-        clock: clock.clone(),
-        interrupt: av::Interrupt::new(),
-        rate,
-        variable,
-        duration: Some(Duration::from_millis(2500)),
-        pacer: Pacer::new(rate),
-        began: None,
-        last: None,
-        given: None,
-        counts: Arc::default(),
-    };
-    (screen, clock)
+    let (clock, cost) = (Arc::new(Hands::default()), Duration::from_millis(cost));
+    Drawn { clock, changes, cost, timed: false, gone: None, width: 4 }
+}
+
+fn screen_of(drawn: Drawn, variable: bool) -> Screen {
+    let spec = ScreenSpec { frame_rate: FrameRate::fps(100), variable, ..ScreenSpec::default() };
+    let clock = drawn.clock.clone();
+    let mut screen = Screen::of(Box::new(drawn), &spec, clock, av::Interrupt::new());
+    screen.duration = Some(Duration::from_millis(2500));
+    screen
 }
 
 fn times(screen: &mut Screen) -> Vec<f64> {
@@ -134,4 +151,46 @@ fn a_job_that_stops_ends_the_source() {
     assert!(screen.next().expect("a picture").is_some());
     screen.interrupt.cancel();
     assert!(screen.next().expect("no error").is_none());
+}
+
+#[test]
+fn pictures_that_jitter_around_a_tick_are_all_taken() {
+    // A screen of the same rate whose pictures come up to 3 ms early or late.
+    let changes: Vec<u64> = (0..260u64).map(|n| n * 10 + 3 + n * 7 % 5 - (n % 3)).collect();
+    let mut screen = screen_of(Drawn { timed: true, ..drawn(&changes, 0) }, false);
+    screen.clock.sleep(Duration::from_millis(4));
+    assert_eq!(times(&mut screen).len(), 250);
+    let [taken, repeated, dropped] = counted(&screen);
+    assert!(taken >= 248 && repeated <= 3 && dropped == 0, "{taken} {repeated} {dropped}");
+}
+
+#[test]
+fn a_variable_rate_has_the_times_at_which_pictures_were_shown() {
+    let mut screen = screen_of(Drawn { timed: true, ..drawn(&[0, 101, 215], 0) }, true);
+    let times = times(&mut screen);
+    assert!((times[1] - 0.101).abs() < 1e-6 && (times[2] - 0.215).abs() < 1e-6, "{times:?}");
+}
+
+#[test]
+fn a_screen_that_is_removed_ends_with_a_note() {
+    for variable in [false, true] {
+        let gone = Some(Duration::from_millis(500));
+        let mut screen = screen_of(Drawn { gone, ..drawn(&[0, 100], 0) }, variable);
+        let times = times(&mut screen);
+        assert!(times.last().is_some_and(|t| (0.0..0.5).contains(t)), "{times:?}");
+        let notes = screen.notes();
+        assert!(matches!(&notes[..], [n] if n.code == "source" && n.message.contains("was removed")), "{notes:?}");
+        assert!(screen.next().expect("over").is_none() && screen.notes().is_empty());
+    }
+    // Without a first picture there is nothing to keep.
+    let mut screen = screen_of(Drawn { gone: Some(Duration::ZERO), ..drawn(&[0], 0) }, false);
+    assert!(screen.next().is_err());
+}
+
+#[test]
+fn a_screen_of_another_size_is_announced() {
+    let mut screen = screen_of(drawn(&[0], 0), false);
+    screen.size = (8, 4);
+    screen.next().expect("a picture");
+    assert!(screen.notes()[0].message.contains("is now 4x2, it was 8x4"));
 }

@@ -1,6 +1,6 @@
 //! An X11 server.
 
-use super::Grabber;
+use super::{Grabber, Shot};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::PixelFormat;
 use crate::spec::ScreenSpec;
@@ -24,6 +24,10 @@ impl X11 {
 }
 
 impl Grabber for X11 {
+    fn backend(&self) -> &'static str {
+        "x11"
+    }
+
     fn size(&self) -> (u32, u32) {
         self.capture.size()
     }
@@ -36,9 +40,10 @@ impl Grabber for X11 {
         self.capture.changed().map_err(error)
     }
 
-    fn grab(&mut self) -> Result<av::Frame> {
+    fn grab(&mut self) -> Result<Option<Shot>> {
         let p = self.capture.grab().map_err(error)?;
-        Ok(av::Frame::wrap_bytes(p.format, p.width, p.height, vec![(p.data, p.stride)])?)
+        let media = av::Frame::wrap_bytes(p.format, p.width, p.height, vec![(p.data, p.stride)])?;
+        Ok(Some(Shot { media, age: None }))
     }
 }
 
