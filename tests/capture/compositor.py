@@ -10,6 +10,8 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -23,6 +25,40 @@ def need(check: str, *names: str) -> None:
     missing = [name for name in names if not shutil.which(name)]
     if missing:
         skip(check, ", ".join(missing))
+
+
+class Pointer:
+    """A mouse of its own on a compositor (wlr-virtual-pointer), in the few Wayland messages that it takes. It is there as
+    long as this object."""
+
+    def __init__(self, env: dict):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(str(pathlib.Path(env["XDG_RUNTIME_DIR"]) / env["WAYLAND_DISPLAY"]))
+        self._send(1, 1, struct.pack("<I", 2))  # wl_display.get_registry
+        self._send(1, 0, struct.pack("<I", 3))  # wl_display.sync
+        found, data = None, b""
+        while found is None:
+            data += self.socket.recv(65536)
+            while len(data) >= 8 and len(data) >= (size := struct.unpack_from("<HH", data, 4)[1]):
+                sender, opcode = struct.unpack_from("<IH", data)
+                body, data = data[8:size], data[size:]
+                if sender == 2 and opcode == 0:
+                    name, length = struct.unpack_from("<II", body)
+                    if body[8 : 8 + length - 1] == b"zwlr_virtual_pointer_manager_v1":
+                        found = name
+                elif sender == 3:
+                    assert found is not None, "the compositor has no wlr-virtual-pointer"
+        interface = b"zwlr_virtual_pointer_manager_v1\0"
+        self._send(2, 0, struct.pack("<II", found, len(interface)) + interface + struct.pack("<II", 1, 4))
+        self._send(4, 0, struct.pack("<II", 0, 5))  # create_virtual_pointer
+
+    def _send(self, target: int, opcode: int, body: bytes) -> None:
+        self.socket.sendall(struct.pack("<IHH", target, opcode, 8 + len(body)) + body)
+
+    def move(self, x: int, y: int, width: int, height: int) -> None:
+        """To (x, y) of a layout of that size."""
+        self._send(5, 1, struct.pack("<IIIII", int(time.monotonic() * 1000) & 0xFFFFFFFF, x, y, width, height))
+        self._send(5, 4, b"")
 
 
 class Compositor:

@@ -333,11 +333,13 @@ impl Taker {
     fn take(&mut self, damage: bool, end: Option<Instant>) -> Result<Taken, Error> {
         let Some(output) = self.client.state.output(self.global) else { return Err(gone(&self.name)) };
         let (proxy, queue) = (output.proxy.clone(), self.client.handle());
+        let cut = self.is_cut_there(output.transform);
         self.client.state.progress = Progress::default();
         let (taken, place) = match &self.way {
             Way::Screencopy { manager, pointer } => {
                 let pointer = i32::from(*pointer);
-                let frame = match self.part {
+                let part = self.part.filter(|_| cut);
+                let frame = match part {
                     None => manager.capture_output(pointer, &proxy, &queue, ()),
                     Some(p) => {
                         let [x, y, width, height] = [p.x, p.y, p.width, p.height].map(|n| n as i32);
@@ -375,9 +377,14 @@ impl Taker {
             }
         };
         match place {
-            Some((place, shape)) => self.picture(place, shape).map(Taken::Picture),
+            Some((place, shape)) => self.picture(place, shape, cut).map(Taken::Picture),
             None => Ok(taken),
         }
+    }
+
+    /// Whether the compositor cuts the part out. Of turned monitors some give a wrong part.
+    fn is_cut_there(&self, transform: Transform) -> bool {
+        matches!(self.way, Way::Screencopy { .. }) && transform == Transform::Normal
     }
 
     /// Waits for what buffer is wanted unless it is known (`shape`), has `copy` ask for it to be filled, and waits until
@@ -434,15 +441,15 @@ impl Taker {
         let session = &self.client.state.session;
         let format = session.formats.iter().find(|f| pixels(**f).is_ok());
         let format = *format.ok_or_else(|| {
-            Error::new(Kind::Unsupported, format!("pixels of the formats {:?} are not captured", session.formats))
+            Error::new(Kind::Unsupported, format!("the compositor offers no pixels that are known here, only {:?}", session.formats))
         })?;
         let (width, height) = session.size;
         let bytes = pixels(format)?.1 as u32;
         Ok(Shape { format, width, height, stride: width.saturating_mul(bytes) })
     }
 
-    /// What the compositor has written into a buffer, upright.
-    fn picture(&self, place: usize, shape: Shape) -> Result<Picture, Error> {
+    /// What the compositor has written into a buffer, upright. `cut`: it is only the part.
+    fn picture(&self, place: usize, shape: Shape, cut: bool) -> Result<Picture, Error> {
         let progress = &self.client.state.progress;
         let output = self.client.state.output(self.global).ok_or_else(|| gone(&self.name))?;
         let (format, bytes) = pixels(shape.format)?;
@@ -459,8 +466,7 @@ impl Taker {
             data = Bytes::from(turned);
             shown = (width, height, width as usize * bytes);
         }
-        // Screencopy has cut the part out itself.
-        if let (Some(part), Way::ImageCopy { .. }) = (self.part, &self.way) {
+        if let Some(part) = self.part.filter(|_| !cut) {
             let (x, y, width, height) = part.in_pixels(&output.monitor(), (shown.0, shown.1));
             let begin = y as usize * shown.2 + x as usize * bytes;
             let end = begin + (height as usize - 1) * shown.2 + width as usize * bytes;
