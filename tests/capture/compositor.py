@@ -63,9 +63,10 @@ class Pointer:
 
 class Compositor:
     """Everything it started ends with it. `env` is the environment for its clients. `outputs`: names and sizes, side by
-    side from the left. With `env`, it joins a session that is there."""
+    side from the left. With `env`, it joins a session that is there. With `inside`, its outputs are windows of that
+    compositor and can be closed there."""
 
-    def __init__(self, outputs: list[str], env: dict | None = None, config: str = "", sway: list[str] | None = None):
+    def __init__(self, outputs: list[str], env: dict | None = None, config: str = "", inside: "Compositor | None" = None):
         need(pathlib.Path(sys.argv[0]).name, "sway", "swaymsg", "unshare")
         self.own = env is None
         if env is None:
@@ -78,7 +79,7 @@ class Compositor:
             self.dir = pathlib.Path(env["XDG_RUNTIME_DIR"])
         self.env = {k: v for k, v in env.items() if k not in ("WAYLAND_DISPLAY", "SWAYSOCK")}
         self.env["XDG_CURRENT_DESKTOP"] = "sway"
-        self.command = sway or ["sway"]
+        self.inside = inside
         self.outputs = [o.split() for o in outputs]
         lines, x = [], 0
         for name, size in self.outputs:
@@ -103,11 +104,17 @@ class Compositor:
             "WLR_RENDERER": "pixman",
             "WLR_HEADLESS_OUTPUTS": str(len(self.outputs)),
         }
+        if self.inside:
+            more |= {
+                "WLR_BACKENDS": "wayland",
+                "WLR_WL_OUTPUTS": str(len(self.outputs)),
+                "WAYLAND_DISPLAY": str(self.inside.dir / self.inside.env["WAYLAND_DISPLAY"]),
+            }
         # sway refuses the user 0, so that it is shown another one.
         user = ["unshare", "--user", "--map-user=1000", "--map-group=1000"] if os.getuid() == 0 else []
         log = open(self.dir / "sway.log", "ab")
         self.sway = subprocess.Popen(
-            [*user, *self.command, "-c", str(self.config)], env={**self.env, **more}, stdin=subprocess.DEVNULL,
+            [*user, "sway", "-c", str(self.config)], env={**self.env, **more}, stdin=subprocess.DEVNULL,
             stdout=log, stderr=log,
         )
         self.processes.append(self.sway)
