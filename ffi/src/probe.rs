@@ -67,7 +67,7 @@ pub unsafe extern "C" fn gs_devices(json: *mut *mut gs_buffer) -> gs_status {
     enter(|| {
         // SAFETY: the caller's promise.
         let out = unsafe { Out::new(json, "json") }?;
-        out.set(gs_buffer::json(&engine::device::list())?);
+        out.set(gs_buffer::json(&engine::device::here())?);
         Ok(gs_status::GS_OK)
     })
 }

@@ -100,6 +100,11 @@ find_missing() {
     want pulseaudio-utils have pactl
     want wireplumber have wireplumber
     want gstreamer1.0-pipewire gst_plugin pipewire
+    # A compositor without a screen, something to show on it, and peers that capture it.
+    want sway have sway
+    want swaybg have swaybg
+    want grim have grim
+    want wf-recorder have wf-recorder
 }
 
 find_missing

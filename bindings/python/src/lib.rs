@@ -34,7 +34,7 @@ fn probe(py: Python<'_>, source: &str, keyframes: bool) -> PyResult<String> {
 /// What this machine can do, as JSON.
 #[pyfunction]
 fn devices(py: Python<'_>) -> PyResult<String> {
-    let found = wait::apart(py, || {}, ghoststream::device::list)?;
+    let found = wait::apart(py, || {}, ghoststream::device::here)?;
     job::json(py, &found)
 }
 

@@ -4,7 +4,7 @@ use crate::args::ProbeArgs;
 use crate::exit::Outcome;
 use crate::transcode::json;
 use crate::words;
-use ghoststream::device::{self, Devices};
+use ghoststream::device::{self, Devices, Screens};
 use ghoststream::probe::{Probe, ProbeOptions, Stream, probe as look};
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -91,9 +91,42 @@ fn line(s: &Stream) -> String {
 
 /// `devices`.
 pub fn devices(as_json: bool) -> Outcome {
-    let found = device::list();
-    let text = if as_json { json(&found)? } else { table(&found) };
+    let found = device::here();
+    let text = if as_json { json(&found)? } else { table(&found.devices) + &screens(&found.screens) };
     Ok(writeln!(std::io::stdout(), "{}", text.trim_end())?)
+}
+
+fn screens(s: &Screens) -> String {
+    let mut text = String::from("\nScreens\n");
+    for m in &s.monitors {
+        let refresh = m.refresh.map(|r| format!(" {r:.2} Hz")).unwrap_or_default();
+        let primary = if m.primary { ", primary" } else { "" };
+        let _ = writeln!(
+            text,
+            "  {:<14} {}x{}+{}+{}{refresh} ({}{primary}) {}",
+            m.name, m.width, m.height, m.x, m.y, m.backend, m.description
+        );
+    }
+    if s.monitors.is_empty() {
+        text.push_str("  none\n");
+    }
+    match s.wayland {
+        Some("none") => text.push_str("  the Wayland compositor hands out no pictures of them\n"),
+        Some(protocol) => {
+            let _ = writeln!(text, "  captured by {protocol}");
+        }
+        None => {}
+    }
+    for reason in &s.reasons {
+        let _ = writeln!(text, "  {reason}");
+    }
+    if !s.windows.is_empty() {
+        text.push_str("\nWindows\n");
+    }
+    for w in &s.windows {
+        let _ = writeln!(text, "  0x{:08x} {}x{} {} ({})", w.id, w.width, w.height, w.title, w.class);
+    }
+    text
 }
 
 fn table(d: &Devices) -> String {

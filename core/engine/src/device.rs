@@ -8,7 +8,7 @@ pub use ghoststream_sys::nvml::Usage as NvidiaUsage;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// The answer of [`list`]; serializes as the JSON of `ghoststream devices --json`.
+/// The answer of [`list`].
 #[derive(Clone, Debug, Serialize)]
 pub struct Devices {
     /// The FFmpeg that is loaded.
@@ -25,6 +25,77 @@ pub struct Devices {
     pub decoders: Vec<Decoder>,
     /// Containers that can be read and written.
     pub formats: Formats,
+}
+
+/// The answer of [`here`]: what [`list`] says, and the screens. Serializes as the JSON of `ghoststream devices --json`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Here {
+    /// Devices, encoders and formats.
+    #[serde(flatten)]
+    pub devices: Devices,
+    /// Monitors and windows.
+    pub screens: Screens,
+}
+
+/// The answer of [`screens`].
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Screens {
+    /// How the environment's Wayland compositor hands out its pictures (`ext-image-copy-capture`, `wlr-screencopy`), or
+    /// `none`; absent where there is no compositor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wayland: Option<&'static str>,
+    /// Monitors, from left to right; the primary one first on X11.
+    pub monitors: Vec<Monitor>,
+    /// Windows of applications (X11).
+    pub windows: Vec<Window>,
+    /// Why a display server that the environment names could not be asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+}
+
+/// A monitor that can be captured: `source.screen.monitor` by its name.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Monitor {
+    /// `wayland` or `x11`.
+    pub backend: &'static str,
+    /// Its name (`DP-1`).
+    pub name: String,
+    /// Maker and model, where they are known.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Left edge in the layout: logical pixels on Wayland, pixels on X11.
+    pub x: i32,
+    /// Upper edge.
+    pub y: i32,
+    /// Pixels of its pictures.
+    pub width: u32,
+    /// Pixels of its pictures.
+    pub height: u32,
+    /// Pixels to a logical pixel.
+    pub scale: f64,
+    /// Pictures per second, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<f64>,
+    /// Whether X11 calls it the primary one.
+    pub primary: bool,
+}
+
+/// A window that can be captured: `source.screen.window` by its id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Window {
+    /// `x11`.
+    pub backend: &'static str,
+    /// Its id.
+    pub id: u32,
+    /// Its title.
+    pub title: String,
+    /// The application's class.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub class: String,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
 }
 
 /// The FFmpeg that is loaded (not the one that GhostStream was built against).
@@ -155,6 +226,20 @@ pub fn list() -> Devices {
             protocols: sorted(av::input_protocols()),
         },
     }
+}
+
+/// The monitors and windows that the environment's display servers name. Not a part of [`list`], because titles of windows
+/// are nobody else's business. Any thread.
+pub fn screens() -> Screens {
+    #[cfg(target_os = "linux")]
+    return crate::source::screen::list();
+    #[cfg(not(target_os = "linux"))]
+    Screens::default()
+}
+
+/// Everything that the user of this machine may know: [`list`] and [`screens`]. Any thread.
+pub fn here() -> Here {
+    Here { devices: list(), screens: screens() }
 }
 
 fn sorted(mut names: Vec<String>) -> Vec<String> {

@@ -114,11 +114,17 @@ impl Capture {
         let (theirs, ours) =
             UnixStream::pair().map_err(|e| Error::new(Kind::Io, format!("a pair of sockets: {e}")))?;
         client.wake_by(theirs)?;
-        let mut taker = Taker { client, way, global, name: monitor.name.clone(), part, pool: Pool::default() };
+        let mut taker =
+            Taker { client, way, global, name: monitor.name.clone(), part, pool: Pool::default() };
         let first = taker.first()?;
         let size = (first.width, first.height, first.format);
         let shared = Arc::new(Shared {
-            state: Mutex::new(Latest { picture: Some(first), error: None, asked: Instant::now(), closed: false }),
+            state: Mutex::new(Latest {
+                picture: Some(first),
+                error: None,
+                asked: Instant::now(),
+                closed: false,
+            }),
             changed: Condvar::new(),
         });
         let thread = {
@@ -286,7 +292,8 @@ impl Taker {
                 Taken::Failed if Instant::now() < end => std::thread::sleep(AGAIN),
                 _ => {
                     let name = &self.name;
-                    let message = format!("monitor {name} gives no picture in {} s; is it off?", FIRST.as_secs());
+                    let message =
+                        format!("monitor {name} gives no picture in {} s; is it off?", FIRST.as_secs());
                     return Err(Error::new(Kind::Io, message));
                 }
             }
@@ -441,7 +448,10 @@ impl Taker {
         let session = &self.client.state.session;
         let format = session.formats.iter().find(|f| pixels(**f).is_ok());
         let format = *format.ok_or_else(|| {
-            Error::new(Kind::Unsupported, format!("the compositor offers no pixels that are known here, only {:?}", session.formats))
+            Error::new(
+                Kind::Unsupported,
+                format!("the compositor offers no pixels that are known here, only {:?}", session.formats),
+            )
         })?;
         let (width, height) = session.size;
         let bytes = pixels(format)?.1 as u32;
@@ -514,7 +524,8 @@ fn choose(monitors: &[Monitor], target: &Target) -> Result<(Monitor, Option<Part
             };
             if let Some((other, _)) = hits.next() {
                 let (a, b) = (&monitor.name, &other.name);
-                let message = format!("{} lies on several monitors, {a} and {b}: capture a part of one", place());
+                let message =
+                    format!("{} lies on several monitors, {a} and {b}: capture a part of one", place());
                 return Err(Error::new(Kind::Unsupported, message));
             }
             Ok((monitor, Some(part)))
@@ -533,7 +544,10 @@ fn pixels(format: Format) -> Result<(PixelFormat, usize), Error> {
         Format::Rgb888 => ("bgr24", 3),
         Format::Rgb565 => ("rgb565le", 2),
         other => {
-            return Err(Error::new(Kind::Unsupported, format!("pixels of the format {other:?} are not captured")));
+            return Err(Error::new(
+                Kind::Unsupported,
+                format!("pixels of the format {other:?} are not captured"),
+            ));
         }
     };
     let found = PixelFormat::from_name(name).ok_or_else(|| {

@@ -4,12 +4,13 @@ use super::frame::{Progress, Session};
 use super::layout::{Monitor, Output};
 use super::{Error, Kind, connect};
 use std::io::Read;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use wayland_client::backend::WaylandError;
+use wayland_client::delegate_noop;
 use wayland_client::protocol::wl_buffer::WlBuffer;
 use wayland_client::protocol::wl_callback::{self, WlCallback};
 use wayland_client::protocol::wl_output::{self, WlOutput};
@@ -17,7 +18,6 @@ use wayland_client::protocol::wl_registry::{self, WlRegistry};
 use wayland_client::protocol::wl_shm::WlShm;
 use wayland_client::protocol::wl_shm_pool::WlShmPool;
 use wayland_client::{Connection, Dispatch, DispatchError, EventQueue, Proxy, QueueHandle, WEnum};
-use wayland_client::delegate_noop;
 use wayland_protocols::ext::image_capture_source::v1::client::ext_image_capture_source_v1::ExtImageCaptureSourceV1;
 use wayland_protocols::ext::image_capture_source::v1::client::ext_output_image_capture_source_manager_v1::ExtOutputImageCaptureSourceManagerV1;
 use wayland_protocols::ext::image_copy_capture::v1::client::ext_image_copy_capture_manager_v1::ExtImageCopyCaptureManagerV1;
@@ -313,9 +313,7 @@ impl Dispatch<ZxdgOutputV1, u32> for State {
     }
 }
 
-impl Dispatch<WlCallback, Arc<AtomicBool>>
-    for State
-{
+impl Dispatch<WlCallback, Arc<AtomicBool>> for State {
     fn event(
         _: &mut Self,
         _: &WlCallback,

@@ -118,7 +118,9 @@ impl Dispatch<session::ExtImageCopyCaptureSessionV1, ()> for State {
     ) {
         let session = &mut state.session;
         // A list after a complete one replaces it.
-        if session.done && matches!(event, session::Event::BufferSize { .. } | session::Event::ShmFormat { .. }) {
+        if session.done
+            && matches!(event, session::Event::BufferSize { .. } | session::Event::ShmFormat { .. })
+        {
             *session = Session { stopped: session.stopped, ..Session::default() };
         }
         match event {

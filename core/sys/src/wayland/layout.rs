@@ -90,11 +90,8 @@ impl Output {
     }
 
     pub fn monitor(&self) -> Monitor {
-        let pixels = if super::turn::is_sideways(self.transform) {
-            (self.mode.1, self.mode.0)
-        } else {
-            self.mode
-        };
+        let pixels =
+            if super::turn::is_sideways(self.transform) { (self.mode.1, self.mode.0) } else { self.mode };
         let (x, y) = self.logical_position.unwrap_or(self.position);
         let logical = (pixels.0 / self.scale, pixels.1 / self.scale);
         let (width, height) = self.logical_size.unwrap_or(logical);
@@ -176,7 +173,10 @@ mod tests {
         assert_eq!(Part::on(&m, 50, -10, 80, 20), Some(Part { x: 0, y: 0, width: 30, height: 10 }));
         assert_eq!(Part::on(&m, 290, 90, 80, 20), Some(Part { x: 190, y: 90, width: 10, height: 10 }));
         assert_eq!(Part::on(&m, 0, 0, 100, 20), None);
-        assert_eq!(Part::on(&m, i32::MIN, 0, u32::MAX, 20), Some(Part { x: 0, y: 0, width: 200, height: 20 }));
+        assert_eq!(
+            Part::on(&m, i32::MIN, 0, u32::MAX, 20),
+            Some(Part { x: 0, y: 0, width: 200, height: 20 })
+        );
         assert_eq!(Part::on(&m, i32::MAX, 0, u32::MAX, 20), None);
     }
 

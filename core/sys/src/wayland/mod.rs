@@ -72,7 +72,8 @@ pub fn monitors(display: Option<&str>) -> Result<(Vec<Monitor>, Option<Protocol>
 fn connect(display: Option<&str>) -> Result<Connection, Error> {
     let missing = |why: String| Error::new(Kind::NotFound, why);
     let given = display.map(PathBuf::from);
-    let name = given.or_else(|| std::env::var_os("WAYLAND_DISPLAY").filter(|n| !n.is_empty()).map(PathBuf::from));
+    let name =
+        given.or_else(|| std::env::var_os("WAYLAND_DISPLAY").filter(|n| !n.is_empty()).map(PathBuf::from));
     let name = name.ok_or_else(|| missing("no WAYLAND_DISPLAY is set".into()))?;
     let path = if name.is_absolute() {
         name

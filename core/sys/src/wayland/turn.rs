@@ -4,10 +4,7 @@ use wayland_client::protocol::wl_output::Transform;
 
 /// Whether width and height change places.
 pub(super) fn is_sideways(transform: Transform) -> bool {
-    matches!(
-        transform,
-        Transform::_90 | Transform::_270 | Transform::Flipped90 | Transform::Flipped270
-    )
+    matches!(transform, Transform::_90 | Transform::_270 | Transform::Flipped90 | Transform::Flipped270)
 }
 
 /// Where pixels of an upright picture are in one of `width`×`height` pixels that was turned by `transform`, and, after

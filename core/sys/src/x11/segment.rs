@@ -17,9 +17,8 @@ struct Segment {
 
 impl Segment {
     fn new(connection: &Arc<RustConnection>, len: usize) -> Result<Segment, Error> {
-        let (memory, fd) = Mapping::new(c"ghoststream-x11", len).map_err(|e| {
-            Error::new(Kind::Memory, format!("{len} bytes to share with the X server: {e}"))
-        })?;
+        let (memory, fd) = Mapping::new(c"ghoststream-x11", len)
+            .map_err(|e| Error::new(Kind::Memory, format!("{len} bytes to share with the X server: {e}")))?;
         let id = connection.generate_id()?;
         let segment = Segment { memory, id, connection: connection.clone() };
         connection.shm_attach_fd(id, fd, false)?.check()?;

@@ -1,10 +1,15 @@
 //! Screens: pictures taken at a rate, or when something changed, with times of the job's clock.
 
+#[cfg(target_os = "linux")]
+mod list;
 mod pace;
 #[cfg(target_os = "linux")]
 mod wayland;
 #[cfg(target_os = "linux")]
 mod x11;
+
+#[cfg(target_os = "linux")]
+pub(crate) use list::list;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Colour, Frame, PixelFormat};
@@ -295,7 +300,8 @@ impl Screen {
             self.shoot()?;
         }
         let last = self.last.as_ref();
-        let last = last.ok_or_else(|| Error::new(ErrorKind::Device, "source.screen: there is no picture yet"))?;
+        let last =
+            last.ok_or_else(|| Error::new(ErrorKind::Device, "source.screen: there is no picture yet"))?;
         let media = last.try_clone()?;
         let age = self.age.take();
         if !std::mem::take(&mut self.unused) {

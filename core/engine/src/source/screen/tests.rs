@@ -179,7 +179,10 @@ fn a_screen_that_is_removed_ends_with_a_note() {
         let times = times(&mut screen);
         assert!(times.last().is_some_and(|t| (0.0..0.5).contains(t)), "{times:?}");
         let notes = screen.notes();
-        assert!(matches!(&notes[..], [n] if n.code == "source" && n.message.contains("was removed")), "{notes:?}");
+        assert!(
+            matches!(&notes[..], [n] if n.code == "source" && n.message.contains("was removed")),
+            "{notes:?}"
+        );
         assert!(screen.next().expect("over").is_none() && screen.notes().is_empty());
     }
     // Without a first picture there is nothing to keep.

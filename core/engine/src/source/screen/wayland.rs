@@ -14,7 +14,8 @@ pub(super) struct Wayland {
 impl Wayland {
     pub fn open(spec: &ScreenSpec) -> Result<Wayland> {
         if spec.window.is_some() {
-            let message = "source.screen.window: windows are captured by backend x11 only, not from a compositor";
+            let message =
+                "source.screen.window: windows are captured by backend x11 only, not from a compositor";
             return Err(Error::unsupported(message));
         }
         let target = match (&spec.monitor, &spec.region) {
