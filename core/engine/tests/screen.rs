@@ -253,12 +253,16 @@ fn what_is_not_there_is_named() {
 fn a_window_that_is_closed_ends_the_recording_and_the_file_is_kept() {
     let Some(server) = Server::start() else { return };
     let painter = Painter::new(&server, 0, 0, 320, 180);
+    painter.done();
     let window = painter.window;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("window.mkv").to_string_lossy().into_owned();
     let video = json!({ "codec": "h264", "preset": "p1", "device": "software" });
     let job = start(server.screen(json!({ "window": window })), json!({ "path": path, "video": video }));
-    while job.state() != State::Running {
+    for _ in 0..1000 {
+        if job.state() != State::Starting {
+            break;
+        }
         std::thread::sleep(Duration::from_millis(10));
     }
     std::thread::sleep(Duration::from_millis(500));
