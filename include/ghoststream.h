@@ -734,6 +734,14 @@ gs_status gs_probe(const char *source,
 // Since: 0
 gs_status gs_devices(struct gs_buffer **json);
 
+// The settings that have names (`discord720p` … `hdr10-1440p60`), as JSON: `[{"name", "short", "purpose", "video"}]`, with
+// `video` as an output of a job's document has it.
+// Owns: you get `*json`; gs_buffer_unref it.
+// Thread: any.
+// Errors: GS_INVALID for NULL.
+// Since: 0
+gs_status gs_presets(struct gs_buffer **json);
+
 // A new frame with host memory of its own: black or silence as bytes of zero. Write to it through the pointers of
 // gs_frame_info before you push it.
 // Owns: you get `*frame`; gs_frame_unref it.

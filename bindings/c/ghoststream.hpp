@@ -126,6 +126,13 @@ inline std::string devices() {
     return json.str();
 }
 
+/// The settings that have names, as JSON.
+inline std::string presets() {
+    Buffer json;
+    check(gs_presets(json.out()));
+    return json.str();
+}
+
 /// A coded picture or a piece of sound.
 class Packet : public detail::Owner<gs_packet, gs_packet_unref> {
 public:

@@ -101,6 +101,13 @@ pub fn probe(source: [:0]const u8, flags: u32) Error!Buffer {
     return buffer;
 }
 
+/// The settings that have names, as JSON.
+pub fn presets() Error!Buffer {
+    var buffer = Buffer{ .handle = null };
+    _ = try check(c.gs_presets(&buffer.handle));
+    return buffer;
+}
+
 /// What this machine can do, as JSON.
 pub fn devices() Error!Buffer {
     var buffer = Buffer{ .handle = null };

@@ -72,6 +72,25 @@ pub unsafe extern "C" fn gs_devices(json: *mut *mut gs_buffer) -> gs_status {
     })
 }
 
+/// The settings that have names (`discord720p` … `hdr10-1440p60`), as JSON: `[{"name", "short", "purpose", "video"}]`, with
+/// `video` as an output of a job's document has it.
+/// Owns: you get `*json`; gs_buffer_unref it.
+/// Thread: any.
+/// Errors: GS_INVALID for NULL.
+/// Since: 0
+///
+/// # Safety
+/// `json` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gs_presets(json: *mut *mut gs_buffer) -> gs_status {
+    enter(|| {
+        // SAFETY: the caller's promise.
+        let out = unsafe { Out::new(json, "json") }?;
+        out.set(gs_buffer::json(&engine::Preset::table())?);
+        Ok(gs_status::GS_OK)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

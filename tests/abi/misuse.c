@@ -63,6 +63,7 @@ static void nulls(void)
     NULLED(gs_probe, GS_INVALID, gs_buffer, b, ("x", 0x80u, &b));
     NULLED(gs_probe, GS_NOT_FOUND, gs_buffer, b, ("/no/such/file.mkv", 0, &b));
     CALL(gs_devices, GS_INVALID, (NULL));
+    CALL(gs_presets, GS_INVALID, (NULL));
 
     puts("gs_buffer_data"), CHECK(gs_buffer_data(NULL) == NULL);
     puts("gs_buffer_size"), CHECK(gs_buffer_size(NULL) == 0);
@@ -120,6 +121,8 @@ static void nulls(void)
     CALL(gs_job_set, GS_INVALID, (NULL, "{}"));
     CALL(gs_job_pause, GS_INVALID, (NULL));
     CALL(gs_job_resume, GS_INVALID, (NULL));
+    CALL(gs_job_split, GS_INVALID, (NULL, 0));
+    CALL(gs_job_save, GS_INVALID, (NULL, 0, 0));
     CALL(gs_job_stop, GS_INVALID, (NULL));
     CALL(gs_job_cancel, GS_INVALID, (NULL));
     CALL(gs_job_wait, GS_INVALID, (NULL, 0));
@@ -438,6 +441,10 @@ static void jobs(void)
     CHECK(state == GS_STATE_FINISHED);
     CALL(gs_job_pause, GS_STATE, (job));
     CALL(gs_job_resume, GS_STATE, (job));
+    CALL(gs_job_split, GS_STATE, (job, 0));
+    CALL(gs_job_split, GS_NOT_FOUND, (job, 99));
+    CALL(gs_job_save, GS_STATE, (job, 0, 0));
+    CALL(gs_job_save, GS_INVALID, (job, 0, -1));
     CALL(gs_job_set, GS_STATE, (job, "{\"key_frame\": true}"));
     CALL(gs_job_stop, GS_OK, (job));
     CALL(gs_job_cancel, GS_OK, (job));

@@ -38,6 +38,12 @@ fn devices(py: Python<'_>) -> PyResult<String> {
     job::json(py, &found)
 }
 
+/// The settings that have names, as JSON.
+#[pyfunction]
+fn presets(py: Python<'_>) -> PyResult<String> {
+    job::json(py, &ghoststream::Preset::table())
+}
+
 /// The JSON Schema of the job document.
 #[pyfunction]
 fn schema() -> String {
@@ -77,6 +83,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<server::Server>()?;
     module.add_function(wrap_pyfunction!(probe, module)?)?;
     module.add_function(wrap_pyfunction!(devices, module)?)?;
+    module.add_function(wrap_pyfunction!(presets, module)?)?;
     module.add_function(wrap_pyfunction!(schema, module)?)?;
     module.add_function(wrap_pyfunction!(document, module)?)?;
     module.add_function(wrap_pyfunction!(command, module)?)?;

@@ -333,6 +333,44 @@ def test_a_change_while_it_runs(tmp_path):
         raise KeyError
 
 
+def test_a_recording_is_cut_and_a_replay_saved(tmp_path):
+    video = {"codec": "h264", "preset": "p1", "tune": "ull"}
+    pattern = {"kind": "smpte", "width": 320, "height": 180, "frame_rate": 25}
+    outputs = [
+        {"path": str(tmp_path / "cut-{n}.mkv"), "video": video, "split": True},
+        {"path": str(tmp_path / "saved-{n}.mkv"), "video": video, "replay": {"seconds": 1}},
+    ]
+    with gs.Pipeline({"source": {"pattern": pattern, "realtime": True}, "outputs": outputs}).start() as job:
+        wait_for_frames(job, 30)
+        job.split()
+        job.save(1, seconds=0.5)
+        told = []
+        for event in job:
+            if event.type == "saved":
+                told.append((event.output, event.path))
+                assert event.duration > 0.4 and event.bytes > 0
+            if len(told) == 2:
+                break
+        assert sorted(told) == [(0, str(tmp_path / "cut-1.mkv")), (1, str(tmp_path / "saved-1.mkv"))]
+        with pytest.raises(gs.Unsupported):
+            job.save(0)
+        with pytest.raises(gs.Unsupported):
+            job.split(1)
+        with pytest.raises(gs.NotFound):
+            job.split(2)
+        with pytest.raises(gs.Invalid):
+            job.save(1, seconds=-1)
+        job.stop()
+    assert probe(tmp_path / "cut-2.mkv", "stream=codec_name") == ["h264"]
+
+
+def test_presets_are_words_for_documents():
+    table = gs.presets()
+    assert len(table) == 10 and table["discord720p"]["bitrate"] == 3_000_000
+    for video in table.values():
+        gs.Pipeline({"source": {"pattern": {}}, "outputs": [{"path": "out.mkv", "video": video}]})
+
+
 def test_the_command(tmp_path, clip):
     def run(*arguments):
         command = [sys.executable, "-m", "ghoststream", *map(str, arguments)]

@@ -6,6 +6,7 @@ import inspect
 import os
 import subprocess
 import sys
+import time
 import venv
 from pathlib import Path
 
@@ -71,6 +72,7 @@ def test_everything_public_is_documented():
         ("encode_numpy.py", ["{out}/pattern.mp4"], "pattern.mp4"),
         ("read_frames.py", ["{clip}", "{out}"], "frame-59.ppm"),
         ("probe.py", ["{clip}"], None),
+        ("record.py", ["pattern", "{out}/film-{{n}}.mp4", "1.5"], "film-2.mp4"),
     ],
 )
 def test_examples(program, arguments, made, tmp_path, clip):
@@ -84,3 +86,13 @@ def test_examples(program, arguments, made, tmp_path, clip):
     # A wrong call ends with a message, not with a traceback.
     missing = subprocess.run([*command[:2], "nowhere/in.mkv", "nowhere/out"], capture_output=True, text=True, timeout=60)
     assert missing.returncode != 0 and "Traceback" not in missing.stderr and missing.stderr
+
+
+def test_the_replay_example(tmp_path):
+    command = [sys.executable, EXAMPLES / "replay.py", "pattern", tmp_path / "r-{n}.mkv", "2"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        time.sleep(2)
+        said, _ = running.communicate("\n\n", timeout=60)
+    assert running.returncode == 0
+    assert said.split() == [str(tmp_path / "r-1.mkv"), str(tmp_path / "r-2.mkv")]
+    assert all((tmp_path / name).stat().st_size > 0 for name in ("r-1.mkv", "r-2.mkv"))

@@ -27,7 +27,7 @@ from ._errors import (
     Unsupported,
 )
 from ._frame import Frame, Plane
-from ._info import devices, probe, schema
+from ._info import devices, presets, probe, schema
 from ._job import Done, Event, Job, Pipeline, Segment
 from ._open import open
 from ._packet import Packet
@@ -66,6 +66,7 @@ __all__ = [
     "Unsupported",
     "Writer",
     "devices",
+    "presets",
     "document",
     "open",
     "probe",

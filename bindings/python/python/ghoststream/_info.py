@@ -27,6 +27,11 @@ def devices() -> dict[str, Any]:
     return found
 
 
+def presets() -> dict[str, dict[str, Any]]:
+    """The settings that have names, from ``discord720p`` to ``hdr10-1440p60``: each as the ``video`` of an output."""
+    return {row["name"]: row["video"] for row in json.loads(_native.presets())}
+
+
 def schema() -> dict[str, Any]:
     """The JSON Schema of the job document."""
     found: dict[str, Any] = json.loads(_native.schema())

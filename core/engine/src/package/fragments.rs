@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 
+/// The most samples of one run: a fragment is a second or so.
+const MAX_RUN: u32 = 1 << 22;
 /// Boxes of headers are small; more is damage.
 const MAX_HEADER: u64 = 1 << 30;
 
@@ -21,7 +23,7 @@ const MAX_HEADER: u64 = 1 << 30;
 pub(crate) fn index_fragments(file: &mut File) -> Result<()> {
     let Some(found) = scan(file)? else { return Ok(()) };
     let moov = new_moov(&found)?;
-    let spanned = found.end - found.moov_at;
+    let spanned = found.end.checked_sub(found.moov_at).ok_or_else(|| damaged("moov comes last"))?;
     let old_end = file.metadata()?.len();
     let written = (|| {
         file.set_len(found.end)?;
@@ -87,7 +89,7 @@ impl Samples {
         if sync {
             self.sync.push(self.sizes.len() as u32);
         }
-        self.total += u64::from(duration);
+        self.total = self.total.saturating_add(u64::from(duration));
         self.end = self.end.max(self.total.saturating_add_signed(i64::from(offset)));
     }
 
@@ -102,9 +104,9 @@ impl Samples {
         if n > 1 {
             self.durations.push((n - 1, last));
         }
-        let longer = u32::try_from(u64::from(last) + gap).unwrap_or(u32::MAX);
+        let longer = u32::try_from(gap.saturating_add(last.into())).unwrap_or(u32::MAX);
         self.durations.push((1, longer));
-        self.total += u64::from(longer - last);
+        self.total = self.total.saturating_add(u64::from(longer.saturating_sub(last)));
         self.end = self.end.max(self.total);
     }
 }
@@ -133,10 +135,10 @@ fn scan(file: &mut File) -> Result<Option<Found>> {
             n => u64::from(n),
         };
         let kind = &header[4..8];
-        if size < 8 || at + size > length {
+        let Some(next) = at.checked_add(size).filter(|next| size >= 8 && *next <= length) else {
             // What a crash left of a fragment.
             break;
-        }
+        };
         match kind {
             b"moov" if moov.is_none() => {
                 let body = whole(file, at, size)?;
@@ -148,10 +150,10 @@ fn scan(file: &mut File) -> Result<Option<Found>> {
                 moof(&body, at, &defaults, &mut tracks)?;
                 fragments += 1;
             }
-            b"mdat" if fragments > 0 => end = at + size,
+            b"mdat" if fragments > 0 => end = next,
             _ => {}
         }
-        at += size;
+        at = next;
     }
     let Some((moov_at, moov)) = moov else { return Err(damaged("no moov")) };
     Ok((fragments > 0 && end > 0).then_some(Found { moov_at, moov, end, tracks }))
@@ -171,6 +173,11 @@ fn whole(file: &mut File, at: u64, size: u64) -> Result<Vec<u8>> {
 fn be32(data: &[u8], at: usize) -> Result<u32> {
     let bytes = data.get(at..at + 4).and_then(|b| b.try_into().ok()).ok_or_else(|| damaged("cut short"))?;
     Ok(u32::from_be_bytes(bytes))
+}
+
+/// The version of a box that has one: in version 1, times have 64 bits.
+fn is_long(part: &[u8]) -> Result<bool> {
+    part.get(8).map(|version| *version == 1).ok_or_else(|| damaged("cut short"))
 }
 
 fn be64(data: &[u8], at: usize) -> Result<u64> {
@@ -241,7 +248,7 @@ fn moof(
         }
         let samples = tracks.entry(id).or_default();
         if let Some(tfdt) = part(b"tfdt") {
-            samples.until(if tfdt[8] == 1 { be64(tfdt, 12)? } else { u64::from(be32(tfdt, 12)?) });
+            samples.until(if is_long(tfdt)? { be64(tfdt, 12)? } else { u64::from(be32(tfdt, 12)?) });
         }
         let mut place = base;
         for (_, run) in parts.iter().filter(|(k, _)| *k == b"trun") {
@@ -254,6 +261,9 @@ fn moof(
 /// Takes a run of samples; gives the place behind it.
 fn trun(run: &[u8], base: u64, place: u64, defaults: Defaults, samples: &mut Samples) -> Result<u64> {
     let (flags, count) = (be32(run, 8)? & 0xff_ffff, be32(run, 12)?);
+    if count > MAX_RUN {
+        return Err(damaged("a run is too long"));
+    }
     let mut next = 16;
     let mut take = || {
         let value = be32(run, next);
@@ -284,7 +294,7 @@ fn trun(run: &[u8], base: u64, place: u64, defaults: Defaults, samples: &mut Sam
 /// The index of all samples.
 fn new_moov(found: &Found) -> Result<Vec<u8>> {
     let mvhd = child(&found.moov, b"mvhd")?.ok_or_else(|| damaged("no mvhd"))?;
-    let scale = be32(mvhd, if mvhd[8] == 1 { 28 } else { 20 })?;
+    let scale = be32(mvhd, if is_long(mvhd)? { 28 } else { 20 })?;
     let mut longest = 0;
     let mut traks = Vec::new();
     for (kind, part) in children(&found.moov[8..])? {
@@ -292,7 +302,7 @@ fn new_moov(found: &Found) -> Result<Vec<u8>> {
             continue;
         }
         let tkhd = child(part, b"tkhd")?.ok_or_else(|| damaged("no tkhd"))?;
-        let id = be32(tkhd, if tkhd[8] == 1 { 28 } else { 20 })?;
+        let id = be32(tkhd, if is_long(tkhd)? { 28 } else { 20 })?;
         let empty = Samples::default();
         let samples = found.tracks.get(&id).unwrap_or(&empty);
         let (trak, length) = new_trak(part, samples, scale)?;
@@ -341,7 +351,7 @@ fn with_duration(part: &[u8], duration: u64, short: usize, long: usize) -> Vec<u
 fn new_trak(trak: &[u8], samples: &Samples, scale: u32) -> Result<(Vec<u8>, u64)> {
     let mdia = child(trak, b"mdia")?.ok_or_else(|| damaged("no mdia"))?;
     let mdhd = child(mdia, b"mdhd")?.ok_or_else(|| damaged("no mdhd"))?;
-    let track_scale = u64::from(be32(mdhd, if mdhd[8] == 1 { 28 } else { 20 })?).max(1);
+    let track_scale = u64::from(be32(mdhd, if is_long(mdhd)? { 28 } else { 20 })?).max(1);
     let to_film = |ticks: u64| {
         let film = u128::from(ticks) * u128::from(scale) / u128::from(track_scale);
         u64::try_from(film).unwrap_or(u64::MAX)
@@ -379,7 +389,7 @@ fn new_trak(trak: &[u8], samples: &Samples, scale: u32) -> Result<(Vec<u8>, u64)
 
 /// The edits of a track, the last of which lasts to its end; and how long all are in ticks of the film.
 fn new_elst(elst: &[u8], end: u64, to_film: impl Fn(u64) -> u64) -> Result<(Vec<u8>, u64)> {
-    let long = elst[8] == 1;
+    let long = is_long(elst)?;
     let (entry, count) = (if long { 20 } else { 12 }, be32(elst, 12)?);
     let mut length = 0u64;
     let mut out = Boxes::default();
@@ -495,4 +505,62 @@ fn table(b: &mut Boxes, stsd: &[u8], samples: &Samples) {
             b.u64(*at);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fragmented(path: &std::path::Path) -> Vec<u8> {
+        let made = std::process::Command::new("ffmpeg")
+            .args([
+                "-v",
+                "error",
+                "-f",
+                "lavfi",
+                "-i",
+                "testsrc2=s=64x48:r=25:d=1",
+                "-f",
+                "lavfi",
+                "-i",
+                "sine=d=1",
+            ])
+            .args(["-c:v", "libx264", "-bf", "2", "-g", "10", "-c:a", "aac"])
+            .args(["-movflags", "+frag_keyframe+delay_moov+default_base_moof", "-y"])
+            .arg(path)
+            .status()
+            .expect("the FFmpeg command, whose libraries this links");
+        assert!(made.success());
+        std::fs::read(path).unwrap()
+    }
+
+    fn index(path: &std::path::Path, data: &[u8]) -> Result<()> {
+        std::fs::write(path, data).unwrap();
+        index_fragments(&mut File::options().read(true).write(true).open(path).unwrap())
+    }
+
+    #[test]
+    fn damage_is_an_error_and_what_has_an_index_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.mp4");
+        let good = fragmented(&path);
+        index(&path, &good).unwrap();
+        let indexed = std::fs::read(&path).unwrap();
+        assert_ne!(indexed, good);
+        index(&path, &indexed).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), indexed, "once is enough");
+        assert!(index(&path, b"").is_err() && index(&path, b"nothing of the kind at all").is_err());
+        // Whatever a byte says, it is an error or an index, and ends.
+        let headers = good.windows(4).position(|w| w == b"mdat").unwrap();
+        for at in (0..headers).step_by(3) {
+            for value in [0, 1, 0x7f, 0xff] {
+                let mut bad = good.clone();
+                bad[at] = value;
+                let _ = index(&path, &bad);
+            }
+        }
+        for length in (0..good.len()).step_by(97) {
+            let _ = index(&path, &good[..length]);
+        }
+    }
 }

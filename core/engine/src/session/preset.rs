@@ -242,13 +242,13 @@ impl Preset {
         self.encoder().video(None).unwrap_or_else(|_| VideoSpec::new())
     }
 
-    /// All presets as JSON: `[{"name", "short", "purpose", "video": {…}}]`, with `video` as a job's document has it.
-    pub fn table() -> String {
+    /// All presets as data: `[{"name", "short", "purpose", "video": {…}}]`, with `video` as a job's document has it.
+    pub fn table() -> serde_json::Value {
         let rows = TABLE.iter().map(|info| {
             serde_json::json!({"name": info.name, "short": info.short, "purpose": info.purpose,
                 "video": info.preset.video()})
         });
-        serde_json::Value::Array(rows.collect()).to_string()
+        rows.collect()
     }
 }
 
