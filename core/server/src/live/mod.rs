@@ -1,0 +1,13 @@
+//! The live origin. One waist: an ingest publishes a [`Stream`] of engine packets, readers subscribe to it; each protocol
+//! is one file in, one file out, and none of them knows another.
+//!
+//! - [`stream`]: the waist: tracks, packets, readers with queues of their own, the packets since the last key frame;
+//! - [`registry`]: streams by name, who may publish them, and what is told of them;
+//! - [`timeline`]: the publishers' clocks brought onto the stream's one.
+
+pub mod registry;
+pub mod stream;
+pub mod timeline;
+
+pub use registry::{Live, LiveEvent, Publication, Publisher, Refused};
+pub use stream::{Item, Reader, Start, Stream, StreamStats, TrackStats, Tracks};

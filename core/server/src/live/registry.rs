@@ -1,0 +1,291 @@
+//! Streams by name, and who publishes them.
+
+use super::stream::Stream;
+use ghoststream::packet::{Packet, StreamInfo};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::sync::broadcast;
+
+/// The longest name of a stream, in bytes.
+const NAME: usize = 128;
+
+/// All streams of a server. Cheap to clone; all methods may be called from any thread.
+#[derive(Clone, Debug)]
+pub struct Live(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    streams: Mutex<BTreeMap<String, Entry>>,
+    events: broadcast::Sender<LiveEvent>,
+    takeover: bool,
+    most: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    stream: Arc<Stream>,
+    /// Counts publications: one that has been taken over has an old number.
+    number: u64,
+    publisher: Option<Publisher>,
+    /// Stays when nobody publishes it, because it was configured.
+    kept: bool,
+}
+
+/// Who publishes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Publisher {
+    /// `rtmp`, `srt`, `whip`, `pull` …
+    pub protocol: &'static str,
+    /// From where; `None` for what this server fetches or makes itself.
+    pub peer: Option<SocketAddr>,
+    /// Since when.
+    pub since: SystemTime,
+}
+
+impl Publisher {
+    /// One that begins now.
+    pub fn new(protocol: &'static str, peer: Option<SocketAddr>) -> Publisher {
+        Publisher { protocol, peer, since: SystemTime::now() }
+    }
+}
+
+/// Something happened to a stream.
+#[derive(Clone, Debug)]
+pub enum LiveEvent {
+    /// Somebody publishes it, and its tracks are known.
+    Published {
+        /// Its name.
+        stream: String,
+        /// Who.
+        publisher: Publisher,
+    },
+    /// Its publisher is gone.
+    Unpublished {
+        /// Its name.
+        stream: String,
+        /// Who it was.
+        publisher: Publisher,
+    },
+}
+
+/// Why nobody may publish now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The name cannot be one: why.
+    Name(String),
+    /// Somebody else publishes it, and may not be replaced.
+    Taken,
+    /// There are as many streams as there may be.
+    Full(usize),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refused::Name(why) => write!(f, "{why}"),
+            Refused::Taken => f.write_str("somebody publishes this stream already"),
+            Refused::Full(most) => write!(f, "there are {most} streams already"),
+        }
+    }
+}
+
+impl Live {
+    /// No streams yet; at most `most` at once. With `takeover` a new publisher replaces the one that is there.
+    pub fn new(takeover: bool, most: usize) -> Live {
+        let (events, _) = broadcast::channel(1024);
+        Live(Arc::new(Inner { streams: Mutex::default(), events, takeover, most }))
+    }
+
+    /// Begins to publish `name`. A stream that readers wait for already is that one.
+    ///
+    /// # Errors
+    /// [`Refused`], with its reason.
+    pub fn publish(&self, name: &str, publisher: Publisher) -> Result<Publication, Refused> {
+        check_name(name).map_err(Refused::Name)?;
+        let mut streams = self.lock();
+        let known = streams.len();
+        if !streams.contains_key(name) && known >= self.0.most {
+            return Err(Refused::Full(self.0.most));
+        }
+        let entry = streams.entry(name.into()).or_insert_with(|| Entry::new(name, false));
+        let replaced = entry.publisher.is_some();
+        if replaced && !self.0.takeover {
+            return Err(Refused::Taken);
+        }
+        if replaced {
+            entry.stream.leave();
+        }
+        entry.number += 1;
+        entry.publisher = Some(publisher);
+        let (stream, number) = (entry.stream.clone(), entry.number);
+        drop(streams);
+        if replaced {
+            tracing::info!(stream = name, "a new publisher takes the stream over");
+        }
+        Ok(Publication { live: self.clone(), stream, number })
+    }
+
+    /// A stream by its name: one that is published, or kept.
+    pub fn get(&self, name: &str) -> Option<Arc<Stream>> {
+        self.lock().get(name).map(|e| e.stream.clone())
+    }
+
+    /// A stream that stays whether somebody publishes it or not, until [`Live::forget`].
+    ///
+    /// # Errors
+    /// [`Refused`] for a name that cannot be one, or too many streams.
+    pub fn keep(&self, name: &str) -> Result<Arc<Stream>, Refused> {
+        check_name(name).map_err(Refused::Name)?;
+        let mut streams = self.lock();
+        if !streams.contains_key(name) && streams.len() >= self.0.most {
+            return Err(Refused::Full(self.0.most));
+        }
+        let entry = streams.entry(name.into()).or_insert_with(|| Entry::new(name, true));
+        entry.kept = true;
+        Ok(entry.stream.clone())
+    }
+
+    /// Ends a stream for its readers and its publisher.
+    pub fn forget(&self, name: &str) {
+        if let Some(entry) = self.lock().remove(name) {
+            entry.stream.end();
+        }
+    }
+
+    /// Who publishes `name` now.
+    pub fn publisher(&self, name: &str) -> Option<Publisher> {
+        self.lock().get(name)?.publisher.clone()
+    }
+
+    /// All streams, by name.
+    pub fn list(&self) -> Vec<Arc<Stream>> {
+        self.lock().values().map(|e| e.stream.clone()).collect()
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> broadcast::Receiver<LiveEvent> {
+        self.0.events.subscribe()
+    }
+
+    fn is_current(&self, name: &str, number: u64) -> bool {
+        self.lock().get(name).is_some_and(|e| e.number == number)
+    }
+
+    fn tell(&self, event: LiveEvent) {
+        // Nobody need listen.
+        let _nobody = self.0.events.send(event);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+        self.0.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn new(name: &str, kept: bool) -> Entry {
+        Entry { stream: Stream::new(name), number: 0, publisher: None, kept }
+    }
+}
+
+/// A name is a path of plain words: it becomes part of URLs and directories.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
+    if name.is_empty() || name.len() > NAME {
+        return Err(format!("the name of a stream has 1 to {NAME} bytes"));
+    }
+    for word in name.split('/') {
+        if word.is_empty() || word.starts_with('.') || !word.bytes().all(plain) {
+            return Err(format!(
+                "{name:?} cannot be the name of a stream: it is made of letters, digits, - _ . ~, and / between words"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The right to publish one stream, until it is dropped.
+#[derive(Debug)]
+pub struct Publication {
+    live: Live,
+    stream: Arc<Stream>,
+    number: u64,
+}
+
+/// Another publisher has taken the stream over, or it is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Superseded;
+
+impl fmt::Display for Superseded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("another publisher has taken the stream over, or it was removed")
+    }
+}
+
+impl Publication {
+    /// What the packets from now on are; comes before the first, and again when it changes.
+    ///
+    /// # Errors
+    /// [`Superseded`].
+    pub fn announce(&self, streams: Vec<StreamInfo>) -> Result<(), Superseded> {
+        self.check()?;
+        let first = self.stream.tracks().is_none();
+        self.stream.announce(streams);
+        let name = self.stream.name();
+        if first && let Some(publisher) = self.live.publisher(name) {
+            tracing::info!(stream = name, protocol = publisher.protocol, "published");
+            self.live.tell(LiveEvent::Published { stream: name.into(), publisher });
+        }
+        Ok(())
+    }
+
+    /// A packet, in the publisher's own times; they are brought onto the stream's.
+    ///
+    /// # Errors
+    /// [`Superseded`].
+    pub fn push(&self, packet: Packet) -> Result<(), Superseded> {
+        self.check()?;
+        self.stream.push(packet);
+        Ok(())
+    }
+
+    /// The stream.
+    pub fn stream(&self) -> &Arc<Stream> {
+        &self.stream
+    }
+
+    /// Whether it may still publish.
+    ///
+    /// # Errors
+    /// [`Superseded`].
+    pub fn check(&self) -> Result<(), Superseded> {
+        if self.live.is_current(self.stream.name(), self.number) { Ok(()) } else { Err(Superseded) }
+    }
+}
+
+impl Drop for Publication {
+    fn drop(&mut self) {
+        let name = self.stream.name();
+        let mut streams = self.live.lock();
+        let Some(entry) = streams.get_mut(name).filter(|e| e.number == self.number) else { return };
+        let publisher = entry.publisher.take();
+        let announced = self.stream.tracks().is_some();
+        self.stream.leave();
+        if !entry.kept {
+            streams.remove(name);
+            self.stream.end();
+        }
+        drop(streams);
+        if announced && let Some(publisher) = publisher {
+            let seconds = publisher.since.elapsed().unwrap_or(Duration::ZERO).as_secs_f64();
+            tracing::info!(stream = name, protocol = publisher.protocol, seconds, "unpublished");
+            self.live.tell(LiveEvent::Unpublished { stream: name.into(), publisher });
+        }
+    }
+}
