@@ -23,6 +23,23 @@ pub enum State {
     Finished = 4,
 }
 
+/// What a pushed output's connection does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PushState {
+    /// The first connection is being made, or waited for.
+    #[default]
+    Connecting,
+    /// Media is sent.
+    Live,
+    /// The connection broke; another is tried.
+    Reconnecting,
+    /// All is sent, and the connection is closed.
+    Ended,
+    /// It is given up.
+    Failed,
+}
+
 /// One thing a job has to say. Serializes as `{"type": "progress", …}`: the line of `--events json` and the payload of
 /// `gs_job_next_event`.
 #[derive(Clone, Debug, Serialize)]
@@ -46,6 +63,32 @@ pub enum Event {
         /// that could not be obeyed), `save` (a replay that could not be saved).
         code: &'static str,
         /// What happened.
+        message: String,
+    },
+    /// The connection of a pushed output changed. Never lost.
+    Push {
+        /// Index of the output.
+        output: usize,
+        /// What it does now.
+        state: PushState,
+        /// Tries to reconnect since it was last live.
+        attempt: u32,
+        /// Seconds until the next try.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_in: Option<f64>,
+        /// Why.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    },
+    /// The bit rate of an output's video was changed to what its network can carry.
+    Bitrate {
+        /// Index of the output.
+        output: usize,
+        /// Bits per second.
+        bitrate: u64,
+        /// Bits per second before.
+        before: u64,
+        /// Why.
         message: String,
     },
     /// A segment or playlist was completed (segmented outputs).

@@ -10,6 +10,7 @@ mod place;
 mod record;
 mod replay;
 mod ring;
+pub(crate) mod push;
 mod segment_index;
 mod segments;
 pub(crate) mod y4m;
@@ -125,6 +126,8 @@ pub(crate) struct Facts {
     pub window: Option<(u64, Option<u64>)>,
     /// Raised when the leading track's first segment is there.
     pub first_segment: Option<Arc<AtomicBool>>,
+    /// Whether the bit rate of the video may follow this output's network.
+    pub adapts: bool,
     /// Told of every segment and playlist that is in its place.
     pub made: Option<Made>,
     /// The job's name, for names of files.

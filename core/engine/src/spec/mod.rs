@@ -11,10 +11,13 @@ mod hdr;
 mod ladder;
 mod output;
 mod record;
+mod push;
 mod screen;
 mod secret;
+mod service;
 mod source;
 pub(crate) mod template;
+mod srt;
 mod values;
 mod video;
 
@@ -30,12 +33,15 @@ pub use output::{
     SegmentNames, SegmentSpec, SubtitleChoice, SubtitleSpec, VideoChoice, WindowSpec,
 };
 pub use record::{ReplaySpec, ReplayStore, SplitChoice, SplitSpec};
+pub use push::{AdaptChoice, AdaptSpec, PushSpec, SrtMode, SrtSpec};
 pub use screen::{RegionSpec, ScreenBackend, ScreenSpec};
 pub(crate) use secret::masked;
+pub use service::{SERVICES, Service};
 pub use source::{
     BytesSpec, DecodeSpec, Device, FramesSpec, PatternKind, PatternSpec, RawAudioSpec, RawMemory,
     RawVideoSpec, SourceSpec,
 };
+pub(crate) use srt::SrtAddress;
 pub use values::{Bitrate, ByteSize, FrameRate, Seconds};
 pub use video::{Preset, Scaler, Tune, VideoSpec};
 
