@@ -60,7 +60,7 @@ pub enum Event {
     /// Something the owner should know although the job goes on: a fallback, a drop, an inserted transfer.
     Warning {
         /// A stable word: `fallback`, `dropped`, `transfer`, `source`, `output`, `skipped`, `control` (a change or command
-        /// that could not be obeyed), `save` (a replay that could not be saved).
+        /// that could not be obeyed), `save` (a replay that could not be saved), `network`.
         code: &'static str,
         /// What happened.
         message: String,
@@ -138,6 +138,47 @@ pub struct Progress {
     pub bytes: u64,
     /// Frames or packets dropped by live links.
     pub dropped: u64,
+    /// Every output that is pushed over a network.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pushes: Vec<PushStats>,
+}
+
+/// Statistics of a pushed output.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PushStats {
+    /// Index of the output.
+    pub output: usize,
+    /// The address, without keys and passphrases.
+    pub target: String,
+    /// What the connection does.
+    pub state: PushState,
+    /// Connections that were made.
+    pub connections: u64,
+    /// Bytes of media handed to the network.
+    pub bytes: u64,
+    /// Bits per second over the last two seconds.
+    pub bitrate: u64,
+    /// Seconds of media that wait to be sent.
+    pub delay: f64,
+    /// Bytes that wait to be sent.
+    pub queued: usize,
+    /// Pictures that were not sent because too much waited or there was no connection.
+    pub dropped_frames: u64,
+    /// The bit rate that the encoder is asked for, bits per second, when it adapts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_bitrate: Option<u64>,
+    /// Round-trip time in milliseconds (SRT).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtt: Option<f64>,
+    /// Packets of the connection that the peer missed (SRT).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u64>,
+    /// Packets of the connection that were sent again (SRT).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeated: Option<u64>,
+    /// Packets of the connection that were too late to send (SRT).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late: Option<u64>,
 }
 
 /// How a job ended.

@@ -4,7 +4,6 @@
 mod progress;
 pub(crate) mod shared;
 
-pub use crate::sink::push::PushStats;
 pub(crate) use progress::{INTERVAL, Ticker};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -119,9 +118,6 @@ pub struct Stats {
     pub stages: Vec<StageStats>,
     /// Every track of every output.
     pub tracks: Vec<TrackStats>,
-    /// Every output that is pushed over a network.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub pushes: Vec<PushStats>,
 }
 
 /// What one stage has done.
@@ -233,7 +229,6 @@ impl Job {
             paused: self.shared.paused_for().as_secs_f64(),
             stages,
             tracks,
-            pushes: lock(&self.shared.pushes).iter().map(|p| p.read()).collect(),
         }
     }
 

@@ -46,7 +46,7 @@ pub(super) fn may(shared: &Shared, spec: &PipelineSpec, resolved: &Resolved, out
         (0..resolved.outputs.len()).filter(|o| maker(resolved, *o) == Some(at)).collect();
     if let Some(fixed) = sharers.iter().find(|o| !adapts(spec, **o)) {
         shared.warn(
-            "output",
+            "network",
             format!(
                 "outputs[{output}] shares its encode with outputs[{fixed}], which does not adapt: what its network cannot \
                  carry is dropped"
@@ -106,6 +106,6 @@ pub(super) fn recommend(shared: &Shared, spec: &PipelineSpec, output: usize, url
     if rate > service.max_bitrate {
         let message =
             format!("outputs[{output}]: {} recommends at most {}", service.name, service.max_bitrate);
-        shared.warn("output", format!("{message}, and the video may have {rate}"));
+        shared.warn("network", format!("{message}, and the video may have {rate}"));
     }
 }

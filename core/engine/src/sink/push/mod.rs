@@ -11,7 +11,6 @@ mod srt;
 mod status;
 mod worker;
 
-pub use status::PushStats;
 pub(crate) use status::Status;
 
 use super::{Facts, Fate, OutputSink, TrackHeader};
