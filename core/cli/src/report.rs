@@ -326,6 +326,7 @@ mod tests {
             eta: Some(6.0),
             bytes: 1_234_567,
             dropped: 0,
+            pushes: Vec::new(),
         }
     }
 

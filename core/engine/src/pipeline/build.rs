@@ -54,7 +54,7 @@ pub(super) fn start(spec: PipelineSpec, clock: Arc<dyn Clock>) -> Result<Job> {
     let (inputs, bytes, frames) = Inputs::new(&spec, &shared);
     let mut ports = Ports { bytes: Mutex::new(bytes), frames: Mutex::new(frames), ..Ports::default() };
     let mut sinks: Vec<Box<dyn OutputSink>> = Vec::new();
-    for index in 0..spec.outputs.len() {
+    for (index, output) in spec.outputs.iter().enumerate() {
         let (sink, packets, segments) = super::output::sink(&spec, index, &shared)?;
         sinks.push(sink);
         ports.packets.push(packets);

@@ -210,7 +210,10 @@ impl Form {
 }
 
 /// A track as a muxer of `container` is told of it.
-pub(super) fn track_options(container: Container, track: &TrackHeader) -> Result<(av::CodecParameters, av::StreamOptions)> {
+pub(super) fn track_options(
+    container: Container,
+    track: &TrackHeader,
+) -> Result<(av::CodecParameters, av::StreamOptions)> {
     let stream = &track.stream;
     let mut parameters = match &stream.native {
         Some(native) => native.try_clone()?,
@@ -236,8 +239,7 @@ pub(super) fn track_options(container: Container, track: &TrackHeader) -> Result
         sample_aspect: stream.video.as_ref().map(|v| pair(v.sample_aspect)),
         disposition: disposition(stream.disposition),
         metadata,
-        keep_codec_tag: stream.codec == Codec::Hevc
-            && matches!(container, Container::Mp4 | Container::Mov),
+        keep_codec_tag: stream.codec == Codec::Hevc && matches!(container, Container::Mp4 | Container::Mov),
         ..av::StreamOptions::default()
     };
     Ok((parameters, options))

@@ -10,14 +10,14 @@ mod filter;
 mod hdr;
 mod ladder;
 mod output;
-mod record;
 mod push;
+mod record;
 mod screen;
 mod secret;
 mod service;
 mod source;
-pub(crate) mod template;
 mod srt;
+pub(crate) mod template;
 mod values;
 mod video;
 
@@ -32,8 +32,8 @@ pub use output::{
     AudioChoice, BitstreamFormat, Container, OutputSpec, PacketsSpec, PlaylistMode, SegmentContainer,
     SegmentNames, SegmentSpec, SubtitleChoice, SubtitleSpec, VideoChoice, WindowSpec,
 };
-pub use record::{ReplaySpec, ReplayStore, SplitChoice, SplitSpec};
 pub use push::{AdaptChoice, AdaptSpec, PushSpec, SrtMode, SrtSpec};
+pub use record::{ReplaySpec, ReplayStore, SplitChoice, SplitSpec};
 pub use screen::{RegionSpec, ScreenBackend, ScreenSpec};
 pub(crate) use secret::masked;
 pub use service::{SERVICES, Service};

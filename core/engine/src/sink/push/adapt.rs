@@ -15,6 +15,8 @@ pub(super) struct Measured {
     pub delay: Duration,
     /// Bits a second of the picture that got through lately.
     pub throughput: u64,
+    /// Part of the packets that the network lost lately, 0 to 1, where it tells.
+    pub loss: f64,
     /// Pictures dropped since the last time.
     pub dropped: u64,
 }
@@ -47,6 +49,9 @@ const SHARE: f64 = 0.85;
 /// Of the largest rate: a step up.
 const UP: f64 = 0.08;
 
+/// More than this is lost to a link that is too narrow; less is the air's.
+const MOST_LOSS: f64 = 0.08;
+
 /// The decision's memory.
 pub(super) struct Adapt {
     bounds: Bounds,
@@ -76,7 +81,7 @@ impl Adapt {
     /// A new rate, if there is one.
     pub fn decide(&mut self, m: &Measured) -> Option<u64> {
         let since = |then: Option<Duration>| then.map(|t| m.now.saturating_sub(t));
-        let congested = m.dropped > 0 || m.delay >= self.bounds.high;
+        let congested = m.dropped > 0 || m.delay >= self.bounds.high || m.loss >= MOST_LOSS;
         if congested {
             self.clear = None;
             let held = since(self.down).is_some_and(|t| t < if m.dropped > 0 { HOLD / 2 } else { HOLD });
@@ -86,12 +91,12 @@ impl Adapt {
             if since(self.up).is_some_and(|t| t < TRIAL) {
                 self.patience = (self.patience * 2).min(MOST_PATIENCE);
             }
-            let through = (m.throughput as f64 * SHARE) as u64;
+            let through = (m.throughput as f64 * (1.0 - m.loss.clamp(0.0, 1.0)) * SHARE) as u64;
             // What got through is known badly when little was sent: never below half, never by less than a tenth.
             let wanted = through.clamp(self.rate / 2, self.rate - self.rate / 10);
             return self.set(wanted, m.now, false);
         }
-        if m.delay > self.bounds.low {
+        if m.delay > self.bounds.low || m.loss >= MOST_LOSS / 2.0 {
             self.clear = None;
             return None;
         }
@@ -154,9 +159,10 @@ mod tests {
                     delay: Duration::from_millis(random(&mut seed, 1500))
                         / (1 + random(&mut seed, 4) as u32 * 3),
                     throughput: random(&mut seed, 8_000_000),
+                    loss: random(&mut seed, 100) as f64 / 1000.0,
                     dropped: u64::from(random(&mut seed, 10) == 0),
                 };
-                if measured.delay >= BOUNDS.high || measured.dropped > 0 {
+                if measured.delay >= BOUNDS.high || measured.dropped > 0 || measured.loss >= MOST_LOSS {
                     congested = Some(now);
                 }
                 let before = adapt.rate();
@@ -195,6 +201,7 @@ mod tests {
                 now: TICK * (tick + 1),
                 delay: Duration::from_secs_f64(delay),
                 throughput: passed.iter().sum::<f64>() as u64,
+                loss: 0.02,
                 dropped,
             };
             rates.extend(adapt.decide(&measured).map(|rate| (t, rate)));
@@ -222,6 +229,18 @@ mod tests {
         assert!((300_000..=700_000).contains(&lowest), "{rates:?}");
         assert_eq!(rates.last().unwrap().1, BOUNDS.max, "{rates:?}");
         assert!(rates.last().unwrap().0 < 80.0, "{rates:?}");
+    }
+
+    #[test]
+    fn what_a_narrow_link_loses_lowers_the_rate_too() {
+        let mut adapt = Adapt::new(BOUNDS);
+        let mut lose = |second, loss| {
+            let (now, delay) = (Duration::from_secs(second), Duration::ZERO);
+            adapt.decide(&Measured { now, delay, throughput: 4_000_000, loss, dropped: 0 })
+        };
+        assert_eq!((lose(1, 0.02), lose(2, 0.07)), (None, None));
+        assert_eq!(lose(3, 0.3), Some((4e6 * 0.7 * SHARE) as u64));
+        assert!((4..20).filter_map(|t| lose(t, 0.01)).all(|rate| rate > 2_380_000));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::Hooks;
 use super::adapt::{Adapt, Measured};
 use super::backoff::Backoff;
 use super::buffer::Item;
-use super::connection::{Connection, Target};
+use super::connection::{Connection, Link, Target};
 use super::queue::{Next, Queue};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, PushState};
@@ -58,18 +58,49 @@ pub(super) struct Worker {
 struct Sent {
     total: u64,
     video: u64,
-    marks: VecDeque<(Duration, u64, u64)>,
+    marks: VecDeque<Mark>,
     tick: Duration,
     dropped: u64,
+    /// The shortest round trip so far: what it takes longer is a queue on the way.
+    shortest: Option<Duration>,
+}
+
+/// What was sent by then.
+#[derive(Clone, Copy)]
+struct Mark {
+    at: Duration,
+    total: u64,
+    video: u64,
+    packets: u64,
+    lost: u64,
 }
 
 impl Sent {
-    /// Bits per second of everything and of pictures over the window.
-    fn rates(&self, now: Duration) -> (u64, u64) {
-        let Some(&(then, total, video)) = self.marks.front() else { return (0, 0) };
-        let seconds = now.saturating_sub(then).as_secs_f64().max(0.001);
+    /// Adds a mark, and says what happened over the window: bits per second of everything and of pictures, and which part
+    /// of the packets was lost.
+    fn mark(&mut self, at: Duration, link: &Link) -> (u64, u64, f64) {
+        let (packets, lost) = link.srt.map_or((0, 0), |s| (s.packets_sent, s.send_lost));
+        let now = Mark { at, total: self.total, video: self.video, packets, lost };
+        let then = *self.marks.front().unwrap_or(&now);
+        self.marks.push_back(now);
+        if self.marks.len() > WINDOW {
+            self.marks.pop_front();
+        }
+        let seconds = at.saturating_sub(then.at).as_secs_f64().max(0.001);
         let rate = |bytes: u64| (bytes as f64 * 8.0 / seconds) as u64;
-        (rate(self.total - total), rate(self.video - video))
+        let loss = lost.saturating_sub(then.lost) as f64 / packets.saturating_sub(then.packets).max(1) as f64;
+        (rate(now.total - then.total), rate(now.video - then.video), loss.min(1.0))
+    }
+
+    /// How much longer than the shortest a round trip takes.
+    fn queued(&mut self, link: &Link) -> Duration {
+        // It begins with a guess.
+        let Some(rtt) = link.srt.filter(|s| s.packets_sent > 50).map(|s| s.rtt) else {
+            return Duration::ZERO;
+        };
+        let shortest = self.shortest.unwrap_or(rtt).min(rtt);
+        self.shortest = Some(shortest);
+        rtt - shortest
     }
 }
 
@@ -206,6 +237,7 @@ impl Worker {
             marks: VecDeque::new(),
             tick: self.now(),
             dropped: self.queue.waiting().dropped,
+            shortest: None,
         };
         let mut stuck = self.now();
         loop {
@@ -253,17 +285,14 @@ impl Worker {
             return;
         }
         sent.tick = now + TICK;
-        let (bitrate, throughput) = sent.rates(now);
-        sent.marks.push_back((now, sent.total, sent.video));
-        if sent.marks.len() > WINDOW {
-            sent.marks.pop_front();
-        }
         let (link, waiting) = (connection.link(), self.queue.waiting());
+        let (bitrate, throughput, loss) = sent.mark(now, &link);
+        let delay = waiting.time + link.delay + sent.queued(&link);
         let dropped = waiting.dropped - std::mem::replace(&mut sent.dropped, waiting.dropped);
         let late = link.srt.map(|s| s.send_dropped);
         self.hooks.status.update(|s| {
             s.bitrate = bitrate;
-            s.delay = (waiting.time + link.delay).as_secs_f64();
+            s.delay = delay.as_secs_f64();
             s.queued = waiting.bytes;
             s.dropped_frames = waiting.dropped;
             s.rtt = link.srt.map(|s| s.rtt.as_secs_f64() * 1000.0);
@@ -276,14 +305,15 @@ impl Worker {
         }
         let Some(adapt) = &mut self.adapt else { return };
         let before = adapt.rate();
-        let measured = Measured { now, delay: waiting.time + link.delay, throughput, dropped };
+        let measured = Measured { now, delay, throughput, loss, dropped };
         let Some(bitrate) = adapt.decide(&measured) else { return };
         self.hooks.status.update(|s| s.target_bitrate = Some(bitrate));
         let message = if bitrate < before {
             format!(
-                "{:.1} s wait to be sent, {} pictures were dropped, {:.0} kbit/s of video get through",
-                measured.delay.as_secs_f64(),
-                dropped,
+                "{:.1} s wait on the way, {dropped} pictures were dropped, {:.0} % of packets were lost, {:.0} kbit/s of \
+                 video are sent",
+                delay.as_secs_f64(),
+                loss * 100.0,
                 throughput as f64 / 1e3
             )
         } else {
