@@ -54,6 +54,8 @@ pub(super) struct Connection {
     timeout: Duration,
     /// Whether each packet is to leave at once.
     flush: bool,
+    /// Bytes that the system's own buffer takes.
+    send_buffer: usize,
 }
 
 impl Drop for Connection {
@@ -103,7 +105,15 @@ impl Target {
         if flush {
             muxer.flush()?;
         }
-        Ok(Connection { muxer: Some(muxer), tracks, interrupt, socket, timeout: self.timeout, flush })
+        Ok(Connection {
+            muxer: Some(muxer),
+            tracks,
+            interrupt,
+            socket,
+            timeout: self.timeout,
+            flush,
+            send_buffer: self.send_buffer,
+        })
     }
 
     #[allow(clippy::type_complexity)]
@@ -208,6 +218,15 @@ impl Connection {
     /// Whether the peer is still there, as far as can be known without sending.
     pub fn is_alive(&self) -> bool {
         self.socket.as_ref().is_none_or(|s| s.is_connected())
+    }
+
+    /// How long the system's own buffer may need to empty, at `rate` bits per second; 0 = it is empty.
+    pub fn linger(&self, rate: u64) -> Duration {
+        if rate == 0 || self.socket.is_some() {
+            return Duration::ZERO;
+        }
+        // Linux takes twice as much as it is told.
+        Duration::from_secs_f64((self.send_buffer as f64 * 16.0 / rate as f64).min(3.0))
     }
 
     /// Ends the stream in good order.

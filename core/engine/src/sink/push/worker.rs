@@ -61,6 +61,8 @@ struct Sent {
     marks: VecDeque<Mark>,
     tick: Duration,
     dropped: u64,
+    /// Bits per second of everything, lately, while packets waited; 0 = nothing waits.
+    rate: u64,
     /// The shortest round trip so far: what it takes longer is a queue on the way.
     shortest: Option<Duration>,
 }
@@ -237,6 +239,7 @@ impl Worker {
             marks: VecDeque::new(),
             tick: self.now(),
             dropped: self.queue.waiting().dropped,
+            rate: 0,
             shortest: None,
         };
         let mut stuck = self.now();
@@ -269,6 +272,10 @@ impl Worker {
                 Next::Nothing => {}
                 Next::Closed => return End::Broken(Error::cancelled()),
                 Next::End => {
+                    // What is still in the system's own buffer dies with a connection on which the peer's words are unread.
+                    if self.queue.pause(connection.linger(sent.rate)) {
+                        return End::Broken(Error::cancelled());
+                    }
                     return match connection.finish() {
                         Ok(()) => End::Complete,
                         Err(e) => End::Broken(e),
@@ -288,6 +295,8 @@ impl Worker {
         let (link, waiting) = (connection.link(), self.queue.waiting());
         let (bitrate, throughput, loss) = sent.mark(now, &link);
         let delay = waiting.time + link.delay + sent.queued(&link);
+        // A file is always faster than its network.
+        sent.rate = if self.live && delay < TICK { 0 } else { bitrate };
         let dropped = waiting.dropped - std::mem::replace(&mut sent.dropped, waiting.dropped);
         let late = link.srt.map(|s| s.send_dropped);
         self.hooks.status.update(|s| {
