@@ -183,6 +183,10 @@ enum gs_event_type
     // A file is complete while the job goes on (gs_job_split, gs_job_save): `duration` and `bytes`; `path` and `output` are
     // in the JSON. Never lost.
     GS_EVENT_SAVED = 7,
+    // The connection of a pushed output changed, in the JSON. Never lost.
+    GS_EVENT_PUSH = 8,
+    // The bit rate of an output's video was changed to what its network can carry, in the JSON.
+    GS_EVENT_BITRATE = 9,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

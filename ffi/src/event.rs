@@ -60,6 +60,10 @@ pub enum gs_event_type {
     /// A file is complete while the job goes on (gs_job_split, gs_job_save): `duration` and `bytes`; `path` and `output` are
     /// in the JSON. Never lost.
     GS_EVENT_SAVED = 7,
+    /// The connection of a pushed output changed, in the JSON. Never lost.
+    GS_EVENT_PUSH = 8,
+    /// The bit rate of an output's video was changed to what its network can carry, in the JSON.
+    GS_EVENT_BITRATE = 9,
 }
 
 /// How a job ended.
@@ -174,6 +178,8 @@ fn brief(event: &Event) -> gs_event {
         }
         Event::Warning { .. } => GS_EVENT_WARNING,
         Event::Segment { .. } => GS_EVENT_SEGMENT,
+        Event::Push { .. } => GS_EVENT_PUSH,
+        Event::Bitrate { .. } => GS_EVENT_BITRATE,
         Event::Saved { duration, bytes, .. } => {
             (e.duration, e.bytes) = (micros(*duration), *bytes);
             GS_EVENT_SAVED

@@ -83,6 +83,10 @@ find_missing() {
     want systemd have systemd-analyze
     want xvfb have Xvfb
     want valgrind have valgrind
+    # Receivers of streams: nginx's RTMP module, and SRT's own tool.
+    want nginx-light test -x /usr/sbin/nginx
+    want libnginx-mod-rtmp test -f /usr/lib/nginx/modules/ngx_rtmp_module.so
+    want srt-tools have srt-live-transmit
     want clang have clang
     want mesa-vulkan-drivers vulkan_driver
     want libffmpeg-nvenc-dev test -f /usr/include/ffnvcodec/nvEncodeAPI.h

@@ -2,7 +2,7 @@
 
 use crate::args::RunArgs;
 use crate::{screen, words};
-use ghoststream::event::{Done, Event, Outcome, Progress};
+use ghoststream::event::{Done, Event, Outcome, Progress, PushState};
 use ghoststream::plan::{OutputPlan, Plan, TrackPlan};
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -111,6 +111,19 @@ impl Reporter {
                 writeln!(out, "{path}")?;
                 return out.flush();
             }
+            Event::Push { output, state, attempt, retry_in, message } => {
+                if let Some(text) = pushed(*output, *state, *attempt, *retry_in, message.as_deref()) {
+                    self.note(&text);
+                }
+            }
+            Event::Bitrate { output, bitrate, before, message } => {
+                let kbit = |rate: &u64| format!("{:.0} kbit/s", *rate as f64 / 1e3);
+                self.note(&format!(
+                    "output {output}: {} instead of {}: {message}",
+                    kbit(bitrate),
+                    kbit(before)
+                ));
+            }
             Event::State { .. } | Event::Segment { .. } => {}
         }
         Ok(())
@@ -145,6 +158,26 @@ impl Reporter {
             screen::line(&format!("ghoststream: {text}"));
         }
     }
+}
+
+/// What a person should know of a pushed output's connection.
+fn pushed(
+    output: usize,
+    state: PushState,
+    attempt: u32,
+    retry_in: Option<f64>,
+    why: Option<&str>,
+) -> Option<String> {
+    let said = match (state, retry_in) {
+        (PushState::Live, _) if attempt > 0 => "connected again".into(),
+        (PushState::Live, _) => "live".into(),
+        (PushState::Connecting | PushState::Reconnecting, Some(delay)) => {
+            format!("not connected ({}), try {attempt} in {delay:.0} s", why.unwrap_or("no reason"))
+        }
+        // What failed is told when the output ends.
+        _ => return None,
+    };
+    Some(format!("output {output}: {said}"))
 }
 
 /// The parts of a line of progress; what is not known is left out.
@@ -293,6 +326,7 @@ mod tests {
             eta: Some(6.0),
             bytes: 1_234_567,
             dropped: 0,
+            pushes: Vec::new(),
         }
     }
 

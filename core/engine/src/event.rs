@@ -23,6 +23,23 @@ pub enum State {
     Finished = 4,
 }
 
+/// What a pushed output's connection does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PushState {
+    /// The first connection is being made, or waited for.
+    #[default]
+    Connecting,
+    /// Media is sent.
+    Live,
+    /// The connection broke; another is tried.
+    Reconnecting,
+    /// All is sent, and the connection is closed.
+    Ended,
+    /// It is given up.
+    Failed,
+}
+
 /// One thing a job has to say. Serializes as `{"type": "progress", …}`: the line of `--events json` and the payload of
 /// `gs_job_next_event`.
 #[derive(Clone, Debug, Serialize)]
@@ -43,9 +60,35 @@ pub enum Event {
     /// Something the owner should know although the job goes on: a fallback, a drop, an inserted transfer.
     Warning {
         /// A stable word: `fallback`, `dropped`, `transfer`, `source`, `output`, `skipped`, `control` (a change or command
-        /// that could not be obeyed), `save` (a replay that could not be saved).
+        /// that could not be obeyed), `save` (a replay that could not be saved), `network`.
         code: &'static str,
         /// What happened.
+        message: String,
+    },
+    /// The connection of a pushed output changed. Never lost.
+    Push {
+        /// Index of the output.
+        output: usize,
+        /// What it does now.
+        state: PushState,
+        /// Tries to reconnect since it was last live.
+        attempt: u32,
+        /// Seconds until the next try.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_in: Option<f64>,
+        /// Why.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    },
+    /// The bit rate of an output's video was changed to what its network can carry.
+    Bitrate {
+        /// Index of the output.
+        output: usize,
+        /// Bits per second.
+        bitrate: u64,
+        /// Bits per second before.
+        before: u64,
+        /// Why.
         message: String,
     },
     /// A segment or playlist was completed (segmented outputs).
@@ -95,6 +138,47 @@ pub struct Progress {
     pub bytes: u64,
     /// Frames or packets dropped by live links.
     pub dropped: u64,
+    /// Every output that is pushed over a network.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pushes: Vec<PushStats>,
+}
+
+/// Statistics of a pushed output.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PushStats {
+    /// Index of the output.
+    pub output: usize,
+    /// The address, without keys and passphrases.
+    pub target: String,
+    /// What the connection does.
+    pub state: PushState,
+    /// Connections that were made.
+    pub connections: u64,
+    /// Bytes of media handed to the network.
+    pub bytes: u64,
+    /// Bits per second over the last two seconds.
+    pub bitrate: u64,
+    /// Seconds of media that wait to be sent.
+    pub delay: f64,
+    /// Bytes that wait to be sent.
+    pub queued: usize,
+    /// Pictures that were not sent because too much waited or there was no connection.
+    pub dropped_frames: u64,
+    /// The bit rate that the encoder is asked for, bits per second, when it adapts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_bitrate: Option<u64>,
+    /// Round-trip time in milliseconds (SRT).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtt: Option<f64>,
+    /// Packets of the connection that the peer missed (SRT).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u64>,
+    /// Packets of the connection that were sent again (SRT).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeated: Option<u64>,
+    /// Packets of the connection that were too late to send (SRT).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late: Option<u64>,
 }
 
 /// How a job ended.

@@ -35,8 +35,8 @@ pub use packet::Codec;
 pub use pipeline::Pipeline;
 pub use session::{
     AudioConfig, AudioSource, CaptureBackend, CaptureConfig, CaptureSource, EncoderBackend, EncoderConfig,
-    EncoderInfo, HdrConfig, Output, PipelineBuilder, Preset, PresetInfo, RateControl, Resolution,
-    RtmpService, get_encoder_info, is_nvenc_available,
+    EncoderInfo, HdrConfig, Output, PipelineBuilder, Preset, PresetInfo, RateControl, Resolution, RtmpOutput,
+    RtmpService, SrtOutput, get_encoder_info, is_nvenc_available,
 };
 pub use spec::{Container, FrameRate as Framerate, PipelineSpec, Preset as EncoderPreset, Tune as Tuning};
 

@@ -13,6 +13,7 @@ pub mod nvml;
 pub mod pipewire;
 pub mod pixels;
 pub mod process;
+pub mod srt;
 #[cfg(target_os = "linux")]
 pub mod wayland;
 #[cfg(target_os = "linux")]

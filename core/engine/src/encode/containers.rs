@@ -44,6 +44,12 @@ pub fn is_native_audio(container: Container, stream: &StreamInfo) -> bool {
     }
 }
 
+/// Whether this FFmpeg writes Enhanced RTMP, which came with 6.1 (libavformat 60.16).
+fn enhanced_flv() -> bool {
+    let (major, minor, _) = ghoststream_sys::ffmpeg::versions().avformat;
+    (major, minor) >= (60, 16)
+}
+
 /// What a container carries; `None` = anything FFmpeg's muxer takes.
 fn carried(container: Container, kind: MediaKind) -> Option<&'static [&'static str]> {
     use MediaKind::{Audio, Video};
@@ -77,6 +83,7 @@ fn carried(container: Container, kind: MediaKind) -> Option<&'static [&'static s
         (Container::WebM, Audio) => &["opus", "vorbis"],
         (Container::Ts, Video) => &["h264", "hevc", "mpeg2video", "mpeg1video", "mpeg4"],
         (Container::Ts, Audio) => &["aac", "aac_latm", "mp3", "mp2", "ac3", "eac3", "opus", "dts", "truehd"],
+        (Container::Flv, Video) if enhanced_flv() => &["h264", "hevc", "av1", "vp9", "flv1", "vp6f"],
         (Container::Flv, Video) => &["h264", "flv1", "vp6f"],
         (Container::Flv, Audio) => &["aac", "mp3", "speex"],
         (Container::Raw, Video) => {
@@ -124,7 +131,13 @@ pub fn check_container(container: Container, codec: &Codec) -> Result<()> {
         return Ok(());
     }
     let list = carried(container, kind).unwrap_or_default();
-    let message = if list.is_empty() {
+    let enhanced = ["hevc", "av1", "vp9"].contains(&codec.name());
+    let message = if container == Container::Flv && enhanced && !enhanced_flv() {
+        let version = ghoststream_sys::ffmpeg::versions().ffmpeg;
+        format!(
+            "flv (RTMP) cannot carry {codec} here: FFmpeg {version} is in use, and Enhanced RTMP came with FFmpeg 6.1; h264 works"
+        )
+    } else if list.is_empty() {
         format!("{} carries no {}", container.name(), kind.name())
     } else {
         format!("{} cannot carry {codec}; it can: {}", container.name(), list.join(", "))
@@ -165,6 +178,10 @@ mod tests {
                 .contains("opus")
         );
         check_container(Container::Mkv, &Codec::from_name("theora")).unwrap();
+        match check_container(Container::Flv, &Codec::Hevc) {
+            Ok(()) => assert!(enhanced_flv()),
+            Err(e) => assert!(!enhanced_flv() && e.message().contains("FFmpeg 6.1"), "{e}"),
+        }
     }
 
     #[test]

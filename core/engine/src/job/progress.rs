@@ -91,5 +91,6 @@ fn measure(shared: &Shared) -> Progress {
         eta: None,
         bytes: tracks.iter().map(|t| t.bytes.load(Ordering::Relaxed)).sum(),
         dropped,
+        pushes: lock(&shared.pushes).iter().map(|p| p.read()).collect(),
     }
 }

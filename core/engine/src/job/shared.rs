@@ -8,6 +8,7 @@ use crate::source::screen;
 use crate::stage::Control;
 use crate::time::Clock;
 use ghoststream_sys::ffmpeg::Interrupt;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -38,6 +39,10 @@ pub(crate) struct Shared {
     pub tracks: Mutex<Vec<Arc<TrackMeter>>>,
     /// The way to each output.
     pub remotes: Mutex<Vec<Arc<Remote>>>,
+    /// Pushed outputs.
+    pub pushes: Mutex<Vec<crate::sink::push::Status>>,
+    /// Outputs whose networks steer one encoder, and the bit rate that each can carry.
+    pub rates: Mutex<Vec<BTreeMap<usize, u64>>>,
     pub duration: Mutex<Option<f64>>,
     pub progress: Mutex<Progress>,
     done: Mutex<Option<Done>>,
@@ -70,6 +75,8 @@ impl Shared {
             meters: Mutex::new(Vec::new()),
             tracks: Mutex::new(Vec::new()),
             remotes: Mutex::new(Vec::new()),
+            pushes: Mutex::new(Vec::new()),
+            rates: Mutex::new(Vec::new()),
             duration: Mutex::new(None),
             progress: Mutex::new(Progress::default()),
             done: Mutex::new(None),
@@ -152,7 +159,12 @@ impl Shared {
 
     /// Has `link` closed when the job is cancelled.
     pub fn close_on_cancel<T: Send + 'static>(&self, link: Monitor<T>) {
-        lock(&self.closers).push(Box::new(move || link.close()));
+        self.on_cancel(move || link.close());
+    }
+
+    /// Has `close` called when the job is cancelled, once or more.
+    pub fn on_cancel(&self, close: impl Fn() + Send + 'static) {
+        lock(&self.closers).push(Box::new(close));
         if self.is_cancelled() {
             self.cancel();
         }
@@ -320,7 +332,11 @@ impl Meter {
     }
 
     pub fn watch<T: Send + 'static>(&self, link: Monitor<T>) {
-        *lock(&self.queue) = Some(Box::new(move || link.stats()));
+        self.watch_with(move || link.stats());
+    }
+
+    pub fn watch_with(&self, stats: impl Fn() -> LinkStats + Send + 'static) {
+        *lock(&self.queue) = Some(Box::new(stats));
     }
 
     pub fn queue(&self) -> Option<LinkStats> {

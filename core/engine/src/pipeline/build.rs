@@ -54,8 +54,8 @@ pub(super) fn start(spec: PipelineSpec, clock: Arc<dyn Clock>) -> Result<Job> {
     let (inputs, bytes, frames) = Inputs::new(&spec, &shared);
     let mut ports = Ports { bytes: Mutex::new(bytes), frames: Mutex::new(frames), ..Ports::default() };
     let mut sinks: Vec<Box<dyn OutputSink>> = Vec::new();
-    for output in &spec.outputs {
-        let (sink, packets, segments) = super::output::sink(output, &shared)?;
+    for (index, output) in spec.outputs.iter().enumerate() {
+        let (sink, packets, segments) = super::output::sink(&spec, index, &shared)?;
         sinks.push(sink);
         ports.packets.push(packets);
         ports.segments.push(segments);
@@ -361,6 +361,7 @@ impl<'a> Graph<'a> {
             made: Some(self.made(index)),
             job: self.shared.name.clone(),
             talk: Some(self.talk(index)),
+            adapts: super::steer::may(self.shared, self.spec, self.resolved, index)?,
             ..super::output::facts(self.spec, index, output, offer)
         })?;
         let (tx, input) = self.link::<ToMux>(PACKETS * 4);

@@ -12,6 +12,7 @@ mod output;
 mod placement;
 mod resolve;
 mod share;
+mod steer;
 mod tracks;
 mod two_pass;
 mod worker;

@@ -1,10 +1,13 @@
 //! Sinks of outputs, and what they must know.
 
 use super::resolve::{Offer, Output};
+use super::steer;
 use crate::error::{Error, Result};
-use crate::job::shared::Shared;
+use crate::event::{Event, PushState};
+use crate::job::shared::{Shared, lock};
 use crate::job::{PacketPort, Segment};
 use crate::link::{Overflow, Receiver, link};
+use crate::sink::push::{Hooks, PushSink, Status};
 use crate::sink::{Facts, FileSink, OutputSink, PacketSink, RecordSink, ReplaySink, SegmentSink, Y4mSink};
 use crate::spec::{Container, OutputSpec, PipelineSpec};
 use crate::time::{Rounding, rescale};
@@ -19,8 +22,9 @@ const PACKETS: usize = 64;
 /// Segments that wait for the application.
 const SEGMENTS: usize = 16;
 
-/// The sink of an output.
-pub(super) fn sink(output: &OutputSpec, shared: &Shared) -> Result<Opened> {
+/// The sink of `outputs[index]`.
+pub(super) fn sink(spec: &PipelineSpec, index: usize, shared: &Arc<Shared>) -> Result<Opened> {
+    let output = &spec.outputs[index];
     if let Some(packets) = &output.packets {
         let overflow = if packets.live { Overflow::DropOldest } else { Overflow::Wait };
         let capacity = if packets.queue == 0 { PACKETS } else { packets.queue as usize };
@@ -43,6 +47,16 @@ pub(super) fn sink(output: &OutputSpec, shared: &Shared) -> Result<Opened> {
         };
         return Ok((Box::new(SegmentSink::new(output, container, sender)), None, receiver));
     }
+    if let Some(url) = output.pushed_to() {
+        steer::recommend(shared, spec, index, &url);
+        let live = spec.source.is_live();
+        let sink = PushSink::new(output, url, container, live, hooks(index, output, shared));
+        let handle = sink.handle();
+        let end = handle.clone();
+        shared.on_cancel(move || end.cancel());
+        shared.meter(format!("push {index}")).watch_with(move || handle.link_stats());
+        return Ok((Box::new(sink), None, None));
+    }
     let path = output.path.as_deref().ok_or_else(|| Error::invalid("path", "is needed"))?;
     if container == Container::Y4m {
         return Ok((Box::new(Y4mSink::new(path, output.overwrite)), None, None));
@@ -54,6 +68,32 @@ pub(super) fn sink(output: &OutputSpec, shared: &Shared) -> Result<Opened> {
         return Ok((Box::new(RecordSink::new(output, path, container)), None, None));
     }
     Ok((Box::new(FileSink::new(output, path, container, shared.output_interrupt.clone())), None, None))
+}
+
+/// What a pushed output has of its job.
+fn hooks(output: usize, spec: &OutputSpec, shared: &Arc<Shared>) -> Hooks {
+    let status = Status::new(output, spec.label());
+    lock(&shared.pushes).push(status.clone());
+    // The job holds the sink's handle: neither may keep the other.
+    let (events, controls) = (Arc::downgrade(shared), Arc::downgrade(shared));
+    Hooks {
+        job: shared.id,
+        output,
+        clock: shared.clock.clone(),
+        event: Box::new(move |event| {
+            let Some(shared) = events.upgrade() else { return };
+            if matches!(event, Event::Push { state: PushState::Failed | PushState::Ended, .. }) {
+                steer::leave(&shared, output);
+            }
+            shared.events.push(event);
+        }),
+        control: Box::new(move |control| {
+            if let Some(shared) = controls.upgrade() {
+                steer::steer(&shared, output, control);
+            }
+        }),
+        status,
+    }
 }
 
 /// What the sink of `output` must know.

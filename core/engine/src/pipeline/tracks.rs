@@ -12,7 +12,7 @@ use crate::frame::Colour;
 use crate::package::Plan as SegmentPlan;
 use crate::packet::{Codec, FieldOrder, MediaKind, StreamInfo};
 use crate::spec::{
-    AudioChoice, AudioSpec, Container, Deinterlace, FilterSpec, OutputSpec, PipelineSpec, Seconds,
+    AudioChoice, AudioSpec, Container, Deinterlace, FilterSpec, OutputSpec, PipelineSpec, Seconds, Service,
     SubtitleSpec, ToneMapSpec, VideoSpec,
 };
 use crate::time::{Rational, Timestamp};
@@ -266,6 +266,10 @@ pub(crate) fn video(
         // What is saved of a replay begins at a key frame; none may be far away.
         (false, None) if wanted.gop.is_none() && spec.outputs.iter().any(|o| o.replay.is_some()) => {
             Some(Seconds(REPLAY_INTERVAL))
+        }
+        (false, None) if wanted.gop.is_none() => {
+            let service = output.pushed_to().and_then(|url| Service::of_url(&url));
+            service.map(|s| s.keyframe_interval)
         }
         (false, interval) => interval,
     };

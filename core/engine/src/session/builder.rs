@@ -42,8 +42,8 @@ impl PipelineBuilder {
     }
 
     /// Where the result goes.
-    pub fn output(mut self, output: Output) -> Self {
-        self.output = Some(output);
+    pub fn output(mut self, output: impl Into<Output>) -> Self {
+        self.output = Some(output.into());
         self
     }
 

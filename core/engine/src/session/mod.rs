@@ -156,7 +156,7 @@ pub use builder::PipelineBuilder;
 pub use capture::{CaptureBackend, CaptureConfig, CaptureSource};
 pub use encoder::{EncoderBackend, EncoderConfig, HdrConfig, RateControl};
 pub use info::{EncoderInfo, get_encoder_info, is_nvenc_available};
-pub use output::{Output, RtmpService};
+pub use output::{Output, RtmpOutput, RtmpService, SrtOutput};
 pub use preset::{Preset, PresetInfo};
 pub use resolution::Resolution;
 pub use run::{Stop, Stopping};

@@ -2,7 +2,10 @@
 
 use super::audio::AudioConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::spec::{Container, OutputSpec, VideoChoice, VideoSpec, masked};
+use crate::spec::{
+    AdaptChoice, AdaptSpec, Bitrate, Container, OutputSpec, PushSpec, SERVICES, Service, SrtMode, SrtSpec,
+    VideoChoice, VideoSpec, masked,
+};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -33,6 +36,13 @@ pub enum Output {
         url: String,
         /// Time for repairing losses, 20 to 8000 ms.
         latency_ms: u32,
+    },
+    /// A stream pushed to an address, with everything that can be said about it; see [`RtmpOutput`] and [`SrtOutput`].
+    Push {
+        /// `rtmp(s)://…` or `srt://…`.
+        url: String,
+        /// How it is pushed.
+        push: Box<PushSpec>,
     },
     /// All of these.
     Multiple(Vec<Output>),
@@ -81,7 +91,7 @@ impl Output {
     /// The address as it may be shown; `None` for outputs without one.
     pub fn url_masked(&self) -> Option<String> {
         match self {
-            Output::Rtmp { url } | Output::Srt { url, .. } => Some(masked(url)),
+            Output::Rtmp { url } | Output::Srt { url, .. } | Output::Push { url, .. } => Some(masked(url)),
             _ => None,
         }
     }
@@ -89,7 +99,9 @@ impl Output {
     /// Whether it takes media at the clock's speed.
     pub(super) fn is_live(&self) -> bool {
         match self {
-            Output::VirtualCamera { .. } | Output::Rtmp { .. } | Output::Srt { .. } => true,
+            Output::VirtualCamera { .. } | Output::Rtmp { .. } | Output::Srt { .. } | Output::Push { .. } => {
+                true
+            }
             Output::Multiple(outputs) => outputs.iter().any(Output::is_live),
             Output::File { .. } | Output::Null => false,
         }
@@ -121,6 +133,10 @@ impl Output {
                 video: VideoChoice::Track(Box::new(video.clone())),
                 audio: audio.choice(),
                 overwrite,
+                push: match &output {
+                    Output::Push { push, .. } => Some((**push).clone()),
+                    _ => None,
+                },
                 ..OutputSpec::path(path)
             });
         }
@@ -140,6 +156,11 @@ impl Output {
             Output::Rtmp { url } => {
                 with_scheme(url, &["rtmp", "rtmps"])?;
                 Ok((url.clone(), Container::Flv))
+            }
+            Output::Push { url, .. } => {
+                with_scheme(url, &["rtmp", "rtmps", "srt"])?;
+                let container = Container::from_path(url).unwrap_or(Container::Ts);
+                Ok((url.clone(), container))
             }
             Output::Srt { url, latency_ms } => {
                 with_scheme(url, &["srt"])?;
@@ -176,7 +197,9 @@ impl fmt::Display for Output {
         match self {
             Output::VirtualCamera { name } => write!(f, "camera {name}"),
             Output::File { path, .. } => write!(f, "{}", path.display()),
-            Output::Rtmp { url } | Output::Srt { url, .. } => f.write_str(&masked(url)),
+            Output::Rtmp { url } | Output::Srt { url, .. } | Output::Push { url, .. } => {
+                f.write_str(&masked(url))
+            }
             Output::Multiple(outputs) => {
                 let shown: Vec<String> = outputs.iter().map(ToString::to_string).collect();
                 f.write_str(&shown.join(", "))
@@ -197,9 +220,137 @@ impl fmt::Debug for Output {
             Output::Srt { url, latency_ms } => {
                 f.debug_struct("Srt").field("url", &masked(url)).field("latency_ms", latency_ms).finish()
             }
+            Output::Push { url, .. } => {
+                f.debug_struct("Push").field("url", &masked(url)).finish_non_exhaustive()
+            }
             Output::Multiple(outputs) => f.debug_tuple("Multiple").field(outputs).finish(),
             Output::Null => f.write_str("Null"),
         }
+    }
+}
+
+/// A stream pushed over RTMP or RTMPS, part by part. Becomes an [`Output`]: `RtmpOutput::new(url).into()`. `Debug` shows no
+/// stream key.
+#[derive(Clone)]
+pub struct RtmpOutput {
+    url: String,
+    push: PushSpec,
+}
+
+impl RtmpOutput {
+    /// A stream to `rtmp(s)://host/application/key`; five reconnects, at the picture's own rate.
+    pub fn new(url: impl Into<String>) -> Self {
+        RtmpOutput { url: url.into(), push: PushSpec::default() }
+    }
+
+    /// How often it connects again in a row before it is given up.
+    pub fn with_max_reconnects(mut self, count: u32) -> Self {
+        self.push.reconnects = i32::try_from(count).unwrap_or(-1);
+        self
+    }
+
+    /// Lets the encoder's bit rate follow what the network carries. Needs a constant or a limited rate.
+    pub fn with_adaptive_bitrate(mut self, adapt: bool) -> Self {
+        self.push.adapt = adaptive(adapt);
+        self
+    }
+
+    /// The address as it may be shown.
+    pub fn url_masked(&self) -> String {
+        masked(&self.url)
+    }
+}
+
+fn adaptive(adapt: bool) -> AdaptChoice {
+    if adapt { AdaptChoice::Yes(AdaptSpec::default()) } else { AdaptChoice::No }
+}
+
+impl From<RtmpOutput> for Output {
+    fn from(output: RtmpOutput) -> Output {
+        Output::Push { url: output.url, push: Box::new(output.push) }
+    }
+}
+
+impl fmt::Debug for RtmpOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RtmpOutput").field("url", &self.url_masked()).finish_non_exhaustive()
+    }
+}
+
+/// A stream pushed over SRT, part by part. Becomes an [`Output`]: `SrtOutput::new(url, 120).into()`. `Debug` shows no
+/// passphrase and no stream id.
+#[derive(Clone)]
+pub struct SrtOutput {
+    url: String,
+    push: PushSpec,
+    srt: SrtSpec,
+}
+
+impl SrtOutput {
+    /// A stream to `srt://host:port` with `latency_ms` for repairing losses, which is brought within 20 to 8000.
+    pub fn new(url: impl Into<String>, latency_ms: u32) -> Self {
+        let srt = SrtSpec { latency: Some(latency_ms.clamp(20, 8000)), ..SrtSpec::default() };
+        SrtOutput { url: url.into(), push: PushSpec::default(), srt }
+    }
+
+    /// Who calls whom.
+    pub fn with_mode(mut self, mode: SrtMode) -> Self {
+        self.srt.mode = Some(mode);
+        self
+    }
+
+    /// Encrypts with a passphrase of 10 to 79 bytes.
+    pub fn with_passphrase(mut self, passphrase: impl Into<String>) -> Self {
+        self.srt.passphrase = Some(passphrase.into());
+        self
+    }
+
+    /// Tells the peer which stream this is.
+    pub fn with_streamid(mut self, id: impl Into<String>) -> Self {
+        self.srt.stream_id = Some(id.into());
+        self
+    }
+
+    /// Bytes of the key made from the passphrase: 16, 24 or 32.
+    pub fn with_key_length(mut self, bytes: u8) -> Self {
+        self.srt.key_length = Some(bytes);
+        self
+    }
+
+    /// The most that is sent, repairs included, in bits per second.
+    pub fn with_max_bandwidth(mut self, bits_per_second: u64) -> Self {
+        self.srt.max_bandwidth = Some(Bitrate(bits_per_second));
+        self
+    }
+
+    /// How often it connects again in a row before it is given up.
+    pub fn with_max_reconnects(mut self, count: u32) -> Self {
+        self.push.reconnects = i32::try_from(count).unwrap_or(-1);
+        self
+    }
+
+    /// Lets the encoder's bit rate follow what the network carries. Needs a constant or a limited rate.
+    pub fn with_adaptive_bitrate(mut self, adapt: bool) -> Self {
+        self.push.adapt = adaptive(adapt);
+        self
+    }
+
+    /// The address as it may be shown.
+    pub fn url_masked(&self) -> String {
+        masked(&self.url)
+    }
+}
+
+impl From<SrtOutput> for Output {
+    fn from(output: SrtOutput) -> Output {
+        let push = PushSpec { srt: Some(output.srt), ..output.push };
+        Output::Push { url: output.url, push: Box::new(push) }
+    }
+}
+
+impl fmt::Debug for SrtOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SrtOutput").field("url", &self.url_masked()).finish_non_exhaustive()
     }
 }
 
@@ -220,12 +371,18 @@ pub enum RtmpService {
 impl RtmpService {
     /// The ingest address, without the key.
     pub fn ingest(self) -> &'static str {
-        match self {
-            RtmpService::Twitch => "rtmp://live.twitch.tv/app",
-            RtmpService::YouTube => "rtmp://a.rtmp.youtube.com/live2",
-            RtmpService::Facebook => "rtmps://live-api-s.facebook.com:443/rtmp",
-            RtmpService::Kick => "rtmps://fa723fc1b171.global-contribute.live-video.net:443/app",
-        }
+        self.info().ingest
+    }
+
+    /// Everything known of the service: its name in documents, its address, the rates and the key frames that it wants.
+    pub fn info(self) -> &'static Service {
+        let name = match self {
+            RtmpService::Twitch => "twitch",
+            RtmpService::YouTube => "youtube",
+            RtmpService::Facebook => "facebook",
+            RtmpService::Kick => "kick",
+        };
+        Service::named(name).unwrap_or(&SERVICES[0])
     }
 
     /// The address for a stream key. It holds the key: show [`Output::url_masked`] instead.
@@ -300,6 +457,28 @@ mod tests {
             assert!(e.message().starts_with(field), "{e}");
         }
         assert_eq!(RtmpService::Twitch.url("a b").unwrap_err().kind(), ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn parts_become_the_documents_push() {
+        let rtmp = RtmpOutput::new("rtmp://h/app/4711").with_max_reconnects(9).with_adaptive_bitrate(true);
+        let srt = SrtOutput::new("srt://h:9", 9999)
+            .with_mode(SrtMode::Listener)
+            .with_passphrase("4711-4711-4711")
+            .with_streamid("4711")
+            .with_key_length(32)
+            .with_max_bandwidth(8_000_000);
+        assert!(!format!("{rtmp:?} {srt:?}").contains("4711"));
+        let both = Output::from(rtmp).and(srt.into());
+        assert!(both.is_live() && !format!("{both:?} {both}").contains("4711"));
+        let specs = specs(&both).unwrap();
+        let [a, b] = [0, 1].map(|i| serde_json::to_value(specs[i].push.as_ref().unwrap()).unwrap());
+        assert_eq!((&a["reconnects"], &a["adapt"]), (&9.into(), &serde_json::json!({})));
+        assert_eq!((&b["reconnects"], &b["adapt"]), (&5.into(), &false.into()));
+        let said = serde_json::json!({"mode": "listener", "passphrase": "4711-4711-4711", "key_length": 32,
+            "stream_id": "4711", "latency": 8000, "max_bandwidth": 8_000_000});
+        assert_eq!(b["srt"], said);
+        assert!(!format!("{specs:?}").contains("4711"));
     }
 
     #[test]

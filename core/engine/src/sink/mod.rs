@@ -7,6 +7,7 @@ mod muxed;
 mod names;
 mod packets;
 mod place;
+pub(crate) mod push;
 mod record;
 mod replay;
 mod ring;
@@ -125,6 +126,8 @@ pub(crate) struct Facts {
     pub window: Option<(u64, Option<u64>)>,
     /// Raised when the leading track's first segment is there.
     pub first_segment: Option<Arc<AtomicBool>>,
+    /// Whether the bit rate of the video may follow this output's network.
+    pub adapts: bool,
     /// Told of every segment and playlist that is in its place.
     pub made: Option<Made>,
     /// The job's name, for names of files.

@@ -54,7 +54,7 @@ impl Muxed {
     pub fn open(form: &Form, target: Target<'_>, tracks: &[TrackHeader]) -> Result<Muxed> {
         let mut muxer = create(form, &target, tracks)?;
         for track in tracks {
-            let (parameters, options) = form.stream_options(track)?;
+            let (parameters, options) = track_options(form.container, track)?;
             muxer.add_stream(&parameters, &options).map_err(Error::from).context(|| track.name.clone())?;
         }
         if matches!(form.container, Container::Mkv) {
@@ -207,39 +207,42 @@ impl Form {
         }
         options
     }
+}
 
-    fn stream_options(&self, track: &TrackHeader) -> Result<(av::CodecParameters, av::StreamOptions)> {
-        let stream = &track.stream;
-        let mut parameters = match &stream.native {
-            Some(native) => native.try_clone()?,
-            None => plain_parameters(stream)?,
-        };
-        // Apple's players want parameter sets out of band, which is what hvc1 promises.
-        if stream.codec == Codec::Hevc && matches!(self.container, Container::Mp4 | Container::Mov) {
-            let mut values = parameters.values();
-            values.codec_tag = u32::from_le_bytes(*b"hvc1");
-            parameters.set(&values)?;
-        }
-        let mut metadata = stream.metadata.clone();
-        for (key, value) in [("language", &stream.language), ("title", &stream.title)] {
-            metadata.retain(|(k, _)| k != key);
-            if let Some(value) = value {
-                metadata.push((key.into(), value.clone()));
-            }
-        }
-        let pair = |r: Rational| (r.num, r.den);
-        let options = av::StreamOptions {
-            time_base: pair(stream.time_base),
-            frame_rate: stream.video.as_ref().and_then(|v| v.frame_rate).map(pair),
-            sample_aspect: stream.video.as_ref().map(|v| pair(v.sample_aspect)),
-            disposition: disposition(stream.disposition),
-            metadata,
-            keep_codec_tag: stream.codec == Codec::Hevc
-                && matches!(self.container, Container::Mp4 | Container::Mov),
-            ..av::StreamOptions::default()
-        };
-        Ok((parameters, options))
+/// A track as a muxer of `container` is told of it.
+pub(super) fn track_options(
+    container: Container,
+    track: &TrackHeader,
+) -> Result<(av::CodecParameters, av::StreamOptions)> {
+    let stream = &track.stream;
+    let mut parameters = match &stream.native {
+        Some(native) => native.try_clone()?,
+        None => plain_parameters(stream)?,
+    };
+    // Apple's players want parameter sets out of band, which is what hvc1 promises.
+    if stream.codec == Codec::Hevc && matches!(container, Container::Mp4 | Container::Mov) {
+        let mut values = parameters.values();
+        values.codec_tag = u32::from_le_bytes(*b"hvc1");
+        parameters.set(&values)?;
     }
+    let mut metadata = stream.metadata.clone();
+    for (key, value) in [("language", &stream.language), ("title", &stream.title)] {
+        metadata.retain(|(k, _)| k != key);
+        if let Some(value) = value {
+            metadata.push((key.into(), value.clone()));
+        }
+    }
+    let pair = |r: Rational| (r.num, r.den);
+    let options = av::StreamOptions {
+        time_base: pair(stream.time_base),
+        frame_rate: stream.video.as_ref().and_then(|v| v.frame_rate).map(pair),
+        sample_aspect: stream.video.as_ref().map(|v| pair(v.sample_aspect)),
+        disposition: disposition(stream.disposition),
+        metadata,
+        keep_codec_tag: stream.codec == Codec::Hevc && matches!(container, Container::Mp4 | Container::Mov),
+        ..av::StreamOptions::default()
+    };
+    Ok((parameters, options))
 }
 
 /// The Dolby Vision configuration of a track.
@@ -260,7 +263,7 @@ fn header_error(e: av::Error, tracks: &[TrackHeader], container: Container) -> E
 }
 
 /// FFmpeg's muxer for a container.
-fn muxer_name(container: Container, tracks: &[TrackHeader]) -> Result<String> {
+pub(super) fn muxer_name(container: Container, tracks: &[TrackHeader]) -> Result<String> {
     let name = match container {
         Container::Mp4 => "mp4",
         Container::Mov => "mov",

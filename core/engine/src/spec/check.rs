@@ -241,6 +241,7 @@ fn output(path: &str, o: &OutputSpec) -> Checked {
         }
     }
     names(path, o, segmented)?;
+    push::check(path, o)?;
     if let AudioChoice::Tracks(tracks) = &o.audio {
         for (i, a) in tracks.iter().enumerate() {
             audio(&format!("{path}.audio[{i}]"), a)?;

@@ -10,10 +10,13 @@ mod filter;
 mod hdr;
 mod ladder;
 mod output;
+mod push;
 mod record;
 mod screen;
 mod secret;
+mod service;
 mod source;
+mod srt;
 pub(crate) mod template;
 mod values;
 mod video;
@@ -29,13 +32,16 @@ pub use output::{
     AudioChoice, BitstreamFormat, Container, OutputSpec, PacketsSpec, PlaylistMode, SegmentContainer,
     SegmentNames, SegmentSpec, SubtitleChoice, SubtitleSpec, VideoChoice, WindowSpec,
 };
+pub use push::{AdaptChoice, AdaptSpec, PushSpec, SrtMode, SrtSpec};
 pub use record::{ReplaySpec, ReplayStore, SplitChoice, SplitSpec};
 pub use screen::{RegionSpec, ScreenBackend, ScreenSpec};
 pub(crate) use secret::masked;
+pub use service::{SERVICES, Service};
 pub use source::{
     BytesSpec, DecodeSpec, Device, FramesSpec, PatternKind, PatternSpec, RawAudioSpec, RawMemory,
     RawVideoSpec, SourceSpec,
 };
+pub(crate) use srt::SrtAddress;
 pub use values::{Bitrate, ByteSize, FrameRate, Seconds};
 pub use video::{Preset, Scaler, Tune, VideoSpec};
 

@@ -16,7 +16,8 @@ use std::fmt;
 #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OutputSpec {
-    /// A file, or a directory for segmented formats, or a URL that FFmpeg writes to.
+    /// A file, or a directory for segmented formats, or a URL that FFmpeg writes to. `rtmp(s)://` and `srt://` are pushed, see
+    /// `push`; `twitch:KEY`, `youtube:KEY`, `facebook:KEY` and `kick:KEY` stand for the services' RTMP addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// Coded packets to the application (`gs_job_next_packet`).
@@ -85,6 +86,9 @@ pub struct OutputSpec {
     /// Carry the source's attachments (fonts, cover art), where the container can.
     #[serde(default = "super::yes")]
     pub attachments: bool,
+    /// How it is pushed, when `path` is a URL; `rtmp(s)://` and `srt://` are pushed with the defaults when this is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push: Option<super::PushSpec>,
     /// Replace what already exists at `path`.
     #[serde(default)]
     pub overwrite: bool,
@@ -107,6 +111,16 @@ impl OutputSpec {
     /// Packets to the application.
     pub fn packets(packets: PacketsSpec) -> Self {
         OutputSpec { path: None, packets: Some(packets), ..OutputSpec::path("") }
+    }
+
+    /// The address that it is pushed to, if it is pushed: `path` with a service's name resolved.
+    pub(crate) fn pushed_to(&self) -> Option<String> {
+        let path = self.path.as_deref()?;
+        if let Some((service, key)) = super::Service::of_path(path) {
+            return Some(service.url(key));
+        }
+        let scheme = path.split_once("://")?.0.to_ascii_lowercase();
+        (self.push.is_some() || scheme == "srt" || scheme.starts_with("rtmp")).then(|| path.into())
     }
 
     /// What to call the output in messages, without credentials and stream keys.
@@ -204,10 +218,15 @@ impl Container {
 
     /// The container that a path's extension (or URL scheme) means.
     pub fn from_path(path: &str) -> Option<Container> {
-        if path.starts_with("rtmp://") || path.starts_with("rtmps://") {
+        if super::Service::of_path(path).is_some() {
             return Some(Container::Flv);
         }
-        if path.starts_with("srt://") || path.starts_with("udp://") {
+        let scheme = path.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+        let scheme = scheme.as_deref().unwrap_or("");
+        if scheme.starts_with("rtmp") {
+            return Some(Container::Flv);
+        }
+        if matches!(scheme, "srt" | "udp") {
             return Some(Container::Ts);
         }
         let name = path.rsplit('/').next()?;

@@ -8,11 +8,23 @@ use std::fmt;
 const MASK: &str = "***";
 
 /// Query fields whose values open something.
-const SECRET: &[&str] =
-    &["passphrase", "password", "key", "streamkey", "stream_key", "token", "streamid", "secret"];
+const SECRET: &[&str] = &[
+    "passphrase",
+    "password",
+    "key",
+    "streamkey",
+    "stream_key",
+    "token",
+    "streamid",
+    "srt_streamid",
+    "secret",
+];
 
 /// `url` for logs and messages: no user part, no RTMP stream key, no secret query values. A path stays as it is.
 pub(crate) fn masked(url: &str) -> String {
+    if let Some((service, _)) = super::Service::of_path(url) {
+        return format!("{}:{MASK}", service.name);
+    }
     let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at(end);
@@ -65,6 +77,7 @@ fn mask(value: &mut Value) {
             for (name, value) in fields {
                 match (name.as_str(), value) {
                     ("url" | "path", Value::String(text)) => *text = masked(text),
+                    ("passphrase" | "stream_id", Value::String(text)) => *text = MASK.into(),
                     ("headers", Value::Object(headers)) => {
                         headers.values_mut().for_each(|v| *v = MASK.into())
                     }
@@ -91,8 +104,10 @@ mod tests {
     fn a_document_shows_no_secret() {
         let text = r#"{"source": {"url": "rtsp://me:hush@cam/1", "headers": {"Authorization": "hush"},
                 "options": {"cookies": "hush", "rtsp_transport": "tcp"}},
-            "outputs": [{"path": "rtmp://h/app/hush"}, {"path": "srt://h:9?passphrase=hush", "format": "ts",
-                "options": {"passphrase": "hush"}}]}"#;
+            "outputs": [{"path": "rtmp://h/app/hush"}, {"path": "srt://h:9?passphrase=hush-hush-hush", "format": "ts",
+                "options": {"passphrase": "hush"}},
+                {"path": "kick:hush", "push": {"reconnects": 1}},
+                {"path": "srt://h:1", "push": {"srt": {"passphrase": "hush-hush-hush", "stream_id": "hush"}}}]}"#;
         let spec = crate::spec::PipelineSpec::from_json(text).unwrap();
         for shown in [format!("{spec:?}"), format!("{spec:#?}"), format!("{:?}", spec.outputs)] {
             assert!(!shown.contains("hush") && shown.contains("***"), "{shown}");
@@ -115,6 +130,8 @@ mod tests {
             ("https://h/p.m3u8?Token=a&b", "https://h/p.m3u8?Token=***&b"),
             ("https://h/p?", "https://h/p?"),
             ("out.mkv", "out.mkv"),
+            ("twitch:live_1", "twitch:***"),
+            ("srt://h:1?srt_streamid=a", "srt://h:1?srt_streamid=***"),
         ] {
             assert_eq!(masked(url), shown);
         }

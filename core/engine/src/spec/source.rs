@@ -76,10 +76,23 @@ fn default_timeout() -> f64 {
     30.0
 }
 
+/// Beginnings of addresses whose media comes at its own speed.
+const LIVE_SCHEMES: &[&str] = &["rtmp", "srt:", "rtsp", "udp:", "rtp:", "rist:", "tcp:"];
+
 impl SourceSpec {
     /// Whether it goes on without us: what is not taken in time is lost, and nobody can begin it again.
     pub fn is_live(&self) -> bool {
-        self.screen.is_some() || self.realtime || self.frames.as_ref().is_some_and(|f| f.live)
+        let waits = match &self.url {
+            Some(url) => {
+                let url = url.to_ascii_lowercase();
+                !LIVE_SCHEMES.iter().any(|scheme| url.starts_with(scheme))
+            }
+            None => match &self.frames {
+                Some(frames) => !frames.live,
+                None => self.pattern.is_some() || self.bytes.is_some(),
+            },
+        };
+        self.realtime || !waits
     }
 
     /// A file or URL with everything else at its default.

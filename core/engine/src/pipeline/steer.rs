@@ -1,0 +1,111 @@
+//! Which outputs' networks may steer an encoder's bit rate, and to what.
+
+use super::resolve::{Make, Resolved};
+use crate::encode::presets::{self, Live};
+use crate::error::{Error, Result};
+use crate::job::shared::{Shared, lock};
+use crate::spec::{AdaptChoice, PipelineSpec, Service, VideoChoice};
+use crate::stage::Control;
+
+/// Output and position of the track whose encoder makes the video of an output.
+type Maker = (usize, usize);
+
+fn maker(resolved: &Resolved, output: usize) -> Option<Maker> {
+    let tracks = &resolved.outputs.get(output)?.tracks;
+    tracks.iter().enumerate().find_map(|(position, track)| match &track.make {
+        Make::Video(_) => Some((output, position)),
+        Make::Shared(shared) => matches!(shared.make, Make::Video(_)).then_some(shared.with),
+        _ => None,
+    })
+}
+
+fn adapts(spec: &PipelineSpec, output: usize) -> bool {
+    let push = spec.outputs.get(output).and_then(|o| o.push.as_ref());
+    push.is_some_and(|p| matches!(p.adapt, AdaptChoice::Yes(_)))
+}
+
+/// Whether the network of `output` may steer its encoder. Where others share the encode and do not adapt, it may not, and a
+/// warning says so.
+///
+/// # Errors
+/// `Unsupported` for an encoder that cannot change its rate while it runs, and for video that is copied.
+pub(super) fn may(shared: &Shared, spec: &PipelineSpec, resolved: &Resolved, output: usize) -> Result<bool> {
+    if !adapts(spec, output) {
+        return Ok(false);
+    }
+    let at = maker(resolved, output)
+        .ok_or_else(|| Error::unsupported("push.adapt: the output's video is not encoded"))?;
+    if let Make::Video(video) = &resolved.outputs[at.0].tracks[at.1].make {
+        let name = &video.encoder.name;
+        if presets::table(name).is_none_or(|t| t.live == Live::No) {
+            let message = format!("push.adapt: {name} cannot change its bit rate while it runs");
+            return Err(Error::unsupported(message));
+        }
+    }
+    let sharers: Vec<usize> =
+        (0..resolved.outputs.len()).filter(|o| maker(resolved, *o) == Some(at)).collect();
+    if let Some(fixed) = sharers.iter().find(|o| !adapts(spec, **o)) {
+        shared.warn(
+            "network",
+            format!(
+                "outputs[{output}] shares its encode with outputs[{fixed}], which does not adapt: what its network cannot \
+                 carry is dropped"
+            ),
+        );
+        return Ok(false);
+    }
+    let mut groups = lock(&shared.rates);
+    if !groups.iter().any(|g| g.contains_key(&output)) {
+        groups.push(sharers.into_iter().map(|o| (o, u64::MAX)).collect());
+    }
+    Ok(true)
+}
+
+/// Sends `control` to the encoder of the output's video. Of outputs that share it, the lowest bit rate wins.
+pub(super) fn steer(shared: &Shared, output: usize, control: Control) {
+    let control = match control {
+        Control::Bitrate { target, max } => {
+            let mut groups = lock(&shared.rates);
+            let target = match groups.iter_mut().find(|g| g.contains_key(&output)) {
+                Some(group) => {
+                    group.insert(output, target);
+                    group.values().copied().min().unwrap_or(target)
+                }
+                None => target,
+            };
+            Control::Bitrate { target, max }
+        }
+        other => other,
+    };
+    let tracks = lock(&shared.tracks);
+    for track in tracks.iter().filter(|t| t.output == output && t.video && t.controllable) {
+        track.control(control.clone());
+    }
+}
+
+/// The output is over: the rate of those that go on is theirs alone.
+pub(super) fn leave(shared: &Shared, output: usize) {
+    let next = {
+        let mut groups = lock(&shared.rates);
+        let Some(group) = groups.iter_mut().find(|g| g.contains_key(&output)) else { return };
+        let before = group.values().copied().min();
+        group.remove(&output);
+        let now = group.iter().min_by_key(|(_, rate)| **rate).map(|(o, rate)| (*o, *rate));
+        now.filter(|(_, rate)| Some(*rate) != before && *rate != u64::MAX)
+    };
+    if let Some((other, rate)) = next {
+        steer(shared, other, Control::Bitrate { target: rate, max: None });
+    }
+}
+
+/// Warns of rates that the service at `url` does not recommend.
+pub(super) fn recommend(shared: &Shared, spec: &PipelineSpec, output: usize, url: &str) {
+    let Some(service) = Service::of_url(url) else { return };
+    let VideoChoice::Track(video) = &spec.outputs[output].video else { return };
+    let Some(rate) = video.max_bitrate.max(video.bitrate) else { return };
+    if rate > service.max_bitrate {
+        let message =
+            format!("outputs[{output}]: {} recommends at most {}", service.name, service.max_bitrate);
+        shared.warn("network", format!("{message}, and the video may have {rate}"));
+    }
+}

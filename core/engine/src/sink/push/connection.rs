@@ -1,0 +1,258 @@
+//! One connection: a muxer of FFmpeg's whose bytes go to a URL of FFmpeg's, or over our own SRT socket.
+
+use super::srt::{SrtWriter, open_socket};
+use crate::error::{Error, ErrorKind, Result};
+use crate::packet::Packet;
+use crate::sink::TrackHeader;
+use crate::sink::muxed::{muxer_name, track_options};
+use crate::spec::{Container, SrtAddress};
+use crate::time::{Rational, Rounding, TimeBase, rescale};
+use ghoststream_sys::ffmpeg as av;
+use ghoststream_sys::srt;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is sent, and where.
+pub(super) struct Target {
+    /// The address, with its key.
+    pub url: String,
+    pub srt: Option<SrtAddress>,
+    pub container: Container,
+    /// The muxer's options from the document.
+    pub options: BTreeMap<String, String>,
+    pub metadata: Vec<(String, String)>,
+    pub tracks: Vec<TrackHeader>,
+    pub timeout: Duration,
+    /// Bytes that the system's own buffer takes: what is in there cannot be dropped any more.
+    pub send_buffer: usize,
+}
+
+/// What a link says of itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Link {
+    /// Media in the network's own buffer beyond what is on its way.
+    pub delay: Duration,
+    /// SRT's counts.
+    pub srt: Option<srt::Stats>,
+}
+
+/// A track's clock on this connection.
+struct Track {
+    base: TimeBase,
+    last: Option<i64>,
+}
+
+/// A connection that is open, with its header written.
+pub(super) struct Connection {
+    /// `None` once it has said goodbye.
+    muxer: Option<av::Muxer>,
+    tracks: Vec<Track>,
+    interrupt: av::Interrupt,
+    socket: Option<Arc<srt::Socket>>,
+    timeout: Duration,
+    /// Whether each packet is to leave at once.
+    flush: bool,
+    /// Bytes that the system's own buffer takes.
+    send_buffer: usize,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Closing would say goodbye first, to a peer that may not listen.
+        self.interrupt.cancel();
+    }
+}
+
+/// Where a muxer's bytes go.
+enum Way {
+    Url(String),
+    Bytes(Box<dyn Write + Send>),
+}
+
+impl Target {
+    /// Whether a header can be made of the tracks: what is wrong with them is wrong for every connection.
+    ///
+    /// # Errors
+    /// As for files; `Invalid` for options that nobody takes.
+    pub fn check(&self) -> Result<()> {
+        let unused = self.open(Way::Bytes(Box::new(std::io::sink())), &av::Interrupt::new())?.1;
+        match unused.iter().find(|(key, _)| self.options.contains_key(key)) {
+            Some((key, _)) => Err(Error::invalid(
+                format!("options.{key}"),
+                format!("{} takes no such option", self.container.name()),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Connects and writes the header. `stop` is asked now and then whether to give up; `interrupt` ends what blocks.
+    ///
+    /// # Errors
+    /// Without the address: `Io`, `Denied`, `NotFound`, `Cancelled`, `Unsupported` where there is no libsrt.
+    pub fn connect(&self, interrupt: av::Interrupt, stop: &dyn Fn() -> bool) -> Result<Connection> {
+        interrupt.set_timeout(Some(self.timeout));
+        let (way, socket) = match &self.srt {
+            Some(address) => {
+                let socket = Arc::new(open_socket(address, self.timeout, stop)?);
+                (Way::Bytes(Box::new(SrtWriter::new(socket.clone(), self.timeout))), Some(socket))
+            }
+            None => (Way::Url(self.url.clone()), None),
+        };
+        let ((mut muxer, tracks), _) = self.open(way, &interrupt)?;
+        let flush = socket.is_some();
+        if flush {
+            muxer.flush()?;
+        }
+        Ok(Connection {
+            muxer: Some(muxer),
+            tracks,
+            interrupt,
+            socket,
+            timeout: self.timeout,
+            flush,
+            send_buffer: self.send_buffer,
+        })
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn open(
+        &self,
+        way: Way,
+        interrupt: &av::Interrupt,
+    ) -> Result<((av::Muxer, Vec<Track>), Vec<(String, String)>)> {
+        let is_url = matches!(way, Way::Url(_));
+        let (url, io) = match way {
+            Way::Url(url) => (url, None),
+            Way::Bytes(writer) => (String::new(), Some(av::Output::Stream(writer))),
+        };
+        let mut io_options = Vec::new();
+        if is_url && url.starts_with("rtmp") {
+            io_options.push(("send_buffer_size".into(), self.send_buffer.to_string()));
+            io_options.push(("tcp_nodelay".into(), "1".into()));
+        }
+        let mut muxer = av::Muxer::create(av::MuxerOptions {
+            format: Some(muxer_name(self.container, &self.tracks)?),
+            url,
+            io,
+            interrupt: interrupt.clone(),
+            io_options,
+        })
+        // FFmpeg's own text has the whole address, stream key included.
+        .map_err(|e| Error::new(Error::from(e.clone()).kind(), format!("cannot connect: {}", e.message())))?;
+        for track in &self.tracks {
+            let (parameters, options) = track_options(self.container, track)?;
+            muxer.add_stream(&parameters, &options).map_err(|e| Error::from(e).context(&track.name))?;
+        }
+        muxer.set_metadata(&self.metadata)?;
+        let mut options: Vec<(String, String)> = Vec::new();
+        match self.container {
+            Container::Flv => options.push(("flvflags".into(), "+no_duration_filesize".into())),
+            // A receiver that comes late must not wait for the tables.
+            Container::Ts => options.push(("mpegts_flags".into(), "+pat_pmt_at_frames".into())),
+            _ => {}
+        }
+        for (key, value) in &self.options {
+            options.retain(|(k, _)| k != key);
+            options.push((key.clone(), value.clone()));
+        }
+        let unused = muxer.write_header(&options).map_err(|e| {
+            let codecs: Vec<_> = self.tracks.iter().map(|t| t.stream.codec.name().to_string()).collect();
+            Error::from(e).context(format!("{} of {}", self.container.name(), codecs.join(" + ")))
+        })?;
+        let tracks = (0..self.tracks.len())
+            .map(|i| {
+                let (num, den) = muxer.stream_time_base(i)?;
+                Ok(Track { base: Rational::new(num, den), last: None })
+            })
+            .collect::<Result<_>>()?;
+        Ok(((muxer, tracks), unused))
+    }
+}
+
+impl Connection {
+    /// Sends a packet of `track`.
+    ///
+    /// # Errors
+    /// What sending fails with; the connection is over then.
+    pub fn write(&mut self, index: usize, packet: Packet) -> Result<()> {
+        let (Some(muxer), Some(track)) = (&mut self.muxer, self.tracks.get_mut(index)) else {
+            return Err(Error::new(ErrorKind::Internal, "a packet of no track"));
+        };
+        let mut packet = Packet { stream: index, ..packet };
+        let to = |t: i64| rescale(t, packet.base, track.base, Rounding::Nearest);
+        let (mut dts, mut pts) = (packet.dts.map(to), packet.pts.map(to));
+        // Rounding to the container's base can make two times equal; muxers want rising ones.
+        if let (Some(now), Some(last)) = (dts, track.last)
+            && now <= last
+        {
+            dts = Some(last + 1);
+            pts = pts.map(|p| p.max(last + 1));
+        }
+        track.last = dts.or(track.last);
+        packet.duration = to(packet.duration);
+        (packet.pts, packet.dts, packet.base) = (pts, dts, track.base);
+        muxer.write(packet.to_av(false)?)?;
+        if self.flush {
+            muxer.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the network's own buffer takes more now. What it has cannot be dropped any more, so that only little is
+    /// put there.
+    pub fn has_room(&self) -> bool {
+        let Some(stats) = self.socket.as_ref().and_then(|s| s.stats().ok()) else { return true };
+        stats.waiting.1 <= most_in_flight(&stats)
+    }
+
+    /// What the link says of itself.
+    pub fn link(&self) -> Link {
+        let Some(stats) = self.socket.as_ref().and_then(|s| s.stats().ok()) else { return Link::default() };
+        // What waits for its acknowledgement waits for a round trip at least.
+        let delay = stats.waiting.1.saturating_sub(stats.rtt + Duration::from_millis(50));
+        Link { delay, srt: Some(stats) }
+    }
+
+    /// Whether the peer is still there, as far as can be known without sending.
+    pub fn is_alive(&self) -> bool {
+        self.socket.as_ref().is_none_or(|s| s.is_connected())
+    }
+
+    /// How long the system's own buffer may need to empty, at `rate` bits per second; 0 = it is empty.
+    pub fn linger(&self, rate: u64) -> Duration {
+        if rate == 0 || self.socket.is_some() {
+            return Duration::ZERO;
+        }
+        // Linux takes twice as much as it is told.
+        Duration::from_secs_f64((self.send_buffer as f64 * 16.0 / rate as f64).min(3.0))
+    }
+
+    /// Ends the stream in good order.
+    ///
+    /// # Errors
+    /// As [`Connection::write`].
+    pub fn finish(mut self) -> Result<()> {
+        let Some(mut muxer) = self.muxer.take() else { return Ok(()) };
+        muxer.write_trailer()?;
+        muxer.close()?;
+        if let Some(socket) = &self.socket {
+            if !socket.drain(self.timeout) {
+                return Err(Error::new(ErrorKind::Io, "the connection broke before all was received"));
+            }
+            // A live receiver hands out what it got only when its latency is over.
+            if let Ok(stats) = socket.stats() {
+                std::thread::sleep(stats.latency.min(Duration::from_secs(2)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The time that packets in SRT's own buffer may span. It forgets what is older than a second, or than the latency and
+/// some, whatever it was: before that, it is ours to choose.
+fn most_in_flight(stats: &srt::Stats) -> Duration {
+    let usual = stats.latency.max(stats.rtt * 4).max(Duration::from_millis(300));
+    usual.min(stats.latency.max(Duration::from_millis(700)))
+}
