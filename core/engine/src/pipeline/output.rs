@@ -5,7 +5,9 @@ use crate::error::{Error, Result};
 use crate::job::shared::Shared;
 use crate::job::{PacketPort, Segment};
 use crate::link::{Overflow, Receiver, link};
-use crate::sink::{Facts, FileSink, OutputSink, PacketSink, RecordSink, ReplaySink, SegmentSink, Y4mSink};
+use crate::sink::{
+    CameraSink, Facts, FileSink, OutputSink, PacketSink, RecordSink, ReplaySink, SegmentSink, Y4mSink,
+};
 use crate::spec::{Container, OutputSpec, PipelineSpec};
 use crate::time::{Rounding, rescale};
 use ghoststream_sys::ffmpeg::Chapter;
@@ -20,7 +22,11 @@ const PACKETS: usize = 64;
 const SEGMENTS: usize = 16;
 
 /// The sink of an output.
-pub(super) fn sink(output: &OutputSpec, shared: &Shared) -> Result<Opened> {
+pub(super) fn sink(output: &OutputSpec, shared: &Arc<Shared>) -> Result<Opened> {
+    if let Some(camera) = &output.camera {
+        let sink = CameraSink::new(camera, shared.running_clock(), shared.output_interrupt.clone());
+        return Ok((Box::new(sink), None, None));
+    }
     if let Some(packets) = &output.packets {
         let overflow = if packets.live { Overflow::DropOldest } else { Overflow::Wait };
         let capacity = if packets.queue == 0 { PACKETS } else { packets.queue as usize };

@@ -5,6 +5,7 @@
 //! combinations that make no sense with the path of the field (`outputs[0].video.crf: …`).
 
 mod audio;
+pub(crate) mod camera;
 mod check;
 mod filter;
 mod hdr;
@@ -13,12 +14,14 @@ mod output;
 mod record;
 mod screen;
 mod secret;
+mod sound;
 mod source;
 pub(crate) mod template;
 mod values;
 mod video;
 
 pub use audio::{AudioSpec, LoudnessSpec};
+pub use camera::{CameraFormat, CameraSpec};
 pub use filter::{
     BurnInSpec, ColourSpec, CropSpec, Deinterlace, FilterSpec, InterpolateSpec, PadSpec, SharpenSpec,
     ToneMapCurve, ToneMapSpec, WatermarkSpec,
@@ -32,6 +35,7 @@ pub use output::{
 pub use record::{ReplaySpec, ReplayStore, SplitChoice, SplitSpec};
 pub use screen::{RegionSpec, ScreenBackend, ScreenSpec};
 pub(crate) use secret::masked;
+pub use sound::{SoundSource, SoundSpec};
 pub use source::{
     BytesSpec, DecodeSpec, Device, FramesSpec, PatternKind, PatternSpec, RawAudioSpec, RawMemory,
     RawVideoSpec, SourceSpec,

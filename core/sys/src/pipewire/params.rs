@@ -228,6 +228,42 @@ pub(super) fn modifier(format: &Pod) -> Modifier {
     }
 }
 
+/// The format of sound: 32-bit floats, one after the other, at a rate and with channels of our own.
+pub(super) fn sound_format(rate: u32, channels: &[u32]) -> Object {
+    let mut info = spa::param::audio::AudioInfoRaw::new();
+    info.set_format(spa::param::audio::AudioFormat::F32LE);
+    info.set_rate(rate);
+    info.set_channels(channels.len() as u32);
+    let mut position = [0; spa::param::audio::MAX_CHANNELS];
+    for (slot, channel) in position.iter_mut().zip(channels) {
+        *slot = *channel;
+    }
+    info.set_position(position);
+    object(SpaTypes::ObjectParamFormat, ParamType::EnumFormat, info.into())
+}
+
+/// The format of a camera's pictures.
+pub(super) fn camera_format(raw: Raw, width: u32, height: u32, rate: (u32, u32)) -> Object {
+    let mut properties = vec![
+        id(FormatProperties::MediaType, MediaType::Video.as_raw()),
+        id(FormatProperties::MediaSubtype, MediaSubtype::Raw.as_raw()),
+        id(FormatProperties::VideoFormat, raw.as_raw()),
+        property(FormatProperties::VideoSize.as_raw(), Value::Rectangle(Rectangle { width, height })),
+        property(
+            FormatProperties::VideoFramerate.as_raw(),
+            Value::Fraction(Fraction { num: rate.0, denom: rate.1 }),
+        ),
+    ];
+    if matches!(raw, Raw::I420 | Raw::NV12 | Raw::YUY2) {
+        // Limited range BT.709, as cameras of HD have it.
+        properties.push(id(FormatProperties::VideoColorRange, spa::sys::SPA_VIDEO_COLOR_RANGE_16_235));
+        properties.push(id(FormatProperties::VideoColorMatrix, spa::sys::SPA_VIDEO_COLOR_MATRIX_BT709));
+        properties.push(id(FormatProperties::VideoTransferFunction, spa::sys::SPA_VIDEO_TRANSFER_BT709));
+        properties.push(id(FormatProperties::VideoColorPrimaries, spa::sys::SPA_VIDEO_COLOR_PRIMARIES_BT709));
+    }
+    object(SpaTypes::ObjectParamFormat, ParamType::EnumFormat, properties)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
