@@ -92,7 +92,11 @@ fn line(s: &Stream) -> String {
 /// `devices`.
 pub fn devices(as_json: bool) -> Outcome {
     let found = device::here();
-    let text = if as_json { json(&found)? } else { table(&found.devices) + &screens(&found.screens) + &heard(&found.media) };
+    let text = if as_json {
+        json(&found)?
+    } else {
+        table(&found.devices) + &screens(&found.screens) + &heard(&found.media)
+    };
     Ok(writeln!(std::io::stdout(), "{}", text.trim_end())?)
 }
 

@@ -96,11 +96,12 @@ pub(crate) fn camera_output(
     let usual = FrameRate(Rational::new(30, 1));
     let rate = info.and_then(|v| v.frame_rate).filter(|r| r.is_positive()).map(FrameRate);
     video.frame_rate = video.frame_rate.or(rate).or(Some(usual));
+    let height = video.height.or(info.map(|v| Shown::of(v, video.auto_rotate).height)).unwrap_or(0);
     let name = |name: &str| Some(name.to_owned());
     video.colour = Some(ColourSpec {
         primaries: name("bt709"),
         transfer: name("bt709"),
-        matrix: name("bt709"),
+        matrix: name(if CameraSpec::is_hd(height) { "bt709" } else { "smpte170m" }),
         range: name("limited"),
     });
     if let Some(info) = info

@@ -84,6 +84,7 @@ impl OutputSink for CameraSink {
             format,
             width: video.width,
             height: video.height,
+            bt709: CameraSpec::is_hd(video.height),
             rate,
         };
         let camera = pw::Camera::open(options);

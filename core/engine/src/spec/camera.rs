@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A camera that other programs open as they open a webcam. It shows the newest picture at a constant rate, also while the
-/// source stands still, in BT.709 of limited range. It has no sound.
+/// source stands still, in BT.709 of limited range, up to 576 lines with the matrix of BT.601, as
+/// other cameras. It has no sound.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CameraSpec {
@@ -42,6 +43,11 @@ impl CameraFormat {
 }
 
 impl CameraSpec {
+    /// Whether pictures of so many lines are BT.709: what programs take a camera's pictures for, which say nothing themselves.
+    pub(crate) fn is_hd(height: u32) -> bool {
+        height > 576
+    }
+
     /// A camera of the usual format.
     pub fn new(name: impl Into<String>) -> Self {
         CameraSpec { name: name.into(), format: CameraFormat::default() }

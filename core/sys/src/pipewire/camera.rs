@@ -290,8 +290,7 @@ impl Showing {
             })
             .register()
             .map_err(refused("a camera's listener"))?;
-        let params =
-            Params::new([params::camera_format(format.raw, options.width, options.height, options.rate)])?;
+        let params = Params::new([params::camera_format(format.raw, options)])?;
         // The pace is ours, and the memory is what PipeWire shares.
         let flags = StreamFlags::DRIVER | StreamFlags::MAP_BUFFERS;
         stream
@@ -341,6 +340,7 @@ mod tests {
             name: "c".into(),
             node: "c".into(),
             format: PixelFormat::from_name(format).unwrap(),
+            bt709: false,
             width,
             height,
             rate: (30, 1),

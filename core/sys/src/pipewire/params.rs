@@ -1,6 +1,6 @@
 //! The parameters that streams agree on, as PipeWire's serialised objects.
 
-use super::{DmaBufFormat, Error, Kind};
+use super::{CameraOptions, DmaBufFormat, Error, Kind};
 use crate::ffmpeg::PixelFormat;
 use pipewire::spa;
 use spa::param::ParamType;
@@ -243,24 +243,25 @@ pub(super) fn sound_format(rate: u32, channels: &[u32]) -> Object {
 }
 
 /// The format of a camera's pictures.
-pub(super) fn camera_format(raw: Raw, width: u32, height: u32, rate: (u32, u32)) -> Object {
-    let mut properties = vec![
+pub(super) fn camera_format(raw: Raw, options: &CameraOptions) -> Object {
+    use spa::sys;
+    let (width, height) = (options.width, options.height);
+    let matrix =
+        if options.bt709 { sys::SPA_VIDEO_COLOR_MATRIX_BT709 } else { sys::SPA_VIDEO_COLOR_MATRIX_BT601 };
+    let properties = vec![
         id(FormatProperties::MediaType, MediaType::Video.as_raw()),
         id(FormatProperties::MediaSubtype, MediaSubtype::Raw.as_raw()),
         id(FormatProperties::VideoFormat, raw.as_raw()),
         property(FormatProperties::VideoSize.as_raw(), Value::Rectangle(Rectangle { width, height })),
         property(
             FormatProperties::VideoFramerate.as_raw(),
-            Value::Fraction(Fraction { num: rate.0, denom: rate.1 }),
+            Value::Fraction(Fraction { num: options.rate.0, denom: options.rate.1 }),
         ),
+        id(FormatProperties::VideoColorRange, sys::SPA_VIDEO_COLOR_RANGE_16_235),
+        id(FormatProperties::VideoColorMatrix, matrix),
+        id(FormatProperties::VideoTransferFunction, sys::SPA_VIDEO_TRANSFER_BT709),
+        id(FormatProperties::VideoColorPrimaries, sys::SPA_VIDEO_COLOR_PRIMARIES_BT709),
     ];
-    if matches!(raw, Raw::I420 | Raw::NV12 | Raw::YUY2) {
-        // Limited range BT.709, as cameras of HD have it.
-        properties.push(id(FormatProperties::VideoColorRange, spa::sys::SPA_VIDEO_COLOR_RANGE_16_235));
-        properties.push(id(FormatProperties::VideoColorMatrix, spa::sys::SPA_VIDEO_COLOR_MATRIX_BT709));
-        properties.push(id(FormatProperties::VideoTransferFunction, spa::sys::SPA_VIDEO_TRANSFER_BT709));
-        properties.push(id(FormatProperties::VideoColorPrimaries, spa::sys::SPA_VIDEO_COLOR_PRIMARIES_BT709));
-    }
     object(SpaTypes::ObjectParamFormat, ParamType::EnumFormat, properties)
 }
 

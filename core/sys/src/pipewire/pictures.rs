@@ -78,8 +78,10 @@ pub struct CameraOptions {
     pub name: String,
     /// Its name for programs.
     pub node: String,
-    /// `yuv420p`, `nv12` or `yuyv422`, BT.709 in limited range.
+    /// `yuv420p`, `nv12` or `yuyv422`, in limited range.
     pub format: PixelFormat,
+    /// The matrix is that of BT.709 and not of BT.601; primaries and transfer always are.
+    pub bt709: bool,
     /// Pixels, even.
     pub width: u32,
     /// Pixels, even.

@@ -30,9 +30,9 @@ pub(super) struct Line {
     /// What is still to be made good: samples that there are too many (above 0) or too few.
     debt: f64,
     resampler: Resampler,
-    /// Runs whose place is not decided yet, and the earliest number that one of them says for the first sample.
+    /// Runs whose place is not decided yet, and what each of them says for the number of the first sample.
     beginning: Vec<f32>,
-    begin: i64,
+    begins: Vec<i64>,
 }
 
 impl Line {
@@ -48,7 +48,7 @@ impl Line {
             debt: 0.0,
             resampler: Resampler::new(channels),
             beginning: Vec::new(),
-            begin: 0,
+            begins: Vec::new(),
         }
     }
 
@@ -65,8 +65,8 @@ impl Line {
         }
         if !self.beginning.is_empty() {
             let so_far = (self.beginning.len() / self.channels) as i64;
-            if (at - self.begin - so_far).abs() <= self.rate / HOLE {
-                self.begin = self.begin.min(at - so_far);
+            if self.begins.iter().all(|begin| (at - begin - so_far).abs() <= self.rate / HOLE) {
+                self.begins.push(at - so_far);
                 self.beginning.extend(run);
                 if so_far + count >= self.rate / BEGINNING {
                     self.place();
@@ -78,7 +78,7 @@ impl Line {
         let step = at - self.end();
         let jumps = !self.running || step < -self.rate / HOLE || step > self.rate / CERTAIN;
         if jumps {
-            self.begin = at;
+            self.begins = vec![at];
             return self.beginning.extend(run);
         }
         let least = self.least.map_or(step, |least| least.min(step));
@@ -100,7 +100,10 @@ impl Line {
     /// Decides where what began is.
     fn place(&mut self) {
         let run = std::mem::take(&mut self.beginning);
-        self.anchor(&run, self.begin);
+        // One may be late, and PipeWire often loses a run behind the first: what most of them say is right.
+        self.begins.sort_unstable();
+        let begin = self.begins.get(self.begins.len() / 2).copied().unwrap_or(0);
+        self.anchor(&run, begin);
     }
 
     /// Begins anew at `at`: silence before it, or without what was taken already.
