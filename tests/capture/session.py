@@ -63,6 +63,9 @@ class Session:
             "XDG_CONFIG_HOME": str(self.dir / "config"),
             "XDG_CACHE_HOME": str(self.dir / "cache"),
             "XDG_DATA_HOME": str(self.dir / "data"),
+            # GStreamer looks at all its plugins when there is no registry, which takes long.
+            "GST_REGISTRY": os.environ.get("GST_REGISTRY")
+            or str(pathlib.Path(os.environ.get("GS_CACHE_DIR") or tempfile.gettempdir()) / "gstreamer-registry.bin"),
             # No real-time scheduling service and no devices of the machine are asked for.
             "DISABLE_RTKIT": "1",
             **more_env,
@@ -150,7 +153,13 @@ class Session:
     def objects(self) -> list[dict]:
         """PipeWire's objects, as pw-dump shows them."""
         done = self.run(["pw-dump"], check=False)
-        return json.loads(done.stdout) if done.returncode == 0 and done.stdout.strip() else []
+        # What changes meanwhile follows as further lists.
+        found, rest = {}, done.stdout.strip() if done.returncode == 0 else ""
+        while rest:
+            part, end = json.JSONDecoder().raw_decode(rest)
+            found |= {item["id"]: item for item in part}
+            rest = rest[end:].lstrip()
+        return [item for item in found.values() if item.get("type")]
 
     def nodes(self, **wanted: str) -> list[dict]:
         """Nodes with these properties (`media_class="Audio/Sink"`, `node_name="x"`): id, and properties by their own names."""

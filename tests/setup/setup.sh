@@ -104,6 +104,10 @@ find_missing() {
     want pulseaudio-utils have pactl
     want wireplumber have wireplumber
     want gstreamer1.0-pipewire gst_plugin pipewire
+    # Chromium comes to cameras through the portal; its backend in tests/capture is run by the system's Python.
+    want xdg-desktop-portal test -x /usr/libexec/xdg-desktop-portal
+    want python3-dbus /usr/bin/python3 -c 'import dbus'
+    want python3-gi /usr/bin/python3 -c 'import gi'
     # A compositor without a screen, something to show on it, and peers that capture it.
     want sway have sway
     want swaybg have swaybg

@@ -4,7 +4,7 @@ use crate::args::ProbeArgs;
 use crate::exit::Outcome;
 use crate::transcode::json;
 use crate::words;
-use ghoststream::device::{self, Devices, Screens};
+use ghoststream::device::{self, Devices, Media, Screens};
 use ghoststream::probe::{Probe, ProbeOptions, Stream, probe as look};
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -92,7 +92,11 @@ fn line(s: &Stream) -> String {
 /// `devices`.
 pub fn devices(as_json: bool) -> Outcome {
     let found = device::here();
-    let text = if as_json { json(&found)? } else { table(&found.devices) + &screens(&found.screens) };
+    let text = if as_json {
+        json(&found)?
+    } else {
+        table(&found.devices) + &screens(&found.screens) + &heard(&found.media)
+    };
     Ok(writeln!(std::io::stdout(), "{}", text.trim_end())?)
 }
 
@@ -125,6 +129,25 @@ fn screens(s: &Screens) -> String {
     }
     for w in &s.windows {
         let _ = writeln!(text, "  0x{:08x} {}x{} {} ({})", w.id, w.width, w.height, w.title, w.class);
+    }
+    text
+}
+
+fn heard(d: &Media) -> String {
+    let mut text = String::new();
+    for (title, nodes) in [("Sound", &d.sounds), ("Cameras", &d.cameras)] {
+        let _ = writeln!(text, "\n{title}");
+        for node in nodes {
+            let of = node.application.as_ref().or(node.description.as_ref());
+            let of = of.map(|name| format!(" ({name})")).unwrap_or_default();
+            let usual = if node.default { ", default" } else { "" };
+            let _ = writeln!(text, "  {:<5} {:<10} {}{of}{usual}", node.id, node.kind, node.name);
+        }
+        match &d.pipewire {
+            Some(reason) => drop(writeln!(text, "  unknown: {reason}")),
+            None if nodes.is_empty() => text.push_str("  none\n"),
+            None => {}
+        }
     }
     text
 }

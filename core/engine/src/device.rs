@@ -35,6 +35,40 @@ pub struct Here {
     pub devices: Devices,
     /// Monitors and windows.
     pub screens: Screens,
+    /// Sounds and cameras.
+    #[serde(flatten)]
+    pub media: Media,
+}
+
+/// The answer of [`media`].
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Media {
+    /// What can be heard through PipeWire: outputs (what they play), inputs and applications.
+    pub sounds: Vec<MediaNode>,
+    /// Cameras that PipeWire has.
+    pub cameras: Vec<MediaNode>,
+    /// Why nothing is known of sounds and cameras.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pipewire: Option<String>,
+}
+
+/// Something that PipeWire has.
+#[derive(Clone, Debug, Serialize)]
+pub struct MediaNode {
+    /// Its number for as long as it lives, for `node:NUMBER`.
+    pub id: u32,
+    /// Its name, for `node:NAME`.
+    pub name: String,
+    /// Its name for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// `sink`, `source`, `playing`, `recording` (an application that does) or `camera`.
+    pub kind: &'static str,
+    /// The application it belongs to, for `app:NAME`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub application: Option<String>,
+    /// Whether it is used where nobody chooses: `desktop`, `microphone`.
+    pub default: bool,
 }
 
 /// The answer of [`screens`].
@@ -237,9 +271,38 @@ pub fn screens() -> Screens {
     Screens::default()
 }
 
-/// Everything that the user of this machine may know: [`list`] and [`screens`]. Any thread.
+/// What the session's PipeWire has to hear and to see. Not a part of [`list`]: what applications play is nobody else's
+/// business. Any thread.
+pub fn media() -> Media {
+    #[cfg(target_os = "linux")]
+    {
+        use ghoststream_sys::pipewire::{self, Node, NodeClass};
+        let found = match pipewire::nodes() {
+            Ok(found) => found,
+            Err(e) => return Media { pipewire: Some(e.to_string()), ..Media::default() },
+        };
+        let (cameras, sounds): (Vec<Node>, Vec<Node>) =
+            found.into_iter().partition(|node| node.class == NodeClass::Camera);
+        let shown = |nodes: Vec<Node>| {
+            let node = |n: Node| MediaNode {
+                id: n.id,
+                name: n.name,
+                description: n.description,
+                kind: n.class.name(),
+                application: n.application,
+                default: n.default,
+            };
+            nodes.into_iter().map(node).collect()
+        };
+        Media { sounds: shown(sounds), cameras: shown(cameras), pipewire: None }
+    }
+    #[cfg(not(target_os = "linux"))]
+    Media { pipewire: Some("PipeWire is of Linux".into()), ..Media::default() }
+}
+
+/// Everything that the user of this machine may know: [`list`], [`screens`] and [`media`]. Any thread.
 pub fn here() -> Here {
-    Here { devices: list(), screens: screens() }
+    Here { devices: list(), screens: screens(), media: media() }
 }
 
 fn sorted(mut names: Vec<String>) -> Vec<String> {

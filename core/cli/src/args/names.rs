@@ -8,6 +8,7 @@ pub fn option(path: &str) -> String {
     let plain: Vec<&str> = path.split('.').map(|part| part.split('[').next().unwrap_or(part)).collect();
     let named = match plain.as_slice() {
         ["source", "url" | "bytes" | "pattern", ..] | ["source"] => "IN",
+        ["source", "sound", ..] => "--sound",
         ["source", "format"] => "--input-format",
         ["source", "options", ..] => "--input-option",
         ["source", "headers", ..] => "--header",

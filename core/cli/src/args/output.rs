@@ -4,7 +4,7 @@ use super::values::{self, one_of};
 use crate::exit::Failure;
 use clap::Args;
 use ghoststream::spec::{
-    Container, LadderSpec, OutputSpec, PipelineSpec, Seconds, SegmentContainer, SegmentSpec,
+    CameraSpec, Container, LadderSpec, OutputSpec, PipelineSpec, Seconds, SegmentContainer, SegmentSpec,
 };
 
 /// Containers, ladders and tags.
@@ -85,6 +85,10 @@ impl OutputArgs {
                 "OUT: writing to standard output is not supported; name a file (./- for a file called -)",
             ));
         }
+        if let Some(camera) = path.strip_prefix("camera:") {
+            let camera = parse_camera(camera).map_err(|e| Failure::usage(format!("{path}: {e}")))?;
+            return Ok(OutputSpec::camera(camera));
+        }
         let guessed = Container::from_path(path);
         let format = if several && guessed.is_some() { None } else { self.format };
         let container = format.or(guessed);
@@ -141,6 +145,22 @@ impl OutputArgs {
             None => Ok(()),
         }
     }
+}
+
+/// Parses `NAME[?format=i420|nv12|yuy2]`.
+fn parse_camera(text: &str) -> Result<CameraSpec, String> {
+    let (name, query) = text.split_once('?').unwrap_or((text, ""));
+    let mut camera = CameraSpec::new(name);
+    for item in query.split('&').filter(|item| !item.is_empty()) {
+        match item.split_once('=') {
+            Some(("format", format)) => {
+                let format = serde_json::from_value(format.to_lowercase().into());
+                camera.format = format.map_err(|e| format!("format: {e}"))?;
+            }
+            _ => return Err(format!("{item:?} is not a property of a camera; there is format")),
+        }
+    }
+    if name.is_empty() { Err("a camera needs a name".into()) } else { Ok(camera) }
 }
 
 fn parse_ladder(text: &str) -> Result<LadderSpec, Failure> {

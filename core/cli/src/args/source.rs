@@ -1,9 +1,9 @@
 //! Arguments that say where media comes from.
 
-use super::values;
+use super::values::{self, Sounds};
 use crate::exit::Failure;
 use clap::Args;
-use ghoststream::spec::{BytesSpec, Device, FrameRate, PatternSpec, Seconds, SourceSpec};
+use ghoststream::spec::{BytesSpec, Device, FrameRate, PatternSpec, Seconds, SoundSpec, SourceSpec};
 
 /// How a file or URL is opened.
 #[derive(Args, Clone, Debug, Default)]
@@ -48,19 +48,24 @@ pub struct TakeArgs {
     /// Read at the speed of the timestamps instead of as fast as possible
     #[arg(long)]
     pub realtime: bool,
+    /// Record this sound beside a screen, as a track of its own (repeatable): desktop, microphone, app:NAME, all-but:NAME or
+    /// node:NAME, each with ,gain=DB and ,offset=MS; several with + between them are mixed
+    #[arg(long = "sound", value_name = "SOUND", value_parser = values::sounds)]
+    pub sounds: Vec<Sounds>,
     /// Where to decode [default: auto]
     #[arg(long, value_name = "DEVICE", value_parser = values::one_of::<Device>())]
     pub decoder_device: Option<Device>,
 }
 
 impl OpenArgs {
-    /// The source that `input` means: `-` is standard input, `pattern:…` a generated picture, `screen:…` a screen, all else
-    /// a file or URL.
+    /// The source that `input` means: `-` is standard input, `pattern:…` a generated picture, `screen:…` a screen, `sound:…`
+    /// what is heard, all else a file or URL.
     ///
     /// # Errors
     /// A usage error for a wrong pattern or screen, or an option that this source cannot honour.
     pub fn source(&self, input: &str) -> Result<SourceSpec, Failure> {
-        let url = input != "-" && !input.starts_with("pattern:") && !input.starts_with("screen:");
+        let url =
+            input != "-" && !["pattern:", "screen:", "sound:"].iter().any(|kind| input.starts_with(kind));
         let needs_url = [
             ("--input-option", !self.input_options.is_empty()),
             ("--protocols", self.protocols.is_some()),
@@ -92,6 +97,12 @@ impl OpenArgs {
         if input.starts_with("screen:") {
             return super::screen::parse(input).map(SourceSpec::screen).map_err(Failure::usage);
         }
+        if let Some(sounds) = input.strip_prefix("sound:") {
+            let sounds = values::sounds(sounds).map_err(|e| Failure::usage(format!("{input}: {e}")))?;
+            let mut source = SourceSpec::sound(Vec::new());
+            add_sounds(&mut source, [sounds]);
+            return Ok(source);
+        }
         pattern(input).map(SourceSpec::pattern).map_err(Failure::usage)
     }
 }
@@ -102,6 +113,7 @@ impl TakeArgs {
     /// # Errors
     /// A usage error when `--to` is not after `--start`.
     pub fn apply(&self, source: &mut SourceSpec) -> Result<(), Failure> {
+        add_sounds(source, self.sounds.iter().cloned());
         source.start = self.start;
         source.duration = match (self.to, self.start) {
             (None, _) => self.duration,
@@ -117,6 +129,15 @@ impl TakeArgs {
         source.realtime = self.realtime;
         source.decode.device = self.decoder_device.unwrap_or_default();
         Ok(())
+    }
+}
+
+/// Adds tracks of captured sound, those of one group mixed into one.
+fn add_sounds(source: &mut SourceSpec, groups: impl IntoIterator<Item = Sounds>) {
+    for Sounds(group) in groups {
+        let taken = source.sound.iter().filter_map(|s| s.track).max();
+        let track = (group.len() > 1).then(|| taken.map_or(0, |t| t + 1));
+        source.sound.extend(group.into_iter().map(|sound| SoundSpec { track, ..sound }));
     }
 }
 
@@ -197,6 +218,23 @@ mod tests {
         assert!(open.source("-").unwrap().bytes.is_some());
         let timeout = OpenArgs { timeout: Some(1.0), ..OpenArgs::default() };
         assert!(timeout.source("-").unwrap_err().message.starts_with("--timeout: "));
+        let tracks = |s: &SourceSpec| s.sound.iter().map(|s| (s.label(), s.track)).collect::<Vec<_>>();
+        let mut source = open.source("sound:desktop+mic,gain=-6").unwrap();
+        let two = TakeArgs {
+            sounds: vec![values::sounds("app:a").unwrap(), values::sounds("mic+node:7").unwrap()],
+            ..TakeArgs::default()
+        };
+        two.apply(&mut source).unwrap();
+        let expected = [
+            ("desktop", Some(0)),
+            ("microphone", Some(0)),
+            ("app:a", None),
+            ("microphone", Some(1)),
+            ("node:7", Some(1)),
+        ];
+        assert_eq!(tracks(&source), expected.map(|(label, track)| (label.to_owned(), track)));
+        assert_eq!(source.sound[1].gain, -6.0);
+        assert!(open.source("sound:radio").unwrap_err().message.contains("radio"));
         let mut source = open.source("in.mkv").unwrap();
         let mut take =
             TakeArgs { start: Some(Seconds(10.0)), to: Some(Seconds(15.0)), ..TakeArgs::default() };

@@ -3,7 +3,7 @@
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use ghoststream::spec::{
     Bitrate, BurnInSpec, CropSpec, FrameRate, InterpolateSpec, MasteringDisplaySpec, PadSpec, SharpenSpec,
-    VideoSpec, WatermarkSpec,
+    SoundSpec, VideoSpec, WatermarkSpec,
 };
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -49,6 +49,27 @@ pub fn key_value(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
         _ => Err("write KEY=VALUE".into()),
     }
+}
+
+/// Sounds that are mixed into one track.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sounds(pub Vec<SoundSpec>);
+
+/// `desktop`, `app:NAME,gain=-6` …, several with `+` between them.
+pub fn sounds(text: &str) -> Result<Sounds, String> {
+    let kinds = ["desktop", "microphone", "mic", "app:", "all-but:", "node:"];
+    // A plus within a name is one unless a sound follows.
+    let mut parts: Vec<String> = Vec::new();
+    for part in text.split('+') {
+        match parts.last_mut() {
+            Some(last) if !kinds.iter().any(|kind| part.starts_with(kind)) => {
+                last.push('+');
+                last.push_str(part);
+            }
+            _ => parts.push(part.into()),
+        }
+    }
+    parts.iter().map(|part| part.parse()).collect::<Result<_, _>>().map(Sounds)
 }
 
 /// `Name: value`.

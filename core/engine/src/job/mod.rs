@@ -12,7 +12,7 @@ use crate::frame::Frame;
 use crate::link::{LinkStats, Received, Receiver, Sender};
 use crate::packet::{Packet, StreamInfo};
 use crate::sink::Command;
-use crate::spec::{Bitrate, FrameRate};
+use crate::spec::{Bitrate, FrameRate, SoundSpec};
 use crate::stage::Control;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -103,6 +103,12 @@ pub struct Change {
     /// New height in pixels, with `width`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub height: Option<u32>,
+    /// What a captured track hears from now on, instead of the first thing that it heard so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sound: Option<SoundSpec>,
+    /// Which captured track `sound` is for.
+    #[serde(default)]
+    pub sound_track: usize,
 }
 
 /// A snapshot of a job.
@@ -240,9 +246,17 @@ impl Job {
     /// that does not exist; [`ErrorKind::Unsupported`] for a copied track; [`ErrorKind::Invalid`] for an empty change.
     /// An encoder that cannot do it says so in a warning event.
     pub fn set(&self, change: &Change) -> Result<()> {
+        if let Some(sound) = &change.sound {
+            self.set_sound(change.sound_track, sound)?;
+        } else if change.sound_track != 0 {
+            return Err(Error::invalid("sound_track", "needs sound"));
+        }
         let sized = change.width.is_some() || change.height.is_some();
         let rated = change.bitrate.is_some() || change.max_bitrate.is_some() || change.frame_rate.is_some();
         if !rated && !sized && !change.key_frame {
+            if change.sound.is_some() {
+                return Ok(());
+            }
             return Err(Error::invalid("change", "nothing to change"));
         }
         let size = match (change.width, change.height) {
@@ -293,6 +307,26 @@ impl Job {
                 track.control(Control::ForceKeyFrame);
             }
         }
+        Ok(())
+    }
+
+    /// Lets captured track `track` hear `sound`.
+    fn set_sound(&self, track: usize, sound: &SoundSpec) -> Result<()> {
+        if sound.track.is_some() {
+            return Err(Error::invalid("sound.track", "cannot change; sound_track says which one is meant"));
+        }
+        sound.check("sound")?;
+        if matches!(self.state(), State::Starting | State::Finished) {
+            return Err(Error::new(ErrorKind::State, "the job captures no sound now"));
+        }
+        let turns = lock(&self.shared.turns);
+        let turn = turns.get(track).ok_or_else(|| {
+            Error::new(
+                ErrorKind::NotFound,
+                format!("sound_track: the job captures {} tracks of sound", turns.len()),
+            )
+        })?;
+        turn.to(sound.clone());
         Ok(())
     }
 

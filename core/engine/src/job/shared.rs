@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Done, Event, EventQueue, Progress, State};
 use crate::link::{LinkStats, Monitor};
 use crate::sink::Command;
-use crate::source::screen;
+use crate::source::{screen, sound::Turn};
 use crate::stage::Control;
 use crate::time::Clock;
 use ghoststream_sys::ffmpeg::Interrupt;
@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     failure: Mutex<Option<Error>>,
     pub meters: Mutex<Vec<Arc<Meter>>>,
     pub tracks: Mutex<Vec<Arc<TrackMeter>>>,
+    /// What changes the captured sound, by track.
+    pub turns: Mutex<Vec<Arc<Turn>>>,
     /// The way to each output.
     pub remotes: Mutex<Vec<Arc<Remote>>>,
     /// Pushed outputs.
@@ -74,6 +76,7 @@ impl Shared {
             failure: Mutex::new(None),
             meters: Mutex::new(Vec::new()),
             tracks: Mutex::new(Vec::new()),
+            turns: Mutex::new(Vec::new()),
             remotes: Mutex::new(Vec::new()),
             pushes: Mutex::new(Vec::new()),
             rates: Mutex::new(Vec::new()),

@@ -19,6 +19,7 @@ use crate::packet::{MediaKind, StreamInfo};
 use crate::plan::Plan;
 use crate::sink::{Facts, Made, OutputSink, Saved, Talk};
 use crate::source::seek::Seeker;
+use crate::source::sound::{Origin, Sound};
 use crate::spec::{Device, PipelineSpec, Window};
 use crate::subtitle::{SubtitleConverter, read_subtitle_file};
 use crate::time::{Clock, MICROSECONDS, Rational, SystemClock, Timestamp};
@@ -542,7 +543,19 @@ impl<'a> Graph<'a> {
                     feed.run(shared, &meter);
                 })
             }
-            Input { frames: Some(frames), offer, fed, counts, .. } => {
+            Input { frames: None, sounds, .. } if !sounds.is_empty() => self.sound_threads(sounds),
+            Input { frames: Some(frames), offer, fed, counts, mut sounds, .. } => {
+                let seen = offer
+                    .streams
+                    .iter()
+                    .any(|s| s.kind == MediaKind::Video && self.branches.contains_key(&s.index));
+                if !seen && !sounds.is_empty() {
+                    // The screen is there, but nobody wants its pictures.
+                    let origin = Arc::new(Origin::default());
+                    sounds.iter_mut().for_each(|(_, sound)| sound.lead(origin.clone()));
+                    return self.sound_threads(sounds);
+                }
+                self.sound_threads(sounds)?;
                 let mut of = |kind| -> Branches {
                     let outs: Vec<_> = offer
                         .streams
@@ -567,6 +580,25 @@ impl<'a> Graph<'a> {
             }
             _ => Err(Error::new(ErrorKind::Internal, "a source of nothing")),
         }
+    }
+
+    /// A thread for each captured track that somebody wants: each has its own pace.
+    fn sound_threads(&mut self, sounds: Vec<(usize, Sound)>) -> Result<()> {
+        for (number, (index, mut sound)) in sounds.into_iter().enumerate() {
+            lock(&self.shared.turns).push(sound.turn());
+            let Some(outs) = self.branches.remove(&index) else { continue };
+            let branches = |tee| Branches { chain: Vec::new(), tee, fed: false };
+            let (video, audio) = (branches(None), branches(Some(Tee::new(outs))));
+            let shared = self.shared.clone();
+            sound.tell(Box::new(move |message| shared.warn("source", message)));
+            let meter = self.shared.meter(format!("sound {number}"));
+            self.thread(format!("sound{number}"), move |shared| {
+                if let Err(e) = run_frames(shared, &meter, Box::new(sound), video, audio, false) {
+                    shared.fail(e.context("source.sound"));
+                }
+            })?;
+        }
+        Ok(())
     }
 
     /// The stages behind a decoder that begins in the middle of the source.

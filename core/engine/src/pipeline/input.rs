@@ -13,6 +13,7 @@ use crate::source::{
     pattern::Pattern,
     screen::{Counts, Screen},
     seek::Seeker,
+    sound::{self, Leading, Origin, Sound},
 };
 use crate::spec::{FramesSpec, PipelineSpec, RawAudioSpec, RawMemory, RawVideoSpec, ScreenSpec};
 use crate::stage::Source;
@@ -65,6 +66,8 @@ impl Inputs {
 pub(super) struct Input {
     pub demuxer: Option<av::Demuxer>,
     pub frames: Option<Box<dyn Source<Frame>>>,
+    /// Captured sound by the index of its stream; each has its own pace.
+    pub sounds: Vec<(usize, Sound)>,
     pub fed: bool,
     /// What becomes of a screen's pictures.
     pub counts: Option<Arc<Counts>>,
@@ -91,7 +94,15 @@ impl Input {
     ) -> Result<Input> {
         let source = &spec.source;
         if let Some(wanted) = &source.screen {
-            return screen(spec, wanted, clock, interrupt);
+            let input = screen(spec, wanted, clock.clone(), interrupt)?;
+            return if source.sound.is_empty() {
+                Ok(input)
+            } else {
+                with_sound(spec, input, clock, interrupt)
+            };
+        }
+        if !source.sound.is_empty() {
+            return with_sound(spec, nothing(spec), clock, interrupt);
         }
         if let Some(frames) = &source.frames {
             return fed_frames(spec, frames, inputs.frames.take());
@@ -188,6 +199,7 @@ fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interr
     Ok(Input {
         demuxer: Some(demuxer),
         frames: None,
+        sounds: Vec::new(),
         fed: spec.source.bytes.is_some(),
         counts: None,
         offer,
@@ -284,12 +296,55 @@ fn screen(
         demuxer: None,
         counts: Some(screen.counts()),
         frames: Some(Box::new(screen)),
+        sounds: Vec::new(),
         fed: false,
         offer: raw_offer(spec, vec![stream]),
         origin: Timestamp::new(0, MICROSECONDS),
         note: None,
         key: None,
     })
+}
+
+/// A source without pictures, for sound.
+fn nothing(spec: &PipelineSpec) -> Input {
+    Input {
+        demuxer: None,
+        frames: None,
+        sounds: Vec::new(),
+        fed: false,
+        counts: None,
+        offer: raw_offer(spec, Vec::new()),
+        origin: Timestamp::new(0, MICROSECONDS),
+        note: None,
+        key: None,
+    }
+}
+
+/// `input` and the captured sound beside it, which begins and ends with its pictures if it has some.
+fn with_sound(
+    spec: &PipelineSpec,
+    mut input: Input,
+    clock: Arc<dyn Clock>,
+    interrupt: &av::Interrupt,
+) -> Result<Input> {
+    let origin = Arc::new(Origin::default());
+    let follows = input.frames.is_some();
+    for sounds in sound::tracks(&spec.source.sound) {
+        let common = sound::Common {
+            clock: clock.clone(),
+            interrupt: interrupt.clone(),
+            origin: origin.clone(),
+            follows,
+            duration: spec.source.duration,
+        };
+        let mut stream = sound::stream(input.offer.streams.len(), &sounds);
+        stream.disposition.default = input.sounds.is_empty();
+        input.sounds.push((stream.index, Sound::new(sound::listening(&sounds)?, common)));
+        input.offer.streams.push(stream);
+    }
+    input.frames =
+        input.frames.map(|source| Box::new(Leading { source, origin, clock }) as Box<dyn Source<Frame>>);
+    Ok(input)
 }
 
 fn pattern(spec: &PipelineSpec) -> Result<Input> {
@@ -301,6 +356,7 @@ fn pattern(spec: &PipelineSpec) -> Result<Input> {
     Ok(Input {
         demuxer: None,
         frames: Some(Box::new(pattern)),
+        sounds: Vec::new(),
         fed: false,
         counts: None,
         offer: Offer { duration, ..raw_offer(spec, streams) },
@@ -325,6 +381,7 @@ fn fed_frames(spec: &PipelineSpec, frames: &FramesSpec, receiver: Option<Receive
     Ok(Input {
         demuxer: None,
         frames: source,
+        sounds: Vec::new(),
         fed: true,
         counts: None,
         offer: raw_offer(spec, streams),

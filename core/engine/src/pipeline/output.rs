@@ -8,7 +8,9 @@ use crate::job::shared::{Shared, lock};
 use crate::job::{PacketPort, Segment};
 use crate::link::{Overflow, Receiver, link};
 use crate::sink::push::{Hooks, PushSink, Status};
-use crate::sink::{Facts, FileSink, OutputSink, PacketSink, RecordSink, ReplaySink, SegmentSink, Y4mSink};
+use crate::sink::{
+    CameraSink, Facts, FileSink, OutputSink, PacketSink, RecordSink, ReplaySink, SegmentSink, Y4mSink,
+};
 use crate::spec::{Container, OutputSpec, PipelineSpec};
 use crate::time::{Rounding, rescale};
 use ghoststream_sys::ffmpeg::Chapter;
@@ -25,6 +27,10 @@ const SEGMENTS: usize = 16;
 /// The sink of `outputs[index]`.
 pub(super) fn sink(spec: &PipelineSpec, index: usize, shared: &Arc<Shared>) -> Result<Opened> {
     let output = &spec.outputs[index];
+    if let Some(camera) = &output.camera {
+        let sink = CameraSink::new(camera, shared.running_clock(), shared.output_interrupt.clone());
+        return Ok((Box::new(sink), None, None));
+    }
     if let Some(packets) = &output.packets {
         let overflow = if packets.live { Overflow::DropOldest } else { Overflow::Wait };
         let capacity = if packets.queue == 0 { PACKETS } else { packets.queue as usize };

@@ -159,6 +159,14 @@ fn output_tracks(
     machine: &dyn Machine,
     fallbacks: &mut Vec<String>,
 ) -> Result<Output> {
+    let shown;
+    let output = match &output.camera {
+        Some(camera) => {
+            shown = tracks::camera_output(output, camera, pick_video(offer, tracks::wanted_stream(output))?);
+            &shown
+        }
+        None => output,
+    };
     let container = output.format.or_else(|| output.path.as_deref().and_then(Container::from_path));
     let segmented = container.is_some_and(Container::is_segmented);
     let segment = output.segment.clone().unwrap_or_default();
@@ -317,14 +325,21 @@ fn wanted_audio(output: &OutputSpec, container: Option<Container>, offer: &Offer
         {
             Vec::new()
         }
-        AudioChoice::Default if container.is_some_and(Container::is_segmented) => offer
-            .streams
-            .iter()
-            .filter(|s| s.kind == MediaKind::Audio)
-            .map(|s| AudioSpec { stream: Some(s.index), ..AudioSpec::new() })
-            .collect(),
+        AudioChoice::Default
+            if container.is_some_and(Container::is_segmented) || captures_several(container, offer) =>
+        {
+            let sounds = offer.streams.iter().filter(|s| s.kind == MediaKind::Audio);
+            sounds.map(|s| AudioSpec { stream: Some(s.index), ..AudioSpec::new() }).collect()
+        }
         AudioChoice::Default => vec![AudioSpec::new()],
     }
+}
+
+/// Whether there are several captured tracks, which were asked for one by one, and the container can hold them.
+fn captures_several(container: Option<Container>, offer: &Offer) -> bool {
+    let files = [Container::Mp4, Container::Mov, Container::Mkv, Container::WebM, Container::Ts];
+    let sounds = offer.streams.iter().filter(|s| s.kind == MediaKind::Audio).count();
+    offer.raw && sounds > 1 && container.is_some_and(|c| files.contains(&c))
 }
 
 fn pick_video(offer: &Offer, index: Option<usize>) -> Result<Option<&StreamInfo>> {

@@ -12,8 +12,9 @@ use crate::frame::Colour;
 use crate::package::Plan as SegmentPlan;
 use crate::packet::{Codec, FieldOrder, MediaKind, StreamInfo};
 use crate::spec::{
-    AudioChoice, AudioSpec, Container, Deinterlace, FilterSpec, OutputSpec, PipelineSpec, Seconds, Service,
-    SubtitleSpec, ToneMapSpec, VideoSpec,
+    AudioChoice, AudioSpec, CameraSpec, ColourSpec, Container, Deinterlace, FilterSpec, FrameRate,
+    OutputSpec, PipelineSpec, Seconds, Service, SubtitleChoice, SubtitleSpec, ToneMapSpec, VideoChoice,
+    VideoSpec,
 };
 use crate::time::{Rational, Timestamp};
 use std::collections::BTreeSet;
@@ -70,6 +71,57 @@ pub(crate) fn cores(spec: &PipelineSpec) -> u32 {
 
 pub(crate) fn default_video_codec(container: Option<Container>) -> Codec {
     container.map_or(Codec::H264, select::default_video_codec)
+}
+
+/// The stream that an output's video is to be of.
+pub(crate) fn wanted_stream(output: &OutputSpec) -> Option<usize> {
+    match &output.video {
+        VideoChoice::Track(video) => video.stream,
+        _ => None,
+    }
+}
+
+/// What a camera needs: raw pictures of its format at a constant rate, and no sound. `source` is what it shows.
+pub(crate) fn camera_output(
+    output: &OutputSpec,
+    camera: &CameraSpec,
+    source: Option<&StreamInfo>,
+) -> OutputSpec {
+    let mut video = match &output.video {
+        VideoChoice::Track(video) => (**video).clone(),
+        _ => VideoSpec::new(),
+    };
+    let info = source.and_then(|s| s.video.as_ref());
+    video.codec = Some(Codec::RawVideo);
+    video.pixel_format = Some(camera.format.pixel_format().into());
+    let usual = FrameRate(Rational::new(30, 1));
+    let rate = info.and_then(|v| v.frame_rate).filter(|r| r.is_positive()).map(FrameRate);
+    video.frame_rate = video.frame_rate.or(rate).or(Some(usual));
+    let height = video.height.or(info.map(|v| Shown::of(v, video.auto_rotate).height)).unwrap_or(0);
+    let name = |name: &str| Some(name.to_owned());
+    video.colour = Some(ColourSpec {
+        primaries: name("bt709"),
+        transfer: name("bt709"),
+        matrix: name(if CameraSpec::is_hd(height) { "bt709" } else { "smpte170m" }),
+        range: name("limited"),
+    });
+    if let Some(info) = info
+        && video.filters.is_empty()
+        && video.width.is_none()
+        && video.height.is_none()
+    {
+        // Cameras have even sides.
+        let shown = Shown::of(info, video.auto_rotate);
+        if shown.width % 2 == 1 || shown.height % 2 == 1 {
+            (video.width, video.height) = (Some((shown.width & !1).max(2)), Some((shown.height & !1).max(2)));
+        }
+    }
+    OutputSpec {
+        video: VideoChoice::Track(Box::new(video)),
+        audio: AudioChoice::None,
+        subtitles: SubtitleChoice::None,
+        ..output.clone()
+    }
 }
 
 /// A rung with what it leaves out taken from the output's video.

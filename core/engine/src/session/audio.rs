@@ -1,7 +1,7 @@
 //! The sound that goes with the picture.
 
 use crate::packet::Codec;
-use crate::spec::{AudioChoice, AudioSpec, Bitrate};
+use crate::spec::{AudioChoice, AudioSpec, Bitrate, SoundSource, SoundSpec};
 
 /// Which sound is recorded and how it is coded. Inert.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +39,21 @@ pub enum AudioSource {
     DefaultInput,
     /// What the default output plays.
     DefaultOutput,
+}
+
+impl AudioSource {
+    /// What of the document it is; with the picture of a screen comes the desktop's sound.
+    pub(super) fn sound(&self) -> SoundSpec {
+        match self {
+            AudioSource::Capture | AudioSource::Desktop | AudioSource::DefaultOutput => {
+                SoundSpec::new(SoundSource::Desktop)
+            }
+            AudioSource::Application(name) => SoundSpec::application(name),
+            AudioSource::NodeId(id) => SoundSpec::node(id.to_string()),
+            AudioSource::Node(name) => SoundSpec::node(name),
+            AudioSource::DefaultInput => SoundSpec::new(SoundSource::Microphone),
+        }
+    }
 }
 
 impl From<u32> for AudioSource {
@@ -94,6 +109,11 @@ impl AudioConfig {
     pub fn with_bitrate_kbps(mut self, kbps: u32) -> Self {
         self.bitrate = u64::from(kbps) * 1000;
         self
+    }
+
+    /// What is captured beside a screen.
+    pub(super) fn sounds(&self) -> Vec<SoundSpec> {
+        self.enabled.then(|| self.source.sound()).into_iter().collect()
     }
 
     /// The audio of an output.

@@ -131,12 +131,10 @@ impl CaptureConfig {
                         "capture.backend: only X11 screens can be captured yet, which auto takes",
                     ));
                 }
-                if audio.enabled && audio.source == AudioSource::Capture {
-                    return Err(Error::unsupported("audio.source: a screen's sound cannot be recorded yet"));
-                }
                 let usual = ScreenSpec::default();
                 let frame_rate = self.framerate.unwrap_or(usual.frame_rate);
-                SourceSpec::screen(ScreenSpec { cursor: self.show_cursor, frame_rate, ..usual })
+                let screen = ScreenSpec { cursor: self.show_cursor, frame_rate, ..usual };
+                SourceSpec { sound: audio.sounds(), ..SourceSpec::screen(screen) }
             }
             CaptureSource::Pattern(pattern) => {
                 let mut pattern = pattern.clone();
@@ -150,9 +148,9 @@ impl CaptureConfig {
         if self.backend != CaptureBackend::Auto && source.screen.is_none() {
             return Err(Error::invalid("capture.backend", "is for screens only"));
         }
-        if audio.enabled && audio.source != AudioSource::Capture {
+        if audio.enabled && audio.source != AudioSource::Capture && source.screen.is_none() {
             return Err(Error::unsupported(
-                "audio.source: only the capture's own sound can be recorded yet, not the desktop's or a device's",
+                "audio.source: the desktop's or a device's sound is recorded beside a screen only",
             ));
         }
         let endless = source.pattern.as_ref().is_some_and(|p| p.frames.is_none());

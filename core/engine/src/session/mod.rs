@@ -4,8 +4,8 @@
 //! [`Pipeline::spec`](crate::Pipeline::spec) shows; there is no second way for media. What the document can say and
 //! these types cannot (ladders, filters, several tracks) is said with [`Pipeline::from_spec`](crate::Pipeline::from_spec).
 //!
-//! Screens are those of X11. Virtual cameras and desktop sound are not built yet: they answer
-//! [`ErrorKind::Unsupported`]. A test pattern, a file or a URL can stand in for the screen.
+//! Screens are those of X11, with what the desktop, an application or a PipeWire node plays; virtual cameras are PipeWire's.
+//! A test pattern, a file or a URL can stand in for the screen.
 //!
 //! ```
 //! # fn main() -> ghoststream::Result<()> {
@@ -30,8 +30,7 @@
 //!
 //! # The first crate's programs
 //!
-//! Programs written for GhostStream's first crate are right as they stand. This one makes a virtual camera, so for now
-//! it is told that it cannot:
+//! Programs written for GhostStream's first crate are right as they stand:
 //!
 //! ```
 //! # use ghoststream::EncoderPreset;
@@ -60,9 +59,6 @@
 //! pipeline.start().await?;
 //! # Ok(())
 //! # }
-//! # let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-//! # let std::task::Poll::Ready(Err(e)) = std::pin::pin!(example()).as_mut().poll(&mut context) else { panic!() };
-//! # assert_eq!(e.kind(), ghoststream::ErrorKind::Unsupported);
 //! ```
 //!
 //! A file:
@@ -86,7 +82,7 @@
 //! # assert_eq!(output.to_string(), "rtmp://live.twitch.tv/app/***");
 //! ```
 //!
-//! Sound from another program's PipeWire node, which is to come:
+//! Sound from another program's PipeWire node, while the pipeline runs:
 //!
 //! ```
 //! # mod ghostwave_core {
@@ -115,7 +111,7 @@
 //! # }
 //! # fn main() {
 //! #     let e = example().unwrap_err();
-//! #     assert!(e.kind() == ghoststream::ErrorKind::Unsupported && e.message().contains("42"), "{e}");
+//! #     assert_eq!(e.kind(), ghoststream::ErrorKind::State, "it was not started: {e}");
 //! # }
 //! ```
 //!

@@ -3,8 +3,8 @@
 use super::audio::AudioConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::{
-    AdaptChoice, AdaptSpec, Bitrate, Container, OutputSpec, PushSpec, SERVICES, Service, SrtMode, SrtSpec,
-    VideoChoice, VideoSpec, masked,
+    AdaptChoice, AdaptSpec, Bitrate, CameraSpec, Container, OutputSpec, PushSpec, SERVICES, Service, SrtMode,
+    SrtSpec, VideoChoice, VideoSpec, camera, masked,
 };
 use std::fmt;
 use std::path::PathBuf;
@@ -123,6 +123,11 @@ impl Output {
     ) -> Result<Vec<OutputSpec>> {
         let mut specs = Vec::new();
         for output in self.clone().flat() {
+            if let Output::VirtualCamera { name } = output {
+                let video = VideoChoice::Track(Box::new(camera::shown(video)));
+                specs.push(OutputSpec { video, ..OutputSpec::camera(CameraSpec::new(name)) });
+                continue;
+            }
             let (path, format) = output.target()?;
             // What is thrown away need not be thrown away twice.
             if path == NOWHERE && specs.iter().any(|s: &OutputSpec| s.path.as_deref() == Some(NOWHERE)) {
@@ -146,9 +151,7 @@ impl Output {
     /// Path or URL, and container.
     fn target(&self) -> Result<(String, Container)> {
         match self {
-            Output::VirtualCamera { .. } => {
-                Err(Error::unsupported("output: virtual cameras cannot be made yet"))
-            }
+            Output::VirtualCamera { .. } => Err(Error::new(ErrorKind::Internal, "a camera is no path")),
             Output::File { path, container } => match path.to_str() {
                 Some(path) => Ok((path.into(), *container)),
                 None => Err(Error::invalid("output.path", format!("{} is not UTF-8", path.display()))),
@@ -435,6 +438,20 @@ mod tests {
     }
 
     #[test]
+    fn a_camera_shows_what_would_be_encoded() {
+        let video = VideoSpec {
+            width: Some(640),
+            crf: Some(20.0),
+            codec: Some(crate::Codec::H264),
+            ..VideoSpec::new()
+        };
+        let made = Output::virtual_camera("c").specs(&video, &AudioConfig::enabled(), false).unwrap();
+        assert_eq!((made.len(), made[0].label()), (1, "camera:c".into()));
+        let VideoChoice::Track(shown) = &made[0].video else { panic!("no video") };
+        assert_eq!((shown.width, shown.crf, shown.codec.clone()), (Some(640), None, None));
+    }
+
+    #[test]
     fn several_are_one_list_in_order() {
         let all = Output::file("a.mkv").and(Output::rtmp("rtmp://h/a/k").and(Output::Null)).and(Output::Null);
         let paths: Vec<_> = specs(&all).unwrap().into_iter().filter_map(|s| s.path).collect();
@@ -450,7 +467,6 @@ mod tests {
             (Output::rtmp("secret"), ErrorKind::Invalid, "output.url: "),
             (Output::srt("srt://h:9", 19), ErrorKind::Invalid, "output.latency_ms: "),
             (Output::srt("srt://h:9?latency=1", 120), ErrorKind::Invalid, "output.url: "),
-            (Output::virtual_camera("c"), ErrorKind::Unsupported, "output: "),
         ] {
             let e = specs(&output).unwrap_err();
             assert_eq!(e.kind(), kind, "{e}");

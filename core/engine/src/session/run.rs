@@ -63,15 +63,14 @@ impl Pipeline {
         changes.iter().try_for_each(|change| job.set(change))
     }
 
-    /// Takes the sound from a PipeWire node, by number or name.
+    /// Takes the sound of a running pipeline from a PipeWire node, by number or name, instead of from where it came so far.
+    /// While there is no such node there is silence.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`]: sound comes with the picture only, as yet.
+    /// [`ErrorKind::State`] when the pipeline does not run; [`ErrorKind::NotFound`] when it captures no sound.
     pub fn set_audio_source(&self, node: impl Into<AudioSource>) -> Result<()> {
-        let node = node.into();
-        Err(Error::unsupported(format!(
-            "audio.source: {node:?} cannot be chosen yet; sound comes with the picture"
-        )))
+        let sound = node.into().sound();
+        self.kept()?.set(&Change { sound: Some(sound), ..Change::default() })
     }
 
     fn kept(&self) -> Result<Arc<Job>> {

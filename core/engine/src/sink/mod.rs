@@ -1,6 +1,7 @@
 //! Where coded media goes: files, the application, segments. A sink is told its tracks once, then takes packets in
 //! decode order.
 
+mod camera;
 mod file;
 mod hybrid;
 mod muxed;
@@ -15,6 +16,7 @@ mod segment_index;
 mod segments;
 pub(crate) mod y4m;
 
+pub(crate) use camera::CameraSink;
 pub(crate) use file::FileSink;
 pub(crate) use packets::PacketSink;
 pub(crate) use place::{Place, Written};

@@ -8,6 +8,7 @@ mod reach;
 pub(crate) mod scan;
 pub mod screen;
 pub(crate) mod seek;
+pub(crate) mod sound;
 mod spool;
 mod target;
 

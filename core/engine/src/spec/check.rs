@@ -45,7 +45,8 @@ fn source(s: &SourceSpec) -> Checked {
         [s.url.is_some(), s.screen.is_some(), s.pattern.is_some(), s.bytes.is_some(), s.frames.is_some()];
     match kinds.iter().filter(|k| **k).count() {
         1 => {}
-        0 => return refuse("source", "one of url, screen, pattern, bytes and frames is needed"),
+        0 if !s.sound.is_empty() => {}
+        0 => return refuse("source", "one of url, screen, pattern, bytes and frames is needed, or sound"),
         _ => return refuse("source", "only one of url, screen, pattern, bytes and frames can be given"),
     }
     if let Some(url) = &s.url {
@@ -105,6 +106,7 @@ fn source(s: &SourceSpec) -> Checked {
             return refuse("source.realtime", "a screen has no other speed");
         }
     }
+    sounds(s)?;
     if let Some(p) = &s.pattern {
         size("source.pattern", Some(p.width), Some(p.height))?;
         if p.frames == Some(0) {
@@ -139,6 +141,28 @@ fn source(s: &SourceSpec) -> Checked {
     Ok(())
 }
 
+fn sounds(s: &SourceSpec) -> Checked {
+    if s.sound.is_empty() {
+        return Ok(());
+    }
+    if s.url.is_some() || s.pattern.is_some() || s.bytes.is_some() || s.frames.is_some() {
+        return refuse("source.sound", "goes beside a screen, or alone");
+    }
+    if s.sound.len() > 32 {
+        return refuse("source.sound", "at most 32");
+    }
+    if s.start.is_some() {
+        return refuse("source.start", "captured sound begins now");
+    }
+    if s.realtime {
+        return refuse("source.realtime", "captured sound has no other speed");
+    }
+    for (i, sound) in s.sound.iter().enumerate() {
+        sound.check(&format!("source.sound[{i}]"))?;
+    }
+    Ok(())
+}
+
 /// The largest picture side that any codec here takes.
 const MAX_SIDE: u32 = 16384;
 
@@ -168,11 +192,16 @@ fn channels(path: &str, count: u32) -> Checked {
 }
 
 fn output(path: &str, o: &OutputSpec) -> Checked {
-    match [o.path.is_some(), o.packets.is_some(), o.segments].iter().filter(|k| **k).count() {
+    match [o.path.is_some(), o.packets.is_some(), o.segments, o.camera.is_some()]
+        .iter()
+        .filter(|k| **k)
+        .count()
+    {
         1 => {}
-        0 => return refuse(path, "one of path, packets and segments is needed"),
-        _ => return refuse(path, "only one of path, packets and segments can be given"),
+        0 => return refuse(path, "one of path, packets, segments and camera is needed"),
+        _ => return refuse(path, "only one of path, packets, segments and camera can be given"),
     }
+    camera::check(path, o)?;
     let container = container(path, o)?;
     let segmented = container.is_some_and(Container::is_segmented);
     if o.packets.is_some() && container.is_some() {

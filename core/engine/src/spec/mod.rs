@@ -5,6 +5,7 @@
 //! combinations that make no sense with the path of the field (`outputs[0].video.crf: …`).
 
 mod audio;
+pub(crate) mod camera;
 mod check;
 mod filter;
 mod hdr;
@@ -15,6 +16,7 @@ mod record;
 mod screen;
 mod secret;
 mod service;
+mod sound;
 mod source;
 mod srt;
 pub(crate) mod template;
@@ -22,6 +24,7 @@ mod values;
 mod video;
 
 pub use audio::{AudioSpec, LoudnessSpec};
+pub use camera::{CameraFormat, CameraSpec};
 pub use filter::{
     BurnInSpec, ColourSpec, CropSpec, Deinterlace, FilterSpec, InterpolateSpec, PadSpec, SharpenSpec,
     ToneMapCurve, ToneMapSpec, WatermarkSpec,
@@ -37,6 +40,7 @@ pub use record::{ReplaySpec, ReplayStore, SplitChoice, SplitSpec};
 pub use screen::{RegionSpec, ScreenBackend, ScreenSpec};
 pub(crate) use secret::masked;
 pub use service::{SERVICES, Service};
+pub use sound::{SoundSource, SoundSpec};
 pub use source::{
     BytesSpec, DecodeSpec, Device, FramesSpec, PatternKind, PatternSpec, RawAudioSpec, RawMemory,
     RawVideoSpec, SourceSpec,

@@ -1,6 +1,7 @@
 //! What is made of the source.
 
 use super::audio::AudioSpec;
+use super::camera::CameraSpec;
 use super::ladder::LadderSpec;
 use super::record::{ReplaySpec, SplitChoice};
 use super::values::Seconds;
@@ -12,7 +13,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// One output: exactly one of `path`, `packets` and `segments`. `Debug` shows no credentials and no stream key.
+/// One output: exactly one of `path`, `packets`, `segments` and `camera`. `Debug` shows no credentials and no stream key.
 #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OutputSpec {
@@ -26,6 +27,9 @@ pub struct OutputSpec {
     /// Finished segments and playlists to the application instead of a directory (`gs_job_next_segment`).
     #[serde(default)]
     pub segments: bool,
+    /// A camera that other programs can open. `video` may say size, frame rate and filters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub camera: Option<CameraSpec>,
 
     /// The container; default by the file's extension.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,6 +117,11 @@ impl OutputSpec {
         OutputSpec { path: None, packets: Some(packets), ..OutputSpec::path("") }
     }
 
+    /// A camera.
+    pub fn camera(camera: CameraSpec) -> Self {
+        OutputSpec { path: None, camera: Some(camera), ..OutputSpec::path("") }
+    }
+
     /// The address that it is pushed to, if it is pushed: `path` with a service's name resolved.
     pub(crate) fn pushed_to(&self) -> Option<String> {
         let path = self.path.as_deref()?;
@@ -128,7 +137,10 @@ impl OutputSpec {
         match (&self.path, &self.packets) {
             (Some(path), _) => super::masked(path),
             (None, Some(_)) => "packets".into(),
-            (None, None) => "segments".into(),
+            (None, None) => match &self.camera {
+                Some(camera) => format!("camera:{}", camera.name),
+                None => "segments".into(),
+            },
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A source: exactly one of `url`, `screen`, `pattern`, `bytes` and `frames`, and how it is read. `Debug` shows no credentials.
+/// A source: exactly one of `url`, `screen`, `pattern`, `bytes` and `frames`, or `sound` alone, and how it is read. `Debug` shows no credentials.
 #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceSpec {
@@ -17,6 +17,9 @@ pub struct SourceSpec {
     /// A screen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub screen: Option<super::ScreenSpec>,
+    /// Captured sound, beside a `screen` or alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sound: Vec<super::SoundSpec>,
     /// A generated picture and tone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<PatternSpec>,
@@ -92,7 +95,7 @@ impl SourceSpec {
                 None => self.pattern.is_some() || self.bytes.is_some(),
             },
         };
-        self.realtime || !waits
+        self.realtime || !self.sound.is_empty() || !waits
     }
 
     /// A file or URL with everything else at its default.
@@ -116,6 +119,11 @@ impl SourceSpec {
         SourceSpec { url: None, screen: Some(screen), ..SourceSpec::url("") }
     }
 
+    /// Captured sound alone.
+    pub fn sound(sound: Vec<super::SoundSpec>) -> Self {
+        SourceSpec { url: None, sound, ..SourceSpec::url("") }
+    }
+
     /// Raw frames pushed by the application.
     pub fn frames(frames: FramesSpec) -> Self {
         SourceSpec { url: None, frames: Some(frames), ..SourceSpec::url("") }
@@ -137,6 +145,10 @@ impl SourceSpec {
         match (&self.pattern, &self.bytes) {
             (Some(p), _) => format!("pattern:{}", p.kind.name()),
             (_, Some(_)) => "application bytes".into(),
+            _ if !self.sound.is_empty() => {
+                let labels: Vec<String> = self.sound.iter().map(super::SoundSpec::label).collect();
+                format!("sound:{}", labels.join("+"))
+            }
             _ => "application frames".into(),
         }
     }

@@ -91,8 +91,42 @@ impl View {
         datas.iter().map(block).collect()
     }
 
-    /// The bytes of a kind of facts.
-    fn meta(&self, kind: u32) -> Option<&[u8]> {
+    /// Lets `write` fill the first `size` bytes of the first block, and says so to the other side; whether there was room.
+    pub fn fill(&mut self, size: usize, stride: usize, write: impl FnOnce(&mut [u8])) -> bool {
+        // SAFETY: valid by the contract of `new`; nobody else has the buffer while it is out.
+        let data = unsafe {
+            let buffer = &mut *self.buffer;
+            if buffer.datas.is_null() || buffer.n_datas == 0 {
+                return false;
+            }
+            &mut *buffer.datas
+        };
+        let (Ok(length), Ok(row)) = (u32::try_from(size), i32::try_from(stride)) else { return false };
+        // SAFETY: the chunk is shared memory that PipeWire mapped for as long as the buffer exists.
+        let Some(chunk) = (unsafe { data.chunk.as_mut() }) else { return false };
+        (chunk.offset, chunk.stride, chunk.size) = (0, row, 0);
+        if data.data.is_null() || (data.maxsize as usize) < size {
+            return false;
+        }
+        // SAFETY: PipeWire mapped `maxsize` bytes there, which are ours to write while the buffer is out.
+        write(unsafe { std::slice::from_raw_parts_mut(data.data.cast::<u8>(), size) });
+        chunk.size = length;
+        true
+    }
+
+    /// Writes the time and number of what the buffer holds, where there is a place for them.
+    pub fn set_header(&mut self, pts: i64, sequence: u64) {
+        let Some((place, room)) = self.meta_place(spa::SPA_META_Header) else { return };
+        if room < size_of::<spa::spa_meta_header>() {
+            return;
+        }
+        let header = spa::spa_meta_header { flags: 0, offset: 0, pts, dts_offset: 0, seq: sequence };
+        // SAFETY: there is room for it in memory that is ours to write while the buffer is out; the write needs no alignment.
+        unsafe { place.cast::<spa::spa_meta_header>().write_unaligned(header) };
+    }
+
+    /// Where the bytes of a kind of facts are, and how many.
+    fn meta_place(&self, kind: u32) -> Option<(*mut u8, usize)> {
         // SAFETY: as in `blocks`.
         let metas = unsafe {
             let buffer = &*self.buffer;
@@ -102,8 +136,14 @@ impl View {
             std::slice::from_raw_parts(buffer.metas, buffer.n_metas as usize)
         };
         let meta = metas.iter().find(|m| m.type_ == kind && !m.data.is_null())?;
-        // SAFETY: PipeWire mapped `size` bytes there.
-        Some(unsafe { std::slice::from_raw_parts(meta.data.cast::<u8>(), meta.size as usize) })
+        Some((meta.data.cast::<u8>(), meta.size as usize))
+    }
+
+    /// The bytes of a kind of facts.
+    fn meta(&self, kind: u32) -> Option<&[u8]> {
+        let (place, size) = self.meta_place(kind)?;
+        // SAFETY: PipeWire mapped `size` bytes there, for as long as the buffer exists.
+        Some(unsafe { std::slice::from_raw_parts(place, size) })
     }
 
     /// The presentation time in nanoseconds, if there is one, and the number.

@@ -11,7 +11,14 @@
 #[cfg(feature = "pipewire")]
 mod buffer;
 #[cfg(feature = "pipewire")]
+mod camera;
+#[cfg(feature = "pipewire")]
+mod graph;
+mod nodes;
+#[cfg(feature = "pipewire")]
 mod params;
+#[cfg(feature = "pipewire")]
+mod sound;
 #[cfg(feature = "pipewire")]
 mod thread;
 #[cfg(feature = "pipewire")]
@@ -21,14 +28,21 @@ mod without;
 
 mod pictures;
 
+#[cfg(feature = "pipewire")]
+pub use camera::Camera;
+#[cfg(feature = "pipewire")]
+pub use graph::nodes;
+pub use nodes::{Node, NodeClass, SoundChunk, SoundOptions, SoundState, SoundTarget};
 pub use pictures::{
-    Bitmap, Cursor, DmaBuf, DmaBufFormat, DmaBufPlane, Pixels, VideoEvent, VideoFormat, VideoFrame,
-    VideoOptions,
+    Bitmap, CameraOptions, Cursor, DmaBuf, DmaBufFormat, DmaBufPlane, Pixels, VideoEvent, VideoFormat,
+    VideoFrame, VideoOptions,
 };
+#[cfg(feature = "pipewire")]
+pub use sound::SoundStream;
 #[cfg(feature = "pipewire")]
 pub use video::VideoStream;
 #[cfg(not(feature = "pipewire"))]
-pub use without::VideoStream;
+pub use without::{Camera, SoundStream, VideoStream, nodes};
 
 use std::fmt;
 

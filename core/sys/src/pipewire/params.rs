@@ -1,6 +1,6 @@
 //! The parameters that streams agree on, as PipeWire's serialised objects.
 
-use super::{DmaBufFormat, Error, Kind};
+use super::{CameraOptions, DmaBufFormat, Error, Kind};
 use crate::ffmpeg::PixelFormat;
 use pipewire::spa;
 use spa::param::ParamType;
@@ -226,6 +226,43 @@ pub(super) fn modifier(format: &Pod) -> Modifier {
         }
         _ => Modifier::None,
     }
+}
+
+/// The format of sound: 32-bit floats, one after the other, at a rate and with channels of our own.
+pub(super) fn sound_format(rate: u32, channels: &[u32]) -> Object {
+    let mut info = spa::param::audio::AudioInfoRaw::new();
+    info.set_format(spa::param::audio::AudioFormat::F32LE);
+    info.set_rate(rate);
+    info.set_channels(channels.len() as u32);
+    let mut position = [0; spa::param::audio::MAX_CHANNELS];
+    for (slot, channel) in position.iter_mut().zip(channels) {
+        *slot = *channel;
+    }
+    info.set_position(position);
+    object(SpaTypes::ObjectParamFormat, ParamType::EnumFormat, info.into())
+}
+
+/// The format of a camera's pictures.
+pub(super) fn camera_format(raw: Raw, options: &CameraOptions) -> Object {
+    use spa::sys;
+    let (width, height) = (options.width, options.height);
+    let matrix =
+        if options.bt709 { sys::SPA_VIDEO_COLOR_MATRIX_BT709 } else { sys::SPA_VIDEO_COLOR_MATRIX_BT601 };
+    let properties = vec![
+        id(FormatProperties::MediaType, MediaType::Video.as_raw()),
+        id(FormatProperties::MediaSubtype, MediaSubtype::Raw.as_raw()),
+        id(FormatProperties::VideoFormat, raw.as_raw()),
+        property(FormatProperties::VideoSize.as_raw(), Value::Rectangle(Rectangle { width, height })),
+        property(
+            FormatProperties::VideoFramerate.as_raw(),
+            Value::Fraction(Fraction { num: options.rate.0, denom: options.rate.1 }),
+        ),
+        id(FormatProperties::VideoColorRange, sys::SPA_VIDEO_COLOR_RANGE_16_235),
+        id(FormatProperties::VideoColorMatrix, matrix),
+        id(FormatProperties::VideoTransferFunction, sys::SPA_VIDEO_TRANSFER_BT709),
+        id(FormatProperties::VideoColorPrimaries, sys::SPA_VIDEO_COLOR_PRIMARIES_BT709),
+    ];
+    object(SpaTypes::ObjectParamFormat, ParamType::EnumFormat, properties)
 }
 
 #[cfg(test)]

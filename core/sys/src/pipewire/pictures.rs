@@ -71,6 +71,25 @@ pub enum VideoEvent {
     Running,
 }
 
+/// What a camera of our own is like.
+#[derive(Clone, Debug)]
+pub struct CameraOptions {
+    /// Its name for people.
+    pub name: String,
+    /// Its name for programs.
+    pub node: String,
+    /// `yuv420p`, `nv12` or `yuyv422`, in limited range.
+    pub format: PixelFormat,
+    /// The matrix is that of BT.709 and not of BT.601; primaries and transfer always are.
+    pub bt709: bool,
+    /// Pixels, even.
+    pub width: u32,
+    /// Pixels, even.
+    pub height: u32,
+    /// Pictures a second, as a fraction.
+    pub rate: (u32, u32),
+}
+
 /// One buffer of the node.
 #[derive(Debug)]
 pub struct VideoFrame {

@@ -104,6 +104,12 @@ impl<M: Send + 'static> Thread<M> {
             Err(_) => Err(Error::new(Kind::Io, "PipeWire's thread ended before it began")),
         }
     }
+
+    /// Tells the resident.
+    pub fn send(&self, message: M) {
+        // It fails when the thread has ended, which the object's own state tells.
+        let _ = self.sender.send(Told::Message(message));
+    }
 }
 
 impl<M: Send + 'static> Drop for Thread<M> {
@@ -124,6 +130,11 @@ fn connect(remote: Option<OwnedFd>) -> Result<(MainLoopRc, CoreRc), Error> {
         None => context.connect_rc(None),
     };
     Ok((main_loop, core.map_err(none)?))
+}
+
+/// Whether an error is the end of the connection. Others are of single objects, such as a link that was late.
+pub(super) fn is_end(id: u32, code: i32) -> bool {
+    id == 0 && code == -libc::EPIPE
 }
 
 /// A refusal of PipeWire's.

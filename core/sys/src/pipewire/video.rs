@@ -3,7 +3,7 @@
 use super::buffer::{self, Block, View};
 use super::params::{self, Modifier, Params, Wanted};
 use super::pictures::Lease;
-use super::thread::{Address, Resident, Thread, refused};
+use super::thread::{self, Address, Resident, Thread, refused};
 use super::{
     DmaBuf, DmaBufFormat, DmaBufPlane, Error, Kind, Pixels, VideoEvent, VideoFormat, VideoFrame, VideoOptions,
 };
@@ -178,10 +178,10 @@ struct Receiving {
 
 /// The stream on its loop.
 struct Capture {
+    // Listeners unregister themselves, which must be before the objects that they listen to go: fields are dropped in order.
+    _listener: StreamListener<Receiving>,
     stream: StreamRc,
     out: Rc<RefCell<Out>>,
-    // They unregister themselves, before the objects that they listen to go.
-    _listener: StreamListener<Receiving>,
     _core: pipewire::core::Listener,
     _registry: (pipewire::registry::Listener, pipewire::registry::RegistryRc),
 }
@@ -325,8 +325,7 @@ fn watch_core(core: &CoreRc, shared: &Arc<Shared>, seen: Rc<RefCell<bool>>) -> p
         .error({
             let shared = shared.clone();
             move |id, _, code, message| {
-                // Of the connection itself; a stream's own trouble comes as its state.
-                if id == 0 {
+                if thread::is_end(id, code) {
                     shared.end(Error::new(Kind::Gone, format!("PipeWire is gone: {message} ({code})")));
                 }
             }
