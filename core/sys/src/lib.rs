@@ -11,6 +11,8 @@ pub mod nvidia;
 pub mod nvml;
 #[cfg(target_os = "linux")]
 pub mod pipewire;
+#[cfg(target_os = "linux")]
+pub mod portal;
 pub mod pixels;
 pub mod process;
 #[cfg(target_os = "linux")]

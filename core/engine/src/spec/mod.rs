@@ -30,7 +30,7 @@ pub use output::{
     SegmentNames, SegmentSpec, SubtitleChoice, SubtitleSpec, VideoChoice, WindowSpec,
 };
 pub use record::{ReplaySpec, ReplayStore, SplitChoice, SplitSpec};
-pub use screen::{RegionSpec, ScreenBackend, ScreenSpec};
+pub use screen::{RegionSpec, ScreenBackend, ScreenPick, ScreenSpec};
 pub(crate) use secret::masked;
 pub use source::{
     BytesSpec, DecodeSpec, Device, FramesSpec, PatternKind, PatternSpec, RawAudioSpec, RawMemory,
