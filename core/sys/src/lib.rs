@@ -11,9 +11,9 @@ pub mod nvidia;
 pub mod nvml;
 #[cfg(target_os = "linux")]
 pub mod pipewire;
+pub mod pixels;
 #[cfg(target_os = "linux")]
 pub mod portal;
-pub mod pixels;
 pub mod process;
 #[cfg(target_os = "linux")]
 pub mod wayland;

@@ -144,14 +144,23 @@ impl CaptureConfig {
                 };
                 let node = self.node;
                 if node.is_some() != (backend == ScreenBackend::PipeWire) {
-                    return Err(Error::invalid("capture.node", "is needed for the backend PipeWire, and only there"));
+                    return Err(Error::invalid(
+                        "capture.node",
+                        "is needed for the backend PipeWire, and only there",
+                    ));
                 }
                 if audio.enabled && audio.source == AudioSource::Capture {
                     return Err(Error::unsupported("audio.source: a screen's sound cannot be recorded yet"));
                 }
                 let usual = ScreenSpec::default();
                 let frame_rate = self.framerate.unwrap_or(usual.frame_rate);
-                SourceSpec::screen(ScreenSpec { backend, node, cursor: self.show_cursor, frame_rate, ..usual })
+                SourceSpec::screen(ScreenSpec {
+                    backend,
+                    node,
+                    cursor: self.show_cursor,
+                    frame_rate,
+                    ..usual
+                })
             }
             CaptureSource::Pattern(pattern) => {
                 let mut pattern = pattern.clone();

@@ -103,7 +103,10 @@ fn source(s: &SourceSpec) -> Checked {
         let backend = screen.backend;
         let from_node = matches!(backend, ScreenBackend::Portal | ScreenBackend::PipeWire);
         if from_node && (parts.contains(&true) || screen.display.is_some()) {
-            return refuse("source.screen", "monitor, region, window and display are for backends x11 and wayland");
+            return refuse(
+                "source.screen",
+                "monitor, region, window and display are for backends x11 and wayland",
+            );
         }
         if screen.node.is_some() != (backend == ScreenBackend::PipeWire) {
             return refuse("source.screen.node", "is needed for backend pipewire, and only there");
@@ -112,7 +115,10 @@ fn source(s: &SourceSpec) -> Checked {
             return refuse("source.screen", "pick and application are for backend portal only");
         }
         if screen.application.as_deref().is_some_and(|a| !is_name(a)) {
-            return refuse("source.screen.application", "may have letters, digits, '.', '-' and '_', 128 at most");
+            return refuse(
+                "source.screen.application",
+                "may have letters, digits, '.', '-' and '_', 128 at most",
+            );
         }
         let rate = screen.frame_rate.0;
         if !rate.is_positive() || rate.as_f64() > 240.0 {

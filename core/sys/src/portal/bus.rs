@@ -109,9 +109,11 @@ impl Bus {
                 if self.read.len() >= length {
                     let bytes: Vec<u8> = self.read.drain(..length).collect();
                     let message = wire::parse(&bytes);
-                    return Ok(Some(message.ok_or_else(|| {
-                        Error::new(Kind::Io, "the message bus sends what is no message")
-                    })?));
+                    return Ok(Some(
+                        message.ok_or_else(|| {
+                            Error::new(Kind::Io, "the message bus sends what is no message")
+                        })?,
+                    ));
                 }
             }
             if !self.receive(time)? {
@@ -125,7 +127,8 @@ impl Bus {
         let fd = self.socket.as_raw_fd();
         let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
         // SAFETY: One entry that lives until the call returns.
-        let found = unsafe { libc::poll(&raw mut poll, 1, i32::try_from(time.as_millis()).unwrap_or(i32::MAX)) };
+        let found =
+            unsafe { libc::poll(&raw mut poll, 1, i32::try_from(time.as_millis()).unwrap_or(i32::MAX)) };
         if found == 0 {
             return Ok(false);
         }

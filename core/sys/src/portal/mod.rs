@@ -119,13 +119,14 @@ impl Session {
     /// refuses, or it was given up.
     pub fn start(wish: &Wish, is_cancelled: &dyn Fn() -> bool) -> Result<Session, Error> {
         let mut bus = Bus::connect()?;
-        let types = property(&mut bus, "AvailableSourceTypes").map_err(|e| {
-            Error::new(e.kind, format!("the desktop portal captures no screens: {e}"))
-        })?;
+        let types = property(&mut bus, "AvailableSourceTypes")
+            .map_err(|e| Error::new(e.kind, format!("the desktop portal captures no screens: {e}")))?;
         let Sources { monitor, window, virtual_monitor } = wish.sources;
         let wanted = u32::from(monitor) | u32::from(window) << 1 | u32::from(virtual_monitor) << 2;
         if types & wanted == 0 {
-            let message = format!("the desktop portal offers none of the kinds of sources {wanted:#b}, only {types:#b}");
+            let message = format!(
+                "the desktop portal offers none of the kinds of sources {wanted:#b}, only {types:#b}"
+            );
             return Err(Error::new(Kind::Unsupported, message));
         }
         // Portals before version 2 put the pointer where they like, and those before 4 remember nothing.
@@ -153,7 +154,8 @@ impl Session {
         let mut session = Session { bus, path: String::new(), node, cursor, token: None, ended: false };
 
         let token = token();
-        let made = session.request("CreateSession", &[], &[("session_handle_token", Arg::Text(&token))], cancel)?;
+        let made =
+            session.request("CreateSession", &[], &[("session_handle_token", Arg::Text(&token))], cancel)?;
         let path = made.get("session_handle").and_then(Value::text);
         let missing = || Error::new(Kind::Io, "the desktop portal made a session without a name");
         session.path = path.ok_or_else(missing)?.to_owned();

@@ -135,7 +135,8 @@ pub(super) fn call(serial: u32, call: &Call<'_>, args: &[Arg<'_>]) -> Vec<u8> {
     w.u32(body.0.len() as u32);
     w.u32(serial);
     w.array(8, |w| {
-        let fields = [(1, "o", call.path), (2, "s", call.interface), (3, "s", call.method), (6, "s", call.to)];
+        let fields =
+            [(1, "o", call.path), (2, "s", call.interface), (3, "s", call.method), (6, "s", call.to)];
         for (code, kind, text) in fields {
             w.align(8);
             w.0.push(code);
@@ -363,7 +364,8 @@ mod tests {
         assert!(rest.is_empty());
         let [stream] = streams.list() else { panic!("{streams:?}") };
         assert_eq!(stream.list()[0].number(), Some(42));
-        let size: Vec<_> = stream.list()[1].get("size").expect("a size").list().iter().map(Value::number).collect();
+        let size: Vec<_> =
+            stream.list()[1].get("size").expect("a size").list().iter().map(Value::number).collect();
         assert_eq!(size, [Some(640), Some(360)]);
         assert_eq!(one(b"(ua{sv})u"), Some(&b"(ua{sv})"[..]));
         assert_eq!(one(b"aasu"), Some(&b"aas"[..]));

@@ -391,8 +391,7 @@ fn open(spec: &ScreenSpec, interrupt: &av::Interrupt) -> Result<(Box<dyn Grabber
 }
 
 #[cfg(target_os = "linux")]
-const NOT_OFFERED: &str =
-    "this Wayland compositor offers neither ext-image-copy-capture nor wlr-screencopy";
+const NOT_OFFERED: &str = "this Wayland compositor offers neither ext-image-copy-capture nor wlr-screencopy";
 
 #[cfg(not(target_os = "linux"))]
 fn open(_: &ScreenSpec, _: &av::Interrupt) -> Result<(Box<dyn Grabber>, Said)> {

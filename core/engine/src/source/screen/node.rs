@@ -5,11 +5,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::PixelFormat;
 use crate::spec::{ScreenBackend, ScreenPick, ScreenSpec};
 use ghoststream_sys::{ffmpeg as av, pipewire, portal};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How long a node may take to give its first picture.
-const FIRST: Duration = Duration::from_secs(10);
+/// How long is waited at once for the first picture, and how often.
 const NAP: Duration = Duration::from_millis(50);
+const WAITS: u32 = 200;
 
 pub(super) struct Node {
     // The stream ends before the session that it belongs to.
@@ -40,13 +40,17 @@ impl Node {
         let stream = pipewire::VideoStream::connect(remote, node, options).map_err(of_pipewire)?;
         let format = PixelFormat::yuv420p();
         let mut opened = Node { stream, session, size: (0, 0), format, latest: None };
-        let end = Instant::now() + FIRST;
+        let mut waits = 0;
         while opened.latest.is_none() {
             if interrupt.is_cancelled() {
-                return Err(Error::new(ErrorKind::Cancelled, "source.screen: stopped before the first picture"));
+                return Err(Error::new(
+                    ErrorKind::Cancelled,
+                    "source.screen: stopped before the first picture",
+                ));
             }
-            if Instant::now() > end {
-                let message = format!("source.screen: node {node} gives no picture in {} s", FIRST.as_secs());
+            waits += 1;
+            if waits > WAITS {
+                let message = format!("source.screen: node {node} gives no picture");
                 return Err(Error::new(ErrorKind::Io, message));
             }
             opened.hear(NAP)?;
@@ -72,7 +76,10 @@ impl Node {
                 }
                 pipewire::Pixels::DmaBuf(_) => {
                     // None was asked for.
-                    return Err(Error::new(ErrorKind::Io, "source.screen: the node gives memory of a device"));
+                    return Err(Error::new(
+                        ErrorKind::Io,
+                        "source.screen: the node gives memory of a device",
+                    ));
                 }
                 pipewire::Pixels::None => {}
             }
@@ -93,7 +100,11 @@ fn pick(spec: &ScreenSpec, interrupt: &av::Interrupt) -> Result<(portal::Session
     let remember = !application.is_empty();
     let restore = if remember { token::load(application) } else { None };
     let wish = portal::Wish { sources, pointer: spec.cursor, restore, remember };
-    let session = portal::Session::start(&wish, &|| interrupt.is_cancelled()).map_err(of_portal)?;
+    let session = portal::Session::start(&wish, &|| interrupt.is_cancelled());
+    let session = session.map_err(|e| match interrupt.is_cancelled() {
+        true => Error::new(ErrorKind::Cancelled, e.to_string()).context("source.screen"),
+        false => of_portal(e),
+    })?;
     let mut note = (spec.cursor && session.cursor == portal::Cursor::Hidden)
         .then(|| "the desktop portal puts no pointer into the picture: it is without one".to_owned());
     if let Some(token) = session.token.as_ref().filter(|_| remember)

@@ -34,7 +34,8 @@ fn read(path: &Path) -> Option<String> {
 
 /// Keeps the token of `application` for its user alone.
 pub(super) fn save(application: &str, token: &str) -> Result<()> {
-    let folder = folder().ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no XDG_STATE_HOME and no HOME"))?;
+    let folder =
+        folder().ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no XDG_STATE_HOME and no HOME"))?;
     write(&folder, application, token)
 }
 
