@@ -288,7 +288,7 @@ pub(super) fn length(bytes: &[u8]) -> Option<usize> {
     let body = r.whole(4)? as usize;
     r.at = 12;
     let fields = r.whole(4)? as usize;
-    Some(16usize.checked_add(fields)?.checked_next_multiple_of(8)?.checked_add(body)?)
+    16usize.checked_add(fields)?.checked_next_multiple_of(8)?.checked_add(body)
 }
 
 /// Reads one whole message; `None` when it is not one.
