@@ -113,6 +113,8 @@ find_missing() {
     want swaybg have swaybg
     want grim have grim
     want wf-recorder have wf-recorder
+    # The front end of the desktop portal, behind which the checks put a portal of their own.
+    want xdg-desktop-portal test -x /usr/libexec/xdg-desktop-portal
 }
 
 find_missing

@@ -12,6 +12,8 @@ pub mod nvml;
 #[cfg(target_os = "linux")]
 pub mod pipewire;
 pub mod pixels;
+#[cfg(target_os = "linux")]
+pub mod portal;
 pub mod process;
 pub mod srt;
 #[cfg(target_os = "linux")]

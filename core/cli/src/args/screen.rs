@@ -29,6 +29,15 @@ pub fn parse(input: &str) -> Result<ScreenSpec, String> {
             "cursor" => screen.cursor = flag()?,
             "variable" => screen.variable = flag()?,
             "display" => screen.display = Some(value.to_owned()),
+            "node" => {
+                let id = value.parse().map_err(|_| format!("{input}: node: {value:?} is no number"))?;
+                screen.node = Some(id);
+            }
+            "pick" => {
+                let pick = serde_json::from_value(value.into());
+                screen.pick = Some(pick.map_err(|e| format!("{input}: pick: {e}"))?);
+            }
+            "application" => screen.application = Some(value.to_owned()),
             "backend" => {
                 let backend = serde_json::from_value::<ScreenBackend>(value.into());
                 screen.backend = backend.map_err(|e| format!("{input}: backend: {e}"))?;
@@ -36,7 +45,8 @@ pub fn parse(input: &str) -> Result<ScreenSpec, String> {
             _ => {
                 return Err(format!(
                     "{input}: {key:?} is not a property of a screen; they are region, window, fps, cursor, variable, \
-                     display and backend"
+                     display, \
+                     backend, pick, application and node"
                 ));
             }
         }
@@ -62,6 +72,8 @@ mod tests {
             ("screen:?window=x", "window"),
             ("screen:?fps=0", "fps"),
             ("screen:?backend=gdi", "backend"),
+            ("screen:?pick=me", "pick"),
+            ("screen:?node=x", "node"),
             ("screen:?colour=red", "colour"),
         ] {
             let e = parse(bad).expect_err(bad);

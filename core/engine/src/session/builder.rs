@@ -274,14 +274,27 @@ mod tests {
     }
 
     #[test]
+    fn a_screen_is_captured_by_the_backend_that_was_chosen() {
+        let screen = |capture| {
+            let builder = PipelineBuilder::new().capture(capture).output(Output::Null);
+            json(&builder)["source"]["screen"].take()
+        };
+        for (backend, name) in [(CaptureBackend::Portal, "portal"), (CaptureBackend::WlrExport, "wayland")] {
+            assert_eq!(screen(CaptureConfig::screen().with_backend(backend))["backend"], name);
+        }
+        let node = screen(CaptureConfig::screen().with_node(42));
+        assert_eq!((&node["backend"], &node["node"]), (&"pipewire".into(), &42.into()));
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_by_part() {
         for (builder, kind, field) in [
             (
                 PipelineBuilder::new()
-                    .capture(CaptureConfig::screen().with_backend(CaptureBackend::Portal))
+                    .capture(CaptureConfig::screen().with_backend(CaptureBackend::PipeWire))
                     .output(Output::Null),
-                ErrorKind::Unsupported,
-                "capture.backend: ",
+                ErrorKind::Invalid,
+                "capture.node: ",
             ),
             (PipelineBuilder::new(), ErrorKind::Invalid, "output: "),
             (bars().audio_source("mic"), ErrorKind::Unsupported, "audio.source: "),

@@ -2,7 +2,7 @@
 
 use super::audio::{AudioConfig, AudioSource};
 use crate::error::{Error, Result};
-use crate::spec::{FrameRate, PatternSpec, ScreenSpec, SourceSpec, masked};
+use crate::spec::{FrameRate, PatternSpec, ScreenBackend, ScreenSpec, SourceSpec, masked};
 use std::fmt;
 
 /// What to capture and how. Inert; may be shared and reused.
@@ -19,6 +19,8 @@ pub struct CaptureConfig {
     pub show_cursor: bool,
     /// How screens are captured.
     pub backend: CaptureBackend,
+    /// The number of PipeWire's node ([`CaptureBackend::PipeWire`] only).
+    pub node: Option<u32>,
     /// Take frames in GPU memory where the compositor gives them (screens).
     pub prefer_dmabuf: bool,
     /// Deliver at the speed of the timestamps. `None`: when an output is a live one (RTMP, SRT) or the source never
@@ -58,9 +60,9 @@ pub enum CaptureBackend {
     Auto,
     /// The desktop portal.
     Portal,
-    /// A PipeWire node, without the portal.
+    /// A PipeWire node, without the portal; [`CaptureConfig::node`] says which.
     PipeWire,
-    /// The compositor's own export (wlroots).
+    /// A Wayland compositor's own export (ext-image-copy-capture, wlr-screencopy).
     WlrExport,
 }
 
@@ -71,6 +73,7 @@ impl Default for CaptureConfig {
             framerate: None,
             show_cursor: true,
             backend: CaptureBackend::Auto,
+            node: None,
             prefer_dmabuf: true,
             realtime: None,
         }
@@ -116,6 +119,13 @@ impl CaptureConfig {
         self
     }
 
+    /// A video node of PipeWire by its number, without the portal.
+    pub fn with_node(mut self, node: u32) -> Self {
+        self.backend = CaptureBackend::PipeWire;
+        self.node = Some(node);
+        self
+    }
+
     /// Deliver at the speed of the timestamps, or as fast as possible.
     pub fn with_realtime(mut self, realtime: bool) -> Self {
         self.realtime = Some(realtime);
@@ -126,14 +136,23 @@ impl CaptureConfig {
     pub(super) fn source(&self, audio: &AudioConfig, live: bool) -> Result<SourceSpec> {
         let mut source = match &self.source {
             CaptureSource::Screen => {
-                if self.backend != CaptureBackend::Auto {
-                    return Err(Error::unsupported(
-                        "capture.backend: only X11 screens can be captured yet, which auto takes",
+                let backend = match self.backend {
+                    CaptureBackend::Auto => ScreenBackend::Auto,
+                    CaptureBackend::Portal => ScreenBackend::Portal,
+                    CaptureBackend::PipeWire => ScreenBackend::PipeWire,
+                    CaptureBackend::WlrExport => ScreenBackend::Wayland,
+                };
+                let node = self.node;
+                if node.is_some() != (backend == ScreenBackend::PipeWire) {
+                    return Err(Error::invalid(
+                        "capture.node",
+                        "is needed for the backend PipeWire, and only there",
                     ));
                 }
                 let usual = ScreenSpec::default();
                 let frame_rate = self.framerate.unwrap_or(usual.frame_rate);
-                let screen = ScreenSpec { cursor: self.show_cursor, frame_rate, ..usual };
+                let screen =
+                    ScreenSpec { backend, node, cursor: self.show_cursor, frame_rate, ..usual };
                 SourceSpec { sound: audio.sounds(), ..SourceSpec::screen(screen) }
             }
             CaptureSource::Pattern(pattern) => {

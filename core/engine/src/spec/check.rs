@@ -35,6 +35,12 @@ pub(super) fn pipeline(spec: &PipelineSpec) -> Checked {
     Ok(())
 }
 
+/// Whether a text can be an application's id and a part of a file name; nothing at all is one.
+fn is_name(text: &str) -> bool {
+    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    text.len() <= 128 && text.chars().all(known) && !text.starts_with('.')
+}
+
 /// Thirty years is for ever, and as much as clocks can count.
 fn timeout(field: &str, seconds: f64) -> Checked {
     if (0.0..=1e9).contains(&seconds) { Ok(()) } else { refuse(field, "seconds, 0 to 1000000000") }
@@ -94,6 +100,26 @@ fn source(s: &SourceSpec) -> Checked {
         }
         if screen.region.is_some_and(|r| r.width == 0 || r.height == 0) {
             return refuse("source.screen.region", "width and height must be above 0");
+        }
+        let backend = screen.backend;
+        let from_node = matches!(backend, ScreenBackend::Portal | ScreenBackend::PipeWire);
+        if from_node && (parts.contains(&true) || screen.display.is_some()) {
+            return refuse(
+                "source.screen",
+                "monitor, region, window and display are for backends x11 and wayland",
+            );
+        }
+        if screen.node.is_some() != (backend == ScreenBackend::PipeWire) {
+            return refuse("source.screen.node", "is needed for backend pipewire, and only there");
+        }
+        if backend != ScreenBackend::Portal && (screen.pick.is_some() || screen.application.is_some()) {
+            return refuse("source.screen", "pick and application are for backend portal only");
+        }
+        if screen.application.as_deref().is_some_and(|a| !is_name(a)) {
+            return refuse(
+                "source.screen.application",
+                "may have letters, digits, '.', '-' and '_', 128 at most",
+            );
         }
         let rate = screen.frame_rate.0;
         if !rate.is_positive() || rate.as_f64() > 240.0 {

@@ -26,6 +26,16 @@ pub struct ScreenSpec {
     /// A window by its id (X11).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<u32>,
+    /// A video node of PipeWire by its number (backend `pipewire`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<u32>,
+    /// What the user may pick in the desktop portal's dialog (backend `portal`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pick: Option<ScreenPick>,
+    /// In whose name the portal is asked: what was picked once is captured again without a dialog for the same name, which
+    /// is `ghoststream` by default; empty: the user is asked every time (backend `portal`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application: Option<String>,
     /// Whether the mouse pointer is in the picture.
     #[serde(default = "super::yes")]
     pub cursor: bool,
@@ -50,6 +60,9 @@ impl Default for ScreenSpec {
             monitor: None,
             region: None,
             window: None,
+            node: None,
+            pick: None,
+            application: None,
             cursor: true,
             frame_rate: default_rate(),
             variable: false,
@@ -64,6 +77,7 @@ impl ScreenSpec {
             (Some(name), _, _) => format!("screen:{name}"),
             (_, Some(r), _) => format!("screen:{}x{}+{}+{}", r.width, r.height, r.x, r.y),
             (_, _, Some(id)) => format!("window:{id}"),
+            _ if self.node.is_some() => format!("node:{}", self.node.unwrap_or_default()),
             _ => "screen".into(),
         }
     }
@@ -73,13 +87,31 @@ impl ScreenSpec {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ScreenBackend {
-    /// What the session has: a Wayland compositor that hands out its pictures, else X11.
+    /// What the session has: a Wayland compositor that hands out its pictures, else the desktop portal, else X11.
     #[default]
     Auto,
     /// An X11 server, through shared memory.
     X11,
     /// A Wayland compositor that hands out its pictures (ext-image-copy-capture, wlr-screencopy), through shared memory.
     Wayland,
+    /// The desktop portal: the user picks in a dialog.
+    Portal,
+    /// A video node of PipeWire.
+    PipeWire,
+}
+
+/// What the user may pick in the desktop portal's dialog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ScreenPick {
+    /// A monitor or a window.
+    Any,
+    /// A monitor.
+    Monitor,
+    /// A window.
+    Window,
+    /// A monitor that is made for the capture.
+    Virtual,
 }
 
 /// A rectangle of the screen.

@@ -2,7 +2,11 @@
 
 #[cfg(target_os = "linux")]
 mod list;
+#[cfg(target_os = "linux")]
+mod node;
 mod pace;
+#[cfg(target_os = "linux")]
+mod token;
 #[cfg(target_os = "linux")]
 mod wayland;
 #[cfg(target_os = "linux")]
@@ -108,11 +112,11 @@ impl Screen {
         clock: Arc<dyn Clock>,
         interrupt: av::Interrupt,
     ) -> Result<Screen> {
-        let (grabber, note) = open(spec)?;
+        let (grabber, note) = open(spec, &interrupt)?;
         tracing::info!(backend = grabber.backend(), source = spec.label(), "capturing");
         let mut screen = Screen::of(grabber, spec, clock, interrupt);
         screen.duration = duration.map(|d| Duration::from_secs_f64(d.0));
-        screen.notes.extend(note.map(|message| Note { code: "fallback", message }));
+        screen.notes.extend(note.map(|(code, message)| Note { code, message }));
         Ok(screen)
     }
 
@@ -348,37 +352,49 @@ fn is_gone(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Device | ErrorKind::NotFound | ErrorKind::Io)
 }
 
-/// Begins to watch, and what a user should know of the way that was taken.
+/// What a user should know of the way that was taken: the code and the text of a warning.
+type Said = Option<(&'static str, String)>;
+
+/// Begins to watch.
 #[cfg(target_os = "linux")]
-fn open(spec: &ScreenSpec) -> Result<(Box<dyn Grabber>, Option<String>)> {
-    let x11 = || x11::X11::open(spec).map(|x| Box::new(x) as Box<dyn Grabber>);
-    let wayland = || wayland::Wayland::open(spec).map(|w| Box::new(w) as Box<dyn Grabber>);
-    let (grabber, note) = match (spec.backend, spec.display.as_deref()) {
-        (ScreenBackend::X11, _) => (x11()?, None),
-        (ScreenBackend::Wayland, _) => (wayland()?, None),
+fn open(spec: &ScreenSpec, interrupt: &av::Interrupt) -> Result<(Box<dyn Grabber>, Said)> {
+    let x11 = || x11::X11::open(spec).map(|x| (Box::new(x) as Box<dyn Grabber>, None));
+    let wayland = || wayland::Wayland::open(spec).map(|w| (Box::new(w) as Box<dyn Grabber>, None));
+    let node = || {
+        let (node, note) = node::Node::open(spec, interrupt)?;
+        Ok((Box::new(node) as Box<dyn Grabber>, note.map(|note| ("source", note))))
+    };
+    match (spec.backend, spec.display.as_deref()) {
+        (ScreenBackend::X11, _) => x11(),
+        (ScreenBackend::Wayland, _) => wayland(),
+        (ScreenBackend::Portal | ScreenBackend::PipeWire, _) => node(),
         // Only X has window ids, and only its displays have colons.
-        (ScreenBackend::Auto, _) if spec.window.is_some() => (x11()?, None),
-        (ScreenBackend::Auto, Some(display)) if display.contains(':') => (x11()?, None),
-        (ScreenBackend::Auto, Some(_)) => (wayland()?, None),
-        (ScreenBackend::Auto, None) if !ghoststream_sys::wayland::is_named() => (x11()?, None),
+        (ScreenBackend::Auto, _) if spec.window.is_some() => x11(),
+        (ScreenBackend::Auto, Some(display)) if display.contains(':') => x11(),
+        (ScreenBackend::Auto, Some(_)) => wayland(),
+        (ScreenBackend::Auto, None) if !ghoststream_sys::wayland::is_named() => x11(),
         (ScreenBackend::Auto, None) => match wayland::is_offered() {
-            Ok(true) => (wayland()?, None),
-            Ok(false) => {
-                let message = "source.screen: this Wayland compositor offers neither ext-image-copy-capture nor \
-                               wlr-screencopy, and what its X server shows is not the screen (backend x11 captures it)";
-                return Err(Error::unsupported(message));
+            Ok(true) => wayland(),
+            // The portal has its own dialog in which a monitor is picked.
+            Ok(false) if spec.monitor.is_none() && spec.region.is_none() => {
+                node().map_err(|e: Error| e.context(NOT_OFFERED))
             }
+            Ok(false) => Err(Error::unsupported(format!(
+                "source.screen: {NOT_OFFERED}; the portal (backend portal) lets the user pick, without monitor and region"
+            ))),
             Err(e) => {
                 let note = format!("the environment's compositor cannot be asked ({e}): X11 is captured");
-                (x11()?, Some(note))
+                x11().map(|(grabber, _)| (grabber, Some(("fallback", note))))
             }
         },
-    };
-    Ok((grabber, note))
+    }
 }
 
+#[cfg(target_os = "linux")]
+const NOT_OFFERED: &str = "this Wayland compositor offers neither ext-image-copy-capture nor wlr-screencopy";
+
 #[cfg(not(target_os = "linux"))]
-fn open(_: &ScreenSpec) -> Result<(Box<dyn Grabber>, Option<String>)> {
+fn open(_: &ScreenSpec, _: &av::Interrupt) -> Result<(Box<dyn Grabber>, Said)> {
     Err(Error::unsupported("source.screen: screens are captured on Linux only"))
 }
 

@@ -1,0 +1,170 @@
+//! A video node of PipeWire, one's own choice or what the user picked in the desktop portal's dialog.
+
+use super::{Grabber, Shot, token};
+use crate::error::{Error, ErrorKind, Result};
+use crate::frame::PixelFormat;
+use crate::spec::{ScreenBackend, ScreenPick, ScreenSpec};
+use ghoststream_sys::{ffmpeg as av, pipewire, portal};
+use std::time::Duration;
+
+/// How long is waited at once for the first picture, and how often.
+const NAP: Duration = Duration::from_millis(50);
+const WAITS: u32 = 200;
+
+pub(super) struct Node {
+    // The stream ends before the session that it belongs to.
+    stream: pipewire::VideoStream,
+    session: Option<portal::Session>,
+    size: (u32, u32),
+    format: PixelFormat,
+    latest: Option<Shot>,
+}
+
+impl Node {
+    /// Begins to watch, and what a user should know.
+    pub fn open(spec: &ScreenSpec, interrupt: &av::Interrupt) -> Result<(Node, Option<String>)> {
+        let (mut session, mut note) = (None, None);
+        let node = match spec.node {
+            Some(node) if spec.backend == ScreenBackend::PipeWire => node,
+            _ => {
+                let (opened, said) = pick(spec, interrupt)?;
+                note = said;
+                session.insert(opened).node
+            }
+        };
+        let remote = session.as_mut().map(portal::Session::remote).transpose().map_err(of_portal)?;
+        let rate = spec.frame_rate.0;
+        let max_rate = (rate.num.unsigned_abs(), rate.den.unsigned_abs());
+        // Only the newest picture is wanted.
+        let options = pipewire::VideoOptions { max_rate, queue: 1, ..pipewire::VideoOptions::default() };
+        let stream = pipewire::VideoStream::connect(remote, node, options).map_err(of_pipewire)?;
+        let format = PixelFormat::yuv420p();
+        let mut opened = Node { stream, session, size: (0, 0), format, latest: None };
+        let mut waits = 0;
+        while opened.latest.is_none() {
+            if interrupt.is_cancelled() {
+                return Err(Error::new(
+                    ErrorKind::Cancelled,
+                    "source.screen: stopped before the first picture",
+                ));
+            }
+            waits += 1;
+            if waits > WAITS {
+                let message = format!("source.screen: node {node} gives no picture");
+                return Err(Error::new(ErrorKind::Io, message));
+            }
+            opened.hear(NAP)?;
+        }
+        Ok((opened, note))
+    }
+
+    /// Takes in what the node has to say, waiting for the first of it.
+    fn hear(&mut self, mut time: Duration) -> Result<()> {
+        if let Some(session) = &mut self.session {
+            session.check().map_err(of_portal)?;
+        }
+        while let Some(event) = self.stream.next(time).map_err(of_pipewire)? {
+            time = Duration::ZERO;
+            let pipewire::VideoEvent::Frame(frame) = event else { continue };
+            let age = Some(frame.age);
+            match frame.pixels {
+                pipewire::Pixels::Host(media) => {
+                    if self.size == (0, 0) {
+                        (self.size, self.format) = ((media.width(), media.height()), media.format());
+                    }
+                    self.latest = Some(Shot { media, age });
+                }
+                pipewire::Pixels::DmaBuf(_) => {
+                    // None was asked for.
+                    return Err(Error::new(
+                        ErrorKind::Io,
+                        "source.screen: the node gives memory of a device",
+                    ));
+                }
+                pipewire::Pixels::None => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Has the user pick, or restores what he picked before.
+fn pick(spec: &ScreenSpec, interrupt: &av::Interrupt) -> Result<(portal::Session, Option<String>)> {
+    let application = spec.application.as_deref().unwrap_or("ghoststream");
+    let wanted = spec.pick.unwrap_or(ScreenPick::Any);
+    let sources = portal::Sources {
+        monitor: matches!(wanted, ScreenPick::Any | ScreenPick::Monitor),
+        window: matches!(wanted, ScreenPick::Any | ScreenPick::Window),
+        virtual_monitor: wanted == ScreenPick::Virtual,
+    };
+    let remember = !application.is_empty();
+    let restore = if remember { token::load(application) } else { None };
+    let wish = portal::Wish { sources, pointer: spec.cursor, restore, remember };
+    let session = portal::Session::start(&wish, &|| interrupt.is_cancelled());
+    let session = session.map_err(|e| match interrupt.is_cancelled() {
+        true => Error::new(ErrorKind::Cancelled, e.to_string()).context("source.screen"),
+        false => of_portal(e),
+    })?;
+    let mut note = (spec.cursor && session.cursor == portal::Cursor::Hidden)
+        .then(|| "the desktop portal puts no pointer into the picture: it is without one".to_owned());
+    if let Some(token) = session.token.as_ref().filter(|_| remember)
+        && let Err(e) = token::save(application, token)
+    {
+        note = Some(format!("what was picked cannot be remembered: {e}"));
+    }
+    Ok((session, note))
+}
+
+impl Grabber for Node {
+    fn backend(&self) -> &'static str {
+        if self.session.is_some() { "portal" } else { "pipewire" }
+    }
+
+    fn size(&self) -> (u32, u32) {
+        self.size
+    }
+
+    fn format(&self) -> PixelFormat {
+        self.format
+    }
+
+    fn is_timed(&self) -> bool {
+        true
+    }
+
+    fn changed(&mut self) -> Result<bool> {
+        // What came before the end is still given.
+        if self.latest.is_none() {
+            self.hear(Duration::ZERO)?;
+        } else if let Err(e) = self.hear(Duration::ZERO) {
+            tracing::debug!("{e}");
+        }
+        Ok(self.latest.is_some())
+    }
+
+    fn grab(&mut self) -> Result<Option<Shot>> {
+        Ok(self.latest.take())
+    }
+}
+
+fn of_pipewire(e: pipewire::Error) -> Error {
+    let kind = match e.kind {
+        pipewire::Kind::NotFound => ErrorKind::NotFound,
+        pipewire::Kind::Unsupported => ErrorKind::Unsupported,
+        pipewire::Kind::Gone => ErrorKind::Device,
+        pipewire::Kind::Memory => ErrorKind::Memory,
+        pipewire::Kind::Io => ErrorKind::Io,
+    };
+    Error::new(kind, e.to_string()).context("source.screen")
+}
+
+fn of_portal(e: portal::Error) -> Error {
+    let kind = match e.kind {
+        portal::Kind::NotFound => ErrorKind::NotFound,
+        portal::Kind::Unsupported => ErrorKind::Unsupported,
+        portal::Kind::Denied => ErrorKind::Denied,
+        portal::Kind::Gone => ErrorKind::Device,
+        portal::Kind::Io => ErrorKind::Io,
+    };
+    Error::new(kind, e.to_string()).context("source.screen")
+}
