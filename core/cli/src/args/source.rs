@@ -133,7 +133,7 @@ impl TakeArgs {
 }
 
 /// Adds tracks of captured sound, those of one group mixed into one.
-fn add_sounds(source: &mut SourceSpec, groups: impl IntoIterator<Item = Sounds>) {
+pub fn add_sounds(source: &mut SourceSpec, groups: impl IntoIterator<Item = Sounds>) {
     for Sounds(group) in groups {
         let taken = source.sound.iter().filter_map(|s| s.track).max();
         let track = (group.len() > 1).then(|| taken.map_or(0, |t| t + 1));
