@@ -151,8 +151,7 @@ impl CaptureConfig {
                 }
                 let usual = ScreenSpec::default();
                 let frame_rate = self.framerate.unwrap_or(usual.frame_rate);
-                let screen =
-                    ScreenSpec { backend, node, cursor: self.show_cursor, frame_rate, ..usual };
+                let screen = ScreenSpec { backend, node, cursor: self.show_cursor, frame_rate, ..usual };
                 SourceSpec { sound: audio.sounds(), ..SourceSpec::screen(screen) }
             }
             CaptureSource::Pattern(pattern) => {

@@ -274,7 +274,7 @@ impl Stream {
     }
 
     /// Takes a packet whose times are the stream's already (a transcode of another stream with the same epoch).
-    pub(super) fn push_dated(&self, packet: Packet) {
+    pub fn push_dated(&self, packet: Packet) {
         self.take(&mut self.lock(), packet);
     }
 
@@ -329,12 +329,7 @@ impl Stream {
 
     /// A stream with the same time as this one, for a transcode of it.
     pub fn derived(&self, name: impl Into<String>) -> Arc<Stream> {
-        Arc::new(Stream {
-            name: name.into(),
-            epoch: self.epoch,
-            began: self.began,
-            state: Mutex::default(),
-        })
+        Arc::new(Stream { name: name.into(), epoch: self.epoch, began: self.began, state: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
