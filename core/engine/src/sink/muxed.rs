@@ -43,6 +43,8 @@ struct Written {
     base: TimeBase,
     copied: bool,
     last_dts: Option<i64>,
+    /// Takes ADTS headers off: FFmpeg does so itself, but not where it writes a file's index late.
+    bare: Option<av::Bsf>,
 }
 
 impl Muxed {
@@ -81,7 +83,15 @@ impl Muxed {
             .enumerate()
             .map(|(i, track)| {
                 let (num, den) = muxer.stream_time_base(i)?;
-                Ok(Written { base: Rational::new(num, den), copied: track.copied, last_dts: None })
+                let stream = &track.stream;
+                let headers = stream.codec == Codec::Aac && stream.extradata.is_empty() && form.is_boxes();
+                let bare = headers
+                    .then(|| {
+                        let (parameters, _) = track_options(form.container, track)?;
+                        av::Bsf::new("aac_adtstoasc", &parameters, (num, den)).map_err(Error::from)
+                    })
+                    .transpose()?;
+                Ok(Written { base: Rational::new(num, den), copied: track.copied, last_dts: None, bare })
             })
             .collect::<Result<_>>()?;
         Ok(Muxed { muxer, tracks })
@@ -117,7 +127,12 @@ impl Muxed {
         written.last_dts = dts.or(written.last_dts);
         packet.duration = to(packet.duration);
         (packet.pts, packet.dts, packet.base) = (pts, dts, written.base);
-        match self.muxer.write(packet.to_av(false)?) {
+        let packet = packet.to_av(false)?;
+        let bared = match &mut written.bare {
+            Some(bare) => bare.send(Some(packet)).and_then(|()| bare.receive()),
+            None => Ok(Some(packet)),
+        };
+        match bared.and_then(|packet| packet.map_or(Ok(()), |packet| self.muxer.write(packet))) {
             Ok(()) => Ok(Fate::Written),
             // What brings packets into the container's form (ADTS to MP4) did not understand this one.
             Err(e) if written.copied && e.kind() == av::Kind::InvalidData => Ok(Fate::LeftOut(e.into())),
