@@ -3,9 +3,15 @@
 //!
 //! - [`stream`]: the waist: tracks, packets, readers with queues of their own, the packets since the last key frame;
 //! - [`registry`]: streams by name, who may publish them, and what is told of them;
-//! - [`timeline`]: the publishers' clocks brought onto the stream's one.
+//! - [`timeline`]: the publishers' clocks brought onto the stream's one;
+//! - [`describe`]: descriptions of tracks from their parameter sets;
+//! - [`keys`]: who may publish and read;
+//! - [`rtmp`]: publishers and readers by RTMP.
 
+pub mod describe;
+pub mod keys;
 pub mod registry;
+pub mod rtmp;
 pub mod stream;
 pub mod timeline;
 

@@ -34,6 +34,7 @@ pub enum NodeClass {
 
 impl NodeClass {
     /// PipeWire's `media.class`; `None` for what is neither heard nor seen.
+    #[cfg(feature = "pipewire")]
     pub(crate) fn from_media_class(class: &str) -> Option<NodeClass> {
         Some(match class {
             "Audio/Sink" | "Audio/Duplex" | "Audio/Sink/Virtual" => NodeClass::Sink,
