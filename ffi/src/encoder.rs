@@ -192,7 +192,7 @@ fn pipeline(o: &gs_encoder_options) -> Result<Pipeline> {
         },
         // A caller that pushes everything before it takes anything must not wait for itself.
         queue: if o.packet_queue == 0 { u32::MAX } else { o.packet_queue },
-        live: false,
+        ..PacketsSpec::default()
     });
     output.video = VideoChoice::Track(Box::new(video_spec(o)?));
     output.audio = AudioChoice::None;

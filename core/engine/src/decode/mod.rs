@@ -17,6 +17,8 @@ pub struct DecodeOptions {
     /// The device to decode on; `None` = software. Frames stay there, if it decodes them: FFmpeg's decoders go on in
     /// software, with frames in host memory, when it does not take the stream.
     pub device: Option<Arc<av::HwDevice>>,
+    /// Ask encoders for a key frame where there is one in the stream.
+    pub keys: bool,
 }
 
 /// Failures that a decoder may report in a row without asking for the next packet; one that reports more never ends.
@@ -81,6 +83,7 @@ pub struct AvDecoder {
     frame_duration: i64,
     next_pts: Option<i64>,
     on_device: bool,
+    keys: bool,
     damage: Arc<Damage>,
     frames: u64,
 }
@@ -124,6 +127,7 @@ impl AvDecoder {
             frame_duration: rate.map_or(0, |r| rescale(1, r.inverse(), stream.time_base, Rounding::Nearest)),
             next_pts: None,
             on_device: kind.is_some(),
+            keys: options.keys && stream.kind == MediaKind::Video,
             damage: Arc::default(),
             frames: 0,
         })
@@ -164,7 +168,9 @@ impl AvDecoder {
 
     fn timed(&mut self, media: av::Frame) -> Result<Frame> {
         let pts = media.pts();
+        let key = self.keys && media.is_key();
         let mut frame = Frame::new(media, self.base);
+        frame.force_key = key;
         // Some containers (raw streams, AVI) have no timestamps: the frame follows the one before it.
         frame.pts = pts.or(self.next_pts).or(Some(0));
         if self.kind == MediaKind::Audio {

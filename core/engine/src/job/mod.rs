@@ -12,6 +12,7 @@ use crate::frame::Frame;
 use crate::link::{LinkStats, Received, Receiver, Sender};
 use crate::packet::{Packet, StreamInfo};
 use crate::sink::Command;
+use crate::source::packets::PacketFeed;
 use crate::spec::{Bitrate, FrameRate, SoundSpec};
 use crate::stage::Control;
 use bytes::Bytes;
@@ -33,6 +34,7 @@ pub struct Job {
 pub(crate) struct Ports {
     pub bytes: Mutex<Option<Sender<Bytes>>>,
     pub frames: Mutex<Option<Sender<Frame>>>,
+    pub fed_packets: Mutex<Option<Arc<PacketFeed>>>,
     pub packets: Vec<Option<Arc<PacketPort>>>,
     pub segments: Vec<Option<Receiver<Segment>>>,
 }
@@ -482,10 +484,39 @@ impl Job {
         self.push_frame_within(frame, Some(Duration::ZERO))
     }
 
+    /// Feeds a `packets` source, in decode order within each stream. Blocks while its queue is full; a live one never blocks,
+    /// but drops (and counts) what comes until the next key frame.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] for another kind of source, after [`Job::finish_input`] or after the end;
+    /// [`ErrorKind::Invalid`] for a packet of a stream that was not described.
+    pub fn push_packet(&self, packet: Packet) -> Result<()> {
+        self.push_packet_within(packet, None)
+    }
+
+    /// As [`Job::push_packet`], waiting at most `timeout` (`None` = as there), also for a live source.
+    ///
+    /// # Errors
+    /// As [`Job::push_packet`], and [`ErrorKind::Busy`] when there was no room in time and the source is not live.
+    pub fn push_packet_within(&self, packet: Packet, timeout: Option<Duration>) -> Result<()> {
+        let feed = lock(&self.ports.fed_packets).clone();
+        let feed = feed.ok_or_else(|| Error::new(ErrorKind::State, "the job takes no packets (now)"))?;
+        feed.push(packet, timeout)
+    }
+
+    /// As [`Job::push_packet`], but gives [`ErrorKind::Busy`] at once when the queue is full and the source is not live.
+    ///
+    /// # Errors
+    /// As [`Job::push_packet`], and [`ErrorKind::Busy`].
+    pub fn try_push_packet(&self, packet: Packet) -> Result<()> {
+        self.push_packet_within(packet, Some(Duration::ZERO))
+    }
+
     /// Says that a fed source has ended. Nothing happens for other sources.
     pub fn finish_input(&self) {
         lock(&self.ports.bytes).take();
         lock(&self.ports.frames).take();
+        lock(&self.ports.fed_packets).take();
     }
 
     /// The streams of a packet output, once its encoders are open; waits at most `timeout`. `None` on time-out.

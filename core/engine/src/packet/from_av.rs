@@ -1,6 +1,7 @@
 //! What FFmpeg says about a stream, in the engine's words.
 
 use super::{AudioInfo, Codec, Disposition, FieldOrder, MediaKind, StreamInfo, VideoInfo};
+use crate::error::Result;
 use crate::frame::ChannelLayout;
 use crate::time::{Rational, Timestamp};
 use ghoststream_sys::ffmpeg as av;
@@ -70,6 +71,54 @@ impl StreamInfo {
         }
         info.native = Some(stream.params.clone());
         info
+    }
+
+    /// FFmpeg's description of a stream that did not come from FFmpeg.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] for a codec that this FFmpeg does not know; [`crate::ErrorKind::Memory`].
+    pub(crate) fn to_av(&self) -> Result<av::CodecParameters> {
+        let kind = match self.kind {
+            MediaKind::Video => av::MediaType::Video,
+            MediaKind::Audio => av::MediaType::Audio,
+            MediaKind::Subtitle => av::MediaType::Subtitle,
+            MediaKind::Data => av::MediaType::Data,
+            MediaKind::Attachment => av::MediaType::Attachment,
+        };
+        let mut values = av::ParameterValues {
+            kind,
+            codec: self.codec.name().into(),
+            extradata: self.extradata.clone(),
+            profile: self.profile,
+            level: self.level,
+            bit_rate: self.bit_rate.unwrap_or(0),
+            ..av::ParameterValues::default()
+        };
+        if let Some(video) = &self.video {
+            (values.width, values.height) = (video.width, video.height);
+            values.pixel_format = video.format;
+            values.sample_aspect = (video.sample_aspect.num, video.sample_aspect.den);
+            values.frame_rate = video.frame_rate.map_or(values.frame_rate, |r| (r.num, r.den));
+            (values.colour, values.reorder) = (video.colour, video.reorder);
+            values.field_order = match video.field_order {
+                FieldOrder::Unknown => av::FieldOrder::Unknown,
+                FieldOrder::Progressive => av::FieldOrder::Progressive,
+                FieldOrder::TopFirst => av::FieldOrder::TopFirst,
+                FieldOrder::BottomFirst => av::FieldOrder::BottomFirst,
+            };
+        }
+        if let Some(audio) = &self.audio {
+            values.sample_rate = audio.sample_rate;
+            values.layout = Some(audio.layout.clone()).filter(|l| l.channels > 0);
+            values.sample_format = audio.format;
+            (values.frame_size, values.initial_padding) = (audio.frame_size, audio.initial_padding);
+        }
+        let mut parameters = av::CodecParameters::new(&values)?;
+        if let Some(video) = &self.video {
+            parameters.set_hdr(&video.hdr);
+            parameters.set_rotation(video.rotation);
+        }
+        Ok(parameters)
     }
 }
 

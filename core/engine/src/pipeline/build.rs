@@ -36,9 +36,9 @@ const PACKETS: usize = 64;
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// Opens the source and decides; writes nothing.
-pub(super) fn plan(spec: &PipelineSpec) -> Result<Plan> {
+pub(super) fn plan(spec: &PipelineSpec, streams: &[StreamInfo]) -> Result<Plan> {
     crate::log::install();
-    let mut inputs = Inputs::detached();
+    let mut inputs = Inputs::detached(streams);
     let interrupt = ghoststream_sys::ffmpeg::Interrupt::new();
     let clock = Arc::new(SystemClock::default());
     let input = Input::open(spec, &mut inputs, clock, &interrupt)?;
@@ -46,14 +46,19 @@ pub(super) fn plan(spec: &PipelineSpec) -> Result<Plan> {
     Ok(resolved.plan(spec, &input.offer))
 }
 
-/// Starts the job's supervisor.
-pub(super) fn start(spec: PipelineSpec, clock: Arc<dyn Clock>) -> Result<Job> {
+/// Starts the job's supervisor. `streams` are what fed packets are.
+pub(super) fn start(spec: PipelineSpec, streams: &[StreamInfo], clock: Arc<dyn Clock>) -> Result<Job> {
     crate::log::install();
     let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
     let name = spec.name.clone().unwrap_or_else(|| format!("job-{id}"));
     let shared = Shared::new(id, name, clock);
-    let (inputs, bytes, frames) = Inputs::new(&spec, &shared);
-    let mut ports = Ports { bytes: Mutex::new(bytes), frames: Mutex::new(frames), ..Ports::default() };
+    let (inputs, fed) = Inputs::new(&spec, streams, &shared);
+    let mut ports = Ports {
+        bytes: Mutex::new(fed.bytes),
+        frames: Mutex::new(fed.frames),
+        fed_packets: Mutex::new(fed.packets),
+        ..Ports::default()
+    };
     let mut sinks: Vec<Box<dyn OutputSink>> = Vec::new();
     for (index, output) in spec.outputs.iter().enumerate() {
         let (sink, packets, segments) = super::output::sink(&spec, index, &shared)?;
@@ -370,6 +375,9 @@ impl<'a> Graph<'a> {
         let monitor = input.monitor();
         remote.wake(Box::new(move || monitor.poke()));
         let mut mux = Mux::new(sink, self.spec.outputs[index].label(), remote);
+        if self.spec.outputs[index].packets.as_ref().is_some_and(|p| !p.interleave) {
+            mux.hand_on_at_once();
+        }
         if self.pass.is_some_and(|p| !p.second) {
             mux.allow_empty();
         }
@@ -501,7 +509,7 @@ impl<'a> Graph<'a> {
     fn build_source(&mut self, input: Input) -> Result<()> {
         let end = self.spec.source.duration.map(|d| Timestamp::from_seconds(d.0));
         match input {
-            Input { demuxer: Some(demuxer), offer, origin, key, .. } => {
+            Input { packets: Some(packets), offer, origin, key, .. } => {
                 for decoder in &self.resolved.decoders {
                     self.decoder(decoder, &offer, end)?;
                 }
@@ -521,7 +529,7 @@ impl<'a> Graph<'a> {
                 let expected = offer.duration.filter(|_| self.spec.source.url.is_some());
                 let start = self.spec.source.start.map_or(0.0, |s| s.0);
                 let feed = Feed {
-                    demuxer,
+                    packets,
                     streams,
                     origin,
                     seeker,
@@ -624,7 +632,7 @@ impl<'a> Graph<'a> {
         let stream = offer.streams.iter().find(|s| s.index == index);
         let stream = stream.ok_or_else(|| Error::new(ErrorKind::Internal, "a decoder of no stream"))?;
         let device = decoder.device.map(|kind| self.devices.get(kind)).transpose()?;
-        let options = DecodeOptions { threads: decoder.threads, device };
+        let options = DecodeOptions { threads: decoder.threads, device, keys: self.spec.source.decode.keys };
         let stage = AvDecoder::new(stream, &options)?;
         let damage = stage.damage();
         let zero = Timestamp::new(0, Rational::new(1, 1));

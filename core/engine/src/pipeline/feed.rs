@@ -5,11 +5,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::job::shared::{Meter, Shared};
 use crate::link::Sender;
-use crate::packet::{MediaKind, Packet, StreamInfo};
+use crate::packet::{MediaKind, Packet, SideData, StreamInfo};
 use crate::source::open::reading;
+use crate::source::packets::{Next, PacketSource};
 use crate::source::seek::Seeker;
 use crate::stage::{OutletFn, Source, Stage};
 use crate::time::{MICROSECONDS, Rounding, TimeBase, Timestamp, rescale};
+use bytes::Bytes;
 use ghoststream_sys::ffmpeg as av;
 use std::time::Duration;
 
@@ -51,6 +53,7 @@ pub(crate) struct FeedStream {
     pub frame: i64,
     pub kind: MediaKind,
     pub routes: Vec<Route>,
+    extradata: Bytes,
     /// Packets before the first key packet from here on, in source time, are not worth decoding.
     from: Option<i64>,
 }
@@ -63,6 +66,7 @@ impl FeedStream {
             frame: frame_ticks(stream),
             kind: stream.kind,
             routes: Vec::new(),
+            extradata: stream.extradata.clone(),
             from: None,
         }
     }
@@ -72,6 +76,19 @@ impl FeedStream {
         // Both are of one packet; the microseconds are rounded.
         self.from =
             Some(Timestamp::new(key.micros() - 2, MICROSECONDS).to_rounding(self.base, Rounding::Down).ticks);
+    }
+
+    /// Refuses new parameters of the codec where what was told to the output's readers would not be true any more.
+    fn check_codec(&self, packet: &Packet) -> Result<()> {
+        let changes = |side: &SideData| matches!(side, SideData::NewExtradata(new) if *new != self.extradata);
+        let copied = || self.routes.iter().any(|route| matches!(route, Route::Copy(_)));
+        if packet.side_data.iter().any(changes) && copied() {
+            return Err(Error::unsupported(format!(
+                "stream {}: its codec's parameters change in mid-stream, and it is copied: what comes now needs a new job",
+                packet.stream
+            )));
+        }
+        Ok(())
     }
 
     /// Whether `packet`, in source time, comes before what is to be decoded.
@@ -92,9 +109,9 @@ fn frame_ticks(stream: &StreamInfo) -> i64 {
     rate.map_or(0, |r| rescale(1, r.inverse(), stream.time_base, Rounding::Nearest))
 }
 
-/// Everything the demuxing thread needs.
+/// Everything the thread needs that reads the source's packets.
 pub(crate) struct Feed {
-    pub demuxer: av::Demuxer,
+    pub packets: PacketSource,
     pub streams: Vec<FeedStream>,
     /// Source time that becomes 0.
     pub origin: Timestamp,
@@ -112,7 +129,7 @@ pub(crate) struct Feed {
     pub timeout: f64,
     /// Take a truncated source as far as it goes.
     pub salvage: bool,
-    /// Packets that the demuxer found incomplete.
+    /// Packets that the container said are incomplete.
     pub corrupt: u64,
 }
 
@@ -148,24 +165,29 @@ impl Feed {
         let mut reached_us = 0i64;
         loop {
             shared.pass_gate();
-            if shared.is_stopping() || shared.is_cancelled() {
+            // Packets that the application has already pushed are still used after a stop.
+            if shared.is_cancelled() || (shared.is_stopping() && !self.packets.is_fed()) {
                 return Ok(());
             }
-            let packet = match self.demuxer.read() {
-                Ok(packet) => packet,
+            let streams = &self.streams;
+            let wanted = |index: usize| {
+                streams.get(index).filter(|s| !s.routes.is_empty()).map(|s: &FeedStream| s.base)
+            };
+            let next = match self.packets.next(wanted) {
+                Ok(next) => next,
                 Err(e)
                     if e.kind() == av::Kind::Cancelled && (shared.is_stopping() || shared.is_cancelled()) =>
                 {
                     return Ok(());
                 }
-                Err(e) if reached_us > 0 && self.demuxer.is_hanging_up(&e) => {
+                Err(e) if reached_us > 0 && self.packets.container().is_some_and(|c| c.is_hanging_up(&e)) => {
                     let message = format!("{}: the other side hung up: taken as the end", self.label);
                     shared.warn("source", message);
-                    None
+                    Next::End
                 }
                 Err(e) => return Err(reading(&self.label, self.timeout, e)),
             };
-            let Some(packet) = packet else {
+            if matches!(next, Next::End) {
                 self.check_length(shared, reached_us)?;
                 if self.loops == 0 || reached_us <= offset_us {
                     return Ok(());
@@ -175,21 +197,19 @@ impl Feed {
                 }
                 offset_us = reached_us;
                 self.expected = None;
+                let Some(container) = self.packets.container() else { return Ok(()) };
                 self.seeker
-                    .before(&mut self.demuxer, self.origin)
+                    .before(container, self.origin)
                     .map_err(|e| e.context(format!("{}: cannot play it again", self.label)))?;
                 continue;
-            };
+            }
             meter.count_in();
-            let index = packet.stream_index();
-            let Some(stream) = self.streams.get_mut(index) else { continue };
-            if stream.routes.is_empty() {
-                continue;
+            let Next::Packet(mut packet, corrupt) = next else { continue };
+            let Some(stream) = self.streams.get_mut(packet.stream) else { continue };
+            self.corrupt += u64::from(corrupt);
+            if self.packets.is_fed() {
+                stream.check_codec(&packet)?;
             }
-            if packet.is_corrupt() {
-                self.corrupt += 1;
-            }
-            let mut packet = Packet::from_av(&packet, stream.base);
             let early = stream.is_early(&packet);
             let offset = rescale(offset_us, MICROSECONDS, stream.base, Rounding::Nearest);
             let shift = offset - self.origin.to(stream.base).ticks;
@@ -224,11 +244,15 @@ impl Feed {
 
     /// Says where the container was damaged; what that did to the media, decoders and outputs say.
     fn report_damage(&self, shared: &Shared, meter: &Meter) {
-        let said = self.demuxer.complaints();
-        meter.count_damaged(said.count + self.corrupt);
-        if said.count > 0 {
-            let times = if said.count > 1 { format!(", {} such places", said.count) } else { String::new() };
-            shared.warn("source", format!("{}: damaged: {}{times}", self.label, said.first));
+        meter.count_damaged(self.corrupt);
+        if let PacketSource::Container(demuxer) = &self.packets {
+            let said = demuxer.complaints();
+            meter.count_damaged(said.count);
+            if said.count > 0 {
+                let times =
+                    if said.count > 1 { format!(", {} such places", said.count) } else { String::new() };
+                shared.warn("source", format!("{}: damaged: {}{times}", self.label, said.first));
+            }
         }
         if self.corrupt > 0 {
             shared.warn("source", format!("{}: {} packets came incomplete", self.label, self.corrupt));

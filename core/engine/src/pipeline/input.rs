@@ -1,4 +1,4 @@
-//! The source, opened: a demuxer or a supply of frames, and what it offers.
+//! The source, opened: a supply of packets or of frames, and what it offers.
 
 use super::resolve::Offer;
 use crate::error::{Error, ErrorKind, Result};
@@ -10,6 +10,7 @@ use crate::sink::Attachment;
 use crate::source::{
     keys::Keys,
     open,
+    packets::{self, FedPackets, PacketFeed, PacketSource},
     pattern::Pattern,
     screen::{Counts, Screen},
     seek::Seeker,
@@ -27,44 +28,55 @@ use std::sync::Arc;
 pub(super) struct Inputs {
     bytes: Option<Receiver<Bytes>>,
     frames: Option<Receiver<Frame>>,
+    packets: Option<FedPackets>,
+    /// What fed packets are.
+    streams: Vec<StreamInfo>,
 }
 
-/// The application's ends.
-type Fed = (Option<Sender<Bytes>>, Option<Sender<Frame>>);
+/// The application's ends of fed sources.
+#[derive(Default)]
+pub(super) struct Fed {
+    pub bytes: Option<Sender<Bytes>>,
+    pub frames: Option<Sender<Frame>>,
+    pub packets: Option<Arc<PacketFeed>>,
+}
 
 impl Inputs {
     /// Links for what the source wants to be fed.
-    pub fn new(
-        spec: &PipelineSpec,
-        shared: &Shared,
-    ) -> (Inputs, Option<Sender<Bytes>>, Option<Sender<Frame>>) {
-        let mut inputs = Inputs::detached();
-        let mut fed: Fed = (None, None);
+    pub fn new(spec: &PipelineSpec, streams: &[StreamInfo], shared: &Shared) -> (Inputs, Fed) {
+        let mut inputs = Inputs::detached(streams);
+        let mut fed = Fed::default();
         if let Some(bytes) = &spec.source.bytes {
             let pieces = (bytes.buffer as usize / crate::job::BYTES_PIECE).max(1);
             let (tx, rx) = link(pieces, Overflow::Wait);
             shared.close_on_cancel(tx.monitor());
-            (fed.0, inputs.bytes) = (Some(tx), Some(rx));
+            (fed.bytes, inputs.bytes) = (Some(tx), Some(rx));
         }
         if let Some(frames) = &spec.source.frames {
             let overflow = if frames.live { Overflow::DropOldest } else { Overflow::Wait };
             let (tx, rx) = link(if frames.queue == 0 { 4 } else { frames.queue as usize }, overflow);
             shared.close_on_cancel(tx.monitor());
             shared.meter("application frames").watch(tx.monitor());
-            (fed.1, inputs.frames) = (Some(tx), Some(rx));
+            (fed.frames, inputs.frames) = (Some(tx), Some(rx));
         }
-        (inputs, fed.0, fed.1)
+        if let Some(wanted) = &spec.source.packets {
+            let (feed, packets) = packets::feed(streams, wanted.queue, wanted.live);
+            shared.close_on_cancel(feed.monitor());
+            shared.meter("application packets").watch_with(feed.stats());
+            (fed.packets, inputs.packets) = (Some(Arc::new(feed)), Some(packets));
+        }
+        (inputs, fed)
     }
 
     /// For planning: nothing is fed.
-    pub fn detached() -> Inputs {
-        Inputs { bytes: None, frames: None }
+    pub fn detached(streams: &[StreamInfo]) -> Inputs {
+        Inputs { bytes: None, frames: None, packets: None, streams: streams.to_vec() }
     }
 }
 
 /// An opened source.
 pub(super) struct Input {
-    pub demuxer: Option<av::Demuxer>,
+    pub packets: Option<PacketSource>,
     pub frames: Option<Box<dyn Source<Frame>>>,
     /// Captured sound by the index of its stream; each has its own pace.
     pub sounds: Vec<(usize, Sound)>,
@@ -106,6 +118,9 @@ impl Input {
         }
         if let Some(frames) = &source.frames {
             return fed_frames(spec, frames, inputs.frames.take());
+        }
+        if source.packets.is_some() {
+            return fed_packets(spec, inputs);
         }
         if source.pattern.is_some() {
             return pattern(spec);
@@ -197,7 +212,7 @@ fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interr
         _ => None,
     };
     Ok(Input {
-        demuxer: Some(demuxer),
+        packets: Some(PacketSource::Container(demuxer)),
         frames: None,
         sounds: Vec::new(),
         fed: spec.source.bytes.is_some(),
@@ -293,7 +308,7 @@ fn screen(
     let screen = Screen::open(wanted, spec.source.duration, clock, interrupt.clone())?;
     let stream = screen.stream();
     Ok(Input {
-        demuxer: None,
+        packets: None,
         counts: Some(screen.counts()),
         frames: Some(Box::new(screen)),
         sounds: Vec::new(),
@@ -308,7 +323,7 @@ fn screen(
 /// A source without pictures, for sound.
 fn nothing(spec: &PipelineSpec) -> Input {
     Input {
-        demuxer: None,
+        packets: None,
         frames: None,
         sounds: Vec::new(),
         fed: false,
@@ -354,7 +369,7 @@ fn pattern(spec: &PipelineSpec) -> Result<Input> {
     let streams = pattern.streams();
     let duration = streams.first().and_then(|s| s.duration);
     Ok(Input {
-        demuxer: None,
+        packets: None,
         frames: Some(Box::new(pattern)),
         sounds: Vec::new(),
         fed: false,
@@ -379,12 +394,44 @@ fn fed_frames(spec: &PipelineSpec, frames: &FramesSpec, receiver: Option<Receive
         None => None,
     };
     Ok(Input {
-        demuxer: None,
+        packets: None,
         frames: source,
         sounds: Vec::new(),
         fed: true,
         counts: None,
         offer: raw_offer(spec, streams),
+        origin: Timestamp::new(0, MICROSECONDS),
+        note: None,
+        key: None,
+    })
+}
+
+/// Packets that the application pushes, of the streams that it has described. Time 0 stays where it is.
+fn fed_packets(spec: &PipelineSpec, inputs: &mut Inputs) -> Result<Input> {
+    let mut streams = std::mem::take(&mut inputs.streams);
+    if !streams.iter().any(|s| matches!(s.kind, MediaKind::Video | MediaKind::Audio)) {
+        return Err(Error::new(
+            ErrorKind::State,
+            "source.packets: whoever makes the job describes the streams (from Rust: Pipeline::with_streams), with video or audio among them",
+        ));
+    }
+    for (index, stream) in streams.iter_mut().enumerate() {
+        stream.index = index;
+        if !stream.time_base.is_positive() {
+            return Err(Error::invalid("source.packets", format!("stream {index} has no time base")));
+        }
+        if stream.native.is_none() {
+            let native = stream.to_av().map_err(|e| e.context(format!("source.packets: stream {index}")))?;
+            stream.native = Some(native);
+        }
+    }
+    Ok(Input {
+        packets: inputs.packets.take().map(PacketSource::Application),
+        frames: None,
+        sounds: Vec::new(),
+        fed: true,
+        counts: None,
+        offer: Offer { raw: false, start: Some(Timestamp::new(0, MICROSECONDS)), ..raw_offer(spec, streams) },
         origin: Timestamp::new(0, MICROSECONDS),
         note: None,
         key: None,

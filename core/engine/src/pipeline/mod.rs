@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::State;
 use crate::job::Job;
 use crate::job::shared::lock;
+use crate::packet::StreamInfo;
 use crate::plan::Plan;
 use crate::spec::PipelineSpec;
 use crate::time::{Clock, SystemClock};
@@ -36,6 +37,7 @@ use std::sync::{Arc, Mutex};
 pub struct Pipeline {
     spec: PipelineSpec,
     clock: Arc<dyn Clock>,
+    streams: Vec<StreamInfo>,
     kept: Arc<Mutex<Option<Arc<Job>>>>,
 }
 
@@ -46,7 +48,12 @@ impl Pipeline {
     /// [`ErrorKind::Invalid`] naming the field.
     pub fn from_spec(spec: PipelineSpec) -> Result<Pipeline> {
         spec.check()?;
-        Ok(Pipeline { spec, clock: Arc::new(SystemClock::default()), kept: Arc::default() })
+        Ok(Pipeline {
+            spec,
+            clock: Arc::new(SystemClock::default()),
+            streams: Vec::new(),
+            kept: Arc::default(),
+        })
     }
 
     /// Parses and checks a JSON document.
@@ -62,6 +69,14 @@ impl Pipeline {
         &self.spec
     }
 
+    /// Describes the streams of a `packets` source: [`crate::packet::Packet::stream`] counts in them, and packets are framed as
+    /// each one's extradata says. What is not known may be left out, except codec and time base; encoders need the size of
+    /// pictures and the rate and channels of sound.
+    pub fn with_streams(mut self, streams: Vec<StreamInfo>) -> Pipeline {
+        self.streams = streams;
+        self
+    }
+
     /// Runs on another clock: live pacing, progress and stall detection follow it.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Pipeline {
         self.clock = clock;
@@ -73,7 +88,7 @@ impl Pipeline {
     /// # Errors
     /// Whatever opening and deciding can fail with, by name of the file or field.
     pub fn plan(&self) -> Result<Plan> {
-        build::plan(&self.spec)
+        build::plan(&self.spec, &self.streams)
     }
 
     /// Starts the job: `pipeline.start().job()?`, or `pipeline.start().await?` in async code (it does not block
@@ -101,7 +116,7 @@ impl Start {
     /// [`ErrorKind::Memory`] when the system gives no thread; [`ErrorKind::Invalid`] for an output whose place is
     /// already taken.
     pub fn job(self) -> Result<Job> {
-        build::start(self.pipeline.spec, self.pipeline.clock)
+        build::start(self.pipeline.spec, &self.pipeline.streams, self.pipeline.clock)
     }
 
     /// As [`Start::job`], with the job kept by the pipeline too. This is what `.await` does.
@@ -113,7 +128,9 @@ impl Start {
         if kept.as_ref().is_some_and(|job| job.state() != State::Finished) {
             return Err(Error::new(ErrorKind::State, "the pipeline runs already"));
         }
-        let job = Arc::new(build::start(self.pipeline.spec.clone(), self.pipeline.clock.clone())?);
+        let pipeline = &self.pipeline;
+        let job = build::start(pipeline.spec.clone(), &pipeline.streams, pipeline.clock.clone())?;
+        let job = Arc::new(job);
         *kept = Some(job.clone());
         Ok(job)
     }

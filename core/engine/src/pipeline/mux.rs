@@ -64,6 +64,8 @@ pub(crate) struct Mux {
     tracks: Vec<Track>,
     sink: Box<dyn OutputSink>,
     begun: bool,
+    /// Tracks do not wait for each other.
+    at_once: bool,
     /// A first pass: some encoders give statistics and no packets.
     may_be_empty: bool,
     /// Commands of the job's owner.
@@ -85,7 +87,16 @@ pub(crate) enum Ended {
 
 impl Mux {
     pub fn new(sink: Box<dyn OutputSink>, label: String, remote: Arc<Remote>) -> Self {
-        Mux { tracks: Vec::new(), sink, begun: false, remote, spent: Vec::new(), may_be_empty: false, label }
+        Mux {
+            tracks: Vec::new(),
+            sink,
+            begun: false,
+            at_once: false,
+            remote,
+            spent: Vec::new(),
+            may_be_empty: false,
+            label,
+        }
     }
 
     /// Adds a track; `stream` is known already when it is copied.
@@ -115,6 +126,11 @@ impl Mux {
     /// Lets `track` run ahead of the others.
     pub fn lead(&mut self, track: usize) {
         self.tracks[track].leads = true;
+    }
+
+    /// Lets no track wait for another: each packet goes on as soon as it is there.
+    pub fn hand_on_at_once(&mut self) {
+        self.at_once = true;
     }
 
     /// Takes it as complete also when its tracks yield nothing.
@@ -240,8 +256,10 @@ impl Mux {
     fn advance(&mut self, shared: &Shared, meter: &Meter) -> Result<()> {
         self.advance_lead(meter)?;
         if !self.begun {
-            let known =
-                |t: &Track| t.stream.is_some() && (!t.waiting.is_empty() || t.kind == MediaKind::Subtitle);
+            let at_once = self.at_once;
+            let known = |t: &Track| {
+                t.stream.is_some() && (at_once || !t.waiting.is_empty() || t.kind == MediaKind::Subtitle)
+            };
             if !self.tracks.iter().all(|t| t.ended || t.leads || known(t)) {
                 return Ok(());
             }
@@ -305,6 +323,9 @@ impl Mux {
 
     /// The track whose packet is next: the earliest, once every track that is still going has one.
     fn next_track(&self) -> Option<usize> {
+        if self.at_once {
+            return self.tracks.iter().position(|t| !t.leads && !t.waiting.is_empty());
+        }
         let mut earliest: Option<(usize, Timestamp)> = None;
         let mut latest: Option<Timestamp> = None;
         let mut missing = false;

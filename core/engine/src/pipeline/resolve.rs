@@ -218,7 +218,9 @@ fn output_tracks(
                 }
                 tracks::name_rungs(&mut tracks);
             }
-            None if matches!(choice, VideoChoice::Track(_)) || ladder.is_some() => {
+            None if (matches!(choice, VideoChoice::Track(_)) || ladder.is_some())
+                && !takes_what_is_there(output) =>
+            {
                 return Err(Error::new(ErrorKind::NotFound, format!("{} has no video stream", offer.label))
                     .context("video"));
             }
@@ -232,7 +234,7 @@ fn output_tracks(
                 tracks::audio(output, container, &wanted, stream, offer, spec)
                     .map_err(|e| e.at(format!("audio[{a}]")))?,
             ),
-            None if matches!(output.audio, AudioChoice::Tracks(_)) => {
+            None if matches!(output.audio, AudioChoice::Tracks(_)) && !takes_what_is_there(output) => {
                 return Err(Error::new(
                     ErrorKind::NotFound,
                     format!("{} has no such audio stream", offer.label),
@@ -265,6 +267,11 @@ fn output_tracks(
         return Err(Error::invalid("format", "raw holds exactly one track; switch the others off"));
     }
     Ok(Output { container, segment, boundaries, tracks, lead: None })
+}
+
+/// Whether a kind of track that the source does not have is left out.
+fn takes_what_is_there(output: &OutputSpec) -> bool {
+    output.packets.as_ref().is_some_and(|p| !p.copy.is_empty())
 }
 
 /// Whether a waiting player gains from a head start: several rungs are encoded from a source that can be opened twice

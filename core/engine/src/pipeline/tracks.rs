@@ -180,6 +180,25 @@ pub(crate) fn may_copy(rung: &VideoSpec, stream: &StreamInfo, container: Option<
     rung.is_copy() || (stream.video.is_some() && copy_obstacle(rung, stream, container).is_none())
 }
 
+/// Whether `wanted` says something of the pictures of `stream` that a copy does not give. What an encoder would only be told
+/// (rate, preset …) does not count.
+fn asks_to_encode(wanted: &VideoSpec, stream: &StreamInfo) -> bool {
+    let pictures = wanted.width.is_some()
+        || wanted.height.is_some()
+        || wanted.frame_rate.is_some()
+        || wanted.colour.is_some()
+        || wanted.hdr.is_some()
+        || wanted.bit_depth.is_some()
+        || wanted.pixel_format.is_some()
+        || !wanted.filters.is_empty();
+    let quality = wanted.crf.is_some() || wanted.qp.is_some() || wanted.lossless || wanted.two_pass;
+    let coding = wanted.encoder.is_some()
+        || wanted.profile.is_some()
+        || wanted.level.is_some()
+        || wanted.codec.as_ref().is_some_and(|c| *c != stream.codec);
+    pictures || quality || coding
+}
+
 /// Why `stream` cannot be copied as `rung`, or `None` when it can.
 fn copy_obstacle(rung: &VideoSpec, stream: &StreamInfo, container: Option<Container>) -> Option<String> {
     let video = stream.video.as_ref()?;
@@ -246,6 +265,18 @@ pub(crate) fn video(
             stream: Some(stream.index),
             make: Make::Copy(Box::new(stream.clone())),
             reason: "asked for".into(),
+        });
+    }
+    if output.packets.as_ref().is_some_and(|p| p.copy.contains(&stream.codec))
+        && output.ladder.is_none()
+        && !offer.raw
+        && !asks_to_encode(wanted, stream)
+    {
+        return Ok(Track {
+            name,
+            stream: Some(stream.index),
+            make: Make::Copy(Box::new(stream.clone())),
+            reason: "the application takes its codec as it is".into(),
         });
     }
     let mut reason = "asked for".to_string();
@@ -500,6 +531,16 @@ pub(crate) fn audio(
         }
         carries(container, &stream.codec)?;
         return Ok(copy_audio(wanted, stream, "asked for"));
+    }
+    let takes = output.packets.as_ref().is_some_and(|p| p.copy.contains(&stream.codec));
+    let asks = wanted.encoder.is_some()
+        || wanted.channels.is_some()
+        || wanted.sample_rate.is_some()
+        || wanted.gain.is_some()
+        || wanted.loudness.is_some()
+        || wanted.codec.as_ref().is_some_and(|c| *c != stream.codec);
+    if takes && !asks && !offer.raw {
+        return Ok(copy_audio(wanted, stream, "the application takes its codec as it is"));
     }
     let exact = spec.source.start.is_none_or(|s| s.0 == 0.0);
     let mut reason = match &output.audio {

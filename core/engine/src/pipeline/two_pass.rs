@@ -59,7 +59,7 @@ pub(super) fn run(
     lock(&shared.tracks).clear();
     lock(&shared.meters).clear();
     passes.second = true;
-    let again = Input::open(spec, &mut Inputs::detached(), shared.running_clock(), &shared.interrupt)?;
+    let again = Input::open(spec, &mut Inputs::detached(&[]), shared.running_clock(), &shared.interrupt)?;
     run_once(shared, spec, again, resolved, sinks, Some(&passes))
 }
 

@@ -323,6 +323,13 @@ fn encode_track(
     let mut announced = false;
     encoder.wake(input.waker());
     loop {
+        // Some encoders know what they make before the first frame: nobody need wait for that.
+        if !announced && let Some(stream) = encoder.stream() {
+            announced = true;
+            if !ends.send(|track| ToMux::Stream(track, Box::new(stream.clone()))) {
+                return Ok(());
+            }
+        }
         let next = input.next();
         let mut last = matches!(next, Next::End);
         if last && shared.is_cancelled() {

@@ -3,7 +3,7 @@
 use super::{Facts, Fate, TrackHeader};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::frame::DolbyVision;
-use crate::packet::{Codec, Disposition, MediaKind, Packet, StreamInfo};
+use crate::packet::{Codec, Disposition, Packet};
 use crate::spec::{Container, OutputSpec};
 use crate::time::{Rational, Rounding, TimeBase, rescale};
 use ghoststream_sys::ffmpeg as av;
@@ -232,7 +232,7 @@ pub(super) fn track_options(
     let stream = &track.stream;
     let mut parameters = match &stream.native {
         Some(native) => native.try_clone()?,
-        None => plain_parameters(stream)?,
+        None => stream.to_av()?,
     };
     // Apple's players want parameter sets out of band, which is what hvc1 promises.
     if stream.codec == Codec::Hevc && matches!(container, Container::Mp4 | Container::Mov) {
@@ -320,22 +320,6 @@ pub(super) fn muxer_name(container: Container, tracks: &[TrackHeader]) -> Result
 }
 
 /// Parameters of a stream that no demuxer and no encoder of FFmpeg made (converted subtitles).
-fn plain_parameters(stream: &StreamInfo) -> Result<av::CodecParameters> {
-    let kind = match stream.kind {
-        MediaKind::Video => av::MediaType::Video,
-        MediaKind::Audio => av::MediaType::Audio,
-        MediaKind::Subtitle => av::MediaType::Subtitle,
-        MediaKind::Data => av::MediaType::Data,
-        MediaKind::Attachment => av::MediaType::Attachment,
-    };
-    Ok(av::CodecParameters::new(&av::ParameterValues {
-        kind,
-        codec: stream.codec.name().into(),
-        extradata: stream.extradata.clone(),
-        ..av::ParameterValues::default()
-    })?)
-}
-
 fn disposition(d: Disposition) -> av::Disposition {
     let flags = [
         (d.default, av::Disposition::DEFAULT),

@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::job::PacketPort;
 use crate::link::Sender;
 use crate::package::bitstream::nal::{self, Framing};
-use crate::package::bitstream::{av1, h264, hevc};
+use crate::package::bitstream::{aac, av1, h264, hevc};
 use crate::packet::{Codec, Packet, StreamInfo};
 use crate::spec::BitstreamFormat;
 use bytes::Bytes;
@@ -85,11 +85,33 @@ enum Framer {
     ToLength { from: Framing },
     /// AV1 without temporal delimiters.
     StripAv1,
+    /// AAC without ADTS headers, where packets have some.
+    StripAdts,
+}
+
+/// `AV_PROFILE_AAC_HE` and `AV_PROFILE_AAC_HE_V2`: their core has half the rate, and the latter's one channel.
+const HE: [i32; 2] = [4, 28];
+
+/// The record of an ADTS stream.
+fn aac_config(stream: &StreamInfo) -> Result<aac::Config> {
+    let audio =
+        stream.audio.as_ref().ok_or_else(|| Error::new(ErrorKind::Format, "AAC without a sample rate"))?;
+    match stream.profile {
+        Some(p) if p == HE[1] => aac::Config::of(2, audio.sample_rate / 2, 1),
+        Some(p) if p == HE[0] => aac::Config::of(2, audio.sample_rate / 2, audio.layout.channels),
+        // Main, LC, SSR and LTP are numbered from 0 there and from 1 in the record.
+        Some(p @ 0..=3) => aac::Config::of(p as u8 + 1, audio.sample_rate, audio.layout.channels),
+        _ => aac::Config::of(2, audio.sample_rate, audio.layout.channels),
+    }
 }
 
 impl Framer {
     fn new(format: BitstreamFormat, mut stream: StreamInfo) -> Result<(Framer, StreamInfo)> {
         if stream.extradata.is_empty() {
+            if stream.codec == Codec::Aac && format == BitstreamFormat::LengthPrefixed {
+                stream.extradata = aac_config(&stream)?.bytes;
+                return Ok((Framer::StripAdts, stream));
+            }
             return Ok((Framer::Pass, stream));
         }
         let (from, hevc, sets, record) = match stream.codec {
@@ -123,6 +145,10 @@ impl Framer {
         match self {
             Framer::Pass => Ok(data.clone()),
             Framer::StripAv1 => av1::strip(data),
+            Framer::StripAdts => Ok(match aac::Adts::parse(data) {
+                Some(header) if header.frame_len == data.len() => data.slice(header.header_len..),
+                _ => data.clone(),
+            }),
             Framer::ToLength { from: Framing::Length(4) } => Ok(data.clone()),
             Framer::ToLength { from } => {
                 let mut out = Vec::with_capacity(data.len() + 16);

@@ -3,6 +3,7 @@
 pub(crate) mod index;
 pub(crate) mod keys;
 pub(crate) mod open;
+pub(crate) mod packets;
 pub mod pattern;
 mod reach;
 pub(crate) mod scan;

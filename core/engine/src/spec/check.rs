@@ -47,13 +47,23 @@ fn timeout(field: &str, seconds: f64) -> Checked {
 }
 
 fn source(s: &SourceSpec) -> Checked {
-    let kinds =
-        [s.url.is_some(), s.screen.is_some(), s.pattern.is_some(), s.bytes.is_some(), s.frames.is_some()];
-    match kinds.iter().filter(|k| **k).count() {
+    let fed = [s.bytes.is_some(), s.packets.is_some(), s.frames.is_some()];
+    let kinds = [s.url.is_some(), s.screen.is_some(), s.pattern.is_some()];
+    match kinds.iter().chain(&fed).filter(|k| **k).count() {
         1 => {}
         0 if !s.sound.is_empty() => {}
-        0 => return refuse("source", "one of url, screen, pattern, bytes and frames is needed, or sound"),
-        _ => return refuse("source", "only one of url, screen, pattern, bytes and frames can be given"),
+        0 => {
+            return refuse(
+                "source",
+                "one of url, screen, pattern, bytes, packets and frames is needed, or sound",
+            );
+        }
+        _ => {
+            return refuse(
+                "source",
+                "only one of url, screen, pattern, bytes, packets and frames can be given",
+            );
+        }
     }
     if let Some(url) = &s.url {
         if url.is_empty() || url.contains('\0') {
@@ -139,6 +149,12 @@ fn source(s: &SourceSpec) -> Checked {
             return refuse("source.pattern.frames", "must be above 0");
         }
     }
+    if s.packets.is_some() && (s.start.is_some() || s.duration.is_some()) {
+        return refuse("source.start", "pushed packets cannot be trimmed; push what is wanted");
+    }
+    if s.decode.keys && s.url.is_none() && s.bytes.is_none() && s.packets.is_none() {
+        return refuse("source.decode.keys", "there is nothing to decode");
+    }
     if let Some(f) = &s.frames {
         if f.video.is_none() && f.audio.is_none() {
             return refuse("source.frames", "video, audio or both are needed");
@@ -171,7 +187,12 @@ fn sounds(s: &SourceSpec) -> Checked {
     if s.sound.is_empty() {
         return Ok(());
     }
-    if s.url.is_some() || s.pattern.is_some() || s.bytes.is_some() || s.frames.is_some() {
+    if s.url.is_some()
+        || s.pattern.is_some()
+        || s.bytes.is_some()
+        || s.packets.is_some()
+        || s.frames.is_some()
+    {
         return refuse("source.sound", "goes beside a screen, or alone");
     }
     if s.sound.len() > 32 {
@@ -236,8 +257,8 @@ fn output(path: &str, o: &OutputSpec) -> Checked {
     if o.segments && !segmented {
         return refuse(format!("{path}.format"), "segments need hls, dash or hls+dash");
     }
-    if o.ladder.is_some() && !segmented {
-        return refuse(format!("{path}.ladder"), "needs format hls, dash or hls+dash");
+    if o.ladder.is_some() && !segmented && o.packets.is_none() {
+        return refuse(format!("{path}.ladder"), "needs packets, or format hls, dash or hls+dash");
     }
     if o.segment.is_some() && !segmented {
         return refuse(format!("{path}.segment"), "needs format hls, dash or hls+dash");
@@ -382,8 +403,8 @@ fn names(path: &str, o: &OutputSpec, segmented: bool) -> Checked {
         names.extend(named.map(|(i, name)| (format!("{path}.audio[{i}]"), name)));
     }
     for (i, (path, name)) in names.iter().enumerate() {
-        if !segmented {
-            return refuse(format!("{path}.name"), "needs format hls, dash or hls+dash");
+        if !segmented && o.packets.is_none() {
+            return refuse(format!("{path}.name"), "needs packets, or format hls, dash or hls+dash");
         }
         if names[..i].iter().any(|(_, other)| other == name) {
             return refuse(format!("{path}.name"), "is the name of another rendition too");

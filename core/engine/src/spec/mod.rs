@@ -42,8 +42,8 @@ pub(crate) use secret::masked;
 pub use service::{SERVICES, Service};
 pub use sound::{SoundSource, SoundSpec};
 pub use source::{
-    BytesSpec, DecodeSpec, Device, FramesSpec, PatternKind, PatternSpec, RawAudioSpec, RawMemory,
-    RawVideoSpec, SourceSpec,
+    BytesSpec, DecodeSpec, Device, FedPacketsSpec, FramesSpec, PatternKind, PatternSpec, RawAudioSpec,
+    RawMemory, RawVideoSpec, SourceSpec,
 };
 pub(crate) use srt::SrtAddress;
 pub use values::{Bitrate, ByteSize, FrameRate, Seconds};

@@ -6,6 +6,7 @@ use super::ladder::LadderSpec;
 use super::record::{ReplaySpec, SplitChoice};
 use super::values::Seconds;
 use super::video::VideoSpec;
+use crate::packet::Codec;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -37,7 +38,7 @@ pub struct OutputSpec {
     /// The video track; `false` for none; default: the best one, encoded for the container (or copied where `ladder` allows).
     #[serde(default)]
     pub video: VideoChoice,
-    /// Several renditions of the video (segmented formats).
+    /// Several renditions of the video (segmented formats and packets).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ladder: Option<LadderSpec>,
     /// Whether a rung or an audio track whose source already conforms is copied instead of encoded.
@@ -266,7 +267,7 @@ impl Container {
 }
 
 /// Packets handed to the application.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PacketsSpec {
     /// How H.264, HEVC and AV1 packets are framed.
@@ -278,6 +279,27 @@ pub struct PacketsSpec {
     /// Drop the oldest waiting packets (and count them) instead of waiting.
     #[serde(default)]
     pub live: bool,
+    /// Hand out the packets of all tracks by rising decode times, each only when no earlier one can come. Without it each
+    /// comes as soon as it is made, and a track that is silent holds up nobody.
+    #[serde(default = "super::yes")]
+    pub interleave: bool,
+    /// Codecs that the application takes as they are: a track of the source that has one of them is copied, where nothing is
+    /// asked of it that only encoding gives, and a kind of track that the source does not have is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub copy: Vec<Codec>,
+}
+
+impl Default for PacketsSpec {
+    fn default() -> Self {
+        PacketsSpec {
+            format: BitstreamFormat::default(),
+            queue: 0,
+            live: false,
+            interleave: true,
+            copy: Vec::new(),
+        }
+    }
 }
 
 /// Framing of H.264, HEVC and AV1 packets.
@@ -287,7 +309,7 @@ pub enum BitstreamFormat {
     /// Annex B start codes with parameter sets in band before key frames; AV1: OBUs with temporal delimiters (low overhead).
     #[default]
     AnnexB,
-    /// Length-prefixed with parameter sets in the extradata (avcC, hvcC); AV1: OBUs as in MP4.
+    /// Length-prefixed with parameter sets in the extradata (avcC, hvcC); AV1: OBUs as in MP4; AAC without ADTS headers.
     LengthPrefixed,
 }
 

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A source: exactly one of `url`, `screen`, `pattern`, `bytes` and `frames`, or `sound` alone, and how it is read. `Debug` shows no credentials.
+/// A source: exactly one of `url`, `screen`, `pattern`, `bytes`, `packets` and `frames`, or `sound` alone, and how it is read.
+/// `Debug` shows no credentials.
 #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceSpec {
@@ -26,6 +27,9 @@ pub struct SourceSpec {
     /// A container fed by the application (`gs_job_write`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<BytesSpec>,
+    /// Coded packets fed by the application, whose streams it describes when the job is made. From Rust only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packets: Option<FedPacketsSpec>,
     /// Raw frames fed by the application (`gs_job_push_frame`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frames: Option<FramesSpec>,
@@ -90,9 +94,10 @@ impl SourceSpec {
                 let url = url.to_ascii_lowercase();
                 !LIVE_SCHEMES.iter().any(|scheme| url.starts_with(scheme))
             }
-            None => match &self.frames {
-                Some(frames) => !frames.live,
-                None => self.pattern.is_some() || self.bytes.is_some(),
+            None => match (&self.frames, &self.packets) {
+                (Some(frames), _) => !frames.live,
+                (_, Some(packets)) => !packets.live,
+                _ => self.pattern.is_some() || self.bytes.is_some(),
             },
         };
         self.realtime || !self.sound.is_empty() || !waits
@@ -129,6 +134,11 @@ impl SourceSpec {
         SourceSpec { url: None, frames: Some(frames), ..SourceSpec::url("") }
     }
 
+    /// Coded packets pushed by the application.
+    pub fn packets(packets: FedPacketsSpec) -> Self {
+        SourceSpec { url: None, packets: Some(packets), ..SourceSpec::url("") }
+    }
+
     /// A container pushed by the application.
     pub fn bytes(bytes: BytesSpec) -> Self {
         SourceSpec { url: None, bytes: Some(bytes), ..SourceSpec::url("") }
@@ -145,6 +155,7 @@ impl SourceSpec {
         match (&self.pattern, &self.bytes) {
             (Some(p), _) => format!("pattern:{}", p.kind.name()),
             (_, Some(_)) => "application bytes".into(),
+            _ if self.packets.is_some() => "application packets".into(),
             _ if !self.sound.is_empty() => {
                 let labels: Vec<String> = self.sound.iter().map(super::SoundSpec::label).collect();
                 format!("sound:{}", labels.join("+"))
@@ -171,6 +182,18 @@ pub struct BytesSpec {
 
 fn default_buffer() -> u32 {
     4 << 20
+}
+
+/// Coded packets fed by the application. Their times are those of the outputs: time 0 of the packets is time 0 there.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FedPacketsSpec {
+    /// Packets that may wait before a push blocks; 0 = 128.
+    #[serde(default)]
+    pub queue: u32,
+    /// When there is no room, drop (and count) what comes until the next key frame instead of blocking: for live sources.
+    #[serde(default)]
+    pub live: bool,
 }
 
 /// Raw frames fed by the application.
@@ -327,6 +350,9 @@ pub struct DecodeSpec {
     /// Decoder threads; 0 = chosen from the cores and the rest of the job.
     #[serde(default)]
     pub threads: u32,
+    /// Make a key frame of what was one in the source, so that what is encoded can be switched to from what is copied.
+    #[serde(default)]
+    pub keys: bool,
 }
 
 /// Where a stage runs.

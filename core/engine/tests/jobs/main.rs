@@ -8,6 +8,7 @@ mod files;
 mod growing;
 mod hdr;
 mod looping;
+mod packets;
 mod parts;
 mod segments;
 mod support;

@@ -87,6 +87,18 @@ impl Config {
         Self::parse(&w.into_bytes())
     }
 
+    /// Makes the record of plain sound: object type, rate and channels of the core coder.
+    pub fn of(object_type: u8, rate: u32, channels: u32) -> Result<Config> {
+        let index = RATES.iter().position(|r| *r == rate);
+        let (Some(index), 1..=8) = (index, channels) else {
+            return Err(crate::Error::unsupported(format!("AAC with {channels} channels at {rate} Hz")));
+        };
+        let channel_config = if channels == 8 { 7 } else { channels as u8 };
+        let header =
+            Adts { object_type, rate_index: index as u8, channel_config, header_len: 7, frame_len: 7 };
+        Self::from_adts(&header)
+    }
+
     /// Channels, where [`Config::channel_config`] says.
     pub fn channels(&self) -> Option<u32> {
         match self.channel_config {
