@@ -305,7 +305,8 @@ typedef int32_t gs_state;
 // Since: 0
 typedef struct gs_buffer gs_buffer;
 
-// Frames from a file, URL or pattern, decoded when you ask for them and a few ahead.
+// Frames from a file, URL or pattern, decoded when you ask for them and a few ahead; or from a screen or camera, the newest
+// ones.
 // Thread: any; calls wait for one another, except gs_capture_interrupt, which ends them. Not during gs_capture_free.
 // Since: 0
 typedef struct gs_capture gs_capture;
@@ -835,8 +836,10 @@ gs_status gs_packet_ref(struct gs_packet *packet, struct gs_packet **same);
 // Since: 0
 void gs_packet_unref(struct gs_packet **packet);
 
-// Opens a source for taking frames. `source` is a path or URL, `pattern:smpte`, `pattern:gradient`, or a `source`
-// object of the document; `options` may be NULL. Blocks while the source opens.
+// Opens a source for taking frames. `source` is a path or URL, `pattern:smpte`, `pattern:gradient`, `screen:`,
+// `screen:DP-1?fps=30&region=10,10 640x360` or `camera:/dev/video0?size=1280x720` as the command takes them, or a `source`
+// object of the document; `options` may be NULL. Blocks while the source opens. Of a screen or camera, which go on whether
+// frames are taken or not, only the newest `queue` frames are kept; they cannot be sought.
 // Owns: you get `*capture`; gs_capture_free it. Nothing passed in is kept.
 // Thread: any.
 // Errors: GS_NOT_FOUND, GS_FORMAT, GS_IO, GS_DENIED naming the source; GS_UNSUPPORTED without a decoder; GS_INVALID

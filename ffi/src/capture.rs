@@ -19,7 +19,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Frames from a file, URL or pattern, decoded when you ask for them and a few ahead.
+/// Frames from a file, URL or pattern, decoded when you ask for them and a few ahead; or from a screen or camera, the newest
+/// ones.
 /// Thread: any; calls wait for one another, except gs_capture_interrupt, which ends them. Not during gs_capture_free.
 /// Since: 0
 #[allow(non_camel_case_types)]
@@ -171,7 +172,9 @@ impl gs_capture {
         let info = serde_json::to_string(reader.info())
             .map_err(|e| Error::with_source(ErrorKind::Internal, format!("cannot write JSON: {e}"), e))?;
         let interrupt = reader.interrupt();
-        let (out, frames) = link(queue, Overflow::Wait);
+        // What happens now is not waited for by whoever shows it.
+        let overflow = if reader.is_live() { Overflow::DropOldest } else { Overflow::Wait };
+        let (out, frames) = link(queue, overflow);
         let (commands, asked) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("gs-capture".into())
@@ -272,8 +275,10 @@ impl Drop for gs_capture {
     }
 }
 
-/// Opens a source for taking frames. `source` is a path or URL, `pattern:smpte`, `pattern:gradient`, or a `source`
-/// object of the document; `options` may be NULL. Blocks while the source opens.
+/// Opens a source for taking frames. `source` is a path or URL, `pattern:smpte`, `pattern:gradient`, `screen:`,
+/// `screen:DP-1?fps=30&region=10,10 640x360` or `camera:/dev/video0?size=1280x720` as the command takes them, or a `source`
+/// object of the document; `options` may be NULL. Blocks while the source opens. Of a screen or camera, which go on whether
+/// frames are taken or not, only the newest `queue` frames are kept; they cannot be sought.
 /// Owns: you get `*capture`; gs_capture_free it. Nothing passed in is kept.
 /// Thread: any.
 /// Errors: GS_NOT_FOUND, GS_FORMAT, GS_IO, GS_DENIED naming the source; GS_UNSUPPORTED without a decoder; GS_INVALID

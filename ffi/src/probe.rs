@@ -4,7 +4,7 @@ use crate::boundary::{Out, enter, text};
 use crate::buffer::gs_buffer;
 use crate::status::gs_status;
 use engine::probe::ProbeOptions;
-use engine::spec::{PatternSpec, SourceSpec, parse_json};
+use engine::spec::{PatternSpec, ScreenSpec, SourceSpec, parse_json};
 use engine::{Error, Result};
 use std::ffi::c_char;
 
@@ -12,7 +12,8 @@ use std::ffi::c_char;
 /// Since: 0
 pub const GS_PROBE_KEYFRAMES: u32 = 1;
 
-/// A source as functions take it: a `source` object of the document, `pattern:smpte`, `pattern:gradient`, or a path or URL.
+/// A source as functions take it: a `source` object of the document, `pattern:smpte`, `pattern:gradient`, `screen:…`,
+/// `camera:…`, or a path or URL.
 pub(crate) fn source(text: &str) -> Result<SourceSpec> {
     if text.trim_start().starts_with('{') {
         return parse_json(text).map_err(|e| e.context("source"));
@@ -21,6 +22,9 @@ pub(crate) fn source(text: &str) -> Result<SourceSpec> {
         let kind = serde_json::from_value(kind.into())
             .map_err(|e| Error::invalid("source", format!("{kind:?} is no pattern: {e}")))?;
         return Ok(SourceSpec::pattern(PatternSpec { kind, ..PatternSpec::default() }));
+    }
+    if ScreenSpec::is_named_by(text) {
+        return ScreenSpec::parse(text).map(SourceSpec::screen);
     }
     if text.is_empty() {
         return Err(Error::invalid("source", "empty"));
@@ -103,6 +107,10 @@ mod tests {
         assert_eq!(source(r#" {"url": "x", "start": 2}"#).unwrap().start.unwrap().0, 2.0);
         let error = source(r#"{"url": "x", "strat": 2}"#).unwrap_err();
         assert!(error.message().contains("strat"), "{error}");
+        let screen = source("screen:DP-1?fps=30&cursor=0").unwrap().screen.unwrap();
+        assert_eq!((screen.monitor.as_deref(), screen.cursor), (Some("DP-1"), false));
+        assert!(source("screen:?colour=red").unwrap_err().message().starts_with("source: "));
+        assert_eq!(source("camera:/dev/video0").unwrap().label(), "camera:/dev/video0");
         assert!(source("").is_err());
     }
 }

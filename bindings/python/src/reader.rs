@@ -57,6 +57,8 @@ impl Shared {
 
     /// Serves until closed.
     fn run(&self, mut reader: EngineReader) {
+        // Of what happens now the newest is wanted, however slow whoever takes it is.
+        let live = reader.is_live();
         let mut state = self.lock();
         while !state.closed {
             if let Some((number, request)) = state.request.take() {
@@ -74,12 +76,17 @@ impl Shared {
                 }
                 state.answer = Some((number, answer));
                 self.changed.notify_all();
-            } else if state.queue.len() < state.depth && state.end.is_none() {
+            } else if (state.queue.len() < state.depth || live && state.depth > 0) && state.end.is_none() {
                 drop(state);
                 let next = reader.next();
                 state = self.lock();
                 match next {
-                    Ok(Some(frame)) => state.queue.push_back(frame),
+                    Ok(Some(frame)) => {
+                        if live {
+                            state.queue.pop_front();
+                        }
+                        state.queue.push_back(frame);
+                    }
                     Ok(None) => state.end = Some(Ok(())),
                     Err(e) => state.end = Some(Err(e)),
                 }

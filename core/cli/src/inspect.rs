@@ -149,6 +149,10 @@ fn heard(d: &Media) -> String {
             None => {}
         }
     }
+    for device in &d.video_devices {
+        let _ =
+            writeln!(text, "  {:<12} {:<10} {} ({})", device.path, device.kind, device.name, device.driver);
+    }
     text
 }
 

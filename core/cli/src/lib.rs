@@ -66,6 +66,7 @@ fn execute(cli: &Cli, matches: &clap::ArgMatches) -> Outcome {
         Command::Record(args) => live::record(args, quiet),
         Command::Replay(args) => live::replay(args, quiet),
         Command::Stream(args) => live::stream(args, quiet),
+        Command::Camera(args) => live::camera(args, quiet),
         Command::Ctl(args) => control::run(args),
         Command::Presets { json } => live::presets(*json),
         Command::Probe(args) => inspect::probe(args),

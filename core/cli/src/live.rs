@@ -1,7 +1,7 @@
-//! The commands that take what happens now: `record`, `replay`, `stream`; and the list of presets.
+//! The commands that take what happens now: `record`, `replay`, `stream`, `camera`; and the list of presets.
 
 use crate::args::RunArgs;
-use crate::args::live::{LiveArgs, RecordArgs, ReplayArgs, StreamArgs};
+use crate::args::live::{CameraArgs, LiveArgs, RecordArgs, ReplayArgs, StreamArgs};
 use crate::exit::{Failure, Outcome};
 use crate::report::Reporter;
 use crate::{drive, inspect, transcode, words};
@@ -24,12 +24,25 @@ pub fn stream(args: &StreamArgs, quiet: bool) -> Outcome {
     go(&args.live, quiet, || args.document())
 }
 
+/// `camera`.
+pub fn camera(args: &CameraArgs, quiet: bool) -> Outcome {
+    go_as(args.scene.list, &args.run, quiet, || args.document())
+}
+
 fn go(args: &LiveArgs, quiet: bool, document: impl Fn() -> Result<PipelineSpec, Failure>) -> Outcome {
-    if args.scene.list {
+    go_as(args.scene.list, &args.run, quiet, document)
+}
+
+fn go_as(
+    list: bool,
+    run: &RunArgs,
+    quiet: bool,
+    document: impl Fn() -> Result<PipelineSpec, Failure>,
+) -> Outcome {
+    if list {
         return inspect::devices(false);
     }
     let spec = document()?;
-    let run: &RunArgs = &args.run;
     if run.print_spec || run.plan {
         return transcode::show(spec, true, run);
     }

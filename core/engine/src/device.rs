@@ -47,9 +47,24 @@ pub struct Media {
     pub sounds: Vec<MediaNode>,
     /// Cameras that PipeWire has.
     pub cameras: Vec<MediaNode>,
-    /// Why nothing is known of sounds and cameras.
+    /// Why nothing is known of PipeWire's sounds and cameras.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pipewire: Option<String>,
+    /// Cameras that the kernel has (V4L2), and v4l2loopback devices.
+    pub video_devices: Vec<VideoDevice>,
+}
+
+/// A video device of the kernel: `camera:PATH`.
+#[derive(Clone, Debug, Serialize)]
+pub struct VideoDevice {
+    /// Where it is (`/dev/video0`).
+    pub path: String,
+    /// What its driver calls it.
+    pub name: String,
+    /// The driver.
+    pub driver: String,
+    /// `camera`, or `loopback` for one that shows to others what is written to it.
+    pub kind: &'static str,
 }
 
 /// Something that PipeWire has.
@@ -277,9 +292,10 @@ pub fn media() -> Media {
     #[cfg(target_os = "linux")]
     {
         use ghoststream_sys::pipewire::{self, Node, NodeClass};
+        let video_devices = video_devices();
         let found = match pipewire::nodes() {
             Ok(found) => found,
-            Err(e) => return Media { pipewire: Some(e.to_string()), ..Media::default() },
+            Err(e) => return Media { pipewire: Some(e.to_string()), video_devices, ..Media::default() },
         };
         let (cameras, sounds): (Vec<Node>, Vec<Node>) =
             found.into_iter().partition(|node| node.class == NodeClass::Camera);
@@ -294,10 +310,18 @@ pub fn media() -> Media {
             };
             nodes.into_iter().map(node).collect()
         };
-        Media { sounds: shown(sounds), cameras: shown(cameras), pipewire: None }
+        Media { sounds: shown(sounds), cameras: shown(cameras), pipewire: None, video_devices }
     }
     #[cfg(not(target_os = "linux"))]
     Media { pipewire: Some("PipeWire is of Linux".into()), ..Media::default() }
+}
+
+/// What can be read or written; devices for something else (metadata, radio) are left out.
+#[cfg(target_os = "linux")]
+fn video_devices() -> Vec<VideoDevice> {
+    let found = ghoststream_sys::v4l2::devices().into_iter().filter(|d| d.captures || d.shows);
+    let kind = |shows| if shows { "loopback" } else { "camera" };
+    found.map(|d| VideoDevice { path: d.path, name: d.name, driver: d.driver, kind: kind(d.shows) }).collect()
 }
 
 /// Everything that the user of this machine may know: [`list`], [`screens`] and [`media`]. Any thread.

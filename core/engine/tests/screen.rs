@@ -279,3 +279,138 @@ fn a_window_that_is_closed_ends_the_recording_and_the_file_is_kept() {
     assert!(warnings.iter().any(|w| w.contains(&format!("window {window} was closed"))), "{warnings:?}");
     assert!(pictures(&path, "gray").len() > 5);
 }
+
+/// The colour in the middle of an RGB picture.
+fn middle((width, height, stride, pixels, _): &(u32, u32, usize, Vec<u8>, f64)) -> [u8; 3] {
+    let at = *height as usize / 2 * stride + *width as usize / 2 * 3;
+    [pixels[at], pixels[at + 1], pixels[at + 2]]
+}
+
+fn is_near(a: [u8; 3], b: [u8; 3]) -> bool {
+    a.iter().zip(b).all(|(a, b)| a.abs_diff(b) <= 8)
+}
+
+fn warned(job: &Job, what: &str) {
+    loop {
+        match job.next_event(Some(Duration::from_secs(20))) {
+            Next::Event(Event::Warning { message, .. }) if message.contains(what) => return,
+            Next::Event(Event::Done(done)) => panic!("no warning of {what}: {done:?}"),
+            Next::Event(_) => {}
+            other => panic!("no warning of {what}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn something_else_is_captured_while_it_runs() {
+    let Some(server) = Server::start() else { return };
+    let painter = Painter::new(&server, 0, 0, 640, 360);
+    painter.fill(0, 0, 320, 360, 0xff_0000);
+    painter.fill(320, 0, 320, 360, 0x00_00ff);
+    painter.done();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("switched.mkv").to_string_lossy().into_owned();
+    let video = json!({ "codec": "h264", "preset": "p1", "crf": 10, "device": "software" });
+    let left = json!({ "x": 0, "y": 0, "width": 160, "height": 90 });
+    // Of another size: it is brought to that of the file.
+    let right = json!({ "x": 330, "y": 10, "width": 300, "height": 300 });
+    let source = server.screen(json!({ "region": left, "cursor": false, "frame_rate": 50 }));
+    let job = start(source, json!({ "path": path, "video": video }));
+    while job.state() == State::Starting {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let change = |screen: Value| serde_json::from_value(json!({ "screen": screen })).unwrap();
+    std::thread::sleep(Duration::from_millis(400));
+    // What is not there changes nothing.
+    job.set(&change(json!({ "display": server.display, "monitor": "DP-9" }))).unwrap();
+    warned(&job, "DP-9");
+    let refused = job.set(&change(json!({ "monitor": "a", "window": 5 }))).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused}");
+    std::thread::sleep(Duration::from_millis(200));
+    job.set(&change(json!({ "display": server.display, "region": right, "cursor": false }))).unwrap();
+    warned(&job, "captured from here on");
+    std::thread::sleep(Duration::from_millis(500));
+    job.stop();
+    let done = job.wait(Some(Duration::from_secs(20))).unwrap().expect("the job hangs");
+    assert_eq!(done.outcome, Outcome::Stopped, "{done:?}");
+
+    let pictures = pictures(&path, "rgb24");
+    assert!(pictures.iter().all(|p| (p.0, p.1) == (160, 90)));
+    let colours: Vec<[u8; 3]> = pictures.iter().map(middle).collect();
+    let turned = colours.iter().position(|c| is_near(*c, [0, 0, 255])).expect("the right half is shown");
+    assert!(turned > 10 && colours.len() - turned > 10, "{turned} of {}", colours.len());
+    assert!(colours[..turned].iter().all(|c| is_near(*c, [255, 0, 0])), "{:?}", &colours[..turned]);
+    assert!(colours[turned..].iter().all(|c| is_near(*c, [0, 0, 255])), "{:?}", &colours[turned..]);
+    assert!(pictures.windows(2).all(|p| p[0].4 < p[1].4), "times grow");
+}
+
+#[test]
+fn two_hundred_and_forty_pictures_a_second_are_all_accounted_for() {
+    let Some(server) = Server::start() else { return };
+    let painter = Painter::new(&server, 0, 0, 640, 360);
+    painter.number(0);
+    let stop = Arc::new(AtomicBool::new(false));
+    let thread = {
+        let stop = stop.clone();
+        std::thread::spawn(move || {
+            let mut n = 0;
+            while !stop.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(4));
+                n += 1;
+                painter.number(n);
+            }
+        })
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("fast.mkv").to_string_lossy().into_owned();
+    let region = json!({ "x": 0, "y": 0, "width": 512, "height": 32 });
+    let source = server.screen(json!({ "cursor": false, "frame_rate": 240, "region": region }));
+    let (_, counts) = record(source, &path, 1.0);
+    stop.store(true, Ordering::Relaxed);
+    thread.join().unwrap();
+    let pictures = pictures(&path, "gray");
+    let count = |key: &str| counts[key].as_u64().unwrap();
+    assert_eq!(pictures.len() as u64 + count("dropped"), 240, "{counts}");
+    assert_eq!(count("taken") + count("repeated"), pictures.len() as u64 + 1, "{counts}");
+    assert!(count("late") <= count("repeated"), "{counts}");
+    let numbers: Vec<u32> = pictures.iter().map(|(_, _, stride, p, _)| number(p, *stride)).collect();
+    assert!(numbers.windows(2).all(|pair| pair[0] <= pair[1]), "{numbers:?}");
+    // Times lie on the grid of 1/240 s, whatever was dropped.
+    for (.., time) in &pictures {
+        let tick = time * 240.0;
+        assert!((tick - tick.round()).abs() < 0.3, "{time}");
+    }
+}
+
+#[test]
+fn a_reader_gives_the_newest_picture() {
+    let Some(server) = Server::start() else { return };
+    let painter = Painter::new(&server, 0, 0, 640, 360);
+    painter.number(5);
+    let spec: SourceSpec = serde_json::from_value(server.screen(json!({ "cursor": false }))).unwrap();
+    let options = ReaderOptions { pixel_format: Some("gray".into()), ..ReaderOptions::default() };
+    let mut reader = Reader::open(&spec, options).unwrap();
+    assert!(reader.is_live());
+    let info = serde_json::to_value(reader.info()).unwrap();
+    assert_eq!(info["streams"][0]["video"]["width"], 640, "{info}");
+    let mut seen = |what: &str| {
+        let frame = reader.next().unwrap().expect(what);
+        let media = frame.media();
+        (number(media.plane(0), media.stride(0)), frame.presentation().unwrap().seconds())
+    };
+    let (first, begun) = seen("a first picture");
+    assert_eq!(first, 5);
+    painter.number(9);
+    std::thread::sleep(Duration::from_millis(300));
+    // What passed meanwhile is not made up for.
+    let (second, later) = seen("a second picture");
+    assert_eq!(second, 9);
+    assert!((0.2..1.5).contains(&(later - begun)), "{begun} {later}");
+    assert_eq!(reader.seek(ghoststream::spec::Seconds(0.0)).unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(reader.len().unwrap_err().kind(), ErrorKind::Unsupported);
+    let camera: SourceSpec =
+        serde_json::from_value(json!({"screen": {"camera": {"device": "/dev/no-such-camera"}}})).unwrap();
+    let error = Reader::open(&camera, ReaderOptions::default()).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    assert!(error.to_string().contains("/dev/no-such-camera"), "{error}");
+}

@@ -17,6 +17,8 @@ pub mod portal;
 pub mod process;
 pub mod srt;
 #[cfg(target_os = "linux")]
+pub mod v4l2;
+#[cfg(target_os = "linux")]
 pub mod wayland;
 #[cfg(target_os = "linux")]
 pub mod x11;

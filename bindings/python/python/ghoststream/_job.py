@@ -134,10 +134,20 @@ class Job:
         bitrate: int | str | None = None,
         max_bitrate: int | str | None = None,
         key_frame: bool = False,
+        frame_rate: float | str | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        sound: Mapping[str, Any] | None = None,
+        sound_track: int | None = None,
+        screen: Mapping[str, Any] | None = None,
     ) -> None:
         """Changes a running encoder (all rungs unless one is named). It takes effect with its next frame, and for every
-        output that shares the encoder."""
-        change = {"output": output, "rung": rung, "bitrate": bitrate, "max_bitrate": max_bitrate}
+        output that shares the encoder. ``sound`` is what captured track ``sound_track`` hears from now on, and ``screen``
+        what is captured from now on, as the document has them under ``source``."""
+        change = {
+            "output": output, "rung": rung, "bitrate": bitrate, "max_bitrate": max_bitrate, "frame_rate": frame_rate,
+            "width": width, "height": height, "sound": sound, "sound_track": sound_track, "screen": screen,
+        }
         change = {key: value for key, value in change.items() if value is not None}
         self._inner.set(json.dumps({**change, "key_frame": key_frame}))
 

@@ -1,7 +1,8 @@
 //! Arguments of the commands that take what happens now: `record`, `replay`, `stream` and `ctl`.
 
-use super::source::OpenArgs;
-use super::values::{self, one_of};
+use super::output::parse_camera;
+use super::source::{OpenArgs, add_sounds};
+use super::values::{self, Sounds, one_of};
 use super::{RunArgs, named};
 use crate::exit::Failure;
 use clap::{Args, Subcommand};
@@ -39,6 +40,10 @@ pub struct SceneArgs {
     /// Leave the mouse pointer out
     #[arg(long)]
     pub no_cursor: bool,
+    /// Record this sound too, as a track of its own (repeatable): desktop, microphone, app:NAME, all-but:NAME or node:NAME,
+    /// each with ,gain=DB and ,offset=MS; several with + between them are mixed
+    #[arg(short = 'a', long = "sound", visible_alias = "audio", value_name = "SOUND", value_parser = values::sounds)]
+    pub sounds: Vec<Sounds>,
     /// End after this time
     #[arg(short, long, value_name = "TIME")]
     pub duration: Option<Seconds>,
@@ -181,6 +186,25 @@ pub struct StreamArgs {
     pub live: LiveArgs,
 }
 
+/// `camera`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CameraArgs {
+    /// What to show (screen:, pattern:…, a file or URL) [default: screen:], and the camera: its name, with
+    /// ?format=i420|nv12|yuy2, or the path of a v4l2loopback device
+    #[arg(value_name = "[SRC] NAME", num_args = 0..=2)]
+    pub paths: Vec<String>,
+    #[command(flatten)]
+    pub scene: SceneArgs,
+    /// Size of its pictures [default: as the source]
+    #[arg(short, long, value_name = "WxH", value_parser = values::size)]
+    pub size: Option<(u32, u32)>,
+    /// Name of this run, for `ghoststream ctl` [default: ghoststream]
+    #[arg(short, long, value_name = "NAME")]
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
 /// `ctl`.
 #[derive(Args, Clone, Debug)]
 pub struct CtlArgs {
@@ -268,6 +292,16 @@ impl LiveArgs {
         let scene = &self.scene;
         let mut source = OpenArgs::default().source(input)?;
         source.duration = scene.duration;
+        add_sounds(&mut source, scene.sounds.iter().cloned());
+        let only_screens = [
+            ("--region", scene.region.is_some()),
+            ("--monitor", scene.monitor.is_some()),
+            ("--no-cursor", scene.no_cursor),
+        ];
+        let is_screen = source.screen.as_ref().is_some_and(|s| s.camera.is_none());
+        if let Some((option, _)) = only_screens.iter().find(|(_, given)| *given && !is_screen) {
+            return Err(Failure::usage(format!("{option}: is for screens, not for {input}")));
+        }
         match &mut source.screen {
             Some(screen) => {
                 screen.region = scene.region.or(screen.region);
@@ -277,17 +311,12 @@ impl LiveArgs {
                 screen.cursor &= !scene.no_cursor;
             }
             None => {
-                let only_screens = [
-                    ("--region", scene.region.is_some()),
-                    ("--monitor", scene.monitor.is_some()),
-                    ("--variable", scene.variable),
-                    ("--no-cursor", scene.no_cursor),
-                ];
-                if let Some((option, _)) = only_screens.iter().find(|(_, given)| *given) {
-                    return Err(Failure::usage(format!("{option}: is for screens, not for {input}")));
+                if scene.variable {
+                    let message = format!("--variable: is for screens and cameras, not for {input}");
+                    return Err(Failure::usage(message));
                 }
-                // What is recorded happens at its own speed.
-                source.realtime = true;
+                // What is recorded happens at its own speed, which captured sound has by itself.
+                source.realtime = source.sound.is_empty();
             }
         }
         Ok(source)
@@ -324,7 +353,6 @@ impl LiveArgs {
     }
 
     fn audio(&self, source: &SourceSpec) -> Result<AudioChoice, Failure> {
-        let _ = source;
         let Some(text) = &self.coding.audio_codec else { return Ok(AudioChoice::Default) };
         if text == "none" {
             return Ok(AudioChoice::None);
@@ -333,7 +361,15 @@ impl LiveArgs {
         let bitrate = rate.map(str::parse).transpose();
         let bitrate = bitrate.map_err(|e| Failure::usage(format!("--audio-codec: {e}")))?;
         let track = AudioSpec { codec: Some(Codec::from_name(codec)), bitrate, ..AudioSpec::new() };
-        Ok(AudioChoice::Tracks(vec![track]))
+        // Each captured sound is a track; those that are mixed are one.
+        let mut mixed: Vec<u32> = source.sound.iter().filter_map(|s| s.track).collect();
+        mixed.sort_unstable();
+        mixed.dedup();
+        let captured = mixed.len() + source.sound.iter().filter(|s| s.track.is_none()).count();
+        // The picture's stream comes first, if there is one.
+        let first = usize::from(source.screen.is_some());
+        let numbered = (0..captured).map(|n| AudioSpec { stream: Some(first + n), ..track.clone() });
+        Ok(AudioChoice::Tracks(if captured > 1 { numbered.collect() } else { vec![track] }))
     }
 
     fn recording(&self, out: &str) -> OutputSpec {
@@ -434,6 +470,32 @@ impl ReplayArgs {
         }
         let seconds = self.seconds.unwrap_or(Seconds(30.0));
         self.live.document(&source, vec![self.live.replayed(&out, seconds)])
+    }
+}
+
+impl CameraArgs {
+    /// The document that the arguments mean, checked.
+    ///
+    /// # Errors
+    /// A usage error that names the argument.
+    pub fn document(&self) -> Result<PipelineSpec, Failure> {
+        let (source, name) = pair(&self.paths, None, "NAME")?;
+        if !self.scene.sounds.is_empty() {
+            return Err(Failure::usage("--sound: a camera has pictures only"));
+        }
+        let live = LiveArgs { scene: self.scene.clone(), ..LiveArgs::default() };
+        let source = live.source(&source)?;
+        let plain = name.strip_prefix("camera:").unwrap_or(&name);
+        let camera = parse_camera(plain).map_err(|e| Failure::usage(format!("{name}: {e}")))?;
+        let mut output = OutputSpec::camera(camera);
+        let rate = if source.screen.is_some() { None } else { self.scene.fps };
+        let (width, height) = self.size.unzip();
+        output.video =
+            VideoChoice::Track(Box::new(VideoSpec { width, height, frame_rate: rate, ..VideoSpec::new() }));
+        let mut spec = PipelineSpec::new(source, vec![output]);
+        spec.name = Some(self.name.clone().unwrap_or_else(|| "ghoststream".into()));
+        spec.check().map_err(named)?;
+        Ok(spec)
     }
 }
 

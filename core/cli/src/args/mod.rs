@@ -4,7 +4,6 @@ pub mod audio;
 pub mod live;
 pub mod names;
 pub mod output;
-pub mod screen;
 pub mod serve;
 pub mod source;
 pub mod values;
@@ -72,7 +71,10 @@ pub enum Command {
     /// Stream a screen, or anything that happens now, to a server
     #[command(after_long_help = SIGNALS)]
     Stream(Box<live::StreamArgs>),
-    /// Tell a running record, replay or stream what to do
+    /// Show a screen, or anything that happens now, on a camera that other programs can open
+    #[command(after_long_help = SIGNALS)]
+    Camera(Box<live::CameraArgs>),
+    /// Tell a running record, replay, stream or camera what to do
     Ctl(live::CtlArgs),
     /// Show the settings that --preset names
     Presets {

@@ -147,8 +147,8 @@ impl OutputArgs {
     }
 }
 
-/// Parses `NAME[?format=i420|nv12|yuy2]`.
-fn parse_camera(text: &str) -> Result<CameraSpec, String> {
+/// Parses `NAME[?format=i420|nv12|yuy2]`, where the name may be a device's path.
+pub fn parse_camera(text: &str) -> Result<CameraSpec, String> {
     let (name, query) = text.split_once('?').unwrap_or((text, ""));
     let mut camera = CameraSpec::new(name);
     for item in query.split('&').filter(|item| !item.is_empty()) {

@@ -3,7 +3,9 @@
 use super::values::{self, Sounds};
 use crate::exit::Failure;
 use clap::Args;
-use ghoststream::spec::{BytesSpec, Device, FrameRate, PatternSpec, Seconds, SoundSpec, SourceSpec};
+use ghoststream::spec::{
+    BytesSpec, Device, FrameRate, PatternSpec, ScreenSpec, Seconds, SoundSpec, SourceSpec,
+};
 
 /// How a file or URL is opened.
 #[derive(Args, Clone, Debug, Default)]
@@ -58,14 +60,14 @@ pub struct TakeArgs {
 }
 
 impl OpenArgs {
-    /// The source that `input` means: `-` is standard input, `pattern:…` a generated picture, `screen:…` a screen, `sound:…`
-    /// what is heard, all else a file or URL.
+    /// The source that `input` means: `-` is standard input, `pattern:…` a generated picture, `screen:…` a screen, `camera:…` a
+    /// camera, `sound:…` what is heard, all else a file or URL.
     ///
     /// # Errors
     /// A usage error for a wrong pattern or screen, or an option that this source cannot honour.
     pub fn source(&self, input: &str) -> Result<SourceSpec, Failure> {
-        let url =
-            input != "-" && !["pattern:", "screen:", "sound:"].iter().any(|kind| input.starts_with(kind));
+        let kinds = ["pattern:", "screen:", "camera:", "sound:"];
+        let url = input != "-" && !kinds.iter().any(|kind| input.starts_with(kind));
         let needs_url = [
             ("--input-option", !self.input_options.is_empty()),
             ("--protocols", self.protocols.is_some()),
@@ -94,8 +96,9 @@ impl OpenArgs {
         if self.input_format.is_some() {
             return Err(Failure::usage(format!("--input-format: {input} has no container")));
         }
-        if input.starts_with("screen:") {
-            return super::screen::parse(input).map(SourceSpec::screen).map_err(Failure::usage);
+        if ScreenSpec::is_named_by(input) {
+            let screen = ScreenSpec::parse(input).map_err(|e| Failure::usage(e.message()))?;
+            return Ok(SourceSpec::screen(screen));
         }
         if let Some(sounds) = input.strip_prefix("sound:") {
             let sounds = values::sounds(sounds).map_err(|e| Failure::usage(format!("{input}: {e}")))?;

@@ -13,7 +13,7 @@ use crate::link::{LinkStats, Received, Receiver, Sender};
 use crate::packet::{Packet, StreamInfo};
 use crate::sink::Command;
 use crate::source::packets::PacketFeed;
-use crate::spec::{Bitrate, FrameRate, SoundSpec};
+use crate::spec::{Bitrate, FrameRate, ScreenSpec, SoundSpec, SourceSpec};
 use crate::stage::Control;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -111,6 +111,10 @@ pub struct Change {
     /// Which captured track `sound` is for.
     #[serde(default)]
     pub sound_track: usize,
+    /// What is captured from now on, instead of the screen or camera so far. `frame_rate` and `variable` stay as they were, and so
+    /// does the size of what is encoded; a screen that cannot be captured is told in a warning event and changes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub screen: Option<Box<ScreenSpec>>,
 }
 
 /// A snapshot of a job.
@@ -213,7 +217,7 @@ impl Job {
                 busy: m.busy_us.load(Ordering::Relaxed) as f64 / 1e6,
                 queue: m.queue(),
                 screen: m.screen().map(|c| ScreenStats {
-                    backend: c.backend,
+                    backend: c.backend(),
                     taken: c.taken.load(Ordering::Relaxed),
                     repeated: c.repeated.load(Ordering::Relaxed),
                     late: c.late.load(Ordering::Relaxed),
@@ -253,10 +257,13 @@ impl Job {
         } else if change.sound_track != 0 {
             return Err(Error::invalid("sound_track", "needs sound"));
         }
+        if let Some(screen) = &change.screen {
+            self.set_screen(screen)?;
+        }
         let sized = change.width.is_some() || change.height.is_some();
         let rated = change.bitrate.is_some() || change.max_bitrate.is_some() || change.frame_rate.is_some();
         if !rated && !sized && !change.key_frame {
-            if change.sound.is_some() {
+            if change.sound.is_some() || change.screen.is_some() {
                 return Ok(());
             }
             return Err(Error::invalid("change", "nothing to change"));
@@ -309,6 +316,19 @@ impl Job {
                 track.control(Control::ForceKeyFrame);
             }
         }
+        Ok(())
+    }
+
+    /// Lets the job capture `screen`.
+    fn set_screen(&self, screen: &ScreenSpec) -> Result<()> {
+        SourceSpec::screen(screen.clone()).check().map_err(|e| e.context("screen"))?;
+        if matches!(self.state(), State::Starting | State::Finished) {
+            return Err(Error::new(ErrorKind::State, "the job captures no screen now"));
+        }
+        let counts = lock(&self.shared.meters).iter().find_map(|m| m.screen());
+        let counts =
+            counts.ok_or_else(|| Error::new(ErrorKind::NotFound, "screen: the job captures none"))?;
+        counts.turn_to(screen.clone());
         Ok(())
     }
 

@@ -28,7 +28,9 @@ const SEGMENTS: usize = 16;
 pub(super) fn sink(spec: &PipelineSpec, index: usize, shared: &Arc<Shared>) -> Result<Opened> {
     let output = &spec.outputs[index];
     if let Some(camera) = &output.camera {
-        let sink = CameraSink::new(camera, shared.running_clock(), shared.output_interrupt.clone());
+        let (clock, interrupt) = (shared.running_clock(), shared.output_interrupt.clone());
+        let job = shared.clone();
+        let sink = CameraSink::new(camera, clock, interrupt, Box::new(move || job.is_stopping()));
         return Ok((Box::new(sink), None, None));
     }
     if let Some(packets) = &output.packets {

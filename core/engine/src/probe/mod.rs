@@ -15,6 +15,7 @@ use crate::source::index::constant_rate;
 use crate::source::open::{local_path, open};
 use crate::source::pattern::Pattern;
 use crate::source::scan::{Extent, Scan, scan};
+use crate::source::screen::Screen;
 use crate::spec::SourceSpec;
 use crate::time::Rational;
 use ghoststream_sys::ffmpeg as av;
@@ -126,6 +127,25 @@ pub(crate) fn of_pattern(spec: &SourceSpec, pattern: &Pattern) -> Probe {
         size: None,
         seekable: true,
         streams: streams.iter().map(|s| stream(s, None)).collect(),
+        chapters: Vec::new(),
+        attachments: Vec::new(),
+        metadata: BTreeMap::new(),
+    }
+}
+
+/// What a screen or a camera delivers.
+pub(crate) fn of_screen(spec: &SourceSpec, screen: &Screen) -> Probe {
+    Probe {
+        source: spec.label(),
+        format: "screen".into(),
+        format_name: format!("captured by {}", screen.counts().backend()),
+        start: Some(0.0),
+        duration: spec.duration.map(|d| d.0),
+        duration_from: DurationFrom::Unknown,
+        bit_rate: None,
+        size: None,
+        seekable: false,
+        streams: vec![stream(&screen.stream(), None)],
         chapters: Vec::new(),
         attachments: Vec::new(),
         metadata: BTreeMap::new(),

@@ -9,10 +9,13 @@ use crate::frame::Frame;
 use crate::probe::{self, Probe};
 use crate::source::Interrupt;
 use crate::source::pattern::Pattern;
+use crate::source::screen::Screen;
 use crate::spec::{Seconds, SourceSpec};
 use crate::stage::Source;
+use crate::time::SystemClock;
 use convert::Converter;
 use media::Media;
+use std::sync::Arc;
 
 /// What to read and how to hand it out.
 #[derive(Clone, Debug)]
@@ -53,7 +56,7 @@ impl Default for ReaderOptions {
     }
 }
 
-/// An opened file, URL or pattern that is decoded frame by frame.
+/// An opened file, URL, pattern, screen or camera that is taken frame by frame.
 ///
 /// Pictures and sound come interleaved by time. Times are the source's own: the first frame is not always at zero
 /// ([`Probe::start`] says where it is), and [`Reader::seek`] takes what frames say. When a format or size was asked
@@ -72,6 +75,12 @@ pub struct Reader {
 enum Inner {
     Media(Box<Media>),
     Pattern { pattern: Box<Pattern>, video: bool, audio: bool, frames: Option<u64>, rate: f64 },
+    Screen(Box<Screen>),
+}
+
+/// What a screen cannot do.
+fn is_live() -> Error {
+    Error::unsupported("what happens now can be neither sought nor counted")
 }
 
 impl Reader {
@@ -81,7 +90,8 @@ impl Reader {
     /// # Errors
     /// Those of opening (`NotFound`, `Format`, `Denied`, `Io`) naming the source; [`ErrorKind::NotFound`] when it has no
     /// stream of the kind asked for; [`ErrorKind::Unsupported`] without a decoder; [`ErrorKind::Invalid`] naming the
-    /// field for what a reader cannot do: sources fed by the application, `loop`, `realtime`, an unknown pixel format.
+    /// field for what a reader cannot do: sources fed by the application, captured sound, `loop`, `realtime`, an unknown
+    /// pixel format.
     pub fn open(spec: &SourceSpec, options: ReaderOptions) -> Result<Self> {
         Self::open_with(spec, options, Interrupt::new())
     }
@@ -91,8 +101,15 @@ impl Reader {
     /// # Errors
     /// As [`Reader::open`]; [`ErrorKind::Cancelled`].
     pub fn open_with(spec: &SourceSpec, options: ReaderOptions, interrupt: Interrupt) -> Result<Self> {
-        if spec.url.is_none() && spec.pattern.is_none() {
-            return Err(Error::invalid("source", "a reader opens files, URLs and patterns"));
+        if spec.url.is_none() && spec.pattern.is_none() && spec.screen.is_none() {
+            let message = "a reader opens files, URLs, patterns, screens and cameras";
+            return Err(Error::invalid("source", message));
+        }
+        if !spec.sound.is_empty() {
+            return Err(Error::invalid(
+                "source.sound",
+                "a reader takes pictures of a screen; a job hears too",
+            ));
         }
         if spec.loops != 0 {
             return Err(Error::invalid("source.loop", "a reader does not repeat; seek back instead"));
@@ -102,8 +119,18 @@ impl Reader {
         }
         let format = options.pixel_format.as_deref();
         let converter = Converter::new(format, options.width, options.height, options.threads)?;
-        let (info, inner) = match &spec.pattern {
-            Some(p) => {
+        let (info, inner) = match (&spec.pattern, &spec.screen) {
+            (_, Some(screen)) => {
+                spec.check()?;
+                if !options.video {
+                    let message = format!("{}: has no such stream", spec.label());
+                    return Err(Error::new(ErrorKind::NotFound, message));
+                }
+                let clock = Arc::new(SystemClock::default());
+                let screen = Screen::open(screen, spec.duration, clock, interrupt.clone())?;
+                (probe::of_screen(spec, &screen), Inner::Screen(Box::new(screen)))
+            }
+            (Some(p), None) => {
                 let pattern = Pattern::new(p, spec.start, spec.duration)?;
                 let info = probe::of_pattern(spec, &pattern);
                 let frames =
@@ -126,7 +153,7 @@ impl Reader {
                     },
                 )
             }
-            None => {
+            (None, None) => {
                 let (media, info) = Media::open(spec, &options, &interrupt)?;
                 (info, Inner::Media(Box::new(media)))
             }
@@ -160,6 +187,12 @@ impl Reader {
                     }
                     Some(frame)
                 }
+                Inner::Screen(screen) => {
+                    let frame = screen.next()?;
+                    // There is nobody who takes warnings.
+                    screen.notes().iter().for_each(|note| tracing::warn!("{}", note.message));
+                    frame
+                }
             };
             let Some(frame) = frame else { return Ok(None) };
             let beyond = |stop| frame.presentation().is_some_and(|t| t.seconds() >= stop - 1e-6);
@@ -182,6 +215,7 @@ impl Reader {
                 pattern.seek(((time.0 + 1e-6) * *rate).floor().max(0.0) as u64);
                 Ok(())
             }
+            Inner::Screen(_) => Err(is_live()),
         }
     }
 
@@ -202,6 +236,7 @@ impl Reader {
                 pattern.seek(index);
                 Ok(())
             }
+            Inner::Screen(_) => Err(is_live()),
         }
     }
 
@@ -216,7 +251,13 @@ impl Reader {
             Inner::Pattern { frames, .. } => {
                 frames.ok_or_else(|| Error::unsupported(format!("{}: has no end", self.info.source)))
             }
+            Inner::Screen(_) => Err(is_live()),
         }
+    }
+
+    /// Whether its frames come in their own time, so that the newest is wanted rather than all of them.
+    pub fn is_live(&self) -> bool {
+        matches!(self.inner, Inner::Screen(_))
     }
 
     /// What the headers of the source say (a [`probe`](crate::probe::probe()) reads on and may know more).

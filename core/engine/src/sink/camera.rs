@@ -1,5 +1,8 @@
 //! A virtual camera: shows raw pictures at their time.
 
+#[cfg(target_os = "linux")]
+mod loopback;
+
 use super::{Facts, Fate, OutputSink, TrackHeader};
 use crate::error::{Error, ErrorKind, Result};
 use crate::packet::Packet;
@@ -19,15 +22,23 @@ pub(crate) struct CameraSink {
     spec: CameraSpec,
     clock: Arc<dyn Clock>,
     interrupt: Interrupt,
+    /// Whether the job is to end: nobody waits for what lies ready then.
+    stopping: Box<dyn Fn() -> bool + Send>,
     /// The clock's time and the picture's of the first one.
     first: Option<(Duration, Timestamp)>,
     #[cfg(target_os = "linux")]
-    camera: Option<pw::Camera>,
+    camera: Option<Showing>,
 }
 
 impl CameraSink {
-    pub fn new(spec: &CameraSpec, clock: Arc<dyn Clock>, interrupt: Interrupt) -> Self {
+    pub fn new(
+        spec: &CameraSpec,
+        clock: Arc<dyn Clock>,
+        interrupt: Interrupt,
+        stopping: Box<dyn Fn() -> bool + Send>,
+    ) -> Self {
         CameraSink {
+            stopping,
             spec: spec.clone(),
             clock,
             interrupt,
@@ -44,7 +55,7 @@ impl CameraSink {
         let due = began + Duration::from_micros(after);
         loop {
             let left = due.saturating_sub(self.clock.now());
-            if left.is_zero() {
+            if left.is_zero() || (self.stopping)() {
                 return true;
             }
             if self.interrupt.is_cancelled() {
@@ -59,10 +70,22 @@ impl CameraSink {
     }
 }
 
+/// Where pictures are shown.
+#[cfg(target_os = "linux")]
+enum Showing {
+    /// A node of PipeWire.
+    Node(pw::Camera),
+    /// A v4l2loopback device.
+    Device(loopback::Shown),
+}
+
 #[cfg(target_os = "linux")]
 impl OutputSink for CameraSink {
     fn prepare(&mut self, _: &Facts) -> Result<()> {
         // Said before any work is done; the camera itself needs the size of the pictures.
+        if self.spec.is_device() {
+            return loopback::look(&self.spec.name).map_err(|e| e.context(self.label()));
+        }
         pw::nodes().map(drop).map_err(|e| crate::source::sound::error(e).context(self.label()))
     }
 
@@ -78,17 +101,25 @@ impl OutputSink for CameraSink {
             let r = r.reduced();
             (r.num.unsigned_abs(), r.den.unsigned_abs())
         });
+        let bt709 = CameraSpec::is_hd(video.height);
+        if self.spec.is_device() {
+            let shown =
+                loopback::Shown::open(&self.spec.name, format, (video.width, video.height), rate, bt709);
+            self.camera = Some(Showing::Device(shown.map_err(|e| e.context(self.label()))?));
+            return Ok(());
+        }
         let options = pw::CameraOptions {
             name: self.spec.name.clone(),
             node: self.spec.name.clone(),
             format,
             width: video.width,
             height: video.height,
-            bt709: CameraSpec::is_hd(video.height),
+            bt709,
             rate,
         };
         let camera = pw::Camera::open(options);
-        self.camera = Some(camera.map_err(|e| crate::source::sound::error(e).context(self.label()))?);
+        let camera = camera.map_err(|e| crate::source::sound::error(e).context(self.label()))?;
+        self.camera = Some(Showing::Node(camera));
         Ok(())
     }
 
@@ -98,9 +129,15 @@ impl OutputSink for CameraSink {
         {
             return Err(Error::new(ErrorKind::Cancelled, "the job is cancelled"));
         }
-        let camera = self.camera.as_ref();
-        let camera = camera.ok_or_else(|| Error::new(ErrorKind::Internal, "a picture before the camera"))?;
-        camera.show(packet.data).map_err(|e| crate::source::sound::error(e).context(self.label()))?;
+        match &self.camera {
+            None => return Err(Error::new(ErrorKind::Internal, "a picture before the camera")),
+            Some(Showing::Node(camera)) => {
+                camera.show(packet.data).map_err(|e| crate::source::sound::error(e).context(self.label()))?;
+            }
+            Some(Showing::Device(shown)) => {
+                shown.show(packet.data).map_err(|e| e.context(self.label()))?;
+            }
+        }
         Ok(Fate::Written)
     }
 

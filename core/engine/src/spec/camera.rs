@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CameraSpec {
-    /// Its name, for people and programs.
+    /// Its name, for people and programs: a camera of PipeWire. Or the path of a v4l2loopback device (`/dev/video10`), which
+    /// then is the camera.
     pub name: String,
     /// How its pixels lie.
     #[serde(default)]
@@ -46,6 +47,11 @@ impl CameraSpec {
     /// Whether pictures of so many lines are BT.709: what programs take a camera's pictures for, which say nothing themselves.
     pub(crate) fn is_hd(height: u32) -> bool {
         height > 576
+    }
+
+    /// Whether it is a v4l2loopback device.
+    pub(crate) fn is_device(&self) -> bool {
+        self.name.starts_with("/dev/")
     }
 
     /// A camera of the usual format.

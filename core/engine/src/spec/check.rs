@@ -46,7 +46,7 @@ fn timeout(field: &str, seconds: f64) -> Checked {
     if (0.0..=1e9).contains(&seconds) { Ok(()) } else { refuse(field, "seconds, 0 to 1000000000") }
 }
 
-fn source(s: &SourceSpec) -> Checked {
+pub(super) fn source(s: &SourceSpec) -> Checked {
     let fed = [s.bytes.is_some(), s.packets.is_some(), s.frames.is_some()];
     let kinds = [s.url.is_some(), s.screen.is_some(), s.pattern.is_some()];
     match kinds.iter().chain(&fed).filter(|k| **k).count() {
@@ -113,11 +113,11 @@ fn source(s: &SourceSpec) -> Checked {
         }
         let backend = screen.backend;
         let from_node = matches!(backend, ScreenBackend::Portal | ScreenBackend::PipeWire);
-        if from_node && (parts.contains(&true) || screen.display.is_some()) {
-            return refuse(
-                "source.screen",
-                "monitor, region, window and display are for backends x11 and wayland",
-            );
+        if from_node && (screen.monitor.is_some() || screen.window.is_some() || screen.display.is_some()) {
+            return refuse("source.screen", "monitor, window and display are for backends x11 and wayland");
+        }
+        if from_node && screen.region.is_some_and(|r| r.x < 0 || r.y < 0) {
+            return refuse("source.screen.region", "counts from the upper left corner of the picture here");
         }
         if screen.node.is_some() != (backend == ScreenBackend::PipeWire) {
             return refuse("source.screen.node", "is needed for backend pipewire, and only there");
@@ -130,6 +130,9 @@ fn source(s: &SourceSpec) -> Checked {
                 "source.screen.application",
                 "may have letters, digits, '.', '-' and '_', 128 at most",
             );
+        }
+        if let Some(camera) = &screen.camera {
+            webcam(screen, camera)?;
         }
         let rate = screen.frame_rate.0;
         if !rate.is_positive() || rate.as_f64() > 240.0 {
@@ -181,6 +184,24 @@ fn source(s: &SourceSpec) -> Checked {
         }
     }
     Ok(())
+}
+
+fn webcam(screen: &ScreenSpec, camera: &WebcamSpec) -> Checked {
+    let path = "source.screen.camera";
+    let other = screen.monitor.is_some() || screen.region.is_some() || screen.window.is_some();
+    if other || screen.display.is_some() || screen.backend != ScreenBackend::Auto {
+        return refuse(path, "goes with none of backend, display, monitor, region and window");
+    }
+    if camera.device.contains('\0') || camera.format.as_deref().is_some_and(|f| f.contains('\0')) {
+        return refuse(path, "contains a NUL");
+    }
+    if camera.width.is_some() != camera.height.is_some() {
+        return refuse(path, "width and height go together");
+    }
+    if !camera.is_v4l2() && (camera.width.is_some() || camera.format.is_some()) {
+        return refuse(path, "width, height and format are for V4L2 devices (/dev/video0)");
+    }
+    size(path, camera.width, camera.height)
 }
 
 fn sounds(s: &SourceSpec) -> Checked {

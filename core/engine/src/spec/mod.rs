@@ -37,7 +37,7 @@ pub use output::{
 };
 pub use push::{AdaptChoice, AdaptSpec, PushSpec, SrtMode, SrtSpec};
 pub use record::{ReplaySpec, ReplayStore, SplitChoice, SplitSpec};
-pub use screen::{RegionSpec, ScreenBackend, ScreenPick, ScreenSpec};
+pub use screen::{RegionSpec, ScreenBackend, ScreenPick, ScreenSpec, WebcamSpec};
 pub(crate) use secret::masked;
 pub use service::{SERVICES, Service};
 pub use sound::{SoundSource, SoundSpec};

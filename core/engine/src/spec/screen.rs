@@ -1,12 +1,15 @@
-//! A screen as a source.
+//! A screen or a camera as a source.
+
+mod address;
 
 use super::values::FrameRate;
+use crate::error::{Error, Result};
 use crate::time::Rational;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What of a screen is captured, and how. Without `monitor`, `region` and `window` it is everything that an X11
-/// display shows, or the only monitor of a Wayland compositor.
+/// What of a screen is captured, and how, or which camera. Without `monitor`, `region` and `window` it is everything that
+/// an X11 display shows, or the only monitor of a Wayland compositor.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScreenSpec {
@@ -20,7 +23,8 @@ pub struct ScreenSpec {
     /// A monitor by its name (`ghoststream devices` lists them), or `primary` (X11).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor: Option<String>,
-    /// A part of the screen. On Wayland in the layout's logical pixels, as `slurp` gives them, and of one monitor.
+    /// A part of the screen. On Wayland in the layout's logical pixels, as `slurp` gives them, and of one monitor. Of what the
+    /// portal or a node of PipeWire gives: in its pixels, from its corner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<RegionSpec>,
     /// A window by its id (X11).
@@ -29,6 +33,9 @@ pub struct ScreenSpec {
     /// A video node of PipeWire by its number (backend `pipewire`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<u32>,
+    /// A camera instead of a screen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub camera: Option<WebcamSpec>,
     /// What the user may pick in the desktop portal's dialog (backend `portal`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pick: Option<ScreenPick>,
@@ -61,6 +68,7 @@ impl Default for ScreenSpec {
             region: None,
             window: None,
             node: None,
+            camera: None,
             pick: None,
             application: None,
             cursor: true,
@@ -77,9 +85,62 @@ impl ScreenSpec {
             (Some(name), _, _) => format!("screen:{name}"),
             (_, Some(r), _) => format!("screen:{}x{}+{}+{}", r.width, r.height, r.x, r.y),
             (_, _, Some(id)) => format!("window:{id}"),
-            _ if self.node.is_some() => format!("node:{}", self.node.unwrap_or_default()),
-            _ => "screen".into(),
+            _ => match (&self.camera, self.node) {
+                (Some(camera), _) => format!("camera:{}", camera.device),
+                (None, Some(node)) => format!("node:{node}"),
+                (None, None) => "screen".into(),
+            },
         }
+    }
+
+    /// A camera; see [`WebcamSpec::device`].
+    pub fn camera(device: impl Into<String>) -> Self {
+        let camera = WebcamSpec { device: device.into(), ..WebcamSpec::default() };
+        ScreenSpec {
+            camera: Some(camera),
+            frame_rate: FrameRate(Rational::new(30, 1)),
+            ..ScreenSpec::default()
+        }
+    }
+
+    /// Reads `screen:[MONITOR][?key=value&…]` or `camera:[DEVICE][?key=value&…]`, as the command and the functions take them.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] naming what is wrong.
+    pub fn parse(text: &str) -> Result<Self> {
+        address::parse(text).map_err(|e| Error::invalid("source", e))
+    }
+
+    /// Whether `text` is meant for [`ScreenSpec::parse`].
+    pub fn is_named_by(text: &str) -> bool {
+        text.starts_with("screen:") || text.starts_with("camera:")
+    }
+}
+
+/// A camera. Its pictures are brought to the capture's `frame_rate` as those of a screen are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WebcamSpec {
+    /// Its device (`/dev/video0`: V4L2), or the name of one that PipeWire has; `ghoststream devices` lists both. Empty: the
+    /// first V4L2 camera.
+    #[serde(default)]
+    pub device: String,
+    /// Pixels of its pictures, of the sizes that it offers (V4L2); default: what it is set to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    /// Pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
+    /// How it codes its pictures, by FFmpeg's name (`mjpeg`, `yuyv422`, `h264`; V4L2): many give their highest rates as
+    /// `mjpeg` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+}
+
+impl WebcamSpec {
+    /// Whether it is a V4L2 device, by its path or as the first one; else it is PipeWire's.
+    pub fn is_v4l2(&self) -> bool {
+        self.device.is_empty() || self.device.starts_with('/')
     }
 }
 
@@ -132,7 +193,7 @@ impl std::str::FromStr for RegionSpec {
     type Err = String;
 
     /// From `X,Y WxH` (slurp's form) or `WxH+X+Y` (X11's).
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
         let wrong = || format!("{text:?} is neither \"X,Y WxH\" nor \"WxH+X+Y\"");
         let (place, size) = match text.trim().split_once(' ') {
             Some((place, size)) => (place.split_once(','), size),

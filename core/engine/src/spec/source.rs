@@ -144,6 +144,11 @@ impl SourceSpec {
         SourceSpec { url: None, bytes: Some(bytes), ..SourceSpec::url("") }
     }
 
+    /// Refuses what makes no sense, naming the field.
+    pub(crate) fn check(&self) -> crate::Result<()> {
+        super::check::source(self)
+    }
+
     /// What to call the source in messages, without credentials.
     pub fn label(&self) -> String {
         if let Some(url) = &self.url {

@@ -194,3 +194,26 @@ fn a_cancelled_recording_keeps_what_is_complete() {
     assert_eq!(dir.names(), ["1.mkv"]);
     probe(&dir.path("1.mkv"));
 }
+
+#[test]
+fn sound_of_a_transport_stream_is_copied_into_fragments() {
+    let dir = Dir::new();
+    let first = json!({"source": pattern(50), "outputs": [
+        {"path": dir.path("in.ts"), "video": quick(), "audio": {"codec": "aac"}}]});
+    complete(&first);
+    for extra in [json!({"crash_safe": true}), json!({"fragmented": true}), json!({})] {
+        let mut output = json!({"path": dir.path("out.mp4"), "overwrite": true, "video": {"codec": "copy"},
+            "audio": {"codec": "copy"}});
+        output.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        complete(&json!({"source": {"url": dir.path("in.ts")}, "outputs": [output]}));
+        let found = probe(&dir.path("out.mp4"));
+        let counts: Vec<u32> = found["streams"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|s| s["nb_read_frames"].as_str().unwrap().parse().unwrap())
+            .collect();
+        assert!(counts[0] == 50 && counts[1].abs_diff(95) <= 2, "{extra}: {counts:?}");
+        assert_eq!(numbers(&dir.path("out.mp4")).len(), 50);
+    }
+}

@@ -30,8 +30,6 @@ pub struct Overrides {
     pub log_format: Option<LogFormat>,
     /// `--no-mdns`.
     pub no_mdns: bool,
-    /// `--live`.
-    pub live: bool,
 }
 
 /// Where a settings file is looked for, in this order.
@@ -117,9 +115,6 @@ pub fn load_from(
     }
     if let Some(format) = flags.log_format {
         config.logging.format = format;
-    }
-    if flags.live {
-        config.live.enabled = true;
     }
     if flags.no_mdns {
         config.mdns.enabled = false;

@@ -24,7 +24,6 @@ pub(crate) use service::{available as accelerators, codecs, platform};
 use crate::config::Config;
 use crate::contract::service::Status;
 use crate::jobs::{JobView, Jobs};
-use crate::live::LiveService;
 use crate::policy::SourcePolicy;
 use crate::token::{Denied, Scope, Tokens};
 use answer::{Answer, Fail};
@@ -70,12 +69,9 @@ pub(crate) struct App {
     pub ending: watch::Receiver<bool>,
     pub started: Instant,
     address: SocketAddr,
-    /// The live origin, when it runs.
-    pub live: Option<LiveService>,
 }
 
 impl App {
-    #[expect(clippy::too_many_arguments, reason = "called once; each is one of the server's parts")]
     pub fn new(
         jobs: Jobs,
         tokens: Tokens,
@@ -84,7 +80,6 @@ impl App {
         machine: watch::Receiver<Status>,
         ending: watch::Receiver<bool>,
         address: SocketAddr,
-        live: Option<LiveService>,
     ) -> Arc<App> {
         Arc::new(App {
             jobs,
@@ -99,7 +94,6 @@ impl App {
             ending,
             started: Instant::now(),
             address,
-            live,
         })
     }
 

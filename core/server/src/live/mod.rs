@@ -6,17 +6,14 @@
 //! - [`timeline`]: the publishers' clocks brought onto the stream's one;
 //! - [`describe`]: descriptions of tracks from their parameter sets;
 //! - [`keys`]: who may publish and read;
-//! - [`rtmp`]: publishers and readers by RTMP;
-//! - [`service`]: all of it together.
+//! - [`rtmp`]: publishers and readers by RTMP.
 
 pub mod describe;
 pub mod keys;
 pub mod registry;
 pub mod rtmp;
-pub mod service;
 pub mod stream;
 pub mod timeline;
 
 pub use registry::{Live, LiveEvent, Publication, Publisher, Refused};
-pub use service::LiveService;
 pub use stream::{Item, Reader, Start, Stream, StreamStats, TrackStats, Tracks};

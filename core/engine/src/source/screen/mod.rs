@@ -1,5 +1,7 @@
-//! Screens: pictures taken at a rate, or when something changed, with times of the job's clock.
+//! Screens and cameras: pictures taken at a rate, or when something changed, with times of the job's clock.
 
+#[cfg(target_os = "linux")]
+mod camera;
 #[cfg(target_os = "linux")]
 mod list;
 #[cfg(target_os = "linux")]
@@ -23,8 +25,8 @@ use crate::stage::{Note, Source};
 use crate::time::{Clock, MICROSECONDS, Rational, TimeBase};
 use ghoststream_sys::ffmpeg as av;
 use pace::{Pacer, Step};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How often a screen where nothing changes is shown all the same, so that what comes behind knows that it lives.
@@ -57,11 +59,11 @@ trait Grabber: Send {
     fn grab(&mut self) -> Result<Option<Shot>>;
 }
 
-/// What became of a screen's pictures.
+/// What became of a screen's pictures, and what is to be captured instead from now on. Any thread.
 #[derive(Debug, Default)]
 pub struct Counts {
-    /// How they are taken: `x11`, `wlr-screencopy`, …
-    pub backend: &'static str,
+    backend: Mutex<&'static str>,
+    turn: Mutex<Option<ScreenSpec>>,
     /// Taken from the screen.
     pub taken: AtomicU64,
     /// Given once more because nothing had changed, or because the screen was late.
@@ -70,6 +72,22 @@ pub struct Counts {
     pub late: AtomicU64,
     /// Not taken because the job was not ready for them.
     pub dropped: AtomicU64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Counts {
+    /// How pictures are taken now: `x11`, `wlr-screencopy`, …
+    pub fn backend(&self) -> &'static str {
+        *lock(&self.backend)
+    }
+
+    /// Captures `spec` instead, as soon as it gives a picture. Rate and variability stay.
+    pub(crate) fn turn_to(&self, spec: ScreenSpec) {
+        *lock(&self.turn) = Some(spec);
+    }
 }
 
 /// A screen as a source. Lives on one thread.
@@ -127,7 +145,7 @@ impl Screen {
         interrupt: av::Interrupt,
     ) -> Screen {
         let rate = spec.frame_rate.0;
-        let counts = Counts { backend: grabber.backend(), ..Counts::default() };
+        let counts = Counts { backend: Mutex::new(grabber.backend()), ..Counts::default() };
         Screen {
             clock,
             interrupt,
@@ -282,7 +300,14 @@ impl Screen {
 
     /// Takes a picture, unless the screen still shows the one before.
     fn shoot(&mut self) -> Result<()> {
-        let Some(shot) = self.grabber.grab()? else { return Ok(()) };
+        if let Some(shot) = self.grabber.grab()? {
+            self.keep(shot);
+        }
+        Ok(())
+    }
+
+    /// A new picture is there.
+    fn keep(&mut self, shot: Shot) {
         let size = (shot.media.width(), shot.media.height());
         if size != self.size {
             let ((width, height), before) = (size, self.size);
@@ -295,7 +320,6 @@ impl Screen {
         }
         self.counts.taken.fetch_add(1, Ordering::Relaxed);
         (self.last, self.age, self.unused) = (Some(shot.media), shot.age, true);
-        Ok(())
     }
 
     /// A new picture with its age, or the last one again.
@@ -314,6 +338,33 @@ impl Screen {
         Ok((media, age))
     }
 
+    /// Captures what was asked for meanwhile. What cannot be captured is told, and changes nothing.
+    fn turn(&mut self) {
+        let Some(spec) = lock(&self.counts.turn).take() else { return };
+        let label = spec.label();
+        let taken = open(&spec, &self.interrupt).and_then(|(mut grabber, note)| {
+            let shot = grabber.grab()?;
+            Ok((grabber, note, shot))
+        });
+        match taken {
+            Ok((grabber, note, shot)) => {
+                *lock(&self.counts.backend) = grabber.backend();
+                self.grabber = grabber;
+                self.notes
+                    .push(Note { code: "source", message: format!("{label} is captured from here on") });
+                self.notes.extend(note.map(|(code, message)| Note { code, message }));
+                self.moving = false;
+                if let Some(shot) = shot {
+                    self.keep(shot);
+                }
+            }
+            Err(e) => {
+                let message = format!("{label} cannot be captured ({e}): the capture goes on as it was");
+                self.notes.push(Note { code: "source", message });
+            }
+        }
+    }
+
     fn frame(&self, mut media: av::Frame, pts: i64, duration: i64) -> Frame {
         let base = self.base();
         media.set_sample_aspect((1, 1));
@@ -329,6 +380,7 @@ impl Source<Frame> for Screen {
         if self.interrupt.is_cancelled() || self.over {
             return Ok(None);
         }
+        self.turn();
         let frame = match if self.variable { self.variable() } else { self.constant() } {
             // What was recorded until then is complete, so that this is an end and no failure.
             Err(e) if self.last.is_some() && is_gone(e.kind()) => {
@@ -364,6 +416,18 @@ fn open(spec: &ScreenSpec, interrupt: &av::Interrupt) -> Result<(Box<dyn Grabber
         let (node, note) = node::Node::open(spec, interrupt)?;
         Ok((Box::new(node) as Box<dyn Grabber>, note.map(|note| ("source", note))))
     };
+    if let Some(camera) = &spec.camera {
+        return match camera.is_v4l2() {
+            true => {
+                let (camera, note) = camera::Camera::open(camera, spec.frame_rate, interrupt)?;
+                Ok((Box::new(camera) as Box<dyn Grabber>, note.map(|note| ("fallback", note))))
+            }
+            false => {
+                let node = node::Node::of_camera(&camera.device, spec, interrupt)?;
+                Ok((Box::new(node) as Box<dyn Grabber>, None))
+            }
+        };
+    }
     match (spec.backend, spec.display.as_deref()) {
         (ScreenBackend::X11, _) => x11(),
         (ScreenBackend::Wayland, _) => wayland(),

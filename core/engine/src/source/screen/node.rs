@@ -2,8 +2,11 @@
 
 use super::{Grabber, Shot, token};
 use crate::error::{Error, ErrorKind, Result};
-use crate::frame::PixelFormat;
-use crate::spec::{ScreenBackend, ScreenPick, ScreenSpec};
+use crate::filter::Crop;
+use crate::frame::{Frame, PixelFormat};
+use crate::spec::{CropSpec, RegionSpec, ScreenBackend, ScreenPick, ScreenSpec};
+use crate::stage::Stage;
+use crate::time::MICROSECONDS;
 use ghoststream_sys::{ffmpeg as av, pipewire, portal};
 use std::time::Duration;
 
@@ -18,6 +21,15 @@ pub(super) struct Node {
     size: (u32, u32),
     format: PixelFormat,
     latest: Option<Shot>,
+    /// What of the picture is wanted.
+    part: Option<Crop>,
+}
+
+/// The rectangle to keep; the document's check has seen that it does not begin outside.
+fn part(region: &RegionSpec) -> Crop {
+    let side = |n: i16| u32::from(n.unsigned_abs());
+    let (x, y) = (side(region.x), side(region.y));
+    Crop::new(CropSpec { x, y, width: region.width.into(), height: region.height.into() })
 }
 
 impl Node {
@@ -32,6 +44,35 @@ impl Node {
                 session.insert(opened).node
             }
         };
+        Self::connect(node, session, spec, interrupt).map(|opened| (opened, note))
+    }
+
+    /// The camera that PipeWire calls `name`.
+    pub fn of_camera(name: &str, spec: &ScreenSpec, interrupt: &av::Interrupt) -> Result<Node> {
+        let found = pipewire::nodes().map_err(|e| of_pipewire(e).context("camera"))?;
+        let mut cameras = found.iter().filter(|n| n.class == pipewire::NodeClass::Camera);
+        match cameras.clone().find(|n| n.name == name || n.description.as_deref() == Some(name)) {
+            Some(node) => Self::connect(node.id, None, spec, interrupt),
+            None => {
+                let there: Vec<&str> = cameras.by_ref().map(|n| n.name.as_str()).collect();
+                let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+                Err(Error::new(
+                    ErrorKind::NotFound,
+                    format!(
+                        "source.screen.camera.device: PipeWire has no camera {name:?}; it has {there} (a V4L2 camera is named \
+                         by its path)"
+                    ),
+                ))
+            }
+        }
+    }
+
+    fn connect(
+        node: u32,
+        mut session: Option<portal::Session>,
+        spec: &ScreenSpec,
+        interrupt: &av::Interrupt,
+    ) -> Result<Node> {
         let remote = session.as_mut().map(portal::Session::remote).transpose().map_err(of_portal)?;
         let rate = spec.frame_rate.0;
         let max_rate = (rate.num.unsigned_abs(), rate.den.unsigned_abs());
@@ -39,7 +80,8 @@ impl Node {
         let options = pipewire::VideoOptions { max_rate, queue: 1, ..pipewire::VideoOptions::default() };
         let stream = pipewire::VideoStream::connect(remote, node, options).map_err(of_pipewire)?;
         let format = PixelFormat::yuv420p();
-        let mut opened = Node { stream, session, size: (0, 0), format, latest: None };
+        let part = spec.region.as_ref().map(part);
+        let mut opened = Node { stream, session, size: (0, 0), format, latest: None, part };
         let mut waits = 0;
         while opened.latest.is_none() {
             if interrupt.is_cancelled() {
@@ -55,7 +97,7 @@ impl Node {
             }
             opened.hear(NAP)?;
         }
-        Ok((opened, note))
+        Ok(opened)
     }
 
     /// Takes in what the node has to say, waiting for the first of it.
@@ -69,6 +111,7 @@ impl Node {
             let age = Some(frame.age);
             match frame.pixels {
                 pipewire::Pixels::Host(media) => {
+                    let media = self.cut(media)?;
                     if self.size == (0, 0) {
                         (self.size, self.format) = ((media.width(), media.height()), media.format());
                     }
@@ -85,6 +128,26 @@ impl Node {
             }
         }
         Ok(())
+    }
+}
+
+impl Node {
+    /// The part of a picture that is wanted.
+    fn cut(&mut self, media: av::Frame) -> Result<av::Frame> {
+        let Some(part) = &mut self.part else { return Ok(media) };
+        let size = (media.width(), media.height());
+        let mut cut = Vec::new();
+        part.push(Frame::new(media, MICROSECONDS), &mut cut).map_err(|e| {
+            let message = format!(
+                "source.screen.region: does not lie within the picture of {}x{}: {}",
+                size.0,
+                size.1,
+                e.message()
+            );
+            Error::new(ErrorKind::Device, message)
+        })?;
+        let cut = cut.pop();
+        cut.ok_or_else(|| Error::new(ErrorKind::Internal, "a part of a picture is none"))?.to_media()
     }
 }
 
