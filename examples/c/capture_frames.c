@@ -1,5 +1,5 @@
 /* Pictures of any source, as a Y4M file:  capture_frames SOURCE OUT.y4m [FRAMES [SECONDS]]
- * SOURCE is a file, a URL or pattern:smpte; begins at SECONDS, exactly.
+ * SOURCE is a file, a URL, pattern:smpte, screen: or camera:/dev/video0; begins at SECONDS, exactly (not of a screen).
  *
  * cc capture_frames.c $(pkg-config --cflags --libs ghoststream) */
 #include <ghoststream.h>

@@ -34,6 +34,7 @@ CASES = {
     "remux": "596 s of 720p MP4 to Matroska, copied",
     "python": "decode to numpy and encode from numpy",
     "memory": "resident memory over ten minutes of media, looped",
+    "capture": "a captured screen, its latency, a virtual camera and a replay, beside wf-recorder and GStreamer",
 }
 
 
@@ -166,6 +167,12 @@ class Bench:
                     table.setdefault(what, {}).setdefault(side, []).append(json.loads(answer.stdout))
         self.results["python"] = {"what": CASES["python"], "runs": table, "failed": failed}
 
+    def capture(self) -> None:
+        import capture
+
+        found = capture.run(self.out / "work" / "capture", self.seconds or 10, self.rounds, capture.CASES)
+        self.results["capture"] = {"what": CASES["capture"], **found}
+
     def memory(self, minutes: float) -> None:
         clip = footage("small")
         times = max(2, round(minutes * 60 / 5))
@@ -238,7 +245,11 @@ def markdown(facts: dict, results: dict, rounds: int) -> str:
         lines += [f"## {case}: {result['what']}", ""]
         runs = result.get("runs", {})
         mine = runs.get("ghoststream")
-        if case == "python":
+        if case == "capture":
+            import capture
+
+            lines += capture.table(result)
+        elif case == "python":
             lines += python_table(runs)
         elif case == "memory":
             rows = [
@@ -348,6 +359,7 @@ def main() -> None:
         "remux": lambda: bench.cost("remux", lambda_with_clip(bench, "bbb", peers.remux)),
         "python": bench.python,
         "memory": lambda: bench.memory(options.minutes),
+        "capture": bench.capture,
     }
     for case in (c for c in CASES if c in wanted):
         print(f"bench: {case}: {CASES[case]}", file=sys.stderr)

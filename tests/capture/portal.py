@@ -140,6 +140,17 @@ def main() -> int:
         other = asked(folder, "SelectSources")[-1]
         check("another application has to ask", "restore_data" not in other and other.get("types") == 2, other)
 
+        pick()
+        path = WORK / "part.mkv"
+        desk.run([CLI, "transcode", "screen:?backend=portal&region=20,10 160x90", path, "--overwrite", "--duration", "0.5"])
+        size = subprocess.run(["ffprobe", "-v", "error", "-show_entries", "stream=width,height", "-of", "csv=p=0", path],
+                              capture_output=True, text=True, check=True).stdout.strip()
+        check("a part of what was picked is recorded", size.startswith("160,90") and blue(colour(path)), size)
+        pick()
+        done = desk.run([CLI, "transcode", "screen:?backend=portal&region=300,10 160x90", WORK / "none.mkv", "--overwrite"],
+                        check=False)
+        check("a part outside of it is refused", done.returncode != 0 and "region" in done.stderr, done.stderr)
+
         (folder / "deny").touch()
         done = desk.run([CLI, "transcode", "screen:?backend=portal", WORK / "none.mkv", "--overwrite"], check=False)
         check("a user who refuses is believed", done.returncode != 0 and "picked nothing" in done.stderr, done.stderr)
