@@ -35,6 +35,18 @@ pub struct ProducerReference {
     pub media: u64,
 }
 
+impl ProducerReference {
+    /// Media time `media` is wall-clock time `wall`, in microseconds since 1970 UTC.
+    pub fn new(wall: i64, media: i64) -> Self {
+        /// Seconds from 1900 to 1970.
+        const NTP: i64 = 2_208_988_800;
+        let (seconds, micros) = (wall.div_euclid(1_000_000), wall.rem_euclid(1_000_000) as u64);
+        // NTP's seconds wrap in 2036, as they should.
+        let seconds = seconds.wrapping_add(NTP) as u64 & 0xffff_ffff;
+        ProducerReference { ntp: (seconds << 32) | ((micros << 32) / 1_000_000), media: media.max(0) as u64 }
+    }
+}
+
 /// An event message (`emsg` version 1): ID3, SCTE-35 …
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventMessage {

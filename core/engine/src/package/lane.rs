@@ -1,8 +1,8 @@
 //! One track on its way through the [`super::Segmenter`]: its media clock and the segment it has open.
 
 use super::bitstream::damaged;
-use super::cmaf::{self, ChunkOptions, Sample};
-use super::segmenter::{Container, Options, Part, TrackSpec};
+use super::cmaf::{self, ChunkOptions, ProducerReference, Sample};
+use super::segmenter::{Container, Lengths, Options, Part, TrackSpec};
 use super::track::Track;
 use crate::error::Result;
 use crate::packet::{MediaKind, Packet, SideData};
@@ -14,6 +14,19 @@ use std::ops::Range;
 /// Times this close count as equal.
 const TOLERANCE: Timestamp = Timestamp::new(1, Rational::new(1, 1000));
 
+/// A cut to come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bound {
+    /// Where.
+    pub at: Timestamp,
+    /// The number of the segment that begins there; `None`: the end.
+    pub next: Option<u64>,
+    /// That segment takes what lies before it too.
+    pub everything: bool,
+    /// Pictures are cut by their decode times, as there is no key frame.
+    pub forced: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Lane {
     pub spec: TrackSpec,
@@ -24,9 +37,8 @@ pub(super) struct Lane {
     pub waiting: VecDeque<Packet>,
     /// Packets that have no decode time yet.
     undated: Vec<Packet>,
-    /// Cuts to come: where, the number of the segment that begins there (`None`: the end), and whether that segment
-    /// takes what lies before it too.
-    pub bounds: VecDeque<(Timestamp, Option<u64>, bool)>,
+    /// Cuts to come.
+    pub bounds: VecDeque<Bound>,
     /// No more packets come in.
     pub ended: bool,
     /// The last segment is closed.
@@ -47,6 +59,14 @@ pub(super) struct Lane {
     expected: Option<i64>,
     /// `mfhd` sequence number of parts.
     fragment: u32,
+    /// Cuts may lie between key frames.
+    bounded: bool,
+    /// The key frame at the start of a segment's first part has a chunk of its own.
+    key_chunk: bool,
+    /// Wall-clock time of time 0, for `prft`.
+    wall: Option<i64>,
+    /// When the last key frame is shown, and how long after the one before it.
+    key: Option<(i64, Option<i64>)>,
 }
 
 /// The open segment.
@@ -106,6 +126,10 @@ impl Lane {
             last_decode: None,
             expected: None,
             fragment: 0,
+            bounded: options.lengths.is_some(),
+            key_chunk: options.key_chunk && !options.index,
+            wall: options.wall,
+            key: None,
         }
     }
 
@@ -248,13 +272,40 @@ impl Lane {
         Ok(Timing { present: present_time, cut, key: packet.key, audio, decode, duration })
     }
 
-    /// Whether a packet belongs behind a cut at `at`.
-    pub fn is_behind(&self, timing: &Timing, at: Timestamp) -> bool {
-        timing.key && !is_before(timing.cut, at, timing.audio)
+    /// Where the open segment must end before this packet, if it must, and whether that is no key frame.
+    pub fn cut(&self, timing: &Timing, lengths: Lengths) -> Option<(Timestamp, bool)> {
+        let start = self.open.start?;
+        let after = |at: i64| Timestamp::new(at - start, self.base());
+        let present = timing.present.ticks;
+        if timing.key {
+            // A key frame that comes before it is time, but after which the next one would be too late.
+            let step = self.key.and_then(|(_, step)| step).unwrap_or(0);
+            let now = after(present).micros() + TOLERANCE.micros() >= lengths.least.micros()
+                || !self.open.independent
+                || after(present + step) > lengths.most;
+            return now.then_some((timing.present, false));
+        }
+        let usual = self.open.samples.last().map_or(0, |s| i64::from(s.duration));
+        let decode = timing.decode + self.shift;
+        let late = after(decode + timing.duration.max(usual)) > lengths.most;
+        late.then(|| (Timestamp::new(decode, self.base()), true))
+    }
+
+    /// Whether a packet belongs behind a cut.
+    pub fn is_behind(&self, timing: &Timing, cut: Bound) -> bool {
+        if cut.forced && !timing.audio {
+            return !is_before(Timestamp::new(timing.decode + self.shift, self.base()), cut.at, false);
+        }
+        timing.key && !is_before(timing.cut, cut.at, timing.audio)
     }
 
     /// Whether a packet belongs before every cut that is not earlier than `frontier`.
     pub fn is_before(&self, timing: &Timing, frontier: Option<Timestamp>) -> bool {
+        if self.bounded && !timing.key {
+            // Where the leading track is that far, the cut before it is known.
+            let decode = Timestamp::new(timing.decode, self.base());
+            return frontier.is_some_and(|f| !is_before(f, decode, false));
+        }
         !timing.key || frontier.is_some_and(|f| is_before(timing.cut, f, timing.audio))
     }
 
@@ -311,6 +362,9 @@ impl Lane {
                 return Ok(());
             }
         } else {
+            if timing.key {
+                self.key = Some((present, self.key.map(|(before, _)| present - before)));
+            }
             if self.open.start.is_none() && timing.key {
                 self.shift = present - decode;
                 if self.cmaf && self.agrees {
@@ -337,7 +391,12 @@ impl Lane {
         self.settle(decode);
         let open = &mut self.open;
         if open.start.is_none() {
-            open.start = Some(if timing.audio { decode - priming } else { present });
+            open.start = Some(match () {
+                () if timing.audio => decode - priming,
+                // What is not cut at a key frame is cut in decode order.
+                () if self.cmaf && !timing.key => decode,
+                () => present,
+            });
             open.independent = timing.key;
         }
         open.end = open.end.max(if timing.audio { decode - priming } else { present } + duration);
@@ -463,9 +522,22 @@ impl Lane {
         let (Some(first), Some(last)) = (samples.first(), samples.last()) else { return Ok(None) };
         self.fragment = self.fragment.wrapping_add(1);
         let index = self.open.parts.len() as u32;
-        let options =
-            ChunkOptions { sequence: self.fragment, segment_start: index == 0, ..ChunkOptions::default() };
-        let chunk = cmaf::write_chunk(track, &samples, &options)?;
+        let start = Timestamp::new(first.decode - self.decode_origin(), track.base());
+        let wall = self.wall.filter(|_| index == 0).map(|wall| wall.saturating_add(start.micros()));
+        let options = ChunkOptions {
+            sequence: self.fragment,
+            segment_start: index == 0,
+            reference: wall.map(|wall| ProducerReference::new(wall, first.decode)),
+            ..ChunkOptions::default()
+        };
+        let alone = self.key_chunk && index == 0 && first.key && samples.len() > 1 && !self.is_audio();
+        let mut chunk = cmaf::write_chunk(track, if alone { &samples[..1] } else { &samples }, &options)?;
+        if alone {
+            self.fragment = self.fragment.wrapping_add(1);
+            let options = ChunkOptions { sequence: self.fragment, ..ChunkOptions::default() };
+            let rest = cmaf::write_chunk(track, &samples[1..], &options)?;
+            chunk.bytes = [chunk.bytes, rest.bytes].concat().into();
+        }
         if index == 0 {
             self.open.key_range = chunk.key_range;
         }
@@ -475,9 +547,9 @@ impl Lane {
             group: self.spec.group,
             sequence,
             index,
-            start: Timestamp::new(first.decode - self.decode_origin(), base),
+            start,
             duration: Timestamp::new(last.decode + i64::from(last.duration) - first.decode, base),
-            independent: samples.iter().any(|s| s.key) && first.key,
+            independent: samples.iter().any(|s| s.key),
             bytes: chunk.bytes,
         }))
     }

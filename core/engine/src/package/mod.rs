@@ -32,6 +32,6 @@ mod whole;
 
 pub(crate) use fragments::index_fragments;
 pub use plan::{Plan, PlannedSegment};
-pub use segmenter::{Container, Event, Options, Part, Segment, Segmenter, TrackSpec};
+pub use segmenter::{Container, Event, Lengths, Options, Part, Segment, Segmenter, TrackSpec};
 pub use track::{Config, Track};
 pub(crate) use whole::Whole;

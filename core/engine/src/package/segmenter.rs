@@ -1,7 +1,7 @@
 //! [`Segmenter`]: packets of aligned tracks in; init segments, parts and segments out.
 
 use super::cmaf::{self, ChunkOptions, Sample};
-use super::lane::{Closed, Lane};
+use super::lane::{Bound, Closed, Lane};
 use super::plan::Plan;
 use super::track::Track;
 use super::ts;
@@ -58,6 +58,12 @@ pub struct Options {
     /// Give the key frame that begins a CMAF segment a chunk of its own, so that the ranges of an I-frame playlist are
     /// whole fragments (some 120 bytes per segment). Not together with [`Options::index`].
     pub key_chunk: bool,
+    /// Cut by the segments' own length instead of by the plan, for live streams whose key frames are where they are.
+    /// Needs [`Options::count_from`].
+    pub lengths: Option<Lengths>,
+    /// Wall-clock time of the output's time 0, microseconds since 1970 UTC: written (`prft`) in front of the first part of
+    /// each segment.
+    pub wall: Option<i64>,
 }
 
 impl Options {
@@ -74,6 +80,8 @@ impl Options {
             eager: false,
             index: false,
             key_chunk: false,
+            lengths: None,
+            wall: None,
         }
     }
 }
@@ -91,7 +99,7 @@ pub struct Part {
     pub start: Timestamp,
     /// Length.
     pub duration: Timestamp,
-    /// Whether it begins with a key frame.
+    /// Whether it has a key frame.
     pub independent: bool,
     /// The chunk.
     pub bytes: Bytes,
@@ -155,6 +163,16 @@ pub enum Event {
     Segment(Segment),
 }
 
+/// How long segments are that are cut by their own length.
+#[derive(Clone, Copy, Debug)]
+pub struct Lengths {
+    /// A key frame this far behind the segment's start begins the next one. One that comes earlier does too, where the
+    /// key frame behind it would come too late.
+    pub least: Timestamp,
+    /// No segment is longer: where no key frame has come, the next segment begins without one.
+    pub most: Timestamp,
+}
+
 /// Cuts packets into segments. Sans-IO: give it packets with [`Segmenter::push`], per track in decode order, tracks in
 /// any interleaving; take what each call returns. The first video track decides the cuts (the first track, where there
 /// is no video); other video tracks are cut at the key frame there, audio at the frame boundary nearest to it.
@@ -190,6 +208,9 @@ impl Segmenter {
         }
         if options.index && options.key_chunk {
             return Err(Error::invalid("index", "describes segments of one chunk, key_chunk makes two"));
+        }
+        if options.lengths.is_some() && options.count_from.is_none() {
+            return Err(Error::invalid("lengths", "segments cut by their length are counted (count_from)"));
         }
         if options.part.is_some_and(|p| p.ticks <= 0 || !p.base.is_positive()) {
             return Err(Error::invalid("part", "must be positive"));
@@ -297,16 +318,15 @@ impl Segmenter {
             return Ok(());
         }
         let timing = lane.timing(packet)?;
-        if timing.key {
-            let at = timing.cut;
-            let cell = self.options.plan.cell(at);
-            let opens = match self.current {
-                Some((current, _)) => cell > current,
-                None => cell >= self.options.first,
-            };
-            if opens {
-                self.open(cell, timing.present, events)?;
-            }
+        let cell = self.options.plan.cell(timing.cut);
+        let cut = match (self.current, self.options.lengths) {
+            (Some(_), Some(lengths)) => lane.cut(&timing, lengths),
+            (Some((current, _)), None) if timing.key && cell > current => Some((timing.present, false)),
+            (None, _) if timing.key && cell >= self.options.first => Some((timing.present, false)),
+            _ => None,
+        };
+        if let Some((at, forced)) = cut {
+            self.open(cell, at, forced, events)?;
         }
         if self.current.is_none() || self.stopped {
             return Ok(());
@@ -319,14 +339,14 @@ impl Segmenter {
         {
             let cell = self.options.plan.cell(end);
             if self.current.is_some_and(|(current, _)| cell > current) {
-                self.open(cell, end, events)?;
+                self.open(cell, end, false, events)?;
             }
         }
         Ok(())
     }
 
-    /// Begins the segment of `cell` at time `at` on every track.
-    fn open(&mut self, cell: u64, at: Timestamp, events: &mut Vec<Event>) -> Result<()> {
+    /// Begins the segment of `cell` at time `at` on every track; `forced`: where there is no key frame.
+    fn open(&mut self, cell: u64, at: Timestamp, forced: bool, events: &mut Vec<Event>) -> Result<()> {
         let sequence = match (self.current, self.options.count_from) {
             (_, None) => cell,
             (None, Some(n)) => n,
@@ -334,7 +354,7 @@ impl Segmenter {
         };
         let last = self.options.end.is_some_and(|end| cell >= end);
         // The first segment of the source takes everything from its beginning, priming included.
-        let everything = self.current.is_none() && cell == 0;
+        let everything = self.current.is_none() && cell == 0 && self.options.lengths.is_none();
         self.stopped |= last;
         let next = (!last).then_some(sequence);
         // Another run may have another video track to go by: its sound must be cut at the same time.
@@ -343,7 +363,7 @@ impl Segmenter {
             if i != self.reference {
                 let sound = lane.spec.info.kind == MediaKind::Audio;
                 let at = planned.filter(|planned| sound && *planned < at).unwrap_or(at);
-                lane.bounds.push_back((at, next, everything));
+                lane.bounds.push_back(Bound { at, next, everything, forced });
             }
         }
         self.lanes[self.reference].settle_end(Some(at));
@@ -367,7 +387,7 @@ impl Segmenter {
             let Some(packet) = lane.waiting.front() else {
                 // Nobody will come any more, or the next packet is known to lie behind the cut.
                 let done = |at| lane.ended || (self.options.eager && lane.reaches(at));
-                let Some((at, next, _)) = bound.filter(|(at, ..)| done(*at)) else { return Ok(()) };
+                let Some(Bound { at, next, .. }) = bound.filter(|b| done(b.at)) else { return Ok(()) };
                 lane.bounds.pop_front();
                 let reached = lane.reaches(at).then_some(at);
                 lane.settle_end(reached);
@@ -376,12 +396,12 @@ impl Segmenter {
             };
             let timing = lane.timing(packet)?;
             match bound {
-                Some((at, next, everything))
-                    if (everything && lane.sequence.is_none()) || lane.is_behind(&timing, at) =>
+                Some(bound)
+                    if (bound.everything && lane.sequence.is_none()) || lane.is_behind(&timing, bound) =>
                 {
                     lane.bounds.pop_front();
-                    lane.settle_end(Some(timing.present));
-                    self.close(index, next, events)?;
+                    lane.settle_end(Some(if bound.forced { bound.at } else { timing.present }));
+                    self.close(index, bound.next, events)?;
                 }
                 None if !settled && !lane.is_before(&timing, frontier) => return Ok(()),
                 _ => {

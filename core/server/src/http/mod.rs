@@ -11,7 +11,7 @@ mod page;
 mod playlist;
 mod presence;
 mod query;
-mod range;
+pub(crate) mod range;
 mod rates;
 mod service;
 mod ws;

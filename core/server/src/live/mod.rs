@@ -6,14 +6,17 @@
 //! - [`timeline`]: the publishers' clocks brought onto the stream's one;
 //! - [`describe`]: descriptions of tracks from their parameter sets;
 //! - [`keys`]: who may publish and read;
-//! - [`rtmp`]: publishers and readers by RTMP.
+//! - [`rtmp`]: publishers and readers by RTMP;
+//! - [`origin`]: a stream as HLS and DASH.
 
 pub mod describe;
 pub mod keys;
+pub mod origin;
 pub mod registry;
 pub mod rtmp;
 pub mod stream;
 pub mod timeline;
 
+pub use origin::{Origin, OriginOptions, OriginStats, Origins};
 pub use registry::{Live, LiveEvent, Publication, Publisher, Refused};
 pub use stream::{Item, Reader, Start, Stream, StreamStats, TrackStats, Tracks};

@@ -32,6 +32,10 @@ pub struct MediaPlaylist {
     pub open_parts: Vec<MediaPart>,
     /// Discontinuity in front of the segment that is being made.
     pub open_discontinuity: bool,
+    /// The init segment that the open parts need.
+    pub open_map: Option<Map>,
+    /// Wall-clock time of the first open part: microseconds since 1970 UTC.
+    pub open_date_time: Option<i64>,
     /// What the next request may ask for.
     pub hints: Vec<PreloadHint>,
     /// Where the other renditions are.
@@ -196,7 +200,7 @@ impl MediaPlaylist {
 
     /// The lowest version that has every feature in use.
     fn version(&self) -> u8 {
-        let maps = self.segments.iter().any(|s| s.map.is_some());
+        let maps = self.open_map.is_some() || self.segments.iter().any(|s| s.map.is_some());
         match () {
             () if self.skipped > 0 || self.low_latency.is_some_and(|l| l.can_skip_until.is_some()) => 9,
             () if maps && !self.i_frames_only => 6,
@@ -264,6 +268,12 @@ impl MediaPlaylist {
         }
         if self.open_discontinuity {
             out.push_str("#EXT-X-DISCONTINUITY\n");
+        }
+        if self.open_map.is_some() && map != self.open_map.as_ref() {
+            write_map(self.open_map.as_ref(), out);
+        }
+        if let Some(time) = self.open_date_time {
+            writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", date_time(time))?;
         }
         self.open_parts.iter().for_each(|p| write_part(p, out));
         for hint in &self.hints {

@@ -1,0 +1,374 @@
+//! Reads a stream and makes its segments.
+
+use super::Origin;
+use super::hls::Facts;
+use super::learn::{Learning, Shape};
+use super::window::Limits;
+use crate::live::stream::{Item, Start, Stream, Tracks};
+use ghoststream::package::{self, Container, Event, Lengths, Plan, Segmenter, TrackSpec};
+use ghoststream::packet::{MediaKind, Packet, SideData, StreamInfo};
+use ghoststream::time::{MICROSECONDS, Rounding, Timestamp, rescale};
+use ghoststream::{Codec, Result};
+use std::sync::Arc;
+
+/// How far (microseconds) sound may run ahead of the pictures; what is further is dropped, as it would wait in memory.
+const AHEAD: i64 = 10_000_000;
+/// A step of the leading track's time by more than this (microseconds) is a hole.
+const HOLE: i64 = 400_000;
+/// So often a configuration may fail before it is given up.
+const TRIES: u32 = 3;
+
+/// Makes `origin` from `stream`, until it ends or the origin is to stop.
+pub(super) async fn run(origin: &Origin, stream: &Stream) {
+    let mut reader = stream.subscribe(Start::Group);
+    let mut maker = Maker { origin, tracks: None, phase: Phase::Idle, runs: 0, failures: 0 };
+    loop {
+        let item = tokio::select! {
+            item = reader.next() => item,
+            () = origin.stop.notified() => Item::End,
+        };
+        match item {
+            Item::Tracks(tracks) => maker.announced(tracks),
+            Item::Packet(packet) => maker.take(&packet),
+            Item::Away => maker.away(),
+            Item::End => return maker.end(),
+        }
+    }
+}
+
+struct Maker<'a> {
+    origin: &'a Origin,
+    tracks: Option<Arc<Tracks>>,
+    phase: Phase,
+    /// Runs that made something.
+    runs: u64,
+    failures: u32,
+}
+
+enum Phase {
+    /// Nobody publishes, or nothing that can be packaged.
+    Idle,
+    Learning(Learning),
+    Running(Box<Run>),
+}
+
+/// One configuration at work.
+struct Run {
+    segmenter: Segmenter,
+    /// The segmenter's track of each of the stream's tracks.
+    places: Vec<Option<usize>>,
+    /// The stream's track that decides the cuts, and its window.
+    lead: usize,
+    group: usize,
+    /// Its last decode time, in microseconds.
+    last: Option<i64>,
+    /// Where its open segment began, in microseconds.
+    opened: Option<i64>,
+    /// Whether something has come out.
+    begun: bool,
+    /// Whether a track sends that had not when the run began.
+    late: bool,
+}
+
+fn packageable(info: &StreamInfo) -> bool {
+    matches!(
+        info.codec,
+        Codec::H264
+            | Codec::Hevc
+            | Codec::Av1
+            | Codec::Vp9
+            | Codec::Aac
+            | Codec::Opus
+            | Codec::Flac
+            | Codec::Ac3
+            | Codec::Eac3
+            | Codec::Mp3
+    )
+}
+
+fn micros(packet: &Packet) -> i64 {
+    rescale(packet.dts.or(packet.pts).unwrap_or(0), packet.base, MICROSECONDS, Rounding::Nearest)
+}
+
+impl Maker<'_> {
+    /// Other tracks from now on.
+    fn announced(&mut self, tracks: Arc<Tracks>) {
+        self.finish();
+        for info in tracks.streams.iter().filter(|s| !packageable(s)) {
+            tracing::warn!(stream = self.origin.name(), codec = %info.codec, "a track that HLS and DASH cannot carry is left out");
+        }
+        self.tracks = Some(tracks);
+        self.failures = 0;
+        self.learn();
+    }
+
+    /// Waits for the next key frame, to begin a run there.
+    fn learn(&mut self) {
+        let Some(tracks) = &self.tracks else { return };
+        let streams = &tracks.streams;
+        let usable: Vec<usize> = (0..streams.len()).filter(|i| packageable(&streams[*i])).collect();
+        let ids = ids(streams, &usable);
+        let mut guard = self.origin.lock();
+        let state = &mut *guard;
+        let known = state.facts.is_some();
+        let learning = Learning::new(streams, usable, !known);
+        for window in &mut state.windows {
+            window.live = ids.contains(&window.id);
+            // What was hinted would have been of the old run.
+            if window.live && window.newest_run().is_some() {
+                window.abandon_hint();
+            }
+        }
+        if let Some(facts) = &mut state.facts {
+            facts.coming = learning.is_some().then_some(self.runs);
+        }
+        state.tell_all();
+        drop(guard);
+        self.phase = learning.map_or(Phase::Idle, Phase::Learning);
+    }
+
+    fn take(&mut self, packet: &Packet) {
+        if let Some(info) = self.reconfigured(packet) {
+            self.finish();
+            self.tracks = Some(info);
+            self.learn();
+        }
+        match &mut self.phase {
+            Phase::Idle => {}
+            Phase::Learning(learning) => {
+                if learning.add(packet) {
+                    self.begin();
+                }
+            }
+            Phase::Running(run) => {
+                let Some(place) = run.places.get(packet.stream).copied().flatten() else {
+                    let tracks = self.tracks.as_ref();
+                    let usable = tracks.and_then(|t| t.streams.get(packet.stream)).is_some_and(packageable);
+                    run.late |= usable;
+                    self.origin.lock().dropped += 1;
+                    return;
+                };
+                let at = micros(packet);
+                let leads = packet.stream == run.lead;
+                let shape = self.origin.lock().facts.as_ref().map(|f| f.shape);
+                let most = shape.map_or(i64::MAX, Shape::most);
+                let hole = leads
+                    && run.last.is_some_and(|last| at - last > HOLE.max(most / 3))
+                    && run.opened.is_some_and(|opened| at - opened > most);
+                if hole || (run.late && leads && packet.key) {
+                    self.finish();
+                    self.learn();
+                    return self.take(packet);
+                }
+                if leads {
+                    run.last = Some(at);
+                } else if run.last.is_some_and(|last| at > last + AHEAD) {
+                    self.origin.lock().dropped += 1;
+                    return;
+                }
+                self.push(place, packet);
+            }
+        }
+    }
+
+    /// The tracks with the configuration that `packet` brings, if it is another one.
+    fn reconfigured(&self, packet: &Packet) -> Option<Arc<Tracks>> {
+        let extradata = packet.side_data.iter().find_map(|side| match side {
+            SideData::NewExtradata(data) if !data.is_empty() => Some(data),
+            _ => None,
+        })?;
+        let mut tracks = Tracks::clone(self.tracks.as_ref()?);
+        let info = tracks.streams.get_mut(packet.stream).filter(|i| i.extradata != *extradata)?;
+        info.extradata = extradata.clone();
+        Some(Arc::new(tracks))
+    }
+
+    /// Begins a run with what was learned.
+    fn begin(&mut self) {
+        let (Phase::Learning(learning), Some(tracks)) =
+            (std::mem::replace(&mut self.phase, Phase::Idle), self.tracks.clone())
+        else {
+            return;
+        };
+        let options = &self.origin.options;
+        let present = learning.present();
+        let all = ids(&tracks.streams, &(0..tracks.streams.len()).collect::<Vec<_>>());
+        let length = |d: std::time::Duration| i64::try_from(d.as_micros()).unwrap_or(i64::MAX);
+        let mut guard = self.origin.lock();
+        let state = &mut *guard;
+        let facts = state.facts.get_or_insert_with(|| Facts {
+            token: self.origin.token.clone(),
+            shape: learning.shape(length(options.segment), length(options.part)),
+            epoch: self.origin.epoch,
+            low_latency: options.low_latency,
+            ended: false,
+            coming: None,
+        });
+        let shape = facts.shape;
+        let limits = Limits {
+            segments: options.playlist_size,
+            dvr: length(options.dvr),
+            bytes: options.memory / present.len().max(1) as u64,
+        };
+        let next = state.next();
+        let mut places = vec![None; tracks.streams.len()];
+        let mut specs = Vec::new();
+        state.windows.iter_mut().for_each(|w| w.live = false);
+        for &index in &present {
+            let (Some(info), Some(id)) = (tracks.streams.get(index), all.get(index)) else { continue };
+            let group = state.ensure(id.clone(), info.kind, next, limits);
+            if let Some(window) = state.windows.get_mut(group) {
+                window.live = true;
+            }
+            places[index] = Some(specs.len());
+            specs.push(TrackSpec { info: info.clone(), group });
+            if index == learning.lead() {
+                state.lead = group;
+            }
+        }
+        let group = state.lead;
+        drop(guard);
+        let lead = learning.lead();
+        let made = segmenter(specs, self.origin, shape, next);
+        match made {
+            Ok(segmenter) => {
+                let run = Run {
+                    segmenter,
+                    places,
+                    lead,
+                    group,
+                    last: None,
+                    opened: None,
+                    begun: false,
+                    late: false,
+                };
+                self.phase = Phase::Running(Box::new(run));
+                for packet in learning.into_packets() {
+                    self.take(&packet);
+                }
+            }
+            Err(e) => tracing::warn!(stream = self.origin.name(), "cannot be packaged: {e}"),
+        }
+        self.origin.changed.send_replace(());
+    }
+
+    fn push(&mut self, place: usize, packet: &Packet) {
+        let Phase::Running(run) = &mut self.phase else { return };
+        match run.segmenter.push(place, packet) {
+            Ok(events) => self.made(events),
+            Err(e) => {
+                self.failures += 1;
+                tracing::warn!(stream = self.origin.name(), "begins again at the next key frame: {e}");
+                self.finish();
+                if self.failures < TRIES {
+                    self.learn();
+                } else {
+                    tracing::warn!(
+                        stream = self.origin.name(),
+                        "is not packaged until it is published again"
+                    );
+                }
+            }
+        }
+    }
+
+    fn made(&mut self, events: Vec<Event>) {
+        let Phase::Running(run) = &mut self.phase else { return };
+        if events.is_empty() {
+            return;
+        }
+        for event in &events {
+            match event {
+                Event::Part(part) if part.group == run.group => {
+                    run.opened.get_or_insert(part.start.micros());
+                }
+                Event::Segment(segment) if segment.group == run.group => {
+                    run.opened = Some(segment.start.micros() + segment.duration.micros());
+                    self.failures = 0;
+                }
+                _ => {}
+            }
+        }
+        let first = !run.begun;
+        run.begun = true;
+        let mut state = self.origin.lock();
+        let ready = state.is_ready();
+        if first {
+            state.runs = self.runs + 1;
+        }
+        state.apply(self.runs, events);
+        let changed = first || ready != state.is_ready();
+        drop(state);
+        if changed {
+            self.origin.changed.send_replace(());
+        }
+    }
+
+    /// Ends the run, if there is one.
+    fn finish(&mut self) {
+        let Phase::Running(mut run) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
+        let events = run.segmenter.finish().unwrap_or_else(|e| {
+            tracing::debug!(stream = self.origin.name(), "the last segment of a run is lost: {e}");
+            Vec::new()
+        });
+        let begun = run.begun || !events.is_empty();
+        let mut state = self.origin.lock();
+        state.apply(self.runs, events);
+        if begun {
+            state.align(self.runs);
+            self.runs += 1;
+            state.runs = self.runs;
+        }
+        drop(state);
+        self.origin.changed.send_replace(());
+    }
+
+    fn away(&mut self) {
+        self.finish();
+        self.tracks = None;
+        self.phase = Phase::Idle;
+    }
+
+    fn end(&mut self) {
+        self.finish();
+        let mut state = self.origin.lock();
+        state.ended = true;
+        if let Some(facts) = &mut state.facts {
+            facts.ended = true;
+        }
+        state.tell_all();
+        drop(state);
+        self.origin.changed.send_replace(());
+    }
+}
+
+/// `v0`, `v1` …, `a0` …: the renditions of the tracks at `indices`.
+fn ids(streams: &[StreamInfo], indices: &[usize]) -> Vec<String> {
+    let (mut videos, mut sounds) = (0, 0);
+    let mut id = |info: &StreamInfo| {
+        let (letter, count) = match info.kind {
+            MediaKind::Video => ('v', &mut videos),
+            _ => ('a', &mut sounds),
+        };
+        *count += 1;
+        format!("{letter}{}", *count - 1)
+    };
+    indices.iter().filter_map(|i| streams.get(*i)).map(&mut id).collect()
+}
+
+fn segmenter(specs: Vec<TrackSpec>, origin: &Origin, shape: Shape, next: u64) -> Result<Segmenter> {
+    let time = |micros: i64| Timestamp::new(micros, MICROSECONDS);
+    let options = &origin.options;
+    let segment = i64::try_from(options.segment.as_micros()).unwrap_or(i64::MAX);
+    Segmenter::new(
+        specs,
+        package::Options {
+            count_from: Some(next),
+            part: options.low_latency.then(|| time(shape.part)),
+            key_chunk: true,
+            lengths: Some(Lengths { least: time(segment - segment / 20), most: time(shape.most()) }),
+            wall: Some(origin.epoch),
+            ..package::Options::new(Plan::grid(time(segment))?, Container::Cmaf)
+        },
+    )
+}

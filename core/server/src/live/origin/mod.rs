@@ -1,0 +1,257 @@
+//! The live origin: HLS, LL-HLS, DASH and LL-DASH of any [`Stream`], from memory.
+//!
+//! One task per stream ([`maker`]) reads it, cuts its tracks into CMAF segments and parts once, and puts them into the
+//! windows of its renditions ([`window`]); requests ([`serve`]) are answered from there, all viewers with the same bytes.
+//! Who asks for what is not there yet is woken when it is. Playlists are RFC 8216bis (draft 22).
+//!
+//! What a stream's playlists promise never changes while it is open: the target durations are taken from its first group of
+//! pictures ([`learn`]), which is waited for (10 s at most).
+//! - Segments begin at key frames. Where none comes for longer than the target duration allows, the segment ends there and
+//!   the next one begins without a key frame: who plays goes on, and who comes begins at the next part that says
+//!   `INDEPENDENT`. For this, video playlists do not say `EXT-X-INDEPENDENT-SEGMENTS`.
+//! - Another publisher, other tracks or a hole in time begin a *run*: a discontinuity in every rendition at once, with an
+//!   init segment of its own. A rendition that a run does not have gets `EXT-X-GAP` in step with the others.
+//! - Parts are named by a count of their own, not by their segment: a hint is right whether the part that comes ends the
+//!   segment or begins the next, so that nothing needs to be guessed, and nobody asks in vain.
+//! - The names have a token of the opening in them. No URI is ever used again.
+
+mod answer;
+mod directives;
+mod hls;
+mod learn;
+mod maker;
+mod names;
+mod serve;
+mod state;
+mod viewers;
+mod window;
+
+use super::stream::Stream;
+use axum::Router;
+use axum::extract::{Path, Request, State as Extracted};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::routing::get;
+use serde::Serialize;
+use state::State;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, UNIX_EPOCH};
+use tokio::sync::{Notify, watch};
+
+/// How streams are packaged. What is out of range is brought into it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OriginOptions {
+    /// Length of segments, where the key frames allow: 0.5 to 10 s.
+    pub segment: Duration,
+    /// Length of low-latency parts: 0.05 s to half a segment. What is promised is the nearest whole number of frames.
+    pub part: Duration,
+    /// Segments in a playlist, at least 4.
+    pub playlist_size: usize,
+    /// How far back one can seek; what `playlist_size` gives at least.
+    pub dvr: Duration,
+    /// Parts, blocking requests and chunked segments.
+    pub low_latency: bool,
+    /// DASH too.
+    pub dash: bool,
+    /// How long a stream that has ended can still be fetched.
+    pub keep: Duration,
+    /// Bytes that one stream may take. Where a longer window would need more, it is shorter.
+    pub memory: u64,
+}
+
+impl Default for OriginOptions {
+    fn default() -> Self {
+        OriginOptions {
+            segment: Duration::from_secs(2),
+            part: Duration::from_millis(200),
+            playlist_size: 10,
+            dvr: Duration::ZERO,
+            low_latency: true,
+            dash: true,
+            keep: Duration::from_secs(60),
+            memory: 1 << 30,
+        }
+    }
+}
+
+impl OriginOptions {
+    fn checked(mut self) -> OriginOptions {
+        self.segment = self.segment.clamp(Duration::from_millis(500), Duration::from_secs(10));
+        self.part = self.part.clamp(Duration::from_millis(50), self.segment / 2);
+        self.playlist_size = self.playlist_size.max(4);
+        self.memory = self.memory.max(1 << 20);
+        self
+    }
+}
+
+/// All streams of a server as HLS and DASH. Cheap to clone; all methods may be called from any thread.
+#[derive(Clone, Debug)]
+pub struct Origins(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    options: OriginOptions,
+    open: Mutex<HashMap<String, Arc<Origin>>>,
+}
+
+impl Origins {
+    /// No stream is open yet.
+    pub fn new(options: OriginOptions) -> Origins {
+        Origins(Arc::new(Inner { options: options.checked(), open: Mutex::default() }))
+    }
+
+    /// Packages `stream` from now on, until it ends or [`Origins::close`]. One that is open already is that one; another
+    /// stream of the same name ends and is replaced. Must be called in a tokio runtime.
+    pub fn open(&self, stream: Arc<Stream>) -> Arc<Origin> {
+        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(there) = open.get(stream.name()) {
+            if there.is_of(&stream) {
+                return there.clone();
+            }
+            there.stop.notify_one();
+        }
+        let origin = Origin::new(&stream, self.0.options.clone());
+        open.insert(stream.name().into(), origin.clone());
+        drop(open);
+        let (made, registry) = (origin.clone(), Arc::downgrade(&self.0));
+        tokio::spawn(async move {
+            maker::run(&made, &stream).await;
+            drop(stream);
+            // Who plays finds the end of it.
+            tokio::time::sleep(made.options.keep).await;
+            forget(&registry, &made);
+        });
+        origin
+    }
+
+    /// Ends the stream `name` for its viewers: its playlists say so, and are kept for [`OriginOptions::keep`].
+    pub fn close(&self, name: &str) {
+        if let Some(origin) = self.get(name) {
+            origin.stop.notify_one();
+        }
+    }
+
+    /// An open stream, or one that has just ended.
+    pub fn get(&self, name: &str) -> Option<Arc<Origin>> {
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// All of them.
+    pub fn list(&self) -> Vec<Arc<Origin>> {
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Answers a GET (or HEAD, whose body the caller leaves away) for `file` of stream `name`, when it can: a request for
+    /// what comes next waits until it is there.
+    pub async fn answer(&self, name: &str, file: &str, query: Option<&str>, headers: &HeaderMap) -> Response {
+        match self.get(name) {
+            Some(origin) => origin.answer(file, query, headers).await,
+            None => answer::failure(404, "Stream not found", None),
+        }
+    }
+
+    /// `GET /streams/{name}/playlist.m3u8`, `/streams/{name}/manifest.mpd` and the files that they name.
+    pub fn router(&self) -> Router {
+        async fn file(
+            Extracted(origins): Extracted<Origins>,
+            Path(path): Path<String>,
+            request: Request,
+        ) -> Response {
+            match path.rsplit_once('/') {
+                Some((name, file)) => {
+                    origins.answer(name, file, request.uri().query(), request.headers()).await
+                }
+                None => answer::failure(404, "Not Found", None),
+            }
+        }
+        Router::new()
+            .route("/streams/{*path}", get(file).options(async || answer::preflight()))
+            .with_state(self.clone())
+    }
+}
+
+fn forget(registry: &Weak<Inner>, origin: &Arc<Origin>) {
+    let Some(registry) = registry.upgrade() else { return };
+    let mut open = registry.open.lock().unwrap_or_else(PoisonError::into_inner);
+    if open.get(&origin.name).is_some_and(|there| Arc::ptr_eq(there, origin)) {
+        open.remove(&origin.name);
+    }
+}
+
+/// One stream as HLS and DASH. All methods may be called from any thread.
+#[derive(Debug)]
+pub struct Origin {
+    name: String,
+    token: String,
+    options: OriginOptions,
+    /// Wall-clock time of the stream's time 0, in microseconds since 1970.
+    epoch: i64,
+    of: Weak<Stream>,
+    state: Mutex<State>,
+    /// Says that the renditions are others, or are known now.
+    changed: watch::Sender<()>,
+    stop: Notify,
+}
+
+/// How an origin is doing.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct OriginStats {
+    /// Whether it can be played.
+    pub ready: bool,
+    /// Whether the stream is over.
+    pub ended: bool,
+    /// Who has asked for something within the last 15 s.
+    pub viewers: usize,
+    /// Requests so far.
+    pub requests: u64,
+    /// Bytes of media and playlists sent so far.
+    pub bytes_sent: u64,
+    /// Bytes of segments that are in memory.
+    pub memory: u64,
+    /// Runs so far: one more than there were discontinuities.
+    pub runs: u64,
+    /// Packets that could not be used: of tracks that cannot be packaged, or far ahead of the pictures.
+    pub dropped: u64,
+    /// `EXT-X-TARGETDURATION`, in seconds; 0 while it is not known.
+    pub target_duration: u32,
+    /// `PART-TARGET`, in seconds.
+    pub part_target: f64,
+    /// The segment that is being made.
+    pub sequence: u64,
+}
+
+impl Origin {
+    fn new(stream: &Arc<Stream>, options: OriginOptions) -> Arc<Origin> {
+        let epoch = stream.epoch().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros());
+        Arc::new(Origin {
+            name: stream.name().into(),
+            token: names::token(),
+            options,
+            epoch: i64::try_from(epoch).unwrap_or(0),
+            of: Arc::downgrade(stream),
+            state: Mutex::default(),
+            changed: watch::Sender::new(()),
+            stop: Notify::new(),
+        })
+    }
+
+    /// The stream's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether its stream is `stream`, and goes on.
+    fn is_of(&self, stream: &Arc<Stream>) -> bool {
+        std::ptr::eq(self.of.as_ptr(), Arc::as_ptr(stream)) && !self.lock().ended
+    }
+
+    /// How it is doing.
+    pub fn stats(&self) -> OriginStats {
+        self.lock().stats()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

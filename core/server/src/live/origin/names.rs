@@ -1,0 +1,118 @@
+//! The names of an origin's files. A name says which opening of the stream it is of (the token), so that a stream that
+//! comes again reuses none: caches may keep what they have.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The multivariant playlist.
+pub(super) const MULTIVARIANT: &str = "playlist.m3u8";
+
+/// A file of a rendition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum File {
+    /// Its media playlist.
+    Playlist,
+    /// Its I-frame playlist.
+    Keys,
+    /// The init segment of a run.
+    Init(u64),
+    /// A segment, by its media sequence number.
+    Segment(u64),
+    /// A part, by its own count: the next part has its name before anybody knows whether it ends a segment or begins one.
+    Part(u64),
+}
+
+/// A token that no opening before had: milliseconds since 1970 in base 36, counted on where they are the same.
+pub(super) fn token() -> String {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
+    let before = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now.max(last + 1)));
+    let mut rest = now.max(before.unwrap_or_default() + 1);
+    let mut digits = Vec::new();
+    while rest > 0 {
+        digits.push(b"0123456789abcdefghijklmnopqrstuvwxyz"[(rest % 36) as usize]);
+        rest /= 36;
+    }
+    digits.iter().rev().map(|b| char::from(*b)).collect()
+}
+
+impl File {
+    /// Its name.
+    pub fn name(self, rendition: &str, token: &str) -> String {
+        match self {
+            File::Playlist => format!("{rendition}_{token}.m3u8"),
+            File::Keys => format!("{rendition}_{token}_keys.m3u8"),
+            File::Init(run) => format!("{rendition}_{token}_i{run}.mp4"),
+            File::Segment(sequence) => format!("{rendition}_{token}_s{sequence}.m4s"),
+            File::Part(number) => format!("{rendition}_{token}_p{number}.m4s"),
+        }
+    }
+
+    /// The rendition and the file that a name means; `None` for names that are not of this opening.
+    pub fn parse<'a>(name: &'a str, token: &str) -> Option<(&'a str, File)> {
+        let (stem, extension) = name.rsplit_once('.')?;
+        let mut words = stem.split('_');
+        let rendition = words.next()?;
+        if words.next()? != token {
+            return None;
+        }
+        let (kind, rest) = (words.next(), words.next());
+        if rest.is_some() {
+            return None;
+        }
+        // One name per file: no signs, no leading zeros.
+        let number = |text: &str| -> Option<u64> {
+            let number: u64 = text.parse().ok()?;
+            (number.to_string() == text).then_some(number)
+        };
+        let file = match (extension, kind) {
+            ("m3u8", None) => File::Playlist,
+            ("m3u8", Some("keys")) => File::Keys,
+            ("mp4", Some(kind)) => File::Init(number(kind.strip_prefix('i')?)?),
+            ("m4s", Some(kind)) => match kind.strip_prefix('s') {
+                Some(sequence) => File::Segment(number(sequence)?),
+                None => File::Part(number(kind.strip_prefix('p')?)?),
+            },
+            _ => return None,
+        };
+        Some((rendition, file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back_and_nothing_else_is() {
+        let all = [File::Playlist, File::Keys, File::Init(0), File::Segment(12), File::Part(345)];
+        for file in all {
+            let name = file.name("v0", "abc");
+            assert_eq!(File::parse(&name, "abc"), Some(("v0", file)), "{name}");
+            assert_eq!(File::parse(&name, "abd"), None, "{name}");
+        }
+        for name in [
+            "",
+            "v0",
+            "v0.m3u8",
+            "v0_abc.mp4",
+            "v0_abc_s.m4s",
+            "v0_abc_s+1.m4s",
+            "v0_abc_s01.m4s",
+            "v0_abc_s99999999999999999999.m4s",
+            "v0_abc_s1_2.m4s",
+            "v0_abc_x1.m4s",
+            "v0_abc_s1.mp4",
+        ] {
+            assert_eq!(File::parse(name, "abc"), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_never_the_same() {
+        let mut tokens: Vec<String> = (0..1000).map(|_| token()).collect();
+        tokens.sort();
+        tokens.dedup();
+        assert_eq!(tokens.len(), 1000);
+    }
+}

@@ -1,0 +1,261 @@
+//! Requests: what is there is given, what comes next is waited for.
+
+use super::Origin;
+use super::answer::{self, Cache};
+use super::directives::Directives;
+use super::names::{self, File};
+use super::state::{State, Text};
+use super::window::Have;
+use axum::body::Body;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use bytes::Bytes;
+use ghoststream::packet::MediaKind;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// What a look at the state gives.
+enum Look<T> {
+    /// This.
+    Found(T),
+    /// Nothing yet: when this tells, it is worth looking again.
+    Later(watch::Receiver<()>),
+}
+
+impl Origin {
+    /// Answers a GET for `file`.
+    pub(super) async fn answer(
+        self: &Arc<Self>,
+        file: &str,
+        query: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Response {
+        {
+            let mut state = self.lock();
+            state.requests += 1;
+            // Behind a proxy, who it asks for; else players by what they say they are.
+            let who = ["x-forwarded-for", "x-real-ip", "x-playback-session-id", "user-agent"];
+            state.viewers.saw(who.map(|name| headers.get(name)), Instant::now());
+        }
+        let (response, sent) = match file {
+            names::MULTIVARIANT => self.multivariant(headers).await,
+            _ => match File::parse(file, &self.token) {
+                Some((id, File::Playlist)) => self.playlist(id, query, headers).await,
+                Some((id, File::Keys)) => self.text(id, Text::Keys, Cache::Now, headers),
+                Some((id, File::Segment(sequence))) => self.segment(file, id, sequence, headers).await,
+                Some((id, which)) => self.piece(file, id, which, headers).await,
+                None => (self.missing(Cache::Error), 0),
+            },
+        };
+        self.lock().bytes_sent += sent;
+        response
+    }
+
+    /// The target duration in seconds: before it is known, what it is going to be at least.
+    fn target(&self) -> u32 {
+        let least = u32::try_from(self.options.segment.as_secs()).unwrap_or(1).max(1);
+        self.lock().facts.as_ref().map_or(least, |f| f.shape.target)
+    }
+
+    /// How long a request may be held: three target durations.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(3 * u64::from(self.target()))
+    }
+
+    fn missing(&self, cache: Cache) -> Response {
+        answer::failure(404, "Not Found", Some((cache, self.target())))
+    }
+
+    fn too_late(&self) -> (Response, u64) {
+        (answer::failure(503, "Nothing new has come", None), 0)
+    }
+
+    /// Looks until something is found; `None` after [`Origin::patience`]. Nobody is asked again and again: whoever changes
+    /// what is looked at says so.
+    async fn wait<T>(&self, mut look: impl FnMut(&mut State) -> Look<T>) -> Option<T> {
+        let deadline = tokio::time::Instant::now() + self.patience();
+        loop {
+            let mut changed = match look(&mut self.lock()) {
+                Look::Found(found) => return Some(found),
+                Look::Later(changed) => changed,
+            };
+            // An error says that the window is gone: the next look finds that.
+            tokio::time::timeout_at(deadline, changed.changed()).await.ok()?.ok();
+        }
+    }
+
+    async fn multivariant(&self, headers: &HeaderMap) -> (Response, u64) {
+        let found = self
+            .wait(|state| match state.multivariant().filter(|_| state.is_ready()) {
+                Some(text) => Look::Found(Some(text)),
+                None if state.ended => Look::Found(None),
+                None => Look::Later(self.changed.subscribe()),
+            })
+            .await;
+        match found {
+            Some(Some(text)) => answer::text(headers, answer::HLS, &text, Cache::Now, self.target()),
+            Some(None) => (self.missing(Cache::Error), 0),
+            None => self.too_late(),
+        }
+    }
+
+    fn text(&self, id: &str, text: Text, cache: Cache, headers: &HeaderMap) -> (Response, u64) {
+        let mut state = self.lock();
+        let index = state.window(id).filter(|(_, w)| text != Text::Keys || w.kind == MediaKind::Video);
+        let rendered = index.map(|(i, _)| i).and_then(|i| state.text(i, text));
+        drop(state);
+        match rendered {
+            Some(rendered) => answer::text(headers, answer::HLS, &rendered, cache, self.target()),
+            None => (self.missing(Cache::Error), 0),
+        }
+    }
+
+    async fn playlist(&self, id: &str, query: Option<&str>, headers: &HeaderMap) -> (Response, u64) {
+        let refused = |why: &str| (answer::failure(400, why, Some((Cache::Error, self.target()))), 0);
+        let low_latency = self.options.low_latency;
+        let directives = match Directives::parse(query.filter(|_| low_latency)) {
+            Ok(directives) => directives,
+            Err(why) => return refused(&why),
+        };
+        let found = self
+            .wait(|state| {
+                let Some((index, window)) = state.window(id) else { return Look::Found(Err(None)) };
+                let (Some(facts), Some(changed)) = (&state.facts, state.watch(index)) else {
+                    return Look::Found(Err(None));
+                };
+                // Directives mean nothing any more when nothing comes.
+                let wanted = directives.sequence.filter(|_| !state.ended);
+                let ready = match wanted {
+                    Some(sequence) => {
+                        if let Err(why) = directives.check(window, facts.shape.part) {
+                            return Look::Found(Err(Some(why)));
+                        }
+                        window.reached(sequence, directives.part)
+                    }
+                    None => window.last().is_some() || state.ended,
+                };
+                if !ready {
+                    return Look::Later(changed);
+                }
+                let text = if directives.skip { Text::Delta } else { Text::Full };
+                let blocking = if wanted.is_some() { Cache::Blocking } else { Cache::Now };
+                Look::Found(state.text(index, text).map(|text| (text, blocking)).ok_or(None))
+            })
+            .await;
+        match found {
+            Some(Ok((text, cache))) => answer::text(headers, answer::HLS, &text, cache, self.target()),
+            Some(Err(Some(why))) => refused(&why),
+            Some(Err(None)) => (self.missing(Cache::Error), 0),
+            None => self.too_late(),
+        }
+    }
+
+    /// Parts and init segments: whole, or not at all.
+    async fn piece(&self, name: &str, id: &str, which: File, headers: &HeaderMap) -> (Response, u64) {
+        let mut blocked = false;
+        let found = self
+            .wait(|state| {
+                let Some((index, window)) = state.window(id) else { return Look::Found(None) };
+                let bytes = match which {
+                    File::Part(number) => window.part(number).map(|p| p.bytes.clone()),
+                    File::Init(run) => window.init(run).cloned(),
+                    _ => None,
+                };
+                match (bytes, state.watch(index)) {
+                    (None, Some(changed)) if state.is_hinted(window, which) => {
+                        blocked = true;
+                        Look::Later(changed)
+                    }
+                    (bytes, _) => Look::Found(bytes.map(|bytes| (bytes, window.kind))),
+                }
+            })
+            .await;
+        match found {
+            Some(Some((bytes, kind))) => {
+                let cache = if matches!(which, File::Init(_)) { Cache::Forever } else { Cache::Blocking };
+                answer::media(headers, name, mime(kind), vec![bytes], cache, self.target())
+            }
+            Some(None) => (self.missing(if blocked { Cache::BlockingError } else { Cache::Error }), 0),
+            None => self.too_late(),
+        }
+    }
+
+    async fn segment(
+        self: &Arc<Self>,
+        name: &str,
+        id: &str,
+        sequence: u64,
+        headers: &HeaderMap,
+    ) -> (Response, u64) {
+        let found = self
+            .wait(|state| {
+                let Some((index, window)) = state.window(id) else { return Look::Found(None) };
+                match (window.segment(sequence), state.watch(index)) {
+                    (Have::Soon, Some(changed)) if !state.ended => Look::Later(changed),
+                    (have, _) => Look::Found(Some((have, window.kind))),
+                }
+            })
+            .await;
+        let (have, kind) = match found {
+            Some(Some(found)) => found,
+            Some(None) => return (self.missing(Cache::Error), 0),
+            None => return self.too_late(),
+        };
+        match have {
+            Have::Whole(chunks) => {
+                answer::media(headers, name, mime(kind), chunks, Cache::Forever, self.target())
+            }
+            Have::Some(_) => {
+                let body = Body::from_stream(self.clone().chunks(id.to_string(), sequence));
+                (answer::growing(name, mime(kind), body), 0)
+            }
+            Have::Soon | Have::No => (self.missing(Cache::Error), 0),
+        }
+    }
+
+    /// The chunks of a segment that is being made, as they come.
+    fn chunks(
+        self: Arc<Self>,
+        id: String,
+        sequence: u64,
+    ) -> impl futures_util::Stream<Item = io::Result<Bytes>> + Send {
+        let start = (self, id, VecDeque::new(), 0, false);
+        futures_util::stream::try_unfold(
+            start,
+            move |(origin, id, mut ready, mut taken, mut whole)| async move {
+                if ready.is_empty() && !whole {
+                    let found = origin
+                        .wait(|state| {
+                            let Some((index, window)) = state.window(&id) else { return Look::Found(None) };
+                            let (chunks, complete) = match window.segment(sequence) {
+                                Have::Whole(chunks) => (chunks, true),
+                                Have::Some(chunks) => (chunks, false),
+                                Have::Soon | Have::No => return Look::Found(None),
+                            };
+                            match state.watch(index) {
+                                Some(changed) if !complete && chunks.len() <= taken => Look::Later(changed),
+                                _ => Look::Found(Some((chunks, complete))),
+                            }
+                        })
+                        .await;
+                    // Not a clean end: nobody may take it for the whole segment.
+                    let (chunks, complete) =
+                        found.flatten().ok_or_else(|| io::Error::other("the segment was given up"))?;
+                    ready.extend(chunks.into_iter().skip(taken));
+                    whole = complete;
+                }
+                let Some(chunk) = ready.pop_front() else { return Ok(None) };
+                taken += 1;
+                origin.lock().bytes_sent += chunk.len() as u64;
+                Ok(Some((chunk, (origin, id, ready, taken, whole))))
+            },
+        )
+    }
+}
+
+fn mime(kind: MediaKind) -> &'static str {
+    if kind == MediaKind::Video { "video/mp4" } else { "audio/mp4" }
+}

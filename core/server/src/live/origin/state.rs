@@ -1,0 +1,245 @@
+//! What the maker of an origin tells its requests.
+
+use super::OriginStats;
+use super::hls::Facts;
+use super::names::File;
+use super::viewers::Viewers;
+use super::window::{Limits, Window};
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use ghoststream::package::Event;
+use ghoststream::packet::MediaKind;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::watch;
+
+/// A text as it goes out.
+#[derive(Debug)]
+pub(super) struct Rendered {
+    /// As it is.
+    pub plain: Bytes,
+    /// Compressed.
+    pub gzip: Option<Bytes>,
+    /// Its validator, without quotes.
+    pub tag: String,
+}
+
+impl Rendered {
+    /// Compresses and names `text`.
+    pub fn new(text: String) -> Rendered {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::fast());
+        // Writing to memory does not fail; if it did, the plain text would do.
+        let gzip = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish()).ok();
+        Rendered { plain: text.into(), gzip: gzip.map(Bytes::from), tag: format!("{:x}", hasher.finish()) }
+    }
+}
+
+/// The texts of a window that are made once for all who ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Text {
+    /// The media playlist.
+    Full,
+    /// Its delta update.
+    Delta,
+    /// The I-frame playlist.
+    Keys,
+}
+
+/// What stands beside a window.
+#[derive(Debug)]
+struct Side {
+    changed: watch::Sender<()>,
+    texts: Vec<(Text, Arc<Rendered>)>,
+}
+
+/// Everything that requests see; changes all at once.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Known with the first group of pictures.
+    pub facts: Option<Facts>,
+    pub windows: Vec<Window>,
+    sides: Vec<Side>,
+    /// Which window decides the cuts.
+    pub lead: usize,
+    pub ended: bool,
+    pub runs: u64,
+    pub dropped: u64,
+    pub viewers: Viewers,
+    pub requests: u64,
+    pub bytes_sent: u64,
+}
+
+impl State {
+    /// The window `id`, and its place.
+    pub fn window(&self, id: &str) -> Option<(usize, &Window)> {
+        self.windows.iter().enumerate().find(|(_, w)| w.id == id)
+    }
+
+    /// Told when the window at `index` changes.
+    pub fn watch(&self, index: usize) -> Option<watch::Receiver<()>> {
+        Some(self.sides.get(index)?.changed.subscribe())
+    }
+
+    /// Whether players can be told of all renditions.
+    pub fn is_ready(&self) -> bool {
+        let some = |w: &Window| w.track.is_some() && w.last().is_some();
+        self.facts.is_some() && !self.windows.is_empty() && self.windows.iter().all(|w| !w.live || some(w))
+    }
+
+    /// The window for rendition `id`, made when it is not there.
+    pub fn ensure(&mut self, id: String, kind: MediaKind, next: u64, limits: Limits) -> usize {
+        if let Some((index, _)) = self.window(&id) {
+            return index;
+        }
+        self.windows.push(Window::new(id, kind, next, limits));
+        self.sides.push(Side { changed: watch::Sender::new(()), texts: Vec::new() });
+        self.windows.len() - 1
+    }
+
+    /// The number that all windows go on with.
+    pub fn next(&self) -> u64 {
+        self.windows.iter().map(Window::next).max().unwrap_or(0)
+    }
+
+    /// Takes what the segmenter of run `run` made; its groups are places of windows. Says whether anything was new.
+    pub fn apply(&mut self, run: u64, events: Vec<Event>) -> bool {
+        let any = !events.is_empty();
+        let mut touched = Vec::new();
+        for event in events {
+            let (group, sequence) = match &event {
+                Event::Init { group, .. } => (*group, None),
+                Event::Part(part) => (part.group, Some(part.sequence)),
+                Event::Segment(segment) => (segment.group, Some(segment.sequence)),
+            };
+            if let Some(sequence) = sequence {
+                self.fill(run, group, sequence);
+            }
+            let lead = self.lead;
+            let Some(window) = self.windows.get_mut(group) else { continue };
+            touched.push(group);
+            // What comes for a segment that was given up is late.
+            let in_time = sequence.is_none_or(|s| s == window.next());
+            match event {
+                Event::Init { tracks, bytes: Some(bytes), .. } => {
+                    if let Some(track) = tracks.into_iter().next() {
+                        window.begin(run, track, bytes);
+                    }
+                }
+                Event::Part(part) if in_time => window.push_part(run, part),
+                Event::Segment(segment) if in_time => {
+                    window.push_segment(run, segment);
+                    let next = window.next();
+                    if group == lead {
+                        touched.extend(self.keep_in_step(run, next));
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.tell(&touched);
+        any
+    }
+
+    /// Windows that have nothing for what the leading one has finished get gaps: at once, where the run does not make them,
+    /// and after two segments, where a track has stopped.
+    fn keep_in_step(&mut self, run: u64, next: u64) -> Vec<usize> {
+        let behind = |w: &Window| if w.live { next.saturating_sub(2) } else { next };
+        let late: Vec<(usize, u64)> = self.windows.iter().enumerate().map(|(i, w)| (i, behind(w))).collect();
+        late.into_iter().filter(|(i, upto)| self.fill(run, *i, *upto)).map(|(i, _)| i).collect()
+    }
+
+    /// Fills the window at `index` with gaps before segment `upto`, as long as the others' segments.
+    fn fill(&mut self, run: u64, index: usize, upto: u64) -> bool {
+        let mut filled = false;
+        while let Some(sequence) = self.windows.get(index).map(Window::next).filter(|n| *n < upto) {
+            let span = self.windows.iter().find_map(|w| w.span(sequence));
+            let (Some((start, duration)), Some(window)) = (span, self.windows.get_mut(index)) else { break };
+            window.push_gap(run, start, duration);
+            filled = true;
+        }
+        filled
+    }
+
+    /// Brings all windows to the same number, when a run is over.
+    pub fn align(&mut self, run: u64) {
+        let next = self.next();
+        for index in 0..self.windows.len() {
+            self.fill(run, index, next);
+        }
+        self.tell_all();
+    }
+
+    /// Wakes who waits for the windows at `touched`.
+    fn tell(&mut self, touched: &[usize]) {
+        for (i, side) in self.sides.iter_mut().enumerate() {
+            if touched.contains(&i) {
+                side.texts.clear();
+                side.changed.send_replace(());
+            }
+        }
+    }
+
+    /// Wakes everybody.
+    pub fn tell_all(&mut self) {
+        let all: Vec<usize> = (0..self.sides.len()).collect();
+        self.tell(&all);
+    }
+
+    /// A text of the window at `index`.
+    pub fn text(&mut self, index: usize, text: Text) -> Option<Arc<Rendered>> {
+        let (facts, window) = (self.facts.as_ref()?, self.windows.get(index)?);
+        let side = self.sides.get_mut(index)?;
+        if let Some((_, made)) = side.texts.iter().find(|(t, _)| *t == text) {
+            return Some(made.clone());
+        }
+        let others: Vec<&Window> =
+            self.windows.iter().enumerate().filter(|(i, _)| *i != index).map(|(_, w)| w).collect();
+        let playlist = match text {
+            Text::Full => facts.media(window, &others, false),
+            Text::Delta => facts.media(window, &others, true),
+            Text::Keys => facts.keys(window),
+        };
+        let made = Arc::new(Rendered::new(playlist.to_string()));
+        side.texts.push((text, made.clone()));
+        Some(made)
+    }
+
+    /// The multivariant playlist.
+    pub fn multivariant(&self) -> Option<Rendered> {
+        Some(Rendered::new(self.facts.as_ref()?.multivariant(&self.windows).to_string()))
+    }
+
+    /// Whether `file` of the window is hinted: it is going to be there, if anything comes.
+    pub fn is_hinted(&self, window: &Window, file: File) -> bool {
+        let coming = self.facts.as_ref().and_then(|f| f.coming);
+        !self.ended
+            && match file {
+                File::Part(number) => number == window.next_part(),
+                File::Init(run) => Some(run) == coming && window.live,
+                _ => false,
+            }
+    }
+
+    /// How it is doing.
+    pub fn stats(&mut self) -> OriginStats {
+        let shape = self.facts.as_ref().map(|f| f.shape);
+        OriginStats {
+            ready: self.is_ready(),
+            ended: self.ended,
+            viewers: self.viewers.count(Instant::now()),
+            requests: self.requests,
+            bytes_sent: self.bytes_sent,
+            memory: self.windows.iter().map(Window::bytes).sum(),
+            runs: self.runs,
+            dropped: self.dropped,
+            target_duration: shape.map_or(0, |s| s.target),
+            part_target: shape.map_or(0.0, |s| s.part as f64 / 1e6),
+            sequence: self.next(),
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! One rendition's segments and parts: those that are listed, those that are kept for who still asks, the one that is being
+//! made. Pure: nothing here waits or knows a clock.
+
+use bytes::Bytes;
+use ghoststream::package::{self, Part, Track};
+use ghoststream::packet::MediaKind;
+use ghoststream::time::{MICROSECONDS, Timestamp};
+use std::collections::VecDeque;
+use std::ops::Range;
+
+/// A part.
+#[derive(Clone, Debug)]
+pub(super) struct Piece {
+    /// Length, in microseconds.
+    pub duration: i64,
+    /// Whether it has a key frame.
+    pub independent: bool,
+    /// Its chunk.
+    pub bytes: Bytes,
+}
+
+/// A whole segment.
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    /// The run that made it: counts discontinuities.
+    pub run: u64,
+    /// Start on the stream's time, exactly.
+    pub start: Timestamp,
+    /// Length.
+    pub duration: Timestamp,
+    /// Whether a discontinuity is in front of it.
+    pub discontinuity: bool,
+    /// Announced, but not there.
+    pub gap: bool,
+    /// Its bytes, one piece per chunk.
+    pub chunks: Vec<Bytes>,
+    /// What shows its first key frame.
+    pub key_range: Option<Range<u64>>,
+    /// Segments before it that had a key range.
+    pub keys_before: u64,
+    /// The number of its first part.
+    pub first_part: u64,
+    /// Its parts.
+    pub parts: Vec<Piece>,
+}
+
+impl Stored {
+    /// Length in bytes.
+    pub fn size(&self) -> u64 {
+        self.chunks.iter().map(|c| c.len() as u64).sum()
+    }
+}
+
+/// The segment that is being made.
+#[derive(Clone, Debug)]
+pub(super) struct Open {
+    /// Its run.
+    pub run: u64,
+    /// Start on the stream's time.
+    pub start: Timestamp,
+    /// Whether a discontinuity is in front of it.
+    pub discontinuity: bool,
+    /// The number of its first part.
+    pub first_part: u64,
+    /// Its parts so far; at least one.
+    pub parts: Vec<Piece>,
+}
+
+/// How much a window lists and keeps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Segments that are listed at least.
+    pub segments: usize,
+    /// Microseconds that are listed at least.
+    pub dvr: i64,
+    /// Bytes that are kept at most.
+    pub bytes: u64,
+}
+
+/// The window of one rendition.
+#[derive(Debug)]
+pub(super) struct Window {
+    /// `v0`, `v1` …, `a0` …
+    pub id: String,
+    /// Pictures or sound.
+    pub kind: MediaKind,
+    /// What it is now.
+    pub track: Option<Track>,
+    /// Whether the present run makes it.
+    pub live: bool,
+    inits: Vec<(u64, Bytes)>,
+    /// The oldest first; the first ones are not listed any more.
+    segments: VecDeque<Stored>,
+    unlisted: usize,
+    /// Number of the segment that is being made.
+    next: u64,
+    open: Option<Open>,
+    next_part: u64,
+    keys: u64,
+    bytes: u64,
+    /// Bytes per second of the heaviest segment so far.
+    peak: u64,
+    limits: Limits,
+}
+
+/// What is to be had of a segment.
+#[derive(Debug)]
+pub(super) enum Have {
+    /// All of it.
+    Whole(Vec<Bytes>),
+    /// The parts so far: it is being made.
+    Some(Vec<Bytes>),
+    /// It comes next.
+    Soon,
+    /// It is over, was never there, or is too far ahead.
+    No,
+}
+
+impl Window {
+    /// A window whose first segment is going to have the number `next`.
+    pub fn new(id: String, kind: MediaKind, next: u64, limits: Limits) -> Window {
+        Window {
+            id,
+            kind,
+            track: None,
+            live: true,
+            inits: Vec::new(),
+            segments: VecDeque::new(),
+            unlisted: 0,
+            next,
+            open: None,
+            next_part: 0,
+            keys: 0,
+            bytes: 0,
+            peak: 0,
+            limits,
+        }
+    }
+
+    /// The listed segments, the oldest first, with the number of the first.
+    pub fn listed(&self) -> (u64, impl DoubleEndedIterator<Item = &Stored> + ExactSizeIterator) {
+        let listed = self.segments.len() - self.unlisted;
+        (self.next - listed as u64, self.segments.iter().skip(self.unlisted))
+    }
+
+    /// The segment that is being made, once it has a part.
+    pub fn open(&self) -> Option<&Open> {
+        self.open.as_ref()
+    }
+
+    /// The number of the segment that is being made.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The number of the next part.
+    pub fn next_part(&self) -> u64 {
+        self.next_part
+    }
+
+    /// Bytes that it keeps.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The init segment of a run.
+    pub fn init(&self, run: u64) -> Option<&Bytes> {
+        self.inits.iter().find(|(r, _)| *r == run).map(|(_, bytes)| bytes)
+    }
+
+    /// The newest run that has an init segment.
+    pub fn newest_run(&self) -> Option<u64> {
+        self.inits.last().map(|(run, _)| *run)
+    }
+
+    /// Begins run `run` with its init segment.
+    pub fn begin(&mut self, run: u64, track: Track, init: Bytes) {
+        self.bytes += init.len() as u64;
+        self.inits.push((run, init));
+        self.track = Some(track);
+    }
+
+    /// Lets the hinted part go: what comes is of another run, and must not have its name.
+    pub fn abandon_hint(&mut self) {
+        self.next_part += 1;
+    }
+
+    fn discontinuity(&self, run: u64) -> bool {
+        self.segments.back().is_some_and(|last| last.run != run)
+    }
+
+    /// Adds a part to the open segment.
+    pub fn push_part(&mut self, run: u64, part: Part) {
+        let piece =
+            Piece { duration: part.duration.micros(), independent: part.independent, bytes: part.bytes };
+        self.bytes += piece.bytes.len() as u64;
+        let discontinuity = self.discontinuity(run);
+        let first_part = self.next_part;
+        let open = self.open.get_or_insert_with(|| Open {
+            run,
+            start: part.start,
+            discontinuity,
+            first_part,
+            parts: Vec::new(),
+        });
+        open.parts.push(piece);
+        self.next_part += 1;
+    }
+
+    /// Closes the open segment.
+    pub fn push_segment(&mut self, run: u64, segment: package::Segment) {
+        let open = self.open.take();
+        if open.is_none() {
+            self.bytes += segment.len();
+        }
+        let discontinuity = self.discontinuity(run);
+        self.peak = self.peak.max(rate(segment.len(), segment.duration));
+        let (first_part, parts) = open.map_or((self.next_part, Vec::new()), |o| (o.first_part, o.parts));
+        let keys_before = self.keys;
+        let key_range = segment.key_range.filter(|_| segment.independent && self.kind == MediaKind::Video);
+        self.keys += u64::from(key_range.is_some());
+        self.store(Stored {
+            run,
+            start: segment.start,
+            duration: segment.duration,
+            discontinuity,
+            gap: false,
+            chunks: segment.chunks,
+            key_range,
+            keys_before,
+            first_part,
+            parts,
+        });
+    }
+
+    /// Adds a segment that is not there, in step with another rendition.
+    pub fn push_gap(&mut self, run: u64, start: Timestamp, duration: Timestamp) {
+        if let Some(open) = self.open.take() {
+            self.bytes -= open.parts.iter().map(|p| p.bytes.len() as u64).sum::<u64>();
+        }
+        let discontinuity = self.discontinuity(run);
+        self.store(Stored {
+            run,
+            start,
+            duration,
+            discontinuity,
+            gap: true,
+            chunks: Vec::new(),
+            key_range: None,
+            keys_before: self.keys,
+            first_part: self.next_part,
+            parts: Vec::new(),
+        });
+    }
+
+    fn store(&mut self, segment: Stored) {
+        self.segments.push_back(segment);
+        self.next += 1;
+        let length = |s: &Stored| s.duration.micros();
+        let mut listed: i64 = self.segments.iter().skip(self.unlisted).map(length).sum();
+        while self.segments.len() - self.unlisted > self.limits.segments
+            && let Some(first) = self.segments.get(self.unlisted)
+            && listed - length(first) >= self.limits.dvr
+        {
+            listed -= length(first);
+            self.unlisted += 1;
+        }
+        // A client that has an old playlist may ask for what it lists for as long as that was.
+        let mut kept: i64 = self.segments.iter().take(self.unlisted).map(length).sum();
+        while self.unlisted > 0
+            && let Some(first) = self.segments.front()
+            && (kept - length(first) >= listed || self.bytes > self.limits.bytes)
+        {
+            kept -= length(first);
+            self.drop_first();
+        }
+        // Too much for the memory that there is: the window becomes shorter.
+        while self.bytes > self.limits.bytes && self.segments.len() > 3 {
+            self.drop_first();
+        }
+        let oldest = self.segments.front().map_or(0, |s| s.run);
+        let mut freed = 0;
+        self.inits.retain(|(run, bytes)| {
+            let wanted = *run >= oldest;
+            freed += if wanted { 0 } else { bytes.len() as u64 };
+            wanted
+        });
+        self.bytes -= freed;
+    }
+
+    fn drop_first(&mut self) {
+        if let Some(gone) = self.segments.pop_front() {
+            self.bytes -= gone.size();
+            self.unlisted = self.unlisted.saturating_sub(1);
+        }
+    }
+
+    /// Whether the playlist has segment `sequence`, or part `part` of it. A part behind the segment's last is the next
+    /// segment's first.
+    pub fn reached(&self, sequence: u64, part: Option<u64>) -> bool {
+        if sequence > self.next {
+            return false;
+        }
+        let Some(part) = part else { return sequence < self.next };
+        let open = self.open.as_ref().map_or(0, |o| o.parts.len() as u64);
+        if sequence == self.next {
+            return part < open;
+        }
+        if sequence + 1 < self.next {
+            return true;
+        }
+        // The last whole segment.
+        let parts = self.segments.back().map_or(0, |s| s.parts.len() as u64);
+        part < parts || open > 0
+    }
+
+    /// The last segment and part that a playlist tells of.
+    pub fn last(&self) -> Option<(u64, Option<u64>)> {
+        if let Some(open) = &self.open {
+            return Some((self.next, Some(open.parts.len() as u64 - 1)));
+        }
+        let last = self.segments.back()?;
+        Some((self.next - 1, (last.parts.len() as u64).checked_sub(1)))
+    }
+
+    /// A part by its number.
+    pub fn part(&self, number: u64) -> Option<&Piece> {
+        let of = |first: u64, parts: &'_ [Piece]| -> Option<usize> {
+            let at = usize::try_from(number.checked_sub(first)?).ok()?;
+            (at < parts.len()).then_some(at)
+        };
+        if let Some(open) = &self.open
+            && let Some(at) = of(open.first_part, &open.parts)
+        {
+            return open.parts.get(at);
+        }
+        let behind = self.segments.partition_point(|s| s.first_part <= number);
+        // Segments without parts share their number with the one behind.
+        self.segments.range(..behind).rev().take(8).find_map(|s| s.parts.get(of(s.first_part, &s.parts)?))
+    }
+
+    /// A segment by its number.
+    pub fn segment(&self, sequence: u64) -> Have {
+        if sequence == self.next {
+            return match &self.open {
+                Some(open) => Have::Some(open.parts.iter().map(|p| p.bytes.clone()).collect()),
+                None => Have::Soon,
+            };
+        }
+        let oldest = self.next - self.segments.len() as u64;
+        let at = sequence.checked_sub(oldest).and_then(|at| usize::try_from(at).ok());
+        match at.and_then(|at| self.segments.get(at)) {
+            Some(segment) if !segment.gap => Have::Whole(segment.chunks.clone()),
+            _ if sequence == self.next + 1 => Have::Soon,
+            _ => Have::No,
+        }
+    }
+
+    /// Start and length of a kept segment.
+    pub fn span(&self, sequence: u64) -> Option<(Timestamp, Timestamp)> {
+        let oldest = self.next - self.segments.len() as u64;
+        let at = usize::try_from(sequence.checked_sub(oldest)?).ok()?;
+        self.segments.get(at).map(|s| (s.start, s.duration))
+    }
+
+    /// Bits per second: average of what is listed, and the most that a segment had.
+    pub fn bandwidth(&self) -> (u64, u64) {
+        let (mut bytes, mut length) = (0, 0);
+        for segment in self.listed().1.filter(|s| !s.gap) {
+            bytes += segment.size();
+            length += segment.duration.micros();
+        }
+        if let Some(open) = self.open.as_ref().filter(|_| length < 1_000_000) {
+            bytes += open.parts.iter().map(|p| p.bytes.len() as u64).sum::<u64>();
+            length += open.parts.iter().map(|p| p.duration).sum::<i64>();
+        }
+        let average = rate(bytes, Timestamp::new(length, MICROSECONDS));
+        (average, self.peak.max(average))
+    }
+}
+
+/// Bits per second.
+fn rate(bytes: u64, duration: Timestamp) -> u64 {
+    let micros = u64::try_from(duration.micros()).unwrap_or(0).max(1);
+    u64::try_from(u128::from(bytes) * 8_000_000 / u128::from(micros)).unwrap_or(u64::MAX)
+}
