@@ -5,6 +5,7 @@ use crate::contract::service::Status;
 use crate::discovery::{Advertisement, Discovery, Hub, Settings as DiscoverySettings};
 use crate::http::{self, App, Settings};
 use crate::jobs::Jobs;
+use crate::live::LiveService;
 use crate::machine;
 use crate::serve::{Limits, ended, serve};
 use crate::token::Tokens;
@@ -52,9 +53,18 @@ impl Server {
         let (told, status) = watch::channel(Status::default());
         let first = addresses.first().copied().unwrap_or((Ipv4Addr::LOCALHOST, config.server.port).into());
         let settings = Settings::new(config.clone());
-        let app = App::new(jobs.clone(), tokens, settings, devices.clone(), status, ending.clone(), first);
-
         let mut tasks = Vec::new();
+        let live = match config.live.enabled {
+            true => {
+                let (live, its) = LiveService::start(&config, &ending).await?;
+                tasks.extend(its);
+                Some(live)
+            }
+            false => None,
+        };
+        let app =
+            App::new(jobs.clone(), tokens, settings, devices.clone(), status, ending.clone(), first, live);
+
         let limits = Limits {
             head_timeout: Duration::from_secs(config.server.request_timeout_seconds),
             connections: Arc::new(Semaphore::new(config.server.max_connections)),
@@ -100,6 +110,7 @@ impl Server {
         keep("server.host", o.server.host == n.server.host);
         keep("server.port", o.server.port == n.server.port);
         keep("server.max_connections", o.server.max_connections == n.server.max_connections);
+        keep("live", o.live == n.live);
         keep("mdns", o.mdns == n.mdns);
         keep("ghosthub", o.ghosthub == n.ghosthub);
         keep("security.state_directory", o.security.state_directory == n.security.state_directory);
@@ -120,6 +131,7 @@ impl Server {
         json!({
             "addresses": self.addresses,
             "urls": self.addresses.iter().map(|a| format!("http://{a}")).collect::<Vec<_>>(),
+            "rtmp": self.app.live.as_ref().map(|l| l.rtmp().to_vec()).unwrap_or_default(),
             "uptime_seconds": self.app.started.elapsed().as_secs_f64(),
             "active_jobs": stats.active,
             "queued_jobs": stats.queued,
@@ -140,7 +152,7 @@ impl Server {
 }
 
 /// Listens on every address that `host` means.
-async fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>> {
+pub(crate) async fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>> {
     let bare = host.trim_matches(['[', ']']);
     let named = |e: &std::io::Error| system(e, &format!("listen on {host}:{port}"));
     let found = tokio::net::lookup_host((bare, port)).await.map_err(|e| named(&e))?;

@@ -22,6 +22,9 @@ pub struct ServeArgs {
     /// Do not announce the server on the network
     #[arg(long)]
     pub no_mdns: bool,
+    /// Run the live origin: publish to rtmp://host/live/name, watch at /streams/live/name/playlist.m3u8
+    #[arg(long)]
+    pub live: bool,
     /// Show the encoders that work here, and end
     #[arg(long)]
     pub detect_hw: bool,

@@ -110,6 +110,8 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     let presets = ["veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"];
     one_of("hardware.qsv_preset", &h.qsv_preset, &presets)?;
     one_of("hardware.videotoolbox_preset", &h.videotoolbox_preset, &["fast", "medium", "slow"])?;
+    within("live.max_streams", config.live.max_streams as f64, 1.0, 1e6)?;
+    within("live.max_connections", config.live.max_connections as f64, 1.0, 1e6)?;
     within("security.job_token_ttl_seconds", config.security.job_token_ttl_seconds as f64, 1.0, 1e9)?;
     for origin in &config.security.allowed_origins {
         let bare = origin.strip_prefix("http://").or(origin.strip_prefix("https://"));

@@ -30,6 +30,8 @@ pub struct Overrides {
     pub log_format: Option<LogFormat>,
     /// `--no-mdns`.
     pub no_mdns: bool,
+    /// `--live`.
+    pub live: bool,
 }
 
 /// Where a settings file is looked for, in this order.
@@ -115,6 +117,9 @@ pub fn load_from(
     }
     if let Some(format) = flags.log_format {
         config.logging.format = format;
+    }
+    if flags.live {
+        config.live.enabled = true;
     }
     if flags.no_mdns {
         config.mdns.enabled = false;

@@ -3,10 +3,12 @@
 //! Unknown keys are refused with a suggestion, as are values that make no sense; nothing is read and ignored.
 
 mod keys;
+mod live;
 mod load;
 mod print;
 mod values;
 
+pub use live::LiveConfig;
 pub use load::{LoadError, Overrides, load, load_from, search_path};
 pub use print::default_yaml;
 pub use values::{LogFormat, LogLevel, Schemes, Secret, SizeLimit};
@@ -31,6 +33,8 @@ pub struct Config {
     pub hardware: HardwareConfig,
     /// What a request may ask for.
     pub limits: LimitsConfig,
+    /// The live origin.
+    pub live: LiveConfig,
     /// Who may do what.
     pub security: SecurityConfig,
     /// Messages.

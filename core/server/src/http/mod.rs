@@ -24,6 +24,7 @@ pub(crate) use service::{available as accelerators, codecs, platform};
 use crate::config::Config;
 use crate::contract::service::Status;
 use crate::jobs::{JobView, Jobs};
+use crate::live::LiveService;
 use crate::policy::SourcePolicy;
 use crate::token::{Denied, Scope, Tokens};
 use answer::{Answer, Fail};
@@ -69,9 +70,12 @@ pub(crate) struct App {
     pub ending: watch::Receiver<bool>,
     pub started: Instant,
     address: SocketAddr,
+    /// The live origin, when it runs.
+    pub live: Option<LiveService>,
 }
 
 impl App {
+    #[expect(clippy::too_many_arguments, reason = "called once; each is one of the server's parts")]
     pub fn new(
         jobs: Jobs,
         tokens: Tokens,
@@ -80,6 +84,7 @@ impl App {
         machine: watch::Receiver<Status>,
         ending: watch::Receiver<bool>,
         address: SocketAddr,
+        live: Option<LiveService>,
     ) -> Arc<App> {
         Arc::new(App {
             jobs,
@@ -94,6 +99,7 @@ impl App {
             ending,
             started: Instant::now(),
             address,
+            live,
         })
     }
 

@@ -7,16 +7,19 @@
 //! - [`describe`]: descriptions of tracks from their parameter sets;
 //! - [`keys`]: who may publish and read;
 //! - [`rtmp`]: publishers and readers by RTMP;
-//! - [`origin`]: a stream as HLS and DASH.
+//! - [`origin`]: a stream as HLS and DASH;
+//! - [`service`]: all of it together.
 
 pub mod describe;
 pub mod keys;
 pub mod origin;
 pub mod registry;
 pub mod rtmp;
+pub mod service;
 pub mod stream;
 pub mod timeline;
 
 pub use origin::{Origin, OriginOptions, OriginStats, Origins};
 pub use registry::{Live, LiveEvent, Publication, Publisher, Refused};
+pub use service::LiveService;
 pub use stream::{Item, Reader, Start, Stream, StreamStats, TrackStats, Tracks};

@@ -364,7 +364,8 @@ impl Session<'_> {
                 }
             }
             // Encoders wait for an answer to these.
-            rtmp::CMD_RELEASE_STREAM | "getStreamLength" | "_checkbw" | "FCSubscribe" if id > 0.0 => {
+            "getStreamLength" => self.command(0, Command::result(id, AmfValue::Null, AmfValue::Number(0.0))),
+            rtmp::CMD_RELEASE_STREAM | "_checkbw" | "FCSubscribe" if id > 0.0 => {
                 self.command(0, Command::result(id, AmfValue::Null, AmfValue::Undefined));
             }
             other => tracing::debug!(peer = %self.peer, "RTMP command {other}"),

@@ -1,13 +1,10 @@
 //! The bodies of RTMP's audio and video messages (FLV tags, with Enhanced RTMP's), to coded media and back. Sans-IO.
 
 use crate::live::describe;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use ghoststream::packet::{Packet, StreamInfo};
 use ghoststream::time::{Rounding, TimeBase, rescale};
 use ghoststream::{Codec, Error, ErrorKind, Result};
-use rtmp_rs::media::enhanced_audio::EnhancedAudioData;
-use rtmp_rs::media::enhanced_video::EnhancedVideoData;
-use rtmp_rs::media::fourcc::{AudioFourCc, VideoFourCc};
 
 /// RTMP counts milliseconds.
 pub const MS: TimeBase = TimeBase::new(1, 1000);
@@ -40,23 +37,8 @@ fn damaged(what: &str) -> Error {
 /// `Format` for what is damaged, `Unsupported` for codecs that no output could carry.
 pub fn video(body: &Bytes) -> Result<Tag> {
     let Some(first) = body.first().copied() else { return Ok(Tag::Nothing) };
-    if EnhancedVideoData::is_enhanced(first) {
-        let data = EnhancedVideoData::parse(body.clone()).map_err(|e| damaged(&e.to_string()))?;
-        return match data {
-            EnhancedVideoData::SequenceHeader { codec, config, .. } => match video_codec(codec)? {
-                // Its configuration says less than its key frames.
-                Codec::Vp9 => Ok(Tag::Nothing),
-                codec => Ok(Tag::Config(Box::new(describe::video(codec, config, MS)?))),
-            },
-            EnhancedVideoData::Frame { codec, frame_type, composition_time, data } => {
-                video_codec(codec)?;
-                Ok(Tag::Frame { data, key: frame_type.is_keyframe(), composition: composition_time })
-            }
-            EnhancedVideoData::Multitrack { .. } => {
-                Err(Error::unsupported("RTMP: several video tracks in one message"))
-            }
-            EnhancedVideoData::SequenceEnd { .. } | EnhancedVideoData::Metadata { .. } => Ok(Tag::Nothing),
-        };
+    if first & 0x80 != 0 {
+        return enhanced_video(first, body);
     }
     let codec = match first & 15 {
         7 => Codec::H264,
@@ -72,36 +54,107 @@ pub fn video(body: &Bytes) -> Result<Tag> {
     match kind {
         0 => Ok(Tag::Config(Box::new(describe::video(codec, data, MS)?))),
         1 if data.is_empty() => Ok(Tag::Nothing),
-        // 24 bits with a sign.
-        1 => Ok(Tag::Frame {
-            data,
-            key: first >> 4 == 1,
-            composition: i32::from_be_bytes([c0, c1, c2, 0]) >> 8,
-        }),
+        1 => Ok(Tag::Frame { data, key: first >> 4 == 1, composition: si24([c0, c1, c2]) }),
         _ => Ok(Tag::Nothing),
     }
 }
 
-fn video_codec(codec: VideoFourCc) -> Result<Codec> {
-    match codec {
-        VideoFourCc::Avc => Ok(Codec::H264),
-        VideoFourCc::Hevc => Ok(Codec::Hevc),
-        VideoFourCc::Av1 => Ok(Codec::Av1),
-        VideoFourCc::Vp9 => Ok(Codec::Vp9),
-        other => Err(Error::unsupported(format!("RTMP: video codec {}", other.name()))),
+/// 24 bits with a sign.
+fn si24([a, b, c]: [u8; 3]) -> i32 {
+    i32::from_be_bytes([a, b, c, 0]) >> 8
+}
+
+/// Takes a four-character code.
+fn four(rest: &mut Bytes) -> Result<[u8; 4]> {
+    let code = *rest.first_chunk().ok_or_else(|| damaged("a message without its codec"))?;
+    rest.advance(4);
+    Ok(code)
+}
+
+/// Skips what Enhanced RTMP puts before a message (ModEx: times below a millisecond) and gives the packet type behind it.
+fn behind_extensions(mut kind: u8, rest: &mut Bytes) -> Result<u8> {
+    const EXTENSION: u8 = 7;
+    let short = || damaged("an extension is cut off");
+    while kind == EXTENSION {
+        let mut length = usize::from(*rest.first().ok_or_else(short)?) + 1;
+        rest.advance(1);
+        if length == 256 {
+            let [a, b] = *rest.first_chunk().ok_or_else(short)?;
+            rest.advance(2);
+            length = usize::from(u16::from_be_bytes([a, b])) + 1;
+        }
+        kind = *rest.get(length).ok_or_else(short)? & 15;
+        rest.advance(length + 1);
+    }
+    Ok(kind)
+}
+
+/// Takes the beginning of a message with several tracks; `None` for another track than the first, which is all that a
+/// stream takes of them.
+fn first_track(rest: &mut Bytes) -> Result<Option<(u8, [u8; 4])>> {
+    let short = || damaged("a multitrack message is cut off");
+    let head = *rest.first().ok_or_else(short)?;
+    rest.advance(1);
+    if head >> 4 != 0 {
+        return Err(Error::unsupported("RTMP: several tracks in one message"));
+    }
+    let codec = four(rest)?;
+    let track = *rest.first().ok_or_else(short)?;
+    rest.advance(1);
+    Ok((track == 0).then_some((head & 15, codec)))
+}
+
+/// A video message of Enhanced RTMP 2 (veovera.org), `ExVideoTagHeader`.
+fn enhanced_video(first: u8, body: &Bytes) -> Result<Tag> {
+    let mut rest = body.slice(1..);
+    let frame = first >> 4 & 7;
+    let mut kind = behind_extensions(first & 15, &mut rest)?;
+    // HDR values, which the pictures carry too; or a command to a player.
+    if kind == 4 || frame == 5 {
+        return Ok(Tag::Nothing);
+    }
+    let code = match kind {
+        6 => match first_track(&mut rest)? {
+            Some((inner, code)) => {
+                kind = inner;
+                code
+            }
+            None => return Ok(Tag::Nothing),
+        },
+        _ => four(&mut rest)?,
+    };
+    let codec = match &code {
+        b"avc1" => Codec::H264,
+        b"hvc1" => Codec::Hevc,
+        b"av01" => Codec::Av1,
+        b"vp09" => Codec::Vp9,
+        other => return Err(Error::unsupported(format!("RTMP: video codec {}", other.escape_ascii()))),
+    };
+    match kind {
+        // Its configuration says less than its key frames.
+        0 if codec == Codec::Vp9 => Ok(Tag::Nothing),
+        0 => Ok(Tag::Config(Box::new(describe::video(codec, rest, MS)?))),
+        1 | 3 => {
+            let mut composition = 0;
+            if kind == 1 && matches!(codec, Codec::H264 | Codec::Hevc) {
+                composition = si24(*rest.first_chunk().ok_or_else(|| damaged("a frame without its time"))?);
+                rest.advance(3);
+            }
+            Ok(match rest.is_empty() {
+                true => Tag::Nothing,
+                false => Tag::Frame { data: rest, key: frame == 1 || frame == 4, composition },
+            })
+        }
+        2 => Ok(Tag::Nothing),
+        other => Err(damaged(&format!("a video message of type {other}"))),
     }
 }
 
 /// The description that a VP9 key frame holds, which Enhanced RTMP has nowhere else.
 pub fn in_band(body: &Bytes) -> Option<StreamInfo> {
-    match EnhancedVideoData::parse(body.clone()).ok()? {
-        EnhancedVideoData::Frame { codec: VideoFourCc::Vp9, frame_type, data, .. }
-            if frame_type.is_keyframe() =>
-        {
-            describe::vp9_from_key(&data, MS).ok()
-        }
-        _ => None,
-    }
+    let [first, b'v', b'p', b'0', b'9', ..] = body[..] else { return None };
+    let key = first & 0x80 != 0 && first >> 4 & 7 == 1 && matches!(first & 15, 1 | 3);
+    if key { describe::vp9_from_key(&body[5..], MS).ok() } else { None }
 }
 
 /// Reads an audio message.
@@ -110,26 +163,10 @@ pub fn in_band(body: &Bytes) -> Option<StreamInfo> {
 /// As [`video`].
 pub fn audio(body: &Bytes) -> Result<Tag> {
     let Some(first) = body.first().copied() else { return Ok(Tag::Nothing) };
-    if EnhancedAudioData::is_enhanced(first) {
-        let data = EnhancedAudioData::parse(body.clone()).map_err(|e| damaged(&e.to_string()))?;
-        return match data {
-            EnhancedAudioData::SequenceHeader { codec, config } => {
-                Ok(Tag::Config(Box::new(describe::audio(audio_codec(codec)?, config, MS)?)))
-            }
-            EnhancedAudioData::Frame { codec, data } => {
-                audio_codec(codec)?;
-                Ok(Tag::Frame { data, key: true, composition: 0 })
-            }
-            EnhancedAudioData::Multitrack { .. } => {
-                Err(Error::unsupported("RTMP: several audio tracks in one message"))
-            }
-            EnhancedAudioData::SequenceEnd { .. } | EnhancedAudioData::MultichannelConfig { .. } => {
-                Ok(Tag::Nothing)
-            }
-        };
-    }
-    if first >> 4 != 10 {
-        return Err(Error::unsupported(format!("RTMP: audio codec {}; AAC is 10", first >> 4)));
+    match first >> 4 {
+        9 => return enhanced_audio(first, body),
+        10 => {}
+        other => return Err(Error::unsupported(format!("RTMP: audio codec {other}; AAC is 10"))),
     }
     match body.get(1) {
         Some(0) => Ok(Tag::Config(Box::new(describe::audio(Codec::Aac, body.slice(2..), MS)?))),
@@ -138,11 +175,31 @@ pub fn audio(body: &Bytes) -> Result<Tag> {
     }
 }
 
-fn audio_codec(codec: AudioFourCc) -> Result<Codec> {
-    match codec {
-        AudioFourCc::Aac => Ok(Codec::Aac),
-        AudioFourCc::Opus => Ok(Codec::Opus),
-        other => Err(Error::unsupported(format!("RTMP: audio codec {}", other.name()))),
+/// An audio message of Enhanced RTMP 2, `ExAudioTagHeader`.
+fn enhanced_audio(first: u8, body: &Bytes) -> Result<Tag> {
+    let mut rest = body.slice(1..);
+    let mut kind = behind_extensions(first & 15, &mut rest)?;
+    let code = match kind {
+        5 => match first_track(&mut rest)? {
+            Some((inner, code)) => {
+                kind = inner;
+                code
+            }
+            None => return Ok(Tag::Nothing),
+        },
+        _ => four(&mut rest)?,
+    };
+    let codec = match &code {
+        b"mp4a" => Codec::Aac,
+        b"Opus" => Codec::Opus,
+        other => return Err(Error::unsupported(format!("RTMP: audio codec {}", other.escape_ascii()))),
+    };
+    match kind {
+        0 => Ok(Tag::Config(Box::new(describe::audio(codec, rest, MS)?))),
+        1 if !rest.is_empty() => Ok(Tag::Frame { data: rest, key: true, composition: 0 }),
+        // The end, or where the channels are, which the configuration says.
+        1 | 2 | 4 => Ok(Tag::Nothing),
+        other => Err(damaged(&format!("an audio message of type {other}"))),
     }
 }
 
@@ -248,6 +305,23 @@ mod tests {
         let info = describe::audio(Codec::Aac, asc.clone(), MS).unwrap();
         let Tag::Config(got) = audio(&config_of(&info).unwrap()).unwrap() else { panic!() };
         assert_eq!((got.extradata, got.audio.unwrap().sample_rate), (asc, 48_000));
+    }
+
+    #[test]
+    fn extensions_and_tracks_are_seen_through() {
+        let inner = frame_of(&Codec::Av1, &Packet::new(Bytes::from_static(b"obu"), 0, 0, MS));
+        let mut body = BytesMut::new();
+        // A time below the millisecond: 3 bytes, then type 0 and the packet type.
+        body.put_slice(&[inner[0] & 0xf0 | 7, 2, 0, 0, 9, inner[0] & 15]);
+        body.put_slice(&inner[1..]);
+        assert_eq!(&frame(video(&body.freeze()).unwrap()).0[..], b"obu");
+        for (track, has) in [(0_u8, true), (1, false)] {
+            let mut body = BytesMut::new();
+            body.put_slice(&[0x96, 3]);
+            body.put_slice(b"hvc1");
+            body.put_slice(&[track, 1, 2]);
+            assert_eq!(matches!(video(&body.freeze()).unwrap(), Tag::Frame { .. }), has);
+        }
     }
 
     #[test]
