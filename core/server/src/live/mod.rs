@@ -8,6 +8,7 @@
 //! - [`keys`]: who may publish and read;
 //! - [`rtmp`]: publishers and readers by RTMP;
 //! - [`origin`]: a stream as HLS and DASH.
+//! - [`webrtc`]: WHIP and WHEP.
 
 pub mod describe;
 pub mod keys;
@@ -16,6 +17,7 @@ pub mod registry;
 pub mod rtmp;
 pub mod stream;
 pub mod timeline;
+pub mod webrtc;
 
 pub use origin::{Origin, OriginOptions, OriginStats, Origins};
 pub use registry::{Live, LiveEvent, Publication, Publisher, Refused};

@@ -1,0 +1,264 @@
+//! Coded frames between their forms: as RTP carries them, and as the packets of a stream do.
+
+use bytes::Bytes;
+use ghoststream::frame::{ChannelLayout, Colour, HdrMetadata};
+use ghoststream::package::bitstream::nal::{self, Framing};
+use ghoststream::package::bitstream::{av1, h264, opus, vp9};
+use ghoststream::packet::{AudioInfo, Codec, FieldOrder, MediaKind, StreamInfo, VideoInfo};
+use ghoststream::time::{Rational, TimeBase};
+use ghoststream::{Error, ErrorKind, Result};
+
+/// The clock of pictures in RTP.
+pub const VIDEO: TimeBase = Rational::new(1, 90_000);
+/// The clock of Opus in RTP.
+pub const SOUND: TimeBase = Rational::new(1, 48_000);
+
+/// Samples in an Opus packet when it does not say: 20 ms, as everybody sends them.
+const OPUS_FRAME: u32 = 960;
+
+fn damaged(what: &str) -> Error {
+    Error::new(ErrorKind::Format, what)
+}
+
+/// What a key frame says about its stream.
+///
+/// # Errors
+/// [`ErrorKind::Format`] when it is none, or has no headers.
+pub fn describe(codec: &Codec, frame: &[u8]) -> Result<StreamInfo> {
+    let mut info = StreamInfo::new(MediaKind::Video, codec.clone(), VIDEO);
+    let mut video = VideoInfo {
+        width: 0,
+        height: 0,
+        format: None,
+        frame_rate: None,
+        constant_rate: Some(false),
+        sample_aspect: Rational::new(1, 1),
+        colour: Colour::default(),
+        hdr: HdrMetadata::default(),
+        rotation: 0.0,
+        field_order: FieldOrder::Progressive,
+        reorder: 0,
+    };
+    match codec {
+        Codec::H264 => {
+            let config = h264::Config::from_annex_b(frame)?;
+            let sps = &config.info;
+            (video.width, video.height, video.colour) = (sps.width, sps.height, sps.colour);
+            video.sample_aspect = sps.sample_aspect.unwrap_or(video.sample_aspect);
+            info.profile = Some(i32::from(sps.profile) | constraints(sps));
+            info.level = Some(i32::from(sps.level));
+            info.extradata = config.to_avcc().into();
+        }
+        Codec::Vp8 => (video.width, video.height) = vp8_size(frame)?,
+        Codec::Vp9 => {
+            let config = vp9::Config::parse(frame)?;
+            (video.width, video.height, video.colour) = (config.width, config.height, config.colour);
+            info.profile = Some(i32::from(config.profile));
+        }
+        Codec::Av1 => {
+            let config = av1::Config::from_obus(frame)?;
+            let header = &config.info;
+            (video.width, video.height, video.colour) = (header.width, header.height, header.colour);
+            info.profile = Some(i32::from(header.profile));
+            info.level = Some(i32::from(header.level));
+            info.extradata = config.to_av1c().into();
+        }
+        other => return Err(Error::new(ErrorKind::Unsupported, format!("{other} over WebRTC"))),
+    }
+    if video.width == 0 || video.height == 0 {
+        return Err(damaged("a picture without a size"));
+    }
+    info.video = Some(video);
+    Ok(info)
+}
+
+/// FFmpeg's profile numbers have two of the constraint flags above the byte: constrained baseline, and intra only.
+fn constraints(sps: &h264::Sps) -> i32 {
+    match sps.profile {
+        66 if sps.compatibility & 0x40 != 0 => 1 << 9,
+        110 | 122 | 244 if sps.compatibility & 0x10 != 0 => 1 << 11,
+        _ => 0,
+    }
+}
+
+/// The size in the header of a VP8 key frame (RFC 6386, 9.1).
+fn vp8_size(frame: &[u8]) -> Result<(u32, u32)> {
+    match frame {
+        [first, _, _, 0x9d, 0x01, 0x2a, w0, w1, h0, h1, ..] if first & 1 == 0 => {
+            let size = |a: u8, b: u8| u32::from(u16::from_le_bytes([a, b]) & 0x3fff);
+            Ok((size(*w0, *w1), size(*h0, *h1)))
+        }
+        _ => Err(damaged("VP8: not a key frame")),
+    }
+}
+
+/// Opus as WebRTC has it: always two channels, always 48 kHz.
+pub fn describe_opus() -> StreamInfo {
+    let mut info = StreamInfo::new(MediaKind::Audio, Codec::Opus, SOUND);
+    let mut head = Vec::from(*b"OpusHead");
+    head.extend_from_slice(&[1, 2, 0, 0]);
+    head.extend_from_slice(&48_000u32.to_le_bytes());
+    head.extend_from_slice(&[0, 0, 0]);
+    info.extradata = head.into();
+    info.audio = Some(AudioInfo {
+        sample_rate: 48_000,
+        layout: ChannelLayout::from_channels(2),
+        format: None,
+        frame_size: OPUS_FRAME,
+        initial_padding: 0,
+    });
+    info
+}
+
+/// Samples of an Opus packet.
+pub fn opus_samples(packet: &[u8]) -> i64 {
+    i64::from(opus::packet_samples(packet).unwrap_or(OPUS_FRAME))
+}
+
+/// A frame as it came by RTP, as the stream's packets have it; `None` when nothing is left of it.
+///
+/// # Errors
+/// [`ErrorKind::Format`].
+pub fn to_packet(codec: &Codec, frame: &[u8]) -> Result<Option<Bytes>> {
+    let data = match codec {
+        Codec::H264 => {
+            let mut out = Vec::with_capacity(frame.len() + 16);
+            for unit in nal::annex_b_units(frame) {
+                // The parameter sets are in the extradata.
+                if !matches!(h264::unit_type(unit), h264::SPS | h264::PPS | h264::AUD) {
+                    nal::push_length_prefixed(&mut out, unit);
+                }
+            }
+            Bytes::from(out)
+        }
+        Codec::Av1 => av1::strip(&Bytes::copy_from_slice(frame))?,
+        _ => Bytes::copy_from_slice(frame),
+    };
+    Ok(Some(data).filter(|d| !d.is_empty()))
+}
+
+/// Makes of a stream's packets what RTP is made of.
+#[derive(Clone, Debug)]
+pub enum ToRtp {
+    /// H.264: start codes, and the parameter sets before each key frame.
+    H264 {
+        /// Of the packets.
+        framing: Framing,
+        /// With start codes.
+        parameters: Vec<u8>,
+        /// `profile_idc`.
+        profile: u8,
+    },
+    /// As it is.
+    Same,
+}
+
+impl ToRtp {
+    /// For packets of `info`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Format`] for extradata that cannot be read, [`ErrorKind::Unsupported`] for a codec that no WebRTC client
+    /// plays.
+    pub fn new(info: &StreamInfo) -> Result<ToRtp> {
+        match info.codec {
+            Codec::H264 => {
+                let config = h264::Config::parse(&info.extradata)?;
+                let mut parameters = Vec::new();
+                config
+                    .sps
+                    .iter()
+                    .chain(&config.pps)
+                    .for_each(|unit| nal::push_annex_b(&mut parameters, unit));
+                // A stream's packets have lengths, also when its extradata came with start codes.
+                let framing = match config.framing {
+                    Framing::AnnexB => Framing::Length(4),
+                    length => length,
+                };
+                Ok(ToRtp::H264 { framing, parameters, profile: config.info.profile })
+            }
+            Codec::Vp8 | Codec::Vp9 | Codec::Av1 | Codec::Opus => Ok(ToRtp::Same),
+            ref other => Err(Error::new(ErrorKind::Unsupported, format!("{other} over WebRTC"))),
+        }
+    }
+
+    /// The frame of a packet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Format`].
+    pub fn frame(&self, packet: &[u8], key: bool) -> Result<Vec<u8>> {
+        let ToRtp::H264 { framing, parameters, .. } = self else { return Ok(packet.to_vec()) };
+        let mut out = Vec::with_capacity(packet.len() + parameters.len() + 16);
+        let units = framing.units(packet)?;
+        let own = key && !units.iter().any(|u| h264::unit_type(u) == h264::SPS);
+        if own {
+            out.extend_from_slice(parameters);
+        }
+        for unit in units {
+            if h264::unit_type(unit) != h264::AUD {
+                nal::push_annex_b(&mut out, unit);
+            }
+        }
+        Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 320x180, constrained baseline, by x264.
+    const SPS: &[u8] = &[
+        0x67, 0x42, 0xc0, 0x0d, 0xd9, 0x01, 0x41, 0x9f, 0x9f, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00, 0x00,
+        0x03, 0x03, 0xc0, 0xf1, 0x42, 0xa4, 0x80,
+    ];
+    const PPS: &[u8] = &[0x68, 0xcb, 0x8c, 0xb2];
+
+    fn key_frame() -> Vec<u8> {
+        let mut frame = Vec::new();
+        for unit in [&[9, 0xf0][..], SPS, PPS, &[0x65, 1, 2, 3]] {
+            nal::push_annex_b(&mut frame, unit);
+        }
+        frame
+    }
+
+    #[test]
+    fn h264_goes_there_and_back() {
+        let frame = key_frame();
+        let info = describe(&Codec::H264, &frame).unwrap();
+        let video = info.video.as_ref().unwrap();
+        assert_eq!(video.width, 320);
+        assert_eq!(info.extradata[0], 1, "an avcC record");
+        let packet = to_packet(&Codec::H264, &frame).unwrap().unwrap();
+        assert_eq!(&packet[..], [0, 0, 0, 4, 0x65, 1, 2, 3], "without what the record has");
+        let back = ToRtp::new(&info).unwrap().frame(&packet, true).unwrap();
+        let units: Vec<&[u8]> = nal::annex_b_units(&back).collect();
+        assert_eq!(units, [SPS, PPS, &[0x65, 1, 2, 3]]);
+        let other = ToRtp::new(&info).unwrap().frame(&[0, 0, 0, 2, 0x41, 1], false).unwrap();
+        assert_eq!(other, [0, 0, 0, 1, 0x41, 1]);
+        assert!(ToRtp::new(&info).unwrap().frame(&[0, 0, 0, 9, 0x41], false).is_err());
+    }
+
+    #[test]
+    fn only_parameter_sets_leave_nothing() {
+        let mut frame = Vec::new();
+        nal::push_annex_b(&mut frame, SPS);
+        assert_eq!(to_packet(&Codec::H264, &frame).unwrap(), None);
+    }
+
+    #[test]
+    fn vp8_says_its_size_in_a_key_frame_only() {
+        let key = [0x10, 0, 0, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xb4, 0x00, 7];
+        let video = describe(&Codec::Vp8, &key).unwrap().video.unwrap();
+        assert_eq!((video.width, video.height), (320, 180));
+        for bad in [&key[..8], &[0x11, 0, 0, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xb4, 0x00], &[]] {
+            assert!(describe(&Codec::Vp8, bad).is_err());
+        }
+    }
+
+    #[test]
+    fn opus_has_its_head() {
+        let info = describe_opus();
+        assert_eq!(opus::Config::parse(&info.extradata).unwrap().channels, 2);
+        assert_eq!(opus_samples(&[0x78]), 960);
+    }
+}
