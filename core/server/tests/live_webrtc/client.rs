@@ -136,7 +136,11 @@ impl Client {
         }
     }
 
-    pub async fn try_start(router: &Router, path: &str, setup: Setup) -> Result<Client, (StatusCode, String)> {
+    pub async fn try_start(
+        router: &Router,
+        path: &str,
+        setup: Setup,
+    ) -> Result<Client, (StatusCode, String)> {
         let Offered { mut rtc, socket, offer, pending, video, audio } = offer(&setup).await;
         let types = [("content-type", "application/sdp")];
         let (status, headers, answer) = ask(router, Method::POST, path, &types, offer).await;
@@ -187,7 +191,11 @@ struct Run {
 }
 
 impl Run {
-    async fn run(mut self, mut to_send: mpsc::UnboundedReceiver<Send>, mut wants: mpsc::UnboundedReceiver<()>) {
+    async fn run(
+        mut self,
+        mut to_send: mpsc::UnboundedReceiver<Send>,
+        mut wants: mpsc::UnboundedReceiver<()>,
+    ) {
         let mut buffer = vec![0; 2000];
         let here = self.socket.local_addr().unwrap();
         loop {

@@ -20,8 +20,8 @@ use str0m::media::Direction;
 
 /// 320x180, constrained baseline, by x264.
 const SPS: &[u8] = &[
-    0x67, 0x42, 0xc0, 0x0d, 0xd9, 0x01, 0x41, 0x9f, 0x9f, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00, 0x00,
-    0x03, 0x03, 0xc0, 0xf1, 0x42, 0xa4, 0x80,
+    0x67, 0x42, 0xc0, 0x0d, 0xd9, 0x01, 0x41, 0x9f, 0x9f, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00,
+    0x00, 0x03, 0x03, 0xc0, 0xf1, 0x42, 0xa4, 0x80,
 ];
 const PPS: &[u8] = &[0x68, 0xcb, 0x8c, 0xb2];
 const MS: Rational = Rational::new(1, 1000);
@@ -87,7 +87,12 @@ fn feed(live: &Live, name: &str, group: u32, size: usize) -> Feed {
             push_length_prefixed(&mut data, &slice(key, n, if key { size * 4 } else { size }));
             let mut packet = Packet::new(data.into(), i64::from(n) * 20, 20, MS);
             packet.key = key;
-            let mut sound = Packet::new(Bytes::from(vec![0x78, n as u8, 3]), i64::from(n) * 960, 960, opus_info().time_base);
+            let mut sound = Packet::new(
+                Bytes::from(vec![0x78, n as u8, 3]),
+                i64::from(n) * 960,
+                960,
+                opus_info().time_base,
+            );
             sound.stream = 1;
             if to.push(packet).and_then(|()| to.push(sound)).is_err() {
                 return;

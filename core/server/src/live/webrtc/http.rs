@@ -113,7 +113,8 @@ async fn cors(request: Request, next: Next) -> Response {
 }
 
 async fn options() -> Response {
-    let headers = [("accept-post", SDP), ("accept-patch", FRAGMENT), ("allow", "POST, PATCH, DELETE, OPTIONS")];
+    let headers =
+        [("accept-post", SDP), ("accept-patch", FRAGMENT), ("allow", "POST, PATCH, DELETE, OPTIONS")];
     (StatusCode::NO_CONTENT, headers).into_response()
 }
 
@@ -201,7 +202,10 @@ impl WebRtc {
     fn room(&self) -> Result<(), No> {
         let most = self.hub.options.sessions;
         if self.hub.lock().len() >= most {
-            return Err(No::new(StatusCode::SERVICE_UNAVAILABLE, format!("there are {most} sessions already")));
+            return Err(No::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("there are {most} sessions already"),
+            ));
         }
         Ok(())
     }
@@ -210,8 +214,7 @@ impl WebRtc {
     async fn agree(&self, offer: Offer, codecs: Codecs) -> Result<Agreed, No> {
         let config = self.hub.config.clone();
         let candidates = self.addresses();
-        let task =
-            tokio::spawn(async move { accept(&config, &offer, &codecs, &candidates, Instant::now()) });
+        let task = tokio::spawn(async move { accept(&config, &offer, &codecs, &candidates, Instant::now()) });
         match task.await {
             Ok(result) => result.map_err(No::from),
             Err(_) => Err(No::new(StatusCode::BAD_REQUEST, "the offer cannot be negotiated")),
@@ -239,7 +242,8 @@ impl WebRtc {
         let mut offer = Offer::read(text, Purpose::Play).map_err(|e| No::from(Disagreed::Malformed(e)))?;
         let derived = || self.hub.options.fit.as_ref().and_then(|fit| fit(name));
         let stream = self.live.get(name).or_else(derived);
-        let stream = stream.ok_or_else(|| No::new(StatusCode::NOT_FOUND, format!("there is no stream {name:?}")))?;
+        let stream =
+            stream.ok_or_else(|| No::new(StatusCode::NOT_FOUND, format!("there is no stream {name:?}")))?;
         let (mut stream, mut tracks) = (stream.clone(), self.tracks(&stream).await?);
         let mut found = fit(&tracks, &group(&stream), &offer);
         if !found.is_whole()

@@ -451,7 +451,11 @@ mod tests {
     fn the_tracks_come_first_and_nothing_is_lost_while_they_are_found() {
         let mut intake = Intake::new(true, true, false, LONG);
         assert_eq!(short(&intake.take(&sound(0))), "");
-        assert_eq!(short(&intake.take(&picture(None, 5, 320, false))), "K", "not a key frame: one is asked for");
+        assert_eq!(
+            short(&intake.take(&picture(None, 5, 320, false))),
+            "K",
+            "not a key frame: one is asked for"
+        );
         assert_eq!(short(&intake.take(&picture(None, 10, 320, true))), "T2 A0 V10");
         assert_eq!(short(&intake.take(&picture(None, 50, 320, false))), "V50");
         assert_eq!(short(&intake.take(&sound(60))), "A60");

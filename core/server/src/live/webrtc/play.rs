@@ -139,7 +139,8 @@ impl Play {
     }
 
     fn catch_up(&mut self, past: &[Packet]) -> Result<(), Over> {
-        let Some((index, lane)) = self.lanes.iter().enumerate().find(|(_, l)| l.kind == MediaKind::Video) else {
+        let Some((index, lane)) = self.lanes.iter().enumerate().find(|(_, l)| l.kind == MediaKind::Video)
+        else {
             // Sound has no past that anybody needs.
             return Ok(());
         };

@@ -112,12 +112,8 @@ type Reason = String;
 impl Session {
     /// Runs it until it ends.
     pub async fn run(self) {
-        let guard = Guard {
-            id: self.id,
-            name: self.name.clone(),
-            wire: self.wire.clone(),
-            hub: self.hub.clone(),
-        };
+        let guard =
+            Guard { id: self.id, name: self.name.clone(), wire: self.wire.clone(), hub: self.hub.clone() };
         let began = Instant::now();
         let (stream, protocol) = (self.handle.stream.clone(), self.handle.protocol);
         let mut running = Running {

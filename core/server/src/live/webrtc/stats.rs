@@ -72,11 +72,11 @@ impl SessionStats {
         match event {
             Event::PeerStats(s) => {
                 (self.bytes_in, self.bytes_out) = (s.peer_bytes_rx, s.peer_bytes_tx);
-                let rtt = s
-                    .rtt
-                    .or(s.selected_candidate_pair.as_ref().and_then(|p| p.current_round_trip_time));
+                let rtt =
+                    s.rtt.or(s.selected_candidate_pair.as_ref().and_then(|p| p.current_round_trip_time));
                 self.rtt_ms = rtt.map(|r| r.as_secs_f64() * 1e3).or(self.rtt_ms);
-                self.loss = if self.protocol == "whip" { s.ingress_loss_fraction } else { s.egress_loss_fraction };
+                self.loss =
+                    if self.protocol == "whip" { s.ingress_loss_fraction } else { s.egress_loss_fraction };
                 self.estimate = s.bwe_tx.map(|b| b.as_u64());
             }
             Event::MediaIngressStats(s) => {

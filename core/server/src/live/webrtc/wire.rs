@@ -113,7 +113,10 @@ impl Wire {
         }
         let locals = locals(bound, addresses).map_err(failed)?;
         if locals.is_empty() {
-            return Err(Error::new(ErrorKind::Io, format!("WebRTC: no address that clients reach {bound} at")));
+            return Err(Error::new(
+                ErrorKind::Io,
+                format!("WebRTC: no address that clients reach {bound} at"),
+            ));
         }
         let routes = Mutex::default();
         let (strays, unsent) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -249,9 +252,9 @@ impl Wire {
             segment_size: (count > 1).then_some(size),
             src_ip: own.map(|ip| self.towards((ip, 0).into()).ip()),
         };
-        let sent = self.socket.try_io(Interest::WRITABLE, || {
-            self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
-        });
+        let sent = self
+            .socket
+            .try_io(Interest::WRITABLE, || self.state.try_send(UdpSockRef::from(&self.socket), &transmit));
         if let Err(e) = sent {
             self.unsent.fetch_add(count as u64, Ordering::Relaxed);
             tracing::trace!(to = %first.destination, "WebRTC: UDP: {e}");
