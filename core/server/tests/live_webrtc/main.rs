@@ -2,6 +2,7 @@
 //! out, byte for byte; players and encoders are met in `tests/live`.
 
 mod client;
+mod network;
 mod refused;
 
 use axum::Router;

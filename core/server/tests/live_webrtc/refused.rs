@@ -6,6 +6,8 @@ use axum::http::{Method, StatusCode};
 use bytes::Bytes;
 use ghoststream::packet::{Codec, MediaKind, Packet, StreamInfo};
 use ghoststream::time::Rational;
+use ghoststream_server::config::Secret;
+use ghoststream_server::live::keys::Keys;
 use ghoststream_server::live::webrtc::WebRtcOptions;
 use ghoststream_server::live::{Publisher, Stream};
 use std::net::UdpSocket;
@@ -205,4 +207,29 @@ async fn there_are_no_more_sessions_than_there_may_be() {
     wait_for(|| webrtc.sessions().len() == 2).await;
     let mut again = Client::start(&router, "/whep/cam", Setup::new(Direction::RecvOnly)).await;
     again.connected().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_key_nobody_publishes_or_watches() {
+    let secret = |s: &str| Some(Secret::new(s));
+    let keys = Keys { publish: secret("in"), read: secret("out") };
+    let (live, _webrtc, router) = start(WebRtcOptions { keys, ..WebRtcOptions::default() });
+    let _feed = feed(&live, "cam", 50, 500);
+    let publish = offer(&Setup::new(Direction::SendOnly)).await.offer;
+    let watch = offer(&Setup::new(Direction::RecvOnly)).await.offer;
+    for (path, key, offer, status) in [
+        ("/whip/a", None, &publish, 401),
+        ("/whip/a", Some("Bearer out"), &publish, 401),
+        ("/whip/a?key=out", None, &publish, 401),
+        ("/whip/a", Some("Bearer in"), &publish, 201),
+        ("/whip/b?key=in", None, &publish, 201),
+        ("/whep/cam", Some("Bearer in"), &watch, 401),
+        ("/whep/cam", Some("bearer out"), &watch, 201),
+    ] {
+        let mut headers = vec![SDP];
+        headers.extend(key.map(|k| ("authorization", k)));
+        let (got, headers, text) = ask(&router, Method::POST, path, &headers, offer.clone()).await;
+        assert_eq!(got.as_u16(), status, "{path} {key:?}: {text}");
+        assert_eq!(headers.contains_key("www-authenticate"), status == 401);
+    }
 }

@@ -75,13 +75,19 @@ pub fn rtp_name(codec: &Codec) -> Option<&'static str> {
     }
 }
 
-/// Whether pictures of the track are shown in another order than they are sent in.
+/// Whether pictures of the track are shown in another order than they are sent in. What they are says more than what their
+/// headers allow.
 fn reordered(index: usize, info: &StreamInfo, group: &[Packet]) -> bool {
-    if info.video.as_ref().is_some_and(|v| v.reorder > 0) {
+    let pictures = || group.iter().filter(|p| p.stream == index);
+    let mut order = Order::default();
+    if pictures().any(|p| order.steps_back(p)) {
         return true;
     }
-    let mut order = Order::default();
-    group.iter().filter(|p| p.stream == index).any(|p| order.steps_back(p))
+    let mut delays = pictures().filter_map(|p| Some(p.pts? - p.dts?));
+    match (delays.next(), delays.next()) {
+        (Some(first), Some(second)) if first == second && delays.all(|d| d == first) => false,
+        _ => info.video.as_ref().is_some_and(|v| v.reorder > 0),
+    }
 }
 
 /// Watches whether the pictures of a track come in the order in which they are shown.
@@ -143,5 +149,14 @@ mod tests {
         assert!(fit(&vp8, &shown_at(&[0, 40, 80, 120]), &offer).is_whole());
         let why = fit(&vp8, &shown_at(&[0, 120, 40, 80]), &offer).video.unwrap_err();
         assert!(why.contains("B-frames"), "{why}");
+        // Where nothing was seen, the header decides.
+        let mut may = vp8.clone();
+        let base = Rational::new(1, 1000);
+        may.streams[0] =
+            crate::live::describe::vp8_from_key(&[0x10, 0, 0, 0x9d, 1, 0x2a, 64, 1, 180, 0], base).unwrap();
+        assert!(fit(&may, &[], &offer).is_whole());
+        may.streams[0].video.as_mut().unwrap().reorder = 2;
+        assert!(!fit(&may, &[], &offer).is_whole());
+        assert!(fit(&may, &shown_at(&[0, 40, 80]), &offer).is_whole(), "what was seen decides");
     }
 }

@@ -1,10 +1,10 @@
 //! Coded frames between their forms: as RTP carries them, and as the packets of a stream do.
 
+use crate::live::describe;
 use bytes::Bytes;
-use ghoststream::frame::{ChannelLayout, Colour, HdrMetadata};
 use ghoststream::package::bitstream::nal::{self, Framing};
-use ghoststream::package::bitstream::{av1, h264, opus, vp9};
-use ghoststream::packet::{AudioInfo, Codec, FieldOrder, MediaKind, StreamInfo, VideoInfo};
+use ghoststream::package::bitstream::{av1, h264, opus};
+use ghoststream::packet::{Codec, StreamInfo};
 use ghoststream::time::{Rational, TimeBase};
 use ghoststream::{Error, ErrorKind, Result};
 
@@ -16,98 +16,41 @@ pub const SOUND: TimeBase = Rational::new(1, 48_000);
 /// Samples in an Opus packet when it does not say: 20 ms, as everybody sends them.
 const OPUS_FRAME: u32 = 960;
 
-fn damaged(what: &str) -> Error {
-    Error::new(ErrorKind::Format, what)
-}
-
 /// What a key frame says about its stream.
 ///
 /// # Errors
 /// [`ErrorKind::Format`] when it is none, or has no headers.
-pub fn describe(codec: &Codec, frame: &[u8]) -> Result<StreamInfo> {
-    let mut info = StreamInfo::new(MediaKind::Video, codec.clone(), VIDEO);
-    let mut video = VideoInfo {
-        width: 0,
-        height: 0,
-        format: None,
-        frame_rate: None,
-        constant_rate: Some(false),
-        sample_aspect: Rational::new(1, 1),
-        colour: Colour::default(),
-        hdr: HdrMetadata::default(),
-        rotation: 0.0,
-        field_order: FieldOrder::Progressive,
-        reorder: 0,
-    };
-    match codec {
+pub fn of_key_frame(codec: &Codec, frame: &[u8]) -> Result<StreamInfo> {
+    let mut info = match codec {
         Codec::H264 => {
             let config = h264::Config::from_annex_b(frame)?;
-            let sps = &config.info;
-            (video.width, video.height, video.colour) = (sps.width, sps.height, sps.colour);
-            video.sample_aspect = sps.sample_aspect.unwrap_or(video.sample_aspect);
-            info.profile = Some(i32::from(sps.profile) | constraints(sps));
-            info.level = Some(i32::from(sps.level));
-            info.extradata = config.to_avcc().into();
-        }
-        Codec::Vp8 => (video.width, video.height) = vp8_size(frame)?,
-        Codec::Vp9 => {
-            let config = vp9::Config::parse(frame)?;
-            (video.width, video.height, video.colour) = (config.width, config.height, config.colour);
-            info.profile = Some(i32::from(config.profile));
+            describe::video(Codec::H264, config.to_avcc().into(), VIDEO)?
         }
         Codec::Av1 => {
             let config = av1::Config::from_obus(frame)?;
-            let header = &config.info;
-            (video.width, video.height, video.colour) = (header.width, header.height, header.colour);
-            info.profile = Some(i32::from(header.profile));
-            info.level = Some(i32::from(header.level));
-            info.extradata = config.to_av1c().into();
+            describe::video(Codec::Av1, config.to_av1c().into(), VIDEO)?
         }
+        Codec::Vp8 => describe::vp8_from_key(frame, VIDEO)?,
+        Codec::Vp9 => describe::vp9_from_key(frame, VIDEO)?,
         other => return Err(Error::new(ErrorKind::Unsupported, format!("{other} over WebRTC"))),
-    }
-    if video.width == 0 || video.height == 0 {
-        return Err(damaged("a picture without a size"));
-    }
-    info.video = Some(video);
+    };
+    let video = info.video.as_mut().filter(|v| v.width > 0 && v.height > 0);
+    let video = video.ok_or_else(|| Error::new(ErrorKind::Format, "a picture without a size"))?;
+    // What comes by WebRTC comes when it is taken, in the order in which it is shown.
+    (video.constant_rate, video.reorder) = (Some(false), 0);
     Ok(info)
 }
 
-/// FFmpeg's profile numbers have two of the constraint flags above the byte: constrained baseline, and intra only.
-fn constraints(sps: &h264::Sps) -> i32 {
-    match sps.profile {
-        66 if sps.compatibility & 0x40 != 0 => 1 << 9,
-        110 | 122 | 244 if sps.compatibility & 0x10 != 0 => 1 << 11,
-        _ => 0,
-    }
-}
-
-/// The size in the header of a VP8 key frame (RFC 6386, 9.1).
-fn vp8_size(frame: &[u8]) -> Result<(u32, u32)> {
-    match frame {
-        [first, _, _, 0x9d, 0x01, 0x2a, w0, w1, h0, h1, ..] if first & 1 == 0 => {
-            let size = |a: u8, b: u8| u32::from(u16::from_le_bytes([a, b]) & 0x3fff);
-            Ok((size(*w0, *w1), size(*h0, *h1)))
-        }
-        _ => Err(damaged("VP8: not a key frame")),
-    }
-}
-
 /// Opus as WebRTC has it: always two channels, always 48 kHz.
-pub fn describe_opus() -> StreamInfo {
-    let mut info = StreamInfo::new(MediaKind::Audio, Codec::Opus, SOUND);
+///
+/// # Errors
+/// None that happen: the header is ours.
+pub fn of_opus() -> Result<StreamInfo> {
     let mut head = Vec::from(*b"OpusHead");
     head.extend_from_slice(&[1, 2, 0, 0]);
     head.extend_from_slice(&48_000u32.to_le_bytes());
     head.extend_from_slice(&[0, 0, 0]);
-    info.extradata = head.into();
-    info.audio = Some(AudioInfo {
-        sample_rate: 48_000,
-        layout: ChannelLayout::from_channels(2),
-        format: None,
-        frame_size: OPUS_FRAME,
-        initial_padding: 0,
-    });
-    info
+    describe::audio(Codec::Opus, head.into(), SOUND)
 }
 
 /// Samples of an Opus packet.
@@ -224,7 +167,7 @@ mod tests {
     #[test]
     fn h264_goes_there_and_back() {
         let frame = key_frame();
-        let info = describe(&Codec::H264, &frame).unwrap();
+        let info = of_key_frame(&Codec::H264, &frame).unwrap();
         let video = info.video.as_ref().unwrap();
         assert_eq!(video.width, 320);
         assert_eq!(info.extradata[0], 1, "an avcC record");
@@ -248,16 +191,16 @@ mod tests {
     #[test]
     fn vp8_says_its_size_in_a_key_frame_only() {
         let key = [0x10, 0, 0, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xb4, 0x00, 7];
-        let video = describe(&Codec::Vp8, &key).unwrap().video.unwrap();
+        let video = of_key_frame(&Codec::Vp8, &key).unwrap().video.unwrap();
         assert_eq!((video.width, video.height), (320, 180));
         for bad in [&key[..8], &[0x11, 0, 0, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xb4, 0x00], &[]] {
-            assert!(describe(&Codec::Vp8, bad).is_err());
+            assert!(of_key_frame(&Codec::Vp8, bad).is_err());
         }
     }
 
     #[test]
     fn opus_has_its_head() {
-        let info = describe_opus();
+        let info = of_opus().unwrap();
         assert_eq!(opus::Config::parse(&info.extradata).unwrap().channels, 2);
         assert_eq!(opus_samples(&[0x78]), 960);
     }

@@ -12,12 +12,13 @@ use super::session::{Command, Exit, Role, Session};
 use super::stats::SessionStats;
 use super::{Entry, Handle, WebRtc};
 use crate::http::Peer;
+use crate::live::keys;
 use crate::live::registry::{Publisher, Refused, check_name};
 use crate::live::stream::{Item, Start, Stream, Tracks};
 use crate::live::webrtc::format::ToRtp;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, OriginalUri, Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
@@ -57,8 +58,24 @@ impl IntoResponse for No {
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
         }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         response
     }
+}
+
+/// The key that a request shows.
+fn shown<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let bearer =
+        bearer.and_then(|v| v.split_once(' ')).filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
+    bearer.map(|(_, key)| key.trim()).or_else(|| keys::shown(uri.query()?))
+}
+
+/// A key is wanted, and this is none of them.
+fn denied(may: bool) -> Result<(), No> {
+    if may { Ok(()) } else { Err(No::new(StatusCode::UNAUTHORIZED, "the key is missing or wrong")) }
 }
 
 impl From<Refused> for No {
@@ -91,7 +108,7 @@ pub fn router(webrtc: WebRtc) -> Router {
         .with_state(webrtc)
 }
 
-/// Any page may use it; who may publish or watch is decided by tokens, before this.
+/// Any page may use it; who may publish or watch is decided by keys.
 async fn cors(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
@@ -138,6 +155,7 @@ async fn whip(
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Response {
     let answer = async {
+        denied(webrtc.hub.options.keys.may_publish(shown(&headers, &uri)))?;
         let text = text(&headers, &body.map_err(unread)?, SDP)?;
         webrtc.publish(&name, &text, peer.map(|p| p.0.0)).await
     };
@@ -152,6 +170,7 @@ async fn whep(
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Response {
     let answer = async {
+        denied(webrtc.hub.options.keys.may_read(shown(&headers, &uri)))?;
         let text = text(&headers, &body.map_err(unread)?, SDP)?;
         webrtc.play(&name, &text).await
     };

@@ -148,7 +148,9 @@ impl Intake {
             return;
         }
         self.first_sound.get_or_insert(frame.since);
-        self.audio.get_or_insert_with(format::describe_opus);
+        if self.audio.is_none() {
+            self.audio = format::of_opus().ok();
+        }
         let clock = self.sound.get_or_insert_with(|| Clock::new(frame.rate));
         clock.note(frame.rtp, frame.since, frame.report);
         let Some(time) = clock.time(frame.rtp) else { return };
@@ -171,7 +173,7 @@ impl Intake {
         layer.waits_for_key |= !frame.contiguous;
         let mut info = None;
         if frame.key {
-            match format::describe(&frame.codec, &frame.data) {
+            match format::of_key_frame(&frame.codec, &frame.data) {
                 Ok(found) => {
                     layer.waits_for_key = false;
                     let size = found.video.as_ref().map_or((0, 0), |v| (v.width, v.height));

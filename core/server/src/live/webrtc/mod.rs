@@ -24,6 +24,7 @@ mod wire;
 pub use stats::SessionStats;
 
 use crate::live::Live;
+use crate::live::keys::Keys;
 use crate::live::stream::Stream;
 use ghoststream::Result;
 use serde::Serialize;
@@ -57,6 +58,8 @@ pub struct WebRtcOptions {
     pub key_frames: Duration,
     /// How long a viewer waits for the tracks of a stream that nobody publishes yet.
     pub wait: Duration,
+    /// What publishers and viewers have to show: `Authorization: Bearer KEY`, or `key=KEY` in the query.
+    pub keys: Keys,
     /// Called for a stream that WebRTC clients cannot play as it is.
     pub fit: Option<FitStream>,
 }
@@ -69,6 +72,7 @@ impl Default for WebRtcOptions {
             sessions: 1000,
             key_frames: Duration::from_secs(2),
             wait: Duration::from_secs(5),
+            keys: Keys::default(),
             fit: None,
         }
     }
@@ -82,6 +86,7 @@ impl fmt::Debug for WebRtcOptions {
             .field("sessions", &self.sessions)
             .field("key_frames", &self.key_frames)
             .field("wait", &self.wait)
+            .field("keys", &self.keys)
             .field("fit", &self.fit.is_some())
             .finish()
     }
