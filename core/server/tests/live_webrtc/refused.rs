@@ -233,3 +233,58 @@ async fn without_the_key_nobody_publishes_or_watches() {
         assert_eq!(headers.contains_key("www-authenticate"), status == 401);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mangled_offers_break_nothing() {
+    let (live, webrtc, router) = start(WebRtcOptions::default());
+    let _feed = feed(&live, "cam", 50, 500);
+    let mut seed = 1u32;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 8) as usize % below.max(1)
+    };
+    let mut answers = std::collections::BTreeMap::<u16, u32>::new();
+    for round in 0..300 {
+        let publish = round % 2 == 0;
+        let direction = if publish { Direction::SendOnly } else { Direction::RecvOnly };
+        let layers: &[&str] = if round % 4 == 0 { &["a", "b"] } else { &[] };
+        let good = offer(&Setup { layers, ..Setup::new(direction) }).await.offer;
+        let mut lines: Vec<String> = good.lines().map(String::from).collect();
+        for _ in 0..=random(4) {
+            let at = random(lines.len());
+            match random(6) {
+                0 => drop(lines.remove(at)),
+                1 => lines.insert(at, lines[at].clone()),
+                2 => {
+                    let other = random(lines.len());
+                    lines.swap(at, other);
+                }
+                3 => lines[at].truncate(random(30)),
+                4 => {
+                    let digits = |c: char| if c.is_ascii_digit() { '9' } else { c };
+                    lines[at] = lines[at].chars().map(digits).collect();
+                }
+                _ => lines[at].push_str("\u{1F600};=/:x"),
+            }
+        }
+        let (path, name) = (if publish { "/whip/" } else { "/whep/" }, if publish { "mine" } else { "cam" });
+        let path = format!("{path}{name}");
+        let (status, headers, text) =
+            ask(&router, Method::POST, &path, &[SDP], lines.join("\r\n") + "\r\n").await;
+        *answers.entry(status.as_u16()).or_default() += 1;
+        match status.as_u16() {
+            201 => {
+                let location = headers["location"].to_str().unwrap();
+                assert_eq!(ask(&router, Method::DELETE, location, &[], "").await.0, StatusCode::OK);
+                wait_for(|| webrtc.sessions().is_empty()).await;
+            }
+            400 | 406 => assert!(text.contains("detail"), "{text}"),
+            other => panic!("{other}: {text}"),
+        }
+    }
+    println!("mangled offers: {answers:?}");
+    assert!(answers.contains_key(&201) && answers.contains_key(&400));
+    let mut client = Client::start(&router, "/whep/cam", Setup::new(Direction::RecvOnly)).await;
+    client.connected().await;
+    client.frame(true).await;
+}

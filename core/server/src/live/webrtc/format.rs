@@ -13,6 +13,8 @@ pub const VIDEO: TimeBase = Rational::new(1, 90_000);
 /// The clock of Opus in RTP.
 pub const SOUND: TimeBase = Rational::new(1, 48_000);
 
+/// `obu_type` of a sequence header.
+const SEQUENCE_HEADER: u8 = 1;
 /// Samples in an Opus packet when it does not say: 20 ms, as everybody sends them.
 const OPUS_FRAME: u32 = 960;
 
@@ -92,6 +94,11 @@ pub enum ToRtp {
         /// `profile_idc`.
         profile: u8,
     },
+    /// AV1: the sequence header before each key frame.
+    Av1 {
+        /// The header.
+        header: Bytes,
+    },
     /// As it is.
     Same,
 }
@@ -119,7 +126,17 @@ impl ToRtp {
                 };
                 Ok(ToRtp::H264 { framing, parameters, profile: config.info.profile })
             }
-            Codec::Vp8 | Codec::Vp9 | Codec::Av1 | Codec::Opus => Ok(ToRtp::Same),
+            // Without extradata the header is in the key frames.
+            Codec::Av1 if info.extradata.is_empty() => Ok(ToRtp::Same),
+            Codec::Av1 => Ok(ToRtp::Av1 { header: av1::Config::parse(&info.extradata)?.config_obus }),
+            Codec::Opus if !info.extradata.is_empty() => match opus::Config::parse(&info.extradata)? {
+                opus::Config { family: 0, .. } => Ok(ToRtp::Same),
+                other => {
+                    let what = format!("opus with {} channels over WebRTC", other.channels);
+                    Err(Error::new(ErrorKind::Unsupported, what))
+                }
+            },
+            Codec::Vp8 | Codec::Vp9 | Codec::Opus => Ok(ToRtp::Same),
             ref other => Err(Error::new(ErrorKind::Unsupported, format!("{other} over WebRTC"))),
         }
     }
@@ -129,7 +146,15 @@ impl ToRtp {
     /// # Errors
     /// [`ErrorKind::Format`].
     pub fn frame(&self, packet: &[u8], key: bool) -> Result<Vec<u8>> {
-        let ToRtp::H264 { framing, parameters, .. } = self else { return Ok(packet.to_vec()) };
+        let (framing, parameters) = match self {
+            ToRtp::Same => return Ok(packet.to_vec()),
+            ToRtp::Av1 { header } => {
+                let own = key && !av1::obus(packet)?.iter().any(|o| o.kind == SEQUENCE_HEADER);
+                let header: &[u8] = if own { header } else { &[] };
+                return Ok([header, packet].concat());
+            }
+            ToRtp::H264 { framing, parameters, .. } => (framing, parameters),
+        };
         let mut out = Vec::with_capacity(packet.len() + parameters.len() + 16);
         let units = framing.units(packet)?;
         let own = key && !units.iter().any(|u| h264::unit_type(u) == h264::SPS);
@@ -196,6 +221,29 @@ mod tests {
         for bad in [&key[..8], &[0x11, 0, 0, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xb4, 0x00], &[]] {
             assert!(of_key_frame(&Codec::Vp8, bad).is_err());
         }
+    }
+
+    #[test]
+    fn av1_has_its_header_before_each_key_frame() {
+        let header = Bytes::from_static(&[0x0a, 1, 7]);
+        let to = ToRtp::Av1 { header };
+        let frame = [0x32, 2, 5, 5];
+        assert_eq!(to.frame(&frame, true).unwrap(), [0x0a, 1, 7, 0x32, 2, 5, 5]);
+        assert_eq!(to.frame(&frame, false).unwrap(), frame);
+        let whole = [0x0a, 1, 9, 0x32, 2, 5, 5];
+        assert_eq!(to.frame(&whole, true).unwrap(), whole);
+        assert!(to.frame(&[0x32, 9, 5], true).is_err());
+    }
+
+    #[test]
+    fn sound_for_more_than_two_ears_is_refused() {
+        let mut info = of_opus().unwrap();
+        assert!(ToRtp::new(&info).is_ok());
+        let mut head = info.extradata.to_vec();
+        (head[9], head[18]) = (6, 1);
+        head.extend([4, 2, 0, 4, 1, 2, 3, 5]);
+        info.extradata = head.into();
+        assert!(ToRtp::new(&info).is_err());
     }
 
     #[test]

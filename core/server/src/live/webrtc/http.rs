@@ -298,7 +298,7 @@ impl WebRtc {
             let to = ToRtp::new(info).map_err(|e| No::new(StatusCode::NOT_ACCEPTABLE, e.to_string()))?;
             let profile = match &to {
                 ToRtp::H264 { profile, .. } => Some(*profile),
-                ToRtp::Same => None,
+                ToRtp::Av1 { .. } | ToRtp::Same => None,
             };
             let pt = media.payload(&info.codec, profile).ok_or_else(|| {
                 No::new(StatusCode::NOT_ACCEPTABLE, format!("the offer has no {} that fits", info.codec))
@@ -312,8 +312,9 @@ impl WebRtc {
         let now = Instant::now();
         let age = stream.epoch().elapsed().unwrap_or(Duration::ZERO);
         let epoch = now.checked_sub(age).unwrap_or(now);
+        let direct = self.live.get(name).is_some_and(|live| Arc::ptr_eq(&live, &stream));
         let play = Play::new(stream, lanes, tracks.version, now);
-        let role = Role::Play { play: Box::new(play), exits };
+        let role = Role::Play { play: Box::new(play), exits, direct };
         Ok(Begun { note, ..self.begin(name, "whep", agreed, role, None, epoch)? })
     }
 

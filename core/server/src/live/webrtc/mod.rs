@@ -101,7 +101,7 @@ pub struct WebRtcStats {
     pub viewers: usize,
     /// Datagrams that belonged to nobody, or came faster than their session took them.
     pub strays: u64,
-    /// Datagrams that the kernel did not take.
+    /// Datagrams that could not be sent.
     pub unsent: u64,
 }
 

@@ -17,7 +17,7 @@ const PACE: f64 = 6e6;
 /// Between the pictures of the past that bring a viewer to the present: a group of them passes in a moment.
 const STEP: i64 = 2_000;
 /// The longest group with which a viewer begins; behind a longer one it waits for the next key frame.
-const GROUP: usize = 600;
+const GROUP: usize = 3000;
 /// A viewer who is so far behind begins again.
 const BEHIND: f64 = 2.0;
 
@@ -75,9 +75,12 @@ pub struct Play {
     /// The last time given on each lane, in microseconds.
     last: Vec<Option<i64>>,
     began: Option<Instant>,
+    last_key: Option<Instant>,
     tokens: (f64, Instant),
     away: Option<Instant>,
     dropped: u64,
+    /// The time of the last call.
+    now: Instant,
 }
 
 impl Play {
@@ -93,9 +96,11 @@ impl Play {
             order: Order::default(),
             last,
             began: None,
+            last_key: None,
             tokens: (BURST, now),
             away: None,
             dropped: 0,
+            now,
         }
     }
 
@@ -115,7 +120,7 @@ impl Play {
     /// # Errors
     /// [`Over`].
     pub fn begin(&mut self, now: Instant) -> Result<(), Over> {
-        self.began = Some(now);
+        (self.began, self.now) = (Some(now), now);
         self.dropped += self.waiting.len() as u64;
         self.waiting.clear();
         let mut reader = self.stream.subscribe(Start::Group);
@@ -172,6 +177,7 @@ impl Play {
     /// # Errors
     /// [`Over`].
     pub fn take(&mut self, item: Item, now: Instant) -> Result<(), Over> {
+        self.now = now;
         if self.reader.as_ref().is_some_and(|r| r.behind() > BEHIND) {
             self.note_unless_packet(item, now)?;
             return self.begin(now);
@@ -249,6 +255,9 @@ impl Play {
             }
         };
         *last = Some(time);
+        if packet.key && lane.kind == MediaKind::Video {
+            self.last_key = Some(self.now);
+        }
         let ticks = rescale(time, MICROSECONDS, lane.base(), Rounding::Nearest);
         self.waiting.push_back(Frame { kind: lane.kind, ticks, micros: time, data });
         Ok(())
@@ -272,6 +281,11 @@ impl Play {
         self.waiting.front()?;
         let (tokens, then) = self.tokens;
         Some(then + Duration::from_secs_f64((1.0 - tokens).max(0.0) / PACE))
+    }
+
+    /// When a key frame went out last.
+    pub fn last_key(&self) -> Option<Instant> {
+        self.last_key
     }
 
     /// How long ago it began with the newest key frame.

@@ -74,6 +74,8 @@ pub enum Role {
         play: Box<Play>,
         /// Where to.
         exits: Vec<Exit>,
+        /// Whether it is what a publisher sends, not what was made of it.
+        direct: bool,
     },
 }
 
@@ -130,6 +132,7 @@ impl Session {
             role: self.role,
             began,
             connected: false,
+            key_asked: None,
         };
         let (mut inbox, mut commands) = (self.inbox, self.commands);
         let reason = running.work(&mut inbox, &mut commands).await;
@@ -208,6 +211,8 @@ struct Running {
     role: Role,
     began: Instant,
     connected: bool,
+    /// When the publisher was asked for a key frame for this viewer.
+    key_asked: Option<Instant>,
 }
 
 impl Running {
@@ -255,6 +260,7 @@ impl Running {
                     },
                     item = next_item(item) => Woken::Item(item),
                     () = notified(wanted) => Woken::Wanted,
+                    () = self.driver.wire.writable(), if !self.driver.parcels.is_empty() => Woken::Writable,
                     () = tokio::time::sleep_until(until.into()) => Woken::Time,
                 }
             };
@@ -283,6 +289,7 @@ impl Running {
                         self.publish(out)?;
                     }
                 }
+                Woken::Writable => self.driver.flush(),
                 Woken::Time => {
                     self.driver.rtc.handle_input(Input::Timeout(Instant::now())).map_err(failed)?;
                 }
@@ -333,11 +340,20 @@ impl Running {
         Ok(())
     }
 
-    /// A viewer asks for a key frame: a WHIP publisher can make one; of any other stream, the last one comes again.
+    /// A viewer asks for a key frame: a WHIP publisher can make one; of any other stream, or when none comes, the last one is
+    /// sent again.
     fn key_wanted(&mut self) -> Result<(), Reason> {
         let now = Instant::now();
-        let Role::Play { play, .. } = &mut self.role else { return Ok(()) };
-        if !self.hub.want_key(&self.handle.stream) && play.since_begin(now).is_some_and(|t| t >= AGAIN) {
+        let Role::Play { play, direct, .. } = &mut self.role else { return Ok(()) };
+        let in_vain = self.key_asked.is_some_and(|asked| {
+            now.saturating_duration_since(asked) > AGAIN && play.last_key().is_none_or(|key| key < asked)
+        });
+        if *direct && !in_vain && self.hub.want_key(&self.handle.stream) {
+            if self.key_asked.is_none_or(|asked| play.last_key().is_some_and(|key| key > asked)) {
+                self.key_asked = Some(now);
+            }
+        } else if play.since_begin(now).is_some_and(|t| t >= AGAIN) {
+            self.key_asked = None;
             play.begin(now).map_err(over)?;
         }
         Ok(())
@@ -380,7 +396,7 @@ impl Running {
 
     /// Sends a viewer what may go out now.
     fn send(&mut self, now: Instant) {
-        let Role::Play { play, exits } = &mut self.role else { return };
+        let Role::Play { play, exits, .. } = &mut self.role else { return };
         let epoch = self.handle.epoch;
         while let Some(frame) = play.pop(now) {
             let Some(exit) = exits.iter().find(|e| e.kind == frame.kind) else { continue };
@@ -470,6 +486,7 @@ enum Woken {
     Datagram(Datagram),
     Item(Item),
     Wanted,
+    Writable,
     Time,
 }
 

@@ -26,6 +26,9 @@ const READ: usize = 64 << 10;
 /// The most bytes that go out with one call.
 const BURST: usize = 60_000;
 
+/// Datagrams of one session that wait for the kernel.
+const KEPT: usize = 4000;
+
 /// A datagram for a session.
 #[derive(Clone, Debug)]
 pub struct Datagram {
@@ -128,7 +131,7 @@ impl Wire {
         self.locals.iter().map(|l| l.told)
     }
 
-    /// Datagrams that belonged to nobody, and those that the kernel did not take.
+    /// Datagrams that belonged to nobody, and those that could not be sent.
     pub fn losses(&self) -> (u64, u64) {
         (self.strays.load(Ordering::Relaxed), self.unsent.load(Ordering::Relaxed))
     }
@@ -212,17 +215,18 @@ impl Wire {
         exact.or_else(|| self.locals.iter().find(|l| l.told.is_ipv4() == v4)).map(|l| l.told)
     }
 
-    /// Sends, in as few calls as the kernel allows; what it does not take is lost, and counted.
+    /// Sends, in as few calls as the kernel allows. What it has no room for stays in `parcels`: [`Wire::writable`] tells when
+    /// it has. What cannot be sent at all is lost, and counted.
     pub fn send(&self, parcels: &mut Vec<Parcel>) {
         let segments = self.state.max_gso_segments().max(1);
-        let mut rest = parcels.as_slice();
+        let mut sent = 0;
         let mut burst = Vec::new();
-        while let Some(first) = rest.first() {
+        while let Some(first) = parcels.get(sent) {
             // Datagrams of one length to one client, of which the last may be shorter.
             let size = first.data.len();
             let mut count = 1;
             let mut bytes = size;
-            while let Some(next) = rest.get(count) {
+            while let Some(next) = parcels.get(sent + count) {
                 let same = next.destination == first.destination && next.source == first.source;
                 let fits = count < segments && bytes + next.data.len() <= BURST && next.data.len() <= size;
                 if !same || !fits {
@@ -234,16 +238,35 @@ impl Wire {
                     break;
                 }
             }
-            let (now, later) = rest.split_at(count);
-            rest = later;
             burst.clear();
-            now.iter().for_each(|p| burst.extend_from_slice(&p.data));
-            self.put(first, &burst, size, count);
+            parcels.iter().skip(sent).take(count).for_each(|p| burst.extend_from_slice(&p.data));
+            match self.put(first, &burst, size, count) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) => {
+                    self.unsent.fetch_add(count as u64, Ordering::Relaxed);
+                    tracing::trace!(to = %first.destination, "WebRTC: UDP: {e}");
+                }
+            }
+            sent += count;
         }
-        parcels.clear();
+        parcels.drain(..sent);
+        // Old packets are of no use to anybody.
+        if parcels.len() > KEPT {
+            let lost = parcels.len() - KEPT;
+            self.unsent.fetch_add(lost as u64, Ordering::Relaxed);
+            parcels.drain(..lost);
+        }
     }
 
-    fn put(&self, first: &Parcel, contents: &[u8], size: usize, count: usize) {
+    /// When the kernel has room again.
+    pub async fn writable(&self) {
+        if let Err(e) = self.socket.writable().await {
+            tracing::debug!("WebRTC: UDP: {e}");
+        }
+    }
+
+    fn put(&self, first: &Parcel, contents: &[u8], size: usize, count: usize) -> io::Result<()> {
         let own = self.locals.iter().find(|l| l.told == first.source).and_then(|l| l.own);
         let transmit = Transmit {
             destination: self.towards(first.destination),
@@ -252,13 +275,8 @@ impl Wire {
             segment_size: (count > 1).then_some(size),
             src_ip: own.map(|ip| self.towards((ip, 0).into()).ip()),
         };
-        let sent = self
-            .socket
-            .try_io(Interest::WRITABLE, || self.state.try_send(UdpSockRef::from(&self.socket), &transmit));
-        if let Err(e) = sent {
-            self.unsent.fetch_add(count as u64, Ordering::Relaxed);
-            tracing::trace!(to = %first.destination, "WebRTC: UDP: {e}");
-        }
+        self.socket
+            .try_io(Interest::WRITABLE, || self.state.try_send(UdpSockRef::from(&self.socket), &transmit))
     }
 
     fn towards(&self, address: SocketAddr) -> SocketAddr {
@@ -369,7 +387,10 @@ mod tests {
         };
         let mut burst: Vec<Parcel> = (0..70).map(|n| piece(n, 1200)).collect();
         burst.extend([piece(70, 30), piece(71, 500)]);
-        wire.send(&mut burst);
+        while !burst.is_empty() {
+            wire.send(&mut burst);
+            wire.writable().await;
+        }
         let mut buffer = [0; 2000];
         for n in 0..72u8 {
             let length = client.recv(&mut buffer).await.unwrap();
