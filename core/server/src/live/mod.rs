@@ -7,7 +7,7 @@
 //! - [`describe`]: descriptions of tracks from their parameter sets;
 //! - [`keys`]: who may publish and read;
 //! - [`rtmp`]: publishers and readers by RTMP;
-//! - [`origin`]: a stream as HLS and DASH.
+//! - [`origin`]: a stream as HLS and DASH;
 //! - [`webrtc`]: WHIP and WHEP.
 
 pub mod describe;
