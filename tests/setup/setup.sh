@@ -72,6 +72,8 @@ find_missing() {
     # PipeWire's headers, and the library that makes Rust of them when the `pipewire` crate is built.
     want libpipewire-0.3-dev pkg-config --exists libpipewire-0.3
     want libclang-dev libclang
+    # DTLS and SRTP of WebRTC are sealed by the system's OpenSSL.
+    want libssl-dev pkg-config --exists openssl
     [ "$level" = build ] && return
     want python3 have python3
     want python3-venv python3 -c 'import venv, ensurepip'

@@ -120,11 +120,11 @@ fn cross_origin(
     };
     if open || origin.is_some() {
         set(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
-        set(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, DELETE, OPTIONS");
+        set(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PATCH, DELETE, OPTIONS");
         set(header::ACCESS_CONTROL_MAX_AGE, "600");
         set(
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            "Content-Length, Content-Range, Content-Disposition, Date, ETag, Retry-After",
+            "Content-Length, Content-Range, Content-Disposition, Date, ETag, Location, Link, Accept-Patch, Retry-After",
         );
         // Named ones are echoed: a star means nothing beside credentials.
         let named = preflight.unwrap_or(HeaderValue::from_static("*"));

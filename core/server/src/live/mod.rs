@@ -9,6 +9,7 @@
 //! - [`rtmp`]: publishers and readers by RTMP;
 //! - [`origin`]: a stream as HLS and DASH;
 //! - [`service`]: all of it together.
+//! - [`webrtc`]: WHIP and WHEP.
 
 pub mod describe;
 pub mod keys;
@@ -18,6 +19,7 @@ pub mod rtmp;
 pub mod service;
 pub mod stream;
 pub mod timeline;
+pub mod webrtc;
 
 pub use origin::{Origin, OriginOptions, OriginStats, Origins};
 pub use registry::{Live, LiveEvent, Publication, Publisher, Refused};
