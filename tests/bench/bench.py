@@ -34,6 +34,11 @@ CASES = {
     "remux": "596 s of 720p MP4 to Matroska, copied",
     "python": "decode to numpy and encode from numpy",
     "memory": "resident memory over ten minutes of media, looped",
+    "seek": "the server: seeks to segments that are not made, and starts, over respawned FFmpeg",
+    "viewers": "the server: 200 viewers of finished segments, over nginx",
+    "sockets": "the server: 1000 WebSocket clients on 50 jobs",
+    "overhead": "the server: CPU of one transcode, over the bare command",
+    "nvenc": "time around NVENC a frame on the stand-in driver, over FFmpeg's wrapper",
 }
 
 
@@ -67,6 +72,15 @@ class Bench:
         self.out: pathlib.Path = options.out
         self.tools = found
         self.results: dict = {}
+
+    def script(self, case: str, command: list[str]) -> None:
+        """A benchmark of its own, which prints its table."""
+        command = [sys.executable, str(HERE / command[0]), *command[1:]]
+        run = subprocess.run(command, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+        result = {"what": CASES[case], "text": run.stdout}
+        if run.returncode != 0:
+            result["failed"] = {command[1]: f"exit code {run.returncode}"}
+        self.results[case] = result
 
     def clip(self, name: str) -> pathlib.Path:
         """The clip, cut to --seconds where that is asked for, and read once so that the first run has it cached."""
@@ -238,7 +252,9 @@ def markdown(facts: dict, results: dict, rounds: int) -> str:
         lines += [f"## {case}: {result['what']}", ""]
         runs = result.get("runs", {})
         mine = runs.get("ghoststream")
-        if case == "python":
+        if "text" in result:
+            lines += [result["text"]]
+        elif case == "python":
             lines += python_table(runs)
         elif case == "memory":
             rows = [
@@ -348,7 +364,12 @@ def main() -> None:
         "remux": lambda: bench.cost("remux", lambda_with_clip(bench, "bbb", peers.remux)),
         "python": bench.python,
         "memory": lambda: bench.memory(options.minutes),
+        "seek": lambda: bench.script("seek", ["seek.py", str(bench.clip("bbb")), "--out", str(options.out / "seek")]),
+        "nvenc": lambda: bench.script("nvenc", ["nvenc.py"]),
     }
+    for case in ("viewers", "sockets", "overhead"):
+        command = ["load.py", case, "--rounds", str(options.rounds), "--out", str(options.out)]
+        jobs[case] = lambda case=case, command=command: bench.script(case, command)
     for case in (c for c in CASES if c in wanted):
         print(f"bench: {case}: {CASES[case]}", file=sys.stderr)
         jobs[case]()

@@ -120,7 +120,7 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     let sources = &config.security.sources;
     for (key, list) in [("allowed_hosts", &sources.allowed_hosts), ("denied_hosts", &sources.denied_hosts)] {
         for host in list {
-            crate::policy::HostPattern::parse(host).map_err(|e| format!("security.sources.{key}: {e}"))?;
+            ghoststream::spec::HostPattern::parse(host).map_err(|e| format!("security.sources.{key}: {e}"))?;
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ mod values;
 
 pub use load::{LoadError, Overrides, load, load_from, search_path};
 pub use print::default_yaml;
-pub use values::{LogFormat, LogLevel, Schemes, Secret, SizeLimit};
+pub use values::{LogFormat, LogLevel, Schemes, Secret, SizeLimit, TierChoice};
 
 use crate::contract::values::{AudioCodec, Playback, Rate, VideoCodec};
 use serde::{Deserialize, Serialize};
@@ -195,6 +195,9 @@ pub struct HardwareConfig {
     pub prefer_hw_accel: bool,
     /// Whether a job goes on in software when a GPU fails.
     pub fallback_to_software: bool,
+    /// What the machine counts as: which sizes and rates ladders offer, and how many jobs run when
+    /// `transcoding.max_concurrent_jobs` is 0.
+    pub tier: TierChoice,
     /// `p1` (fast) to `p7` (best).
     pub nvenc_preset: String,
     /// `veryfast` to `veryslow`.
@@ -210,6 +213,7 @@ impl Default for HardwareConfig {
         HardwareConfig {
             prefer_hw_accel: true,
             fallback_to_software: true,
+            tier: TierChoice::Auto,
             nvenc_preset: "p4".into(),
             qsv_preset: "medium".into(),
             videotoolbox_preset: "medium".into(),
