@@ -126,6 +126,8 @@ pub struct TranscodingConfig {
     pub max_concurrent_jobs: usize,
     /// Of one segment, in seconds.
     pub segment_duration: f64,
+    /// The same where segments are made when somebody asks for them, at most `segment_duration`: who seeks waits for one.
+    pub on_demand_segment_duration: f64,
     /// How long a finished file is kept, in hours.
     pub cleanup_after_hours: f64,
     /// For requests that name none.
@@ -167,6 +169,7 @@ impl Default for TranscodingConfig {
             temp_directory: "./transcode_temp".into(),
             max_concurrent_jobs: 2,
             segment_duration: 4.0,
+            on_demand_segment_duration: 2.0,
             cleanup_after_hours: 24.0,
             default_video_codec: VideoCodec::H264,
             default_audio_codec: AudioCodec::Aac,

@@ -28,6 +28,7 @@ const REMARKS: &[(&str, &str)] = &[
     ("transcoding.temp_directory", "segments and files are made here"),
     ("transcoding.max_concurrent_jobs", "that encode at once"),
     ("transcoding.segment_duration", "seconds"),
+    ("transcoding.on_demand_segment_duration", "seconds, for playback on demand: a seek waits for one"),
     ("transcoding.cleanup_after_hours", "how long a finished file is kept"),
     ("transcoding.default_video_codec", "for requests that name none: h264, h265, vp9, av1, copy"),
     ("transcoding.default_audio_codec", "for requests that name none: aac, opus, mp3, flac, ac3, copy"),

@@ -149,7 +149,8 @@ impl Session {
     pub async fn open(mut setup: Setup, runner: Arc<dyn Runner>) -> Result<Session, String> {
         let mut verdict = decide::decide(&setup.probe, &setup.spec, setup.profile.as_ref());
         let output = setup.spec.outputs.first().ok_or("nothing is asked for")?;
-        let target = output.segment.clone().unwrap_or_default().duration.0;
+        let segment = output.segment.clone().unwrap_or_default();
+        let (target, early) = (segment.duration.0, segment.first.map(|f| f.0));
         let start = setup.spec.source.start.map_or(0.0, |s| s.0);
         if setup.probe["seekable"].as_bool() != Some(true) {
             return Err("the source cannot be read from another place than its beginning".into());
@@ -183,7 +184,7 @@ impl Session {
             _ => verdict.clone(),
         };
         let timeline = timeline
-            .or_else(|| Timeline::encoded(&setup.probe, target, start))
+            .or_else(|| Timeline::encoded(&setup.probe, target, early, start))
             .ok_or("the length of the source is not known")?;
         let shape = Shape::new(&setup.spec, &setup.probe, &segments, timeline, &setup.directory)?;
         let mut subtitles = Vec::new();

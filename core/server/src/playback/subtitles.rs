@@ -121,16 +121,16 @@ impl Inner {
         }
     }
 
-    /// Takes over what the run has written.
-    fn texts_are_read(&self) {
+    /// Takes over what the run has written. The error is in words.
+    fn texts_are_read(&self) -> Result<(), String> {
         for subtitle in &self.subtitles {
             let Some(stream) = subtitle.stream else { continue };
-            // A stream in which nobody speaks has no cues.
-            let text = std::fs::read_to_string(self.shape.text(stream)).unwrap_or_default();
-            let cues = webvtt::parse(&text).unwrap_or_default();
+            let text = std::fs::read_to_string(self.shape.text(stream)).map_err(|e| e.to_string())?;
+            let cues = webvtt::parse(&text).map_err(|e| e.to_string())?;
             // Somebody may have been first.
             let _ = subtitle.cues.set(cues);
         }
+        Ok(())
     }
 }
 
@@ -155,8 +155,9 @@ async fn follow(inner: Weak<Inner>, mut reports: mpsc::UnboundedReceiver<Report>
     }
     let Some(inner) = inner.upgrade() else { return };
     let reader = inner.clone();
-    if end.is_ok() && tokio::task::spawn_blocking(move || reader.texts_are_read()).await.is_err() {
-        end = Err("its files could not be read".into());
+    if end.is_ok() {
+        let read = tokio::task::spawn_blocking(move || reader.texts_are_read());
+        end = read.await.unwrap_or_else(|e| Err(e.to_string()));
     }
     let mut state = inner.lock();
     // A session that was closed meanwhile reads them anew.
