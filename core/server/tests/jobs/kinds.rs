@@ -267,8 +267,15 @@ async fn a_live_source_grows_until_it_is_cancelled() {
     jobs.cancel(&view.id).await.unwrap();
     let dash =
         jobs.start(request(&source, json!({"output": {"format": "dash"}})), client("a")).await.unwrap();
-    let dash = over(&jobs, &dash.id).await;
-    assert!(dash.error.as_deref().unwrap().starts_with("output.format:"), "{dash:?}");
+    let dash = dash.id;
+    let manifest = text(&jobs.file(&dash, "manifest.mpd", Duration::from_secs(60)).await.unwrap());
+    assert!(manifest.contains("type=\"dynamic\""), "{manifest}");
+    until(&jobs, &dash, "more of it", |v| v.current_time > 9.0).await;
+    let later = text(&jobs.file(&dash, "manifest.mpd", Duration::ZERO).await.unwrap());
+    let start = |text: &str| text.split("availabilityStartTime=\"").nth(1).map(|t| t[..24].to_string());
+    assert_eq!(start(&manifest), start(&later), "it stays when it was");
+    assert!(later.len() > manifest.len() && later.contains("type=\"dynamic\""), "{later}");
+    jobs.cancel(&dash).await.unwrap();
     jobs.close().await;
 }
 
@@ -315,5 +322,25 @@ async fn running_encoders_follow_the_machines_quality() {
     // Segment 0 is a short one; the last ones were begun long after the change.
     let (before, after) = ((size(1) + size(2)) / 2.0, (size(18) + size(19)) / 2.0);
     assert!(after < before * 0.6 && after > before * 0.25, "{before} then {after} bytes");
+    jobs.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dash_stream_grows_until_it_is_whole() {
+    let place = Place::new();
+    let source = place.clip("in.mp4", 40);
+    let jobs = place.open();
+    let body = json!({"playback": "growing", "output": {"format": "dash"}});
+    let view = jobs.start(request(&source, body), client("a")).await.unwrap();
+    assert_eq!(view.stream_path, Some("manifest.mpd"));
+    let manifest = text(&jobs.file(&view.id, "manifest.mpd", Duration::from_secs(60)).await.unwrap());
+    assert!(manifest.contains("type=\"dynamic\"") && manifest.contains("minimumUpdatePeriod"), "{manifest}");
+    assert!(manifest.contains("availabilityStartTime=\"20"), "{manifest}");
+    let done = ready(&jobs, &view.id).await;
+    assert!((done.duration - 40.0).abs() < 0.2, "{done:?}");
+    let manifest = text(&jobs.file(&view.id, "manifest.mpd", Duration::ZERO).await.unwrap());
+    assert!(manifest.contains("type=\"static\"") && !manifest.contains("minimumUpdatePeriod"), "{manifest}");
+    let found = probe(&place.job_dir(&view.id).join("manifest.mpd"));
+    assert_eq!(video(&found)["nb_read_frames"], "1000");
     jobs.close().await;
 }
