@@ -35,6 +35,11 @@ CASES = {
     "python": "decode to numpy and encode from numpy",
     "memory": "resident memory over ten minutes of media, looped",
     "capture": "a captured screen, its latency, a virtual camera and a replay, beside wf-recorder and GStreamer",
+    "seek": "the server: seeks to segments that are not made, and starts, over respawned FFmpeg",
+    "viewers": "the server: 200 viewers of finished segments, over nginx",
+    "sockets": "the server: 1000 WebSocket clients on 50 jobs",
+    "overhead": "the server: CPU of one transcode, over the bare command",
+    "nvenc": "time around NVENC a frame on the stand-in driver, over FFmpeg's wrapper",
 }
 
 
@@ -68,6 +73,15 @@ class Bench:
         self.out: pathlib.Path = options.out
         self.tools = found
         self.results: dict = {}
+
+    def script(self, case: str, command: list[str]) -> None:
+        """A benchmark of its own, which prints its table."""
+        command = [sys.executable, str(HERE / command[0]), *command[1:]]
+        run = subprocess.run(command, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+        result = {"what": CASES[case], "text": run.stdout}
+        if run.returncode != 0:
+            result["failed"] = {command[1]: f"exit code {run.returncode}"}
+        self.results[case] = result
 
     def clip(self, name: str) -> pathlib.Path:
         """The clip, cut to --seconds where that is asked for, and read once so that the first run has it cached."""
@@ -249,6 +263,8 @@ def markdown(facts: dict, results: dict, rounds: int) -> str:
             import capture
 
             lines += capture.table(result)
+        if "text" in result:
+            lines += [result["text"]]
         elif case == "python":
             lines += python_table(runs)
         elif case == "memory":
@@ -360,7 +376,12 @@ def main() -> None:
         "python": bench.python,
         "memory": lambda: bench.memory(options.minutes),
         "capture": bench.capture,
+        "seek": lambda: bench.script("seek", ["seek.py", str(bench.clip("bbb")), "--out", str(options.out / "seek")]),
+        "nvenc": lambda: bench.script("nvenc", ["nvenc.py"]),
     }
+    for case in ("viewers", "sockets", "overhead"):
+        command = ["load.py", case, "--rounds", str(options.rounds), "--out", str(options.out)]
+        jobs[case] = lambda case=case, command=command: bench.script(case, command)
     for case in (c for c in CASES if c in wanted):
         print(f"bench: {case}: {CASES[case]}", file=sys.stderr)
         jobs[case]()

@@ -13,15 +13,19 @@ import urllib.request
 class Server:
     """A server in a directory of its own."""
 
-    def __init__(self, root: pathlib.Path, clips: pathlib.Path):
+    def __init__(self, root: pathlib.Path, clips: pathlib.Path, settings: dict | None = None):
         root.mkdir(parents=True, exist_ok=True)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         config = {
             "transcoding": {"temp_directory": str(root / "jobs")},
+            # A ladder is as high as its source, whatever machine this is.
+            "hardware": {"tier": "ultra"},
             "security": {"state_directory": str(root / "state"), "sources": {"local_roots": [str(clips)]}},
         }
+        for section, values in (settings or {}).items():
+            config.setdefault(section, {}).update(values)
         (root / "ghoststream.yaml").write_text(json.dumps(config))
         self.base = f"http://127.0.0.1:{port}"
         self.log = open(root / "server.log", "w")

@@ -89,6 +89,10 @@ find_missing() {
     want nginx-light test -x /usr/sbin/nginx
     want libnginx-mod-rtmp test -f /usr/lib/nginx/modules/ngx_rtmp_module.so
     want srt-tools have srt-live-transmit
+    # Another stack of mDNS, and a load generator for the server's benchmarks.
+    want avahi-daemon test -x /usr/sbin/avahi-daemon
+    want avahi-utils have avahi-browse
+    want wrk have wrk
     want clang have clang
     want mesa-vulkan-drivers vulkan_driver
     want libffmpeg-nvenc-dev test -f /usr/include/ffnvcodec/nvEncodeAPI.h

@@ -1,10 +1,12 @@
 //! One error type for the whole engine: a [`ErrorKind`] to act on, a message to read, and the chain of causes.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What went wrong, in the dozen ways a caller can act on. Each is one negative `gs_status` in C and one exception
 /// class in Python; the discriminants are that ABI and never change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 #[repr(i32)]
 pub enum ErrorKind {

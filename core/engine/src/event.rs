@@ -1,13 +1,13 @@
 //! What a job tells its owner. Events are pulled; a wakeup says that there is something to pull.
 
 use crate::error::{Error, ErrorKind};
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The life of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[repr(i32)]
 pub enum State {
@@ -23,8 +23,26 @@ pub enum State {
     Finished = 4,
 }
 
+/// A word that stays the same from version to version, of a list that is known beforehand.
+pub type Word = &'static str;
+
+/// The words that warnings have; see [`Event::Warning`].
+const CODES: &[Word] =
+    &["fallback", "dropped", "transfer", "source", "output", "skipped", "control", "save", "network"];
+
+/// Reads a word as the one of `known` that it is.
+pub(crate) fn word<'de, D: Deserializer<'de>>(d: D, known: &[Word]) -> Result<Word, D::Error> {
+    let text = String::deserialize(d)?;
+    let found = known.iter().find(|word| **word == text);
+    found.copied().ok_or_else(|| serde::de::Error::custom(format!("{text:?} is none of {known:?}")))
+}
+
+fn code<'de, D: Deserializer<'de>>(d: D) -> Result<Word, D::Error> {
+    word(d, CODES)
+}
+
 /// What a pushed output's connection does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PushState {
     /// The first connection is being made, or waited for.
@@ -40,9 +58,9 @@ pub enum PushState {
     Failed,
 }
 
-/// One thing a job has to say. Serializes as `{"type": "progress", …}`: the line of `--events json` and the payload of
-/// `gs_job_next_event`.
-#[derive(Clone, Debug, Serialize)]
+/// One thing a job has to say. Serializes as `{"type": "progress", …}`: the line of `--events json`, the payload of
+/// `gs_job_next_event`, and what a worker tells its server, which reads it back.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
     /// The job's state changed. Never lost.
@@ -61,7 +79,8 @@ pub enum Event {
     Warning {
         /// A stable word: `fallback`, `dropped`, `transfer`, `source`, `output`, `skipped`, `control` (a change or command
         /// that could not be obeyed), `save` (a replay that could not be saved), `network`.
-        code: &'static str,
+        #[serde(deserialize_with = "code")]
+        code: Word,
         /// What happened.
         message: String,
     },
@@ -118,7 +137,7 @@ pub enum Event {
 }
 
 /// How far a job is.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// Output time reached by the slowest output, seconds.
     pub time: f64,
@@ -139,12 +158,12 @@ pub struct Progress {
     /// Frames or packets dropped by live links.
     pub dropped: u64,
     /// Every output that is pushed over a network.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pushes: Vec<PushStats>,
 }
 
 /// Statistics of a pushed output.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PushStats {
     /// Index of the output.
     pub output: usize,
@@ -182,12 +201,12 @@ pub struct PushStats {
 }
 
 /// How a job ended.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Done {
     /// `completed`, `stopped`, `cancelled` or `failed`.
     pub outcome: Outcome,
     /// The kind of the failure.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "kind_name")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorKind>,
     /// The failure's whole message.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -198,15 +217,8 @@ pub struct Done {
     pub elapsed: f64,
 }
 
-fn kind_name<S: serde::Serializer>(kind: &Option<ErrorKind>, s: S) -> Result<S::Ok, S::Error> {
-    match kind {
-        Some(kind) => s.serialize_str(kind.name()),
-        None => s.serialize_none(),
-    }
-}
-
 /// How a job ended, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// The source ended and every output is complete.
@@ -373,6 +385,33 @@ mod tests {
         }
         assert_eq!(seen, ["state", "progress", "state", "done"]);
         assert!(matches!(q.next(None), Next::End));
+    }
+
+    #[test]
+    fn events_are_read_as_they_were_written() {
+        let failed = Done {
+            outcome: Outcome::Failed,
+            error: Some(ErrorKind::NotFound),
+            message: Some("gone".into()),
+            outputs: vec!["a".into()],
+            elapsed: 1.5,
+        };
+        let events = CODES
+            .iter()
+            .map(|code| Event::Warning { code, message: "m".into() })
+            .chain([Event::State { state: State::Draining }, Event::Done(failed), done()])
+            .chain([Event::Progress(Progress { frames: 7, eta: Some(2.0), ..Progress::default() })])
+            .chain([Event::Bitrate { output: 1, bitrate: 2, before: 3, message: "m".into() }]);
+        for event in events {
+            let text = serde_json::to_string(&event).unwrap();
+            let read: Event = serde_json::from_str(&text).unwrap();
+            assert_eq!(serde_json::to_string(&read).unwrap(), text);
+        }
+        let unknown = r#"{"type": "warning", "code": "other", "message": "m"}"#;
+        assert!(serde_json::from_str::<Event>(unknown).is_err());
+        for kind in [ErrorKind::Invalid, ErrorKind::NotFound, ErrorKind::Internal] {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+        }
     }
 
     #[test]

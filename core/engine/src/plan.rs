@@ -1,9 +1,10 @@
 //! What would be done and why: the answer of `--plan` and the first event of every job.
 
-use serde::Serialize;
+use crate::event::{Word, word};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The plan of a job.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {
     /// The source, in one line.
     pub source: String,
@@ -17,7 +18,7 @@ pub struct Plan {
 }
 
 /// How a stream is decoded.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DecoderPlan {
     /// Index of the source stream.
     pub stream: usize,
@@ -32,7 +33,7 @@ pub struct DecoderPlan {
 }
 
 /// One output.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OutputPlan {
     /// Path or kind.
     pub label: String,
@@ -43,17 +44,19 @@ pub struct OutputPlan {
 }
 
 /// One track of an output.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TrackPlan {
     /// `video`, `audio` or `subtitle`.
-    pub kind: &'static str,
+    #[serde(deserialize_with = "kind")]
+    pub kind: Word,
     /// Name of the rendition or track.
     pub name: String,
     /// Index of the source stream it is made of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<usize>,
     /// `copy`, `encode`, `share` (an encoder named in `reason` makes it too) or `convert` (subtitles).
-    pub action: &'static str,
+    #[serde(deserialize_with = "action")]
+    pub action: Word,
     /// Codec of the result.
     pub codec: String,
     /// Encoder implementation, for `encode` and `share`.
@@ -62,11 +65,27 @@ pub struct TrackPlan {
     /// Size, rate, bit rate … in words.
     pub detail: String,
     /// Stages between decoder and encoder, in order.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<String>,
     /// Why it is done so.
     pub reason: String,
     /// What the encoder only approximates.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+impl Plan {
+    /// The encoder of the first video track that is encoded.
+    pub fn video_encoder(&self) -> Option<&str> {
+        let tracks = self.outputs.iter().flat_map(|o| &o.tracks);
+        tracks.filter(|t| t.kind == "video").find_map(|t| t.encoder.as_deref())
+    }
+}
+
+fn kind<'de, D: Deserializer<'de>>(d: D) -> Result<Word, D::Error> {
+    word(d, &["video", "audio", "subtitle", "data", "attachment"])
+}
+
+fn action<'de, D: Deserializer<'de>>(d: D) -> Result<Word, D::Error> {
+    word(d, &["copy", "encode", "share", "convert"])
 }

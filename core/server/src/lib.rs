@@ -12,6 +12,7 @@ pub mod jobs;
 pub mod live;
 pub mod logs;
 mod machine;
+mod outgoing;
 pub mod playback;
 pub mod policy;
 mod serve;

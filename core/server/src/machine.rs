@@ -3,7 +3,7 @@
 use crate::adapt::{self, GpuLoad, GpuSource, Hardware, JobsLoad, Monitor, Snapshot};
 use crate::contract::service::{HardwareStatus, JobsStatus, RealtimeStatus, Status};
 use crate::http::App;
-use crate::jobs::{self, Bounds, Jobs};
+use crate::jobs::{self, Bounds, Jobs, Offer, Relief};
 use crate::serve::ended;
 use ghoststream::device::{Devices, NvidiaUsage, nvidia_usage};
 use std::path::Path;
@@ -37,8 +37,12 @@ pub async fn watch(app: Arc<App>, told: watch::Sender<Status>) {
         });
         let Ok((back, snapshot)) = task.await else { return };
         monitor = back;
-        let most = app.settings().config.transcoding.max_concurrent_jobs;
-        let settings = adapt::Settings { max_jobs: u32::try_from(most).unwrap_or(u32::MAX) };
+        let config = app.settings();
+        let most = config.config.transcoding.max_concurrent_jobs;
+        let settings = adapt::Settings {
+            max_jobs: u32::try_from(most).unwrap_or(u32::MAX),
+            tier: config.config.hardware.tier.fixed(),
+        };
         let (next, decision) = adapt::decide(&hardware, &settings, &state, &snapshot);
         state = next;
         if decision.reasons != reasons {
@@ -55,8 +59,18 @@ pub async fn watch(app: Arc<App>, told: watch::Sender<Status>) {
             reasons.clone_from(&decision.reasons);
         }
         jobs.set_limit(decision.max_jobs as usize);
-        // A tier's sizes are what a ladder is offered on its own; what a request asks for is its own affair.
-        jobs.set_bounds(Bounds { quality: decision.quality_factor, ..Bounds::default() });
+        // A tier's sizes are what a ladder is offered on its own; what a request asks for is its own affair. How many rungs
+        // there are is left to the settings: on demand only those that are watched cost anything.
+        let limits = decision.limits;
+        jobs.set_bounds(Bounds {
+            quality: decision.quality_factor,
+            offer: Some(Offer {
+                size: (limits.max_width, limits.max_height),
+                bitrate: limits.max_bitrate,
+            }),
+            load: Relief { faster: decision.faster, drop_top: decision.drop_top },
+            ..Bounds::default()
+        });
         told.send_replace(status(&hardware, &snapshot, &decision));
     }
 }

@@ -2,60 +2,10 @@
 //! where a source leads from there (redirects, playlists) is checked by the engine.
 
 use crate::config::SourcesConfig;
+use ghoststream::spec::{HostPattern, HostRules, plain_address};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 use std::path::{Component, Path, PathBuf};
-
-/// Hosts as settings name them: `media.example`, `*.example` or a network such as `192.168.1.0/24`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HostPattern {
-    /// This name or address.
-    Exact(String),
-    /// Every name that ends in this, with its dot.
-    Below(String),
-    /// Every address with these first bits.
-    Network(IpAddr, u8),
-}
-
-impl HostPattern {
-    /// Reads one.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn parse(text: &str) -> Result<HostPattern, String> {
-        let bad = || format!("{text:?} is not a host name, *.name, address or network (192.168.1.0/24)");
-        let lower = text.trim().to_ascii_lowercase();
-        if let Some((address, bits)) = lower.split_once('/') {
-            let address: IpAddr = address.parse().map_err(|_| bad())?;
-            let bits: u8 = bits.parse().map_err(|_| bad())?;
-            let most = if address.is_ipv4() { 32 } else { 128 };
-            return if bits <= most { Ok(HostPattern::Network(address, bits)) } else { Err(bad()) };
-        }
-        if let Ok(address) = lower.trim_matches(['[', ']']).parse::<IpAddr>() {
-            let bits = if address.is_ipv4() { 32 } else { 128 };
-            return Ok(HostPattern::Network(address, bits));
-        }
-        let (name, below) = match lower.strip_prefix("*.") {
-            Some(name) => (name, true),
-            None => (lower.as_str(), false),
-        };
-        let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-        if name.is_empty() || !name.chars().all(word) {
-            return Err(bad());
-        }
-        Ok(if below { HostPattern::Below(format!(".{name}")) } else { HostPattern::Exact(name.into()) })
-    }
-
-    fn matches(&self, host: &str, addresses: &[IpAddr]) -> bool {
-        match self {
-            HostPattern::Exact(name) => host == name,
-            HostPattern::Below(tail) => host.ends_with(tail.as_str()),
-            HostPattern::Network(network, bits) => {
-                addresses.iter().any(|a| within(plain(*a), *network, *bits))
-            }
-        }
-    }
-}
 
 /// Why a source may not be read, without anything secret in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,8 +21,7 @@ impl fmt::Display for Refused {
 #[derive(Clone, Debug)]
 pub struct SourcePolicy {
     rules: SourcesConfig,
-    allowed: Vec<HostPattern>,
-    denied: Vec<HostPattern>,
+    hosts: HostRules,
     roots: Vec<PathBuf>,
 }
 
@@ -82,8 +31,10 @@ impl SourcePolicy {
         let parsed =
             |list: &[String]| list.iter().filter_map(|h| HostPattern::parse(h).ok()).collect::<Vec<_>>();
         SourcePolicy {
-            allowed: parsed(&rules.allowed_hosts),
-            denied: parsed(&rules.denied_hosts),
+            hosts: HostRules {
+                allowed: parsed(&rules.allowed_hosts),
+                denied: parsed(&rules.denied_hosts),
+            },
             roots: rules.local_roots.iter().filter_map(|r| r.canonicalize().ok()).collect(),
             rules: rules.clone(),
         }
@@ -117,6 +68,34 @@ impl SourcePolicy {
         }
     }
 
+    /// Where a source may lead by redirects and playlists: the same hosts and networks, for the engine to watch over.
+    pub fn leads(&self) -> HostRules {
+        let mut rules = self.hosts.clone();
+        let closed = [
+            (self.rules.private_networks, PRIVATE),
+            (self.rules.loopback, LOOPBACK),
+            (self.rules.link_local, LINK_LOCAL),
+        ];
+        let networks = closed.into_iter().filter(|(open, _)| !open).flat_map(|(_, networks)| networks);
+        rules.denied.extend(networks.filter_map(|n| HostPattern::parse(n).ok()));
+        rules
+    }
+
+    /// The addresses of `host` that may be connected to, looked up now: who connects to one of them goes where the rules were
+    /// held against, whatever the name means a moment later.
+    ///
+    /// # Errors
+    /// The rule that forbids it, or that it has no address.
+    pub fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, Refused> {
+        let bare = host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
+        let addresses = addresses(&bare);
+        if addresses.is_empty() {
+            return Err(Refused(format!("{bare} has no address")));
+        }
+        self.reachable(&bare, &addresses)?;
+        Ok(addresses)
+    }
+
     /// Whether an HTTP callback may be sent to `url`; blocks as [`SourcePolicy::check`] does.
     ///
     /// # Errors
@@ -137,23 +116,13 @@ impl SourcePolicy {
 
     fn host(&self, url: &str) -> Result<(), Refused> {
         let Some(host) = host_of(url) else { return Err(Refused("the URL has no host".into())) };
-        let bare = host.split('%').next().unwrap_or(&host);
-        let addresses: Vec<IpAddr> = match bare.parse::<IpAddr>() {
-            Ok(address) => vec![address],
-            Err(_) => {
-                (bare, 0).to_socket_addrs().map(|all| all.map(|a| a.ip()).collect()).unwrap_or_default()
-            }
-        };
-        self.reachable(&host, &addresses)
+        self.reachable(&host, &addresses(&host))
     }
 
     fn reachable(&self, host: &str, addresses: &[IpAddr]) -> Result<(), Refused> {
         let refused = |why: &str| Err(Refused(format!("{host} {why}")));
-        if self.denied.iter().any(|p| p.matches(host, addresses)) {
-            return refused("is a denied host");
-        }
-        if !self.allowed.is_empty() && !self.allowed.iter().any(|p| p.matches(host, addresses)) {
-            return refused("is not among the allowed hosts");
+        if let Err(why) = self.hosts.check(host, addresses) {
+            return refused(why);
         }
         for address in addresses {
             match Reach::of(*address) {
@@ -200,6 +169,20 @@ impl SourcePolicy {
             return Err(outside());
         }
         real.into_os_string().into_string().map_err(|_| Refused("its name is not UTF-8".into()))
+    }
+}
+
+/// The networks of [`Reach`]'s kinds.
+const PRIVATE: &[&str] = &["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "fec0::/10"];
+const LOOPBACK: &[&str] = &["127.0.0.0/8", "0.0.0.0/8", "::1/128", "::/128"];
+const LINK_LOCAL: &[&str] = &["169.254.0.0/16", "fe80::/10"];
+
+/// What a host's name means now; nothing when it is not found.
+fn addresses(host: &str) -> Vec<IpAddr> {
+    let bare = host.split('%').next().unwrap_or(host);
+    match bare.parse::<IpAddr>() {
+        Ok(address) => vec![address],
+        Err(_) => (bare, 0).to_socket_addrs().map(|all| all.map(|a| a.ip()).collect()).unwrap_or_default(),
     }
 }
 
@@ -273,7 +256,7 @@ enum Reach {
 
 impl Reach {
     fn of(address: IpAddr) -> Reach {
-        match plain(address) {
+        match plain_address(address) {
             IpAddr::V4(v4) => Reach::of_v4(v4),
             IpAddr::V6(v6) => Reach::of_v6(v6),
         }
@@ -300,30 +283,6 @@ impl Reach {
             () => Reach::Internet,
         }
     }
-}
-
-/// An IPv4 address that an IPv6 one means (mapped, or NAT64's well-known prefix) as itself.
-fn plain(address: IpAddr) -> IpAddr {
-    let IpAddr::V6(v6) = address else { return address };
-    match (v6.to_ipv4_mapped(), v6.segments()) {
-        (Some(v4), _) => IpAddr::V4(v4),
-        (None, [0x64, 0xff9b, 0, 0, 0, 0, high, low]) => {
-            let [a, b] = high.to_be_bytes();
-            let [c, d] = low.to_be_bytes();
-            IpAddr::V4(Ipv4Addr::new(a, b, c, d))
-        }
-        _ => address,
-    }
-}
-
-fn within(address: IpAddr, network: IpAddr, bits: u8) -> bool {
-    let (a, n, width) = match (address, network) {
-        (IpAddr::V4(a), IpAddr::V4(n)) => (u128::from(a.to_bits()), u128::from(n.to_bits()), 32),
-        (IpAddr::V6(a), IpAddr::V6(n)) => (a.to_bits(), n.to_bits(), 128),
-        _ => return false,
-    };
-    let shift = u32::from(width - bits.min(width));
-    a.checked_shr(shift).unwrap_or(0) == n.checked_shr(shift).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -431,6 +390,26 @@ mod tests {
             assert!(p.check(&at(bad)).is_err(), "{bad}");
         }
         assert!(p.check(&format!("file://{}", at("%2e%2e/secret"))).is_err());
+    }
+
+    #[test]
+    fn what_a_source_leads_to_is_under_the_same_rules() {
+        assert_eq!(
+            policy(|r| (r.private_networks, r.link_local) = (true, true)).leads(),
+            HostRules::default(),
+            "nothing is forbidden"
+        );
+        let rules = policy(|r| {
+            r.loopback = false;
+            r.allowed_hosts = vec!["media.example".into()];
+        });
+        let rules = rules.leads();
+        let at = |text: &str| [text.parse::<IpAddr>().unwrap()];
+        assert!(rules.check("media.example", &at("203.0.113.1")).is_ok());
+        assert!(rules.check("media.example", &at("127.0.0.1")).is_err());
+        assert!(rules.check("media.example", &at("::1")).is_err());
+        assert!(rules.check("media.example", &at("169.254.169.254")).is_err(), "as always");
+        assert!(rules.check("other.example", &at("203.0.113.1")).is_err());
     }
 
     #[test]

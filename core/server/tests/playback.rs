@@ -4,7 +4,7 @@ use ghoststream::PipelineSpec;
 use ghoststream::probe::{ProbeOptions, probe};
 use ghoststream_server::contract::request::ClientProfile;
 use ghoststream_server::jobs::{Body, FileError, Served};
-use ghoststream_server::playback::{InProcess, Limits, Session, Setup};
+use ghoststream_server::playback::{InProcess, Limits, Load, Session, Setup};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -192,6 +192,13 @@ async fn a_ladder_with_sound_apart_and_subtitles() {
     assert!((sound - 9.0).abs() < 0.05, "{sound}");
     let words = text(&session, "subtitles-0/00001.vtt").await;
     assert!(words.contains("First") && !words.contains("Second"), "{words}");
+    // Key frames by themselves, of the smallest picture.
+    assert!(master.contains("#EXT-X-I-FRAME-STREAM-INF:") && master.contains("URI=\"90p-iframes.m3u8\""), "{master}");
+    let list = fetch(&session, "90p-iframes.m3u8", &player).await;
+    let said = std::fs::read_to_string(&list).unwrap();
+    assert!(said.contains("#EXT-X-I-FRAMES-ONLY") && said.contains("90p/key-00003.m4s"), "{said}");
+    assert_eq!(decoded(&list).0, 5, "one picture a segment");
+    assert!(session.file("180p-iframes.m3u8", HOLD).await.is_err(), "nobody was told of it");
     // The manifest is over the same segments. FFmpeg opens no WebVTT in it.
     let manifest = text(&session, "manifest.mpd").await;
     let text_set = manifest.rfind("<AdaptationSet").unwrap();
@@ -336,4 +343,83 @@ async fn what_the_client_plays_is_not_encoded() {
     assert_eq!(session.view().encoder, None);
     let durations = std::fs::read_to_string(&list).unwrap();
     assert!(durations.contains("#EXTINF:1.800000,"), "cut at its own key frames: {durations}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn key_frames_of_transport_streams() {
+    let dir = Dir::new();
+    let session = open(setup(&dir, &clip(&dir, "in.mp4", 30, 130), json!({}))).await;
+    let key = get(&session, "video/key-00009.ts").await;
+    let view = session.view();
+    assert_eq!((view.made, view.position), (1, 0.0), "that one only, and nobody is there: {view:?}");
+    let whole = get(&session, "segment_00009.ts").await;
+    assert!(key.len() < whole.len() && whole.starts_with(&key), "{} of {}", key.len(), whole.len());
+    let path = dir.path("key.ts");
+    std::fs::write(&path, &key).unwrap();
+    assert_eq!(decoded(&path).0, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subtitles_of_the_source_are_read_when_somebody_asks() {
+    let dir = Dir::new();
+    let plain = clip(&dir, "plain.mkv", 9, 50);
+    let (srt, ass) = (dir.path("a.srt"), dir.path("b.ass"));
+    std::fs::write(
+        &srt,
+        "1\n00:00:00,500 --> 00:00:02,500\nFirst\n\n2\n00:00:05,000 --> 00:00:06,000\n<i>Second</i>\n",
+    )
+    .unwrap();
+    ffmpeg(&format!("-i {} {}", srt.display(), ass.display()));
+    let input = dir.path("in.mkv").to_string_lossy().into_owned();
+    ffmpeg(&format!("-i {plain} -i {} -i {} -map 0 -map 1 -map 2 -c copy {input}", srt.display(), ass.display()));
+    let session = open(setup(
+        &dir,
+        &input,
+        json!({"subtitles": [{"stream": 2, "language": "eng"}, {"stream": 3, "language": "ger"}]}),
+    ))
+    .await;
+    let master = text(&session, "master.m3u8").await;
+    assert!(master.contains("LANGUAGE=\"en\"") && master.contains("LANGUAGE=\"de\""), "{master}");
+    assert_eq!(session.view().started, 0, "nothing is read before somebody asks");
+    for track in 0..2 {
+        let list = text(&session, &format!("subtitles-{track}.m3u8")).await;
+        assert_eq!(uris(&list).len(), 5, "{list}");
+        let words = text(&session, &format!("subtitles-{track}/00001.vtt")).await;
+        assert!(words.contains("First") && !words.contains("Second"), "{words}");
+        let words = text(&session, &format!("subtitles-{track}/00002.vtt")).await;
+        assert!(words.contains("Second") && !words.contains("First"), "{words}");
+        let none = text(&session, &format!("subtitles-{track}/00004.vtt")).await;
+        assert!(none.starts_with("WEBVTT") && !none.contains("-->"), "{none}");
+        let whole = text(&session, &format!("subtitles-{track}.vtt")).await;
+        assert_eq!(whole.matches("-->").count(), 2, "{whole}");
+        assert!(whole.contains("00:00:05.000 --> 00:00:06.000"), "{whole}");
+    }
+    session.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_under_load_gets_less_to_do() {
+    let dir = Dir::new();
+    let input = dir.path("in.mp4").to_string_lossy().into_owned();
+    // Noise takes every bit that it can get.
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=320x180:r=25:d=60,noise=alls=50:allf=t -c:v libx264 -preset ultrafast -crf 20 -pix_fmt yuv420p {input}"
+    ));
+    let ladder = json!({"ladder": [{"width": 320, "height": 180, "bitrate": "800k"}, {"width": 160, "height": 90, "bitrate": "200k"}]});
+    let session = open(setup(&dir, &input, ladder)).await;
+    let size = |name: &'static str| {
+        let session = session.clone();
+        async move { get(&session, name).await.len() as f64 }
+    };
+    let full = size("180p/00001.ts").await;
+    assert!(text(&session, "master.m3u8").await.contains("RESOLUTION=320x180"));
+    session.adapt(Load { quality: 0.4, faster: 2, drop_top: true });
+    // Runs that begin now. The run that was there may be in front of it, so this is far away.
+    let saved = size("180p/00025.ts").await;
+    assert!(saved < full * 0.7, "{saved} after {full} bytes");
+    let master = text(&session, "master.m3u8").await;
+    assert!(!master.contains("RESOLUTION=320x180") && master.contains("RESOLUTION=160x90"), "{master}");
+    session.adapt(Load::default());
+    assert!(text(&session, "master.m3u8").await.contains("RESOLUTION=320x180"));
+    assert!(size("180p/00015.ts").await > saved * 1.3, "and back");
 }

@@ -77,9 +77,20 @@ pub fn confine(reach: &Reach) -> io::Result<bool> {
     imp::confine(reach)
 }
 
+/// Takes calls of the kernel that no transcoder needs away from the calling thread and the threads that it starts from now
+/// on, for good: starting programs, tracing other processes, mounts, namespaces, kernel modules, `bpf`, `io_uring`, keys and
+/// clocks. They fail with a refusal (seccomp; it needs [`no_new_privileges`] first). `false`: the kernel cannot.
+///
+/// # Errors
+/// The system's.
+pub fn filter_calls() -> io::Result<bool> {
+    imp::filter_calls()
+}
+
 #[cfg(target_os = "linux")]
 mod imp {
     use super::{Limit, Reach, Signal};
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
     use std::fs::File;
     use std::io;
     use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -130,6 +141,83 @@ mod imp {
         // SAFETY: `lower` is a valid rlimit that is only read.
         checked(unsafe { libc::setrlimit(resource, &lower) }.into())?;
         Ok(true)
+    }
+
+    /// What a worker has no business with.
+    const REFUSED: &[libc::c_long] = &[
+        libc::SYS_execve,
+        libc::SYS_execveat,
+        libc::SYS_ptrace,
+        libc::SYS_process_vm_readv,
+        libc::SYS_process_vm_writev,
+        libc::SYS_pidfd_getfd,
+        libc::SYS_kcmp,
+        libc::SYS_mount,
+        libc::SYS_umount2,
+        libc::SYS_pivot_root,
+        libc::SYS_chroot,
+        libc::SYS_move_mount,
+        libc::SYS_open_tree,
+        libc::SYS_fsopen,
+        libc::SYS_fsconfig,
+        libc::SYS_fsmount,
+        libc::SYS_fspick,
+        libc::SYS_mount_setattr,
+        libc::SYS_unshare,
+        libc::SYS_setns,
+        libc::SYS_open_by_handle_at,
+        libc::SYS_init_module,
+        libc::SYS_finit_module,
+        libc::SYS_delete_module,
+        libc::SYS_kexec_load,
+        libc::SYS_reboot,
+        libc::SYS_swapon,
+        libc::SYS_swapoff,
+        libc::SYS_acct,
+        libc::SYS_quotactl,
+        libc::SYS_syslog,
+        libc::SYS_bpf,
+        libc::SYS_perf_event_open,
+        libc::SYS_userfaultfd,
+        libc::SYS_io_uring_setup,
+        libc::SYS_io_uring_enter,
+        libc::SYS_io_uring_register,
+        libc::SYS_add_key,
+        libc::SYS_request_key,
+        libc::SYS_keyctl,
+        libc::SYS_clock_settime,
+        libc::SYS_settimeofday,
+        libc::SYS_adjtimex,
+        libc::SYS_clock_adjtime,
+        libc::SYS_sethostname,
+        libc::SYS_setdomainname,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_iopl,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_ioperm,
+    ];
+
+    pub fn filter_calls() -> io::Result<bool> {
+        // SAFETY: PR_GET_SECCOMP takes no arguments; it fails on a kernel that was built without seccomp.
+        if unsafe { libc::prctl(libc::PR_GET_SECCOMP, 0, 0, 0, 0) } < 0 {
+            return Ok(false);
+        }
+        let Ok(machine) = std::env::consts::ARCH.try_into() else { return Ok(false) };
+        let refused = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
+        let refusal = SeccompAction::Errno(libc::EPERM as u32);
+        let program: BpfProgram = SeccompFilter::new(refused, SeccompAction::Allow, refusal, machine)
+            .and_then(TryInto::try_into)
+            .map_err(io::Error::other)?;
+        match apply_filter(&program) {
+            Ok(()) => Ok(true),
+            // Seccomp without filters.
+            Err(seccompiler::Error::Prctl(e) | seccompiler::Error::Seccomp(e))
+                if e.raw_os_error() == Some(libc::EINVAL) =>
+            {
+                Ok(false)
+            }
+            Err(e) => Err(io::Error::other(e)),
+        }
     }
 
     // Landlock's userspace interface (linux/landlock.h); libc has only the numbers of its calls.
@@ -244,6 +332,10 @@ mod imp {
     pub fn confine(_: &Reach) -> io::Result<bool> {
         Ok(false)
     }
+
+    pub fn filter_calls() -> io::Result<bool> {
+        Ok(false)
+    }
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -273,6 +365,29 @@ mod tests {
             None => eprintln!("skipped: this kernel has no Landlock"),
         }
         assert!(std::fs::read(&other).is_ok() && mine.join("b").exists());
+    }
+
+    #[test]
+    fn a_filtered_thread_starts_no_programs_and_works_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        let path = file.clone();
+        // A thread of its own: the filter is for good.
+        let filtered = std::thread::spawn(move || {
+            no_new_privileges().unwrap();
+            let filtered = filter_calls().unwrap();
+            // What transcoders do: files, threads, names.
+            std::thread::spawn(move || std::fs::write(path, b"x").unwrap()).join().unwrap();
+            let listener = std::net::TcpListener::bind("localhost:0").unwrap();
+            std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            filtered.then(|| std::process::Command::new("true").spawn().map(drop).map_err(|e| e.kind()))
+        });
+        match filtered.join().unwrap() {
+            Some(started) => assert_eq!(started, Err(io::ErrorKind::PermissionDenied)),
+            None => eprintln!("skipped: this kernel has no seccomp"),
+        }
+        assert_eq!(std::fs::read(file).unwrap(), b"x");
+        assert!(std::process::Command::new("true").status().unwrap().success(), "this thread may");
     }
 
     #[test]

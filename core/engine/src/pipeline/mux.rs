@@ -314,7 +314,9 @@ impl Mux {
                 ),
             }
         }
-        if !self.may_be_empty && !headers.iter().any(|h| h.stream.kind != MediaKind::Subtitle) {
+        // A file of nothing but subtitles may well be empty: nobody spoke.
+        let text = self.tracks.iter().all(|t| t.kind == MediaKind::Subtitle);
+        if !self.may_be_empty && !text && !headers.iter().any(|h| h.stream.kind != MediaKind::Subtitle) {
             return Err(Error::new(ErrorKind::Format, "the source yielded no frame and no packet for it"));
         }
         self.begun = true;

@@ -260,7 +260,11 @@ fn output_tracks(
             }
         }
     }
-    if !tracks.iter().any(|t| matches!(t.kind(), MediaKind::Video | MediaKind::Audio)) {
+    if container == Some(Container::WebVtt) {
+        if tracks.len() != 1 {
+            return Err(Error::invalid("format", "vtt holds exactly one track of subtitles; say which in subtitles"));
+        }
+    } else if !tracks.iter().any(|t| matches!(t.kind(), MediaKind::Video | MediaKind::Audio)) {
         return Err(Error::new(ErrorKind::Invalid, format!("nothing of {} is left for it", offer.label)));
     }
     if container == Some(Container::Raw) && tracks.len() != 1 {
@@ -312,8 +316,10 @@ fn wanted_video(
     output: &OutputSpec,
     container: Option<Container>,
 ) -> Option<(&VideoChoice, Option<&LadderSpec>)> {
-    let audio_only =
-        matches!(container, Some(Container::Wav | Container::Mp3 | Container::Flac | Container::Ogg));
+    let audio_only = matches!(
+        container,
+        Some(Container::Wav | Container::Mp3 | Container::Flac | Container::Ogg | Container::WebVtt)
+    );
     match &output.video {
         VideoChoice::None => None,
         VideoChoice::Default if audio_only && output.ladder.is_none() => None,
@@ -325,7 +331,7 @@ fn wanted_audio(output: &OutputSpec, container: Option<Container>, offer: &Offer
     match &output.audio {
         AudioChoice::None => Vec::new(),
         AudioChoice::Tracks(tracks) => tracks.clone(),
-        AudioChoice::Default if container == Some(Container::Y4m) => Vec::new(),
+        AudioChoice::Default if matches!(container, Some(Container::Y4m | Container::WebVtt)) => Vec::new(),
         // A raw file has one track; its name says which, and video wins.
         AudioChoice::Default
             if container == Some(Container::Raw) && !matches!(output.video, VideoChoice::None) =>

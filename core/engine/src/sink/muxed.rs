@@ -290,6 +290,7 @@ pub(super) fn muxer_name(container: Container, tracks: &[TrackHeader]) -> Result
         Container::Wav => "wav",
         Container::Mp3 => "mp3",
         Container::Flac => "flac",
+        Container::WebVtt => "webvtt",
         Container::Raw => {
             let codec = tracks.first().map_or(&Codec::RawVideo, |t| &t.stream.codec);
             match codec {

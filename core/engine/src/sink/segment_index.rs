@@ -39,6 +39,8 @@ pub(super) struct Index {
     subtitled: usize,
     /// Whether a growing output has its multivariant playlist.
     announced: bool,
+    /// When presentation time 0 of a growing output was, in microseconds since 1970.
+    began: Option<i64>,
 }
 
 /// One set of segments.
@@ -229,15 +231,27 @@ impl Index {
     }
 
     /// What a growing output writes after a segment of `group`: that rendition's playlist, subtitles as far as they are
-    /// known, and the multivariant playlist once every rendition has something to play. Nothing for DASH.
+    /// known, and the multivariant playlist once every rendition has something to play. For DASH a manifest of what there is
+    /// so far; `now` is the wall clock in microseconds since 1970, by which players know what they may ask for.
     pub fn grown(
         &mut self,
         group: usize,
         container: Container,
         master: &str,
         target: Timestamp,
+        now: i64,
     ) -> Vec<Object> {
         let mut objects = Vec::new();
+        if container != Container::Hls && self.renditions.iter().all(|r| !r.segments.is_empty()) {
+            // The first segment was there when its end was: what is made faster than it plays is there early.
+            let end = self.renditions.iter().map(Rendition::end).fold(f64::INFINITY, f64::min);
+            let began = *self.began.get_or_insert(now - (end * 1e6) as i64);
+            self.renditions_in_order(|index| {
+                let text = index.live_manifest(target, began, now).to_string();
+                let top = container == Container::Dash;
+                objects.push(Object { name: "manifest.mpd".into(), data: text.into(), top, span: (0.0, 0.0) });
+            });
+        }
         if container == Container::Dash {
             return objects;
         }
@@ -476,6 +490,23 @@ impl Index {
         (rendition.default, rendition.autoselect) = (index == 0, true);
         rendition.channels = r.of_kind(MediaKind::Audio).map(|t| t.channels);
         rendition
+    }
+
+    /// The manifest of an output that goes on. Subtitles come with the whole one: a file beside it does not grow.
+    fn live_manifest(&self, target: Timestamp, began: i64, now: i64) -> dash::Manifest {
+        let mut manifest = self.manifest(target);
+        for period in &mut manifest.periods {
+            period.adaptation_sets.retain(|set| set.content != dash::Content::Text);
+        }
+        manifest.presentation = dash::Presentation::Dynamic(dash::Dynamic {
+            availability_start: began,
+            publish: now,
+            minimum_update_period: Some(target.micros()),
+            suggested_presentation_delay: Some(target.micros().saturating_mul(3)),
+            utc_timing: vec![dash::UtcTiming::Direct(now)],
+            ..dash::Dynamic::default()
+        });
+        manifest
     }
 
     fn manifest(&self, target: Timestamp) -> dash::Manifest {

@@ -137,7 +137,7 @@ impl SegmentSink {
         // Until all tracks are known, nobody can tell what a player would need.
         if self.grows() && self.segmenter.is_some() {
             let (container, master, target) = (self.container, self.master(), self.target());
-            for object in self.index.grown(segment.group, container, &master, target) {
+            for object in self.index.grown(segment.group, container, &master, target, wall_clock()) {
                 self.store.put(&object.name, object.data, object.span.0, object.span.1)?;
             }
         }
@@ -170,6 +170,12 @@ fn directory(path: &str) -> (PathBuf, String) {
         }
         _ => (file.to_owned(), "master".into()),
     }
+}
+
+/// Microseconds since 1970. Only what players are told of a live manifest depends on it.
+fn wall_clock() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.ok().and_then(|t| i64::try_from(t.as_micros()).ok()).unwrap_or(0)
 }
 
 const NO_SHIFT: Timestamp = Timestamp::new(0, MICROSECONDS);

@@ -2,7 +2,7 @@
 //! of the user. It must not reach this machine's files or the network behind it.
 
 use super::target::Target;
-use crate::spec::SourceSpec;
+use crate::spec::{HostRules, SourceSpec};
 use ghoststream_sys::ffmpeg::Opening;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 
@@ -16,6 +16,8 @@ pub(crate) struct Reach {
     protocols: Vec<String>,
     /// The host that the user named; `None` for a source of this machine.
     host: Option<String>,
+    /// Where the user lets it lead.
+    hosts: HostRules,
     label: String,
 }
 
@@ -31,7 +33,7 @@ impl Reach {
             protocols.retain(|p| !OF_THIS_MACHINE.contains(&p.to_ascii_lowercase().as_str()));
         }
         let host = spec.url.as_deref().filter(|_| network).map(host_of).map(str::to_ascii_lowercase);
-        Reach { protocols, host, label: spec.label() }
+        Reach { protocols, host, hosts: spec.hosts.clone(), label: spec.label() }
     }
 
     /// The protocols that are left.
@@ -75,6 +77,10 @@ impl Reach {
         }
         let host = host_of(url).to_ascii_lowercase();
         let same = self.host.as_deref() == Some(host.as_str());
+        if !same && !self.hosts.is_empty() {
+            let refused = |why| format!("{how} {shown}, which is not allowed: {host} {why}");
+            self.hosts.check(host.trim_end_matches('.'), &addresses(&host)).map_err(refused)?;
+        }
         if !same && is_local(&host) && !self.host.as_deref().is_some_and(is_local) {
             return Err(format!(
                 "{how} {shown}, which is not allowed: {host} is on a local network, and {} is not",
@@ -118,11 +124,16 @@ fn is_link_local(host: &str) -> bool {
 
 /// Whether one of a host's addresses is such. Names are looked up; what cannot be found cannot be reached either.
 fn has_address(host: &str, such: fn(IpAddr) -> bool) -> bool {
+    addresses(host).into_iter().any(such)
+}
+
+/// The addresses of a host; none when it is not found.
+fn addresses(host: &str) -> Vec<IpAddr> {
     let host = host.split('%').next().unwrap_or(host);
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return such(address);
+    match host.parse::<IpAddr>() {
+        Ok(address) => vec![address],
+        Err(_) => (host, 0u16).to_socket_addrs().map(|all| all.map(|a| a.ip()).collect()).unwrap_or_default(),
     }
-    (host, 0u16).to_socket_addrs().is_ok_and(|mut all| all.any(|a| such(a.ip())))
 }
 
 fn is_local_address(address: IpAddr) -> bool {
@@ -150,6 +161,7 @@ fn is_local_v6(v6: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::HostPattern;
 
     fn reach(url: &str) -> Reach {
         let spec = SourceSpec::url(url);
@@ -195,6 +207,26 @@ mod tests {
             inside(far, url).unwrap();
         }
         assert!(inside(far, "rtmp://198.51.100.7/x/y").unwrap_err().contains("source.protocols"));
+    }
+
+    #[test]
+    fn the_users_rules_hold_for_what_a_source_leads_to() {
+        let url = "https://media.example/list.m3u8";
+        let hosts = |allowed: &str, denied: &str| {
+            let parse = |t: &str| t.split_whitespace().map(|h| HostPattern::parse(h).unwrap()).collect();
+            let rules = HostRules { allowed: parse(allowed), denied: parse(denied) };
+            Reach::new(&SourceSpec { hosts: rules, ..SourceSpec::url(url) }, &Target::of(url, None))
+        };
+        let to = |reach: &Reach, url: &str| reach.permits(Opening::Redirect(url));
+        let only = hosts("cdn.example 203.0.113.0/24", "");
+        assert!(to(&only, "https://203.0.113.9/a.ts").is_ok() && to(&only, url).is_ok());
+        let why = to(&only, "https://u:p@198.51.100.7/a.ts").unwrap_err();
+        assert!(why.contains("198.51.100.7 is not among the allowed hosts") && !why.contains("u:p"), "{why}");
+        let but = hosts("", "198.51.100.0/24");
+        assert!(to(&but, "https://198.51.100.7/a.ts").unwrap_err().contains("denied host"));
+        assert!(to(&but, "https://203.0.113.9/a.ts").is_ok());
+        // What the user named is the user's choice.
+        assert!(only.permits(Opening::Source("https://198.51.100.7/x")).is_ok());
     }
 
     #[test]

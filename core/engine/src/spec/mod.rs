@@ -9,6 +9,7 @@ pub(crate) mod camera;
 mod check;
 mod filter;
 mod hdr;
+mod hosts;
 mod ladder;
 mod output;
 mod push;
@@ -30,6 +31,7 @@ pub use filter::{
     ToneMapCurve, ToneMapSpec, WatermarkSpec,
 };
 pub use hdr::{HdrSpec, MasteringDisplaySpec};
+pub use hosts::{HostPattern, HostRules, plain as plain_address};
 pub use ladder::{LadderSpec, RungSpec};
 pub use output::{
     AudioChoice, BitstreamFormat, Container, OutputSpec, PacketsSpec, PlaylistMode, SegmentContainer,

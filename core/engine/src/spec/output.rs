@@ -191,6 +191,9 @@ pub enum Container {
     /// Uncompressed pictures with a header.
     #[serde(rename = "y4m")]
     Y4m,
+    /// One track of WebVTT subtitles, without pictures and sound.
+    #[serde(rename = "vtt")]
+    WebVtt,
     /// HLS.
     #[serde(rename = "hls")]
     Hls,
@@ -218,6 +221,7 @@ impl Container {
             Container::Mp3 => "mp3",
             Container::Flac => "flac",
             Container::Y4m => "y4m",
+            Container::WebVtt => "vtt",
             Container::Hls => "hls",
             Container::Dash => "dash",
             Container::HlsDash => "hls+dash",
@@ -259,6 +263,7 @@ impl Container {
             "mp3" => Container::Mp3,
             "flac" => Container::Flac,
             "y4m" => Container::Y4m,
+            "vtt" => Container::WebVtt,
             "m3u8" => Container::Hls,
             "mpd" => Container::Dash,
             _ => return None,

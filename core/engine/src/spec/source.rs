@@ -58,6 +58,9 @@ pub struct SourceSpec {
     /// there itself.
     #[serde(default = "default_protocols")]
     pub protocols: Vec<String>,
+    /// Hosts that playlists and redirects inside the source may lead to; default any.
+    #[serde(default, skip_serializing_if = "super::HostRules::is_empty")]
+    pub hosts: super::HostRules,
     /// Extra HTTP request headers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,

@@ -33,6 +33,8 @@ const WINDOW: usize = 10;
 pub struct Settings {
     /// Jobs at once at most; 0 lets the tier decide.
     pub max_jobs: u32,
+    /// The tier that the operator says it is; `None`: what its hardware makes it.
+    pub tier: Option<Tier>,
 }
 
 /// What earlier decisions left behind.
@@ -64,6 +66,10 @@ pub struct Decision {
     pub trend: Trend,
     /// 0 to 3.
     pub pressure: u8,
+    /// Steps by which encoders get faster presets.
+    pub faster: u8,
+    /// Whether ladders go without their top rung.
+    pub drop_top: bool,
     /// Why it is not as the hardware alone would have it, one sentence each.
     pub reasons: Vec<String>,
 }
@@ -79,7 +85,7 @@ pub fn decide(hardware: &Hardware, settings: &Settings, before: &State, now: &Sn
         reasons.push(format!("pressure {} of {HIGHEST}: {why}", state.pressure));
     }
 
-    let mut tier = Tier::of(hardware);
+    let mut tier = settings.tier.unwrap_or_else(|| Tier::of(hardware));
     let battery = now.power == Power::Battery;
     if battery {
         tier = tier.lower();
@@ -109,6 +115,8 @@ pub fn decide(hardware: &Hardware, settings: &Settings, before: &State, now: &Sn
         is_overloaded: now.is_overloaded(),
         trend: trend(&state.loads),
         pressure: state.pressure,
+        faster: state.pressure.min(2),
+        drop_top: state.pressure >= 2,
         reasons,
     };
     (state, decision)
@@ -267,9 +275,21 @@ mod tests {
     #[test]
     fn a_battery_means_one_job_and_one_tier_less() {
         let snapshot = Snapshot { power: Power::Battery, ..Snapshot::default() };
-        let decision = &run(&desktop(), &Settings { max_jobs: 4 }, [snapshot].into_iter())[0];
+        let decision = &run(&desktop(), &Settings { max_jobs: 4, tier: None }, [snapshot].into_iter())[0];
         assert_eq!((decision.tier, decision.max_jobs), (Tier::High, 1));
         assert!(decision.quality_factor < 1.0);
+        let said = Settings { max_jobs: 0, tier: Some(Tier::Low) };
+        let decision = &run(&desktop(), &said, [Snapshot::default()].into_iter())[0];
+        assert_eq!((decision.tier, decision.max_jobs), (Tier::Low, 1), "what the operator says");
+    }
+
+    #[test]
+    fn pressure_makes_presets_faster_and_takes_the_top_rung() {
+        let decisions = run(&desktop(), &Settings::default(), (0..60).map(|_| at_temperature(85.0)));
+        let relief: Vec<(u8, u8, bool)> = decisions.iter().map(|d| (d.pressure, d.faster, d.drop_top)).collect();
+        assert_eq!(relief[0], (0, 0, false));
+        assert!(relief.contains(&(1, 1, false)) && relief.contains(&(2, 2, true)));
+        assert_eq!(relief[59], (3, 2, true));
     }
 
     #[test]
@@ -307,8 +327,9 @@ mod tests {
                 laptop: noise.next() < 0.5,
                 ..Hardware::default()
             };
-            let settings = Settings { max_jobs: (noise.next() * 8.0) as u32 };
-            let own = Tier::of(&hardware);
+            let tier = (noise.next() < 0.3).then_some(Tier::High);
+            let settings = Settings { max_jobs: (noise.next() * 8.0) as u32, tier };
+            let own = tier.unwrap_or_else(|| Tier::of(&hardware));
             let trace: Vec<Snapshot> = (0..300)
                 .map(|_| Snapshot {
                     cpu_percent: noise.next() * 100.0,

@@ -96,6 +96,8 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     }
     within("transcoding.max_concurrent_jobs", t.max_concurrent_jobs as f64, 1.0, 1024.0)?;
     within("transcoding.segment_duration", t.segment_duration, 0.5, 60.0)?;
+    let on_demand = t.on_demand_segment_duration;
+    within("transcoding.on_demand_segment_duration", on_demand, 0.5, 60.0)?;
     within("transcoding.cleanup_after_hours", t.cleanup_after_hours, 0.0, 1e6)?;
     within("transcoding.abr_max_variants", t.abr_max_variants as f64, 1.0, 16.0)?;
     within("transcoding.stall_timeout", t.stall_timeout, 1.0, 1e6)?;
@@ -122,7 +124,7 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     let sources = &config.security.sources;
     for (key, list) in [("allowed_hosts", &sources.allowed_hosts), ("denied_hosts", &sources.denied_hosts)] {
         for host in list {
-            crate::policy::HostPattern::parse(host).map_err(|e| format!("security.sources.{key}: {e}"))?;
+            ghoststream::spec::HostPattern::parse(host).map_err(|e| format!("security.sources.{key}: {e}"))?;
         }
     }
     Ok(())

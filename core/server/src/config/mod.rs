@@ -11,7 +11,7 @@ mod values;
 pub use live::LiveConfig;
 pub use load::{LoadError, Overrides, load, load_from, search_path};
 pub use print::default_yaml;
-pub use values::{LogFormat, LogLevel, Schemes, Secret, SizeLimit};
+pub use values::{LogFormat, LogLevel, Schemes, Secret, SizeLimit, TierChoice};
 
 use crate::contract::values::{AudioCodec, Playback, Rate, VideoCodec};
 use serde::{Deserialize, Serialize};
@@ -130,6 +130,8 @@ pub struct TranscodingConfig {
     pub max_concurrent_jobs: usize,
     /// Of one segment, in seconds.
     pub segment_duration: f64,
+    /// The same where segments are made when somebody asks for them, at most `segment_duration`: who seeks waits for one.
+    pub on_demand_segment_duration: f64,
     /// How long a finished file is kept, in hours.
     pub cleanup_after_hours: f64,
     /// For requests that name none.
@@ -171,6 +173,7 @@ impl Default for TranscodingConfig {
             temp_directory: "./transcode_temp".into(),
             max_concurrent_jobs: 2,
             segment_duration: 4.0,
+            on_demand_segment_duration: 2.0,
             cleanup_after_hours: 24.0,
             default_video_codec: VideoCodec::H264,
             default_audio_codec: AudioCodec::Aac,
@@ -199,6 +202,9 @@ pub struct HardwareConfig {
     pub prefer_hw_accel: bool,
     /// Whether a job goes on in software when a GPU fails.
     pub fallback_to_software: bool,
+    /// What the machine counts as: which sizes and rates ladders offer, and how many jobs run when
+    /// `transcoding.max_concurrent_jobs` is 0.
+    pub tier: TierChoice,
     /// `p1` (fast) to `p7` (best).
     pub nvenc_preset: String,
     /// `veryfast` to `veryslow`.
@@ -214,6 +220,7 @@ impl Default for HardwareConfig {
         HardwareConfig {
             prefer_hw_accel: true,
             fallback_to_software: true,
+            tier: TierChoice::Auto,
             nvenc_preset: "p4".into(),
             qsv_preset: "medium".into(),
             videotoolbox_preset: "medium".into(),

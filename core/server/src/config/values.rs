@@ -1,5 +1,6 @@
 //! Values of settings that have a spelling of their own.
 
+use crate::adapt::Tier;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -90,6 +91,39 @@ impl<'de> Deserialize<'de> for SizeLimit {
                 D::Error::custom(format!("{text:?} is not a size; write one of {}", names.join(", ")))
             },
         )
+    }
+}
+
+/// What a machine counts as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TierChoice {
+    /// What its hardware makes it.
+    #[default]
+    Auto,
+    /// 480p.
+    Minimal,
+    /// 720p.
+    Low,
+    /// 1080p.
+    Medium,
+    /// 1440p.
+    High,
+    /// 4K.
+    Ultra,
+}
+
+impl TierChoice {
+    /// The tier that was said, if one was.
+    pub fn fixed(self) -> Option<Tier> {
+        match self {
+            TierChoice::Auto => None,
+            TierChoice::Minimal => Some(Tier::Minimal),
+            TierChoice::Low => Some(Tier::Low),
+            TierChoice::Medium => Some(Tier::Medium),
+            TierChoice::High => Some(Tier::High),
+            TierChoice::Ultra => Some(Tier::Ultra),
+        }
     }
 }
 

@@ -88,6 +88,10 @@ pub struct JobStatusResponse {
     pub warnings: Vec<String>,
     /// How the source reaches the player, once it is decided.
     pub playback: Option<Decision>,
+    /// The qualities of a ladder, once they are known.
+    pub variants: Option<Vec<Value>>,
+    /// What the source contains, once it is known.
+    pub media_info: Option<Value>,
 }
 
 /// One line of `GET /api/transcode/jobs`.

@@ -46,7 +46,7 @@ pub async fn stream(
         FileError::NotFound => Fail::not_found("Stream file not found"),
         FileError::Failed(why) => {
             tracing::info!(job = %id, file = %path, "not served: {why}");
-            Fail::not_found("Stream file not found")
+            Fail::not_found("Stream file not found").because(why)
         }
     })?;
     let query = carried(&app, &id, headers, uri);

@@ -150,6 +150,8 @@ pub async fn status(
         mode: job.mode.into(),
         warnings: job.warnings,
         playback: job.decision,
+        variants: job.variants,
+        media_info: job.media_info,
     }))
 }
 
@@ -236,8 +238,8 @@ pub fn response(app: &App, job: &JobView, base: &str) -> TranscodeResponse {
         eta_seconds: job.eta_seconds.and_then(|s| i64::try_from(s).ok()),
         hw_accel_used: job.hw_accel_used.clone(),
         error_message: job.error.clone(),
-        variants: None,
-        media_info: None,
+        variants: job.variants.clone(),
+        media_info: job.media_info.clone(),
         start_time: job.start_time,
         is_shared: job.shared,
         viewer_count: job.viewers,

@@ -167,15 +167,17 @@ fn accel(kind: &str, devices: &Devices) -> Accel {
         "vaapi" => &["amdgpu", "radeon", "i915", "xe"],
         _ => &[],
     };
+    let nvidia = devices.nvidia.iter().find(|n| kind == "nvenc" && n.reason.is_none());
     let gpu =
         devices.gpus.iter().find(|g| drivers.contains(&g.driver.as_str())).filter(|_| !encoders.is_empty());
     Accel {
         kind: kind.into(),
         available: !encoders.is_empty(),
         gpu_info: gpu.map(|g| GpuInfo {
-            name: g.name.clone(),
-            memory_mb: None,
-            driver_version: None,
+            name: nvidia.map_or(&g.name, |n| &n.name).clone(),
+            memory_mb: nvidia.map(|n| n.memory >> 20),
+            driver_version: nvidia.and_then(|n| n.driver.clone()),
+            // Nothing of CUDA's own libraries is used or needed; the driver's version says what it can do.
             cuda_version: None,
         }),
         device_path: gpu.map(|g| g.path.clone()).filter(|p| p.starts_with("/dev/")),

@@ -55,20 +55,14 @@ pub(super) async fn call(call: Call, policy: std::sync::Arc<SourcePolicy>) {
 }
 
 /// One try. The error says whether another one makes sense.
-fn once(call: &Call, policy: &SourcePolicy) -> Result<(), (bool, String)> {
+fn once(call: &Call, policy: &std::sync::Arc<SourcePolicy>) -> Result<(), (bool, String)> {
     // The name may lead elsewhere by now.
     policy.check_callback(&call.url).map_err(|e| (false, e.0))?;
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(PATIENCE))
-        .max_redirects(0)
-        .http_status_as_error(false)
-        .build()
-        .into();
+    let agent = crate::outgoing::agent(policy, PATIENCE);
     let timestamp = super::record::now() as u64;
     let mut request = agent
         .post(&call.url)
         .header("Content-Type", "application/json")
-        .header("User-Agent", concat!("GhostStream/", env!("CARGO_PKG_VERSION")))
         .header("X-GhostStream-Event", call.event)
         .header("X-GhostStream-Job", &call.job)
         .header("X-GhostStream-Timestamp", timestamp.to_string());

@@ -90,10 +90,6 @@ pub fn document(request: &TranscodeRequest, context: &Context<'_>) -> Result<Pip
         return Err(unfit("source", "has neither video nor audio"));
     }
     let live = !media.is_recorded();
-    if live && request.mode != Mode::Batch && request.output.format == Format::Dash {
-        let message = "a manifest is written when its source ends, and this one may not; use hls";
-        return Err(unfit("output.format", message));
-    }
     let mut spec = PipelineSpec::new(
         source(request, context.source, context.protocols, live && request.start_time == 0.0),
         vec![output(request, context)?],
@@ -224,7 +220,7 @@ fn video(request: &TranscodeRequest, context: &Context<'_>, codec: &str) -> Resu
     };
     let software = spec.device == Device::Software;
     rates(&mut spec, rate, rate, software);
-    spec.preset = Some(preset(request, context, spec.device));
+    spec.preset = Some(context.bounds.load.preset(preset(request, context, spec.device)));
     spec.two_pass = wanted.two_pass;
     if wanted.two_pass && !context.media.is_recorded() {
         return Err(unfit("output.two_pass", "the source cannot be read twice"));
@@ -260,7 +256,7 @@ fn limits(context: &Context<'_>) -> Bounds {
         size: ladder::smaller(config.max_resolution.size(), context.bounds.size),
         bitrate: [config.max_bitrate.bits(), context.bounds.bitrate].into_iter().flatten().min(),
         rungs: context.bounds.rungs.min(context.config.transcoding.abr_max_variants.max(1)),
-        quality: context.bounds.quality,
+        ..context.bounds
     }
 }
 
@@ -339,8 +335,11 @@ fn rungs(
 ) -> LadderSpec {
     let bounds = limits(context);
     let asked = request.output.bitrate.bits();
-    let top = Bounds { bitrate: [bounds.bitrate, asked].into_iter().flatten().min(), ..bounds };
-    let list = ladder::rungs(size, frame_rate, codec, area(request, context), &top);
+    // What the machine is good for is what it offers; who asks for a size gets it.
+    let offer = bounds.offer.filter(|_| request.output.resolution.size().is_none());
+    let most = [bounds.bitrate, asked, offer.map(|o| o.bitrate)].into_iter().flatten().min();
+    let area = ladder::smaller(area(request, context), offer.map(|o| o.size));
+    let list = ladder::rungs(size, frame_rate, codec, area, &Bounds { bitrate: most, ..bounds });
     let software = placed(request, context.config, context.software) == Device::Software;
     let list = list.into_iter().map(|rung| {
         let mut spec = VideoSpec { width: Some(rung.size.0), height: Some(rung.size.1), ..VideoSpec::new() };
@@ -371,7 +370,7 @@ fn audio(request: &TranscodeRequest, context: &Context<'_>, ladder: bool) -> Aud
 
 fn subtitles(request: &TranscodeRequest, context: &Context<'_>, container: Container) -> SubtitleChoice {
     let tracks = request.subtitles.iter().flatten().zip(context.subtitles);
-    let list: Vec<SubtitleSpec> = tracks
+    let mut list: Vec<SubtitleSpec> = tracks
         .filter_map(|(track, file)| {
             let path = file.as_ref().filter(|_| !track.burn_in)?;
             Some(SubtitleSpec {
@@ -383,6 +382,16 @@ fn subtitles(request: &TranscodeRequest, context: &Context<'_>, container: Conta
             })
         })
         .collect();
+    // A plain stream is one media playlist, which old clients count on, and has no place for more.
+    if container.is_segmented() && (request.mode == Mode::Abr || !list.is_empty()) {
+        list.extend(context.media.texts.iter().map(|text| SubtitleSpec {
+            stream: Some(text.stream),
+            path: None,
+            language: text.language.clone(),
+            title: text.title.clone(),
+            default: text.default,
+        }));
+    }
     match list.is_empty() {
         false => SubtitleChoice::Tracks(list),
         true if container == Container::Mkv => SubtitleChoice::Default,
@@ -431,7 +440,8 @@ fn segments(
 
 #[cfg(test)]
 mod tests {
-    use super::super::media::{Audio, Video};
+    use super::super::ladder::Offer;
+    use super::super::media::{Audio, Text, Video};
     use super::*;
     use serde_json::{Value, json};
 
@@ -450,6 +460,7 @@ mod tests {
                 colour: ["bt2020".into(), "smpte2084".into(), "bt2020nc".into()],
             }),
             audio: vec![Audio { codec: "ac3".into(), channels: 6 }],
+            texts: vec![Text { stream: 2, language: Some("fre".into()), title: None, default: false }],
         }
     }
 
@@ -553,6 +564,8 @@ mod tests {
         );
         let expected = json!({"path": "/tmp/s.srt", "language": "de", "title": "Deutsch", "default": true});
         assert_eq!(o["subtitles"][0], expected);
+        assert_eq!(o["subtitles"][1], json!({"stream": 2, "language": "fre", "default": false}));
+        assert_eq!(output(json!({"mode": "abr"}))["subtitles"][0]["stream"], 2, "those of the source");
         let o = output(json!({"subtitles": [{"url": "s.srt", "burn_in": true}]}));
         assert_eq!(o["video"]["filters"][0]["burn_in"]["path"], "/tmp/s.srt");
         assert_eq!(o["subtitles"], json!(false));
@@ -560,12 +573,21 @@ mod tests {
 
     #[test]
     fn bounds_and_profiles_limit_the_picture() {
-        let small = Bounds { size: Some((854, 480)), bitrate: Some(1_000_000), rungs: 1, quality: 1.0 };
+        let small =
+            Bounds { size: Some((854, 480)), bitrate: Some(1_000_000), rungs: 1, ..Bounds::default() };
         let o = made(json!({"output": {"bitrate": "9M"}}), &media(false), |c| c.bounds = small).unwrap();
         let v = &o["outputs"][0]["video"];
         assert_eq!((&v["height"], &v["bitrate"]), (&json!(480), &json!(1_000_000)));
         let o = made(json!({"mode": "abr"}), &media(false), |c| c.bounds = small).unwrap();
         assert_eq!(o["outputs"][0]["ladder"].as_array().unwrap().len(), 1);
+        let offer = Some(Offer { size: (854, 480), bitrate: 2_000_000 });
+        let ladder = |body: Value| {
+            let o = made(body, &media(false), |c| c.bounds = Bounds { offer, ..Bounds::default() }).unwrap();
+            o["outputs"][0]["ladder"][0].clone()
+        };
+        assert_eq!(ladder(json!({"mode": "abr"}))["height"], 480, "what the machine offers by itself");
+        let asked = ladder(json!({"mode": "abr", "output": {"resolution": "720p"}}));
+        assert_eq!(asked["height"], 720, "what somebody asks for");
         let o = output(json!({"profile": {"max_height": 360}}));
         assert_eq!(o["video"]["height"], 360);
     }
@@ -577,7 +599,8 @@ mod tests {
         assert_eq!(field(json!({"start_time": 99}), &media(false)), "start_time");
         assert_eq!(field(json!({"start_time": 9}), &live), "start_time");
         assert_eq!(field(json!({"mode": "batch", "output": {"two_pass": true}}), &live), "output.two_pass");
-        assert_eq!(field(json!({"output": {"format": "dash"}}), &live), "output.format");
+        let o = made(json!({"output": {"format": "dash"}}), &live, |_| {}).unwrap();
+        assert_eq!((&o["outputs"][0]["format"], &o["outputs"][0]["segment"]["playlist"]), (&json!("hls+dash"), &json!("event")));
         let copied = json!({"subtitles": [{"url": "s", "burn_in": true}], "output": {"video_codec": "copy"}});
         assert_eq!(field(copied, &media(false)), "subtitles");
         assert_eq!(field(json!({}), &Media::default()), "source");

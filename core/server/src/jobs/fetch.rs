@@ -4,6 +4,7 @@
 use crate::policy::SourcePolicy;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The largest subtitle file.
@@ -19,7 +20,7 @@ const REDIRECTS: usize = 5;
 /// Why they cannot be had, without secrets.
 pub(super) fn subtitles(
     url: &str,
-    policy: &SourcePolicy,
+    policy: &Arc<SourcePolicy>,
     directory: &Path,
     number: usize,
 ) -> Result<PathBuf, String> {
@@ -44,14 +45,8 @@ pub(super) fn subtitles(
 }
 
 /// Everything at `url`, and where it was at last. Every redirect is held against the policy.
-fn get(mut url: String, policy: &SourcePolicy) -> Result<(Vec<u8>, String), String> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(PATIENCE))
-        .max_redirects(0)
-        .http_status_as_error(false)
-        .user_agent(concat!("GhostStream/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .into();
+fn get(mut url: String, policy: &Arc<SourcePolicy>) -> Result<(Vec<u8>, String), String> {
+    let agent = crate::outgoing::agent(policy, PATIENCE);
     for _ in 0..=REDIRECTS {
         let answer = agent.get(&url).call().map_err(|e| e.to_string())?;
         match answer.status().as_u16() {

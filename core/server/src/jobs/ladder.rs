@@ -1,5 +1,35 @@
 //! Sizes and rates: which picture a request gets, and which rungs an adaptive one has. Pure.
 
+use ghoststream::spec::Preset;
+
+/// The largest rung that a ladder has when nobody asks for a size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Pixels, lying.
+    pub size: Size,
+    /// Bits per second.
+    pub bitrate: u64,
+}
+
+/// What a machine under load saves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Relief {
+    /// Steps towards faster presets.
+    pub faster: u8,
+    /// Whether ladders go without their top rung.
+    pub drop_top: bool,
+}
+
+impl Relief {
+    /// The preset to use for `preset`.
+    pub fn preset(self, preset: Preset) -> Preset {
+        const ALL: [Preset; 7] =
+            [Preset::P1, Preset::P2, Preset::P3, Preset::P4, Preset::P5, Preset::P6, Preset::P7];
+        let at = ALL.iter().position(|p| *p == preset).unwrap_or(0);
+        ALL.get(at.saturating_sub(usize::from(self.faster))).copied().unwrap_or(preset)
+    }
+}
+
 /// What this machine, and the settings, let a job make at most.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {
@@ -11,11 +41,26 @@ pub struct Bounds {
     pub rungs: usize,
     /// Share of the usual rate, 0 to 1, for a machine under load.
     pub quality: f64,
+    /// What the machine's tier offers by itself.
+    pub offer: Option<Offer>,
+    /// What it saves besides bits.
+    pub load: Relief,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Bounds { size: None, bitrate: None, rungs: 4, quality: 1.0 }
+        Bounds { size: None, bitrate: None, rungs: 4, quality: 1.0, offer: None, load: Relief::default() }
+    }
+}
+
+impl Bounds {
+    /// What a session should make of it whose document was written for `quality`.
+    pub fn of_session(&self, quality: f64) -> crate::playback::Load {
+        crate::playback::Load {
+            quality: self.quality.clamp(0.1, 1.0) / quality.clamp(0.1, 1.0),
+            faster: self.load.faster,
+            drop_top: self.load.drop_top,
+        }
     }
 }
 
@@ -134,7 +179,11 @@ pub fn rungs(source: Size, frame_rate: f64, codec: &str, area: Option<Size>, bou
         let rate = bounded(auto_rate(top, frame_rate, codec, None), bounds).max(all[0].bitrate + 100_000);
         all.insert(0, Rung { size: top, bitrate: rate });
     }
-    pick(&all, bounds.rungs)
+    let mut picked = pick(&all, bounds.rungs);
+    if bounds.load.drop_top && picked.len() > 1 {
+        picked.remove(0);
+    }
+    picked
 }
 
 /// The top, the bottom, and evenly what lies between.
@@ -204,9 +253,21 @@ mod tests {
 
     #[test]
     fn bounds_hold() {
-        let bounds = Bounds { size: Some((1280, 720)), bitrate: Some(2_000_000), rungs: 3, quality: 0.5 };
+        let bounds = Bounds {
+            size: Some((1280, 720)),
+            bitrate: Some(2_000_000),
+            rungs: 3,
+            quality: 0.5,
+            ..Bounds::default()
+        };
         let list = rungs((3840, 2160), 30.0, "h264", Some(HD), &bounds);
         assert_eq!(list[0].size, (1280, 720));
         assert!(list.iter().all(|r| r.bitrate <= 1_000_000), "{list:?}");
+        let relieved = Bounds { load: Relief { faster: 2, drop_top: true }, ..bounds };
+        let fewer = rungs((3840, 2160), 30.0, "h264", Some(HD), &relieved);
+        assert_eq!(fewer, list[1..], "without the top one");
+        assert_eq!(rungs((320, 180), 30.0, "h264", None, &relieved).len(), 1, "the last one stays");
+        let p = |preset| relieved.load.preset(preset);
+        assert_eq!((p(Preset::P4), p(Preset::P1)), (Preset::P2, Preset::P1));
     }
 }

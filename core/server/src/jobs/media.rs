@@ -1,6 +1,6 @@
 //! What a probe says, as far as the choice of an output depends on it.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A probed source.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -13,7 +13,25 @@ pub struct Media {
     pub video: Option<Video>,
     /// Audio streams.
     pub audio: Vec<Audio>,
+    /// Subtitles that are text.
+    pub texts: Vec<Text>,
 }
+
+/// A stream of text subtitles.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Text {
+    /// Its place in the container.
+    pub stream: usize,
+    /// ISO 639 language.
+    pub language: Option<String>,
+    /// Title.
+    pub title: Option<String>,
+    /// Whether players show it unasked.
+    pub default: bool,
+}
+
+/// FFmpeg's names of subtitles that are text.
+const TEXTS: [&str; 6] = ["subrip", "ass", "ssa", "webvtt", "mov_text", "text"];
 
 /// A video stream.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -76,13 +94,46 @@ impl Media {
             audio: audio
                 .map(|s| Audio { codec: text(&s["codec"]), channels: number(&s["audio"]["channels"]) })
                 .collect(),
+            texts: streams.iter().filter_map(text_of).collect(),
         }
+    }
+
+    /// What clients are told of it.
+    pub fn describe(&self) -> Value {
+        let video = self.video.as_ref();
+        let sound = self.audio.first();
+        json!({
+            "duration": self.duration.unwrap_or(0.0),
+            "width": video.map(|v| v.width),
+            "height": video.map(|v| v.height),
+            "video_codec": video.map(|v| &v.codec),
+            "frame_rate": video.map(|v| v.frame_rate),
+            "bit_depth": video.map(|v| v.bit_depth),
+            "is_hdr": video.is_some_and(|v| v.hdr),
+            "bitrate": video.and_then(|v| v.bit_rate),
+            "audio_codec": sound.map(|a| &a.codec),
+            "audio_channels": sound.map(|a| a.channels),
+            "audio_tracks": self.audio.len(),
+            "subtitle_tracks": self.texts.len(),
+            "is_live": !self.is_recorded(),
+        })
     }
 
     /// Whether it ends by itself and can be read from any place.
     pub fn is_recorded(&self) -> bool {
         self.duration.is_some() && self.seekable
     }
+}
+
+fn text_of(stream: &Value) -> Option<Text> {
+    let known = stream["codec"].as_str().is_some_and(|codec| TEXTS.contains(&codec));
+    let string = |key: &str| stream[key].as_str().map(String::from);
+    (stream["kind"] == "subtitle" && known).then_some(Text {
+        stream: usize::try_from(stream["index"].as_u64()?).ok()?,
+        language: string("language"),
+        title: string("title"),
+        default: stream["disposition"]["default"].as_bool().unwrap_or(false),
+    })
 }
 
 /// `30000/1001` as a number; 0 where there is none.
@@ -97,7 +148,6 @@ fn fraction(text: &str) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_probe_is_read() {
@@ -106,13 +156,19 @@ mod tests {
             {"codec": "hevc", "disposition": {}, "video": {"display_width": 1920, "display_height": 1080,
                 "frame_rate": "30000/1001", "bit_depth": 10, "hdr": {"format": "hdr10"},
                 "colour": {"primaries": "bt2020", "transfer": "smpte2084", "matrix": "bt2020nc"}}},
-            {"codec": "aac", "audio": {"channels": 6}}]});
+            {"codec": "aac", "audio": {"channels": 6}},
+            {"index": 3, "kind": "subtitle", "codec": "ass", "language": "ger", "disposition": {"default": true}},
+            {"index": 4, "kind": "subtitle", "codec": "hdmv_pgs_subtitle", "disposition": {}}]});
         let media = Media::of(&probe);
         let video = media.video.as_ref().unwrap();
         assert_eq!((video.codec.as_str(), video.width, video.hdr), ("hevc", 1920, true));
         assert!((video.frame_rate - 29.97).abs() < 0.01);
         assert_eq!((video.bit_rate, media.audio[0].channels), (Some(900), 6));
         assert!(media.is_recorded());
+        let text = Text { stream: 3, language: Some("ger".into()), title: None, default: true };
+        assert_eq!(media.texts, [text], "pictures of subtitles are no text");
+        let told = media.describe();
+        assert_eq!((&told["width"], &told["is_hdr"], &told["duration"]), (&json!(1920), &json!(true), &json!(10.5)));
         assert_eq!(Media::of(&json!({})), Media::default());
     }
 }

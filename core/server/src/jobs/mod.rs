@@ -20,8 +20,8 @@ mod view;
 
 pub use callback::signature;
 pub use document::{Context, Unfit, document, placed, source as source_spec};
-pub use ladder::{Bounds, Rung, Size};
-pub use media::{Audio, Media, Video};
+pub use ladder::{Bounds, Offer, Relief, Rung, Size};
+pub use media::{Audio, Media, Text, Video};
 pub use view::{
     Body, Cache, CannotCancel, Cleaned, CleanupStats, Client, Decision, DownloadError, FileError, JobEvent,
     JobView, Left, Served, SharedStream, SharedStreams, StartError, Stats, Status,
@@ -384,6 +384,8 @@ fn new_record(request: TranscodeRequest, client: String, session: Option<String>
         share,
         on_demand: false,
         decision: None,
+        media_info: None,
+        variants: None,
         cleaned: false,
         request,
     }

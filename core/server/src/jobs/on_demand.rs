@@ -41,7 +41,11 @@ pub(super) fn wanted(record: &Record, settings: &Settings, media: &Media) -> Res
 /// # Errors
 /// In words.
 pub(super) async fn open(inner: &Arc<Inner>, record: &Record, prepared: Prepared) -> Result<Session, String> {
-    let Prepared { worker, sandbox, probe, spec, directory, .. } = prepared;
+    let Prepared { worker, sandbox, probe, mut spec, directory, quality, .. } = prepared;
+    let shorter = inner.settings().config.transcoding.on_demand_segment_duration;
+    for segment in spec.outputs.iter_mut().filter_map(|o| o.segment.as_mut()) {
+        segment.duration.0 = segment.duration.0.min(shorter);
+    }
     let runner = Arc::new(Workers::new(inner.pool.clone(), sandbox, inner.places.clone()));
     // It may do what every worker of this session may.
     runner.keep(worker);
@@ -52,6 +56,7 @@ pub(super) async fn open(inner: &Arc<Inner>, record: &Record, prepared: Prepared
         entry.record.on_demand = true;
         entry.record.decision = Some(session.view().decision);
         entry.record.duration = Some(session.view().duration);
+        entry.quality = quality;
         entry.session = Some(session.clone());
         entry.changed.notify_waiters();
     }

@@ -55,6 +55,12 @@ pub(super) struct Record {
     pub on_demand: bool,
     #[serde(default)]
     pub decision: Option<Decision>,
+    /// What the source is, once it is known.
+    #[serde(default)]
+    pub media_info: Option<serde_json::Value>,
+    /// The qualities that are made, once they are known.
+    #[serde(default)]
+    pub variants: Option<Vec<serde_json::Value>>,
     /// Its files are removed.
     pub cleaned: bool,
 }
@@ -157,6 +163,8 @@ impl Record {
             attempts: self.attempts,
             warnings: self.warnings.clone(),
             decision: self.decision.clone(),
+            media_info: self.media_info.clone(),
+            variants: self.variants.clone(),
         }
     }
 }

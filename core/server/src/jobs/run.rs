@@ -9,7 +9,8 @@ use super::table::{RunHandle, RunSide, Steering, Why};
 use super::view::{JobEvent, Status};
 use super::{Inner, Settings, fetch, files, on_demand};
 use crate::contract::values::{Format, HwAccel, Mode, Word};
-use crate::worker::{Done, Failure, Gone, Progress, Report, Run, Sandbox, Worker};
+use crate::worker::{Failure, Gone, Report, Run, Sandbox, Worker};
+use ghoststream::event::{Done, Progress};
 use ghoststream::spec::{Device, LadderSpec, VideoChoice, VideoSpec};
 use ghoststream::{ErrorKind, PipelineSpec};
 use std::path::PathBuf;
@@ -241,6 +242,8 @@ pub(super) struct Prepared {
     pub media: Media,
     pub spec: PipelineSpec,
     pub directory: PathBuf,
+    /// The machine's quality that the document counts on.
+    pub quality: f64,
 }
 
 async fn work(inner: &Arc<Inner>, id: &str, held: &Mutex<Option<Gone>>) -> Result<(), Failure> {
@@ -270,6 +273,8 @@ async fn work(inner: &Arc<Inner>, id: &str, held: &Mutex<Option<Gone>>) -> Resul
     if let Some(entry) = inner.table().jobs.get_mut(id) {
         entry.record.duration = prepared.media.duration.map(|d| (d - record.request.start_time).max(0.0));
         entry.record.encoder = None;
+        entry.record.media_info = Some(prepared.media.describe());
+        entry.record.variants = Some(variants(&prepared.spec));
         if record.software && !record.request_software(&settings) {
             entry.record.encoder = Some("software".into());
         }
@@ -308,6 +313,20 @@ async fn work(inner: &Arc<Inner>, id: &str, held: &Mutex<Option<Gone>>) -> Resul
     Ok(())
 }
 
+/// What clients are told of the qualities that are made.
+fn variants(spec: &PipelineSpec) -> Vec<serde_json::Value> {
+    let outputs = spec.outputs.first();
+    let rungs = outputs.and_then(|o| match (&o.ladder, &o.video) {
+        (Some(LadderSpec::Rungs(rungs)), _) => Some(rungs.iter().collect::<Vec<_>>()),
+        (_, VideoChoice::Track(video)) => Some(vec![&**video]),
+        _ => None,
+    });
+    let told = |v: &VideoSpec| {
+        serde_json::json!({ "width": v.width, "height": v.height, "bitrate": v.bitrate.map(|b| b.0) })
+    };
+    rungs.unwrap_or_default().into_iter().map(told).collect()
+}
+
 /// Bits per second of each video track as they would be on a machine at its best.
 fn video_rates(spec: &PipelineSpec, quality: f64) -> Vec<u64> {
     let Some(output) = spec.outputs.first() else { return Vec::new() };
@@ -338,7 +357,8 @@ pub(super) async fn prepare(
     if !worker.confine(sandbox.clone()).await? {
         tracing::debug!(job = record.id, "this kernel has no Landlock");
     }
-    let opened = source(&record.request, &record.source, settings.policy.protocols(), true);
+    let mut opened = source(&record.request, &record.source, settings.policy.protocols(), true);
+    opened.hosts = settings.policy.leads();
     let probe = match tokio::time::timeout(PROBE, worker.probe(&opened, false)).await {
         Ok(probe) => probe.map_err(|e| unreachable_source(record, e))?,
         Err(_) => {
@@ -357,11 +377,12 @@ pub(super) async fn prepare(
         bounds,
         software: record.software,
     };
-    let spec = document(&record.request, &context).map_err(|unfit| Failure {
+    let mut spec = document(&record.request, &context).map_err(|unfit| Failure {
         kind: Some(ErrorKind::Invalid),
         message: format!("{}: {}", unfit.field, unfit.message),
     })?;
-    Ok(Prepared { worker, sandbox, probe, media, spec, directory })
+    spec.source.hosts = opened.hosts;
+    Ok(Prepared { worker, sandbox, probe, media, spec, directory, quality: bounds.quality })
 }
 
 impl Record {

@@ -27,6 +27,8 @@ pub(super) struct Entry {
     pub steering: Option<Steering>,
     /// What makes the segments of a job on demand.
     pub session: Option<Session>,
+    /// The machine's quality when the session was opened.
+    pub quality: f64,
     /// Held by who opens the session.
     pub opening: Arc<tokio::sync::Mutex<()>>,
 }
@@ -40,6 +42,7 @@ impl Entry {
             run: None,
             steering: None,
             session: None,
+            quality: 1.0,
             opening: Arc::default(),
         }
     }
@@ -180,10 +183,15 @@ impl Table {
         }
     }
 
-    /// Takes new bounds over; running encoders follow their quality.
+    /// Takes new bounds over; running encoders and sessions follow their quality.
     pub fn set_bounds(&mut self, bounds: Bounds) {
-        let before = std::mem::replace(&mut self.bounds, bounds).quality;
-        if (before - bounds.quality).abs() < 0.01 {
+        let before = std::mem::replace(&mut self.bounds, bounds);
+        for entry in self.jobs.values() {
+            if let Some(session) = entry.session.as_ref().filter(|_| before != bounds) {
+                session.adapt(bounds.of_session(entry.quality));
+            }
+        }
+        if (before.quality - bounds.quality).abs() < 0.01 {
             return;
         }
         for (id, steering) in self.jobs.iter().filter_map(|(id, e)| Some((id, e.steering.as_ref()?))) {

@@ -116,6 +116,10 @@ pub struct JobView {
     pub warnings: Vec<String>,
     /// How the source is brought to the player; on demand only.
     pub decision: Option<Decision>,
+    /// What the source is, once it is known.
+    pub media_info: Option<serde_json::Value>,
+    /// The qualities that are made, once they are known.
+    pub variants: Option<Vec<serde_json::Value>>,
 }
 
 /// What happened to a job.

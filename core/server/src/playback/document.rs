@@ -1,11 +1,13 @@
 //! What a session makes: its renditions, and the engine document of a run that makes some of their segments. Pure.
 
 use super::decide::{Method, Verdict, picture};
+use super::session::Load;
 use super::timeline::Timeline;
+use crate::jobs::Relief;
 use ghoststream::Codec;
 use ghoststream::spec::{
     AudioChoice, AudioSpec, Container, Device, FrameRate, LadderSpec, OutputSpec, PipelineSpec, Seconds,
-    SegmentContainer, SegmentSpec, SubtitleChoice, VideoChoice, VideoSpec, WindowSpec,
+    SegmentContainer, SegmentSpec, SubtitleChoice, SubtitleSpec, VideoChoice, VideoSpec, WindowSpec,
 };
 use ghoststream::time::Rational;
 use serde_json::Value;
@@ -145,8 +147,44 @@ impl Shape {
         self.timeline.segments.len() as u64
     }
 
+    /// The rendition whose key frames are offered for scrubbing: the one that costs least to make.
+    pub fn scrubbed(&self) -> Option<usize> {
+        let videos = self.renditions.iter().enumerate().filter(|(_, r)| r.is_video());
+        videos.min_by_key(|(_, r)| r.average).map(|(n, _)| n)
+    }
+
+    /// Bits per second of each video encoder of a run of `set`, on a machine that is well.
+    pub fn rates(&self, set: &[usize]) -> Vec<u64> {
+        let tracks = set.iter().filter_map(|n| match &self.renditions.get(*n)?.kind {
+            Kind::Video(v) => v.bitrate.map(|b| b.0),
+            Kind::Audio(_) => None,
+        });
+        tracks.collect()
+    }
+
+    /// The document of a run that reads the text subtitles of `streams`, each into its [`Shape::text`].
+    pub fn texts(&self, streams: &[usize]) -> PipelineSpec {
+        let mut spec = self.base.clone();
+        let output = |stream: &usize| {
+            let mut output = OutputSpec::path(self.text(*stream).to_string_lossy());
+            output.format = Some(Container::WebVtt);
+            output.overwrite = true;
+            (output.video, output.audio) = (VideoChoice::None, AudioChoice::None);
+            let track = SubtitleSpec { stream: Some(*stream), ..SubtitleSpec::default() };
+            output.subtitles = SubtitleChoice::Tracks(vec![track]);
+            output
+        };
+        spec.outputs = streams.iter().map(output).collect();
+        spec
+    }
+
+    /// Where the text of subtitle stream `stream` of the source is kept.
+    pub fn text(&self, stream: usize) -> PathBuf {
+        self.directory.join(format!("text-{stream}.vtt"))
+    }
+
     /// The document of a run that makes segments `first` to `end` of the renditions `set`.
-    pub fn document(&self, set: &[usize], first: u64, end: u64, software: bool) -> PipelineSpec {
+    pub fn document(&self, set: &[usize], first: u64, end: u64, software: bool, load: &Load) -> PipelineSpec {
         let mut spec = self.base.clone();
         let mut output = OutputSpec::path(self.directory.join("master.m3u8").to_string_lossy());
         output.format = Some(if self.ts { Container::Hls } else { Container::HlsDash });
@@ -163,6 +201,9 @@ impl Shape {
                     v.name = Some(rendition.name.clone());
                     if software && !v.is_copy() {
                         (v.device, v.encoder) = (Device::Software, None);
+                    }
+                    if !v.is_copy() {
+                        adapt(&mut v, load, self.ts);
                     }
                     rungs.push(v);
                 }
@@ -186,7 +227,8 @@ impl Shape {
         output.segment = Some(SegmentSpec {
             duration: Seconds(self.target),
             container: if self.ts { SegmentContainer::Ts } else { SegmentContainer::Fmp4 },
-            iframes: false,
+            // The key frame is a box of its own, which can be served alone.
+            iframes: !self.ts,
             window: Some(WindowSpec {
                 first,
                 count: (!whole && end < self.count()).then(|| end.saturating_sub(first).max(1)),
@@ -210,6 +252,19 @@ impl Shape {
 
     pub fn extension(&self) -> &'static str {
         if self.ts { "ts" } else { "m4s" }
+    }
+}
+
+/// What a machine under load makes of a track. Presets change what players are told before the first picture, so only streams
+/// that carry it themselves may change theirs in the middle.
+fn adapt(video: &mut VideoSpec, load: &Load, in_band: bool) {
+    let share = load.quality.clamp(0.1, 1.0);
+    for rate in [&mut video.bitrate, &mut video.max_bitrate, &mut video.buffer].into_iter().flatten() {
+        rate.0 = (rate.0 as f64 * share) as u64;
+    }
+    if in_band && let Some(preset) = video.preset {
+        let relief = Relief { faster: load.faster, drop_top: load.drop_top };
+        video.preset = Some(relief.preset(preset));
     }
 }
 

@@ -4,11 +4,13 @@
 //! why; [`timeline`] says where every segment begins before any is made; [`playlists`] writes that down for players; and
 //! the session starts runs (engine documents with a window) where viewers are, feeds several viewers from one run, halts
 //! runs that are far ahead, ends those that nobody follows and forgets segments that were played long ago.
-//!
-//! I-frame playlists are left out: they list byte ranges, which are not known before a segment is made.
 
 pub mod decide;
 mod document;
+mod heard;
+mod key_frame;
+mod making;
+mod names;
 pub mod playlists;
 mod runs;
 mod segments;
@@ -18,4 +20,4 @@ pub mod timeline;
 
 pub use decide::{Method, Verdict};
 pub use runs::{InProcess, Places, Runner, Started, Wheel, Workers};
-pub use session::{Limits, Session, Setup, View, original_name};
+pub use session::{Limits, Load, Session, Setup, View, original_name};

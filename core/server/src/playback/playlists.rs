@@ -4,7 +4,7 @@ use super::document::{Rendition, Shape};
 use super::subtitles::Subtitle;
 use ghoststream::package::bitstream::{av1, hevc};
 use ghoststream::package::hls::{
-    Map, MediaPlaylist, MediaSegment, Multivariant, Rendition as HlsRendition, RenditionKind, Variant,
+    IFrameVariant, Map, MediaPlaylist, MediaSegment, Multivariant, Rendition as HlsRendition, RenditionKind, Variant,
     VideoRange,
 };
 use ghoststream::package::{codecs, dash, language};
@@ -31,6 +31,19 @@ pub(super) fn media(shape: &Shape, rendition: usize) -> String {
     MediaPlaylist::vod(segments.collect()).to_string()
 }
 
+/// The I-frame playlist of a rendition. Where in a segment its key frame ends is not known before it is made, so each has a
+/// name of its own instead of a byte range.
+pub(super) fn key_frames(shape: &Shape, rendition: usize) -> String {
+    let name = shape.renditions.get(rendition).map_or("", |r| &r.name);
+    let map = (!shape.ts).then(|| Map { uri: format!("{name}/init.mp4"), range: None });
+    let extension = shape.extension();
+    let segments = shape.timeline.segments.iter().enumerate().map(|(n, (_, length))| MediaSegment {
+        map: map.clone(),
+        ..MediaSegment::new(format!("{name}/key-{n:05}.{extension}"), Timestamp::from_seconds(*length))
+    });
+    MediaPlaylist { i_frames_only: true, ..MediaPlaylist::vod(segments.collect()) }.to_string()
+}
+
 /// The playlist of a subtitle track.
 pub(super) fn subtitle(shape: &Shape, index: usize) -> String {
     let segments = shape.timeline.segments.iter().enumerate().map(|(n, (_, length))| {
@@ -50,8 +63,14 @@ fn unique(taken: &mut Vec<String>, name: String) -> String {
     if count == 0 { name } else { format!("{name} ({})", count + 1) }
 }
 
-/// The multivariant playlist; `known` has the codecs that encoders have said.
-pub(super) fn multivariant(shape: &Shape, subtitles: &[Subtitle], known: &[Option<String>]) -> String {
+/// The multivariant playlist; `known` has the codecs that encoders have said, `drop_top` leaves the largest of several
+/// pictures out.
+pub(super) fn multivariant(
+    shape: &Shape,
+    subtitles: &[Subtitle],
+    known: &[Option<String>],
+    drop_top: bool,
+) -> String {
     let said = |n: usize| -> Vec<String> {
         let rendition = shape.renditions.get(n);
         let text = known.get(n).cloned().flatten().or_else(|| rendition.map(|r| r.codecs.clone()));
@@ -60,7 +79,13 @@ pub(super) fn multivariant(shape: &Shape, subtitles: &[Subtitle], known: &[Optio
     let of = |video: bool| -> Vec<(usize, &Rendition)> {
         shape.renditions.iter().enumerate().filter(|(_, r)| r.is_video() == video).collect()
     };
-    let (pictures, sounds) = (of(true), of(false));
+    let (mut pictures, sounds) = (of(true), of(false));
+    if drop_top
+        && pictures.len() > 1
+        && let Some(top) = (0..pictures.len()).max_by_key(|n| pictures[*n].1.average)
+    {
+        pictures.remove(top);
+    }
     let mut list = Multivariant { independent_segments: true, ..Multivariant::default() };
     let mut names = Vec::new();
     if !pictures.is_empty() {
@@ -106,6 +131,18 @@ pub(super) fn multivariant(shape: &Shape, subtitles: &[Subtitle], known: &[Optio
             }),
             audio: (!alone && !sounds.is_empty()).then(|| "audio".into()),
             subtitles: (!subtitles.is_empty()).then(|| "subs".into()),
+        });
+    }
+    if let Some((n, r)) = shape.scrubbed().and_then(|n| Some((n, shape.renditions.get(n)?))) {
+        // Key frames are about a fifth of what an encoder spends.
+        let share = |bits: u64| (bits / 5).max(1);
+        list.i_frames.push(IFrameVariant {
+            uri: format!("{}-iframes.m3u8", r.name),
+            bandwidth: share(r.peak),
+            average_bandwidth: Some(share(r.average)),
+            codecs: said(n).into_iter().take(1).collect(),
+            resolution: Some((r.width, r.height)),
+            video_range: None,
         });
     }
     list.to_string()

@@ -1,9 +1,10 @@
 //! Who runs documents for a session: worker processes, or this process (tests, embedders that want no processes).
 
 use crate::worker::{Control, Failure, Pool, Report, Sandbox, Worker};
-use ghoststream::event::{Event, Next};
+use ghoststream::event::Next;
 use ghoststream::probe::{ProbeOptions, probe};
-use ghoststream::spec::SourceSpec;
+use ghoststream::job::Change;
+use ghoststream::spec::{Bitrate, SourceSpec};
 use ghoststream::{Error, Job, Pipeline, PipelineSpec};
 use serde_json::Value;
 use std::future::Future;
@@ -78,8 +79,14 @@ pub trait Wheel: Send + Sync {
     fn pause(&self);
     /// Goes on.
     fn resume(&self);
+    /// Gives the encoder of video track `rung` another rate, bits per second.
+    fn rate(&self, rung: usize, bits: u64);
     /// Ends it at once.
     fn cancel(&self);
+}
+
+fn rated(rung: usize, bits: u64) -> Change {
+    Change { rung: Some(rung), bitrate: Some(Bitrate(bits)), ..Change::default() }
 }
 
 /// Runs in worker processes. One of them is kept for the next run.
@@ -144,6 +151,12 @@ impl Wheel for Ahead {
     fn resume(&self) {
         if let Some(control) = &lock(&self.orders).control {
             control.resume();
+        }
+    }
+
+    fn rate(&self, rung: usize, bits: u64) {
+        if let Some(control) = &lock(&self.orders).control {
+            control.set(rated(rung, bits));
         }
     }
 
@@ -230,6 +243,11 @@ impl Wheel for Local {
         let _ = self.0.resume();
     }
 
+    fn rate(&self, rung: usize, bits: u64) {
+        // An encoder that cannot, or a run that is over, goes on as it is.
+        let _ = self.0.set(&rated(rung, bits));
+    }
+
     fn cancel(&self) {
         self.0.cancel();
     }
@@ -240,6 +258,7 @@ struct Nothing;
 impl Wheel for Nothing {
     fn pause(&self) {}
     fn resume(&self) {}
+    fn rate(&self, _: usize, _: u64) {}
     fn cancel(&self) {}
 }
 
@@ -281,27 +300,13 @@ impl Runner for InProcess {
 
 fn tell(job: &Job, sender: &mpsc::UnboundedSender<Report>) {
     loop {
-        let report = match job.next_event(None) {
-            Next::Event(Event::Segment { output, name, start, duration }) => {
-                Report::Segment { output, name, start, duration }
-            }
-            Next::Event(Event::Warning { code, message }) => Report::Warning { code: code.into(), message },
-            Next::Event(event @ Event::Done(_)) => {
-                let done = serde_json::to_value(&event).and_then(serde_json::from_value);
-                done.map_or_else(|e| Report::Lost(e.to_string()), Report::Done)
-            }
-            Next::Event(event @ Event::Plan { .. }) => {
-                let plan =
-                    serde_json::to_value(&event).and_then(|v| serde_json::from_value(v["plan"].clone()));
-                match plan {
-                    Ok(plan) => Report::Plan(plan),
-                    Err(_) => continue,
-                }
-            }
-            Next::Event(_) | Next::Timeout => continue,
+        let event = match job.next_event(None) {
+            Next::Event(event) => event,
+            Next::Timeout => continue,
             Next::End => return,
         };
-        let last = matches!(report, Report::Done(_) | Report::Lost(_));
+        let Some(report) = Report::of(event) else { continue };
+        let last = matches!(report, Report::Done(_));
         if sender.send(report).is_err() || last {
             return;
         }

@@ -35,13 +35,14 @@ impl Timeline {
         self.segments.partition_point(|s| s.0 <= at).saturating_sub(1) as u64
     }
 
-    /// Segments of about `target` seconds of an encode of what `probe` describes, from `start` of it on. `None` when its
-    /// length is not known.
-    pub fn encoded(probe: &Value, target: f64, start: f64) -> Option<Timeline> {
+    /// Segments of about `target` seconds of an encode of what `probe` describes, from `start` of it on; the very first one may
+    /// be shorter, `first`, because nobody can play before it is there. `None` when its length is not known.
+    pub fn encoded(probe: &Value, target: f64, first: Option<f64>, start: f64) -> Option<Timeline> {
         let begin = probe["start"].as_f64().unwrap_or(0.0) + start;
         let total = probe["duration"].as_f64().filter(|d| d.is_finite() && *d > 0.0)? - start;
+        let early = first.filter(|first| first + SHORTEST <= target);
         let Some(stream) = picture(probe) else {
-            return Some(Timeline::even(total, target, None, 0.0, false));
+            return Some(Timeline::even(total, (target, early), None, 0.0, false));
         };
         let first = stream["start"]["seconds"].as_f64().map_or(0.0, |s| (s - begin).max(0.0));
         let length = stream["duration"]["seconds"].as_f64().filter(|d| *d > 0.0);
@@ -53,11 +54,17 @@ impl Timeline {
         // What is not known to be even is evened out, and then counts from 0. So is what begins between two frames.
         let constant = stream["video"]["constant_rate"].as_bool() == Some(true) && start == 0.0;
         let phase = if constant { first } else { 0.0 };
-        Some(Timeline::even(end, target, rate, phase, rate.is_some() && !constant))
+        Some(Timeline::even(end, (target, early), rate, phase, rate.is_some() && !constant))
     }
 
-    /// Every `target` seconds, on the first frame at or after that.
-    fn even(end: f64, target: f64, rate: Option<(u64, u64)>, phase: f64, even_out: bool) -> Timeline {
+    /// Every `target` seconds (and once earlier), on the first frame at or after that.
+    fn even(
+        end: f64,
+        (target, early): (f64, Option<f64>),
+        rate: Option<(u64, u64)>,
+        phase: f64,
+        even_out: bool,
+    ) -> Timeline {
         let step = rate.map_or(0.0, |(n, d)| d as f64 / n as f64);
         // The first frame at or after a time, and how far rounding may be off.
         let frame = |at: f64| match step > 0.0 {
@@ -66,8 +73,8 @@ impl Timeline {
         };
         let mut begins = vec![frame(0.0)];
         let mut starts = vec![0.0];
-        for cell in 1.. {
-            let at = frame(cell as f64 * target);
+        for cell in early.into_iter().chain((1..).map(|cell| f64::from(cell) * target)) {
+            let at = frame(cell);
             if at + SHORTEST.min(target / 2.0) > end {
                 break;
             }
@@ -134,30 +141,40 @@ mod tests {
 
     #[test]
     fn segments_begin_on_frames_and_cover_the_pictures() {
-        let t = Timeline::encoded(&probe("30000/1001", true, 0.0, 10.01, 10.1), 4.0, 0.0).unwrap();
+        let t = Timeline::encoded(&probe("30000/1001", true, 0.0, 10.01, 10.1), 4.0, None, 0.0).unwrap();
         assert_eq!(t.segments.len(), 3);
         assert!((t.segments[1].0 - 120.0 * 1001.0 / 30000.0).abs() < 1e-9, "{t:?}");
         assert!((t.duration() - 10.01).abs() < 1e-9 && !t.even_out);
         assert!(t.starts[1] < t.segments[1].0 && t.starts[1] > t.segments[1].0 - 0.034);
         assert_eq!((t.at(0.0), t.at(4.0), t.at(4.01), t.at(99.0)), (0, 0, 1, 2));
         // Pictures that begin later than the sound keep their phase.
-        let late = Timeline::encoded(&probe("25/1", true, 0.021, 8.0, 8.1), 4.0, 0.0).unwrap();
+        let late = Timeline::encoded(&probe("25/1", true, 0.021, 8.0, 8.1), 4.0, None, 0.0).unwrap();
         assert!((late.segments[1].0 - 4.021).abs() < 1e-9, "{late:?}");
-        let uneven = Timeline::encoded(&probe("25/1", false, 0.021, 8.0, 8.1), 4.0, 0.0).unwrap();
+        let uneven = Timeline::encoded(&probe("25/1", false, 0.021, 8.0, 8.1), 4.0, None, 0.0).unwrap();
         assert!(uneven.even_out && (uneven.segments[1].0 - 4.0).abs() < 1e-9, "{uneven:?}");
     }
 
     #[test]
+    fn the_first_segment_may_be_short() {
+        let begins = |first: Option<f64>| -> Vec<f64> {
+            let t = Timeline::encoded(&probe("25/1", true, 0.0, 9.0, 9.0), 4.0, first, 0.0).unwrap();
+            t.segments.iter().map(|s| s.0).collect()
+        };
+        assert_eq!(begins(Some(1.0)), [0.0, 1.0, 4.0, 8.0]);
+        assert_eq!(begins(Some(3.8)), [0.0, 4.0, 8.0], "what is left must be worth a segment");
+    }
+
+    #[test]
     fn what_is_left_over_is_no_segment() {
-        let t = Timeline::encoded(&probe("25/1", true, 0.0, 8.2, 8.2), 4.0, 0.0).unwrap();
+        let t = Timeline::encoded(&probe("25/1", true, 0.0, 8.2, 8.2), 4.0, None, 0.0).unwrap();
         assert_eq!(t.segments.len(), 2);
         assert!((t.segments[1].1 - 4.2).abs() < 1e-9);
-        let short = Timeline::encoded(&probe("25/1", true, 0.0, 0.2, 0.2), 4.0, 0.0).unwrap();
+        let short = Timeline::encoded(&probe("25/1", true, 0.0, 0.2, 0.2), 4.0, None, 0.0).unwrap();
         assert_eq!(short.segments.len(), 1);
-        assert!(Timeline::encoded(&json!({"streams": []}), 4.0, 0.0).is_none());
+        assert!(Timeline::encoded(&json!({"streams": []}), 4.0, None, 0.0).is_none());
         let sound = json!({"duration": 9.0, "streams": [{"audio": {}}]});
-        assert_eq!(Timeline::encoded(&sound, 4.0, 0.0).unwrap().segments.len(), 3);
-        let later = Timeline::encoded(&probe("25/1", true, 0.0, 20.0, 20.0), 4.0, 11.0).unwrap();
+        assert_eq!(Timeline::encoded(&sound, 4.0, None, 0.0).unwrap().segments.len(), 3);
+        let later = Timeline::encoded(&probe("25/1", true, 0.0, 20.0, 20.0), 4.0, None, 11.0).unwrap();
         assert!((later.duration() - 9.0).abs() < 1e-9 && later.segments.len() == 3, "{later:?}");
     }
 

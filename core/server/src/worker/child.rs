@@ -3,7 +3,7 @@
 //! It ends when its standard input does (the server is gone), and at once when nobody reads its output.
 
 use super::protocol::{Command, Sandbox};
-use ghoststream::event::{Event, Next};
+use ghoststream::event::{Done, Event, Next, Outcome};
 use ghoststream::probe::{ProbeOptions, probe};
 use ghoststream::process::{self, Limit, Reach};
 use ghoststream::{Error, ErrorKind, Job, Pipeline, PipelineSpec, Result};
@@ -46,6 +46,11 @@ pub fn run() -> i32 {
     }
     if let Err(e) = process::no_new_privileges() {
         tracing::warn!(error = %e, "privileges are kept");
+    }
+    match process::filter_calls() {
+        Ok(true) => {}
+        Ok(false) => tracing::debug!("this kernel has no seccomp"),
+        Err(e) => tracing::warn!(error = %e, "calls of the kernel are not filtered"),
     }
     for (limit, most) in [(Limit::CoreSize, 0), (Limit::OpenFiles, 4096)] {
         if let Err(e) = process::limit(limit, most) {
@@ -100,7 +105,7 @@ impl Voice {
         match answer {
             Ok(value) => self.say(&json!({ "type": "answer", "value": value })),
             Err(e) => {
-                self.say(&json!({ "type": "refused", "kind": e.kind().name(), "message": e.message() }))
+                self.say(&json!({ "type": "refused", "kind": e.kind(), "message": e.message() }))
             }
         }
     }
@@ -167,9 +172,13 @@ fn start(spec: PipelineSpec) -> Result<Arc<Job>> {
 
 /// A run that could not begin ends like one that could not go on.
 fn voice_of_failure(voice: &Voice, e: Error) {
-    voice
-        .say(&json!({ "type": "done", "outcome": "failed", "error": e.kind().name(), "message": e.message(),
-        "outputs": [], "elapsed": 0.0 }));
+    voice.say(&Event::Done(Done {
+        outcome: Outcome::Failed,
+        error: Some(e.kind()),
+        message: Some(e.message().to_string()),
+        outputs: Vec::new(),
+        elapsed: 0.0,
+    }));
 }
 
 fn tell(job: &Job, voice: &Voice) {

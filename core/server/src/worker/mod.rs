@@ -10,4 +10,4 @@ mod protocol;
 pub use child::run as run_child;
 pub use pool::{Pool, Setup};
 pub use process::{Control, Gone, Patience, Report, Run, Worker};
-pub use protocol::{Command, Done, Failure, OutputPlan, Plan, Progress, Sandbox, TrackPlan};
+pub use protocol::{Command, Failure, Sandbox};

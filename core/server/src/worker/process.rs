@@ -1,7 +1,9 @@
 //! One worker process as the server holds it: what it says is passed on, and when it hangs or will not end it is ended.
 
-use super::protocol::{Command, Done, Failure, Message, Plan, Progress, Sandbox};
+use super::protocol::{Command, Failure, Message, Sandbox};
+use ghoststream::event::{Done, Event, Progress, Word};
 use ghoststream::job::Change;
+use ghoststream::plan::Plan;
 use ghoststream::process::{Signal, signal};
 use ghoststream::spec::SourceSpec;
 use ghoststream::{ErrorKind, PipelineSpec};
@@ -17,13 +19,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 #[derive(Clone, Debug)]
 pub enum Report {
     /// What is going to be done.
-    Plan(Plan),
+    Plan(Box<Plan>),
     /// How far it is; twice a second.
     Progress(Progress),
     /// Something worth knowing.
     Warning {
         /// The engine's word for it.
-        code: String,
+        code: Word,
         /// In words.
         message: String,
     },
@@ -42,6 +44,22 @@ pub enum Report {
     Done(Done),
     /// The worker crashed, hung or was killed. The last report.
     Lost(String),
+}
+
+impl Report {
+    /// What a server cares for of what the engine says.
+    pub(crate) fn of(event: Event) -> Option<Report> {
+        Some(match event {
+            Event::Plan { plan } => Report::Plan(plan),
+            Event::Progress(progress) => Report::Progress(progress),
+            Event::Warning { code, message } => Report::Warning { code, message },
+            Event::Segment { output, name, start, duration } => {
+                Report::Segment { output, name, start, duration }
+            }
+            Event::Done(done) => Report::Done(done),
+            Event::State { .. } | Event::Push { .. } | Event::Bitrate { .. } | Event::Saved { .. } => return None,
+        })
+    }
 }
 
 /// How patient the server is with workers.
@@ -466,27 +484,25 @@ impl Keeper {
     }
 
     fn hear(&mut self, message: Message) {
-        let report = match message {
+        let event = match message {
             Message::Answer { value } => return self.answer(Ok(value)),
-            Message::Refused { kind, message } => return self.answer(Err(Failure::of(&kind, message))),
-            Message::Plan { plan } => Report::Plan(plan),
-            Message::Progress(progress) => Report::Progress(progress),
-            Message::Warning { code, message } => Report::Warning { code, message },
-            Message::Segment { output, name, start, duration } => {
-                Report::Segment { output, name, start, duration }
+            Message::Refused { kind, message } => {
+                return self.answer(Err(Failure { kind: Some(kind), message }));
             }
-            Message::Done(done) => {
-                // It obeyed.
-                if matches!(self.state.ending, Ending::Asked(_)) && self.stdin.is_some() {
-                    self.state.ending = Ending::Not;
-                }
-                if let Some(listener) = self.state.listener.take() {
-                    let _heard = listener.send(Report::Done(done));
-                }
-                return;
-            }
-            Message::Hello { .. } | Message::Alive | Message::Other => return,
+            Message::Event(event) => event,
+            Message::Hello { .. } | Message::Alive => return,
         };
+        let Some(report) = Report::of(event) else { return };
+        if let Report::Done(done) = report {
+            // It obeyed.
+            if matches!(self.state.ending, Ending::Asked(_)) && self.stdin.is_some() {
+                self.state.ending = Ending::Not;
+            }
+            if let Some(listener) = self.state.listener.take() {
+                let _heard = listener.send(Report::Done(done));
+            }
+            return;
+        }
         if let Some(listener) = &self.state.listener {
             let _heard = listener.send(report);
         }

@@ -1,5 +1,6 @@
 //! What the server and a worker say to each other: JSON, one message a line, on the worker's standard input and output.
 
+use ghoststream::event::{Done, Event, Outcome};
 use ghoststream::job::Change;
 use ghoststream::spec::SourceSpec;
 use ghoststream::{ErrorKind, PipelineSpec};
@@ -51,7 +52,7 @@ pub struct Sandbox {
     pub max_file: Option<u64>,
 }
 
-/// From the worker. The engine's events come as they are; the ones that nobody needs are [`Message::Other`].
+/// From the worker. The engine's events come as they are.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Message {
@@ -67,98 +68,11 @@ pub(super) enum Message {
     },
     /// The same, when it went wrong; also the end of a run that could not begin.
     Refused {
-        kind: String,
+        kind: ErrorKind,
         message: String,
     },
-    Plan {
-        plan: Plan,
-    },
-    Progress(Progress),
-    Warning {
-        code: String,
-        message: String,
-    },
-    Segment {
-        output: usize,
-        name: String,
-        start: f64,
-        duration: f64,
-    },
-    Done(Done),
-    #[serde(other)]
-    Other,
-}
-
-/// How far a run is; see [`ghoststream::event::Progress`].
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
-#[allow(missing_docs)]
-pub struct Progress {
-    pub time: f64,
-    pub duration: Option<f64>,
-    pub fraction: Option<f64>,
-    pub frames: u64,
-    pub fps: f64,
-    pub speed: f64,
-    pub eta: Option<f64>,
-    pub bytes: u64,
-    pub dropped: u64,
-}
-
-/// The parts of [`ghoststream::plan::Plan`] that a server cares for.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[allow(missing_docs)]
-pub struct Plan {
-    #[serde(default)]
-    pub duration: Option<f64>,
-    #[serde(default)]
-    pub outputs: Vec<OutputPlan>,
-}
-
-/// One output of a [`Plan`].
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[allow(missing_docs)]
-pub struct OutputPlan {
-    pub tracks: Vec<TrackPlan>,
-}
-
-/// One track of an [`OutputPlan`].
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[allow(missing_docs)]
-pub struct TrackPlan {
-    pub kind: String,
-    pub name: String,
-    pub action: String,
-    pub codec: String,
-    #[serde(default)]
-    pub encoder: Option<String>,
-}
-
-impl Plan {
-    /// The encoder of the first video track that is encoded.
-    pub fn video_encoder(&self) -> Option<&str> {
-        let tracks = self.outputs.iter().flat_map(|o| &o.tracks);
-        tracks.filter(|t| t.kind == "video").find_map(|t| t.encoder.as_deref())
-    }
-}
-
-/// How a run ended.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Done {
-    /// `completed`, `stopped`, `cancelled` or `failed`.
-    pub outcome: String,
-    /// The engine's kind of error.
-    #[serde(default)]
-    pub error: Option<String>,
-    /// The failure in words.
-    #[serde(default)]
-    pub message: Option<String>,
-    /// What was written: files and top-level playlists.
-    #[serde(default)]
-    pub outputs: Vec<String>,
-    /// Wall time, seconds.
-    #[serde(default)]
-    pub elapsed: f64,
+    #[serde(untagged)]
+    Event(Event),
 }
 
 /// Why something that a worker was asked for failed.
@@ -176,15 +90,11 @@ impl Failure {
         Failure { kind: None, message: message.into() }
     }
 
-    pub(super) fn of(kind: &str, message: String) -> Self {
-        Failure { kind: Some(kind_of(kind)), message }
-    }
-
     /// Why a run failed, or `None` when it ended well or was cancelled.
     pub fn of_done(done: &Done) -> Option<Failure> {
-        (done.outcome == "failed").then(|| {
-            let kind = done.error.as_deref().unwrap_or("internal");
-            Failure::of(kind, done.message.clone().unwrap_or_else(|| "the run failed".into()))
+        (done.outcome == Outcome::Failed).then(|| Failure {
+            kind: Some(done.error.unwrap_or(ErrorKind::Internal)),
+            message: done.message.clone().unwrap_or_else(|| "the run failed".into()),
         })
     }
 }
@@ -197,53 +107,35 @@ impl std::fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// The kind with the name `name`.
-fn kind_of(name: &str) -> ErrorKind {
-    [
-        ErrorKind::Invalid,
-        ErrorKind::Unsupported,
-        ErrorKind::NotFound,
-        ErrorKind::Device,
-        ErrorKind::Memory,
-        ErrorKind::Io,
-        ErrorKind::Format,
-        ErrorKind::Cancelled,
-        ErrorKind::State,
-        ErrorKind::Busy,
-        ErrorKind::Denied,
-    ]
-    .into_iter()
-    .find(|k| k.name() == name)
-    .unwrap_or(ErrorKind::Internal)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ghoststream::event::{Done as EngineDone, Event, Outcome, Progress as EngineProgress, State};
+    use ghoststream::event::State;
     use ghoststream::spec::OutputSpec;
 
-    fn read(event: &Event) -> Message {
-        serde_json::from_str(&serde_json::to_string(event).unwrap()).unwrap()
+    fn read(text: &str) -> Message {
+        serde_json::from_str(text).unwrap()
     }
 
     #[test]
-    fn the_engines_events_are_understood() {
-        assert!(matches!(read(&Event::State { state: State::Running }), Message::Other));
-        let progress = EngineProgress { frames: 7, eta: Some(2.0), ..EngineProgress::default() };
-        assert!(matches!(read(&Event::Progress(progress)), Message::Progress(p) if p.frames == 7));
-        let done = EngineDone {
+    fn messages_of_our_own_and_the_engines_events_are_told_apart() {
+        assert!(matches!(read(r#"{"type": "alive"}"#), Message::Alive));
+        let refused = read(r#"{"type": "refused", "kind": "not_found", "message": "m"}"#);
+        assert!(matches!(refused, Message::Refused { kind: ErrorKind::NotFound, .. }));
+        let state = serde_json::to_string(&Event::State { state: State::Running }).unwrap();
+        assert!(matches!(read(&state), Message::Event(Event::State { state: State::Running })));
+        let done = Done {
             outcome: Outcome::Failed,
             error: Some(ErrorKind::Device),
             message: Some("gone".into()),
             outputs: vec![],
             elapsed: 1.0,
         };
-        let Message::Done(done) = read(&Event::Done(done)) else { panic!() };
-        assert_eq!(
-            Failure::of_done(&done),
-            Some(Failure { kind: Some(ErrorKind::Device), message: "gone".into() })
-        );
+        let text = serde_json::to_string(&Event::Done(done)).unwrap();
+        let Message::Event(Event::Done(done)) = read(&text) else { panic!() };
+        let failure = Failure { kind: Some(ErrorKind::Device), message: "gone".into() };
+        assert_eq!(Failure::of_done(&done), Some(failure));
+        assert!(serde_json::from_str::<Message>(r#"{"type": "nonsense"}"#).is_err());
     }
 
     #[test]

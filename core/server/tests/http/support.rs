@@ -1,9 +1,12 @@
 //! A server on a free port, clips, and clients.
 
+#[path = "../built/mod.rs"]
+mod built;
+
+pub use built::command;
 use ghoststream_server::Blocking;
 use ghoststream_server::config::Config;
 use serde_json::{Value, json};
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tokio_tungstenite::tungstenite::stream::MaybeTlsStream;
@@ -192,21 +195,6 @@ impl Socket {
             before.push(message);
         }
     }
-}
-
-/// The `ghoststream` command of this build, which runs the workers.
-pub fn command() -> PathBuf {
-    let mut path = std::env::current_exe().unwrap();
-    // target/debug/deps/http-… → target/debug/ghoststream
-    path.pop();
-    path.pop();
-    let program = path.join("ghoststream");
-    if !program.is_file() {
-        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-        let built = Command::new(cargo).args(["build", "-q", "-p", "ghoststream-cli"]).status().unwrap();
-        assert!(built.success());
-    }
-    program
 }
 
 /// The keys of an object, sorted.

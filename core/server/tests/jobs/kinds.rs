@@ -1,7 +1,7 @@
 //! Every mode, format and field does what it says.
 
 use crate::support::*;
-use ghoststream_server::jobs::{Cache, Status};
+use ghoststream_server::jobs::{Bounds, Cache, Status};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -267,8 +267,16 @@ async fn a_live_source_grows_until_it_is_cancelled() {
     jobs.cancel(&view.id).await.unwrap();
     let dash =
         jobs.start(request(&source, json!({"output": {"format": "dash"}})), client("a")).await.unwrap();
-    let dash = over(&jobs, &dash.id).await;
-    assert!(dash.error.as_deref().unwrap().starts_with("output.format:"), "{dash:?}");
+    let dash = dash.id;
+    let manifest = text(&jobs.file(&dash, "manifest.mpd", Duration::from_secs(60)).await.unwrap());
+    assert!(manifest.contains("type=\"dynamic\""), "{manifest}");
+    until(&jobs, &dash, "more of it", |v| v.current_time > 9.0).await;
+    let later = text(&jobs.file(&dash, "manifest.mpd", Duration::ZERO).await.unwrap());
+    let start = |text: &str| text.split("availabilityStartTime=\"").nth(1).map(|t| t[..24].to_string());
+    assert_eq!(start(&manifest), start(&later), "it stays when it was");
+    let timeline = |text: &str| text.split("<SegmentTimeline>").nth(1).map(String::from);
+    assert!(timeline(&manifest) != timeline(&later) && later.contains("type=\"dynamic\""), "{later}");
+    jobs.cancel(&dash).await.unwrap();
     jobs.close().await;
 }
 
@@ -287,5 +295,53 @@ async fn a_more_urgent_job_takes_the_place_of_a_patient_one() {
     let view = jobs.get(&patient.id).unwrap();
     assert!(view.status != Status::Ready && !view.warnings.is_empty(), "{view:?}");
     assert_eq!(ready(&jobs, &patient.id).await.attempts, 2);
+    jobs.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn running_encoders_follow_the_machines_quality() {
+    let place = Place::new();
+    let source = place.path("in.mp4").to_string_lossy().into_owned();
+    // Noise takes every bit that it can get.
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=640x360:r=25:d=80,noise=alls=60:allf=t -c:v libx264 -preset ultrafast -crf 24 -pix_fmt yuv420p {source}"
+    ));
+    let jobs = place.open();
+    let body = json!({"playback": "growing", "output": {"bitrate": "2M"}});
+    let view = jobs.start(request(&source, body), client("a")).await.unwrap();
+    until(&jobs, &view.id, "some segments", |v| v.current_time > 12.0 || v.status.is_over()).await;
+    jobs.set_bounds(Bounds { quality: 0.4, ..Bounds::default() });
+    let changed = jobs.get(&view.id).unwrap().current_time;
+    let done = ready(&jobs, &view.id).await;
+    assert!(changed < 50.0, "it was over too soon: {changed}");
+    let told = done.variants.unwrap();
+    assert_eq!((&told[0]["bitrate"], done.media_info.unwrap()["height"].clone()), (&json!(2_000_000), json!(360)));
+    let size = |n: u32| {
+        let path = place.job_dir(&view.id).join(format!("segment_{n:05}.ts"));
+        std::fs::metadata(path).unwrap().len() as f64
+    };
+    // Segment 0 is a short one; the last ones were begun long after the change.
+    let (before, after) = ((size(1) + size(2)) / 2.0, (size(18) + size(19)) / 2.0);
+    assert!(after < before * 0.6 && after > before * 0.25, "{before} then {after} bytes");
+    jobs.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dash_stream_grows_until_it_is_whole() {
+    let place = Place::new();
+    let source = place.clip("in.mp4", 40);
+    let jobs = place.open();
+    let body = json!({"playback": "growing", "output": {"format": "dash"}});
+    let view = jobs.start(request(&source, body), client("a")).await.unwrap();
+    assert_eq!(view.stream_path, Some("manifest.mpd"));
+    let manifest = text(&jobs.file(&view.id, "manifest.mpd", Duration::from_secs(60)).await.unwrap());
+    assert!(manifest.contains("type=\"dynamic\"") && manifest.contains("minimumUpdatePeriod"), "{manifest}");
+    assert!(manifest.contains("availabilityStartTime=\"20"), "{manifest}");
+    let done = ready(&jobs, &view.id).await;
+    assert!((done.duration - 40.0).abs() < 0.2, "{done:?}");
+    let manifest = text(&jobs.file(&view.id, "manifest.mpd", Duration::ZERO).await.unwrap());
+    assert!(manifest.contains("type=\"static\"") && !manifest.contains("minimumUpdatePeriod"), "{manifest}");
+    let found = probe(&place.job_dir(&view.id).join("manifest.mpd"));
+    assert_eq!(video(&found)["nb_read_frames"], "1000");
     jobs.close().await;
 }

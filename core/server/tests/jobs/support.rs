@@ -1,5 +1,9 @@
 //! Clips, and jobs over a temporary directory with real workers.
 
+#[path = "../built/mod.rs"]
+mod built;
+
+pub use built::command;
 use ghoststream_server::config::Config;
 use ghoststream_server::contract::request::TranscodeRequest;
 use ghoststream_server::jobs::{Body, Client, JobView, Jobs, Served, Status};
@@ -56,21 +60,6 @@ impl Place {
     pub fn job_dir(&self, id: &str) -> PathBuf {
         self.path("jobs").join(id)
     }
-}
-
-/// The `ghoststream` command of this build.
-pub fn command() -> PathBuf {
-    let mut path = std::env::current_exe().unwrap();
-    // target/debug/deps/jobs-… → target/debug/ghoststream
-    path.pop();
-    path.pop();
-    let program = path.join("ghoststream");
-    if !program.is_file() {
-        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-        let built = Command::new(cargo).args(["build", "-q", "-p", "ghoststream-cli"]).status().unwrap();
-        assert!(built.success());
-    }
-    program
 }
 
 pub fn ffmpeg(args: &str) {

@@ -1,0 +1,125 @@
+//! What runs have to say, and what follows from it.
+
+use super::playlists;
+use super::segments::Key;
+use super::session::Inner;
+use crate::worker::{Failure, Report};
+use ghoststream::event::Outcome;
+use std::sync::Weak;
+use std::time::Instant;
+use tokio::sync::mpsc;
+
+impl Inner {
+    /// What a run has to say; `false` when it is over.
+    pub(super) fn hear(&self, id: u64, report: Report) -> bool {
+        let now = Instant::now();
+        match report {
+            Report::Segment { name, .. } => self.take(id, &name, now),
+            Report::Plan(plan) => {
+                if let Some(encoder) = plan.video_encoder() {
+                    self.lock().encoder = Some(encoder.to_string());
+                }
+            }
+            Report::Warning { code, message } if code == "fallback" || code == "source" => {
+                let mut state = self.lock();
+                if !state.warnings.contains(&message) && state.warnings.len() < 50 {
+                    state.warnings.push(message);
+                }
+            }
+            Report::Done(done) => {
+                let failure = Failure::of_done(&done).map(|f| f.message);
+                self.over(id, failure, done.outcome == Outcome::Completed);
+                return false;
+            }
+            Report::Lost(why) => {
+                self.over(id, Some(why), false);
+                return false;
+            }
+            _ => {}
+        }
+        true
+    }
+
+    /// A file of a run is in its place.
+    fn take(&self, id: u64, name: &str, now: Instant) {
+        let Some((folder, file)) = name.split_once('/') else { return };
+        let Some(rendition) = self.shape.renditions.iter().position(|r| r.name == folder) else { return };
+        let path = self.shape.directory.join(name);
+        if file == "init.mp4" {
+            let codecs = std::fs::read(&path).ok().and_then(|b| playlists::read_codecs(&b, false));
+            let mut state = self.lock();
+            if let Some(said) = state.codecs.get_mut(rendition).filter(|_| codecs.is_some()) {
+                *said = codecs;
+            }
+            if let Some(there) = state.inits.get_mut(rendition) {
+                *there = true;
+            }
+            drop(state);
+            self.changed();
+            return;
+        }
+        let Some(number) = file.split('.').next().and_then(|n| n.parse::<u64>().ok()) else { return };
+        let bytes = std::fs::metadata(&path).map_or(0, |m| m.len());
+        let mut state = self.lock();
+        state.failures = 0;
+        state.segments.insert((rendition, number), bytes, now);
+        if let Some(run) = state.runs.iter_mut().find(|r| r.id == id)
+            && let Some(at) = run.renditions.iter().position(|r| *r == rendition)
+            && let Some(next) = run.next.get_mut(at)
+        {
+            *next = number + 1;
+        }
+        drop(state);
+        self.changed();
+    }
+
+    /// A run has ended.
+    fn over(&self, id: u64, failure: Option<String>, completed: bool) {
+        let mut state = self.lock();
+        let Some(at) = state.runs.iter().position(|r| r.id == id) else { return };
+        let run = state.runs.remove(at);
+        if let Some(why) = failure {
+            state.failures += 1;
+            if !state.software && state.failures == 1 {
+                // Whatever it was, the next try asks less of the machine. Who waits starts it.
+                state.software = true;
+                state.warnings.push(format!("{why}; going on in software"));
+            } else {
+                state.failure = Some((id, why));
+            }
+        } else if completed {
+            // What it was to make and has not made is not in the source. Reports may get lost, files do not.
+            let missing: Vec<Key> = run
+                .renditions
+                .iter()
+                .zip(&run.next)
+                .flat_map(|(r, next)| (*next..run.end).map(move |n| (*r, n)))
+                .collect();
+            for key in missing {
+                let path = self.shape.directory.join(self.shape.path(key.0, key.1));
+                match std::fs::metadata(path) {
+                    Ok(file) => state.segments.insert(key, file.len(), Instant::now()),
+                    Err(_) => state.absent.push(key),
+                }
+            }
+        }
+        drop(state);
+        self.changed();
+    }
+}
+
+/// Hears what a run has to say.
+pub(super) async fn listen(inner: Weak<Inner>, id: u64, mut reports: mpsc::UnboundedReceiver<Report>) {
+    while let Some(report) = reports.recv().await {
+        let Some(inner) = inner.upgrade() else { return };
+        if !inner.hear(id, report) {
+            break;
+        }
+    }
+    if let Some(inner) = inner.upgrade() {
+        // Nothing happens if it has said how it ended.
+        inner.over(id, Some("the run ended without a word".into()), false);
+        inner.lock().heard -= 1;
+        inner.changed();
+    }
+}
