@@ -263,7 +263,7 @@ def markdown(facts: dict, results: dict, rounds: int) -> str:
             import capture
 
             lines += capture.table(result)
-        if "text" in result:
+        elif "text" in result:
             lines += [result["text"]]
         elif case == "python":
             lines += python_table(runs)

@@ -64,10 +64,7 @@ pub async fn watch(app: Arc<App>, told: watch::Sender<Status>) {
         let limits = decision.limits;
         jobs.set_bounds(Bounds {
             quality: decision.quality_factor,
-            offer: Some(Offer {
-                size: (limits.max_width, limits.max_height),
-                bitrate: limits.max_bitrate,
-            }),
+            offer: Some(Offer { size: (limits.max_width, limits.max_height), bitrate: limits.max_bitrate }),
             load: Relief { faster: decision.faster, drop_top: decision.drop_top },
             ..Bounds::default()
         });

@@ -31,10 +31,7 @@ impl SourcePolicy {
         let parsed =
             |list: &[String]| list.iter().filter_map(|h| HostPattern::parse(h).ok()).collect::<Vec<_>>();
         SourcePolicy {
-            hosts: HostRules {
-                allowed: parsed(&rules.allowed_hosts),
-                denied: parsed(&rules.denied_hosts),
-            },
+            hosts: HostRules { allowed: parsed(&rules.allowed_hosts), denied: parsed(&rules.denied_hosts) },
             roots: rules.local_roots.iter().filter_map(|r| r.canonicalize().ok()).collect(),
             rules: rules.clone(),
         }
@@ -173,7 +170,8 @@ impl SourcePolicy {
 }
 
 /// The networks of [`Reach`]'s kinds.
-const PRIVATE: &[&str] = &["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "fec0::/10"];
+const PRIVATE: &[&str] =
+    &["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "fec0::/10"];
 const LOOPBACK: &[&str] = &["127.0.0.0/8", "0.0.0.0/8", "::1/128", "::/128"];
 const LINK_LOCAL: &[&str] = &["169.254.0.0/16", "fe80::/10"];
 

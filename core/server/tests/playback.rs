@@ -193,7 +193,10 @@ async fn a_ladder_with_sound_apart_and_subtitles() {
     let words = text(&session, "subtitles-0/00001.vtt").await;
     assert!(words.contains("First") && !words.contains("Second"), "{words}");
     // Key frames by themselves, of the smallest picture.
-    assert!(master.contains("#EXT-X-I-FRAME-STREAM-INF:") && master.contains("URI=\"90p-iframes.m3u8\""), "{master}");
+    assert!(
+        master.contains("#EXT-X-I-FRAME-STREAM-INF:") && master.contains("URI=\"90p-iframes.m3u8\""),
+        "{master}"
+    );
     let list = fetch(&session, "90p-iframes.m3u8", &player).await;
     let said = std::fs::read_to_string(&list).unwrap();
     assert!(said.contains("#EXT-X-I-FRAMES-ONLY") && said.contains("90p/key-00003.m4s"), "{said}");
@@ -371,7 +374,11 @@ async fn subtitles_of_the_source_are_read_when_somebody_asks() {
     .unwrap();
     ffmpeg(&format!("-i {} {}", srt.display(), ass.display()));
     let input = dir.path("in.mkv").to_string_lossy().into_owned();
-    ffmpeg(&format!("-i {plain} -i {} -i {} -map 0 -map 1 -map 2 -c copy {input}", srt.display(), ass.display()));
+    ffmpeg(&format!(
+        "-i {plain} -i {} -i {} -map 0 -map 1 -map 2 -c copy {input}",
+        srt.display(),
+        ass.display()
+    ));
     let session = open(setup(
         &dir,
         &input,

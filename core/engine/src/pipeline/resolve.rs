@@ -262,7 +262,10 @@ fn output_tracks(
     }
     if container == Some(Container::WebVtt) {
         if tracks.len() != 1 {
-            return Err(Error::invalid("format", "vtt holds exactly one track of subtitles; say which in subtitles"));
+            return Err(Error::invalid(
+                "format",
+                "vtt holds exactly one track of subtitles; say which in subtitles",
+            ));
         }
     } else if !tracks.iter().any(|t| matches!(t.kind(), MediaKind::Video | MediaKind::Audio)) {
         return Err(Error::new(ErrorKind::Invalid, format!("nothing of {} is left for it", offer.label)));

@@ -592,11 +592,9 @@ fn text_codec(container: Option<Container>) -> Option<Codec> {
     match container? {
         Container::Mp4 | Container::Mov => Some(Codec::MovText),
         Container::Mkv => Some(Codec::SubRip),
-        Container::WebM
-        | Container::WebVtt
-        | Container::Hls
-        | Container::Dash
-        | Container::HlsDash => Some(Codec::WebVtt),
+        Container::WebM | Container::WebVtt | Container::Hls | Container::Dash | Container::HlsDash => {
+            Some(Codec::WebVtt)
+        }
         _ => None,
     }
 }

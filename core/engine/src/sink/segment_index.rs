@@ -249,7 +249,12 @@ impl Index {
             self.renditions_in_order(|index| {
                 let text = index.live_manifest(target, began, now).to_string();
                 let top = container == Container::Dash;
-                objects.push(Object { name: "manifest.mpd".into(), data: text.into(), top, span: (0.0, 0.0) });
+                objects.push(Object {
+                    name: "manifest.mpd".into(),
+                    data: text.into(),
+                    top,
+                    span: (0.0, 0.0),
+                });
             });
         }
         if container == Container::Dash {

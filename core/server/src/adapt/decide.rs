@@ -286,7 +286,8 @@ mod tests {
     #[test]
     fn pressure_makes_presets_faster_and_takes_the_top_rung() {
         let decisions = run(&desktop(), &Settings::default(), (0..60).map(|_| at_temperature(85.0)));
-        let relief: Vec<(u8, u8, bool)> = decisions.iter().map(|d| (d.pressure, d.faster, d.drop_top)).collect();
+        let relief: Vec<(u8, u8, bool)> =
+            decisions.iter().map(|d| (d.pressure, d.faster, d.drop_top)).collect();
         assert_eq!(relief[0], (0, 0, false));
         assert!(relief.contains(&(1, 1, false)) && relief.contains(&(2, 2, true)));
         assert_eq!(relief[59], (3, 2, true));

@@ -112,6 +112,10 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     let presets = ["veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"];
     one_of("hardware.qsv_preset", &h.qsv_preset, &presets)?;
     one_of("hardware.videotoolbox_preset", &h.videotoolbox_preset, &["fast", "medium", "slow"])?;
+    within("live.segment_duration", config.live.segment_duration, 0.5, 10.0)?;
+    within("live.part_duration", config.live.part_duration, 0.05, config.live.segment_duration / 2.0)?;
+    within("live.playlist_size", config.live.playlist_size as f64, 4.0, 10_000.0)?;
+    within("live.dvr_seconds", config.live.dvr_seconds, 0.0, 86_400.0)?;
     within("live.max_streams", config.live.max_streams as f64, 1.0, 1e6)?;
     within("live.max_connections", config.live.max_connections as f64, 1.0, 1e6)?;
     within("security.job_token_ttl_seconds", config.security.job_token_ttl_seconds as f64, 1.0, 1e9)?;
@@ -124,7 +128,8 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     let sources = &config.security.sources;
     for (key, list) in [("allowed_hosts", &sources.allowed_hosts), ("denied_hosts", &sources.denied_hosts)] {
         for host in list {
-            ghoststream::spec::HostPattern::parse(host).map_err(|e| format!("security.sources.{key}: {e}"))?;
+            ghoststream::spec::HostPattern::parse(host)
+                .map_err(|e| format!("security.sources.{key}: {e}"))?;
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use super::Secret;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// The live origin: what is published to this server, and what it makes of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -11,6 +12,22 @@ pub struct LiveConfig {
     pub enabled: bool,
     /// TCP port for RTMP publishers and readers; null for none, 0 takes a free one.
     pub rtmp_port: Option<u16>,
+    /// UDP port for WebRTC (WHIP and WHEP are asked for over HTTP); null for none, 0 takes a free one.
+    pub webrtc_port: Option<u16>,
+    /// Addresses that WebRTC clients are told, those of a router for instance; empty: those of the interfaces.
+    pub webrtc_addresses: Vec<IpAddr>,
+    /// Length of HLS and DASH segments, in seconds.
+    pub segment_duration: f64,
+    /// Length of low-latency parts, in seconds.
+    pub part_duration: f64,
+    /// Segments in a playlist.
+    pub playlist_size: usize,
+    /// How many seconds back one can seek; what the playlist has at least.
+    pub dvr_seconds: f64,
+    /// Whether there are parts, blocking requests and chunked segments.
+    pub low_latency: bool,
+    /// Whether DASH is made too.
+    pub dash: bool,
     /// Whether a new publisher replaces the one that is there; else it is refused.
     pub takeover: bool,
     /// Streams at once.
@@ -28,6 +45,14 @@ impl Default for LiveConfig {
         LiveConfig {
             enabled: false,
             rtmp_port: Some(1935),
+            webrtc_port: Some(8189),
+            webrtc_addresses: Vec::new(),
+            segment_duration: 2.0,
+            part_duration: 0.2,
+            playlist_size: 10,
+            dvr_seconds: 0.0,
+            low_latency: true,
+            dash: true,
             takeover: true,
             max_streams: 1000,
             max_connections: 1000,

@@ -169,6 +169,7 @@ impl App {
 
 /// All routes, with what stands before and behind them.
 pub(crate) fn router(app: Arc<App>) -> Router {
+    let live = app.live.as_ref().map(LiveService::router).unwrap_or_default();
     Router::new()
         .route("/", get(page::index))
         .route("/page/{name}", get(page::asset))
@@ -205,4 +206,6 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .fallback(async || Fail::not_found("Not Found"))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), access::gate))
         .with_state(app)
+        // Players of live streams show the live origin's keys.
+        .merge(live)
 }

@@ -600,7 +600,10 @@ mod tests {
         assert_eq!(field(json!({"start_time": 9}), &live), "start_time");
         assert_eq!(field(json!({"mode": "batch", "output": {"two_pass": true}}), &live), "output.two_pass");
         let o = made(json!({"output": {"format": "dash"}}), &live, |_| {}).unwrap();
-        assert_eq!((&o["outputs"][0]["format"], &o["outputs"][0]["segment"]["playlist"]), (&json!("hls+dash"), &json!("event")));
+        assert_eq!(
+            (&o["outputs"][0]["format"], &o["outputs"][0]["segment"]["playlist"]),
+            (&json!("hls+dash"), &json!("event"))
+        );
         let copied = json!({"subtitles": [{"url": "s", "burn_in": true}], "output": {"video_codec": "copy"}});
         assert_eq!(field(copied, &media(false)), "subtitles");
         assert_eq!(field(json!({}), &Media::default()), "source");

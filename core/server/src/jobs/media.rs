@@ -168,7 +168,10 @@ mod tests {
         let text = Text { stream: 3, language: Some("ger".into()), title: None, default: true };
         assert_eq!(media.texts, [text], "pictures of subtitles are no text");
         let told = media.describe();
-        assert_eq!((&told["width"], &told["is_hdr"], &told["duration"]), (&json!(1920), &json!(true), &json!(10.5)));
+        assert_eq!(
+            (&told["width"], &told["is_hdr"], &told["duration"]),
+            (&json!(1920), &json!(true), &json!(10.5))
+        );
         assert_eq!(Media::of(&json!({})), Media::default());
     }
 }

@@ -321,9 +321,7 @@ fn variants(spec: &PipelineSpec) -> Vec<serde_json::Value> {
         (_, VideoChoice::Track(video)) => Some(vec![&**video]),
         _ => None,
     });
-    let told = |v: &VideoSpec| {
-        serde_json::json!({ "width": v.width, "height": v.height, "bitrate": v.bitrate.map(|b| b.0) })
-    };
+    let told = |v: &VideoSpec| serde_json::json!({ "width": v.width, "height": v.height, "bitrate": v.bitrate.map(|b| b.0) });
     rungs.unwrap_or_default().into_iter().map(told).collect()
 }
 

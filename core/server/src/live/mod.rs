@@ -8,8 +8,8 @@
 //! - [`keys`]: who may publish and read;
 //! - [`rtmp`]: publishers and readers by RTMP;
 //! - [`origin`]: a stream as HLS and DASH;
+//! - [`webrtc`]: WHIP and WHEP;
 //! - [`service`]: all of it together.
-//! - [`webrtc`]: WHIP and WHEP.
 
 pub mod describe;
 pub mod keys;

@@ -46,7 +46,8 @@ mod tests {
 
     #[test]
     fn boxes_are_walked_to_the_first_media_data() {
-        let boxed = |kind: &[u8; 4], n: usize| [&((8 + n) as u32).to_be_bytes()[..], kind, &vec![1; n]].concat();
+        let boxed =
+            |kind: &[u8; 4], n: usize| [&((8 + n) as u32).to_be_bytes()[..], kind, &vec![1; n]].concat();
         let head = [boxed(b"styp", 8), boxed(b"moof", 40), boxed(b"mdat", 100)].concat();
         let all = [head.clone(), boxed(b"moof", 30), boxed(b"mdat", 50)].concat();
         assert_eq!(end(&all, false), Some(head.len()));

@@ -1,7 +1,7 @@
 //! The runs of a session: what is made next, for whom, and what stops.
 
-use super::runs::Wheel;
 use super::heard::listen;
+use super::runs::Wheel;
 use super::segments::{Key, Segments};
 use super::session::{Inner, Load};
 use crate::jobs::FileError;

@@ -4,8 +4,8 @@ use super::document::{Rendition, Shape};
 use super::subtitles::Subtitle;
 use ghoststream::package::bitstream::{av1, hevc};
 use ghoststream::package::hls::{
-    IFrameVariant, Map, MediaPlaylist, MediaSegment, Multivariant, Rendition as HlsRendition, RenditionKind, Variant,
-    VideoRange,
+    IFrameVariant, Map, MediaPlaylist, MediaSegment, Multivariant, Rendition as HlsRendition, RenditionKind,
+    Variant, VideoRange,
 };
 use ghoststream::package::{codecs, dash, language};
 use ghoststream::time::{Rational, Timestamp};

@@ -2,8 +2,8 @@
 
 use crate::worker::{Control, Failure, Pool, Report, Sandbox, Worker};
 use ghoststream::event::Next;
-use ghoststream::probe::{ProbeOptions, probe};
 use ghoststream::job::Change;
+use ghoststream::probe::{ProbeOptions, probe};
 use ghoststream::spec::{Bitrate, SourceSpec};
 use ghoststream::{Error, Job, Pipeline, PipelineSpec};
 use serde_json::Value;

@@ -447,5 +447,4 @@ impl Inner {
         self.provide(&mut state, key);
         Ok(self.served(&self.shape.path(key.0, key.1), made.serial))
     }
-
 }

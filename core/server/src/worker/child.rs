@@ -104,9 +104,7 @@ impl Voice {
     fn answer(&self, answer: Result<Value>) {
         match answer {
             Ok(value) => self.say(&json!({ "type": "answer", "value": value })),
-            Err(e) => {
-                self.say(&json!({ "type": "refused", "kind": e.kind(), "message": e.message() }))
-            }
+            Err(e) => self.say(&json!({ "type": "refused", "kind": e.kind(), "message": e.message() })),
         }
     }
 }

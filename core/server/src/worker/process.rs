@@ -57,7 +57,9 @@ impl Report {
                 Report::Segment { output, name, start, duration }
             }
             Event::Done(done) => Report::Done(done),
-            Event::State { .. } | Event::Push { .. } | Event::Bitrate { .. } | Event::Saved { .. } => return None,
+            Event::State { .. } | Event::Push { .. } | Event::Bitrate { .. } | Event::Saved { .. } => {
+                return None;
+            }
         })
     }
 }

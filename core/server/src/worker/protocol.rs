@@ -57,20 +57,13 @@ pub struct Sandbox {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Message {
     /// It is there.
-    Hello {
-        version: String,
-    },
+    Hello { version: String },
     /// It is still there; once a second.
     Alive,
     /// The answer to a command that has one.
-    Answer {
-        value: serde_json::Value,
-    },
+    Answer { value: serde_json::Value },
     /// The same, when it went wrong; also the end of a run that could not begin.
-    Refused {
-        kind: ErrorKind,
-        message: String,
-    },
+    Refused { kind: ErrorKind, message: String },
     #[serde(untagged)]
     Event(Event),
 }

@@ -17,7 +17,8 @@ fn build() -> PathBuf {
     path.pop();
     let program = path.join("ghoststream");
     let core = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let code = ["cli", "server", "engine", "sys"].iter().filter_map(|name| newest(&core.join(name).join("src")));
+    let code =
+        ["cli", "server", "engine", "sys"].iter().filter_map(|name| newest(&core.join(name).join("src")));
     let built = std::fs::metadata(&program).and_then(|m| m.modified()).ok();
     if built.is_none() || built < code.max() {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());

@@ -315,7 +315,10 @@ async fn running_encoders_follow_the_machines_quality() {
     let done = ready(&jobs, &view.id).await;
     assert!(changed < 50.0, "it was over too soon: {changed}");
     let told = done.variants.unwrap();
-    assert_eq!((&told[0]["bitrate"], done.media_info.unwrap()["height"].clone()), (&json!(2_000_000), json!(360)));
+    assert_eq!(
+        (&told[0]["bitrate"], done.media_info.unwrap()["height"].clone()),
+        (&json!(2_000_000), json!(360))
+    );
     let size = |n: u32| {
         let path = place.job_dir(&view.id).join(format!("segment_{n:05}.ts"));
         std::fs::metadata(path).unwrap().len() as f64
