@@ -1,13 +1,14 @@
 //! The live origin, asked over HTTP while real H.264 and AAC packets come in: a positive and a negative check of every point
 //! that a conforming LL-HLS origin must keep.
 
+mod dash;
 mod hls;
 mod media;
 mod web;
 
 use ghoststream_server::live::{Live, Origin, OriginOptions, Origins, Publisher};
 use media::{Clip, Feed};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use web::Web;
 
 /// A stream `cam/1` with its origin.
@@ -49,4 +50,10 @@ impl Stage {
     fn path(&self, uri: &str) -> String {
         format!("{NAME}/{uri}")
     }
+}
+
+/// Seven seconds at 25 Hz with a key frame every two.
+fn steady() -> &'static Clip {
+    static CLIP: OnceLock<Clip> = OnceLock::new();
+    CLIP.get_or_init(|| media::clip(7, "25", "-g 50"))
 }

@@ -16,6 +16,7 @@
 //! - The names have a token of the opening in them. No URI is ever used again.
 
 mod answer;
+mod dash;
 mod directives;
 mod hls;
 mod learn;
