@@ -21,7 +21,7 @@ fn value<'a>(manifest: &'a str, element: &str, name: &str) -> &'a str {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_manifest_lets_players_ask_before_a_segment_is_whole() {
     let mut stage = Stage::new(OriginOptions::default(), steady());
-    stage.feed.until(4.5);
+    stage.until(4.5).await;
     stage.video().await;
     let answer = stage.web.get(&format!("{NAME}/manifest.mpd")).await;
     let manifest = answer.text().to_string();
@@ -55,20 +55,20 @@ async fn the_manifest_lets_players_ask_before_a_segment_is_whole() {
     assert!(got.windows(4).any(|w| w == b"prft"), "a chunk says when it was");
     let early = tokio::time::timeout(Duration::from_millis(200), body.frame()).await;
     assert!(early.is_err(), "a third chunk, of 0.5 s");
-    stage.feed.until(6.2);
+    stage.until(6.2).await;
     while let Some(frame) = tokio::time::timeout(SOON, body.frame()).await.unwrap() {
         got.extend_from_slice(frame.unwrap().data_ref().unwrap());
     }
     let whole = stage.web.get(&stage.path(&media)).await;
     assert!(whole.body == got, "the same bytes");
     // The next one is waited for, one far ahead is not there.
-    let next = media.replace("_s2.", "_s4.");
+    let next = media.replace("_s2.", "_s3.");
     let held = stage.web.held(&stage.path(&next)).await;
     held.abort();
     assert_eq!(stage.web.get(&stage.path(&media.replace("_s2.", "_s9."))).await.status, 404);
     // FFmpeg reads what is there.
     let address = serve(&stage.web).await;
-    stage.feed.until(7.0);
+    stage.until(7.0).await;
     stage.origins.close(NAME);
     tokio::time::sleep(Duration::from_millis(100)).await;
     let url = format!("http://{address}/streams/{NAME}/manifest.mpd");
@@ -83,7 +83,7 @@ async fn the_manifest_lets_players_ask_before_a_segment_is_whole() {
 async fn segments_of_unequal_length_have_a_timeline() {
     let mut stage =
         Stage::new(OriginOptions::default(), &clip(9, "25", "-g 1000 -force_key_frames 0,2,3.5,6"));
-    stage.feed.until(7.5);
+    stage.until(7.5).await;
     stage.video().await;
     let manifest = stage.web.text(&format!("{NAME}/manifest.mpd")).await;
     assert!(manifest.contains("<SegmentTimeline>"), "{manifest}");

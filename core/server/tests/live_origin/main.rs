@@ -9,6 +9,7 @@ mod web;
 use ghoststream_server::live::{Live, Origin, OriginOptions, Origins, Publisher};
 use media::{Clip, Feed};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 use web::Web;
 
 /// A stream `cam/1` with its origin.
@@ -30,6 +31,17 @@ impl Stage {
         let origin = origins.open(publication.stream().clone());
         let web = Web(origins.router());
         Stage { live, origins, origin, web, feed: Feed::new(publication, clip) }
+    }
+
+    /// Publishes up to there, and waits until the origin has all of it.
+    async fn until(&mut self, seconds: f64) {
+        self.feed.until(seconds);
+        let stream = self.feed.publication.stream();
+        let begun = Instant::now();
+        while self.origin.stats().time < stream.stats().time {
+            assert!(begun.elapsed() < web::SOON, "the origin does not read");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// The multivariant playlist's first media playlist, as a path.

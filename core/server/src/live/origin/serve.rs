@@ -14,6 +14,7 @@ use bytes::Bytes;
 use ghoststream::packet::MediaKind;
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
@@ -30,6 +31,7 @@ impl Origin {
     /// Answers a GET for `file`.
     pub(super) async fn answer(
         self: &Arc<Self>,
+        peer: Option<IpAddr>,
         file: &str,
         query: Option<&str>,
         headers: &HeaderMap,
@@ -37,9 +39,9 @@ impl Origin {
         {
             let mut state = self.lock();
             state.requests += 1;
-            // Behind a proxy, who it asks for; else players by what they say they are.
+            // Behind a proxy, who it asks for; and players of one place by what they say they are.
             let who = ["x-forwarded-for", "x-real-ip", "x-playback-session-id", "user-agent"];
-            state.viewers.saw(who.map(|name| headers.get(name)), Instant::now());
+            state.viewers.saw((peer, who.map(|name| headers.get(name))), Instant::now());
         }
         let (response, sent) = match file {
             names::MULTIVARIANT => self.whole(headers, answer::HLS, |state| state.multivariant()).await,

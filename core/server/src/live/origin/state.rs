@@ -90,6 +90,8 @@ pub(super) struct State {
     pub ended: bool,
     pub runs: u64,
     pub dropped: u64,
+    /// The latest decode time, in microseconds.
+    pub time: i64,
     pub viewers: Viewers,
     pub requests: u64,
     pub bytes_sent: u64,
@@ -276,6 +278,7 @@ impl State {
             target_duration: shape.map_or(0, |s| s.target),
             part_target: shape.map_or(0.0, |s| s.part as f64 / 1e6),
             sequence: self.next(),
+            time: self.time as f64 / 1e6,
         }
     }
 }
