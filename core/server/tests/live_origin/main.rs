@@ -1,13 +1,15 @@
 //! The live origin, asked over HTTP while real H.264 and AAC packets come in: a positive and a negative check of every point
 //! that a conforming LL-HLS origin must keep.
 
+mod dash;
 mod hls;
 mod media;
 mod web;
 
 use ghoststream_server::live::{Live, Origin, OriginOptions, Origins, Publisher};
 use media::{Clip, Feed};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 use web::Web;
 
 /// A stream `cam/1` with its origin.
@@ -31,6 +33,17 @@ impl Stage {
         Stage { live, origins, origin, web, feed: Feed::new(publication, clip) }
     }
 
+    /// Publishes up to there, and waits until the origin has all of it.
+    async fn until(&mut self, seconds: f64) {
+        self.feed.until(seconds);
+        let stream = self.feed.publication.stream();
+        let begun = Instant::now();
+        while self.origin.stats().time < stream.stats().time {
+            assert!(begun.elapsed() < web::SOON, "the origin does not read");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// The multivariant playlist's first media playlist, as a path.
     async fn video(&self) -> String {
         let master = self.web.text(&format!("{NAME}/playlist.m3u8")).await;
@@ -49,4 +62,10 @@ impl Stage {
     fn path(&self, uri: &str) -> String {
         format!("{NAME}/{uri}")
     }
+}
+
+/// Seven seconds at 25 Hz with a key frame every two.
+fn steady() -> &'static Clip {
+    static CLIP: OnceLock<Clip> = OnceLock::new();
+    CLIP.get_or_init(|| media::clip(7, "25", "-g 50"))
 }

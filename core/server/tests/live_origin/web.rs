@@ -89,3 +89,8 @@ pub fn tags<'a>(playlist: &'a str, name: &str) -> Vec<&'a str> {
     let start = format!("#{name}:");
     playlist.lines().filter(|l| l.starts_with(&start)).collect()
 }
+
+/// An attribute in seconds.
+pub fn seconds(value: Option<&str>) -> f64 {
+    value.unwrap().parse().unwrap()
+}

@@ -5,8 +5,8 @@ mod model;
 mod xml;
 
 pub use model::{
-    AdaptationSet, Content, Dynamic, Manifest, Period, Presentation, Representation, SegmentTemplate, Source,
-    TimelineEntry, UtcTiming,
+    AdaptationSet, Chunks, Content, Dynamic, Manifest, Period, Presentation, Representation, SegmentTemplate,
+    Source, TimelineEntry, UtcTiming,
 };
 
 use crate::time::Rational;
@@ -35,7 +35,17 @@ fn frame_rate(rate: Rational) -> String {
 impl Manifest {
     fn attributes(&self, t: &mut Tag) {
         t.set("xmlns", "urn:mpeg:dash:schema:mpd:2011");
-        t.set("profiles", "urn:mpeg:dash:profile:isoff-live:2011");
+        let low_latency =
+            matches!(self.presentation, Presentation::Dynamic(Dynamic { target_latency: Some(_), .. }));
+        t.set(
+            "profiles",
+            match low_latency {
+                true => {
+                    "urn:mpeg:dash:profile:isoff-live:2011,http://www.dashif.org/guidelines/low-latency-live-v5"
+                }
+                false => "urn:mpeg:dash:profile:isoff-live:2011",
+            },
+        );
         match &self.presentation {
             Presentation::Static { duration: total } => {
                 t.set("type", "static").set("mediaPresentationDuration", duration(total.micros()));
@@ -150,7 +160,7 @@ fn write_representation(x: &mut Xml, content: Content, r: &Representation) {
                 (Content::Video, _) => "video/mp4",
                 (Content::Audio, _) => "audio/mp4",
                 (Content::Text, Source::File(_)) => "text/vtt",
-                (Content::Text, Source::Template(_)) => "application/mp4",
+                (Content::Text, Source::Template(_) | Source::Regular(..)) => "application/mp4",
             },
         );
         t.maybe("codecs", r.codecs.as_deref()).set("bandwidth", r.bandwidth);
@@ -175,14 +185,31 @@ fn write_representation(x: &mut Xml, content: Content, r: &Representation) {
                 t.set("value", configuration);
             });
         }
+        if let Some(chunks) = &r.chunks {
+            write_chunks(x, chunks);
+        }
         match &r.source {
             Source::File(url) => x.text("BaseURL", |_| {}, url),
-            Source::Template(template) => write_template(x, template),
+            Source::Template(template) => write_template(x, template, None),
+            Source::Regular(template, duration) => write_template(x, template, Some(*duration)),
         }
     });
 }
 
-fn write_template(x: &mut Xml, s: &SegmentTemplate) {
+fn write_chunks(x: &mut Xml, chunks: &Chunks) {
+    let reference = |t: &mut Tag| {
+        t.set("id", 0).set("type", "encoder").set("inband", true);
+        t.set("wallClockTime", crate::package::hls::date_time(chunks.wall));
+        t.set("presentationTime", chunks.media);
+    };
+    x.empty("ProducerReferenceTime", reference);
+    // Type 0: a chunk need not begin with a key frame.
+    x.empty("Resync", |t| {
+        t.set("type", 0).set("dT", chunks.every);
+    });
+}
+
+fn write_template(x: &mut Xml, s: &SegmentTemplate, duration: Option<u64>) {
     let attributes = |t: &mut Tag| {
         t.set("timescale", s.timescale).set("initialization", &s.initialization).set("media", &s.media);
         t.set("startNumber", s.start_number);
@@ -193,7 +220,11 @@ fn write_template(x: &mut Xml, s: &SegmentTemplate) {
             t.set("availabilityTimeOffset", format!("{}.{:06}", offset / 1_000_000, offset % 1_000_000));
             t.set("availabilityTimeComplete", false);
         }
+        t.maybe("duration", duration);
     };
+    if duration.is_some() {
+        return x.empty("SegmentTemplate", attributes);
+    }
     x.element("SegmentTemplate", attributes, |x| {
         x.element(
             "SegmentTimeline",
@@ -305,7 +336,10 @@ mod tests {
         let mut low = template(vec![TimelineEntry { start: 0, duration: 2000 }]);
         low.availability_time_offset = Some(1_666_666);
         let mut set = AdaptationSet::new(Content::Audio);
-        set.representations.push(Representation::new("a", 1, Source::Template(low)));
+        set.representations.push(Representation::new("a", 1, Source::Template(low.clone())));
+        let mut regular = Representation::new("b", 1, Source::Regular(low, 2000));
+        regular.chunks = Some(Chunks { every: 200, media: 4000, wall: 4_000_000 });
+        set.representations.push(regular);
         let manifest = Manifest {
             presentation: Presentation::Dynamic(Dynamic {
                 availability_start: 0,
@@ -330,6 +364,10 @@ mod tests {
             "type=\"dynamic\" availabilityStartTime=\"1970-01-01T00:00:00.000Z\"",
             "publishTime=\"1970-01-01T00:00:01.000Z\" minimumUpdatePeriod=\"PT2.000000S\"",
             "timeShiftBufferDepth=\"PT60.000000S\"",
+            "isoff-live:2011,http://www.dashif.org/guidelines/low-latency-live-v5",
+            "inband=\"true\" wallClockTime=\"1970-01-01T00:00:04.000Z\" presentationTime=\"4000\"/>",
+            "<Resync type=\"0\" dT=\"200\"/>",
+            "availabilityTimeComplete=\"false\" duration=\"2000\"/>",
             "<Latency target=\"1500\" referenceId=\"0\"/>",
             "availabilityTimeOffset=\"1.666666\" availabilityTimeComplete=\"false\"",
             "<UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-iso:2014\" value=\"/time?a&amp;b\"/>",

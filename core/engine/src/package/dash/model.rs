@@ -135,8 +135,21 @@ pub struct Representation {
     pub channels: Option<u32>,
     /// Made of key frames only.
     pub trick_mode: bool,
+    /// Low latency: its segments are made of chunks.
+    pub chunks: Option<Chunks>,
     /// Where its media is.
     pub source: Source,
+}
+
+/// How segments are made of chunks (`Resync`), and what time it was when (`ProducerReferenceTime`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunks {
+    /// The longest chunk, in the template's ticks.
+    pub every: u64,
+    /// A media time, in the template's ticks…
+    pub media: u64,
+    /// … and the wall-clock time at which it was taken, in microseconds since 1970 UTC. The segments say it too (`prft`).
+    pub wall: i64,
 }
 
 /// Where a representation's media is.
@@ -144,6 +157,9 @@ pub struct Representation {
 pub enum Source {
     /// Segments.
     Template(SegmentTemplate),
+    /// Segments of one length, in the template's ticks, without a timeline: a live player knows of the next one without a
+    /// new manifest.
+    Regular(SegmentTemplate, u64),
     /// One file, such as a WebVTT file.
     File(String),
 }
@@ -212,6 +228,7 @@ impl Representation {
             sampling_rate: None,
             channels: None,
             trick_mode: false,
+            chunks: None,
             source,
         }
     }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use std::convert::Infallible;
 
 pub(super) const HLS: &str = "application/vnd.apple.mpegurl";
+pub(super) const DASH: &str = "application/dash+xml";
 
 /// How long an answer may be kept, in terms of the target duration (RFC 8216bis, appendix B.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +123,16 @@ fn takes_gzip(request: &HeaderMap) -> bool {
             .any(|word| word.strip_prefix("q=").is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q <= 0.0)));
         named && !refused
     })
+}
+
+/// A short text that nobody keeps.
+pub(super) fn fresh(text: String) -> Response {
+    finished(
+        Response::builder()
+            .header(header::CONTENT_TYPE, "text/plain")
+            .header(header::CACHE_CONTROL, Cache::Never.value(0))
+            .body(Body::from(text)),
+    )
 }
 
 /// Media that is whole, or the range of it that is wanted. Its name is its validator. Gives the length sent too.

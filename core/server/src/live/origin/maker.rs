@@ -29,7 +29,11 @@ pub(super) async fn run(origin: &Origin, stream: &Stream) {
         };
         match item {
             Item::Tracks(tracks) => maker.announced(tracks),
-            Item::Packet(packet) => maker.take(&packet),
+            Item::Packet(packet) => {
+                maker.take(&packet);
+                let mut state = origin.lock();
+                state.time = state.time.max(micros(&packet));
+            }
             Item::Away => maker.away(),
             Item::End => return maker.end(),
         }
@@ -86,13 +90,25 @@ fn packageable(info: &StreamInfo) -> bool {
     )
 }
 
+fn is_same(a: &[StreamInfo], b: &[StreamInfo]) -> bool {
+    let same = |(a, b): (&StreamInfo, &StreamInfo)| {
+        (&a.codec, &a.extradata, a.time_base, &a.video, &a.audio)
+            == (&b.codec, &b.extradata, b.time_base, &b.video, &b.audio)
+    };
+    a.len() == b.len() && a.iter().zip(b).all(same)
+}
+
 fn micros(packet: &Packet) -> i64 {
     rescale(packet.dts.or(packet.pts).unwrap_or(0), packet.base, MICROSECONDS, Rounding::Nearest)
 }
 
 impl Maker<'_> {
-    /// Other tracks from now on.
+    /// Other tracks from now on; the same ones, said again, change nothing.
     fn announced(&mut self, tracks: Arc<Tracks>) {
+        let known = self.tracks.as_ref().map_or(&[][..], |t| &t.streams);
+        if !matches!(self.phase, Phase::Idle) && is_same(known, &tracks.streams) {
+            return;
+        }
         self.finish();
         for info in tracks.streams.iter().filter(|s| !packageable(s)) {
             tracing::warn!(stream = self.origin.name(), codec = %info.codec, "a track that HLS and DASH cannot carry is left out");

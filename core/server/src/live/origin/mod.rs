@@ -16,6 +16,7 @@
 //! - The names have a token of the opening in them. No URI is ever used again.
 
 mod answer;
+mod dash;
 mod directives;
 mod hls;
 mod learn;
@@ -27,6 +28,7 @@ mod viewers;
 mod window;
 
 use super::stream::Stream;
+use crate::http::Peer;
 use axum::Router;
 use axum::extract::{Path, Request, State as Extracted};
 use axum::http::HeaderMap;
@@ -35,6 +37,7 @@ use axum::routing::get;
 use serde::Serialize;
 use state::State;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::{Notify, watch};
@@ -145,8 +148,20 @@ impl Origins {
     /// Answers a GET (or HEAD, whose body the caller leaves away) for `file` of stream `name`, when it can: a request for
     /// what comes next waits until it is there.
     pub async fn answer(&self, name: &str, file: &str, query: Option<&str>, headers: &HeaderMap) -> Response {
+        self.answer_to(None, name, file, query, headers).await
+    }
+
+    /// As [`Origins::answer`], for who asks from `peer`: that tells viewers apart.
+    pub async fn answer_to(
+        &self,
+        peer: Option<IpAddr>,
+        name: &str,
+        file: &str,
+        query: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Response {
         match self.get(name) {
-            Some(origin) => origin.answer(file, query, headers).await,
+            Some(origin) => origin.answer(peer, file, query, headers).await,
             None => answer::failure(404, "Stream not found", None),
         }
     }
@@ -160,7 +175,9 @@ impl Origins {
         ) -> Response {
             match path.rsplit_once('/') {
                 Some((name, file)) => {
-                    origins.answer(name, file, request.uri().query(), request.headers()).await
+                    let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+                    let query = request.uri().query();
+                    origins.answer_to(peer, name, file, query, request.headers()).await
                 }
                 None => answer::failure(404, "Not Found", None),
             }
@@ -219,6 +236,8 @@ pub struct OriginStats {
     pub part_target: f64,
     /// The segment that is being made.
     pub sequence: u64,
+    /// Seconds of the stream's own time that have come so far.
+    pub time: f64,
 }
 
 impl Origin {

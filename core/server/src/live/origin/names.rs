@@ -7,6 +7,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// The multivariant playlist.
 pub(super) const MULTIVARIANT: &str = "playlist.m3u8";
 
+/// The DASH manifest.
+pub(super) const MANIFEST: &str = "manifest.mpd";
+/// The server's time, for DASH players.
+pub(super) const TIME: &str = "time";
+
 /// A file of a rendition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum File {
@@ -37,6 +42,11 @@ pub(super) fn token() -> String {
 }
 
 impl File {
+    /// The pattern of segments' names in a DASH manifest.
+    pub fn template(rendition: &str, token: &str) -> String {
+        format!("{rendition}_{token}_s$Number$.m4s")
+    }
+
     /// Its name.
     pub fn name(self, rendition: &str, token: &str) -> String {
         match self {

@@ -4,8 +4,9 @@ use super::Origin;
 use super::answer::{self, Cache};
 use super::directives::Directives;
 use super::names::{self, File};
-use super::state::{State, Text};
+use super::state::{Rendered, State, Text};
 use super::window::Have;
+use crate::contract::job::civil;
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -13,8 +14,9 @@ use bytes::Bytes;
 use ghoststream::packet::MediaKind;
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 /// What a look at the state gives.
@@ -29,6 +31,7 @@ impl Origin {
     /// Answers a GET for `file`.
     pub(super) async fn answer(
         self: &Arc<Self>,
+        peer: Option<IpAddr>,
         file: &str,
         query: Option<&str>,
         headers: &HeaderMap,
@@ -36,12 +39,16 @@ impl Origin {
         {
             let mut state = self.lock();
             state.requests += 1;
-            // Behind a proxy, who it asks for; else players by what they say they are.
+            // Behind a proxy, who it asks for; and players of one place by what they say they are.
             let who = ["x-forwarded-for", "x-real-ip", "x-playback-session-id", "user-agent"];
-            state.viewers.saw(who.map(|name| headers.get(name)), Instant::now());
+            state.viewers.saw((peer, who.map(|name| headers.get(name))), Instant::now());
         }
         let (response, sent) = match file {
-            names::MULTIVARIANT => self.multivariant(headers).await,
+            names::MULTIVARIANT => self.whole(headers, answer::HLS, |state| state.multivariant()).await,
+            names::MANIFEST if self.options.dash => {
+                self.whole(headers, answer::DASH, |state| state.manifest(micros())).await
+            }
+            names::TIME if self.options.dash => (answer::fresh(iso_time(SystemTime::now())), 0),
             _ => match File::parse(file, &self.token) {
                 Some((id, File::Playlist)) => self.playlist(id, query, headers).await,
                 Some((id, File::Keys)) => self.text(id, Text::Keys, Cache::Now, headers),
@@ -87,16 +94,22 @@ impl Origin {
         }
     }
 
-    async fn multivariant(&self, headers: &HeaderMap) -> (Response, u64) {
+    /// What describes the whole stream, once that is known.
+    async fn whole(
+        &self,
+        headers: &HeaderMap,
+        kind: &'static str,
+        make: impl Fn(&State) -> Option<Rendered>,
+    ) -> (Response, u64) {
         let found = self
-            .wait(|state| match state.multivariant().filter(|_| state.is_ready()) {
+            .wait(|state| match make(state).filter(|_| state.is_ready()) {
                 Some(text) => Look::Found(Some(text)),
                 None if state.ended => Look::Found(None),
                 None => Look::Later(self.changed.subscribe()),
             })
             .await;
         match found {
-            Some(Some(text)) => answer::text(headers, answer::HLS, &text, Cache::Now, self.target()),
+            Some(Some(text)) => answer::text(headers, kind, &text, Cache::Now, self.target()),
             Some(None) => (self.missing(Cache::Error), 0),
             None => self.too_late(),
         }
@@ -254,6 +267,21 @@ impl Origin {
             },
         )
     }
+}
+
+/// Microseconds since 1970.
+fn micros() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros());
+    i64::try_from(now).unwrap_or(i64::MAX)
+}
+
+/// `2026-11-20T23:38:16.123Z`.
+fn iso_time(at: SystemTime) -> String {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (year, month, day) = civil(since.as_secs() / 86_400);
+    let seconds = since.as_secs() % 86_400;
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", since.subsec_millis())
 }
 
 fn mime(kind: MediaKind) -> &'static str {

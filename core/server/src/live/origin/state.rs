@@ -8,8 +8,9 @@ use super::window::{Limits, Window};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use ghoststream::package::Event;
+use ghoststream::package::{self, Event};
 use ghoststream::packet::MediaKind;
+use ghoststream::time::Timestamp;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::sync::Arc;
@@ -50,6 +51,24 @@ pub(super) enum Text {
     Keys,
 }
 
+/// A run on the stream's time, for DASH: a period.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    /// Which.
+    pub run: u64,
+    /// Where its first segment begins.
+    pub start: Timestamp,
+    /// The number of that.
+    pub first: u64,
+    /// Length of its first segment, on its own base.
+    pub duration: Timestamp,
+    /// Whether all segments are that long, so that a player can tell when the next one comes.
+    pub regular: bool,
+}
+
+/// A segment's start may be this far from where equally long ones would have put it, in microseconds.
+const IRREGULAR: i64 = 100_000;
+
 /// What stands beside a window.
 #[derive(Debug)]
 struct Side {
@@ -66,9 +85,13 @@ pub(super) struct State {
     sides: Vec<Side>,
     /// Which window decides the cuts.
     pub lead: usize,
+    /// The runs that have a listed segment.
+    pub spans: Vec<Span>,
     pub ended: bool,
     pub runs: u64,
     pub dropped: u64,
+    /// The latest decode time, in microseconds.
+    pub time: i64,
     pub viewers: Viewers,
     pub requests: u64,
     pub bytes_sent: u64,
@@ -132,10 +155,14 @@ impl State {
                 }
                 Event::Part(part) if in_time => window.push_part(run, part),
                 Event::Segment(segment) if in_time => {
+                    if group == lead {
+                        span(&mut self.spans, run, &segment);
+                    }
                     window.push_segment(run, segment);
                     let next = window.next();
                     if group == lead {
                         touched.extend(self.keep_in_step(run, next));
+                        self.forget_spans();
                     }
                 }
                 _ => {}
@@ -151,6 +178,11 @@ impl State {
         let behind = |w: &Window| if w.live { next.saturating_sub(2) } else { next };
         let late: Vec<(usize, u64)> = self.windows.iter().enumerate().map(|(i, w)| (i, behind(w))).collect();
         late.into_iter().filter(|(i, upto)| self.fill(run, *i, *upto)).map(|(i, _)| i).collect()
+    }
+
+    fn forget_spans(&mut self) {
+        let oldest = self.windows.iter().filter_map(|w| w.listed().1.next().map(|s| s.run)).min();
+        self.spans.retain(|s| oldest.is_none_or(|oldest| s.run >= oldest));
     }
 
     /// Fills the window at `index` with gaps before segment `upto`, as long as the others' segments.
@@ -214,6 +246,12 @@ impl State {
         Some(Rendered::new(self.facts.as_ref()?.multivariant(&self.windows).to_string()))
     }
 
+    /// The DASH manifest, as of `now` (microseconds since 1970).
+    pub fn manifest(&self, now: i64) -> Option<Rendered> {
+        let manifest = self.facts.as_ref()?.manifest(&self.windows, &self.spans, now)?;
+        Some(Rendered::new(manifest.to_string()))
+    }
+
     /// Whether `file` of the window is hinted: it is going to be there, if anything comes.
     pub fn is_hinted(&self, window: &Window, file: File) -> bool {
         let coming = self.facts.as_ref().and_then(|f| f.coming);
@@ -240,6 +278,27 @@ impl State {
             target_duration: shape.map_or(0, |s| s.target),
             part_target: shape.map_or(0.0, |s| s.part as f64 / 1e6),
             sequence: self.next(),
+            time: self.time as f64 / 1e6,
+        }
+    }
+}
+
+/// Follows the leading track's segments.
+fn span(spans: &mut Vec<Span>, run: u64, segment: &package::Segment) {
+    match spans.iter_mut().find(|s| s.run == run) {
+        None => spans.push(Span {
+            run,
+            start: segment.start,
+            first: segment.sequence,
+            duration: segment.duration,
+            regular: true,
+        }),
+        Some(span) => {
+            let count = i64::try_from(segment.sequence - span.first).unwrap_or(i64::MAX);
+            let ticks = span.start.ticks.saturating_add(span.duration.ticks.saturating_mul(count));
+            let planned = Timestamp::new(ticks, span.start.base);
+            let off = segment.start.micros() - planned.micros();
+            span.regular &= span.start.base == span.duration.base && off.abs() <= IRREGULAR;
         }
     }
 }

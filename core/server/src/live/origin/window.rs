@@ -363,6 +363,13 @@ impl Window {
         self.segments.get(at).map(|s| (s.start, s.duration))
     }
 
+    /// The listed segments of a run, with the number of the first.
+    pub fn of_run(&self, run: u64) -> (u64, Vec<&Stored>) {
+        let (first, listed) = self.listed();
+        let before = self.segments.iter().skip(self.unlisted).take_while(|s| s.run < run).count();
+        (first + before as u64, listed.filter(|s| s.run == run).collect())
+    }
+
     /// Bits per second: average of what is listed, and the most that a segment had.
     pub fn bandwidth(&self) -> (u64, u64) {
         let (mut bytes, mut length) = (0, 0);

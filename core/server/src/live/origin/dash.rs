@@ -1,0 +1,131 @@
+//! The DASH manifest of an origin's windows: one period per run, the same segments as HLS, fetched while they are made.
+
+use super::hls::{Facts, sound_name};
+use super::names::{self, File};
+use super::state::Span;
+use super::window::Window;
+use ghoststream::package::Track;
+use ghoststream::package::dash::{
+    AdaptationSet, Chunks, Content, Dynamic, Manifest, Period, Presentation, Representation, SegmentTemplate,
+    Source, TimelineEntry, UtcTiming,
+};
+use ghoststream::package::language;
+use ghoststream::packet::MediaKind;
+use ghoststream::time::{MICROSECONDS, Rational, Rounding, Timestamp, rescale};
+
+/// The latency that low-latency players aim for, in microseconds.
+const LATENCY: i64 = 1_200_000;
+
+fn time(micros: i64) -> Timestamp {
+    Timestamp::new(micros, MICROSECONDS)
+}
+
+impl Facts {
+    /// The manifest as of `now` (microseconds since 1970); `None` while no segment is whole.
+    pub fn manifest(&self, windows: &[Window], spans: &[Span], now: i64) -> Option<Manifest> {
+        let target = i64::from(self.shape.target) * 1_000_000;
+        let mut periods: Vec<Period> = Vec::new();
+        for (i, span) in spans.iter().enumerate() {
+            let sets = self.sets(windows, span);
+            if sets.is_empty() {
+                continue;
+            }
+            let end = spans.get(i + 1).map(|next| next.start.micros()).or_else(|| {
+                let last = windows.iter().filter_map(|w| w.of_run(span.run).1.last().copied());
+                let end = last.map(|s| s.start.micros() + s.duration.micros()).max();
+                end.filter(|_| self.ended)
+            });
+            periods.push(Period {
+                id: format!("r{}", span.run),
+                start: time(span.start.micros()),
+                duration: end.map(|end| time(end - span.start.micros())),
+                adaptation_sets: sets,
+            });
+        }
+        let listed = |w: &Window| w.listed().1.map(|s| s.duration.micros()).sum::<i64>();
+        let depth = windows.iter().map(listed).max().filter(|_| !periods.is_empty())?;
+        let update = if spans.iter().all(|s| s.regular) || !self.low_latency { target } else { 500_000 };
+        Some(Manifest {
+            presentation: Presentation::Dynamic(Dynamic {
+                availability_start: self.epoch,
+                publish: now,
+                minimum_update_period: (!self.ended).then_some(update),
+                time_shift_buffer_depth: Some(depth),
+                suggested_presentation_delay: Some(if self.low_latency { LATENCY } else { 3 * target }),
+                target_latency: self.low_latency.then_some(LATENCY),
+                utc_timing: vec![UtcTiming::HttpIso(names::TIME.into())],
+            }),
+            min_buffer: time(if self.low_latency { 1_000_000 } else { target }),
+            max_segment: Some(time(self.shape.most())),
+            periods,
+        })
+    }
+
+    fn sets(&self, windows: &[Window], span: &Span) -> Vec<AdaptationSet> {
+        let mut ladder = AdaptationSet::new(Content::Video);
+        let mut sounds = Vec::new();
+        for window in windows {
+            let Some(track) = window.track.as_ref().filter(|_| window.init(span.run).is_some()) else {
+                continue;
+            };
+            let Some(representation) = self.representation(window, track, span) else { continue };
+            if window.kind == MediaKind::Video {
+                ladder.representations.push(representation);
+                continue;
+            }
+            let mut set = AdaptationSet::new(Content::Audio);
+            set.language = track.info.language.as_deref().map(language::tag);
+            set.label = Some(sound_name(sounds.len(), track));
+            set.roles = vec![if sounds.is_empty() { "main" } else { "alternate" }.into()];
+            set.representations.push(representation);
+            sounds.push(set);
+        }
+        let ladder = Some(ladder).filter(|l| !l.representations.is_empty());
+        ladder.into_iter().chain(sounds).collect()
+    }
+
+    fn representation(&self, window: &Window, track: &Track, span: &Span) -> Option<Representation> {
+        let (first, listed) = window.of_run(span.run);
+        let newest = listed.iter().rev().find(|s| !s.gap)?;
+        let timescale = track.timescale;
+        let base = Rational::new(1, i32::try_from(timescale).ok()?);
+        let ticks = |t: Timestamp| u64::try_from(t.to(base).ticks).unwrap_or(0);
+        let short =
+            |micros: i64| u64::try_from(rescale(micros, MICROSECONDS, base, Rounding::Up)).unwrap_or(0);
+        let duration = ticks(span.duration);
+        let mut template = SegmentTemplate {
+            timescale,
+            initialization: File::Init(span.run).name(&window.id, &self.token),
+            media: File::template(&window.id, &self.token),
+            start_number: span.first,
+            presentation_time_offset: ticks(span.start),
+            timeline: Vec::new(),
+            availability_time_offset: self
+                .low_latency
+                .then(|| (span.duration.micros() - self.shape.part).max(0)),
+        };
+        let source = if span.regular && duration > 0 {
+            Source::Regular(template, duration)
+        } else {
+            template.start_number = first;
+            // What is not there cannot be left out of a numbered timeline: players find 404 there.
+            let entry = |s: &&super::window::Stored| TimelineEntry::new(s.start, s.duration, timescale);
+            template.timeline = listed.iter().map(entry).collect();
+            // The one that is being made, as long as the one before it.
+            if let Some(open) = window.open().filter(|o| self.low_latency && o.run == span.run) {
+                let sofar = open.parts.iter().map(|p| p.duration).sum::<i64>();
+                let length = newest.duration.micros().max(sofar);
+                template.timeline.push(TimelineEntry::new(open.start, time(length), timescale));
+            }
+            Source::Template(template)
+        };
+        let (_, peak) = window.bandwidth();
+        let mut representation = Representation::of(&window.id, track, peak.max(1), source);
+        representation.chunks = self.low_latency.then(|| Chunks {
+            every: short(self.shape.part),
+            media: ticks(newest.start),
+            wall: self.epoch + newest.start.micros(),
+        });
+        Some(representation)
+    }
+}

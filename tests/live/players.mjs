@@ -1,0 +1,136 @@
+// Plays a live stream in headless Chromium with hls.js, dash.js and shaka, and measures how far behind its source's clock.
+//
+//   node players.mjs URL [--seconds N] [--only NAME] [--shots DIRECTORY]
+//
+// URL is a stream's folder, such as http://127.0.0.1:8080/streams/live/one/. Each player must show pictures of the stream's
+// size, decode sound, go on for as long as it is watched and report no fatal error; every answer must be one that
+// the player could use. Latency and stalls are printed; only what no live player should show fails.
+// GS_NODE_MODULES and GS_CHROMIUM say where the players and the browser are (tests/setup/env.sh). Without a URL it is run
+// by tests/live/run, which gives one in GS_LIVE_URL.
+
+import { createRequire } from "node:module";
+import { createServer } from "node:http";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { tmpdir } from "node:os";
+import { fileURLToPath } from "node:url";
+
+const here = fileURLToPath(new URL(".", import.meta.url));
+const modules = process.env.GS_NODE_MODULES;
+if (!modules || !process.env.GS_CHROMIUM) {
+  console.log("players: SKIPPED: the players or Chromium are missing (tests/setup/setup.sh test)");
+  process.exit(77);
+}
+const { chromium } = createRequire(join(modules, "x.js"))("playwright-core");
+
+const options = { seconds: 12, only: "", shots: "", url: process.env.GS_LIVE_URL ?? "" };
+for (let i = 2; i < process.argv.length; i++) {
+  const word = process.argv[i];
+  if (word.startsWith("--")) options[word.slice(2)] = process.argv[++i];
+  else options.url = word;
+}
+if (!options.url) {
+  console.error("usage: node players.mjs URL [--seconds N] [--only NAME] [--shots DIRECTORY]");
+  process.exit(2);
+}
+const stream = options.url.replace(/\/?$/, "/");
+
+const CASES = [
+  { name: "hls.js", player: "hls", manifest: "playlist.m3u8" },
+  { name: "shaka-hls", player: "shaka", manifest: "playlist.m3u8" },
+  { name: "dash.js", player: "dash", manifest: "manifest.mpd" },
+  { name: "shaka-dash", player: "shaka", manifest: "manifest.mpd" },
+];
+const FILES = {
+  "/page": [join(here, "players.html"), "text/html"],
+  "/hls": [join(modules, "hls.js/dist/hls.min.js"), "text/javascript"],
+  "/dash": [join(modules, "dashjs/dist/modern/umd/dash.all.min.js"), "text/javascript"],
+  "/shaka": [join(modules, "shaka-player/dist/shaka-player.compiled.js"), "text/javascript"],
+};
+
+/** The page and the players; the stream itself comes from its own server, across origins. */
+function serve() {
+  const server = createServer((request, response) => {
+    const [file, type] = FILES[request.url] ?? [];
+    if (!file) response.writeHead(request.url === "/favicon.ico" ? 204 : 404).end();
+    else response.writeHead(200, { "Content-Type": type }).end(readFileSync(file));
+  });
+  return new Promise((done) => {
+    server.listen(0, "127.0.0.1", () => done({ server, base: `http://127.0.0.1:${server.address().port}` }));
+  });
+}
+
+async function watch(context, base, test) {
+  const page = await context.newPage();
+  const refused = [];
+  const thrown = [];
+  let requests = 0;
+  page.on("pageerror", (error) => thrown.push(String(error)));
+  page.on("response", (response) => {
+    if (!response.url().startsWith(stream)) return;
+    requests++;
+    if (response.status() >= 400) refused.push(`${response.url().slice(stream.length)} (${response.status()})`);
+  });
+  const problems = [];
+  let state = {};
+  try {
+    await page.goto(`${base}/page`);
+    await page.addScriptTag({ url: `${base}/${test.player}` });
+    const asked = Date.now();
+    await page.evaluate(([player, url]) => window.live.open(player, url), [test.player, stream + test.manifest]);
+    let start = 0;
+    for (;;) {
+      state = await page.evaluate(() => window.live.state());
+      if (state.fatal.length) break;
+      if (state.start && !start) start = Date.now();
+      if (start && Date.now() - start > options.seconds * 1000) break;
+      if (!start && Date.now() - asked > 20000) break;
+      await new Promise((r) => setTimeout(r, 200));
+    }
+    state.startup = start ? (start - asked) / 1000 : null;
+    if (options.shots) await page.screenshot({ path: join(options.shots, `${test.name}.png`) });
+    if (!start) problems.push("never played");
+    problems.push(...state.fatal.map((e) => `fatal: ${e}`), ...thrown);
+    if (start && state.stalled > options.seconds / 4) problems.push(`stood still for ${state.stalled.toFixed(1)} s`);
+    if (start && !(state.latency < 8)) problems.push(`${state.latency} s behind`);
+    if (start && !state.sound) problems.push("no sound was decoded");
+    if (start && !state.width) problems.push("no picture");
+    if (refused.length > 2) problems.push(`refused: ${refused.slice(0, 5).join(", ")} … ${refused.length}`);
+  } catch (error) {
+    problems.push(String(error));
+  }
+  await page.close();
+  return { ...test, ...state, requests, refused, problems };
+}
+
+const { server, base } = await serve();
+const profile = mkdtempSync(join(tmpdir(), "gs-live-"));
+if (options.shots) mkdirSync(options.shots, { recursive: true });
+const context = await chromium.launchPersistentContext(profile, {
+  executablePath: process.env.GS_CHROMIUM,
+  headless: true,
+  args: [
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+  ],
+});
+let failed = false;
+console.log("player       latency  startup  stalls  stood  frames  requests  refused");
+for (const test of CASES.filter((c) => !options.only || c.name === options.only)) {
+  const seen = await watch(context, base, test);
+  const number = (value, digits) => (Number.isFinite(value) ? value.toFixed(digits) : "-");
+  console.log(
+    seen.name.padEnd(12), number(seen.latency, 2).padStart(7), number(seen.startup, 2).padStart(8),
+    String(seen.stalls ?? "-").padStart(7), number(seen.stalled, 1).padStart(6), String(seen.frames ?? "-").padStart(7),
+    String(seen.requests).padStart(9), String(seen.refused.length).padStart(8),
+  );
+  for (const warning of new Set(seen.warnings ?? [])) console.log(`  (${warning})`);
+  for (const uri of seen.refused.slice(0, 3)) console.log(`  (${uri})`);
+  for (const problem of seen.problems) console.log(`  FAILED: ${problem}`);
+  failed ||= seen.problems.length > 0;
+}
+await context.close();
+server.close();
+rmSync(profile, { recursive: true, force: true });
+process.exit(failed ? 1 : 0);
