@@ -7,16 +7,25 @@
 //! - [`describe`]: descriptions of tracks from their parameter sets;
 //! - [`keys`]: who may publish and read;
 //! - [`rtmp`]: publishers and readers by RTMP;
-//! - [`origin`]: a stream as HLS and DASH.
+//! - [`origin`]: a stream as HLS and DASH;
+//! - [`pull`]: what this server fetches or makes itself;
+//! - [`transcode`]: a ladder, or what browsers take, made of a stream;
+//! - [`push`]: a stream sent on to an address or to files.
 
 pub mod describe;
 pub mod keys;
 pub mod origin;
+pub mod pull;
+pub mod push;
 pub mod registry;
 pub mod rtmp;
 pub mod stream;
 pub mod timeline;
+pub mod transcode;
 
 pub use origin::{Origin, OriginOptions, OriginStats, Origins};
+pub use pull::{Pull, PullSource, PullSpec};
+pub use push::{Push, PushTarget, Recording};
 pub use registry::{Live, LiveEvent, Publication, Publisher, Refused};
 pub use stream::{Item, Reader, Start, Stream, StreamStats, TrackStats, Tracks};
+pub use transcode::{Transcode, TranscodeSpec};
