@@ -8,20 +8,29 @@
 //! - [`keys`]: who may publish and read;
 //! - [`rtmp`]: publishers and readers by RTMP;
 //! - [`origin`]: a stream as HLS and DASH;
+//! - [`pull`]: what this server fetches or makes itself;
+//! - [`transcode`]: a ladder, or what browsers take, made of a stream;
+//! - [`push`]: a stream sent on to an address or to files;
 //! - [`webrtc`]: WHIP and WHEP;
 //! - [`service`]: all of it together.
 
 pub mod describe;
 pub mod keys;
 pub mod origin;
+pub mod pull;
+pub mod push;
 pub mod registry;
 pub mod rtmp;
 pub mod service;
 pub mod stream;
 pub mod timeline;
+pub mod transcode;
 pub mod webrtc;
 
 pub use origin::{Origin, OriginOptions, OriginStats, Origins};
+pub use pull::{Pull, PullSource, PullSpec};
+pub use push::{Push, PushTarget, Recording};
 pub use registry::{Live, LiveEvent, Publication, Publisher, Refused};
 pub use service::LiveService;
 pub use stream::{Item, Reader, Start, Stream, StreamStats, TrackStats, Tracks};
+pub use transcode::{Transcode, TranscodeSpec};

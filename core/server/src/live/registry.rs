@@ -13,6 +13,9 @@ use tokio::sync::broadcast;
 /// The longest name of a stream, in bytes.
 const NAME: usize = 128;
 
+/// The protocol of a publisher that stands in for one that is away: everyone may replace it, and it replaces nobody.
+pub const SLATE: &str = "slate";
+
 /// All streams of a server. Cheap to clone; all methods may be called from any thread.
 #[derive(Clone, Debug)]
 pub struct Live(Arc<Inner>);
@@ -113,7 +116,9 @@ impl Live {
         }
         let entry = streams.entry(name.into()).or_insert_with(|| Entry::new(name, false));
         let replaced = entry.publisher.is_some();
-        if replaced && !self.0.takeover {
+        let stands_in = entry.publisher.as_ref().is_some_and(|p| p.protocol == SLATE);
+        let may_replace = publisher.protocol != SLATE && (stands_in || self.0.takeover);
+        if replaced && !may_replace {
             return Err(Refused::Taken);
         }
         if replaced {

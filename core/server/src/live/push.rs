@@ -1,0 +1,454 @@
+//! A stream sent on: pushed to an address, or recorded to files that go when they are old. What the target carries is copied.
+
+use super::stream::{Item, Reader, Start, Stream, Tracks};
+use ghoststream::event::{Event, Next, PushState as Connection, State};
+use ghoststream::packet::{Codec, MediaKind, Packet};
+use ghoststream::spec::{
+    AudioChoice, AudioSpec, Container, FedPacketsSpec, OutputSpec, PipelineSpec, PushSpec as Reconnects,
+    Seconds, SourceSpec, SplitChoice, SplitSpec, SubtitleChoice, VideoChoice, VideoSpec,
+};
+use ghoststream::time::{MICROSECONDS, Rounding, rescale};
+use ghoststream::{Error, ErrorKind, Job, Pipeline, Result};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::watch;
+
+/// How long the stream is listened to before other things are looked after.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long the engine may take for a packet before it drops some.
+const ROOM: Duration = Duration::from_millis(250);
+/// How long what is inside may take to be written.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How often old files are looked for.
+const SWEEP: Duration = Duration::from_secs(30);
+/// The pause before another try after a failure.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Where a stream is sent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PushTarget {
+    /// An `rtmp(s)://` or `srt://` address. A connection that breaks is made again for ever.
+    Url(String),
+    /// Files.
+    Files(Recording),
+}
+
+/// A recording.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recording {
+    /// Where the files are: a directory of this recording's own, made when it is missing.
+    pub directory: PathBuf,
+    /// `mp4` (playable while it grows), `mkv` or `ts`. The files are called by the local time at which they begin.
+    pub container: Container,
+    /// Seconds after which a file ends at the next key frame.
+    pub segment: f64,
+    /// Files that ended longer ago than this are removed; `None` = never.
+    pub keep: Option<Duration>,
+    /// The oldest files are removed when there are more bytes than this; `None` = never.
+    pub most: Option<u64>,
+}
+
+impl PushTarget {
+    /// What to call it, without keys and passwords.
+    pub fn label(&self) -> String {
+        match self {
+            PushTarget::Url(url) => OutputSpec::path(url.clone()).label(),
+            PushTarget::Files(files) => files.directory.display().to_string(),
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        match self {
+            PushTarget::Url(url) => {
+                let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+                match scheme.as_deref() {
+                    Some("rtmp" | "rtmps" | "srt") => Ok(()),
+                    _ => {
+                        Err(Error::invalid("url", format!("{}: rtmp, rtmps or srt is needed", self.label())))
+                    }
+                }
+            }
+            PushTarget::Files(files) => {
+                if !matches!(files.container, Container::Mp4 | Container::Mkv | Container::Ts) {
+                    return Err(Error::invalid("container", "mp4, mkv or ts"));
+                }
+                if !(1.0..=86_400.0).contains(&files.segment) {
+                    return Err(Error::invalid("segment", "must be within 1 to 86400 seconds"));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The document that sends `tracks` there.
+    fn document(&self, name: &str, tracks: &Tracks) -> PipelineSpec {
+        let (mut output, container) = match self {
+            PushTarget::Url(url) => {
+                let reconnects = Reconnects { reconnects: -1, retry_start: true, ..Reconnects::default() };
+                let container = Container::from_path(url).unwrap_or(Container::Ts);
+                (OutputSpec { push: Some(reconnects), ..OutputSpec::path(url.clone()) }, container)
+            }
+            PushTarget::Files(files) => {
+                let name = format!("%Y-%m-%d_%H-%M-%S.{}", files.container.name());
+                let split = SplitSpec { duration: Some(Seconds(files.segment)), size: None };
+                let path = files.directory.join(name).to_string_lossy().into_owned();
+                let mut output = OutputSpec { split: SplitChoice::Split(split), ..OutputSpec::path(path) };
+                output.crash_safe = Some(true);
+                (output, files.container)
+            }
+        };
+        let has = |kind| tracks.streams.iter().any(|s| s.kind == kind);
+        output.subtitles = SubtitleChoice::None;
+        output.video = match has(MediaKind::Video) {
+            true => VideoChoice::Track(Box::new(VideoSpec::copy())),
+            false => VideoChoice::None,
+        };
+        output.audio = match tracks.streams.iter().find(|s| s.kind == MediaKind::Audio) {
+            None => AudioChoice::None,
+            // Players of FLV and of MP4 files know no other sound.
+            Some(sound) if sound.codec != Codec::Aac && container != Container::Mkv => {
+                let aac =
+                    AudioSpec { codec: Some(Codec::Aac), stream: Some(sound.index), ..AudioSpec::new() };
+                AudioChoice::Tracks(vec![aac])
+            }
+            Some(sound) => {
+                AudioChoice::Tracks(vec![AudioSpec { stream: Some(sound.index), ..AudioSpec::copy() }])
+            }
+        };
+        let source = SourceSpec::packets(FedPacketsSpec { queue: 256, live: true });
+        let mut document = PipelineSpec::new(source, vec![output]);
+        document.name = Some(format!("push {name}"));
+        document
+    }
+}
+
+/// What a push does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PushState {
+    /// Nobody publishes the stream.
+    Waiting,
+    /// The target is being opened.
+    Starting,
+    /// Packets go there.
+    Running,
+    /// The connection broke, and is made again.
+    Reconnecting,
+    /// It failed, and will be tried again.
+    Error,
+    /// It is over.
+    Stopped,
+}
+
+/// State of a push.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PushStatus {
+    /// What it does.
+    pub state: PushState,
+    /// Why it reconnects or failed.
+    pub message: Option<String>,
+    /// Files that are complete.
+    pub files: u64,
+}
+
+/// A stream that is sent on. Dropping it ends that: what was sent is finished, within seconds. All methods may be called from
+/// any thread.
+#[derive(Debug)]
+pub struct Push {
+    stop: Arc<AtomicBool>,
+    status: watch::Receiver<PushStatus>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Push {
+    /// Begins to send `source` to `target`, whether somebody publishes it now or later.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] naming a field of `target`; an I/O error for a directory that cannot be made;
+    /// [`ErrorKind::Memory`] when the system gives no thread. What is wrong with the target is told by [`Push::status`].
+    pub fn start(source: &Arc<Stream>, target: PushTarget) -> Result<Push> {
+        target.check()?;
+        if let PushTarget::Files(files) = &target {
+            std::fs::create_dir_all(&files.directory)
+                .map_err(|e| Error::from(e).context(files.directory.display()))?;
+        }
+        let first = PushStatus { state: PushState::Waiting, message: None, files: 0 };
+        let (tell, status) = watch::channel(first);
+        let stop = Arc::new(AtomicBool::new(false));
+        let reader = source.subscribe(Start::Group);
+        let worker = Worker {
+            name: source.name().into(),
+            target,
+            tell,
+            tracks: None,
+            job: None,
+            offset: None,
+            retry: None,
+            swept: None,
+        };
+        let told = stop.clone();
+        let thread = std::thread::Builder::new()
+            .name("gs-push".into())
+            .spawn(move || worker.work(reader, &told))
+            .map_err(|e| Error::with_source(ErrorKind::Memory, "cannot start a thread", e))?;
+        Ok(Push { stop, status, thread: Some(thread) })
+    }
+
+    /// What it does now.
+    pub fn status(&self) -> PushStatus {
+        self.status.borrow().clone()
+    }
+
+    /// What it does, as it changes.
+    pub fn watch(&self) -> watch::Receiver<PushStatus> {
+        self.status.clone()
+    }
+}
+
+impl Drop for Push {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            // A panic in it has been told where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Worker {
+    name: String,
+    target: PushTarget,
+    tell: watch::Sender<PushStatus>,
+    tracks: Option<Arc<Tracks>>,
+    job: Option<Job>,
+    /// Microseconds that are taken off the stream's times: what is sent begins at 0.
+    offset: Option<i64>,
+    retry: Option<Instant>,
+    swept: Option<Instant>,
+}
+
+impl Worker {
+    fn work(mut self, mut reader: Reader, stop: &AtomicBool) {
+        while !stop.load(Ordering::SeqCst) {
+            self.sweep();
+            let item = reader.next_blocking(LOOK);
+            self.look();
+            match item {
+                None => {}
+                Some(Item::Tracks(tracks)) => {
+                    self.finish();
+                    (self.tracks, self.retry) = (Some(tracks), None);
+                }
+                Some(Item::Packet(packet)) => self.take(packet),
+                Some(Item::Away) => {
+                    self.finish();
+                    self.tracks = None;
+                    self.say(PushState::Waiting, None);
+                }
+                Some(Item::End) => break,
+            }
+        }
+        self.finish();
+        self.sweep();
+        self.say(PushState::Stopped, None);
+    }
+
+    fn say(&self, state: PushState, message: Option<String>) {
+        self.tell.send_if_modified(|now| {
+            let changed = (now.state, &now.message) != (state, &message);
+            (now.state, now.message) = (state, message.clone());
+            changed
+        });
+    }
+
+    fn take(&mut self, packet: Packet) {
+        let Some(tracks) = self.tracks.clone() else { return };
+        if self.job.is_none() {
+            let opens = packet.key && tracks.video().is_none_or(|v| v == packet.stream);
+            if !opens || self.retry.is_some_and(|at| Instant::now() < at) {
+                return;
+            }
+            self.begin(&tracks);
+        }
+        let Some(job) = &self.job else { return };
+        let Some(packet) = moved(packet, &mut self.offset) else { return };
+        if let Err(e) = job.push_packet_within(packet, Some(ROOM))
+            && e.kind() != ErrorKind::State
+        {
+            tracing::warn!(stream = self.name, "a packet cannot be sent on: {e}");
+        }
+    }
+
+    fn begin(&mut self, tracks: &Tracks) {
+        self.say(PushState::Starting, None);
+        self.offset = None;
+        let job = Pipeline::from_spec(self.target.document(&self.name, tracks))
+            .and_then(|pipeline| pipeline.with_streams(tracks.streams.clone()).start().job());
+        match job {
+            Ok(job) => self.job = Some(job),
+            Err(e) => self.failed(e.to_string()),
+        }
+    }
+
+    fn failed(&mut self, why: String) {
+        tracing::warn!(stream = self.name, target = self.target.label(), "cannot be sent on: {why}");
+        self.job = None;
+        self.retry = Some(Instant::now() + RETRY);
+        self.say(PushState::Error, Some(why));
+    }
+
+    /// Lets what is inside be written, and ends the job.
+    fn finish(&mut self) {
+        let Some(job) = &self.job else { return };
+        job.finish_input();
+        let until = Instant::now() + DRAIN;
+        while self.job.is_some() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+            self.look();
+        }
+        self.job = None;
+    }
+
+    /// Takes what the job says.
+    fn look(&mut self) {
+        let Some(job) = &self.job else { return };
+        let is_url = matches!(self.target, PushTarget::Url(_));
+        let mut over = None;
+        while let Next::Event(event) = job.next_event(Some(Duration::ZERO)) {
+            match event {
+                Event::State { state: State::Running } if !is_url => self.say(PushState::Running, None),
+                Event::Push { state: Connection::Live, .. } => self.say(PushState::Running, None),
+                Event::Push { state: Connection::Connecting, message, .. } => {
+                    self.say(PushState::Starting, message);
+                }
+                Event::Push { state: Connection::Reconnecting, message, .. } => {
+                    self.say(PushState::Reconnecting, message);
+                }
+                Event::Saved { .. } => self.tell.send_modify(|now| now.files += 1),
+                Event::Done(done) => over = Some(done.message),
+                _ => {}
+            }
+        }
+        match over {
+            Some(Some(why)) => self.failed(why),
+            Some(None) => self.job = None,
+            None => {}
+        }
+    }
+
+    /// Removes files that are too old or too many.
+    fn sweep(&mut self) {
+        let PushTarget::Files(files) = &self.target else { return };
+        if self.swept.is_some_and(|at| at.elapsed() < SWEEP) && self.job.is_some() {
+            return;
+        }
+        self.swept = Some(Instant::now());
+        for path in outdated(files, SystemTime::now()) {
+            match std::fs::remove_file(&path) {
+                Ok(()) => tracing::info!(stream = self.name, "removed {}", path.display()),
+                Err(e) => tracing::warn!(stream = self.name, "cannot remove {}: {e}", path.display()),
+            }
+        }
+    }
+}
+
+/// `packet` with the first one's decode time at 0; `None` for sound from before it.
+fn moved(mut packet: Packet, offset: &mut Option<i64>) -> Option<Packet> {
+    let base = packet.base;
+    let dts = packet.dts.or(packet.pts)?;
+    let first = *offset.get_or_insert_with(|| rescale(dts, base, MICROSECONDS, Rounding::Down));
+    let ticks = rescale(first, MICROSECONDS, base, Rounding::Down);
+    (packet.pts, packet.dts) = (packet.pts.map(|t| t - ticks), packet.dts.map(|t| t - ticks));
+    (dts >= ticks).then_some(packet)
+}
+
+/// Whether a file is one of a recording's: it is called by a time.
+fn is_recorded(path: &Path, container: Container) -> bool {
+    let digits =
+        |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'-' || b == b'_');
+    let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
+    // A name that was taken has a number behind it.
+    let stem = stem.split([' ', '(']).next().unwrap_or_default();
+    path.extension().and_then(|e| e.to_str()) == Some(container.name()) && stem.len() >= 19 && digits(stem)
+}
+
+/// The files of a recording that are to go, oldest first. The newest one always stays: it may be being written.
+fn outdated(files: &Recording, now: SystemTime) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(&files.directory) else { return Vec::new() };
+    let mut found: Vec<(SystemTime, u64, PathBuf)> = entries
+        .flatten()
+        .filter(|e| is_recorded(&e.path(), files.container))
+        .filter_map(|e| {
+            let meta = e.metadata().ok().filter(|m| m.is_file())?;
+            Some((meta.modified().ok()?, meta.len(), e.path()))
+        })
+        .collect();
+    found.sort();
+    found.pop();
+    let mut bytes: u64 = found.iter().map(|f| f.1).sum();
+    let mut gone = Vec::new();
+    for (modified, size, path) in found {
+        let age = now.duration_since(modified).unwrap_or_default();
+        let old = files.keep.is_some_and(|keep| age > keep);
+        if old || files.most.is_some_and(|most| bytes > most) {
+            bytes -= size;
+            gone.push(path);
+        }
+    }
+    gone
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recording(directory: &Path) -> Recording {
+        Recording {
+            directory: directory.into(),
+            container: Container::Mkv,
+            segment: 60.0,
+            keep: Some(Duration::from_secs(1000)),
+            most: Some(25),
+        }
+    }
+
+    #[test]
+    fn old_files_go_and_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let names: Vec<String> = (0..5).map(|n| format!("2026-01-01_00-00-0{n}.mkv")).collect();
+        let began = SystemTime::now();
+        for (n, name) in names.iter().enumerate() {
+            let path = dir.path().join(name);
+            std::fs::write(&path, [0; 10]).unwrap();
+            let file = std::fs::File::options().write(true).open(&path).unwrap();
+            file.set_modified(began - Duration::from_secs(100 - n as u64)).unwrap();
+        }
+        std::fs::write(dir.path().join("mine.mkv"), [0; 1000]).unwrap();
+        std::fs::write(dir.path().join("2026-01-01_00-00-00.txt"), [0; 1000]).unwrap();
+        let gone = |files: &Recording, now| -> Vec<String> {
+            let name = |p: PathBuf| p.file_name().unwrap().to_string_lossy().into_owned();
+            outdated(files, now).into_iter().map(name).collect()
+        };
+        let files = recording(dir.path());
+        assert_eq!(gone(&files, began), names[..2], "25 bytes stay besides the newest");
+        assert_eq!(gone(&Recording { most: None, ..files.clone() }, began), [""; 0]);
+        let later = began + Duration::from_secs(1000);
+        assert_eq!(gone(&Recording { most: None, ..files }, later), names[..4], "all but the newest are old");
+    }
+
+    #[test]
+    fn targets_are_checked() {
+        let dir = Path::new("/tmp/x");
+        assert!(PushTarget::Files(recording(dir)).check().is_ok());
+        assert!(
+            PushTarget::Files(Recording { container: Container::Hls, ..recording(dir) }).check().is_err()
+        );
+        assert!(PushTarget::Files(Recording { segment: 0.0, ..recording(dir) }).check().is_err());
+        assert!(PushTarget::Url("rtmp://host/live/key".into()).check().is_ok());
+        let refused = PushTarget::Url("http://user:secret@host/live".into()).check().unwrap_err();
+        assert!(!refused.message().contains("secret"), "{refused}");
+    }
+}
