@@ -161,6 +161,8 @@ impl Feed {
 
     fn read(&mut self, shared: &Shared, meter: &Meter) -> Result<()> {
         let mut pacer = Pacer::new(self.realtime);
+        // Subtitles are sparse: only where nothing else is wanted do they say when it is over.
+        let text_only = self.streams.iter().all(|s| s.routes.is_empty() || s.kind == MediaKind::Subtitle);
         let mut offset_us = 0i64;
         let mut reached_us = 0i64;
         loop {
@@ -188,7 +190,9 @@ impl Feed {
                 Err(e) => return Err(reading(&self.label, self.timeout, e)),
             };
             if matches!(next, Next::End) {
-                self.check_length(shared, reached_us)?;
+                if !text_only {
+                    self.check_length(shared, reached_us)?;
+                }
                 if self.loops == 0 || reached_us <= offset_us {
                     return Ok(());
                 }
@@ -234,9 +238,8 @@ impl Feed {
             stream
                 .routes
                 .retain_mut(|route| (early && matches!(route, Route::Decode(_))) || route.take(&packet, end));
-            if self.streams.iter().all(|s| s.routes.is_empty() || s.kind == MediaKind::Subtitle)
-                && self.streams.iter().any(|s| s.kind != MediaKind::Subtitle)
-            {
+            let over = |s: &FeedStream| s.routes.is_empty() || (s.kind == MediaKind::Subtitle && !text_only);
+            if self.streams.iter().all(over) {
                 return Ok(());
             }
         }

@@ -357,3 +357,30 @@ fn y4m_holds_the_pictures_as_they_are() {
     complete(simple(&rgb, &dir.path("rgb.y4m")));
     assert_eq!(frames(video(&probe(&dir.path("rgb.y4m")))), 5);
 }
+
+#[test]
+fn subtitles_alone_become_webvtt_files() {
+    let dir = Dir::new();
+    let (words, input) = (dir.path("words.srt"), dir.path("in.mkv"));
+    let srt = "1\n00:00:00,500 --> 00:00:01,000\nFirst\n\n2\n00:00:03,200 --> 00:00:03,900\nLast\n";
+    std::fs::write(&words, srt).unwrap();
+    ffmpeg(&format!(
+        "-i {} -i {words} -i {words} -map 0 -map 1 -map 2 -c copy {input}",
+        clip(&dir, "clip.mkv")
+    ));
+    let output = |n: u32, stream: u32| json!({"path": dir.path(&format!("{n}.vtt")), "subtitles": [{"stream": stream}]});
+    complete(json!({"source": {"url": input}, "outputs": [output(0, 2), output(1, 3)]}));
+    let read = |n: u32| std::fs::read_to_string(dir.path(&format!("{n}.vtt"))).unwrap();
+    assert!(
+        read(0).starts_with("WEBVTT") && read(0).contains("00:03.200 --> 00:03.900\nLast"),
+        "{}",
+        read(0)
+    );
+    assert!(read(0).contains("00:00.500 --> 00:01.000\nFirst"), "{}", read(0));
+    assert_eq!(read(0), read(1));
+    // From a later time on, its own clock begins there.
+    complete(json!({"source": {"url": input, "start": 2}, "outputs": [output(2, 2)]}));
+    assert!(read(2).contains("00:01.200 --> 00:01.900\nLast") && !read(2).contains("First"), "{}", read(2));
+    let why = failure(json!({"source": {"url": input}, "outputs": [{"path": dir.path("b.vtt")}]}));
+    assert!(why.contains("exactly one track of subtitles"), "{why}");
+}
