@@ -103,6 +103,7 @@ fn settings(args: &ServeArgs, log: &LogArgs) -> Result<(Config, Option<PathBuf>)
         log_format: format.map_err(|e| Failure::usage(format!("--log-format: {e}")))?,
         no_mdns: args.no_mdns,
         live: args.live,
+        profiles: args.profile.clone(),
     };
     load(args.config.as_deref(), &flags).map_err(|e| Failure::usage(e.to_string()))
 }

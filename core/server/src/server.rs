@@ -53,10 +53,14 @@ impl Server {
         let (told, status) = watch::channel(Status::default());
         let first = addresses.first().copied().unwrap_or((Ipv4Addr::LOCALHOST, config.server.port).into());
         let settings = Settings::new(config.clone());
+        let limits = Limits {
+            head_timeout: Duration::from_secs(config.server.request_timeout_seconds),
+            connections: Arc::new(Semaphore::new(config.server.max_connections)),
+        };
         let mut tasks = Vec::new();
         let live = match config.live.enabled {
             true => {
-                let (live, its) = LiveService::start(&config, &ending).await?;
+                let (live, its) = LiveService::start(&config, &limits, &ending).await?;
                 tasks.extend(its);
                 Some(live)
             }
@@ -65,10 +69,6 @@ impl Server {
         let app =
             App::new(jobs.clone(), tokens, settings, devices.clone(), status, ending.clone(), first, live);
 
-        let limits = Limits {
-            head_timeout: Duration::from_secs(config.server.request_timeout_seconds),
-            connections: Arc::new(Semaphore::new(config.server.max_connections)),
-        };
         let weak = Arc::downgrade(&app);
         jobs.describe_with(move |job| weak.upgrade().map(|app| app.described(job)).unwrap_or_default());
         let router = http::router(Arc::clone(&app));
@@ -131,6 +131,7 @@ impl Server {
         json!({
             "addresses": self.addresses,
             "urls": self.addresses.iter().map(|a| format!("http://{a}")).collect::<Vec<_>>(),
+            "live": self.app.live.as_ref().map(|l| l.others().iter().copied().collect::<std::collections::BTreeMap<_, _>>()),
             "rtmp": self.app.live.as_ref().map(|l| l.rtmp().to_vec()).unwrap_or_default(),
             "uptime_seconds": self.app.started.elapsed().as_secs_f64(),
             "active_jobs": stats.active,

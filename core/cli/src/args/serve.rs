@@ -25,6 +25,9 @@ pub struct ServeArgs {
     /// Run the live origin: publish to rtmp://host/live/name, watch at /streams/live/name/playlist.m3u8
     #[arg(long)]
     pub live: bool,
+    /// Run the live origin as a service that it replaces did, with its ports and variables: gstreamer, hls-dash
+    #[arg(long, value_name = "PROFILE")]
+    pub profile: Vec<ghoststream_server::config::Profile>,
     /// Show the encoders that work here, and end
     #[arg(long)]
     pub detect_hw: bool,

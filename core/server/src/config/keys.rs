@@ -116,6 +116,12 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     within("live.part_duration", config.live.part_duration, 0.05, config.live.segment_duration / 2.0)?;
     within("live.playlist_size", config.live.playlist_size as f64, 4.0, 10_000.0)?;
     within("live.dvr_seconds", config.live.dvr_seconds, 0.0, 86_400.0)?;
+    within("live.stale_threshold", config.live.stale_threshold, 0.0, 1e9)?;
+    within("live.cleanup_interval", config.live.cleanup_interval, 0.1, 1e9)?;
+    if !config.live.ladder.is_empty() {
+        crate::live::TranscodeSpec::ladder(&config.live.ladder)
+            .map_err(|e| format!("live.ladder: {}", e.message()))?;
+    }
     within("live.max_streams", config.live.max_streams as f64, 1.0, 1e6)?;
     within("live.max_connections", config.live.max_connections as f64, 1.0, 1e6)?;
     within("security.job_token_ttl_seconds", config.security.job_token_ttl_seconds as f64, 1.0, 1e9)?;

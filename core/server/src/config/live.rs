@@ -3,6 +3,7 @@
 use super::Secret;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 /// The live origin: what is published to this server, and what it makes of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +29,22 @@ pub struct LiveConfig {
     pub low_latency: bool,
     /// Whether DASH is made too.
     pub dash: bool,
+    /// Renditions (`720p`, `480p`) that are made of what is published; empty passes it through.
+    pub ladder: Vec<String>,
+    /// Where streams may be recorded; none are without it.
+    pub recordings: Option<PathBuf>,
+    /// A port with the HLS and DASH service's interface (its own was 8083); null for none, 0 takes a free one.
+    pub hls_dash_port: Option<u16>,
+    /// A port for caches and players alone (the service's was 8084): files that may be kept for ever, and playlists.
+    pub cdn_port: Option<u16>,
+    /// A port with the GStreamer service's interface (its own was 5002).
+    pub gstreamer_port: Option<u16>,
+    /// Needed as `Authorization: Bearer` at the GStreamer service's interface when set.
+    pub service_token: Option<Secret>,
+    /// Streams that were asked for over HTTP end when no heartbeat came for this many seconds; 0 keeps them.
+    pub stale_threshold: f64,
+    /// How often that is looked for, in seconds.
+    pub cleanup_interval: f64,
     /// Whether a new publisher replaces the one that is there; else it is refused.
     pub takeover: bool,
     /// Streams at once.
@@ -38,6 +55,83 @@ pub struct LiveConfig {
     pub publish_key: Option<Secret>,
     /// Needed as `?key=` of a reader's address when set.
     pub read_key: Option<Secret>,
+}
+
+/// What one of the replaced services was: its ports, and its variables in the environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// The GStreamer service: port 5002.
+    Gstreamer,
+    /// The HLS and DASH service: ports 8083 and 8084.
+    HlsDash,
+}
+
+impl std::str::FromStr for Profile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Profile, String> {
+        match text {
+            "gstreamer" => Ok(Profile::Gstreamer),
+            "hls-dash" => Ok(Profile::HlsDash),
+            other => Err(format!("{other:?} is none of gstreamer, hls-dash")),
+        }
+    }
+}
+
+impl LiveConfig {
+    /// Behaves as the service that `profile` names; `variable` gives its environment.
+    ///
+    /// # Errors
+    /// A variable whose value makes no sense, by its name.
+    pub fn apply(
+        &mut self,
+        profile: Profile,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<(), String> {
+        fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, String> {
+            text.trim().parse().map_err(|_| format!("{name}: {text:?} is not a number"))
+        }
+        self.enabled = true;
+        match profile {
+            Profile::Gstreamer => {
+                self.gstreamer_port = Some(5002);
+                for name in ["API_PORT", "GSTREAMER_API_PORT"] {
+                    if let Some(text) = variable(name) {
+                        self.gstreamer_port = Some(number(name, &text)?);
+                    }
+                }
+                if let Some(token) = variable("SERVICE_API_TOKEN").filter(|t| !t.is_empty()) {
+                    self.service_token = Some(Secret::new(token));
+                }
+                let records =
+                    variable("ENABLE_RECORDING").is_none_or(|t| t.trim().eq_ignore_ascii_case("true"));
+                if let Some(path) = variable("RECORDING_PATH").filter(|_| records) {
+                    self.recordings = Some(path.into());
+                }
+                // Its streams ran until they were stopped.
+                self.stale_threshold = 0.0;
+            }
+            Profile::HlsDash => {
+                (self.hls_dash_port, self.cdn_port) = (Some(8083), Some(8084));
+                if let Some(text) = variable("SEGMENT_DURATION") {
+                    self.segment_duration = number("SEGMENT_DURATION", &text)?;
+                }
+                if let Some(text) = variable("PLAYLIST_SIZE") {
+                    self.playlist_size = number("PLAYLIST_SIZE", &text)?;
+                }
+                if let Some(text) = variable("LOW_LATENCY_HLS") {
+                    self.low_latency = text.trim().eq_ignore_ascii_case("true");
+                }
+                if let Some(text) = variable("CLEANUP_INTERVAL") {
+                    self.cleanup_interval = number("CLEANUP_INTERVAL", &text)?;
+                }
+                if let Some(text) = variable("STALE_THRESHOLD") {
+                    self.stale_threshold = number("STALE_THRESHOLD", &text)?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Default for LiveConfig {
@@ -53,11 +147,47 @@ impl Default for LiveConfig {
             dvr_seconds: 0.0,
             low_latency: true,
             dash: true,
+            ladder: Vec::new(),
+            recordings: None,
+            hls_dash_port: None,
+            cdn_port: None,
+            gstreamer_port: None,
+            service_token: None,
+            stale_threshold: 600.0,
+            cleanup_interval: 300.0,
             takeover: true,
             max_streams: 1000,
             max_connections: 1000,
             publish_key: None,
             read_key: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_takes_the_service_s_ports_and_variables() {
+        let given = |name: &str| match name {
+            "SEGMENT_DURATION" => Some("4".to_string()),
+            "LOW_LATENCY_HLS" => Some("False".into()),
+            "GSTREAMER_API_PORT" => Some("6000".into()),
+            "SERVICE_API_TOKEN" => Some("s3cret".into()),
+            _ => None,
+        };
+        let mut live = LiveConfig::default();
+        live.apply(Profile::HlsDash, given).unwrap();
+        assert_eq!((live.hls_dash_port, live.cdn_port), (Some(8083), Some(8084)));
+        assert_eq!((live.segment_duration, live.low_latency, live.stale_threshold), (4.0, false, 600.0));
+        assert!(live.enabled && live.gstreamer_port.is_none() && live.service_token.is_none());
+        let mut live = LiveConfig::default();
+        live.apply(Profile::Gstreamer, given).unwrap();
+        assert_eq!((live.gstreamer_port, live.stale_threshold), (Some(6000), 0.0));
+        assert_eq!(live.service_token.as_ref().map(Secret::reveal), Some("s3cret"));
+        let why = live.apply(Profile::HlsDash, |n| (n == "PLAYLIST_SIZE").then(|| "ten".into())).unwrap_err();
+        assert_eq!(why, "PLAYLIST_SIZE: \"ten\" is not a number");
+        assert!("nginx".parse::<Profile>().is_err());
     }
 }

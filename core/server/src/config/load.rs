@@ -1,6 +1,6 @@
 //! From files, the environment and flags to settings.
 
-use super::{Config, LogFormat, LogLevel, keys};
+use super::{Config, LogFormat, LogLevel, Profile, keys};
 use serde_json::{Map, Value};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -32,6 +32,8 @@ pub struct Overrides {
     pub no_mdns: bool,
     /// `--live`.
     pub live: bool,
+    /// `--profile`.
+    pub profiles: Vec<Profile>,
 }
 
 /// Where a settings file is looked for, in this order.
@@ -117,6 +119,9 @@ pub fn load_from(
     }
     if let Some(format) = flags.log_format {
         config.logging.format = format;
+    }
+    for profile in &flags.profiles {
+        config.live.apply(*profile, |name| std::env::var(name).ok()).map_err(LoadError)?;
     }
     if flags.live {
         config.live.enabled = true;

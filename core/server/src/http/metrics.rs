@@ -159,6 +159,9 @@ fn render(app: &App) -> String {
         app.metrics.bytes.load(Ordering::Relaxed),
     );
     http(&app.metrics, &mut page);
+    if let Some(live) = &app.live {
+        page.0.push_str(&live.metrics());
+    }
     page.0
 }
 

@@ -12,17 +12,21 @@
 //! - [`transcode`]: a ladder, or what browsers take, made of a stream;
 //! - [`push`]: a stream sent on to an address or to files;
 //! - [`webrtc`]: WHIP and WHEP;
+//! - [`streams`]: streams that clients ask for, and [`rest`], how they do;
 //! - [`service`]: all of it together.
 
 pub mod describe;
 pub mod keys;
+mod metrics;
 pub mod origin;
 pub mod pull;
 pub mod push;
 pub mod registry;
+pub mod rest;
 pub mod rtmp;
 pub mod service;
 pub mod stream;
+pub mod streams;
 pub mod timeline;
 pub mod transcode;
 pub mod webrtc;
@@ -33,4 +37,5 @@ pub use push::{Push, PushTarget, Recording};
 pub use registry::{Live, LiveEvent, Publication, Publisher, Refused};
 pub use service::LiveService;
 pub use stream::{Item, Reader, Start, Stream, StreamStats, TrackStats, Tracks};
+pub use streams::{StreamRequest, StreamState, StreamView, Streams};
 pub use transcode::{Transcode, TranscodeSpec};

@@ -3,10 +3,15 @@
 use super::keys::{Keys, shown};
 use super::origin::{OriginOptions, Origins};
 use super::registry::{Live, LiveEvent};
+use super::rest::{gstreamer, hls_dash};
 use super::rtmp::{self, RtmpOptions};
+use super::stream::Stream;
+use super::streams::Streams;
+use super::transcode::{Transcode, TranscodeSpec, TranscodeStats};
 use super::webrtc::{WebRtc, WebRtcOptions};
 use crate::config::{Config, LiveConfig};
-use crate::serve::ended;
+use crate::policy::SourcePolicy;
+use crate::serve::{Limits, ended, serve};
 use crate::server::bind;
 use axum::Router;
 use axum::extract::Request;
@@ -15,11 +20,18 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use ghoststream::Result;
 use serde_json::json;
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
-use tokio::sync::broadcast;
-use tokio::sync::watch;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
+
+/// How often it is looked for streams that are over.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How long what is made for WebRTC viewers goes on without one.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// A running live origin. Cheap to clone; it lives in the tokio runtime in which it was started.
 #[derive(Clone, Debug)]
@@ -27,61 +39,122 @@ pub struct LiveService {
     live: Live,
     keys: Keys,
     rtmp: Vec<SocketAddr>,
+    others: Vec<(&'static str, SocketAddr)>,
     origins: Origins,
     webrtc: Option<WebRtc>,
+    managed: Streams,
+    made: Arc<Mutex<HashMap<String, Made>>>,
+    fits: Arc<Mutex<HashMap<String, Fitted>>>,
+    ladder: Option<TranscodeSpec>,
+    recordings: Option<PathBuf>,
+}
+
+/// What is made of a stream for its HLS and DASH.
+#[derive(Debug)]
+struct Made {
+    of: Weak<Stream>,
+    transcode: Transcode,
+}
+
+/// What is made of a stream for WebRTC.
+#[derive(Debug)]
+struct Fitted {
+    of: Weak<Stream>,
+    transcode: Transcode,
+    wanted: Instant,
 }
 
 impl LiveService {
     /// Binds the listeners of `config.live` and serves until `ending`. The tasks end soon after it.
     ///
     /// # Errors
-    /// A port that cannot be listened on.
+    /// A port that cannot be listened on; a ladder that makes no sense.
     pub async fn start(
         config: &Config,
+        limits: &Limits,
         ending: &watch::Receiver<bool>,
     ) -> Result<(LiveService, Vec<JoinHandle<()>>)> {
         let settings = &config.live;
         let live = Live::new(settings.takeover, settings.max_streams);
         let keys = Keys { publish: settings.publish_key.clone(), read: settings.read_key.clone() };
+        let policy = SourcePolicy::new(&config.security.sources);
+        let ladder = match settings.ladder.is_empty() {
+            true => None,
+            false => {
+                let spec = TranscodeSpec::ladder(&settings.ladder)?;
+                Some(TranscodeSpec { segment: settings.segment_duration, ..spec })
+            }
+        };
+        let mut service = LiveService {
+            managed: Streams::new(live.clone(), policy),
+            origins: Origins::new(options(settings)),
+            keys,
+            rtmp: Vec::new(),
+            others: Vec::new(),
+            webrtc: None,
+            made: Arc::default(),
+            fits: Arc::default(),
+            ladder,
+            recordings: settings.recordings.clone(),
+            live,
+        };
         let mut tasks = Vec::new();
-        let mut addresses = Vec::new();
         if let Some(port) = settings.rtmp_port {
             let options = RtmpOptions {
                 connections: settings.max_connections,
-                keys: keys.clone(),
+                keys: service.keys.clone(),
                 ..RtmpOptions::default()
             };
             for listener in bind(&config.server.host, port).await? {
                 if let Ok(address) = listener.local_addr() {
                     tracing::info!("listening on rtmp://{address}");
-                    addresses.push(address);
+                    service.rtmp.push(address);
                 }
-                tasks.push(tokio::spawn(rtmp::serve(
-                    listener,
-                    live.clone(),
-                    options.clone(),
-                    ending.clone(),
-                )));
+                let live = service.live.clone();
+                tasks.push(tokio::spawn(rtmp::serve(listener, live, options.clone(), ending.clone())));
             }
         }
-        let webrtc = match settings.webrtc_port {
-            Some(port) => {
-                let options = WebRtcOptions {
-                    bind: (address(&config.server.host), port).into(),
-                    addresses: settings.webrtc_addresses.clone(),
-                    sessions: settings.max_connections,
-                    keys: keys.clone(),
-                    ..WebRtcOptions::default()
-                };
-                let webrtc = WebRtc::start(live.clone(), options)?;
-                tracing::info!("WebRTC at UDP {:?}", webrtc.addresses());
-                Some(webrtc)
+        if let Some(port) = settings.webrtc_port {
+            let fitting = service.clone();
+            let options = WebRtcOptions {
+                bind: (address(&config.server.host), port).into(),
+                addresses: settings.webrtc_addresses.clone(),
+                sessions: settings.max_connections,
+                keys: service.keys.clone(),
+                fit: Some(Arc::new(move |name| fitting.fit(name))),
+                ..WebRtcOptions::default()
+            };
+            let webrtc = WebRtc::start(service.live.clone(), options)?;
+            tracing::info!("WebRTC at UDP {:?}", webrtc.addresses());
+            service.webrtc = Some(webrtc);
+        }
+        let wanted = [
+            ("hls_dash", settings.hls_dash_port),
+            ("cdn", settings.cdn_port),
+            ("gstreamer", settings.gstreamer_port),
+        ];
+        for (name, port) in wanted {
+            let Some(port) = port else { continue };
+            let router = match name {
+                "hls_dash" => service
+                    .files()
+                    .merge(hls_dash::router(service.clone()))
+                    .merge(hls_dash::extras(service.clone())),
+                "cdn" => service.files().layer(middleware::map_response(cached)),
+                _ => gstreamer::router(service.clone(), settings.service_token.clone()),
+            };
+            for listener in bind(&config.server.host, port).await? {
+                if let Ok(address) = listener.local_addr() {
+                    tracing::info!("{name}: listening on http://{address}");
+                    service.others.push((name, address));
+                }
+                tasks.push(tokio::spawn(serve(listener, router.clone(), limits.clone(), ending.clone())));
             }
-            None => None,
-        };
-        let origins = Origins::new(options(settings));
-        let service = LiveService { live, keys, rtmp: addresses, origins, webrtc };
+        }
+        let stale = Duration::from_secs_f64(settings.stale_threshold);
+        let interval = Duration::from_secs_f64(settings.cleanup_interval);
         tasks.push(tokio::spawn(service.clone().package(ending.clone())));
+        tasks.push(tokio::spawn(service.clone().sweep(stale, interval, ending.clone())));
         Ok((service, tasks))
     }
 
@@ -96,14 +169,14 @@ impl LiveService {
             match event {
                 Ok(LiveEvent::Published { stream, .. }) => {
                     if let Some(stream) = self.live.get(&stream) {
-                        self.origins.open(stream);
+                        self.open(stream);
                     }
                 }
                 // What becomes of a stream without a publisher, its origin hears from the stream.
                 Ok(LiveEvent::Unpublished { .. }) => {}
                 Err(broadcast::error::RecvError::Lagged(_)) => {
                     for stream in self.live.list().into_iter().filter(|s| s.tracks().is_some()) {
-                        self.origins.open(stream);
+                        self.open(stream);
                     }
                 }
                 Err(broadcast::error::RecvError::Closed) => break,
@@ -112,24 +185,150 @@ impl LiveService {
         for origin in self.origins.list() {
             self.origins.close(origin.name());
         }
-        // Sessions end with their streams.
-        for stream in self.live.list() {
-            self.live.forget(stream.name());
+        // Sessions end with their streams; dropping what is pulled waits for its threads.
+        let all = tokio::task::spawn_blocking(move || {
+            for view in self.managed.list() {
+                self.managed.remove(&view.request.id);
+            }
+            for stream in self.live.list() {
+                self.live.forget(stream.name());
+            }
+            lock(&self.made).clear();
+            lock(&self.fits).clear();
+        });
+        // A thread that panicked has said so.
+        let _said = all.await;
+    }
+
+    /// Begins to package a stream, transcoded if somebody wants it so.
+    fn open(&self, stream: Arc<Stream>) {
+        let name = stream.name().to_string();
+        let asked = self.managed.get(&name).map(|view| view.request);
+        let mut how = self.origins.options().clone();
+        let spec = match &asked {
+            Some(request) => {
+                (how.low_latency, how.dash) =
+                    (how.low_latency && request.low_latency, how.dash && request.dash);
+                let segment = how.segment.as_secs_f64();
+                request.transcode().ok().flatten().map(|spec| TranscodeSpec { segment, ..spec })
+            }
+            None => self.ladder.clone(),
+        };
+        let Some(spec) = spec else {
+            self.origins.open_with(stream, how);
+            return;
+        };
+        let mut made = lock(&self.made);
+        if made.get(&name).is_some_and(|m| std::ptr::eq(m.of.as_ptr(), Arc::as_ptr(&stream))) {
+            return;
+        }
+        match Transcode::start(&stream, &spec) {
+            Ok(transcode) => {
+                self.origins.open_with(transcode.stream().clone(), how);
+                let before = made.insert(name, Made { of: Arc::downgrade(&stream), transcode });
+                drop(made);
+                // Its thread is waited for.
+                tokio::task::spawn_blocking(move || drop(before));
+            }
+            Err(e) => tracing::error!(stream = name, "cannot be transcoded: {}", e.message()),
         }
     }
 
-    /// `/streams/…` (HLS, DASH), `/whip/…`, `/whep/…`.
+    /// The stream `name` as WebRTC takes it, made from now on until nobody watches.
+    fn fit(&self, name: &str) -> Option<Arc<Stream>> {
+        let stream = self.live.get(name)?;
+        let mut fits = lock(&self.fits);
+        if let Some(there) = fits.get_mut(name)
+            && std::ptr::eq(there.of.as_ptr(), Arc::as_ptr(&stream))
+        {
+            there.wanted = Instant::now();
+            return Some(there.transcode.stream().clone());
+        }
+        let transcode = Transcode::start(&stream, &TranscodeSpec::webrtc())
+            .inspect_err(|e| tracing::error!(stream = name, "cannot be made for WebRTC: {}", e.message()))
+            .ok()?;
+        let made = transcode.stream().clone();
+        let fitted = Fitted { of: Arc::downgrade(&stream), transcode, wanted: Instant::now() };
+        let before = fits.insert(name.into(), fitted);
+        std::thread::spawn(move || drop(before));
+        Some(made)
+    }
+
+    /// Takes out what is made of streams that are over, or for nobody.
+    fn over(&self) -> Vec<Transcode> {
+        let gone = |of: &Weak<Stream>, name: &str| {
+            self.live.get(name).is_none_or(|now| !std::ptr::eq(of.as_ptr(), Arc::as_ptr(&now)))
+        };
+        let mut over: Vec<Transcode> = Vec::new();
+        let mut made = lock(&self.made);
+        let names: Vec<String> =
+            made.iter().filter(|(n, m)| gone(&m.of, n)).map(|(n, _)| n.clone()).collect();
+        over.extend(names.iter().filter_map(|n| made.remove(n)).map(|m| m.transcode));
+        drop(made);
+        let mut fits = lock(&self.fits);
+        for fitted in fits.values_mut().filter(|f| f.transcode.stream().readers() > 0) {
+            fitted.wanted = Instant::now();
+        }
+        let old = |f: &Fitted, name: &str| gone(&f.of, name) || f.wanted.elapsed() > IDLE;
+        let names: Vec<String> = fits.iter().filter(|(n, f)| old(f, n)).map(|(n, _)| n.clone()).collect();
+        over.extend(names.iter().filter_map(|n| fits.remove(n)).map(|f| f.transcode));
+        over
+    }
+
+    /// Ends what is made of streams that are over, and streams that nobody cares for.
+    async fn sweep(self, stale: Duration, interval: Duration, mut ending: watch::Receiver<bool>) {
+        let mut looked = Instant::now();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(SWEEP.min(interval)) => {}
+                () = ended(&mut ending) => return,
+            }
+            let over = self.over();
+            let clean = !stale.is_zero() && looked.elapsed() >= interval;
+            if clean {
+                looked = Instant::now();
+            }
+            let managed = self.managed.clone();
+            let work = tokio::task::spawn_blocking(move || {
+                drop(over);
+                if clean {
+                    for id in managed.sweep(stale) {
+                        tracing::info!(stream = id, "stopped: no heartbeat for {} s", stale.as_secs());
+                    }
+                }
+            });
+            // A thread that panicked has said so.
+            let _said = work.await;
+        }
+    }
+
+    /// `/streams/…` (HLS, DASH, and the way to ask for streams), `/whip/…`, `/whep/…`.
     pub fn router(&self) -> Router {
-        let keys = self.keys.clone();
-        let guard = middleware::from_fn(move |request: Request, next: Next| {
-            let keys = keys.clone();
-            async move { guarded(&keys, request, next).await }
-        });
-        let router = self.origins.router().layer(guard);
+        let router = self.files().merge(hls_dash::router(self.clone()));
         match &self.webrtc {
             Some(webrtc) => router.merge(webrtc.router()),
             None => router,
         }
+    }
+
+    /// HLS and DASH, for who shows the reader's key.
+    fn files(&self) -> Router {
+        let (keys, managed) = (self.keys.clone(), self.managed.clone());
+        let guard = middleware::from_fn(move |request: Request, next: Next| {
+            let (keys, managed) = (keys.clone(), managed.clone());
+            async move { guarded(&keys, &managed, request, next).await }
+        });
+        self.origins.router().layer(guard)
+    }
+
+    /// All streams.
+    pub fn streams(&self) -> &Live {
+        &self.live
+    }
+
+    /// Those that clients asked for.
+    pub fn managed(&self) -> &Streams {
+        &self.managed
     }
 
     /// HLS and DASH.
@@ -142,27 +341,63 @@ impl LiveService {
         self.webrtc.as_ref()
     }
 
-    /// All streams.
-    pub fn streams(&self) -> &Live {
-        &self.live
-    }
-
-    /// Who may publish and read.
-    pub fn keys(&self) -> &Keys {
-        &self.keys
-    }
-
     /// Where RTMP is listened for.
     pub fn rtmp(&self) -> &[SocketAddr] {
         &self.rtmp
     }
+
+    /// The other listeners by what they are for: `hls_dash`, `cdn`, `gstreamer`.
+    pub fn others(&self) -> &[(&'static str, SocketAddr)] {
+        &self.others
+    }
+
+    /// Where streams may be recorded.
+    pub fn recordings(&self) -> Option<&Path> {
+        self.recordings.as_deref()
+    }
+
+    /// Encoders by stream.
+    pub fn transcodes(&self) -> Vec<(String, TranscodeStats)> {
+        let made = lock(&self.made);
+        made.iter().map(|(name, made)| (name.clone(), made.transcode.stats())).collect()
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a cache in front of the CDN's port may keep: files are never changed, playlists are asked for every second.
+async fn cached(mut response: Response) -> Response {
+    let headers = response.headers();
+    let kind = headers.get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    // What waited for the next part says itself how long it is good for.
+    let waited =
+        headers.get("cache-control").is_some_and(|v| v.as_bytes().starts_with(b"max-age=1") && v.len() > 9);
+    let text = match response.status().is_success() {
+        true if kind.contains("mpegurl") || kind.contains("dash+xml") => (!waited).then_some("max-age=1"),
+        true => Some("public, max-age=31536000, immutable"),
+        false => None,
+    };
+    if let Some(text) = text {
+        response.headers_mut().insert("cache-control", axum::http::HeaderValue::from_static(text));
+    }
+    response
 }
 
 /// The cookie that carries a reader's key from a playlist to the files that it names.
 const COOKIE: &str = "gs_live_key=";
 
 /// Lets through who shows the reader's key: in the address, or in the cookie that its first answer set.
-async fn guarded(keys: &Keys, request: Request, next: Next) -> Response {
+async fn guarded(keys: &Keys, managed: &Streams, request: Request, next: Next) -> Response {
+    let path = request.uri().path().trim_start_matches("/streams/");
+    if let Some((name, file)) = path.rsplit_once('/')
+        && file.ends_with(".m3u8")
+        && managed.get(name).is_some_and(|view| !view.request.hls)
+    {
+        let why = json!({ "detail": "Stream not found", "reason": "this stream was asked for without HLS" });
+        return (StatusCode::NOT_FOUND, axum::Json(why)).into_response();
+    }
     let query = request.uri().query().unwrap_or_default();
     let asked = shown(query).map(String::from);
     let cookie = request

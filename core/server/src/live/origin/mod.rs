@@ -107,6 +107,16 @@ impl Origins {
     /// Packages `stream` from now on, until it ends or [`Origins::close`]. One that is open already is that one; another
     /// stream of the same name ends and is replaced. Must be called in a tokio runtime.
     pub fn open(&self, stream: Arc<Stream>) -> Arc<Origin> {
+        self.open_with(stream, self.0.options.clone())
+    }
+
+    /// The options of all streams that have none of their own.
+    pub fn options(&self) -> &OriginOptions {
+        &self.0.options
+    }
+
+    /// As [`Origins::open`], with options of the stream's own.
+    pub fn open_with(&self, stream: Arc<Stream>, options: OriginOptions) -> Arc<Origin> {
         let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(there) = open.get(stream.name()) {
             if there.is_of(&stream) {
@@ -114,7 +124,7 @@ impl Origins {
             }
             there.stop.notify_one();
         }
-        let origin = Origin::new(&stream, self.0.options.clone());
+        let origin = Origin::new(&stream, options.checked());
         open.insert(stream.name().into(), origin.clone());
         drop(open);
         let (made, registry) = (origin.clone(), Arc::downgrade(&self.0));

@@ -1,0 +1,154 @@
+//! The live origin's figures for Prometheus: our names, and those of the services that it replaces.
+
+use super::service::LiveService;
+use super::streams::StreamState;
+use std::fmt::{Display, Write as _};
+
+/// A page being written.
+struct Page(String);
+
+impl Page {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn line(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}=\"{}\"", escaped(v))).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let _ = writeln!(self.0, "{name}{labels} {value}");
+    }
+
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.head(name, kind, help);
+        self.line(name, &[], value);
+    }
+}
+
+fn escaped(label: &str) -> String {
+    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+impl LiveService {
+    /// All of its figures as a page of Prometheus' text format.
+    pub fn metrics(&self) -> String {
+        let mut page = Page(String::with_capacity(4096));
+        let streams = self.streams().list();
+        let managed = self.managed().list();
+        let transcodes = self.transcodes();
+        let running = managed.iter().filter(|v| v.state == StreamState::Running).count();
+        page.one("streaming_active_streams", "gauge", "Streams that were asked for and run.", running);
+        page.one(
+            "streaming_ffmpeg_processes",
+            "gauge",
+            "FFmpeg programs that run: there are none, it is a library.",
+            0,
+        );
+        page.one("streaming_memory_bytes", "gauge", "Resident memory.", memory());
+        page.one(
+            "media_processor_active_pipelines",
+            "gauge",
+            "Streams that were asked for and run.",
+            running,
+        );
+        page.one("ghoststream_live_streams", "gauge", "Streams that there are.", streams.len());
+        let stats: Vec<_> = streams.iter().map(|s| (s.name().to_string(), s.stats())).collect();
+        page.head("media_processor_video_bitrate_kbps", "gauge", "Of the pictures that come in.");
+        for (name, stats) in &stats {
+            for track in stats.tracks.iter().filter(|t| t.kind == "video") {
+                page.line(
+                    "media_processor_video_bitrate_kbps",
+                    &[("stream_id", name)],
+                    track.bitrate / 1000.0,
+                );
+            }
+        }
+        page.head("media_processor_frame_rate_fps", "gauge", "Pictures that come in, a second.");
+        for (name, stats) in &stats {
+            for track in stats.tracks.iter().filter(|t| t.kind == "video") {
+                page.line("media_processor_frame_rate_fps", &[("stream_id", name)], track.rate);
+            }
+        }
+        page.head("media_processor_audio_bitrate_kbps", "gauge", "Of the sound that comes in.");
+        for (name, stats) in &stats {
+            for track in stats.tracks.iter().filter(|t| t.kind == "audio") {
+                page.line(
+                    "media_processor_audio_bitrate_kbps",
+                    &[("stream_id", name)],
+                    track.bitrate / 1000.0,
+                );
+            }
+        }
+        page.head("ghoststream_live_bytes_total", "counter", "Bytes of media that came in.");
+        for (name, stats) in &stats {
+            for track in &stats.tracks {
+                let labels = [("stream", name.as_str()), ("kind", track.kind), ("codec", &track.codec)];
+                page.line("ghoststream_live_bytes_total", &labels, track.bytes);
+            }
+        }
+        page.head("ghoststream_live_readers", "gauge", "Who reads a stream: protocols, packagers, encoders.");
+        for (name, stats) in &stats {
+            page.line("ghoststream_live_readers", &[("stream", name)], stats.readers);
+        }
+        page.head("ghoststream_live_dropped_total", "counter", "Packets that slow readers lost.");
+        for (name, stats) in &stats {
+            page.line("ghoststream_live_dropped_total", &[("stream", name)], stats.dropped);
+        }
+        page.head("ghoststream_live_clock_jumps_total", "counter", "Jumps of the publishers' clocks.");
+        for (name, stats) in &stats {
+            page.line("ghoststream_live_clock_jumps_total", &[("stream", name)], stats.jumps);
+        }
+        let origins: Vec<_> =
+            self.origins().list().iter().map(|o| (o.name().to_string(), o.stats())).collect();
+        page.head("ghoststream_live_viewers", "gauge", "Who has asked for HLS or DASH in the last 15 s.");
+        for (name, stats) in &origins {
+            page.line("ghoststream_live_viewers", &[("stream", name)], stats.viewers);
+        }
+        page.head("ghoststream_live_sent_bytes_total", "counter", "Bytes of HLS and DASH sent.");
+        for (name, stats) in &origins {
+            page.line("ghoststream_live_sent_bytes_total", &[("stream", name)], stats.bytes_sent);
+        }
+        page.head("ghoststream_live_memory_bytes", "gauge", "Segments in memory.");
+        for (name, stats) in &origins {
+            page.line("ghoststream_live_memory_bytes", &[("stream", name)], stats.memory);
+        }
+        page.head(
+            "media_processor_frame_processing_latency_ms",
+            "gauge",
+            "From a packet's arrival to its transcoded picture.",
+        );
+        for (name, stats) in &transcodes {
+            if let Some(delay) = stats.delay {
+                page.line(
+                    "media_processor_frame_processing_latency_ms",
+                    &[("stream_id", name)],
+                    delay * 1000.0,
+                );
+            }
+        }
+        page.head(
+            "ghoststream_live_transcode_dropped_total",
+            "counter",
+            "Packets that encoders had no time for.",
+        );
+        for (name, stats) in &transcodes {
+            page.line("ghoststream_live_transcode_dropped_total", &[("stream", name)], stats.dropped);
+        }
+        if let Some(webrtc) = self.webrtc() {
+            page.one(
+                "ghoststream_live_webrtc_sessions",
+                "gauge",
+                "WHIP and WHEP sessions.",
+                webrtc.sessions().len(),
+            );
+        }
+        page.0
+    }
+}
+
+/// Resident memory in bytes; 0 where it cannot be known.
+fn memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+    line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).map_or(0, |kb| kb * 1024)
+}

@@ -1,0 +1,271 @@
+//! Streams that clients of the REST interfaces ask for: each is pulled, packaged, sent on, and stopped when nobody cares
+//! for it any more.
+
+use super::pull::{Pull, PullSource, PullSpec, PullState};
+use super::push::{Push, PushState, PushTarget};
+use super::registry::{Live, check_name};
+use super::transcode::TranscodeSpec;
+use crate::policy::SourcePolicy;
+use ghoststream::{Error, ErrorKind, Result};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// What a client asked for.
+#[derive(Clone, Debug)]
+pub struct StreamRequest {
+    /// The stream's name.
+    pub id: String,
+    /// From where.
+    pub source: PullSource,
+    /// Renditions by name (`720p`); empty for the source as it is.
+    pub qualities: Vec<String>,
+    /// Another picture than the source's: what a single encoder makes.
+    pub picture: Option<TranscodeSpec>,
+    /// Whether there is HLS.
+    pub hls: bool,
+    /// Whether there is DASH.
+    pub dash: bool,
+    /// Whether HLS and DASH have low latency.
+    pub low_latency: bool,
+    /// Where it is sent.
+    pub targets: Vec<PushTarget>,
+}
+
+impl StreamRequest {
+    /// What is made of the source, if anything.
+    ///
+    /// # Errors
+    /// The quality that there is not.
+    pub fn transcode(&self) -> Result<Option<TranscodeSpec>> {
+        match (&self.picture, self.qualities.is_empty()) {
+            (Some(picture), _) => Ok(Some(picture.clone())),
+            (None, true) => Ok(None),
+            (None, false) => TranscodeSpec::ladder(&self.qualities).map(Some),
+        }
+    }
+}
+
+/// How a stream is doing, in the words of the GStreamer service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamState {
+    /// Asked for and not started, or stopped.
+    Stopped,
+    /// No packet has come yet.
+    Starting,
+    /// It runs.
+    Running,
+    /// It broke off and is tried again.
+    Reconnecting,
+    /// It cannot run: the message says why.
+    Error,
+}
+
+/// What is told of a stream.
+#[derive(Clone, Debug)]
+pub struct StreamView {
+    /// What was asked for.
+    pub request: StreamRequest,
+    /// How it is doing.
+    pub state: StreamState,
+    /// Why it reconnects or failed.
+    pub error: Option<String>,
+    /// When it was asked for: seconds since 1970.
+    pub created: f64,
+    /// When a client last said that it cares: seconds since 1970.
+    pub updated: f64,
+    /// How long it has run.
+    pub uptime: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Managed {
+    request: StreamRequest,
+    created: f64,
+    heartbeat: (Instant, f64),
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    since: Instant,
+    pull: Pull,
+    pushes: Vec<Push>,
+}
+
+/// All streams that were asked for. Cheap to clone; all methods may be called from any thread. What ends a stream waits for
+/// its threads, some 100 ms.
+#[derive(Clone, Debug)]
+pub struct Streams {
+    live: Live,
+    policy: SourcePolicy,
+    all: Arc<Mutex<BTreeMap<String, Managed>>>,
+}
+
+impl Streams {
+    /// None yet; they are published in `live`, from sources that `policy` allows.
+    pub fn new(live: Live, policy: SourcePolicy) -> Streams {
+        Streams { live, policy, all: Arc::default() }
+    }
+
+    /// Remembers a stream without starting it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] when there is one of that name; [`ErrorKind::Invalid`] naming what is wrong with the request.
+    pub fn create(&self, request: StreamRequest) -> Result<()> {
+        check_name(&request.id).map_err(|why| Error::invalid("stream_id", why))?;
+        request.transcode()?;
+        if let PullSource::Url { url, .. } = &request.source {
+            self.policy.check(url).map_err(|refused| Error::invalid("source_url", refused.to_string()))?;
+        }
+        let mut all = self.lock();
+        if all.contains_key(&request.id) {
+            return Err(Error::new(ErrorKind::Busy, "Stream already active"));
+        }
+        let now = unix();
+        let managed = Managed {
+            created: now,
+            heartbeat: (Instant::now(), now),
+            running: None,
+            request: request.clone(),
+        };
+        all.insert(request.id, managed);
+        Ok(())
+    }
+
+    /// Starts a stream; one that runs goes on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; what [`Pull::start`] and [`Push::start`] say.
+    pub fn start(&self, id: &str) -> Result<()> {
+        let mut all = self.lock();
+        let managed = all.get_mut(id).ok_or_else(missing)?;
+        if managed.running.is_some() {
+            return Ok(());
+        }
+        let request = &managed.request;
+        let spec = PullSpec { policy: Some(self.policy.clone()), ..PullSpec::new(request.source.clone()) };
+        let pull = Pull::start(&self.live, id, spec)?;
+        let pushes = request
+            .targets
+            .iter()
+            .map(|t| Push::start(pull.stream(), t.clone()))
+            .collect::<Result<Vec<_>>>()?;
+        managed.running = Some(Running { since: Instant::now(), pull, pushes });
+        Ok(())
+    }
+
+    /// Stops a stream; `false` when there is none.
+    pub fn stop(&self, id: &str) -> bool {
+        let mut all = self.lock();
+        let Some(managed) = all.get_mut(id) else { return false };
+        let running = managed.running.take();
+        // Not under the lock: it waits.
+        drop(all);
+        drop(running);
+        true
+    }
+
+    /// Stops a stream and forgets it; `false` when there is none.
+    pub fn remove(&self, id: &str) -> bool {
+        let removed = self.lock().remove(id);
+        removed.is_some()
+    }
+
+    /// Gives a stream other settings; one that runs begins anew with them.
+    ///
+    /// # Errors
+    /// As [`Streams::create`] and [`Streams::start`].
+    pub fn configure(&self, request: StreamRequest) -> Result<()> {
+        let id = request.id.clone();
+        let ran = match self.lock().get(&id) {
+            Some(managed) => managed.running.is_some(),
+            None => return Err(missing()),
+        };
+        request.transcode()?;
+        self.remove(&id);
+        self.create(request)?;
+        if ran { self.start(&id) } else { Ok(()) }
+    }
+
+    /// A client cares for the stream; `false` when there is none.
+    pub fn heartbeat(&self, id: &str) -> bool {
+        match self.lock().get_mut(id) {
+            Some(managed) => {
+                managed.heartbeat = (Instant::now(), unix());
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// One stream.
+    pub fn get(&self, id: &str) -> Option<StreamView> {
+        self.lock().get(id).map(view)
+    }
+
+    /// All of them, by name.
+    pub fn list(&self) -> Vec<StreamView> {
+        self.lock().values().map(view).collect()
+    }
+
+    /// Stops and forgets those that nobody has cared for in `age`, and gives their names.
+    pub fn sweep(&self, age: Duration) -> Vec<String> {
+        let stale: Vec<String> = {
+            let all = self.lock();
+            all.iter().filter(|(_, m)| m.heartbeat.0.elapsed() > age).map(|(id, _)| id.clone()).collect()
+        };
+        for id in &stale {
+            self.remove(id);
+        }
+        stale
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Managed>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn missing() -> Error {
+    Error::new(ErrorKind::NotFound, "Stream not found")
+}
+
+fn unix() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
+}
+
+fn view(managed: &Managed) -> StreamView {
+    let (mut state, mut error) = (StreamState::Stopped, None);
+    if let Some(running) = &managed.running {
+        let status = running.pull.status();
+        state = match status.state {
+            PullState::Waiting | PullState::Running => StreamState::Running,
+            PullState::Starting => StreamState::Starting,
+            PullState::Reconnecting => StreamState::Reconnecting,
+            PullState::Error => StreamState::Error,
+            PullState::Stopped => StreamState::Stopped,
+        };
+        error = status.message;
+        // A source that runs and cannot be delivered does not run.
+        if state == StreamState::Running {
+            for status in running.pushes.iter().map(Push::status) {
+                match status.state {
+                    PushState::Reconnecting => state = StreamState::Reconnecting,
+                    PushState::Error => state = StreamState::Error,
+                    _ => continue,
+                }
+                error = status.message;
+            }
+        }
+    }
+    StreamView {
+        request: managed.request.clone(),
+        state,
+        error,
+        created: managed.created,
+        updated: managed.heartbeat.1,
+        uptime: managed.running.as_ref().map(|r| r.since.elapsed()),
+    }
+}

@@ -1,0 +1,320 @@
+"""Streams asked for over HTTP in both services' words, RTMP's publishers and readers, ladders, recordings, keys and metrics,
+on a server of this file's own. What comes out is looked at by Debian's ffprobe and FFmpeg 9.
+
+    rest.py        GS_CLI, GS_LIVE_WORK, GS_FFMPEG9; exit code 77: a peer is missing
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+CLI = os.environ["GS_CLI"]
+WORK = pathlib.Path(os.environ["GS_LIVE_WORK"])
+FFMPEG9 = os.environ.get("GS_FFMPEG9")
+if not FFMPEG9:
+    print("live: SKIPPED: rest.py: FFmpeg 9 is missing (tests/setup/setup.sh test)")
+    sys.exit(77)
+
+CONFIG = """
+server: {host: 127.0.0.1, port: 0, max_connections: 300}
+mdns: {enabled: false, udp_enabled: false}
+transcoding: {temp_directory: "%(work)s/jobs", idle_workers: 0}
+hardware: {prefer_hw_accel: false}
+security: {state_directory: "%(work)s/state", rate_limit_per_minute: 0}
+live:
+  enabled: true
+  rtmp_port: 0
+  webrtc_port: null
+  hls_dash_port: 0
+  cdn_port: 0
+  gstreamer_port: 0
+  service_token: s3cret
+  recordings: "%(work)s/recordings"
+  stale_threshold: %(stale)s
+  cleanup_interval: 0.5
+  publish_key: %(key)s
+"""
+
+
+class Server:
+    """A server, and where it listens."""
+
+    def __init__(self, name: str, stale: float = 0, key: str = "null") -> None:
+        self.work = WORK / name
+        self.work.mkdir(parents=True, exist_ok=True)
+        config = self.work / "ghoststream.yaml"
+        config.write_text(CONFIG % {"work": self.work, "stale": stale, "key": key})
+        self.log = self.work / "log"
+        self.process = subprocess.Popen(
+            [CLI, "serve", "--config", config], stdout=self.log.open("wb"), stderr=subprocess.STDOUT
+        )
+        found: dict[str, str] = {}
+        for _ in range(400):
+            text = re.sub(r"\x1b\[[0-9;]*m", "", self.log.read_text())
+            for label, scheme, port in re.findall(r"(?:(\w+): )?listening on (\w+)://127\.0\.0\.1:(\d+)", text):
+                found[label or scheme] = f"{scheme}://127.0.0.1:{port}"
+            if len(found) == 5:
+                break
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.05)
+        self.http, self.rtmp = found["http"], found["rtmp"]
+        self.hls, self.cdn, self.gst = found["hls_dash"], found["cdn"], found["gstreamer"]
+        self.publishers: list[subprocess.Popen] = []
+
+    def publish(self, name: str, *codecs: str, program: str = "ffmpeg", seconds: int = 60) -> subprocess.Popen:
+        """Publishes a test picture with a tone."""
+        codecs = codecs or ("-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-c:a", "aac")
+        command = [program, "-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=25", "-f", "lavfi"]
+        command += ["-i", "sine=sample_rate=48000", "-pix_fmt", "yuv420p", "-g", "25", *codecs]
+        command += ["-t", str(seconds), "-f", "flv", f"{self.rtmp}/{name}"]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=(self.work / "publisher").open("ab"))
+        self.publishers.append(process)
+        return process
+
+    def end(self) -> None:
+        """Publishers are ended, then the server, in order."""
+        for publisher in self.publishers:
+            publisher.kill()
+            publisher.wait()
+        self.process.terminate()
+        assert self.process.wait(20) == 0, self.log.read_text()[-2000:]
+
+
+def call(method: str, url: str, body: object = None, token: str | None = None) -> tuple[int, object, dict]:
+    """A request; the answer's status, body (JSON where it is that) and headers."""
+    headers = {"content-type": "application/json"}
+    if token:
+        headers["authorization"] = f"Bearer {token}"
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            status, raw, got = answer.status, answer.read(), dict(answer.headers)
+    except urllib.error.HTTPError as e:
+        status, raw, got = e.code, e.read(), dict(e.headers)
+    try:
+        return status, json.loads(raw), got
+    except ValueError:
+        return status, raw, got
+
+
+def until(what: str, check, seconds: float = 20):
+    """Waits for `check` to give something."""
+    end = time.monotonic() + seconds
+    while True:
+        found = check()
+        if found:
+            return found
+        assert time.monotonic() < end, what
+        time.sleep(0.1)
+
+
+def probe(url: str) -> dict[str, dict]:
+    """ffprobe's streams by kind."""
+    command = ["ffprobe", "-v", "error", "-show_streams", "-of", "json", url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return {s["codec_type"]: s for s in json.loads(done.stdout)["streams"]}
+
+
+def decode(url: str, seconds: float) -> None:
+    """FFmpeg 9 decodes it without a complaint."""
+    command = [FFMPEG9, "-v", "error", "-xerror", "-i", url, "-t", str(seconds), "-f", "null", "-"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and not done.stderr.strip(), done.stderr[-1500:]
+
+
+def playlist(url: str) -> str:
+    """A playlist once it is there."""
+
+    def fetch() -> str | None:
+        status, body, _ = call("GET", url)
+        return body.decode() if status == 200 else None
+
+    return until(f"{url} is there", fetch)
+
+
+def rtmp(server: Server) -> None:
+    """What is published is read by RTMP, HLS and DASH, from each port."""
+    server.publish("live/a")
+    text = playlist(f"{server.http}/streams/live/a/playlist.m3u8")
+    assert 'CODECS="avc1.' in text and "mp4a.40.2" in text and "RESOLUTION=320x180" in text, text
+    found = probe(f"{server.rtmp}/live/a")
+    assert (found["video"]["codec_name"], found["video"]["width"]) == ("h264", 320), found
+    assert (found["audio"]["codec_name"], found["audio"]["sample_rate"]) == ("aac", "48000"), found
+    decode(f"{server.rtmp}/live/a", 2)
+    for base in (server.http, server.hls, server.cdn):
+        decode(f"{base}/streams/live/a/playlist.m3u8", 2)
+    status, manifest, headers = call("GET", f"{server.cdn}/streams/live/a/manifest.mpd")
+    assert status == 200 and b'type="dynamic"' in manifest, manifest
+    assert headers["Cache-Control"] == "max-age=1", headers
+    assert headers["Access-Control-Allow-Origin"] == "*", headers
+    status, body, headers = call("GET", f"{server.cdn}/streams/live/a/nothing.m4s")
+    assert status == 404 and isinstance(body, dict), body
+    done = subprocess.run(["ffprobe", "-v", "error", f"{server.rtmp}/live/none"], capture_output=True, timeout=20)
+    assert done.returncode != 0
+
+
+def enhanced(server: Server) -> None:
+    """Enhanced RTMP: HEVC, AV1 and VP9 with Opus come out as they went in."""
+    for codec, name in [("libx265", "hevc"), ("libsvtav1", "av1"), ("libvpx-vp9", "vp9")]:
+        codecs = ["-c:v", codec, "-c:a", "libopus"]
+        codecs += {"libvpx-vp9": ["-deadline", "realtime", "-cpu-used", "8"], "libsvtav1": ["-preset", "12"]}.get(
+            codec, ["-preset", "ultrafast", "-x265-params", "log-level=error"]
+        )
+        publisher = server.publish(f"live/{name}", *codecs, program=FFMPEG9)
+        playlist(f"{server.http}/streams/live/{name}/playlist.m3u8")
+        decode(f"{server.rtmp}/live/{name}", 1)
+        decode(f"{server.http}/streams/live/{name}/playlist.m3u8", 1)
+        publisher.kill()
+
+
+def takeover(server: Server) -> None:
+    """A second publisher replaces the first, and the times of a reader go on."""
+    first = server.publish("live/t")
+    playlist(f"{server.http}/streams/live/t/playlist.m3u8")
+    out = server.work / "take.flv"
+    command = ["ffmpeg", "-v", "error", "-y", "-i", f"{server.rtmp}/live/t", "-t", "5", "-c", "copy", out]
+    reader = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    time.sleep(1.5)
+    server.publish("live/t")
+    assert first.wait(10) != 0
+    assert reader.wait(30) == 0
+    command = ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "packet=dts_time", "-of", "csv=p=0", out]
+    times = [float(t.strip(",")) for t in subprocess.run(command, capture_output=True, text=True).stdout.split()]
+    assert times[-1] > 4 and all(a < b for a, b in zip(times, times[1:])), times
+    assert max(b - a for a, b in zip(times, times[1:])) < 2, times
+
+
+def hls_dash(server: Server) -> None:
+    """The HLS and DASH service's interface."""
+    base = server.hls
+    server.publish("live/src")
+    until("live/src is published", lambda: b'stream="live/src"' in call("GET", f"{base}/metrics")[1])
+    body = {"stream_id": "cam1", "source_url": f"{server.rtmp}/live/src", "qualities": ["360p", "240p"]}
+    status, info, _ = call("POST", f"{base}/streams", body)
+    assert status == 200 and info["status"] in ("starting", "active"), info
+    assert info["hls_url"] == "/streams/cam1/playlist.m3u8" and info["dash_url"] == "/streams/cam1/manifest.mpd", info
+    assert isinstance(info["created_at"], float) and isinstance(info["last_update"], float), info
+    assert call("POST", f"{base}/streams", body)[:2] == (400, {"detail": "Stream already active"})
+    until("active", lambda: call("GET", f"{base}/streams/cam1")[1]["status"] == "active")
+    text = playlist(base + info["hls_url"])
+    assert text.count("#EXT-X-STREAM-INF") >= 1, text
+    decode(base + info["hls_url"], 2)
+    assert [s["stream_id"] for s in call("GET", f"{base}/streams")[1]] == ["cam1"]
+    for bad, said in [
+        ({**body, "stream_id": "b", "source_url": "file:///etc/passwd"}, "Invalid source URL"),
+        ({**body, "stream_id": "../b"}, "stream_id"),
+        ({**body, "stream_id": "b", "qualities": ["999p"]}, "999p"),
+    ]:
+        status, answer, _ = call("POST", f"{base}/streams", bad)
+        assert status == 400 and said in answer["detail"], answer
+    assert call("POST", f"{base}/streams", {"stream_id": "b"})[0] == 422
+    assert call("POST", f"{base}/streams/none/heartbeat")[1] == {"status": "ok"}
+    assert call("GET", f"{base}/health")[1] == {"status": "healthy", "streams": 1}
+    metrics = call("GET", f"{base}/metrics")[1].decode()
+    assert "streaming_active_streams 1" in metrics and "streaming_memory_bytes" in metrics, metrics
+    no_hls = {**body, "stream_id": "cam2", "qualities": ["240p"], "enable_hls": False}
+    assert call("POST", f"{base}/streams", no_hls)[1]["hls_url"] is None
+    until("DASH of cam2", lambda: call("GET", f"{base}/streams/cam2/manifest.mpd")[0] == 200)
+    assert call("GET", f"{base}/streams/cam2/playlist.m3u8")[0] == 404
+    assert call("DELETE", f"{base}/streams/cam2")[1] == {"status": "stopped"}
+    assert call("DELETE", f"{base}/streams/cam1")[1] == {"status": "stopped"}
+    assert call("DELETE", f"{base}/streams/cam1")[0] == call("GET", f"{base}/streams/cam1")[0] == 404
+
+
+def gstreamer(server: Server) -> None:
+    """The GStreamer service's interface."""
+    base, token = server.gst, "s3cret"
+    assert call("GET", f"{base}/")[1]["status"] == "running"
+    health = call("GET", f"{base}/health")[1]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", health["timestamp"]), health
+    assert health["timestamp"][:13] == time.strftime("%Y-%m-%d %H", time.gmtime()), health
+    assert call("GET", f"{base}/streams")[:2] == (401, {"detail": "Unauthorized"})
+    body = {
+        "stream_id": "g1", "source_type": "test", "output_type": "rtmp", "output_url": f"{server.rtmp}/live/out",
+        "width": 320, "height": 180, "framerate": 25, "bitrate": 300000,
+        "is_recording": True, "recording_path": "g1.mkv",
+    }
+    status, answer, _ = call("POST", f"{base}/streams", body, token)
+    assert status == 201 and (answer["stream_id"], answer["status"]) == ("g1", "created"), answer
+    assert call("GET", f"{base}/streams/g1/status", token=token)[1]["state"] == "stopped"
+    status, answer, _ = call("POST", f"{base}/streams/g1/start", token=token)
+    assert status == 200 and answer["status"] == "starting", answer
+    until("g1 runs", lambda: call("GET", f"{base}/streams/g1/status", token=token)[1]["state"] == "running")
+    # What it sends arrives, on this server's own RTMP.
+    playlist(f"{server.http}/streams/live/out/playlist.m3u8")
+    found = probe(f"{server.rtmp}/live/out")
+    assert (found["video"]["width"], found["video"]["height"]) == (320, 180), found
+    assert call("POST", f"{base}/streams", body, token)[0] == 500
+    for change, said in [
+        ({"source_type": "rtmp"}, "source_url is required for non-test sources"),
+        ({"recording_path": None}, "Invalid stream configuration"),
+        ({"recording_path": "../../x.mkv"}, "recordings are made below"),
+        ({"recording_path": "/etc/x.mkv"}, "recordings are made below"),
+        ({"output_type": "rtsp"}, "output_type rtsp"),
+    ]:
+        status, answer, _ = call("POST", f"{base}/streams", {**body, "stream_id": "g2", **change}, token)
+        assert status == 400 and said in answer["detail"], answer
+    assert call("PUT", f"{base}/streams/g2/config", body, token)[0] == 400
+    assert call("PUT", f"{base}/streams/g1/config", body, token)[1]["status"] == "updated"
+    assert call("POST", f"{base}/streams/g1/restart", token=token)[1]["status"] == "restarting"
+    assert call("POST", f"{base}/streams/none/restart", token=token)[0] == 404
+    until("it runs again", lambda: call("GET", f"{base}/streams/g1/status", token=token)[1]["state"] == "running")
+    time.sleep(2)
+    assert call("POST", f"{base}/streams/g1/stop", token=token)[1]["status"] == "stopping"
+    assert call("POST", f"{base}/streams/none/stop", token=token)[0] == 200
+    assert call("DELETE", f"{base}/streams/g1", token=token)[1]["status"] == "deleted"
+    assert call("GET", f"{base}/streams", token=token)[1] == {"streams": []}
+    files = sorted((server.work / "recordings" / "g1").glob("*.mkv"))
+    assert files, list((server.work / "recordings").rglob("*"))
+    decode(str(files[-1]), 1)
+
+
+def stale() -> None:
+    """A stream without a heartbeat ends; a key is needed to publish."""
+    server = Server("stale", stale=1.5, key="k3y")
+    refused = server.publish("live/k", seconds=5)
+    assert refused.wait(15) != 0
+    server.publish("live/k?key=k3y")
+    playlist(f"{server.http}/streams/live/k/playlist.m3u8")
+    body = {"stream_id": "s", "source_url": f"{server.rtmp}/live/k", "qualities": ["240p"]}
+    assert call("POST", f"{server.http}/streams", body)[0] == 200
+    for _ in range(6):
+        call("POST", f"{server.http}/streams/s/heartbeat")
+        time.sleep(0.5)
+    assert call("GET", f"{server.http}/streams/s")[0] == 200
+    until("it ends", lambda: call("GET", f"{server.http}/streams/s")[0] == 404, 6)
+    assert "k3y" not in server.log.read_text()
+    server.end()
+
+
+def main() -> None:
+    """All of it; names on the command line pick."""
+    checks = [rtmp, enhanced, takeover, hls_dash, gstreamer]
+    wanted = sys.argv[1:]
+    failed = False
+    server = Server("main")
+    for check in [*checks, stale]:
+        if wanted and check.__name__ not in wanted:
+            continue
+        begin = time.monotonic()
+        try:
+            check() if check is stale else check(server)
+            print(f"    ok      {check.__name__} ({time.monotonic() - begin:.1f} s)", flush=True)
+        except (AssertionError, subprocess.SubprocessError, OSError, KeyError, TypeError) as e:
+            failed = True
+            print(f"    FAILED  {check.__name__}: {type(e).__name__}: {str(e)[-1500:]}", flush=True)
+    server.end()
+    sys.exit(failed)
+
+
+main()
