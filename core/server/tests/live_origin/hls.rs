@@ -580,7 +580,7 @@ async fn without_low_latency_it_is_plain_hls() {
 }
 
 /// The router on a port of its own.
-pub async fn serve(web: &Web) -> std::net::SocketAddr {
+async fn serve(web: &Web) -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = web.0.clone();

@@ -9,9 +9,9 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 
-/// Runs a program; its standard output.
+/// Runs a program, for half a minute at most; its standard output.
 pub fn run(program: &str, args: &[&str]) -> String {
-    let out = Command::new(program).args(args).output().expect(program);
+    let out = Command::new("timeout").args(["30", program]).args(args).output().expect(program);
     assert!(out.status.success(), "{program} {args:?}\n{}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8_lossy(&out.stdout).into_owned()
 }

@@ -186,7 +186,7 @@ impl Facts {
         let sound_codecs: Vec<String> = sounds.iter().map(|(_, t)| t.codecs()).collect();
         let alone = videos.is_empty();
         // Sound that plays alone is a variant, and needs to be a rendition only where there is a choice.
-        let group = (!sounds.is_empty() && !(alone && sounds.len() == 1)).then(|| GROUP.to_string());
+        let group = (sounds.len() > usize::from(alone)).then(|| GROUP.to_string());
         let mut variants = Vec::new();
         let mut i_frames = Vec::new();
         for (window, track) in &videos {

@@ -4,7 +4,7 @@ use super::Origin;
 use super::hls::Facts;
 use super::learn::{Learning, Shape};
 use super::window::Limits;
-use crate::live::stream::{Item, Start, Stream, Tracks};
+use crate::live::stream::{Item, Reader, Tracks};
 use ghoststream::package::{self, Container, Event, Lengths, Plan, Segmenter, TrackSpec};
 use ghoststream::packet::{MediaKind, Packet, SideData, StreamInfo};
 use ghoststream::time::{MICROSECONDS, Rounding, Timestamp, rescale};
@@ -18,9 +18,8 @@ const HOLE: i64 = 400_000;
 /// So often a configuration may fail before it is given up.
 const TRIES: u32 = 3;
 
-/// Makes `origin` from `stream`, until it ends or the origin is to stop.
-pub(super) async fn run(origin: &Origin, stream: &Stream) {
-    let mut reader = stream.subscribe(Start::Group);
+/// Makes `origin` from what `reader` reads, until that ends or the origin is to stop.
+pub(super) async fn run(origin: &Origin, mut reader: Reader) {
     let mut maker = Maker { origin, tracks: None, phase: Phase::Idle, runs: 0, failures: 0 };
     loop {
         let item = tokio::select! {

@@ -27,7 +27,7 @@ mod state;
 mod viewers;
 mod window;
 
-use super::stream::Stream;
+use super::stream::{Start, Stream};
 use crate::http::Peer;
 use axum::Router;
 use axum::extract::{Path, Request, State as Extracted};
@@ -127,10 +127,11 @@ impl Origins {
         let origin = Origin::new(&stream, options.checked());
         open.insert(stream.name().into(), origin.clone());
         drop(open);
+        // From this moment on, not from when the task runs.
+        let reader = stream.subscribe(Start::Group);
         let (made, registry) = (origin.clone(), Arc::downgrade(&self.0));
         tokio::spawn(async move {
-            maker::run(&made, &stream).await;
-            drop(stream);
+            maker::run(&made, reader).await;
             // Who plays finds the end of it.
             tokio::time::sleep(made.options.keep).await;
             forget(&registry, &made);
