@@ -42,8 +42,10 @@ static int saved(gs_job *job)
         if (gs_job_next_event(job, -1, &event, &text) != GS_OK)
             return 0;
         int told = event.kind == GS_EVENT_SAVED || event.kind == GS_EVENT_WARNING;
-        if (told)
+        if (told) {
             printf("%s\n", gs_buffer_text(text));
+            fflush(stdout);
+        }
         gs_buffer_unref(&text);
         if (told)
             return event.kind == GS_EVENT_SAVED;

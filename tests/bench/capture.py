@@ -79,7 +79,8 @@ def screen(out: pathlib.Path, seconds: int, rounds: int) -> list[dict]:
                     "--crf", "4"], check=True, capture_output=True)
     subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", clip, "-f", "rawvideo", "-pix_fmt", "yuv420p", film], check=True)
     rows = []
-    config = 'for_window [app_id=".*"] floating enable, move position 0 0'
+    # In a window of its own size: the compositor's scaling would cost more than all that is measured.
+    config = 'for_window [shell="xdg_shell"] floating enable, move absolute position 0 0'
     with compositor.Compositor(["HEADLESS-1 1920x1080"], config=config) as way:
         way.msg("output HEADLESS-1 bg #404040 solid_color")
         play = ["gst-launch-1.0", "filesrc", f"location={film}", "!", "rawvideoparse", "width=640", "height=360", "format=i420",
@@ -281,7 +282,7 @@ def run(out: pathlib.Path, seconds: int, rounds: int, cases: list[str]) -> dict:
 
     def beside(found: list[dict], key: str, other: str) -> float:
         pairs = zip((r[key] for r in found if r["who"] == "ghoststream"), (r[key] for r in found if r["who"] == other))
-        return statistics.median(a / b for a, b in pairs)
+        return statistics.median(a / b if b else float("nan") for a, b in pairs)
 
     if "screen" in cases:
         found = screen(out, seconds, rounds)

@@ -108,12 +108,11 @@ def replays(found: dict) -> None:
         job = subprocess.Popen([*found[language]["replay"], "pattern", WORK / "last-{n}.mkv", "2"], env=env,
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         time.sleep(4)
-        for _ in range(2):
-            job.stdin.write("\n")
-            job.stdin.flush()
-            job.stdout.readline()
-        job.stdin.close()
-        code = job.wait(20)
+        try:
+            job.communicate("\n\n", timeout=30)
+        finally:
+            job.kill()
+        code = job.returncode
         seen = [facts(file) for file in sorted(WORK.glob("last-*.mkv"))]
         check(f"{language}: the last seconds are saved, twice", code == 0 and len(seen) == 2
               and all(what == "h264,1280,720" and count >= 45 for what, count in seen), (code, seen))
@@ -149,11 +148,11 @@ def streams(found: dict) -> None:
             url = f"rtmp://127.0.0.1:{nginx.port}/live/key"
             done = subprocess.run([*found[language]["stream"], "pattern", url, "3"], env=env, capture_output=True, text=True,
                                   timeout=60)
-            peers.wait_for("what nginx keeps", nginx.kept)
             time.sleep(0.5)
-            seen = peers.streams(nginx.kept()[0])
-            check(f"{language}: a server receives the stream", done.returncode == 0 and seen["video"]["packets"] >= 50
-                  and seen["audio"]["codec"] == "aac" and "live" in done.stdout, (done, seen))
+            seen = peers.streams(nginx.kept()[0]) if nginx.kept() else {}
+            check(f"{language}: a server receives the stream", done.returncode == 0 and seen
+                  and seen["video"]["packets"] >= 50 and seen["audio"]["codec"] == "aac" and "live" in done.stdout,
+                  (done, seen))
         finally:
             nginx.close()
 
