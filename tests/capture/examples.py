@@ -70,6 +70,7 @@ def screens(found: dict, desk: session.Session) -> None:
     colours = ["ff0000", "00ff00", "0000ff", "ffff00"]
     with compositor.Compositor(["HEADLESS-1 640x360"], env=desk.env) as way:
         way.paint("HEADLESS-1", *colours)
+        painted = way.processes[-1]
         time.sleep(0.5)
         env = {"LD_LIBRARY_PATH": f"{STAGE}/lib"}
         out = WORK / "screen.y4m"
@@ -86,18 +87,21 @@ def screens(found: dict, desk: session.Session) -> None:
                   and all(what == "h264,640,360" and count > 40 for what, count in seen), (done.stderr, seen))
             for file in WORK.glob("last-*"):
                 file.unlink()
-            keeps = way.spawn([*found[language]["replay"], "screen", WORK / "last-{n}.mkv", "5"], env=env,
-                              stdout=subprocess.PIPE)
-            # `spawn` gives no standard input, so that nothing is saved and the program ends by itself.
-            check(f"{language}: the replay ends with its input", keeps.wait(20) == 0)
-        if "screen_numpy" in found["Python"]:
-            turn = threading.Timer(1.5, lambda: way.paint("HEADLESS-1", "000000", "ffffff"))
-            turn.start()
-            done = way.run([*found["Python"]["screen_numpy"], "screen:?fps=20&cursor=0", "4"], check=False, env=env)
-            turn.join()
-            said = done.stdout.strip().split("\n")
-            check("Python: the screen as numpy, and what changes on it", done.returncode == 0
-                  and "of 640x360" in said[-1] and any("changed" in line for line in said), (done.stdout, done.stderr))
+            keeps = subprocess.Popen([*found[language]["replay"], "screen", WORK / "last-{n}.mkv", "5"], env={**way.env, **env},
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            time.sleep(3)
+            _, said = keeps.communicate("\n", timeout=30)
+            seen = [facts(file) for file in WORK.glob("last-*.mkv")]
+            check(f"{language}: the last seconds of the screen are saved", keeps.returncode == 0 and len(seen) == 1
+                  and seen[0][0] == "h264,640,360" and seen[0][1] > 60, (said, seen))
+        # What was painted goes.
+        turn = threading.Timer(1.5, painted.terminate)
+        turn.start()
+        done = way.run([*found["Python"]["screen_numpy"], "screen:?fps=20&cursor=0", "4"], check=False, env=env)
+        turn.join()
+        said = done.stdout.strip().split("\n")
+        check("Python: the screen as numpy, and what changes on it", done.returncode == 0
+              and "of 640x360" in said[-1] and "0,0 to 639,359 changed" in done.stdout, (done.stdout, done.stderr))
 
 
 def replays(found: dict) -> None:

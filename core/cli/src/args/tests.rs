@@ -22,6 +22,7 @@ fn of_command(name: &str, args: &[&str]) -> Result<PipelineSpec, Failure> {
         Command::Record(args) => args.document(),
         Command::Replay(args) => args.document(),
         Command::Stream(args) => args.document(),
+        Command::Camera(args) => args.document(),
         Command::Capture(args) => args.document(|_| "25".parse().map_err(Failure::usage)),
         other => panic!("{other:?} makes no document"),
     }
@@ -547,8 +548,29 @@ fn recordings() {
                 {"path": "{n}.mkv", "video": low, "replay": {"seconds": 30, "bytes": "2G"}}]),
         ),
     );
+    // Sound beside it: each is a track, and what is mixed is one.
+    let heard = of_command(
+        "record",
+        &["a.mkv", "-a", "desktop", "--audio", "mic+app:x", "--audio-codec", "opus:96k"],
+    );
+    let heard = heard.unwrap_or_else(|e| panic!("{}", e.message));
+    assert_eq!(heard.source.sound.iter().map(|s| s.track).collect::<Vec<_>>(), [None, Some(0), Some(0)]);
+    let AudioChoice::Tracks(tracks) = &heard.outputs[0].audio else { panic!("{:?}", heard.outputs[0].audio) };
+    assert_eq!(tracks.iter().map(|t| t.stream).collect::<Vec<_>>(), [Some(1), Some(2)]);
+    let shown =
+        json!([{"camera": {"name": "cam", "format": "nv12"}, "video": {"width": 320, "height": 180}}]);
+    let part = json!({"region": {"x": 10, "y": 20, "width": 640, "height": 480}, "frame_rate": 60});
+    assert_command_means(
+        "camera",
+        &["-g", "10,20 640x480", "cam?format=nv12", "-s", "320x180"],
+        json!({"source": {"screen": part}, "outputs": shown, "name": "ghoststream"}),
+    );
     for (name, args, said) in [
         ("record", &["pattern:smpte", "a.mkv", "--monitor", "DP-1"][..], "--monitor"),
+        ("record", &["camera:/dev/video0", "a.mkv", "--no-cursor"], "--no-cursor"),
+        ("record", &["camera:x?size=64x64", "a.mkv"], "V4L2"),
+        ("camera", &["cam", "--audio", "mic"], "--sound"),
+        ("camera", &[], "NAME"),
         ("record", &[], "OUT: say where to"),
         ("record", &["a.mkv", "b.mkv", "-o", "c.mkv"], "--output"),
         ("record", &["a.mkv", "--spool", "/tmp"], "--spool"),
