@@ -321,7 +321,7 @@ async fn answers_can_be_cached_compared_and_cut() {
     let head = stage.web.ask(Method::HEAD, &stage.path(uri), &[]).await;
     assert_eq!((head.status, head.body.len()), (200, 0));
     assert_eq!(head.header("content-length"), size.to_string());
-    for none in ["nobody/playlist.m3u8", "cam/playlist.m3u8", &format!("{path}x"), "playlist.m3u8"] {
+    for none in ["nobody/playlist.m3u8", "cam/playlist.m3u8", &format!("{path}x"), "a/b/c/playlist.m3u8"] {
         let none = stage.web.get(none).await;
         assert_eq!((none.status, none.header("content-type")), (404, "application/json"));
     }

@@ -30,7 +30,7 @@ mod window;
 use super::stream::{Start, Stream};
 use crate::http::Peer;
 use axum::Router;
-use axum::extract::{Path, Request, State as Extracted};
+use axum::extract::{Request, State as Extracted};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
@@ -179,12 +179,10 @@ impl Origins {
 
     /// `GET /streams/{name}/playlist.m3u8`, `/streams/{name}/manifest.mpd` and the files that they name.
     pub fn router(&self) -> Router {
-        async fn file(
-            Extracted(origins): Extracted<Origins>,
-            Path(path): Path<String>,
-            request: Request,
-        ) -> Response {
-            match path.rsplit_once('/') {
+        async fn file(Extracted(origins): Extracted<Origins>, request: Request) -> Response {
+            // What stands in names needs no escapes.
+            let path = request.uri().path().strip_prefix("/streams/");
+            match path.and_then(|path| path.rsplit_once('/')) {
                 Some((name, file)) => {
                     let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
                     let query = request.uri().query();
@@ -193,8 +191,11 @@ impl Origins {
                 None => answer::failure(404, "Not Found", None),
             }
         }
+        let files = || get(file).options(async || answer::preflight());
+        // Not one route for all: others have routes for /streams/{id}/ and a word.
         Router::new()
-            .route("/streams/{*path}", get(file).options(async || answer::preflight()))
+            .route("/streams/{id}/{file}", files())
+            .route("/streams/{id}/{next}/{*rest}", files())
             .with_state(self.clone())
     }
 }
