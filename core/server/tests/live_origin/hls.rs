@@ -557,9 +557,8 @@ async fn a_stream_that_comes_again_reuses_no_uri() {
     let again = stage.live.publish(NAME, Publisher::new("test", None)).unwrap();
     let origin = stage.origins.open(again.stream().clone());
     assert!(std::sync::Arc::ptr_eq(&origin, &stage.origins.open(again.stream().clone())));
-    stage.feed = Feed::new(again, steady());
+    (stage.feed, stage.origin) = (Feed::new(again, steady()), origin);
     stage.until(3.0).await;
-    stage.origin = origin;
     let second = stage.video().await;
     assert_ne!(first, second);
     assert_eq!(stage.web.get(&first).await.status, 404);
