@@ -1,16 +1,22 @@
-// Chromium as a client of WHIP and WHEP.
+// Chromium as a client of WHIP and WHEP at $GS_LIVE_HTTP.
 //
-//   node whep.mjs BASE both NAME CODEC     publishes a drawn picture and watches it: prints the delay that the page sees
-//   node whep.mjs BASE play NAME           watches
-//   node whep.mjs BASE camera NAME SECONDS publishes the fake camera and microphone
+//   node whep.mjs both NAME CODEC     publishes a drawn picture and watches it: prints the delay that the page sees
+//   node whep.mjs play NAME           watches
+//   node whep.mjs camera NAME SECONDS publishes the fake camera and microphone
+//   node whep.mjs                     watches what tests/live/run publishes by RTMP, and judges it
 //
 // The last line is a JSON object.
 
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
+if (!process.env.GS_NODE_MODULES || !process.env.GS_CHROMIUM || !process.env.GS_LIVE_HTTP) {
+  console.log("live/whep: skipped: GS_NODE_MODULES, GS_CHROMIUM and GS_LIVE_HTTP are wanted (tests/live/run)");
+  process.exit(process.env.GS_REQUIRE_PEERS === "1" ? 1 : 77);
+}
 const { chromium } = createRequire(join(process.env.GS_NODE_MODULES, "x.js"))("playwright-core");
-const [base, mode, name, argument] = process.argv.slice(2);
+const base = process.env.GS_LIVE_HTTP;
+const [mode, name, argument] = process.argv.length > 2 ? process.argv.slice(2) : ["play", "live/pattern"];
 
 // Runs in the page.
 async function inPage({ base, mode, name, argument }) {
@@ -126,9 +132,14 @@ const browser = await chromium.launch({
 try {
   const context = await browser.newContext({ permissions: ["camera", "microphone"] });
   const page = await context.newPage();
-  // Any page of the server's will do: it is there for the origin only.
-  await page.goto(`${base}/`);
-  console.log(JSON.stringify(await page.evaluate(inPage, { base, mode, name, argument })));
+  // A page of the server's, for the origin only.
+  await page.route(`${base}/blank`, route => route.fulfill({ contentType: "text/html", body: "<body></body>" }));
+  await page.goto(`${base}/blank`);
+  const result = await page.evaluate(inPage, { base, mode, name, argument });
+  console.log(JSON.stringify(result));
+  if (process.argv.length === 2 && !(result.frames > 40 && result.first < 8000)) {
+    throw new Error("this is not enough");
+  }
 } finally {
   await browser.close();
 }
