@@ -39,6 +39,7 @@ cat >"$out/server/ghoststream.yaml" <<YAML
 server: {host: 127.0.0.1, port: 0}
 mdns: {enabled: false, udp_enabled: false}
 transcoding: {temp_directory: $PWD/$out/server/jobs}
+hardware: {tier: ultra}  # every rung, however small this machine is
 security: {state_directory: $PWD/$out/server/state, sources: {local_roots: ["$(dirname "$clip")"]}}
 YAML
 echo

@@ -124,3 +124,37 @@ fn several_qualities_and_subtitles_have_their_types() {
     assert!(seen.iter().any(|s| s[0] == "m4s" && s[1].as_str().unwrap().starts_with("video/")), "{seen:?}");
     assert!(!seen.iter().any(|s| s[1] == "application/octet-stream"), "{seen:?}");
 }
+
+#[test]
+fn a_segment_that_cannot_be_made_says_why() {
+    let site = Site::new();
+    let clip = site.clip("gone.mp4", 90);
+    let id = site.start(json!({ "source": clip }))["job_id"].as_str().unwrap().to_string();
+    site.until(&id, "ready");
+    std::fs::remove_file(&clip).unwrap();
+    let answer = site.get(&format!("/stream/{id}/segment_00080.ts"));
+    let told = answer.json();
+    assert_eq!((answer.status, &told["detail"]), (404, &json!("Stream file not found")));
+    assert!(told["reason"].as_str().is_some_and(|why| why.contains("gone.mp4")), "{told}");
+    let unknown = site.get(&format!("/stream/{id}/segment_00999.ts")).json();
+    assert_eq!(unknown, json!({ "detail": "Stream file not found" }), "there is no more to say");
+}
+
+#[test]
+fn what_the_source_is_and_what_is_made_of_it() {
+    let site = Site::new();
+    let clip = site.clip("a.mp4", 3);
+    let first = site.start(json!({ "source": clip, "mode": "abr", "output": { "resolution": "original" } }));
+    assert_eq!((&first["variants"], &first["media_info"]), (&Value::Null, &Value::Null), "not yet known");
+    let id = first["job_id"].as_str().unwrap();
+    site.until(id, "ready");
+    let again = site.start(json!({ "source": clip, "mode": "abr", "output": { "resolution": "original" } }));
+    assert_eq!(again["job_id"], first["job_id"]);
+    assert!((again["media_info"]["duration"].as_f64().unwrap() - 3.0).abs() < 0.2, "{again}");
+    assert_eq!(again["media_info"]["video_codec"], "h264");
+    let rungs = again["variants"].as_array().unwrap();
+    assert!(rungs[0]["bitrate"].as_u64().is_some() && rungs[0]["height"].as_u64().is_some(), "{again}");
+    assert_eq!(site.status(id)["media_info"], again["media_info"]);
+    let master = site.get(&format!("/stream/{id}/master.m3u8")).text();
+    assert!(master.contains("#EXT-X-I-FRAME-STREAM-INF"), "{master}");
+}
