@@ -13,7 +13,8 @@ use std::time::Duration;
 /// Every `EXT-X-PART` of a playlist with the number of its segment, its place there, and whether its segment is whole.
 fn parts(playlist: &str) -> Vec<(u64, usize, bool, &str)> {
     let mut sequence: u64 = tag(playlist, "EXT-X-MEDIA-SEQUENCE").unwrap().parse().unwrap();
-    let (mut all, mut open): (Vec<(u64, usize, bool, &str)>, Vec<&str>) = (Vec::new(), Vec::new());
+    let mut all = Vec::new();
+    let mut open: Vec<&str> = Vec::new();
     for line in playlist.lines() {
         if line.starts_with("#EXT-X-PART:") {
             open.push(line);

@@ -119,7 +119,7 @@ async fn a_viewer_gets_the_stream_from_its_last_key_frame_without_delay() {
     assert!(client.headers.contains_key("etag"));
     client.connected().await;
     let first = client.frame(true).await;
-    println!("WHEP: first picture {:?} after the request", first.at - asked);
+    eprintln!("WHEP: first picture {:?} after the request", first.at - asked);
     assert!(first.key);
     let units: Vec<&[u8]> = nal::annex_b_units(&first.data).collect();
     assert_eq!(units[..2], [SPS, PPS]);
@@ -139,7 +139,7 @@ async fn a_viewer_gets_the_stream_from_its_last_key_frame_without_delay() {
     let sound = client.frame(false).await;
     assert_eq!(sound.data.len(), 3);
     let (middle, most) = (median(late.clone()), late.iter().max().copied().unwrap());
-    println!("WHEP: pictures {middle:?} after they were published (median), {most:?} at most");
+    eprintln!("WHEP: pictures {middle:?} after they were published (median), {most:?} at most");
     assert!(middle < Duration::from_millis(50), "{middle:?}");
     let stats = webrtc.sessions().remove(0);
     assert!(stats.connected && stats.bytes_out > 100_000 && stats.packets_out > 100, "{stats:?}");

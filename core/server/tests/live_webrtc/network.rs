@@ -28,7 +28,7 @@ async fn a_viewer_who_loses_packets_gets_them_again_and_disturbs_no_other() {
     while let Ok(got) = bad.got.try_recv() {
         pictures += u32::from(matches!(got, Got::Frame(f) if f.video));
     }
-    println!("WHEP: with a loss of 5 %, {pictures} of about 100 pictures");
+    eprintln!("WHEP: with a loss of 5 %, {pictures} of about 100 pictures");
     assert!(pictures > 70, "{pictures}");
     wait_for(|| webrtc.sessions().iter().any(|s| s.nacks > 0)).await;
 }
@@ -53,7 +53,7 @@ async fn a_viewer_who_wants_a_key_frame_gets_one() {
     client.keys.send(()).unwrap();
     let asked = Instant::now();
     while !client.frame(true).await.key {}
-    println!("WHEP: another key frame {:?} after it was asked for", asked.elapsed());
+    eprintln!("WHEP: another key frame {:?} after it was asked for", asked.elapsed());
     assert!(asked.elapsed() < Duration::from_millis(500));
     let mut time = 0;
     for _ in 0..80 {

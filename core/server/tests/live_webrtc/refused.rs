@@ -33,7 +33,8 @@ async fn every_bad_request_has_an_answer_that_says_why() {
     };
     let kept = live.keep("later").unwrap();
     let long = "x".repeat(70_000);
-    let cases: Vec<(&str, &[(&str, &str)], String, u16, &str)> = vec![
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], String, u16, &'a str);
+    let cases: Vec<Case<'_>> = vec![
         ("/whip/a", &[], good.clone(), 415, "application/sdp"),
         ("/whip/a", &[("content-type", "application/json")], good.clone(), 415, "application/json"),
         ("/whip/a", &[SDP], String::new(), 400, "v=0"),
@@ -282,7 +283,7 @@ async fn mangled_offers_break_nothing() {
             other => panic!("{other}: {text}"),
         }
     }
-    println!("mangled offers: {answers:?}");
+    eprintln!("mangled offers: {answers:?}");
     assert!(answers.contains_key(&201) && answers.contains_key(&400));
     let mut client = Client::start(&router, "/whep/cam", Setup::new(Direction::RecvOnly)).await;
     client.connected().await;

@@ -225,7 +225,8 @@ impl Worker {
                 None => {}
                 Some(Item::Tracks(tracks)) => self.begin(tracks),
                 Some(Item::Packet(packet)) => {
-                    if self.take(packet, reader.behind()) {
+                    let behind = self.take(packet, reader.behind());
+                    if behind {
                         // What is there since the last key frame is made again, without a copy.
                         reader = self.inner.source.subscribe(Start::Group);
                         self.backlog = Some(Instant::now() + BACKLOG);
