@@ -6,6 +6,7 @@ on a server of this file's own. What comes out is looked at by Debian's ffprobe 
 
 from __future__ import annotations
 
+import email.message
 import json
 import os
 import pathlib
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 CLI = os.environ["GS_CLI"]
@@ -59,7 +61,7 @@ class Server:
         found: dict[str, str] = {}
         for _ in range(400):
             text = re.sub(r"\x1b\[[0-9;]*m", "", self.log.read_text())
-            for label, scheme, port in re.findall(r"(?:(\w+): )?listening on (\w+)://127\.0\.0\.1:(\d+)", text):
+            for label, scheme, port in re.findall(r"(?:(hls_dash|cdn|gstreamer): )?listening on (\w+)://127\.0\.0\.1:(\d+)", text):
                 found[label or scheme] = f"{scheme}://127.0.0.1:{port}"
             if len(found) == 5:
                 break
@@ -88,7 +90,7 @@ class Server:
         assert self.process.wait(20) == 0, self.log.read_text()[-2000:]
 
 
-def call(method: str, url: str, body: object = None, token: str | None = None) -> tuple[int, object, dict]:
+def call(method: str, url: str, body: object = None, token: str | None = None) -> tuple[int, object, email.message.Message]:
     """A request; the answer's status, body (JSON where it is that) and headers."""
     headers = {"content-type": "application/json"}
     if token:
@@ -97,9 +99,9 @@ def call(method: str, url: str, body: object = None, token: str | None = None) -
     request = urllib.request.Request(url, data, headers, method=method)
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:
-            status, raw, got = answer.status, answer.read(), dict(answer.headers)
+            status, raw, got = answer.status, answer.read(), answer.headers
     except urllib.error.HTTPError as e:
-        status, raw, got = e.code, e.read(), dict(e.headers)
+        status, raw, got = e.code, e.read(), e.headers
     try:
         return status, json.loads(raw), got
     except ValueError:
@@ -139,7 +141,16 @@ def playlist(url: str) -> str:
         status, body, _ = call("GET", url)
         return body.decode() if status == 200 else None
 
-    return until(f"{url} is there", fetch)
+    text = until(f"{url} is there", fetch)
+    media = [line for line in text.splitlines() if line and not line.startswith("#")]
+    media += re.findall(r'TYPE=AUDIO.*URI="([^"]+)"', text)
+
+    # FFmpeg knows no parts: without a whole segment of everything it sees nothing.
+    def whole() -> bool:
+        return all(b"#EXTINF" in call("GET", urllib.parse.urljoin(url, m))[1] for m in media)
+
+    until(f"{url} has a segment", whole)
+    return text
 
 
 def rtmp(server: Server) -> None:
@@ -312,7 +323,8 @@ def main() -> None:
             print(f"    ok      {check.__name__} ({time.monotonic() - begin:.1f} s)", flush=True)
         except (AssertionError, subprocess.SubprocessError, OSError, KeyError, TypeError) as e:
             failed = True
-            print(f"    FAILED  {check.__name__}: {type(e).__name__}: {str(e)[-1500:]}", flush=True)
+            line = e.__traceback__.tb_next.tb_lineno if e.__traceback__ and e.__traceback__.tb_next else 0
+            print(f"    FAILED  {check.__name__}: line {line}: {type(e).__name__}: {str(e)[-1500:]}", flush=True)
     server.end()
     sys.exit(failed)
 

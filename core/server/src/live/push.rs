@@ -321,8 +321,10 @@ impl Worker {
             match event {
                 Event::State { state: State::Running } if !is_url => self.say(PushState::Running, None),
                 Event::Push { state: Connection::Live, .. } => self.say(PushState::Running, None),
+                // The first try comes without a reason.
                 Event::Push { state: Connection::Connecting, message, .. } => {
-                    self.say(PushState::Starting, message);
+                    let state = if message.is_some() { PushState::Reconnecting } else { PushState::Starting };
+                    self.say(state, message);
                 }
                 Event::Push { state: Connection::Reconnecting, message, .. } => {
                     self.say(PushState::Reconnecting, message);

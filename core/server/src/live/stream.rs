@@ -250,6 +250,8 @@ impl Stream {
         let state = &mut *guard;
         for (index, stream) in streams.iter_mut().enumerate() {
             stream.index = index;
+            // That describes the encoder's or demuxer's packets, not those that were made of them for a stream.
+            stream.native = None;
         }
         state.version += 1;
         let tracks = Arc::new(Tracks { version: state.version, streams });

@@ -520,10 +520,8 @@ impl Session<'_> {
                 let origin = *playing.origin.get_or_insert(time);
                 self.write(lane, kind, stream, (time - origin).max(0) as u32, body);
             }
-            Item::Away => {
-                playing.away = Some(Instant::now());
-                self.status(stream, "status", "NetStream.Play.UnpublishNotify", "the publisher is gone");
-            }
+            // Players take NetStream.Play.UnpublishNotify for the end, and another publisher may come.
+            Item::Away => playing.away = Some(Instant::now()),
             Item::End => {
                 self.control(RtmpMessage::UserControl(UserControlEvent::StreamEof(stream)));
                 self.status(stream, "status", rtmp::NS_PLAY_STOP, "the stream has ended");
