@@ -13,6 +13,9 @@ use crate::time::Rational;
 use std::fmt;
 use xml::{Tag, Xml};
 
+/// The scheme of clocks that are fetched as ISO 8601 times.
+const HTTP_ISO: &str = "urn:mpeg:dash:utc:http-iso:2014";
+
 impl fmt::Display for Manifest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut xml = Xml::new();
@@ -94,7 +97,7 @@ impl Manifest {
         if let Presentation::Dynamic(d) = &self.presentation {
             for timing in &d.utc_timing {
                 let (scheme, value) = match timing {
-                    UtcTiming::HttpIso(url) => ("urn:mpeg:dash:utc:http-iso:2014", url.clone()),
+                    UtcTiming::HttpIso(url) => (HTTP_ISO, url.clone()),
                     UtcTiming::HttpHead(url) => ("urn:mpeg:dash:utc:http-head:2014", url.clone()),
                     UtcTiming::Direct(micros) => {
                         ("urn:mpeg:dash:utc:direct:2014", crate::package::hls::date_time(*micros))
@@ -202,7 +205,11 @@ fn write_chunks(x: &mut Xml, chunks: &Chunks) {
         t.set("wallClockTime", crate::package::hls::date_time(chunks.wall));
         t.set("presentationTime", chunks.media);
     };
-    x.empty("ProducerReferenceTime", reference);
+    x.element("ProducerReferenceTime", reference, |x| {
+        x.empty("UTCTiming", |t| {
+            t.set("schemeIdUri", HTTP_ISO).set("value", &chunks.clock);
+        });
+    });
     // Type 0: a chunk need not begin with a key frame.
     x.empty("Resync", |t| {
         t.set("type", 0).set("dT", chunks.every);
@@ -338,7 +345,7 @@ mod tests {
         let mut set = AdaptationSet::new(Content::Audio);
         set.representations.push(Representation::new("a", 1, Source::Template(low.clone())));
         let mut regular = Representation::new("b", 1, Source::Regular(low, 2000));
-        regular.chunks = Some(Chunks { every: 200, media: 4000, wall: 4_000_000 });
+        regular.chunks = Some(Chunks { every: 200, media: 4000, wall: 4_000_000, clock: "clock".into() });
         set.representations.push(regular);
         let manifest = Manifest {
             presentation: Presentation::Dynamic(Dynamic {
@@ -365,7 +372,8 @@ mod tests {
             "publishTime=\"1970-01-01T00:00:01.000Z\" minimumUpdatePeriod=\"PT2.000000S\"",
             "timeShiftBufferDepth=\"PT60.000000S\"",
             "isoff-live:2011,http://www.dashif.org/guidelines/low-latency-live-v5",
-            "inband=\"true\" wallClockTime=\"1970-01-01T00:00:04.000Z\" presentationTime=\"4000\"/>",
+            "inband=\"true\" wallClockTime=\"1970-01-01T00:00:04.000Z\" presentationTime=\"4000\">",
+            "<UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-iso:2014\" value=\"clock\"/>",
             "<Resync type=\"0\" dT=\"200\"/>",
             "availabilityTimeComplete=\"false\" duration=\"2000\"/>",
             "<Latency target=\"1500\" referenceId=\"0\"/>",

@@ -142,7 +142,7 @@ pub struct Representation {
 }
 
 /// How segments are made of chunks (`Resync`), and what time it was when (`ProducerReferenceTime`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunks {
     /// The longest chunk, in the template's ticks.
     pub every: u64,
@@ -150,6 +150,8 @@ pub struct Chunks {
     pub media: u64,
     /// … and the wall-clock time at which it was taken, in microseconds since 1970 UTC. The segments say it too (`prft`).
     pub wall: i64,
+    /// The clock that is, as a URL whose body is an ISO 8601 time. Without one, players read NTP ticks.
+    pub clock: String,
 }
 
 /// Where a representation's media is.

@@ -125,6 +125,7 @@ impl Facts {
             every: short(self.shape.part),
             media: ticks(newest.start),
             wall: self.epoch + newest.start.micros(),
+            clock: names::TIME.into(),
         });
         Some(representation)
     }
