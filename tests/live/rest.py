@@ -43,17 +43,18 @@ live:
   stale_threshold: %(stale)s
   cleanup_interval: 0.5
   publish_key: %(key)s
+  sources: %(sources)s
 """
 
 
 class Server:
     """A server, and where it listens."""
 
-    def __init__(self, name: str, stale: float = 0, key: str = "null") -> None:
+    def __init__(self, name: str, stale: float = 0, key: str = "null", sources: str = "[]") -> None:
         self.work = WORK / name
         self.work.mkdir(parents=True, exist_ok=True)
         config = self.work / "ghoststream.yaml"
-        config.write_text(CONFIG % {"work": self.work, "stale": stale, "key": key})
+        config.write_text(CONFIG % {"work": self.work, "stale": stale, "key": key, "sources": sources})
         self.log = self.work / "log"
         self.process = subprocess.Popen(
             [CLI, "serve", "--config", config], stdout=self.log.open("wb"), stderr=subprocess.STDOUT
@@ -145,11 +146,9 @@ def playlist(url: str) -> str:
     media = [line for line in text.splitlines() if line and not line.startswith("#")]
     media += re.findall(r'TYPE=AUDIO.*URI="([^"]+)"', text)
 
-    # FFmpeg knows no parts: without a whole segment of everything it sees nothing.
-    def whole() -> bool:
-        return all(b"#EXTINF" in call("GET", urllib.parse.urljoin(url, m))[1] for m in media)
-
-    until(f"{url} has a segment", whole)
+    # FFmpeg knows no parts: without a whole segment of everything it sees nothing, so that is waited for.
+    for name in media:
+        assert b"#EXTINF" in call("GET", urllib.parse.urljoin(url, name))[1], name
     return text
 
 
@@ -281,6 +280,14 @@ def gstreamer(server: Server) -> None:
     assert call("POST", f"{base}/streams/none/restart", token=token)[0] == 404
     until("it runs again", lambda: call("GET", f"{base}/streams/g1/status", token=token)[1]["state"] == "running")
     time.sleep(2)
+    silent = {**body, "stream_id": "g3", "source_type": "rtmp", "source_url": f"{server.rtmp}/live/out", "audio_enabled": False}
+    silent |= {"framerate": 10, "is_recording": False, "output_url": f"{server.rtmp}/live/silent", "bitrate": 200000}
+    assert call("POST", f"{base}/streams", silent, token)[0] == 201
+    assert call("POST", f"{base}/streams/g3/start", token=token)[0] == 200
+    playlist(f"{server.http}/streams/g3/playlist.m3u8")
+    found = probe(f"{server.http}/streams/g3/playlist.m3u8")
+    assert list(found) == ["video"] and found["video"]["avg_frame_rate"] == "10/1", found
+    assert call("DELETE", f"{base}/streams/g3", token=token)[0] == 200
     assert call("POST", f"{base}/streams/g1/stop", token=token)[1]["status"] == "stopping"
     assert call("POST", f"{base}/streams/none/stop", token=token)[0] == 200
     assert call("DELETE", f"{base}/streams/g1", token=token)[1]["status"] == "deleted"
@@ -308,18 +315,45 @@ def stale() -> None:
     server.end()
 
 
+def on_demand() -> None:
+    """The operator's own streams: fetched when somebody wants them, let go when nobody does, and found again."""
+    film = WORK / "film.mp4"
+    command = ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=25:d=4", "-c:v", "libx264"]
+    subprocess.run([*command, "-g", "25", "-pix_fmt", "yuv420p", film], check=True, timeout=60)
+    sources = [
+        {"name": "idle", "url": "pattern:320x180@25", "on_demand": True, "idle_timeout": 2, "qualities": ["240p"]},
+        {"name": "film", "url": str(film)},
+        {"name": "lost", "url": str(WORK / "nowhere.mp4"), "slate": "pattern:320x180@25"},
+    ]
+    server = Server("on_demand", stale=1, sources=json.dumps(sources))
+    running = lambda name: f'media_processor_frame_rate_fps{{stream_id="{name}"}}' in call("GET", f"{server.http}/metrics")[1].decode()
+    until("the film runs", lambda: running("film"))
+    assert not running("idle")
+    for _ in range(2):
+        decode(f"{server.http}/streams/idle/playlist.m3u8", 2)
+        assert running("idle")
+        until("it is let go", lambda: not running("idle"), 15)
+    # Longer than it is, and than the time without heartbeats that ends what clients ask for.
+    decode(f"{server.http}/streams/film/playlist.m3u8", 5)
+    assert list(probe(f"{server.http}/streams/lost/playlist.m3u8")) == ["video", "audio"]
+    command = ["ffmpeg", "-v", "error", "-i", f"{server.rtmp}/idle", "-t", "1", "-f", "null", "-"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    server.end()
+
+
 def main() -> None:
     """All of it; names on the command line pick."""
     checks = [rtmp, enhanced, takeover, hls_dash, gstreamer]
     wanted = sys.argv[1:]
     failed = False
     server = Server("main")
-    for check in [*checks, stale]:
+    for check in [*checks, stale, on_demand]:
         if wanted and check.__name__ not in wanted:
             continue
         begin = time.monotonic()
         try:
-            check() if check is stale else check(server)
+            check(server) if check in checks else check()
             print(f"    ok      {check.__name__} ({time.monotonic() - begin:.1f} s)", flush=True)
         except (AssertionError, subprocess.SubprocessError, OSError, KeyError, TypeError) as e:
             failed = True

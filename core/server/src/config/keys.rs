@@ -116,6 +116,9 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     within("live.part_duration", config.live.part_duration, 0.05, config.live.segment_duration / 2.0)?;
     within("live.playlist_size", config.live.playlist_size as f64, 4.0, 10_000.0)?;
     within("live.dvr_seconds", config.live.dvr_seconds, 0.0, 86_400.0)?;
+    for (i, source) in config.live.sources.iter().enumerate() {
+        within(&format!("live.sources.{i}.idle_timeout"), source.idle_timeout, 0.0, 86_400.0)?;
+    }
     within("live.stale_threshold", config.live.stale_threshold, 0.0, 1e9)?;
     within("live.cleanup_interval", config.live.cleanup_interval, 0.1, 1e9)?;
     if !config.live.ladder.is_empty() {

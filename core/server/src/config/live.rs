@@ -41,6 +41,8 @@ pub struct LiveConfig {
     pub gstreamer_port: Option<u16>,
     /// Needed as `Authorization: Bearer` at the GStreamer service's interface when set.
     pub service_token: Option<Secret>,
+    /// Streams that the server fetches by itself.
+    pub sources: Vec<LiveSource>,
     /// Streams that were asked for over HTTP end when no heartbeat came for this many seconds; 0 keeps them.
     pub stale_threshold: f64,
     /// How often that is looked for, in seconds.
@@ -55,6 +57,39 @@ pub struct LiveConfig {
     pub publish_key: Option<Secret>,
     /// Needed as `?key=` of a reader's address when set.
     pub read_key: Option<Secret>,
+}
+
+/// A stream that the server fetches by itself: a camera, another server, a film in a loop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LiveSource {
+    /// The stream's name.
+    pub name: String,
+    /// A URL that FFmpeg opens, the path of a file, or `pattern` for a test picture.
+    pub url: String,
+    /// Whether a file begins again when it is over.
+    #[serde(default = "yes")]
+    pub repeat: bool,
+    /// Shown while the source is away: as `url`.
+    #[serde(default)]
+    pub slate: Option<String>,
+    /// Whether it is fetched only while somebody reads or watches it.
+    #[serde(default)]
+    pub on_demand: bool,
+    /// How many seconds after the last of them it is let go.
+    #[serde(default = "idle")]
+    pub idle_timeout: f64,
+    /// Renditions (`720p`, `480p`); empty passes it through.
+    #[serde(default)]
+    pub qualities: Vec<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn idle() -> f64 {
+    10.0
 }
 
 /// What one of the replaced services was: its ports, and its variables in the environment.
@@ -153,6 +188,7 @@ impl Default for LiveConfig {
             cdn_port: None,
             gstreamer_port: None,
             service_token: None,
+            sources: Vec::new(),
             stale_threshold: 600.0,
             cleanup_interval: 300.0,
             takeover: true,

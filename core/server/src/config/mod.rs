@@ -8,7 +8,7 @@ mod load;
 mod print;
 mod values;
 
-pub use live::{LiveConfig, Profile};
+pub use live::{LiveConfig, LiveSource, Profile};
 pub use load::{LoadError, Overrides, load, load_from, search_path};
 pub use print::default_yaml;
 pub use values::{LogFormat, LogLevel, Schemes, Secret, SizeLimit, TierChoice};

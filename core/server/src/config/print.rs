@@ -75,6 +75,7 @@ const REMARKS: &[(&str, &str)] = &[
     ("live.cdn_port", "for caches: files and playlists (8084)"),
     ("live.gstreamer_port", "the GStreamer service's interface (5002)"),
     ("live.service_token", "bearer token of the GStreamer service's interface"),
+    ("live.sources", "fetched by the server: {name, url, repeat, slate, on_demand, idle_timeout, qualities}"),
     ("live.stale_threshold", "seconds without a heartbeat that end a stream; 0 keeps it"),
     ("live.cleanup_interval", "seconds between looks for them"),
     ("live.takeover", "a new publisher replaces the one that is there"),

@@ -2,14 +2,15 @@
 
 use super::keys::{Keys, shown};
 use super::origin::{OriginOptions, Origins};
+use super::pull::PullSource;
 use super::registry::{Live, LiveEvent};
 use super::rest::{gstreamer, hls_dash};
 use super::rtmp::{self, RtmpOptions};
 use super::stream::Stream;
-use super::streams::Streams;
+use super::streams::{StreamRequest, Streams};
 use super::transcode::{Transcode, TranscodeSpec, TranscodeStats};
 use super::webrtc::{WebRtc, WebRtcOptions};
-use crate::config::{Config, LiveConfig};
+use crate::config::{Config, LiveConfig, LiveSource};
 use crate::policy::SourcePolicy;
 use crate::serve::{Limits, ended, serve};
 use crate::server::bind;
@@ -18,7 +19,7 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use ghoststream::Result;
+use ghoststream::{Error, Result};
 use serde_json::json;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -32,6 +33,8 @@ use tokio::task::JoinHandle;
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long what is made for WebRTC viewers goes on without one.
 const IDLE: Duration = Duration::from_secs(30);
+/// How long who asks for a stream that is fetched on demand waits for it.
+const FETCH: Duration = Duration::from_secs(10);
 
 /// A running live origin. Cheap to clone; it lives in the tokio runtime in which it was started.
 #[derive(Clone, Debug)]
@@ -47,6 +50,7 @@ pub struct LiveService {
     fits: Arc<Mutex<HashMap<String, Fitted>>>,
     ladder: Option<TranscodeSpec>,
     recordings: Option<PathBuf>,
+    opened: Arc<watch::Sender<()>>,
 }
 
 /// What is made of a stream for its HLS and DASH.
@@ -96,6 +100,7 @@ impl LiveService {
             fits: Arc::default(),
             ladder,
             recordings: settings.recordings.clone(),
+            opened: Arc::default(),
             live,
         };
         let mut tasks = Vec::new();
@@ -153,14 +158,35 @@ impl LiveService {
         }
         let stale = Duration::from_secs_f64(settings.stale_threshold);
         let interval = Duration::from_secs_f64(settings.cleanup_interval);
-        tasks.push(tokio::spawn(service.clone().package(ending.clone())));
+        let events = service.live.events();
+        tasks.push(tokio::spawn(service.clone().package(events, ending.clone())));
         tasks.push(tokio::spawn(service.clone().sweep(stale, interval, ending.clone())));
+        for source in &settings.sources {
+            service.fetch(source)?;
+        }
         Ok((service, tasks))
     }
 
+    /// Begins with a stream that the settings name.
+    fn fetch(&self, source: &LiveSource) -> Result<()> {
+        let wrong = |what: &str, why: String| {
+            Error::invalid("live.sources", format!("{}: {what}: {why}", source.name))
+        };
+        let parsed =
+            |what: &str, text: &str| PullSource::parse(text, source.repeat).map_err(|why| wrong(what, why));
+        let request = StreamRequest {
+            slate: source.slate.as_deref().map(|text| parsed("slate", text)).transpose()?,
+            on_demand: source.on_demand.then(|| Duration::from_secs_f64(source.idle_timeout)),
+            qualities: source.qualities.clone(),
+            trusted: true,
+            ..StreamRequest::new(&source.name, parsed("url", &source.url)?)
+        };
+        self.managed.create(request).map_err(|e| wrong("source", e.message().into()))?;
+        self.managed.start(&source.name)
+    }
+
     /// Makes HLS and DASH of every stream that is published.
-    async fn package(self, mut ending: watch::Receiver<bool>) {
-        let mut events = self.live.events();
+    async fn package(self, mut events: broadcast::Receiver<LiveEvent>, mut ending: watch::Receiver<bool>) {
         loop {
             let event = tokio::select! {
                 event = events.recv() => event,
@@ -216,6 +242,7 @@ impl LiveService {
         };
         let Some(spec) = spec else {
             self.origins.open_with(stream, how);
+            self.opened.send_replace(());
             return;
         };
         let mut made = lock(&self.made);
@@ -225,6 +252,7 @@ impl LiveService {
         match Transcode::start(&stream, &spec) {
             Ok(transcode) => {
                 self.origins.open_with(transcode.stream().clone(), how);
+                self.opened.send_replace(());
                 let before = made.insert(name, Made { of: Arc::downgrade(&stream), transcode });
                 drop(made);
                 // Its thread is waited for.
@@ -252,6 +280,38 @@ impl LiveService {
         let before = fits.insert(name.into(), fitted);
         std::thread::spawn(move || drop(before));
         Some(made)
+    }
+
+    /// Asks for stream `name` if it is fetched on demand, and waits until it is packaged, or for [`FETCH`].
+    async fn awaken(&self, name: &str) {
+        if self.managed.get(name).is_none_or(|view| view.request.on_demand.is_none()) {
+            return;
+        }
+        let Some(stream) = self.live.get(name) else { return };
+        let mut opened = self.opened.subscribe();
+        let wait = async {
+            while !self.origins.is_open(name) {
+                // Else it could be let go before it has come.
+                stream.ask();
+                if let Ok(Err(_)) = tokio::time::timeout(SWEEP, opened.changed()).await {
+                    return;
+                }
+            }
+        };
+        // Who has waited for nothing is told that there is nothing.
+        let _late = tokio::time::timeout(FETCH, wait).await;
+    }
+
+    /// Lets go of what is made of streams that nobody wants now: who comes next finds them from their beginning.
+    fn rest(&self) -> Vec<Transcode> {
+        let waiting = self.managed.waiting();
+        let mut made = lock(&self.made);
+        let over = waiting.iter().filter_map(|name| made.remove(name)).map(|m| m.transcode).collect();
+        drop(made);
+        for name in waiting {
+            self.origins.close(&name);
+        }
+        over
     }
 
     /// Takes out what is made of streams that are over, or for nobody.
@@ -283,7 +343,8 @@ impl LiveService {
                 () = tokio::time::sleep(SWEEP.min(interval)) => {}
                 () = ended(&mut ending) => return,
             }
-            let over = self.over();
+            let mut over = self.over();
+            over.extend(self.rest());
             let clean = !stale.is_zero() && looked.elapsed() >= interval;
             if clean {
                 looked = Instant::now();
@@ -313,12 +374,50 @@ impl LiveService {
 
     /// HLS and DASH, for who shows the reader's key.
     fn files(&self) -> Router {
-        let (keys, managed) = (self.keys.clone(), self.managed.clone());
+        let service = self.clone();
         let guard = middleware::from_fn(move |request: Request, next: Next| {
-            let (keys, managed) = (keys.clone(), managed.clone());
-            async move { guarded(&keys, &managed, request, next).await }
+            let service = service.clone();
+            async move { service.guarded(request, next).await }
         });
         self.origins.router().layer(guard)
+    }
+
+    /// Lets through who shows the reader's key: in the address, or in the cookie that its first answer set.
+    async fn guarded(&self, request: Request, next: Next) -> Response {
+        let (keys, managed) = (&self.keys, &self.managed);
+        let path = request.uri().path().trim_start_matches("/streams/").to_string();
+        if let Some((name, file)) = path.rsplit_once('/')
+            && file.ends_with(".m3u8")
+            && managed.get(name).is_some_and(|view| !view.request.hls)
+        {
+            let why =
+                json!({ "detail": "Stream not found", "reason": "this stream was asked for without HLS" });
+            return (StatusCode::NOT_FOUND, axum::Json(why)).into_response();
+        }
+        let query = request.uri().query().unwrap_or_default();
+        let asked = shown(query).map(String::from);
+        let cookie =
+            request.headers().get_all("cookie").iter().filter_map(|v| v.to_str().ok()).find_map(|all| {
+                all.split(';').find_map(|one| one.trim().strip_prefix(COOKIE)).map(String::from)
+            });
+        if !keys.may_read(asked.as_deref().or(cookie.as_deref())) {
+            return (StatusCode::FORBIDDEN, axum::Json(json!({ "detail": "a key is needed to read" })))
+                .into_response();
+        }
+        let name =
+            path.rsplit_once('/').filter(|(_, file)| file.ends_with(".m3u8") || file.ends_with(".mpd"));
+        if let Some((name, _)) = name {
+            self.awaken(name).await;
+        }
+        let mut response = next.run(request).await;
+        let plain = |key: &&String| key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
+        if keys.read.is_some()
+            && let Some(key) = asked.as_ref().filter(plain)
+            && let Ok(value) = format!("{COOKIE}{key}; Path=/streams; HttpOnly; SameSite=Lax").parse()
+        {
+            response.headers_mut().append("set-cookie", value);
+        }
+        response
     }
 
     /// All streams.
@@ -387,39 +486,6 @@ async fn cached(mut response: Response) -> Response {
 
 /// The cookie that carries a reader's key from a playlist to the files that it names.
 const COOKIE: &str = "gs_live_key=";
-
-/// Lets through who shows the reader's key: in the address, or in the cookie that its first answer set.
-async fn guarded(keys: &Keys, managed: &Streams, request: Request, next: Next) -> Response {
-    let path = request.uri().path().trim_start_matches("/streams/");
-    if let Some((name, file)) = path.rsplit_once('/')
-        && file.ends_with(".m3u8")
-        && managed.get(name).is_some_and(|view| !view.request.hls)
-    {
-        let why = json!({ "detail": "Stream not found", "reason": "this stream was asked for without HLS" });
-        return (StatusCode::NOT_FOUND, axum::Json(why)).into_response();
-    }
-    let query = request.uri().query().unwrap_or_default();
-    let asked = shown(query).map(String::from);
-    let cookie = request
-        .headers()
-        .get_all("cookie")
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .find_map(|all| all.split(';').find_map(|one| one.trim().strip_prefix(COOKIE)).map(String::from));
-    if !keys.may_read(asked.as_deref().or(cookie.as_deref())) {
-        return (StatusCode::FORBIDDEN, axum::Json(json!({ "detail": "a key is needed to read" })))
-            .into_response();
-    }
-    let mut response = next.run(request).await;
-    let plain = |key: &&String| key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
-    if keys.read.is_some()
-        && let Some(key) = asked.as_ref().filter(plain)
-        && let Ok(value) = format!("{COOKIE}{key}; Path=/streams; HttpOnly; SameSite=Lax").parse()
-    {
-        response.headers_mut().append("set-cookie", value);
-    }
-    response
-}
 
 fn options(settings: &LiveConfig) -> OriginOptions {
     OriginOptions {

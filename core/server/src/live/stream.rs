@@ -81,6 +81,9 @@ struct State {
     dropped: u64,
     last_packet: Option<Instant>,
     last_key: Option<Instant>,
+    /// When somebody last asked for what is made of it.
+    asked: Option<Instant>,
+    derived: Vec<Weak<Stream>>,
     over: bool,
 }
 
@@ -216,9 +219,41 @@ impl Stream {
         }
     }
 
+    /// When it was last wanted: now, while it or a stream derived from it has readers that are not [`Stream::work_on`]'s; else
+    /// when [`Stream::ask`] was last called. `None` when it never was.
+    pub fn wanted(&self) -> Option<Instant> {
+        let (mut asked, derived) = {
+            let mut state = self.lock();
+            if state.readers.iter().filter_map(Weak::upgrade).any(|queue| !queue.works) {
+                // Also what is said once they are gone.
+                state.asked = Some(Instant::now());
+                return state.asked;
+            }
+            (state.asked, state.derived.clone())
+        };
+        for stream in derived.iter().filter_map(Weak::upgrade) {
+            asked = asked.max(stream.wanted());
+        }
+        asked
+    }
+
+    /// Says that somebody asks for what is made of it, over HTTP for instance: that fetches a stream that is fetched on demand.
+    pub fn ask(&self) {
+        self.lock().asked = Some(Instant::now());
+    }
+
     /// Reads it from now on. A stream that nobody publishes can be read: it begins when somebody does.
     pub fn subscribe(&self, start: Start) -> Reader {
-        let queue = Arc::new(Queue::default());
+        self.read(start, false)
+    }
+
+    /// As [`Stream::subscribe`], to make something of it for others: that alone is no reason to fetch it.
+    pub fn work_on(&self, start: Start) -> Reader {
+        self.read(start, true)
+    }
+
+    fn read(&self, start: Start, works: bool) -> Reader {
+        let queue = Arc::new(Queue { works, ..Queue::default() });
         let mut state = self.lock();
         {
             let mut inner = queue.lock();
@@ -331,7 +366,13 @@ impl Stream {
 
     /// A stream with the same time as this one, for a transcode of it.
     pub fn derived(&self, name: impl Into<String>) -> Arc<Stream> {
-        Arc::new(Stream { name: name.into(), epoch: self.epoch, began: self.began, state: Mutex::default() })
+        let name = name.into();
+        let made = Stream { name, epoch: self.epoch, began: self.began, state: Mutex::default() };
+        let made = Arc::new(made);
+        let mut state = self.lock();
+        state.derived.retain(|s| s.strong_count() > 0);
+        state.derived.push(Arc::downgrade(&made));
+        made
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -354,6 +395,8 @@ impl State {
 /// What waits for one reader.
 #[derive(Debug, Default)]
 struct Queue {
+    /// Whether what reads makes something of the stream for others.
+    works: bool,
     waiting: Mutex<Waiting>,
     some: Condvar,
     notify: Notify,

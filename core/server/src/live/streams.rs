@@ -31,9 +31,35 @@ pub struct StreamRequest {
     pub low_latency: bool,
     /// Where it is sent.
     pub targets: Vec<PushTarget>,
+    /// Whether the source's sound is taken.
+    pub sound: bool,
+    /// Shown while the source is away.
+    pub slate: Option<PullSource>,
+    /// Fetch it only while somebody wants it, and this much longer.
+    pub on_demand: Option<Duration>,
+    /// Whether it is the operator's: it needs no heartbeats, and the policy of sources does not bind it.
+    pub trusted: bool,
 }
 
 impl StreamRequest {
+    /// The source as it is, as HLS and DASH of low latency.
+    pub fn new(id: impl Into<String>, source: PullSource) -> StreamRequest {
+        StreamRequest {
+            id: id.into(),
+            source,
+            qualities: Vec::new(),
+            picture: None,
+            hls: true,
+            dash: true,
+            low_latency: true,
+            targets: Vec::new(),
+            sound: true,
+            slate: None,
+            on_demand: None,
+            trusted: false,
+        }
+    }
+
     /// What is made of the source, if anything.
     ///
     /// # Errors
@@ -117,7 +143,9 @@ impl Streams {
     pub fn create(&self, request: StreamRequest) -> Result<()> {
         check_name(&request.id).map_err(|why| Error::invalid("stream_id", why))?;
         request.transcode()?;
-        if let PullSource::Url { url, .. } = &request.source {
+        if let PullSource::Url { url, .. } = &request.source
+            && !request.trusted
+        {
             self.policy.check(url).map_err(|refused| Error::invalid("source_url", refused.to_string()))?;
         }
         let mut all = self.lock();
@@ -146,7 +174,13 @@ impl Streams {
             return Ok(());
         }
         let request = &managed.request;
-        let spec = PullSpec { policy: Some(self.policy.clone()), ..PullSpec::new(request.source.clone()) };
+        let spec = PullSpec {
+            policy: (!request.trusted).then(|| self.policy.clone()),
+            slate: request.slate.clone(),
+            on_demand: request.on_demand,
+            sound: request.sound,
+            ..PullSpec::new(request.source.clone())
+        };
         let pull = Pull::start(&self.live, id, spec)?;
         let pushes = request
             .targets
@@ -215,12 +249,20 @@ impl Streams {
     pub fn sweep(&self, age: Duration) -> Vec<String> {
         let stale: Vec<String> = {
             let all = self.lock();
-            all.iter().filter(|(_, m)| m.heartbeat.0.elapsed() > age).map(|(id, _)| id.clone()).collect()
+            let stale = |m: &Managed| !m.request.trusted && m.heartbeat.0.elapsed() > age;
+            all.iter().filter(|(_, m)| stale(m)).map(|(id, _)| id.clone()).collect()
         };
         for id in &stale {
             self.remove(id);
         }
         stale
+    }
+
+    /// Those that are fetched on demand and that nobody wants now.
+    pub fn waiting(&self) -> Vec<String> {
+        let waits =
+            |m: &Managed| m.running.as_ref().is_some_and(|r| r.pull.status().state == PullState::Waiting);
+        self.lock().iter().filter(|(_, m)| waits(m)).map(|(id, _)| id.clone()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Managed>> {

@@ -128,7 +128,7 @@ impl Origins {
         open.insert(stream.name().into(), origin.clone());
         drop(open);
         // From this moment on, not from when the task runs.
-        let reader = stream.subscribe(Start::Group);
+        let reader = stream.work_on(Start::Group);
         let (made, registry) = (origin.clone(), Arc::downgrade(&self.0));
         tokio::spawn(async move {
             maker::run(&made, reader).await;
@@ -149,6 +149,11 @@ impl Origins {
     /// An open stream, or one that has just ended.
     pub fn get(&self, name: &str) -> Option<Arc<Origin>> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Whether `name` is packaged, and has not ended.
+    pub fn is_open(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|origin| !origin.lock().ended)
     }
 
     /// All of them.

@@ -43,6 +43,9 @@ impl Origin {
             let who = ["x-forwarded-for", "x-real-ip", "x-playback-session-id", "user-agent"];
             state.viewers.saw((peer, who.map(|name| headers.get(name))), Instant::now());
         }
+        if let Some(stream) = self.of.upgrade() {
+            stream.ask();
+        }
         let (response, sent) = match file {
             names::MULTIVARIANT => self.whole(headers, answer::HLS, |state| state.multivariant()).await,
             names::MANIFEST if self.options.dash => {
@@ -133,31 +136,39 @@ impl Origin {
             Ok(directives) => directives,
             Err(why) => return refused(&why),
         };
-        let found = self
-            .wait(|state| {
-                let Some((index, window)) = state.window(id) else { return Look::Found(Err(None)) };
-                let (Some(facts), Some(changed)) = (&state.facts, state.watch(index)) else {
-                    return Look::Found(Err(None));
-                };
-                // Directives mean nothing any more when nothing comes.
-                let wanted = directives.sequence.filter(|_| !state.ended);
-                let ready = match wanted {
-                    Some(sequence) => {
-                        if let Err(why) = directives.check(window, facts.shape.part) {
-                            return Look::Found(Err(Some(why)));
-                        }
-                        window.reached(sequence, directives.part)
+        let look = |state: &mut State, whole: bool| {
+            let Some((index, window)) = state.window(id) else { return Look::Found(Err(None)) };
+            let (Some(facts), Some(changed)) = (&state.facts, state.watch(index)) else {
+                return Look::Found(Err(None));
+            };
+            // Directives mean nothing any more when nothing comes.
+            let wanted = directives.sequence.filter(|_| !state.ended);
+            let ready = match wanted {
+                Some(sequence) => {
+                    if let Err(why) = directives.check(window, facts.shape.part) {
+                        return Look::Found(Err(Some(why)));
                     }
-                    None => window.last().is_some() || state.ended,
-                };
-                if !ready {
-                    return Look::Later(changed);
+                    window.reached(sequence, directives.part)
                 }
-                let text = if directives.skip { Text::Delta } else { Text::Full };
-                let blocking = if wanted.is_some() { Cache::Blocking } else { Cache::Now };
-                Look::Found(state.text(index, text).map(|text| (text, blocking)).ok_or(None))
-            })
-            .await;
+                None if whole => window.listed().1.next().is_some() || state.ended,
+                None => window.last().is_some() || state.ended,
+            };
+            if !ready {
+                return Look::Later(changed);
+            }
+            let text = if directives.skip { Text::Delta } else { Text::Full };
+            let blocking = if wanted.is_some() { Cache::Blocking } else { Cache::Now };
+            Look::Found(state.text(index, text).map(|text| (text, blocking)).ok_or(None))
+        };
+        // A player that knows no parts takes a playlist without segments for the end of it (FFmpeg does), so the first
+        // one is waited for; parts alone are better than nothing when it takes too long.
+        let found = match self.wait(|state| look(state, true)).await {
+            None if directives.sequence.is_none() => match look(&mut self.lock(), false) {
+                Look::Found(found) => Some(found),
+                Look::Later(_) => None,
+            },
+            found => found,
+        };
         match found {
             Some(Ok((text, cache))) => answer::text(headers, answer::HLS, &text, cache, self.target()),
             Some(Err(Some(why))) => refused(&why),

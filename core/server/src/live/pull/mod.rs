@@ -11,6 +11,7 @@ pub use source::{PullEncode, PullSource};
 use super::registry::{Live, Publication, Publisher, Refused, Superseded};
 use super::stream::Stream;
 use crate::policy::SourcePolicy;
+use ghoststream::spec::{AudioChoice, PipelineSpec};
 use ghoststream::{Error, ErrorKind, Result};
 use play::{Clock, Play, Step};
 use serde::Serialize;
@@ -31,7 +32,7 @@ pub struct PullSpec {
     pub source: PullSource,
     /// What is shown while `source` is away: times go on, and its tracks are announced. `None` = nothing.
     pub slate: Option<PullSource>,
-    /// Fetch it only while somebody reads it, and this much longer; `None` = always.
+    /// Fetch it only while it is [wanted](Stream::wanted), and this much longer; `None` = always.
     pub on_demand: Option<Duration>,
     /// Seconds that connecting, or one read, may take.
     pub timeout: f64,
@@ -41,6 +42,8 @@ pub struct PullSpec {
     pub policy: Option<SourcePolicy>,
     /// How what cannot be carried gets encoded.
     pub encode: PullEncode,
+    /// Whether its sound is taken.
+    pub sound: bool,
 }
 
 impl PullSpec {
@@ -54,7 +57,18 @@ impl PullSpec {
             retry: (Duration::from_millis(500), Duration::from_secs(10)),
             policy: None,
             encode: PullEncode::default(),
+            sound: true,
         }
+    }
+
+    /// The document for `source` (the slate, or what it stands in for).
+    fn document(&self, source: &PullSource, copy: bool) -> std::result::Result<PipelineSpec, String> {
+        let mut document = source::document(source, self.policy.as_ref(), self.timeout, &self.encode, copy)
+            .map_err(|refused| refused.to_string())?;
+        if !self.sound {
+            document.outputs.iter_mut().for_each(|output| output.audio = AudioChoice::None);
+        }
+        Ok(document)
     }
 }
 
@@ -125,7 +139,6 @@ impl Pull {
             publication: None,
             slate: None,
             copy: true,
-            last_read: Instant::now(),
         };
         let thread = std::thread::Builder::new()
             .name("gs-pull".into())
@@ -173,7 +186,6 @@ struct Worker {
     slate: Option<Play>,
     /// Whether pictures that can be carried are copied: some sources do not say enough for it.
     copy: bool,
-    last_read: Instant,
 }
 
 /// How a try ended.
@@ -208,13 +220,11 @@ impl Worker {
     }
 
     /// Whether it is to be fetched now.
-    fn is_wanted(&mut self) -> bool {
+    fn is_wanted(&self) -> bool {
         let Some(longer) = self.spec.on_demand else { return !self.is_stopped() };
-        if self.stream.readers() > 0 {
-            self.last_read = Instant::now();
-            return !self.is_stopped();
-        }
-        self.publication.is_some() && self.last_read.elapsed() < longer && !self.is_stopped()
+        // Who reads is told as now, so a moment is the least that counts.
+        let longer = longer.max(DEMAND);
+        self.stream.wanted().is_some_and(|at| at.elapsed() < longer) && !self.is_stopped()
     }
 
     /// Lets go of everything.
@@ -266,37 +276,18 @@ impl Worker {
         while until.is_none_or(|until| Instant::now() < until) {
             self.show_slate();
             self.say(state, Some(message.clone()), attempt);
-            if !self.still_wanted() {
+            if !self.is_wanted() {
                 return false;
             }
         }
         true
     }
 
-    /// As [`Worker::is_wanted`], while it is being fetched: also without a publication.
-    fn still_wanted(&mut self) -> bool {
-        let had = self.publication.is_some();
-        if self.is_wanted() {
-            return true;
-        }
-        !had && !self.is_stopped()
-            && self.spec.on_demand.is_some_and(|longer| self.last_read.elapsed() < longer)
-    }
-
     /// Lets the slate, if there is one, go on for a moment.
     fn show_slate(&mut self) {
         let Some(wanted) = self.spec.slate.clone() else { return std::thread::sleep(LOOK) };
         let Some(mut slate) = self.slate.take() else {
-            match source::document(
-                &wanted,
-                self.spec.policy.as_ref(),
-                self.spec.timeout,
-                &self.spec.encode,
-                true,
-            )
-            .map_err(|e| e.to_string())
-            .and_then(|d| Play::start(d).map_err(|e| e.to_string()))
-            {
+            match self.spec.document(&wanted, true).and_then(|d| Play::start(d).map_err(|e| e.to_string())) {
                 Ok(play) => self.slate = Some(play),
                 Err(e) => {
                     tracing::warn!(stream = self.stream.name(), "the slate cannot be shown: {e}");
@@ -324,19 +315,16 @@ impl Worker {
         if self.publication.is_none() && self.live.publisher(self.stream.name()).is_some() {
             return Ended::Lost("somebody else publishes the stream".into(), false);
         }
-        let spec = &self.spec;
-        let document =
-            match source::document(&spec.source, spec.policy.as_ref(), spec.timeout, &spec.encode, self.copy)
-            {
-                Ok(document) => document,
-                Err(e) => return Ended::Hopeless(e.to_string()),
-            };
+        let document = match self.spec.document(&self.spec.source, self.copy) {
+            Ok(document) => document,
+            Err(why) => return Ended::Hopeless(why),
+        };
         let mut play = match Play::start(document) {
             Ok(play) => play,
             Err(e) => return Ended::Hopeless(e.to_string()),
         };
         loop {
-            if !self.still_wanted() {
+            if !self.is_wanted() {
                 return Ended::Unwanted;
             }
             let ready =

@@ -43,6 +43,34 @@ impl PullSource {
         PullSource::Url { url: url.into(), options: BTreeMap::new() }
     }
 
+    /// What an operator writes: a URL, the path of a file (which begins again when it is over if `repeat`), `pattern`, or
+    /// `pattern:1280x720@30`.
+    ///
+    /// # Errors
+    /// A pattern whose size or rate is none.
+    pub fn parse(text: &str, repeat: bool) -> Result<PullSource, String> {
+        if text.contains("://") {
+            return Ok(PullSource::url(text));
+        }
+        let Some(shape) = text.strip_prefix("pattern") else {
+            return match text.is_empty() {
+                true => Err("a URL, a file or pattern is needed".into()),
+                false => Ok(PullSource::File { path: text.into(), repeat }),
+            };
+        };
+        if shape.is_empty() {
+            return Ok(PullSource::Pattern { width: 1280, height: 720, frame_rate: 30 });
+        }
+        let parsed = || {
+            let (size, rate) = shape.strip_prefix(':')?.split_once('@')?;
+            let (width, height) = size.split_once('x')?;
+            let side = |text: &str| text.parse().ok().filter(|side| (16..=7680).contains(side));
+            let rate = rate.parse().ok().filter(|rate| (1..=240).contains(rate))?;
+            Some(PullSource::Pattern { width: side(width)?, height: side(height)?, frame_rate: rate })
+        };
+        parsed().ok_or_else(|| format!("{text:?} is no pattern: write pattern:1280x720@30"))
+    }
+
     /// What to call it, without passwords.
     pub fn label(&self) -> String {
         match self {
@@ -170,6 +198,18 @@ fn url_source(
 mod tests {
     use super::*;
     use crate::config::SourcesConfig;
+
+    #[test]
+    fn sources_are_read_as_they_are_written() {
+        let pattern = PullSource::Pattern { width: 640, height: 360, frame_rate: 25 };
+        assert_eq!(PullSource::parse("pattern:640x360@25", true), Ok(pattern));
+        assert_eq!(PullSource::parse("srt://a:1", true), Ok(PullSource::url("srt://a:1")));
+        let file = PullSource::File { path: "/films/a.mkv".into(), repeat: false };
+        assert_eq!(PullSource::parse("/films/a.mkv", false), Ok(file));
+        for wrong in ["", "pattern:640x360", "pattern:0x360@25", "pattern:640x360@0"] {
+            assert!(PullSource::parse(wrong, true).is_err(), "{wrong}");
+        }
+    }
 
     fn made(source: &PullSource, policy: Option<&SourcePolicy>) -> Result<PipelineSpec, Refused> {
         document(source, policy, 10.0, &PullEncode::default(), true)

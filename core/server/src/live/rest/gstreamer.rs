@@ -37,8 +37,8 @@ struct Body {
     width: u32,
     #[serde(default = "height")]
     height: u32,
-    #[serde(default = "framerate")]
-    framerate: u32,
+    #[serde(default)]
+    framerate: Option<u32>,
     #[serde(default)]
     bitrate: Option<u64>,
     #[serde(default = "yes")]
@@ -78,15 +78,15 @@ fn width() -> u32 {
 fn height() -> u32 {
     480
 }
-fn framerate() -> u32 {
-    30
-}
 fn audio_bitrate() -> u64 {
     128_000
 }
 fn yes() -> bool {
     true
 }
+
+/// The rate that the original's test picture had when nobody said another.
+const FRAME_RATE: u32 = 30;
 
 /// The bits that the original gave pictures when nobody said how many.
 const BITRATE: u64 = 2_000_000;
@@ -97,7 +97,8 @@ impl Body {
         let url = self.source_url.filter(|u| !u.is_empty());
         let source = match (self.source_type, url) {
             (SourceType::Test, _) => {
-                PullSource::Pattern { width: self.width, height: self.height, frame_rate: self.framerate }
+                let frame_rate = self.framerate.unwrap_or(FRAME_RATE);
+                PullSource::Pattern { width: self.width, height: self.height, frame_rate }
             }
             (_, None) => return bad("source_url is required for non-test sources"),
             (SourceType::Rtmp, Some(key)) if !key.contains("://") => {
@@ -149,20 +150,17 @@ impl Body {
                     profile: "high".into(),
                 };
                 spec.rungs = vec![rung];
-                spec.sound_bitrate = self.audio_enabled.then_some(self.audio_bitrate);
+                spec.sound_bitrate = Some(self.audio_bitrate);
+                spec.frame_rate = self.framerate;
                 Some(spec)
             }
             None => None,
         };
         Ok(StreamRequest {
-            id: self.stream_id,
-            source,
-            qualities: Vec::new(),
             picture,
-            hls: true,
-            dash: true,
-            low_latency: true,
             targets,
+            sound: self.audio_enabled,
+            ..StreamRequest::new(self.stream_id, source)
         })
     }
 }

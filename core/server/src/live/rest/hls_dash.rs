@@ -94,14 +94,11 @@ async fn create(State(service): State<LiveService>, body: Result<Json<Body>, Jso
         Err(e) => return unreadable(&e),
     };
     let request = StreamRequest {
-        id: body.stream_id,
-        source: PullSource::url(body.source_url),
         qualities: body.qualities,
-        picture: None,
         hls: body.enable_hls,
         dash: body.enable_dash,
         low_latency: body.low_latency,
-        targets: Vec::new(),
+        ..StreamRequest::new(body.stream_id, PullSource::url(body.source_url))
     };
     let id = request.id.clone();
     let streams = service.managed().clone();

@@ -133,7 +133,7 @@ impl Transcode {
             skipping: false,
             backlog: None,
         };
-        let reader = source.subscribe(Start::Group);
+        let reader = source.work_on(Start::Group);
         let thread = std::thread::Builder::new()
             .name("gs-transcode".into())
             .spawn(move || worker.work(reader))
@@ -228,7 +228,7 @@ impl Worker {
                     let behind = self.take(packet, reader.behind());
                     if behind {
                         // What is there since the last key frame is made again, without a copy.
-                        reader = self.inner.source.subscribe(Start::Group);
+                        reader = self.inner.source.work_on(Start::Group);
                         self.backlog = Some(Instant::now() + BACKLOG);
                     }
                 }

@@ -4,9 +4,10 @@ use crate::live::stream::Tracks;
 use ghoststream::packet::{Codec, FieldOrder, MediaKind, StreamInfo};
 use ghoststream::spec::{
     AudioChoice, AudioSpec, Bitrate, BitstreamFormat, Deinterlace, Device, FedPacketsSpec, FilterSpec,
-    LadderSpec, OutputSpec, PacketsSpec, PipelineSpec, Preset, Seconds, SourceSpec, SubtitleChoice, Tune,
-    VideoChoice, VideoSpec,
+    FrameRate, LadderSpec, OutputSpec, PacketsSpec, PipelineSpec, Preset, Seconds, SourceSpec,
+    SubtitleChoice, Tune, VideoChoice, VideoSpec,
 };
+use ghoststream::time::Rational;
 use ghoststream::{Error, Result};
 
 /// One rendition of the pictures.
@@ -64,6 +65,8 @@ pub struct TranscodeSpec {
     pub sound: Codec,
     /// Bits per second of the sound; `None` = the top rung's.
     pub sound_bitrate: Option<u64>,
+    /// Frames per second; `None` = every picture of the source with its own time.
+    pub frame_rate: Option<u32>,
     /// Seconds between key frames. They lie at the multiples of this on the stream's time, whoever makes them.
     pub segment: f64,
     /// Copies the top rung where the source conforms to it. Key frames of all rungs are then the source's.
@@ -95,6 +98,7 @@ impl TranscodeSpec {
             rungs,
             sound: Codec::Aac,
             sound_bitrate: None,
+            frame_rate: None,
             segment: 2.0,
             copy: true,
             webrtc: false,
@@ -112,6 +116,7 @@ impl TranscodeSpec {
             rungs: vec![top],
             sound: Codec::Opus,
             sound_bitrate: Some(96_000),
+            frame_rate: None,
             segment: 2.0,
             copy: true,
             webrtc: true,
@@ -243,7 +248,9 @@ fn conforms(spec: &TranscodeSpec, rung: &Rung, video: &StreamInfo, seen: Seen) -
     let rate = video.bit_rate.or(seen.bitrate);
     let small = spec.webrtc || rate.is_none_or(|r| r as f64 <= rung.bitrate as f64 * ABOVE);
     let shown = !(spec.webrtc && seen.reorders);
-    spec.copy && plain && same_size && small && shown && !seen.rare_keys
+    let wanted = spec.frame_rate.and_then(|rate| i32::try_from(rate).ok());
+    let paced = wanted.is_none_or(|rate| info.frame_rate == Some(Rational::new(rate, 1)));
+    spec.copy && plain && paced && same_size && small && shown && !seen.rare_keys
 }
 
 /// What all encoded rungs have.
@@ -259,6 +266,10 @@ fn base(spec: &TranscodeSpec, video: &StreamInfo, copies: bool) -> VideoSpec {
         device: spec.device,
         preset: Some(spec.preset),
         bit_depth: Some(8),
+        frame_rate: spec
+            .frame_rate
+            .and_then(|r| i32::try_from(r).ok())
+            .map(|r| FrameRate(Rational::new(r, 1))),
         tune: Some(Tune::Ull),
         // Beside a copy, key frames are where the source has them.
         keyframe_interval: Some(Seconds(if copies { 86_400.0 } else { spec.segment })),
