@@ -6,6 +6,7 @@ on a server of this file's own. What comes out is looked at by Debian's ffprobe 
 
 from __future__ import annotations
 
+import atexit
 import email.message
 import json
 import os
@@ -50,7 +51,10 @@ live:
 class Server:
     """A server, and where it listens."""
 
+    all: list[Server] = []
+
     def __init__(self, name: str, stale: float = 0, key: str = "null", sources: str = "[]") -> None:
+        Server.all.append(self)
         self.work = WORK / name
         self.work.mkdir(parents=True, exist_ok=True)
         config = self.work / "ghoststream.yaml"
@@ -348,6 +352,7 @@ def main() -> None:
     wanted = sys.argv[1:]
     failed = False
     server = Server("main")
+    atexit.register(lambda: [s.process.kill() for s in Server.all if s.process.poll() is None])
     for check in [*checks, stale, on_demand]:
         if wanted and check.__name__ not in wanted:
             continue

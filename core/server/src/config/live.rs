@@ -76,7 +76,7 @@ pub struct LiveSource {
     /// Whether it is fetched only while somebody reads or watches it.
     #[serde(default)]
     pub on_demand: bool,
-    /// How many seconds after the last of them it is let go.
+    /// How many seconds after the last of them it is let go; three segments at least, for who plays asks once a segment.
     #[serde(default = "idle")]
     pub idle_timeout: f64,
     /// Renditions (`720p`, `480p`); empty passes it through.

@@ -162,13 +162,13 @@ impl LiveService {
         tasks.push(tokio::spawn(service.clone().package(events, ending.clone())));
         tasks.push(tokio::spawn(service.clone().sweep(stale, interval, ending.clone())));
         for source in &settings.sources {
-            service.fetch(source)?;
+            service.fetch(source, 3.0 * settings.segment_duration)?;
         }
         Ok((service, tasks))
     }
 
-    /// Begins with a stream that the settings name.
-    fn fetch(&self, source: &LiveSource) -> Result<()> {
+    /// Begins with a stream that the settings name. One on demand stays `least` seconds: players ask once a segment.
+    fn fetch(&self, source: &LiveSource, least: f64) -> Result<()> {
         let wrong = |what: &str, why: String| {
             Error::invalid("live.sources", format!("{}: {what}: {why}", source.name))
         };
@@ -176,7 +176,7 @@ impl LiveService {
             |what: &str, text: &str| PullSource::parse(text, source.repeat).map_err(|why| wrong(what, why));
         let request = StreamRequest {
             slate: source.slate.as_deref().map(|text| parsed("slate", text)).transpose()?,
-            on_demand: source.on_demand.then(|| Duration::from_secs_f64(source.idle_timeout)),
+            on_demand: source.on_demand.then(|| Duration::from_secs_f64(source.idle_timeout.max(least))),
             qualities: source.qualities.clone(),
             trusted: true,
             ..StreamRequest::new(&source.name, parsed("url", &source.url)?)
