@@ -398,7 +398,8 @@ impl Session<'_> {
     fn address(&self, name: &str) -> (String, Option<String>) {
         let (name, query) = name.split_once('?').unwrap_or((name, ""));
         let name = name.trim_matches('/');
-        let full = if self.app.is_empty() { name.into() } else { format!("{}/{name}", self.app) };
+        // A name of one word is all application to most clients.
+        let full = format!("{}/{name}", self.app).trim_matches('/').to_string();
         let key = shown(query).or_else(|| shown(&self.query)).map(String::from);
         (full, key)
     }
