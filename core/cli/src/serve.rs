@@ -54,6 +54,7 @@ pub fn run(args: &ServeArgs, log: &LogArgs) -> Outcome {
         Some(file) => tracing::info!("settings of {}", file.display()),
         None => tracing::info!("no settings file: the defaults"),
     }
+    connections(config.server.max_connections);
     let server = Blocking::start(config)?;
     while !end.load(Ordering::SeqCst) {
         std::thread::sleep(Duration::from_millis(50));
@@ -67,6 +68,17 @@ pub fn run(args: &ServeArgs, log: &LogArgs) -> Outcome {
     tracing::info!("shutting down");
     server.end();
     Ok(())
+}
+
+/// Makes room for as many connections as the settings allow, or says that there is none.
+fn connections(most: usize) {
+    match ghoststream::process::open_files() {
+        Ok(Some(files)) if files < most as u64 => {
+            tracing::warn!("the system grants {files} open files; server.max_connections is {most}");
+        }
+        Ok(_) => {}
+        Err(e) => tracing::warn!("how many files may be open is unknown: {e}"),
+    }
 }
 
 #[cfg(unix)]

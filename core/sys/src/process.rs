@@ -68,6 +68,15 @@ pub fn limit(limit: Limit, most: u64) -> io::Result<bool> {
     imp::limit(limit, most)
 }
 
+/// Raises the number of files (and connections) that this process may have open to what the system grants it, and gives that:
+/// a shell's default of 1024 is made for programs of another age. `None`: the system cannot say.
+///
+/// # Errors
+/// The system's.
+pub fn open_files() -> io::Result<Option<u64>> {
+    imp::open_files()
+}
+
 /// Takes the rest of the file system away from the calling thread and the threads that it starts from now on, for good
 /// (Landlock; it needs [`no_new_privileges`] first). The network stays. `false`: the kernel cannot.
 ///
@@ -141,6 +150,16 @@ mod imp {
         // SAFETY: `lower` is a valid rlimit that is only read.
         checked(unsafe { libc::setrlimit(resource, &lower) }.into())?;
         Ok(true)
+    }
+
+    pub fn open_files() -> io::Result<Option<u64>> {
+        let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: `now` is a valid rlimit to write to.
+        checked(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut now) }.into())?;
+        let all = libc::rlimit { rlim_cur: now.rlim_max, ..now };
+        // SAFETY: `all` is a valid rlimit that is only read.
+        checked(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &all) }.into())?;
+        Ok(Some(now.rlim_max))
     }
 
     /// What a worker has no business with.
@@ -327,6 +346,10 @@ mod imp {
 
     pub fn limit(_: Limit, _: u64) -> io::Result<bool> {
         Ok(false)
+    }
+
+    pub fn open_files() -> io::Result<Option<u64>> {
+        Ok(None)
     }
 
     pub fn confine(_: &Reach) -> io::Result<bool> {
