@@ -93,6 +93,8 @@ find_missing() {
     want avahi-daemon test -x /usr/sbin/avahi-daemon
     want avahi-utils have avahi-browse
     want wrk have wrk
+    want openssl have openssl
+    want curl have curl
     want clang have clang
     want mesa-vulkan-drivers vulkan_driver
     want libffmpeg-nvenc-dev test -f /usr/include/ffnvcodec/nvEncodeAPI.h
@@ -119,8 +121,6 @@ find_missing() {
     want swaybg have swaybg
     want grim have grim
     want wf-recorder have wf-recorder
-    # The front end of the desktop portal, behind which the checks put a portal of their own.
-    want xdg-desktop-portal test -x /usr/libexec/xdg-desktop-portal
 }
 
 find_missing

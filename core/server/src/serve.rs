@@ -3,14 +3,18 @@
 use crate::http::Peer;
 use axum::Router;
 use axum::body::Body;
+use axum::http::HeaderValue;
+use axum::http::header::HOST;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 /// How long connections may take to end when the server does.
@@ -33,8 +37,14 @@ pub struct Limits {
     pub connections: Arc<Semaphore>,
 }
 
-/// Serves until `ending` says so, then lets connections finish for some seconds.
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, mut ending: watch::Receiver<bool>) {
+/// Serves until `ending` says so, then lets connections finish for some seconds. With `tls` connections are HTTPS.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    limits: Limits,
+    mut ending: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     loop {
         // Those that are done make room.
@@ -51,9 +61,19 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, mut en
         };
         match accepted {
             Ok((stream, peer)) => {
-                let one = one(stream, peer, router.clone(), limits.head_timeout, ending.clone());
+                // Playlists are small and waited for.
+                let _only_slower = stream.set_nodelay(true);
+                let (router, timeout, ending) = (router.clone(), limits.head_timeout, ending.clone());
+                let tls = tls.clone();
                 connections.spawn(async move {
-                    one.await;
+                    match tls {
+                        None => one(stream, false, peer, router, timeout, ending).await,
+                        Some(tls) => match tokio::time::timeout(timeout, tls.accept(stream)).await {
+                            Ok(Ok(stream)) => one(stream, true, peer, router, timeout, ending).await,
+                            Ok(Err(e)) => tracing::debug!(%peer, "TLS: {e}"),
+                            Err(_) => tracing::debug!(%peer, "TLS: the handshake took too long"),
+                        },
+                    }
                     drop(permit);
                 });
             }
@@ -71,17 +91,24 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, mut en
 }
 
 async fn one(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    secure: bool,
     peer: SocketAddr,
     router: Router,
     head_timeout: Duration,
     mut ending: watch::Receiver<bool>,
 ) {
-    // Playlists are small and waited for.
-    let _only_slower = stream.set_nodelay(true);
     let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
+        // HTTP/2 has the host in the address only.
+        let host = request.uri().authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok());
+        if let (false, Some(host)) = (request.headers().contains_key(HOST), host) {
+            request.headers_mut().insert(HOST, host);
+        }
+        if secure {
+            request.headers_mut().insert("x-forwarded-proto", HeaderValue::from_static("https"));
+        }
         router.clone().oneshot(request)
     });
     let mut builder = Builder::new(TokioExecutor::new());

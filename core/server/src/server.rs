@@ -8,6 +8,7 @@ use crate::jobs::Jobs;
 use crate::live::LiveService;
 use crate::machine;
 use crate::serve::{Limits, ended, serve};
+use crate::tls::Tls;
 use crate::token::Tokens;
 use ghoststream::device::Devices;
 use ghoststream::{Error, ErrorKind, Result};
@@ -23,6 +24,7 @@ use tokio::task::JoinHandle;
 #[derive(Debug)]
 pub struct Server {
     app: Arc<App>,
+    tls: Option<Tls>,
     addresses: Vec<SocketAddr>,
     end: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -42,7 +44,12 @@ impl Server {
     /// [`ErrorKind::Io`] and [`ErrorKind::Denied`] for addresses and directories that cannot be used.
     pub async fn start(config: Config) -> Result<Server> {
         config.check().map_err(|why| Error::new(ErrorKind::Invalid, why))?;
+        let tls = Tls::open(&config.server)?;
         let listeners = bind(&config.server.host, config.server.port).await?;
+        let secure = match config.server.tls_port {
+            Some(port) => bind(&config.server.host, port).await?,
+            None => Vec::new(),
+        };
         let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
         let state = config.state_directory();
         let ttl = config.security.job_token_ttl_seconds;
@@ -73,7 +80,20 @@ impl Server {
         jobs.describe_with(move |job| weak.upgrade().map(|app| app.described(job)).unwrap_or_default());
         let router = http::router(Arc::clone(&app));
         for listener in listeners {
-            tasks.push(tokio::spawn(serve(listener, router.clone(), limits.clone(), ending.clone())));
+            tasks.push(tokio::spawn(serve(listener, None, router.clone(), limits.clone(), ending.clone())));
+        }
+        for (listener, tls) in secure.into_iter().zip(std::iter::repeat(&tls).flatten()) {
+            if let Ok(address) = listener.local_addr() {
+                tracing::info!("listening on https://{address}");
+            }
+            let acceptor = Some(tls.acceptor()?);
+            tasks.push(tokio::spawn(serve(
+                listener,
+                acceptor,
+                router.clone(),
+                limits.clone(),
+                ending.clone(),
+            )));
         }
         let hub = Arc::clone(&app);
         let events = jobs.events();
@@ -85,7 +105,7 @@ impl Server {
         for address in &addresses {
             tracing::info!("listening on http://{address}");
         }
-        Ok(Server { app, addresses, end, tasks })
+        Ok(Server { app, tls, addresses, end, tasks })
     }
 
     /// The addresses that it listens on, with the port that was chosen.
@@ -99,6 +119,9 @@ impl Server {
     /// [`ErrorKind::Invalid`] for settings that make no sense; the old ones stay.
     pub fn reload(&self, config: Config) -> Result<Vec<&'static str>> {
         config.check().map_err(|why| Error::new(ErrorKind::Invalid, why))?;
+        if let Some(tls) = &self.tls {
+            tls.renew(&config.server)?;
+        }
         let old = self.app.settings();
         let (mut next, mut stuck) = (config, Vec::new());
         let mut keep = |name: &'static str, same: bool| {
@@ -109,6 +132,7 @@ impl Server {
         let (o, n) = (&old.config, &mut next);
         keep("server.host", o.server.host == n.server.host);
         keep("server.port", o.server.port == n.server.port);
+        keep("server.tls_port", o.server.tls_port == n.server.tls_port);
         keep("server.max_connections", o.server.max_connections == n.server.max_connections);
         keep("live", o.live == n.live);
         keep("mdns", o.mdns == n.mdns);

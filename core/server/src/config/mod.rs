@@ -49,6 +49,12 @@ pub struct ServerConfig {
     pub host: String,
     /// TCP port; 0 takes a free one.
     pub port: u16,
+    /// TCP port for HTTPS, beside the other; null for none, 0 takes a free one.
+    pub tls_port: Option<u16>,
+    /// The certificate and those that lead to its issuer, in PEM form. Read again on SIGHUP.
+    pub tls_certificate: Option<PathBuf>,
+    /// The certificate's key, in PEM form.
+    pub tls_key: Option<PathBuf>,
     /// The base of the URLs that clients get; without it, the host that the client asked.
     pub advertised_url: Option<String>,
     /// The largest request body, in KiB.
@@ -66,6 +72,9 @@ impl Default for ServerConfig {
         ServerConfig {
             host: "0.0.0.0".into(),
             port: 8765,
+            tls_port: None,
+            tls_certificate: None,
+            tls_key: None,
             advertised_url: None,
             max_body_kb: 1024,
             request_timeout_seconds: 30,

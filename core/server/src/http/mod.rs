@@ -131,7 +131,7 @@ impl App {
         if self.jobs.get(job).is_none() { Err(denied(Denied::Revoked)) } else { Ok(()) }
     }
 
-    /// `http://host:port` as the client reaches this server.
+    /// `http://host:port` (`https` over TLS, here or at a proxy that says so) as the client reaches this server.
     fn base(&self, headers: &HeaderMap) -> String {
         if let Some(url) = &self.settings().config.server.advertised_url {
             return url.trim_end_matches('/').into();
@@ -140,8 +140,12 @@ impl App {
         let plain = |h: &&str| {
             !h.is_empty() && h.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]%".contains(&b))
         };
+        let scheme = match headers.get("x-forwarded-proto").is_some_and(|p| p == "https") {
+            true => "https",
+            false => "http",
+        };
         match host.filter(plain) {
-            Some(host) => format!("http://{host}"),
+            Some(host) => format!("{scheme}://{host}"),
             None => format!("http://{}", self.reachable()),
         }
     }

@@ -153,7 +153,13 @@ impl LiveService {
                     tracing::info!("{name}: listening on http://{address}");
                     service.others.push((name, address));
                 }
-                tasks.push(tokio::spawn(serve(listener, router.clone(), limits.clone(), ending.clone())));
+                tasks.push(tokio::spawn(serve(
+                    listener,
+                    None,
+                    router.clone(),
+                    limits.clone(),
+                    ending.clone(),
+                )));
             }
         }
         let stale = Duration::from_secs_f64(settings.stale_threshold);
