@@ -36,8 +36,9 @@ help: ## list the targets
 setup-build setup-demo setup-test:
 	@tests/setup/setup.sh $(@:setup-%=%)
 
+# Cargo builds dependencies anew for another choice of packages: tests (dev) take all, as `cargo test` does.
 build: setup-build ## the command, the C library and its header
-	cargo build --profile $(PROFILE) -p ghoststream-cli -p ghoststream-ffi
+	cargo build --profile $(PROFILE) $(if $(filter dev,$(PROFILE)),--workspace,-p ghoststream-cli -p ghoststream-ffi)
 
 stage: build ## an installation inside the target folder, which examples and tests build against
 	@$(MAKE) install PREFIX='$(TARGET)/stage/$(PROFILE)' DESTDIR= LIBDIR='$(TARGET)/stage/$(PROFILE)/lib' >/dev/null

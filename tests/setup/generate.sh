@@ -29,11 +29,14 @@ into() {
 }
 
 # The test that compares the header and the symbol table with the code also writes them.
-GS_REGENERATE=1 cargo test -q -p ghoststream-ffi --test header >/dev/null
+# All packages, as `make test` has built them: another choice would build the dependencies anew.
+GS_REGENERATE=1 cargo test -q --workspace --test header >/dev/null
 echo "  $header"
 echo "  $symbols"
-into "$schema" cargo run -q -p ghoststream-cli -- schema
-into "$openapi" cargo run -q -p ghoststream-cli -- config --print-openapi
+cargo build -q --workspace
+command=${CARGO_TARGET_DIR:-target}/debug/ghoststream
+into "$schema" "$command" schema
+into "$openapi" "$command" config --print-openapi
 
 # Without NVRTC (a machine that is neither x86-64 nor arm64 Linux) the committed text stays.
 code=0

@@ -1,11 +1,11 @@
 //! The live origin: HLS, LL-HLS, DASH and LL-DASH of any [`Stream`], from memory.
 //!
-//! One task per stream ([`maker`]) reads it, cuts its tracks into CMAF segments and parts once, and puts them into the
-//! windows of its renditions ([`window`]); requests ([`serve`]) are answered from there, all viewers with the same bytes.
+//! One task per stream (`maker`) reads it, cuts its tracks into CMAF segments and parts once, and puts them into the
+//! windows of its renditions (`window`); requests (`serve`) are answered from there, all viewers with the same bytes.
 //! Who asks for what is not there yet is woken when it is. Playlists are RFC 8216bis (draft 22).
 //!
 //! What a stream's playlists promise never changes while it is open: the target durations are taken from its first group of
-//! pictures ([`learn`]), which is waited for (10 s at most).
+//! pictures (`learn`), which is waited for (10 s at most).
 //! - Segments begin at key frames. Where none comes for longer than the target duration allows, the segment ends there and
 //!   the next one begins without a key frame: who plays goes on, and who comes begins at the next part that says
 //!   `INDEPENDENT`. For this, video playlists do not say `EXT-X-INDEPENDENT-SEGMENTS`.

@@ -1,8 +1,8 @@
 //! WebRTC: publishing by WHIP (RFC 9725) and watching by WHEP.
 //!
 //! The protocol itself is str0m's, which knows no sockets and no time. Here is what surrounds it: one UDP socket for all
-//! clients ([`wire`]), a task for each client ([`session`]), what makes packets of what a publisher sends ([`intake`]) and
-//! frames of what a stream has ([`play`]), and the HTTP side ([`http`]). The server is ICE-lite: it answers, and its
+//! clients (`wire`), a task for each client (`session`), what makes packets of what a publisher sends (`intake`) and
+//! frames of what a stream has (`play`), and the HTTP side (`http`). The server is ICE-lite: it answers, and its
 //! addresses are in the answer.
 //!
 //! A viewer costs a task and the packets that are sealed for it; nothing is shared between viewers but the stream's packets
