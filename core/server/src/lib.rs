@@ -17,6 +17,7 @@ pub mod playback;
 pub mod policy;
 mod serve;
 mod server;
+pub mod store;
 mod tls;
 pub mod token;
 pub mod worker;

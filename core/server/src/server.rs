@@ -135,6 +135,7 @@ impl Server {
         keep("server.tls_port", o.server.tls_port == n.server.tls_port);
         keep("server.max_connections", o.server.max_connections == n.server.max_connections);
         keep("live", o.live == n.live);
+        keep("store", o.store == n.store);
         keep("mdns", o.mdns == n.mdns);
         keep("ghosthub", o.ghosthub == n.ghosthub);
         keep("security.state_directory", o.security.state_directory == n.security.state_directory);

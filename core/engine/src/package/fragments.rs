@@ -56,23 +56,23 @@ struct Found {
 
 /// What is known of one track's samples.
 #[derive(Default)]
-struct Samples {
+pub(super) struct Samples {
     /// Sizes in bytes.
     sizes: Vec<u32>,
     /// Durations in ticks: how many, how long.
     durations: Vec<(u32, u32)>,
     /// How much later than decoded samples are shown: how many, how much.
-    offsets: Vec<(u32, i32)>,
+    pub(super) offsets: Vec<(u32, i32)>,
     /// Numbers from 1 of the samples at which decoding can begin.
-    sync: Vec<u32>,
+    pub(super) sync: Vec<u32>,
     /// Where in the file runs of samples begin, and of how many.
     chunks: Vec<(u64, u32)>,
     /// Ticks of all samples together.
-    total: u64,
+    pub(super) total: u64,
     /// When the last one has been shown, in ticks from the first's decoding.
     end: u64,
     /// Ticks of the first.
-    begin: Option<u64>,
+    pub(super) begin: Option<u64>,
 }
 
 impl Samples {
@@ -111,7 +111,7 @@ impl Samples {
     }
 }
 
-fn damaged(what: &str) -> Error {
+pub(super) fn damaged(what: &str) -> Error {
     Error::new(ErrorKind::Format, format!("not an index of fragments: {what}"))
 }
 
@@ -160,7 +160,7 @@ fn scan(file: &mut File) -> Result<Option<Found>> {
 }
 
 /// The box at `at`, header included.
-fn whole(file: &mut File, at: u64, size: u64) -> Result<Vec<u8>> {
+pub(super) fn whole(file: &mut File, at: u64, size: u64) -> Result<Vec<u8>> {
     if size > MAX_HEADER {
         return Err(damaged("a header is too large"));
     }
@@ -170,22 +170,22 @@ fn whole(file: &mut File, at: u64, size: u64) -> Result<Vec<u8>> {
     Ok(body)
 }
 
-fn be32(data: &[u8], at: usize) -> Result<u32> {
+pub(super) fn be32(data: &[u8], at: usize) -> Result<u32> {
     let bytes = data.get(at..at + 4).and_then(|b| b.try_into().ok()).ok_or_else(|| damaged("cut short"))?;
     Ok(u32::from_be_bytes(bytes))
 }
 
 /// The version of a box that has one: in version 1, times have 64 bits.
-fn is_long(part: &[u8]) -> Result<bool> {
+pub(super) fn is_long(part: &[u8]) -> Result<bool> {
     part.get(8).map(|version| *version == 1).ok_or_else(|| damaged("cut short"))
 }
 
-fn be64(data: &[u8], at: usize) -> Result<u64> {
+pub(super) fn be64(data: &[u8], at: usize) -> Result<u64> {
     Ok(u64::from(be32(data, at)?) << 32 | u64::from(be32(data, at + 4)?))
 }
 
 /// The boxes in `data`, which begins behind the header of theirs: type and whole box.
-fn children(data: &[u8]) -> Result<Vec<(&[u8], &[u8])>> {
+pub(super) fn children(data: &[u8]) -> Result<Vec<(&[u8], &[u8])>> {
     let mut found = Vec::new();
     let mut rest = data;
     while rest.len() >= 8 {
@@ -197,19 +197,19 @@ fn children(data: &[u8]) -> Result<Vec<(&[u8], &[u8])>> {
     Ok(found)
 }
 
-fn child<'a>(of: &'a [u8], kind: &[u8; 4]) -> Result<Option<&'a [u8]>> {
+pub(super) fn child<'a>(of: &'a [u8], kind: &[u8; 4]) -> Result<Option<&'a [u8]>> {
     Ok(children(of.get(8..).unwrap_or_default())?.into_iter().find(|(k, _)| *k == kind).map(|(_, b)| b))
 }
 
 /// What samples of a track have unless a fragment says otherwise.
 #[derive(Clone, Copy, Default)]
-struct Defaults {
+pub(super) struct Defaults {
     duration: u32,
     size: u32,
     flags: u32,
 }
 
-fn trex(moov: &[u8]) -> Result<BTreeMap<u32, Defaults>> {
+pub(super) fn trex(moov: &[u8]) -> Result<BTreeMap<u32, Defaults>> {
     let mut found = BTreeMap::new();
     let Some(mvex) = child(moov, b"mvex")? else { return Ok(found) };
     for (_, trex) in children(&mvex[8..])?.into_iter().filter(|(k, _)| *k == b"trex") {
@@ -219,7 +219,7 @@ fn trex(moov: &[u8]) -> Result<BTreeMap<u32, Defaults>> {
     Ok(found)
 }
 
-fn moof(
+pub(super) fn moof(
     moof: &[u8],
     at: u64,
     defaults: &BTreeMap<u32, Defaults>,
@@ -508,10 +508,10 @@ fn table(b: &mut Boxes, stsd: &[u8], samples: &Samples) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn fragmented(path: &std::path::Path) -> Vec<u8> {
+    pub fn fragmented(path: &std::path::Path) -> Vec<u8> {
         let made = std::process::Command::new("ffmpeg")
             .args([
                 "-v",

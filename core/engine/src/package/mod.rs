@@ -18,6 +18,7 @@ mod boxes;
 pub mod cmaf;
 pub mod codecs;
 pub mod dash;
+mod fragmented;
 mod fragments;
 pub mod hls;
 mod init;
@@ -30,6 +31,7 @@ pub mod ts;
 pub mod webvtt;
 mod whole;
 
+pub use fragmented::{Fragment, FragmentedFile};
 pub(crate) use fragments::index_fragments;
 pub use plan::{Plan, PlannedSegment};
 pub use segmenter::{Container, Event, Lengths, Options, Part, Segment, Segmenter, TrackSpec};

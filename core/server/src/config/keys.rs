@@ -127,6 +127,7 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     }
     within("live.max_streams", config.live.max_streams as f64, 1.0, 1e6)?;
     within("live.max_connections", config.live.max_connections as f64, 1.0, 1e6)?;
+    config.store.check()?;
     within("security.job_token_ttl_seconds", config.security.job_token_ttl_seconds as f64, 1.0, 1e9)?;
     for origin in &config.security.allowed_origins {
         let bare = origin.strip_prefix("http://").or(origin.strip_prefix("https://"));

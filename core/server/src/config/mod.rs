@@ -6,11 +6,13 @@ mod keys;
 mod live;
 mod load;
 mod print;
+mod store;
 mod values;
 
 pub use live::{LiveConfig, LiveSource, Profile};
 pub use load::{LoadError, Overrides, load, load_from, search_path};
 pub use print::default_yaml;
+pub use store::StoreConfig;
 pub use values::{LogFormat, LogLevel, Schemes, Secret, SizeLimit, TierChoice};
 
 use crate::contract::values::{AudioCodec, Playback, Rate, VideoCodec};
@@ -35,6 +37,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// The live origin.
     pub live: LiveConfig,
+    /// An object store or a directory that files are put into.
+    pub store: StoreConfig,
     /// Who may do what.
     pub security: SecurityConfig,
     /// Messages.

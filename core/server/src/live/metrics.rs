@@ -2,6 +2,7 @@
 
 use super::service::LiveService;
 use super::streams::StreamState;
+use super::upload::UploadStats;
 use std::fmt::{Display, Write as _};
 
 /// A page being written.
@@ -142,7 +143,27 @@ impl LiveService {
                 webrtc.sessions().len(),
             );
         }
+        self.uploads_on(&mut page);
         page.0
+    }
+
+    /// What goes to the object store.
+    fn uploads_on(&self, page: &mut Page) {
+        let Some(uploads) = self.uploads().map(|u| u.stats()) else { return };
+        let mut each = |name: &str, kind: &str, help: &str, value: &dyn Fn(&UploadStats) -> u64| {
+            let name = format!("ghoststream_live_store_{name}");
+            page.head(&name, kind, help);
+            for (stream, stats) in &uploads {
+                page.line(&name, &[("stream", stream)], value(stats));
+            }
+        };
+        each("files_total", "counter", "Files put into the store.", &|s| s.files);
+        each("bytes_total", "counter", "Bytes put into the store.", &|s| s.bytes);
+        each("removed_total", "counter", "Files removed from the store.", &|s| s.removed);
+        each("failures_total", "counter", "Requests to the store that failed for good.", &|s| s.failures);
+        each("lost_total", "counter", "Segments lost while the store was away.", &|s| s.lost);
+        each("waiting_bytes", "gauge", "Bytes that wait for the store.", &|s| s.waiting_bytes);
+        each("away", "gauge", "Whether the store takes nothing now.", &|s| u64::from(s.away));
     }
 }
 

@@ -12,6 +12,7 @@
 //! - [`transcode`]: a ladder, or what browsers take, made of a stream;
 //! - [`push`]: a stream sent on to an address or to files;
 //! - [`webrtc`]: WHIP and WHEP;
+//! - [`upload`]: HLS and DASH put into an object store;
 //! - [`streams`]: streams that clients ask for, and [`rest`], how they do;
 //! - [`service`]: all of it together.
 
@@ -29,6 +30,7 @@ pub mod stream;
 pub mod streams;
 pub mod timeline;
 pub mod transcode;
+pub mod upload;
 pub mod webrtc;
 
 pub use origin::{Origin, OriginOptions, OriginStats, Origins};
@@ -39,3 +41,4 @@ pub use service::LiveService;
 pub use stream::{Item, Reader, Start, Stream, StreamStats, TrackStats, Tracks};
 pub use streams::{StreamRequest, StreamState, StreamView, Streams};
 pub use transcode::{Transcode, TranscodeSpec};
+pub use upload::{UploadOptions, UploadStats, Uploads};

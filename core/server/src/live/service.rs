@@ -9,11 +9,13 @@ use super::rtmp::{self, RtmpOptions};
 use super::stream::Stream;
 use super::streams::{StreamRequest, Streams};
 use super::transcode::{Transcode, TranscodeSpec, TranscodeStats};
+use super::upload::{UploadOptions, Uploads};
 use super::webrtc::{WebRtc, WebRtcOptions};
 use crate::config::{Config, LiveConfig, LiveSource};
 use crate::policy::SourcePolicy;
 use crate::serve::{Limits, ended, serve};
 use crate::server::bind;
+use crate::store::Store;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -35,6 +37,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(30);
 /// How long who asks for a stream that is fetched on demand waits for it.
 const FETCH: Duration = Duration::from_secs(10);
+/// How long the end of the server waits for what has to go to the object store.
+const FINISH: Duration = Duration::from_secs(10);
 
 /// A running live origin. Cheap to clone; it lives in the tokio runtime in which it was started.
 #[derive(Clone, Debug)]
@@ -44,6 +48,7 @@ pub struct LiveService {
     rtmp: Vec<SocketAddr>,
     others: Vec<(&'static str, SocketAddr)>,
     origins: Origins,
+    uploads: Option<Uploads>,
     webrtc: Option<WebRtc>,
     managed: Streams,
     made: Arc<Mutex<HashMap<String, Made>>>,
@@ -72,7 +77,7 @@ impl LiveService {
     /// Binds the listeners of `config.live` and serves until `ending`. The tasks end soon after it.
     ///
     /// # Errors
-    /// A port that cannot be listened on; a ladder that makes no sense.
+    /// A port that cannot be listened on; a ladder that makes no sense; a store that cannot be opened.
     pub async fn start(
         config: &Config,
         limits: &Limits,
@@ -92,6 +97,7 @@ impl LiveService {
         let mut service = LiveService {
             managed: Streams::new(live.clone(), policy),
             origins: Origins::new(options(settings)),
+            uploads: None,
             keys,
             rtmp: Vec::new(),
             others: Vec::new(),
@@ -103,6 +109,12 @@ impl LiveService {
             opened: Arc::default(),
             live,
         };
+        let kept = &config.store;
+        if kept.url.is_some() && kept.live {
+            let store = Store::open(kept)?;
+            tracing::info!("live streams go to {} too", store.label());
+            service.uploads = Some(Uploads::new(store, UploadOptions::of(kept)));
+        }
         let mut tasks = Vec::new();
         if let Some(port) = settings.rtmp_port {
             let options = RtmpOptions {
@@ -217,6 +229,9 @@ impl LiveService {
         for origin in self.origins.list() {
             self.origins.close(origin.name());
         }
+        if let Some(uploads) = &self.uploads {
+            uploads.finish(FINISH).await;
+        }
         // Sessions end with their streams; dropping what is pulled waits for its threads.
         let all = tokio::task::spawn_blocking(move || {
             for view in self.managed.list() {
@@ -247,8 +262,7 @@ impl LiveService {
             None => self.ladder.clone(),
         };
         let Some(spec) = spec else {
-            self.origins.open_with(stream, how);
-            self.opened.send_replace(());
+            self.packaged(stream, how);
             return;
         };
         let mut made = lock(&self.made);
@@ -257,8 +271,7 @@ impl LiveService {
         }
         match Transcode::start(&stream, &spec) {
             Ok(transcode) => {
-                self.origins.open_with(transcode.stream().clone(), how);
-                self.opened.send_replace(());
+                self.packaged(transcode.stream().clone(), how);
                 let before = made.insert(name, Made { of: Arc::downgrade(&stream), transcode });
                 drop(made);
                 // Its thread is waited for.
@@ -266,6 +279,14 @@ impl LiveService {
             }
             Err(e) => tracing::error!(stream = name, "cannot be transcoded: {}", e.message()),
         }
+    }
+
+    fn packaged(&self, stream: Arc<Stream>, how: OriginOptions) {
+        let origin = self.origins.open_with(stream, how);
+        if let Some(uploads) = &self.uploads {
+            uploads.open(&origin);
+        }
+        self.opened.send_replace(());
     }
 
     /// The stream `name` as WebRTC takes it, made from now on until nobody watches.
@@ -439,6 +460,11 @@ impl LiveService {
     /// HLS and DASH.
     pub fn origins(&self) -> &Origins {
         &self.origins
+    }
+
+    /// What goes to the object store, when there is one.
+    pub fn uploads(&self) -> Option<&Uploads> {
+        self.uploads.as_ref()
     }
 
     /// WebRTC, when it runs.

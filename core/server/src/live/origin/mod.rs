@@ -16,6 +16,7 @@
 //! - The names have a token of the opening in them. No URI is ever used again.
 
 mod answer;
+mod copy;
 mod dash;
 mod directives;
 mod hls;
@@ -26,6 +27,8 @@ mod serve;
 mod state;
 mod viewers;
 mod window;
+
+pub(super) use copy::{Copied, Copy, Follow, is_older};
 
 use super::stream::{Start, Stream};
 use crate::http::Peer;

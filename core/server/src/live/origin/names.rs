@@ -58,6 +58,13 @@ impl File {
         }
     }
 
+    /// The token in a name, if it looks like one of an origin's files.
+    pub fn token(name: &str) -> Option<&str> {
+        let mut words = name.rsplit_once('.')?.0.split('_');
+        let (_, token) = (words.next()?, words.next()?);
+        File::parse(name, token).map(|_| token)
+    }
+
     /// The rendition and the file that a name means; `None` for names that are not of this opening.
     pub fn parse<'a>(name: &'a str, token: &str) -> Option<(&'a str, File)> {
         let (stem, extension) = name.rsplit_once('.')?;
@@ -100,6 +107,7 @@ mod tests {
             let name = file.name("v0", "abc");
             assert_eq!(File::parse(&name, "abc"), Some(("v0", file)), "{name}");
             assert_eq!(File::parse(&name, "abd"), None, "{name}");
+            assert_eq!(File::token(&name), Some("abc"), "{name}");
         }
         for name in [
             "",
@@ -115,6 +123,7 @@ mod tests {
             "v0_abc_s1.mp4",
         ] {
             assert_eq!(File::parse(name, "abc"), None, "{name}");
+            assert_eq!(File::token(name).filter(|t| *t == "abc"), None, "{name}");
         }
     }
 

@@ -92,6 +92,8 @@ pub(super) struct State {
     pub dropped: u64,
     /// The latest decode time, in microseconds.
     pub time: i64,
+    /// Told when a segment is whole, and at the end.
+    pub whole: watch::Sender<()>,
     pub viewers: Viewers,
     pub requests: u64,
     pub bytes_sent: u64,
@@ -133,6 +135,7 @@ impl State {
     pub fn apply(&mut self, run: u64, events: Vec<Event>) -> bool {
         let any = !events.is_empty();
         let mut touched = Vec::new();
+        let whole = events.iter().any(|e| matches!(e, Event::Segment(_)));
         for event in events {
             let (group, sequence) = match &event {
                 Event::Init { group, .. } => (*group, None),
@@ -169,6 +172,9 @@ impl State {
             }
         }
         self.tell(&touched);
+        if whole {
+            self.whole.send_replace(());
+        }
         any
     }
 
@@ -220,6 +226,7 @@ impl State {
     pub fn tell_all(&mut self) {
         let all: Vec<usize> = (0..self.sides.len()).collect();
         self.tell(&all);
+        self.whole.send_replace(());
     }
 
     /// A text of the window at `index`.

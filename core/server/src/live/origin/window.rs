@@ -32,7 +32,9 @@ pub(super) struct Stored {
     pub discontinuity: bool,
     /// Announced, but not there.
     pub gap: bool,
-    /// Its bytes, one piece per chunk.
+    /// Length in bytes.
+    pub size: u64,
+    /// Its bytes, one piece per chunk; none in a copy of a window.
     pub chunks: Vec<Bytes>,
     /// What shows its first key frame.
     pub key_range: Option<Range<u64>>,
@@ -42,13 +44,6 @@ pub(super) struct Stored {
     pub first_part: u64,
     /// Its parts.
     pub parts: Vec<Piece>,
-}
-
-impl Stored {
-    /// Length in bytes.
-    pub fn size(&self) -> u64 {
-        self.chunks.iter().map(|c| c.len() as u64).sum()
-    }
 }
 
 /// The segment that is being made.
@@ -217,6 +212,7 @@ impl Window {
         self.peak = self.peak.max(rate(segment.len(), segment.duration));
         let (first_part, parts) = open.map_or((self.next_part, Vec::new()), |o| (o.first_part, o.parts));
         let keys_before = self.keys;
+        let size = segment.len();
         let key_range = segment.key_range.filter(|_| segment.independent && self.kind == MediaKind::Video);
         self.keys += u64::from(key_range.is_some());
         self.store(Stored {
@@ -225,6 +221,7 @@ impl Window {
             duration: segment.duration,
             discontinuity,
             gap: false,
+            size,
             chunks: segment.chunks,
             key_range,
             keys_before,
@@ -245,12 +242,40 @@ impl Window {
             duration,
             discontinuity,
             gap: true,
+            size: 0,
             chunks: Vec::new(),
             key_range: None,
             keys_before: self.keys,
             first_part: self.next_part,
             parts: Vec::new(),
         });
+    }
+
+    /// Takes segment `sequence` of the window that this one is a copy of. Numbers that are left out empty it: a playlist
+    /// has no holes.
+    pub fn adopt(&mut self, sequence: u64, segment: Stored) {
+        if sequence > self.next {
+            self.bytes -= self.segments.drain(..).map(|s| s.size).sum::<u64>();
+            self.unlisted = 0;
+            self.next = sequence;
+        }
+        let discontinuity = self.discontinuity(segment.run);
+        let keys_before = self.keys;
+        self.keys += u64::from(segment.key_range.is_some());
+        self.bytes += segment.size;
+        self.peak = self.peak.max(rate(segment.size, segment.duration));
+        self.store(Stored { discontinuity, keys_before, ..segment });
+    }
+
+    /// The number of the oldest segment that is kept.
+    pub fn oldest(&self) -> u64 {
+        self.next - self.segments.len() as u64
+    }
+
+    /// A kept segment.
+    pub fn kept(&self, sequence: u64) -> Option<&Stored> {
+        let at = usize::try_from(sequence.checked_sub(self.oldest())?).ok()?;
+        self.segments.get(at)
     }
 
     fn store(&mut self, segment: Stored) {
@@ -290,7 +315,7 @@ impl Window {
 
     fn drop_first(&mut self) {
         if let Some(gone) = self.segments.pop_front() {
-            self.bytes -= gone.size();
+            self.bytes -= gone.size;
             self.unlisted = self.unlisted.saturating_sub(1);
         }
     }
@@ -347,9 +372,7 @@ impl Window {
                 None => Have::Soon,
             };
         }
-        let oldest = self.next - self.segments.len() as u64;
-        let at = sequence.checked_sub(oldest).and_then(|at| usize::try_from(at).ok());
-        match at.and_then(|at| self.segments.get(at)) {
+        match self.kept(sequence) {
             Some(segment) if !segment.gap => Have::Whole(segment.chunks.clone()),
             _ if sequence == self.next + 1 => Have::Soon,
             _ => Have::No,
@@ -358,9 +381,7 @@ impl Window {
 
     /// Start and length of a kept segment.
     pub fn span(&self, sequence: u64) -> Option<(Timestamp, Timestamp)> {
-        let oldest = self.next - self.segments.len() as u64;
-        let at = usize::try_from(sequence.checked_sub(oldest)?).ok()?;
-        self.segments.get(at).map(|s| (s.start, s.duration))
+        self.kept(sequence).map(|s| (s.start, s.duration))
     }
 
     /// The listed segments of a run, with the number of the first.
@@ -374,7 +395,7 @@ impl Window {
     pub fn bandwidth(&self) -> (u64, u64) {
         let (mut bytes, mut length) = (0, 0);
         for segment in self.listed().1.filter(|s| !s.gap) {
-            bytes += segment.size();
+            bytes += segment.size;
             length += segment.duration.micros();
         }
         if let Some(open) = self.open.as_ref().filter(|_| length < 1_000_000) {
