@@ -30,6 +30,11 @@ if [ -x "$GS_CACHE_DIR/tools/bin/cbindgen" ]; then
     GS_CBINDGEN="$GS_CACHE_DIR/tools/bin/cbindgen"
     export GS_CBINDGEN
 fi
+# Apache Kafka: its jars.
+if [ -d "$GS_CACHE_DIR/kafka/lib" ]; then
+    GS_KAFKA="$GS_CACHE_DIR/kafka/lib"
+    export GS_KAFKA
+fi
 # NVIDIA's headers as packages carry them: <API version>/nvEncodeAPI.h.
 if [ -d "$GS_CACHE_DIR/nvenc-headers" ]; then
     GS_NVENC_HEADERS="$GS_CACHE_DIR/nvenc-headers"

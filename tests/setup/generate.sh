@@ -8,9 +8,10 @@ header=include/ghoststream.h
 symbols=tests/abi/symbols.txt
 schema=core/engine/schema/pipeline.schema.json
 openapi=core/server/schema/openapi.json
+kafka=core/server/schema/kafka.schema.json
 ptx=core/engine/kernels/kernels.ptx
 if [ "${1:-}" = --list ]; then
-    printf '%s\n' "$header" "$symbols" "$schema" "$openapi" "$ptx"
+    printf '%s\n' "$header" "$symbols" "$schema" "$openapi" "$kafka" "$ptx"
     exit 0
 fi
 
@@ -37,6 +38,7 @@ cargo build -q --workspace
 command=${CARGO_TARGET_DIR:-target}/debug/ghoststream
 into "$schema" "$command" schema
 into "$openapi" "$command" config --print-openapi
+into "$kafka" "$command" config --print-kafka-schema
 
 # Without NVRTC (a machine that is neither x86-64 nor arm64 Linux) the committed text stays.
 code=0

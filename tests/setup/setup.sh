@@ -4,7 +4,7 @@
 #   tests/setup/setup.sh build   compilers, FFmpeg and its headers
 #   tests/setup/setup.sh demo    build + a Python environment with maturin and numpy
 #   tests/setup/setup.sh test    demo + peers: FFmpeg 9, PyAV, Chromium and players, Zig, valgrind, cbindgen, Vulkan in software,
-#                                NVIDIA's published headers and clients for the stand-in driver
+#                                NVIDIA's published headers and clients for the stand-in driver, Apache Kafka
 #
 # Each need is probed by what it provides (a command, a header, a pkg-config module), so a machine that has
 # it from elsewhere is left alone. Packages come from apt where there is one. Everything else is kept outside
@@ -74,6 +74,8 @@ find_missing() {
     want libclang-dev libclang
     # DTLS and SRTP of WebRTC are sealed by the system's OpenSSL.
     want libssl-dev pkg-config --exists openssl
+    # Kafka's client; the system's takes no time, its sources eight minutes.
+    want librdkafka-dev pkg-config --exists rdkafka
     [ "$level" = build ] && return
     want python3 have python3
     want python3-venv python3 -c 'import venv, ensurepip'
@@ -89,6 +91,9 @@ find_missing() {
     want nginx-light test -x /usr/sbin/nginx
     want libnginx-mod-rtmp test -f /usr/lib/nginx/modules/ngx_rtmp_module.so
     want srt-tools have srt-live-transmit
+    # A broker: Apache Kafka is Java's, and comes with Maven.
+    want openjdk-17-jre-headless have java
+    want maven have mvn
     # Another stack of mDNS, and a load generator for the server's benchmarks.
     want avahi-daemon test -x /usr/sbin/avahi-daemon
     want avahi-utils have avahi-browse
@@ -161,13 +166,14 @@ python_stamp=$stamps/python-$level-$requirements
 node_stamp=$stamps/node-$(stamp "$root/tests/e2e/package-lock.json")
 cbindgen_version=$(cat "$here/cbindgen-version")
 cbindgen_stamp=$stamps/cbindgen-$cbindgen_version
+kafka_stamp=$stamps/kafka-$(stamp "$here/kafka/pom.xml")
 nvenc_stamp=$stamps/nvenc-headers-$(stamp "$here/nvenc-headers.sh" "$here/nvenc-headers/Cargo.lock")
 
 fresh() {
     [ -e "$python_stamp" ] && [ -x "$venv/bin/python" ] || return 1
     [ "$level" = demo ] && return 0
     [ -e "$node_stamp" ] && [ -e "$cbindgen_stamp" ] && [ -x "$GS_CACHE_DIR/bin/ffmpeg9" ] &&
-        [ -e "$nvenc_stamp" ]
+        [ -e "$nvenc_stamp" ] && [ -e "$kafka_stamp" ]
 }
 if fresh; then exit 0; fi
 
@@ -207,6 +213,16 @@ if [ ! -e "$cbindgen_stamp" ]; then
         --target-dir "$GS_CACHE_DIR/tools/target" cbindgen >&2
     rm -rf "$GS_CACHE_DIR/tools/target"
     : >"$cbindgen_stamp"
+fi
+
+if [ ! -e "$kafka_stamp" ]; then
+    say "Apache Kafka in $GS_CACHE_DIR/kafka"
+    rm -rf "$GS_CACHE_DIR/kafka"
+    # Built from a copy: the tree stays as it is. Maven's own settings say from where.
+    mkdir -p "$GS_CACHE_DIR/kafka"
+    cp "$here/kafka/pom.xml" "$GS_CACHE_DIR/kafka/"
+    (cd "$GS_CACHE_DIR/kafka" && mvn -q -B dependency:copy-dependencies -DoutputDirectory=lib) >&2
+    : >"$kafka_stamp"
 fi
 
 if [ ! -e "$nvenc_stamp" ]; then

@@ -115,6 +115,8 @@ fn settings(args: &ServeArgs, log: &LogArgs) -> Result<(Config, Option<PathBuf>)
         log_format: format.map_err(|e| Failure::usage(format!("--log-format: {e}")))?,
         no_mdns: args.no_mdns,
         live: args.live,
+        kafka: args.kafka_servers.clone(),
+        no_kafka: args.no_kafka,
         profiles: args.profile.clone(),
     };
     load(args.config.as_deref(), &flags).map_err(|e| Failure::usage(e.to_string()))
@@ -128,6 +130,9 @@ pub fn config(args: &ConfigArgs) -> Outcome {
     }
     if args.print_openapi {
         return Ok(out.write_all(ghoststream_server::openapi().as_bytes())?);
+    }
+    if args.print_kafka_schema {
+        return Ok(out.write_all(ghoststream_server::kafka::message::schema().as_bytes())?);
     }
     let (_, file) =
         load(args.config.as_deref(), &Overrides::default()).map_err(|e| Failure::usage(e.to_string()))?;

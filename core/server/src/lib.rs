@@ -9,6 +9,7 @@ pub mod contract;
 pub mod discovery;
 mod http;
 pub mod jobs;
+pub mod kafka;
 pub mod live;
 pub mod logs;
 mod machine;

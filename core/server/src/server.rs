@@ -5,6 +5,7 @@ use crate::contract::service::Status;
 use crate::discovery::{Advertisement, Discovery, Hub, Settings as DiscoverySettings};
 use crate::http::{self, App, Settings};
 use crate::jobs::Jobs;
+use crate::kafka::Kafka;
 use crate::live::LiveService;
 use crate::machine;
 use crate::serve::{Limits, ended, serve};
@@ -73,8 +74,21 @@ impl Server {
             }
             false => None,
         };
-        let app =
-            App::new(jobs.clone(), tokens, settings, devices.clone(), status, ending.clone(), first, live);
+        let kafka = Kafka::start(&config, live.as_ref(), &jobs, &ending)?.map(|(kafka, its)| {
+            tasks.extend(its);
+            kafka
+        });
+        let app = App::new(
+            jobs.clone(),
+            tokens,
+            settings,
+            devices.clone(),
+            status,
+            ending.clone(),
+            first,
+            live,
+            kafka,
+        );
 
         let weak = Arc::downgrade(&app);
         jobs.describe_with(move |job| weak.upgrade().map(|app| app.described(job)).unwrap_or_default());
@@ -143,6 +157,7 @@ impl Server {
             "security.job_token_ttl_seconds",
             o.security.job_token_ttl_seconds == n.security.job_token_ttl_seconds,
         );
+        keep("kafka", o.kafka == n.kafka);
         keep("logging.format", o.logging.format == n.logging.format);
         keep("logging.file", o.logging.file == n.logging.file);
         self.app.jobs.reload(n);

@@ -28,6 +28,12 @@ pub struct ServeArgs {
     /// Run the live origin as a service that it replaces did, with its ports and variables: gstreamer, hls-dash
     #[arg(long, value_name = "PROFILE")]
     pub profile: Vec<ghoststream_server::config::Profile>,
+    /// Brokers of Kafka that commands come from (host:port, several with commas)
+    #[arg(long, value_name = "SERVERS", value_delimiter = ',')]
+    pub kafka_servers: Vec<String>,
+    /// Do without Kafka, whatever the settings say
+    #[arg(long)]
+    pub no_kafka: bool,
     /// Show the encoders that work here, and end
     #[arg(long)]
     pub detect_hw: bool,
@@ -45,7 +51,10 @@ pub struct ConfigArgs {
     /// Print the description of the HTTP API (OpenAPI)
     #[arg(long, conflicts_with = "print_default")]
     pub print_openapi: bool,
+    /// Print the JSON Schema of Kafka's messages
+    #[arg(long, conflicts_with_all = ["print_default", "print_openapi"])]
+    pub print_kafka_schema: bool,
     /// The file to check; without it the one that the server would take
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["print_default", "print_openapi"])]
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["print_default", "print_openapi", "print_kafka_schema"])]
     pub config: Option<PathBuf>,
 }

@@ -125,6 +125,10 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
         crate::live::TranscodeSpec::ladder(&config.live.ladder)
             .map_err(|e| format!("live.ladder: {}", e.message()))?;
     }
+    within("kafka.metrics_interval", config.kafka.metrics_interval, 0.0, 86_400.0)?;
+    within("kafka.task_seconds", config.kafka.task_seconds, 0.5, 3600.0)?;
+    within("kafka.partitions", f64::from(config.kafka.partitions), 1.0, 1000.0)?;
+    config.kafka.check()?;
     within("live.max_streams", config.live.max_streams as f64, 1.0, 1e6)?;
     within("live.max_connections", config.live.max_connections as f64, 1.0, 1e6)?;
     config.store.check()?;

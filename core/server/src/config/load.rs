@@ -32,6 +32,10 @@ pub struct Overrides {
     pub no_mdns: bool,
     /// `--live`.
     pub live: bool,
+    /// `--kafka-servers`.
+    pub kafka: Vec<String>,
+    /// `--no-kafka`.
+    pub no_kafka: bool,
     /// `--profile`.
     pub profiles: Vec<Profile>,
 }
@@ -122,6 +126,15 @@ pub fn load_from(
     }
     for profile in &flags.profiles {
         config.live.apply(*profile, |name| std::env::var(name).ok()).map_err(LoadError)?;
+        if *profile == Profile::Gstreamer {
+            config.kafka.apply(|name| std::env::var(name).ok());
+        }
+    }
+    if !flags.kafka.is_empty() {
+        config.kafka.brokers.clone_from(&flags.kafka);
+    }
+    if flags.no_kafka {
+        config.kafka.brokers.clear();
     }
     if flags.live {
         config.live.enabled = true;

@@ -2,6 +2,7 @@
 //!
 //! Unknown keys are refused with a suggestion, as are values that make no sense; nothing is read and ignored.
 
+mod kafka;
 mod keys;
 mod live;
 mod load;
@@ -9,6 +10,7 @@ mod print;
 mod store;
 mod values;
 
+pub use kafka::{KafkaConfig, KafkaProtocol, KafkaSecurity};
 pub use live::{LiveConfig, LiveSource, Profile};
 pub use load::{LoadError, Overrides, load, load_from, search_path};
 pub use print::default_yaml;
@@ -41,6 +43,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// Who may do what.
     pub security: SecurityConfig,
+    /// Commands and states over Kafka.
+    pub kafka: KafkaConfig,
     /// Messages.
     pub logging: LoggingConfig,
 }

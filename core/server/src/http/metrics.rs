@@ -162,6 +162,9 @@ fn render(app: &App) -> String {
     if let Some(live) = &app.live {
         page.0.push_str(&live.metrics());
     }
+    if let Some(kafka) = &app.kafka {
+        page.0.push_str(&kafka.metrics());
+    }
     page.0
 }
 

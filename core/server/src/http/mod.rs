@@ -24,6 +24,7 @@ pub(crate) use service::{available as accelerators, codecs, platform};
 use crate::config::Config;
 use crate::contract::service::Status;
 use crate::jobs::{JobView, Jobs};
+use crate::kafka::Kafka;
 use crate::live::LiveService;
 use crate::policy::SourcePolicy;
 use crate::token::{Denied, Scope, Tokens};
@@ -72,6 +73,8 @@ pub(crate) struct App {
     address: SocketAddr,
     /// The live origin, when it runs.
     pub live: Option<LiveService>,
+    /// Kafka, when there are brokers in the settings.
+    pub kafka: Option<Kafka>,
 }
 
 impl App {
@@ -85,6 +88,7 @@ impl App {
         ending: watch::Receiver<bool>,
         address: SocketAddr,
         live: Option<LiveService>,
+        kafka: Option<Kafka>,
     ) -> Arc<App> {
         Arc::new(App {
             jobs,
@@ -100,6 +104,7 @@ impl App {
             started: Instant::now(),
             address,
             live,
+            kafka,
         })
     }
 

@@ -6,6 +6,7 @@ mod cleanup;
 mod document;
 mod fetch;
 mod files;
+mod film;
 mod ladder;
 mod media;
 mod on_demand;
@@ -20,6 +21,7 @@ mod view;
 
 pub use callback::signature;
 pub use document::{Context, Unfit, document, placed, source as source_spec};
+pub use film::FilmPlan;
 pub use ladder::{Bounds, Offer, Relief, Rung, Size};
 pub use media::{Audio, Media, Text, Video};
 pub use view::{

@@ -7,6 +7,7 @@
 
 pub mod decide;
 mod document;
+mod film;
 mod heard;
 mod key_frame;
 mod making;
@@ -19,5 +20,6 @@ mod subtitles;
 pub mod timeline;
 
 pub use decide::{Method, Verdict};
+pub use film::{Film, FilmFile};
 pub use runs::{InProcess, Places, Runner, Started, Wheel, Workers};
 pub use session::{Limits, Load, Session, Setup, View, original_name};

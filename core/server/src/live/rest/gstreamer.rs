@@ -166,7 +166,7 @@ impl Body {
 }
 
 /// A recording into the directory of `path`, in the form that its name says.
-fn files(path: &str, root: Option<&std::path::Path>) -> Result<PushTarget, (StatusCode, String)> {
+pub(crate) fn files(path: &str, root: Option<&std::path::Path>) -> Result<PushTarget, (StatusCode, String)> {
     let path = PathBuf::from(path.strip_prefix("file://").unwrap_or(path));
     let bad = |why: &str| Err((StatusCode::BAD_REQUEST, format!("{}: {why}", path.display())));
     let Some(root) = root else { return bad("nothing is recorded here: live.recordings names no directory") };
