@@ -1,5 +1,6 @@
 //! A stream sent on: pushed to an address, or recorded to files that go when they are old. What the target carries is copied.
 
+use super::recordings::Notes;
 use super::stream::{Item, Reader, Start, Stream, Tracks};
 use ghoststream::event::{Event, Next, PushState as Connection, State};
 use ghoststream::packet::{Codec, MediaKind, Packet};
@@ -13,7 +14,7 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 /// How long the stream is listened to before other things are looked after.
@@ -181,11 +182,13 @@ impl Push {
         let reader = source.subscribe(Start::Group);
         let worker = Worker {
             name: source.name().into(),
+            epoch: source.epoch(),
             target,
             tell,
             tracks: None,
             job: None,
             offset: None,
+            notes: None,
             retry: None,
             swept: None,
         };
@@ -220,12 +223,16 @@ impl Drop for Push {
 
 struct Worker {
     name: String,
+    /// The wall-clock time of the stream's time 0.
+    epoch: SystemTime,
     target: PushTarget,
     tell: watch::Sender<PushStatus>,
     tracks: Option<Arc<Tracks>>,
     job: Option<Job>,
     /// Microseconds that are taken off the stream's times: what is sent begins at 0.
     offset: Option<i64>,
+    /// When the files of the job begin.
+    notes: Option<Notes>,
     retry: Option<Instant>,
     swept: Option<Instant>,
 }
@@ -275,6 +282,11 @@ impl Worker {
         }
         let Some(job) = &self.job else { return };
         let Some(packet) = moved(packet, &mut self.offset) else { return };
+        if let (PushTarget::Files(files), Some(first), None) = (&self.target, self.offset, &self.notes) {
+            let epoch = self.epoch.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros());
+            let at = i64::try_from(epoch).unwrap_or(0).saturating_add(first);
+            self.notes = Some(Notes::begin(&files.directory, at));
+        }
         if let Err(e) = job.push_packet_within(packet, Some(ROOM))
             && e.kind() != ErrorKind::State
         {
@@ -284,7 +296,7 @@ impl Worker {
 
     fn begin(&mut self, tracks: &Tracks) {
         self.say(PushState::Starting, None);
-        self.offset = None;
+        (self.offset, self.notes) = (None, None);
         let job = Pipeline::from_spec(self.target.document(&self.name, tracks))
             .and_then(|pipeline| pipeline.with_streams(tracks.streams.clone()).start().job());
         match job {
@@ -329,7 +341,12 @@ impl Worker {
                 Event::Push { state: Connection::Reconnecting, message, .. } => {
                     self.say(PushState::Reconnecting, message);
                 }
-                Event::Saved { .. } => self.tell.send_modify(|now| now.files += 1),
+                Event::Saved { path, duration, .. } => {
+                    if let Some(notes) = &mut self.notes {
+                        notes.saved(&path, duration);
+                    }
+                    self.tell.send_modify(|now| now.files += 1);
+                }
                 Event::Done(done) => over = Some(done.message),
                 _ => {}
             }
@@ -368,7 +385,7 @@ fn moved(mut packet: Packet, offset: &mut Option<i64>) -> Option<Packet> {
 }
 
 /// Whether a file is one of a recording's: it is called by a time.
-fn is_recorded(path: &Path, container: Container) -> bool {
+pub(super) fn is_recorded(path: &Path, container: Container) -> bool {
     let digits =
         |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'-' || b == b'_');
     let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();

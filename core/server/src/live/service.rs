@@ -3,6 +3,7 @@
 use super::keys::{Keys, shown};
 use super::origin::{OriginOptions, Origins};
 use super::pull::PullSource;
+use super::recordings::Recordings;
 use super::registry::{Live, LiveEvent};
 use super::rest::{gstreamer, hls_dash};
 use super::rtmp::{self, RtmpOptions};
@@ -390,9 +391,17 @@ impl LiveService {
         }
     }
 
-    /// `/streams/…` (HLS, DASH, and the way to ask for streams), `/whip/…`, `/whep/…`.
+    /// `/streams/…` (HLS, DASH, and the way to ask for streams), `/recordings/…`, `/whip/…`, `/whep/…`.
     pub fn router(&self) -> Router {
-        let router = self.files().merge(hls_dash::router(self.clone()));
+        let mut router = self.files().merge(hls_dash::router(self.clone()));
+        if let Some(root) = &self.recordings {
+            let keys = self.keys.clone();
+            let guard = middleware::from_fn(move |request: Request, next: Next| {
+                let keys = keys.clone();
+                async move { let_in(&keys, "/recordings", request, next).await }
+            });
+            router = router.merge(Recordings::new(root.clone()).router().layer(guard));
+        }
         match &self.webrtc {
             Some(webrtc) => router.merge(webrtc.router()),
             None => router,
@@ -421,30 +430,12 @@ impl LiveService {
                 json!({ "detail": "Stream not found", "reason": "this stream was asked for without HLS" });
             return (StatusCode::NOT_FOUND, axum::Json(why)).into_response();
         }
-        let query = request.uri().query().unwrap_or_default();
-        let asked = shown(query).map(String::from);
-        let cookie =
-            request.headers().get_all("cookie").iter().filter_map(|v| v.to_str().ok()).find_map(|all| {
-                all.split(';').find_map(|one| one.trim().strip_prefix(COOKIE)).map(String::from)
-            });
-        if !keys.may_read(asked.as_deref().or(cookie.as_deref())) {
-            return (StatusCode::FORBIDDEN, axum::Json(json!({ "detail": "a key is needed to read" })))
-                .into_response();
-        }
         let name =
             path.rsplit_once('/').filter(|(_, file)| file.ends_with(".m3u8") || file.ends_with(".mpd"));
-        if let Some((name, _)) = name {
+        if let Some((name, _)) = name.filter(|_| allowed(keys, &request)) {
             self.awaken(name).await;
         }
-        let mut response = next.run(request).await;
-        let plain = |key: &&String| key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
-        if keys.read.is_some()
-            && let Some(key) = asked.as_ref().filter(plain)
-            && let Ok(value) = format!("{COOKIE}{key}; Path=/streams; HttpOnly; SameSite=Lax").parse()
-        {
-            response.headers_mut().append("set-cookie", value);
-        }
-        response
+        let_in(keys, "/streams", request, next).await
     }
 
     /// All streams.
@@ -492,6 +483,41 @@ impl LiveService {
         let made = lock(&self.made);
         made.iter().map(|(name, made)| (name.clone(), made.transcode.stats())).collect()
     }
+}
+
+/// The keys that a request shows: in its address, and in the cookie that an earlier answer set.
+fn keys_of(request: &Request) -> (Option<String>, Option<String>) {
+    let asked = shown(request.uri().query().unwrap_or_default()).map(String::from);
+    let cookie = request
+        .headers()
+        .get_all("cookie")
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .find_map(|all| all.split(';').find_map(|one| one.trim().strip_prefix(COOKIE)).map(String::from));
+    (asked, cookie)
+}
+
+fn allowed(keys: &Keys, request: &Request) -> bool {
+    let (asked, cookie) = keys_of(request);
+    keys.may_read(asked.as_deref().or(cookie.as_deref()))
+}
+
+/// Lets a reader's request through, and lets what it finds below `folder` name others without the key.
+async fn let_in(keys: &Keys, folder: &str, request: Request, next: Next) -> Response {
+    if !allowed(keys, &request) {
+        return (StatusCode::FORBIDDEN, axum::Json(json!({ "detail": "a key is needed to read" })))
+            .into_response();
+    }
+    let (asked, _) = keys_of(&request);
+    let mut response = next.run(request).await;
+    let plain = |key: &&String| key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
+    if keys.read.is_some()
+        && let Some(key) = asked.as_ref().filter(plain)
+        && let Ok(value) = format!("{COOKIE}{key}; Path={folder}; HttpOnly; SameSite=Lax").parse()
+    {
+        response.headers_mut().append("set-cookie", value);
+    }
+    response
 }
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -8,12 +8,12 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use std::convert::Infallible;
 
-pub(super) const HLS: &str = "application/vnd.apple.mpegurl";
+pub(in crate::live) const HLS: &str = "application/vnd.apple.mpegurl";
 pub(super) const DASH: &str = "application/dash+xml";
 
 /// How long an answer may be kept, in terms of the target duration (RFC 8216bis, appendix B.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cache {
+pub(in crate::live) enum Cache {
     /// What was waited for: six target durations.
     Blocking,
     /// What was waited for in vain: four.
@@ -60,7 +60,7 @@ fn finished(built: Result<Response, axum::http::Error>) -> Response {
 }
 
 /// The answer to OPTIONS.
-pub(super) fn preflight() -> Response {
+pub(in crate::live) fn preflight() -> Response {
     finished(
         Response::builder()
             .status(StatusCode::NO_CONTENT)
@@ -73,7 +73,7 @@ pub(super) fn preflight() -> Response {
 }
 
 /// An error: `{"detail": …}`. `cache` with the target duration; without it the answer is not kept.
-pub(super) fn failure(status: u16, detail: &str, cache: Option<(Cache, u32)>) -> Response {
+pub(in crate::live) fn failure(status: u16, detail: &str, cache: Option<(Cache, u32)>) -> Response {
     let cache = cache.map_or_else(|| Cache::Never.value(0), |(cache, target)| cache.value(target));
     let mut response = Response::builder()
         .status(status)
@@ -136,7 +136,7 @@ pub(super) fn fresh(text: String) -> Response {
 }
 
 /// Media that is whole, or the range of it that is wanted. Its name is its validator. Gives the length sent too.
-pub(super) fn media(
+pub(in crate::live) fn media(
     request: &HeaderMap,
     name: &str,
     kind: &'static str,

@@ -15,7 +15,7 @@
 //!   segment or begins the next, so that nothing needs to be guessed, and nobody asks in vain.
 //! - The names have a token of the opening in them. No URI is ever used again.
 
-mod answer;
+pub(super) mod answer;
 mod copy;
 mod dash;
 mod directives;

@@ -1,0 +1,209 @@
+//! What is in a recording's directory, and when it was: the files say how long they are, and the notes beside them when they
+//! began. Notes are lines of JSON that are only added, by who records.
+
+use crate::live::push::is_recorded;
+use ghoststream::package::FragmentedFile;
+use ghoststream::spec::Container;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The file with the notes.
+const NOTES: &str = "recording.jsonl";
+/// The last write of a file may be this much (microseconds) from the end that the notes promise.
+const NEAR: i64 = 15_000_000;
+/// Files whose insides are remembered.
+const REMEMBERED: usize = 256;
+
+/// A line of the notes. Times are microseconds, since 1970 where they are points.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Note {
+    /// A row of files begins, each where the one before it ends.
+    Began { at: i64 },
+    /// A file of it is complete.
+    File { name: String, start: i64, duration: i64 },
+}
+
+/// Writes the notes of one recording.
+#[derive(Debug)]
+pub(in crate::live) struct Notes {
+    path: PathBuf,
+    next: i64,
+}
+
+impl Notes {
+    /// A row of files begins `at` (microseconds since 1970). What cannot be noted is a warning: files have times of their own.
+    pub fn begin(directory: &Path, at: i64) -> Notes {
+        let notes = Notes { path: directory.join(NOTES), next: at };
+        notes.add(&Note::Began { at });
+        notes
+    }
+
+    /// The next file of the row is complete: `seconds` long.
+    pub fn saved(&mut self, path: &str, seconds: f64) {
+        let Some(name) = Path::new(path).file_name().and_then(|n| n.to_str()) else { return };
+        let duration = (seconds.max(0.0) * 1e6) as i64;
+        self.add(&Note::File { name: name.into(), start: self.next, duration });
+        self.next = self.next.saturating_add(duration);
+    }
+
+    fn add(&self, note: &Note) {
+        let line = serde_json::to_string(note).unwrap_or_default() + "\n";
+        let file = File::options().append(true).create(true).open(&self.path);
+        if let Err(e) = file.and_then(|mut file| file.write_all(line.as_bytes())) {
+            tracing::warn!("{}: {e}", self.path.display());
+        }
+    }
+}
+
+/// A file of a recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Recorded {
+    /// Its name.
+    pub name: String,
+    /// When it begins: microseconds since 1970.
+    pub start: i64,
+    /// Its length in microseconds, so far.
+    pub duration: i64,
+    /// Whether it is written to.
+    pub grows: bool,
+}
+
+impl Recorded {
+    /// When it ends.
+    pub fn end(&self) -> i64 {
+        self.start.saturating_add(self.duration)
+    }
+}
+
+/// Remembers what is in files that do not change. All methods may be called from any thread, and read files.
+#[derive(Debug, Default)]
+pub(super) struct Insides(Mutex<HashMap<PathBuf, Inside>>);
+
+#[derive(Clone, Debug)]
+struct Inside {
+    length: u64,
+    modified: SystemTime,
+    file: Arc<FragmentedFile>,
+}
+
+impl Insides {
+    /// What is in a file.
+    pub fn of(&self, path: &Path) -> ghoststream::Result<Arc<FragmentedFile>> {
+        let meta = std::fs::metadata(path)?;
+        let (length, modified) = (meta.len(), meta.modified()?);
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+        if let Some(known) = known.filter(|k| (k.length, k.modified) == (length, modified)) {
+            return Ok(known.file);
+        }
+        // It may be completed while it is read: then it is another one a moment later.
+        let read = || FragmentedFile::read(&mut File::open(path)?);
+        let file = Arc::new(read().or_else(|_| read())?);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        all.insert(path.into(), Inside { length, modified, file: file.clone() });
+        Ok(file)
+    }
+
+    /// The files of a recording that can be played by time, the oldest first.
+    pub fn list(&self, directory: &Path) -> io::Result<Vec<Recorded>> {
+        let text = match std::fs::read_to_string(directory.join(NOTES)) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(e) => return Err(e),
+        };
+        let mut noted = HashMap::new();
+        let mut next = None;
+        // A line that a crash cut short says nothing.
+        for note in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
+            match note {
+                Note::Began { at } => next = Some(at),
+                Note::File { name, start, duration } => {
+                    next = Some(start.saturating_add(duration));
+                    noted.insert(name, (start, duration));
+                }
+            }
+        }
+        let mut paths: Vec<PathBuf> = std::fs::read_dir(directory)?
+            .flatten()
+            .map(|e| e.path())
+            .filter(|p| is_recorded(p, Container::Mp4))
+            .collect();
+        paths.sort();
+        let newest = paths.last().cloned();
+        let mut found: Vec<Recorded> = Vec::new();
+        for path in paths {
+            let Some(name) = path.file_name().and_then(|n| n.to_str()).map(String::from) else { continue };
+            if let Some((start, duration)) = noted.get(&name).copied() {
+                found.push(Recorded { name, start, duration, grows: false });
+                continue;
+            }
+            // Being written, or left by a crash: its last write was at its end.
+            let Some(duration) = self.of(&path).ok().map(|f| f.duration()).filter(|d| *d > 0) else {
+                continue;
+            };
+            let Ok(modified) = std::fs::metadata(&path).and_then(|m| m.modified()) else { continue };
+            let end = micros(modified);
+            let promised =
+                next.filter(|n| newest.as_ref() == Some(&path) && (n + duration - end).abs() < NEAR);
+            let start = promised.unwrap_or(end.saturating_sub(duration));
+            found.push(Recorded { name, start, duration, grows: promised.is_some() });
+        }
+        found.sort_by_key(|r| r.start);
+        Ok(found)
+    }
+}
+
+/// Microseconds since 1970.
+pub(super) fn micros(at: SystemTime) -> i64 {
+    i64::try_from(at.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros())).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_say_when_files_begin() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = ["2026-01-01_00-00-00.mp4", "2026-01-01_00-00-10.mp4", "2026-01-01_01-00-00.mp4"];
+        let mut notes = Notes::begin(dir.path(), 1_000_000);
+        for name in &names[..2] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+            notes.saved(&format!("/somewhere/{name}"), 10.0);
+        }
+        let mut notes = Notes::begin(dir.path(), 3_600_000_000);
+        std::fs::write(dir.path().join(names[2]), "").unwrap();
+        notes.saved(names[2], 2.5);
+        // A crash, and files that are none of it.
+        File::options()
+            .append(true)
+            .open(dir.path().join(NOTES))
+            .unwrap()
+            .write_all(b"{\"file\":{\"na")
+            .unwrap();
+        std::fs::write(dir.path().join("mine.mp4"), "").unwrap();
+        std::fs::write(dir.path().join("2026-01-01_02-00-00.mp4"), "not a film").unwrap();
+        let insides = Insides::default();
+        let list = |dir: &Path| {
+            insides.list(dir).unwrap().into_iter().map(|r| (r.name, r.start, r.duration)).collect::<Vec<_>>()
+        };
+        let expected = [
+            (names[0], 1_000_000, 10_000_000),
+            (names[1], 11_000_000, 10_000_000),
+            (names[2], 3_600_000_000, 2_500_000),
+        ];
+        assert_eq!(list(dir.path()), expected.map(|(n, s, d)| (n.to_string(), s, d)));
+        // Retention removed one.
+        std::fs::remove_file(dir.path().join(names[0])).unwrap();
+        assert_eq!(list(dir.path()).len(), 2);
+        assert!(insides.list(&dir.path().join("none")).is_err());
+    }
+}

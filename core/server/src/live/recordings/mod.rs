@@ -1,0 +1,405 @@
+//! Recordings played by time: `GET /recordings`, `/recordings/{name}` with what is there, and
+//! `/recordings/{name}/playlist.m3u8?start=…&duration=…`, a playlist of what was recorded then. It is played from the files that
+//! recordings are made of ([`catalogue`]), also from the one that is being written, and nothing is made for it: segments are
+//! ranges of fragments.
+
+mod catalogue;
+
+pub(super) use catalogue::Notes;
+
+use super::origin::answer::{self, Cache, HLS};
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use bytes::Bytes;
+use catalogue::{Insides, Recorded};
+use chrono::{DateTime, SecondsFormat};
+use ghoststream::package::FragmentedFile;
+use ghoststream::package::hls::{Map, MediaPlaylist, MediaSegment};
+use ghoststream::time::{MICROSECONDS, Timestamp};
+use serde_json::{Value, json};
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Shorter segments are joined, in microseconds.
+const SEGMENT: i64 = 2_000_000;
+/// Files that follow within this (microseconds) are one range.
+const JOINED: i64 = 500_000;
+/// The largest segment that is given.
+const MOST: u64 = 1 << 28;
+
+/// The recordings below a directory. Cheap to clone; all methods may be called from any thread.
+#[derive(Clone, Debug)]
+pub struct Recordings {
+    root: Arc<Path>,
+    insides: Arc<Insides>,
+}
+
+/// An answer that is not one: status and reason.
+type Refused = (u16, String);
+
+/// What an answer has in it.
+enum Found {
+    Json(Value),
+    Playlist(String),
+    Media { name: String, bytes: Bytes },
+}
+
+fn missing(what: &str) -> Refused {
+    (404, what.into())
+}
+
+impl Recordings {
+    /// Those below `root`.
+    pub fn new(root: PathBuf) -> Recordings {
+        Recordings { root: root.into(), insides: Arc::default() }
+    }
+
+    /// All routes.
+    pub fn router(&self) -> Router {
+        let one = get(answered).options(async || answer::preflight());
+        Router::new()
+            .route("/recordings", one.clone())
+            .route("/recordings/{*path}", one)
+            .with_state(self.clone())
+    }
+
+    fn find(&self, path: &str, query: &str) -> Result<Found, Refused> {
+        let path = decoded(path.trim_matches('/')).ok_or_else(|| missing("Not Found"))?;
+        if path.is_empty() {
+            return Ok(Found::Json(json!({ "recordings": self.names() })));
+        }
+        let plain = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', '\0']);
+        if !path.split('/').all(plain) {
+            return Err(missing("Not Found"));
+        }
+        if let Some(name) = path.strip_suffix("/playlist.m3u8") {
+            let range = Range::read(query).map_err(|why| (400, why))?;
+            return self.playlist(name, &range).map(Found::Playlist);
+        }
+        if let Some((folder, piece)) = path.rsplit_once('/')
+            && folder.ends_with(".mp4")
+        {
+            return self.piece(folder, piece);
+        }
+        self.describe(&path).map(Found::Json)
+    }
+
+    /// The directories that have recordings in them.
+    fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut open: Vec<PathBuf> = vec![self.root.to_path_buf()];
+        while let Some(directory) = open.pop() {
+            let mut any = false;
+            for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+                // What a link leads to is not looked into.
+                if entry.file_type().is_ok_and(|t| t.is_dir()) {
+                    open.push(entry.path());
+                } else {
+                    any |= super::push::is_recorded(&entry.path(), ghoststream::spec::Container::Mp4);
+                }
+            }
+            let name = directory.strip_prefix(&self.root).ok().and_then(|p| p.to_str());
+            names.extend(name.filter(|n| any && !n.is_empty()).map(String::from));
+        }
+        names.sort();
+        names
+    }
+
+    fn list(&self, name: &str) -> Result<Vec<Recorded>, Refused> {
+        let found = self.insides.list(&self.root.join(name));
+        found.ok().filter(|f| !f.is_empty()).ok_or_else(|| missing("Recording not found"))
+    }
+
+    fn describe(&self, name: &str) -> Result<Value, Refused> {
+        let files = self.list(name)?;
+        let mut ranges: Vec<(i64, i64, usize)> = Vec::new();
+        for file in &files {
+            match ranges.last_mut() {
+                Some((_, end, count)) if file.start <= *end + JOINED => {
+                    *end = file.end().max(*end);
+                    *count += 1;
+                }
+                _ => ranges.push((file.start, file.end(), 1)),
+            }
+        }
+        let ranges: Vec<Value> = ranges
+            .into_iter()
+            .map(|(start, end, files)| {
+                let seconds = (end - start) as f64 / 1e6;
+                let url = format!(
+                    "/recordings/{}/playlist.m3u8?start={}&duration={seconds:.3}",
+                    encoded(name),
+                    date(start)
+                );
+                json!({ "start": date(start), "end": date(end), "duration": seconds, "files": files, "url": url })
+            })
+            .collect();
+        Ok(json!({ "name": name, "recording": files.iter().any(|f| f.grows), "ranges": ranges }))
+    }
+
+    fn playlist(&self, name: &str, range: &Range) -> Result<String, Refused> {
+        let files = self.list(name)?;
+        let start = range.start.unwrap_or_else(|| files.first().map_or(0, |f| f.start));
+        let end = range.duration.map_or(i64::MAX, |d| start.saturating_add(d));
+        let mut segments: Vec<MediaSegment> = Vec::new();
+        let mut began = None;
+        for file in files.iter().filter(|f| f.start < end && f.end() > start) {
+            // One that retention has removed meanwhile is a gap as any other.
+            let Ok(inside) = self.insides.of(&self.root.join(name).join(&file.name)) else { continue };
+            let link = encoded(&file.name);
+            let pieces = pieces(&inside, start - file.start, end.saturating_sub(file.start));
+            for (i, piece) in pieces.into_iter().enumerate() {
+                let at = file.start + piece.start;
+                began.get_or_insert(at);
+                segments.push(MediaSegment {
+                    map: Some(Map { uri: format!("{link}/init.mp4"), range: None }),
+                    // Every file has a clock of its own.
+                    discontinuity: i == 0 && !segments.is_empty(),
+                    program_date_time: Some(at),
+                    ..MediaSegment::new(
+                        format!("{link}/{}-{}.m4s", piece.offset, piece.length),
+                        Timestamp::new(piece.duration, MICROSECONDS),
+                    )
+                });
+            }
+        }
+        let began = began.ok_or_else(|| missing("Nothing was recorded then"))?;
+        let longest = segments.iter().map(|s| s.duration.micros()).max().unwrap_or(0);
+        let playlist = MediaPlaylist {
+            target_duration: u32::try_from((longest + 500_000) / 1_000_000).unwrap_or(u32::MAX).max(1),
+            independent_segments: true,
+            segments,
+            ended: true,
+            ..MediaPlaylist::default()
+        };
+        let text = playlist.to_string();
+        // A segment begins at a key frame, which may be before what was asked for.
+        let skip = (start - began) as f64 / 1e6;
+        match skip > 0.02 {
+            true => {
+                let tag = format!("#EXTM3U\n#EXT-X-START:TIME-OFFSET={skip:.3},PRECISE=YES\n");
+                Ok(text.replacen("#EXTM3U\n", &tag, 1))
+            }
+            false => Ok(text),
+        }
+    }
+
+    /// A file's init segment, or a range of its fragments.
+    fn piece(&self, file: &str, piece: &str) -> Result<Found, Refused> {
+        let gone = |_| missing("This part of the recording is gone");
+        let path = self.root.join(file);
+        if !super::push::is_recorded(&path, ghoststream::spec::Container::Mp4) {
+            return Err(missing("Not Found"));
+        }
+        let name = format!("{}-{piece}", encoded(file.rsplit('/').next().unwrap_or(file)));
+        if piece == "init.mp4" {
+            let inside = self.insides.of(&path).map_err(|_| missing("This part of the recording is gone"))?;
+            return Ok(Found::Media { name, bytes: inside.init.clone() });
+        }
+        let numbers = piece.strip_suffix(".m4s").and_then(|p| p.split_once('-'));
+        let range =
+            numbers.and_then(|(at, length)| Some((at.parse::<u64>().ok()?, length.parse::<u64>().ok()?)));
+        let (at, length) = range.filter(|(_, length)| *length <= MOST).ok_or_else(|| missing("Not Found"))?;
+        let mut opened = File::open(&path).map_err(gone)?;
+        let size = opened.metadata().map_err(gone)?.len();
+        if at.checked_add(length).is_none_or(|end| end > size) {
+            return Err(missing("Not Found"));
+        }
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+        opened.seek(SeekFrom::Start(at)).map_err(gone)?;
+        opened.read_exact(&mut bytes).map_err(gone)?;
+        Ok(Found::Media { name, bytes: bytes.into() })
+    }
+}
+
+async fn answered(State(recordings): State<Recordings>, request: Request) -> Response {
+    let path = request.uri().path().strip_prefix("/recordings").unwrap_or_default().to_string();
+    let query = request.uri().query().unwrap_or_default().to_string();
+    let found = tokio::task::spawn_blocking(move || recordings.find(&path, &query)).await;
+    respond(request.headers(), found.unwrap_or_else(|_| Err((500, "it cannot be read".into()))))
+}
+
+fn respond(headers: &HeaderMap, found: Result<Found, Refused>) -> Response {
+    match found {
+        Err((status, why)) => answer::failure(status, &why, None),
+        Ok(Found::Json(value)) => {
+            ([("access-control-allow-origin", "*"), ("cache-control", "no-cache")], Json(value))
+                .into_response()
+        }
+        Ok(Found::Playlist(text)) => {
+            let mut hasher = DefaultHasher::new();
+            text.hash(&mut hasher);
+            let name = format!("{:x}", hasher.finish());
+            answer::media(headers, &name, HLS, vec![text.into()], Cache::Now, 2).0
+        }
+        Ok(Found::Media { name, bytes }) => {
+            answer::media(headers, &name, "video/mp4", vec![bytes], Cache::Forever, 2).0
+        }
+    }
+}
+
+/// What is asked for, in microseconds.
+#[derive(Debug, PartialEq, Eq)]
+struct Range {
+    start: Option<i64>,
+    duration: Option<i64>,
+}
+
+impl Range {
+    fn read(query: &str) -> Result<Range, String> {
+        let mut range = Range { start: None, duration: None };
+        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            let value = decoded(value).ok_or_else(|| format!("{name}: not readable"))?;
+            let seconds =
+                || value.parse::<f64>().ok().filter(|s| (0.0..=1e11).contains(s)).map(|s| (s * 1e6) as i64);
+            match name {
+                "start" => {
+                    let date = DateTime::parse_from_rfc3339(&value).ok().map(|d| d.timestamp_micros());
+                    let start = date.or_else(seconds);
+                    range.start =
+                        Some(start.ok_or("start: neither a date (RFC 3339) nor seconds since 1970")?);
+                }
+                "duration" => {
+                    let duration = seconds().filter(|d| *d > 0);
+                    range.duration = Some(duration.ok_or("duration: not a number of seconds above 0")?);
+                }
+                _ => {}
+            }
+        }
+        Ok(range)
+    }
+}
+
+/// A segment: a range of a file, and when it is in it.
+#[derive(Debug, PartialEq, Eq)]
+struct Piece {
+    offset: u64,
+    length: u64,
+    start: i64,
+    duration: i64,
+}
+
+/// The segments of a file that have what is between two of its times. They begin at key frames.
+fn pieces(file: &FragmentedFile, from: i64, to: i64) -> Vec<Piece> {
+    let fragments = &file.fragments;
+    let first = fragments.iter().rposition(|f| f.key && f.start <= from);
+    let first = first.or_else(|| fragments.iter().position(|f| f.key)).unwrap_or(fragments.len());
+    let mut pieces: Vec<Piece> = Vec::new();
+    for fragment in &fragments[first..] {
+        let whole = pieces.last().is_none_or(|p| p.duration >= SEGMENT);
+        if fragment.key && fragment.start >= to {
+            break;
+        }
+        match pieces.last_mut() {
+            Some(piece) if !(fragment.key && whole) => {
+                piece.length = fragment.offset + fragment.length - piece.offset;
+                piece.duration = fragment.start + fragment.duration - piece.start;
+            }
+            _ => pieces.push(Piece {
+                offset: fragment.offset,
+                length: fragment.length,
+                start: fragment.start,
+                duration: fragment.duration,
+            }),
+        }
+    }
+    pieces
+}
+
+/// `2026-11-20T23:38:16.123456Z`.
+fn date(micros: i64) -> String {
+    DateTime::from_timestamp_micros(micros).unwrap_or_default().to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// A name in a URL.
+fn encoded(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
+                out.push(char::from(byte))
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+/// What a part of a URL means; `None` for what means nothing.
+fn decoded(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        let hex = |b: Option<u8>| b.and_then(|b| char::from(b).to_digit(16));
+        out.push(match byte {
+            b'%' => u8::try_from(hex(bytes.next())? * 16 + hex(bytes.next())?).ok()?,
+            byte => byte,
+        });
+    }
+    String::from_utf8(out).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ghoststream::package::Fragment;
+
+    #[test]
+    fn ranges_are_read_strictly() {
+        let read = |query: &str| Range::read(query).map(|r| (r.start, r.duration));
+        assert_eq!(read(""), Ok((None, None)));
+        assert_eq!(read("start=1.5&duration=2&key=x"), Ok((Some(1_500_000), Some(2_000_000))));
+        assert_eq!(read("start=1970-01-01T00:00:10.25Z"), Ok((Some(10_250_000), None)));
+        assert_eq!(read("start=1970-01-01T01:00:10%2B01:00"), Ok((Some(10_000_000), None)));
+        assert_eq!(read("start=1970-01-01T01:00:10+01:00"), Ok((Some(10_000_000), None)));
+        for bad in ["start=", "start=now", "start=-1", "start=nan", "duration=0", "duration=x", "start=%zz"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn segments_begin_at_key_frames() {
+        let fragment = |n: u64, key| Fragment {
+            offset: 100 + n * 10,
+            length: 10,
+            start: n as i64 * 1_000_000,
+            duration: 1_000_000,
+            key,
+        };
+        let fragments = (0..9).map(|n| fragment(n, n % 3 == 0)).collect();
+        let file = FragmentedFile { init: Bytes::new(), fragments };
+        let of =
+            |from, to| pieces(&file, from, to).into_iter().map(|p| (p.offset, p.length)).collect::<Vec<_>>();
+        assert_eq!(of(-5, i64::MAX), [(100, 30), (130, 30), (160, 30)]);
+        assert_eq!(of(3_500_000, 4_000_000), [(130, 30)]);
+        assert_eq!(of(2_999_999, 3_000_001), [(100, 30), (130, 30)]);
+        assert_eq!(of(8_900_000, i64::MAX), [(160, 30)]);
+    }
+
+    #[test]
+    fn names_lead_nowhere_else() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("in")).unwrap();
+        std::fs::write(dir.path().join("2026-01-01_00-00-00.mp4"), "secret").unwrap();
+        let recordings = Recordings::new(dir.path().join("in"));
+        for path in [
+            "/../2026-01-01_00-00-00.mp4/0-6.m4s",
+            "/%2e%2e/2026-01-01_00-00-00.mp4/0-6.m4s",
+            "/a/..%2f../2026-01-01_00-00-00.mp4/0-6.m4s",
+            "/..",
+            "/%00",
+            "/nothing",
+            "/nothing/playlist.m3u8",
+            "/passwd.mp4/0-6.m4s",
+        ] {
+            assert_eq!(recordings.find(path, "").err().map(|e| e.0), Some(404), "{path}");
+        }
+        assert!(recordings.find("", "").is_ok());
+    }
+}
