@@ -1,0 +1,211 @@
+"""Recordings played by time: a publisher with its frames' numbers in the pictures is recorded, and a range of it is asked for
+while it goes on and after, also with the reader's key, and over two files with a gap. FFmpeg reads what comes out.
+
+    recordings.py       GS_CLI, GS_LIVE_WORK
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import pathlib
+import re
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+CLI = os.environ["GS_CLI"]
+WORK = pathlib.Path(os.environ["GS_LIVE_WORK"])
+RATE = 25
+CONFIG = """
+server: {host: 127.0.0.1, port: 0}
+mdns: {enabled: false, udp_enabled: false}
+transcoding: {temp_directory: "%(work)s/jobs", idle_workers: 0}
+hardware: {prefer_hw_accel: false}
+security: {state_directory: "%(work)s/state", rate_limit_per_minute: 0}
+live:
+  enabled: true
+  rtmp_port: 0
+  webrtc_port: null
+  gstreamer_port: 0
+  recordings: "%(work)s/recordings"
+  stale_threshold: 0
+  read_key: k3y
+"""
+KEY = "key=k3y"
+
+
+def call(method: str, url: str, body: object = None) -> tuple[int, bytes]:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"content-type": "application/json"}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as e:
+        return e.code, e.read()
+
+
+def until(what: str, check, seconds: float = 30):
+    """Waits for `check` to give something."""
+    end = time.monotonic() + seconds
+    while True:
+        found = check()
+        if found:
+            return found
+        assert time.monotonic() < end, what
+        time.sleep(0.1)
+
+
+def number(picture: bytes) -> int:
+    """The number in a picture: 16 squares in a row, the highest bit first."""
+    bits = [picture[8 * 320 + 20 * i + 10] > 128 for i in range(16)]
+    return int("".join("1" if bit else "0" for bit in bits), 2)
+
+
+def numbers(url: str) -> list[int]:
+    """The numbers of all pictures."""
+    command = ["ffmpeg", "-v", "error", "-i", url, "-map", "0:v", "-vsync", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray", "-"]
+    done = subprocess.run(command, capture_output=True, timeout=60)
+    assert done.returncode == 0 and not done.stderr, done.stderr[-1000:]
+    size = 320 * 64
+    return [number(done.stdout[i : i + size]) for i in range(0, len(done.stdout), size)]
+
+
+def fetched(http: str, url: str, into: pathlib.Path) -> str:
+    """A playlist and what it names, fetched with the key as a player with the cookie would."""
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    with opener.open(urllib.parse.urljoin(http, f"{url}&{KEY}" if "?" in url else f"{url}?{KEY}"), timeout=20) as answer:
+        text = answer.read().decode()
+        base = answer.url
+    names = re.findall(r'URI="([^"]+)"', text) + [line for line in text.splitlines() if line and line[0] != "#"]
+    for name in dict.fromkeys(names):
+        file = into / urllib.parse.unquote(name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with opener.open(urllib.parse.urljoin(base, name), timeout=20) as answer:
+            file.write_bytes(answer.read())
+    into.mkdir(parents=True, exist_ok=True)
+    (into / "playlist.m3u8").write_text(text)
+    return text
+
+
+def moment(text: str) -> float:
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def main() -> None:
+    processes: list[subprocess.Popen] = []
+    try:
+        checks(processes)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def checks(processes: list[subprocess.Popen]) -> None:
+    WORK.mkdir(parents=True, exist_ok=True)
+    config = WORK / "ghoststream.yaml"
+    config.write_text(CONFIG % {"work": WORK})
+    log = WORK / "log"
+    server = subprocess.Popen([CLI, "serve", "--config", config], stdout=log.open("wb"), stderr=subprocess.STDOUT)
+    processes.append(server)
+    found: dict[str, str] = {}
+    for _ in range(400):
+        text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text())
+        listening = re.findall(r"(?:(gstreamer): )?listening on (\w+)(://127\.0\.0\.1:\d+)", text)
+        found = {label or scheme: scheme + rest for label, scheme, rest in listening}
+        if len(found) == 3:
+            break
+        assert server.poll() is None, log.read_text()
+        time.sleep(0.05)
+    http, gst = found["http"], found["gstreamer"]
+
+    # A film of 40 s whose pictures have their number in them: 16 squares of 20 pixels.
+    film = WORK / "film.mp4"
+    squares = "255*gt(mod(floor(N/pow(2,15-floor(X/20))),2),0.5)"
+    command = ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", f"nullsrc=s=320x64:r={RATE},format=gray,geq=lum='{squares}',format=yuv420p"]
+    command += ["-f", "lavfi", "-i", "sine=sample_rate=48000", "-t", "40", "-c:v", "libx264", "-preset", "ultrafast"]
+    command += ["-g", str(RATE), "-bf", "0", "-c:a", "aac", film]
+    subprocess.run(command, check=True, timeout=60)
+    publisher = subprocess.Popen(
+        ["ffmpeg", "-v", "error", "-re", "-i", film, "-c", "copy", "-f", "flv", f"{found['rtmp']}/live/cam"], stdin=subprocess.DEVNULL
+    )
+    processes.append(publisher)
+
+    def recorded() -> list[dict]:
+        status, body = call("GET", f"{http}/recordings/cam?{KEY}")
+        return json.loads(body)["ranges"] if status == 200 else []
+
+    # Copied: a file of bits is what came in.
+    body = {"stream_id": "rec", "source_type": "rtmp", "source_url": f"{found['rtmp']}/live/cam?{KEY}", "output_type": "file"}
+    body |= {"output_url": "cam.mp4", "width": 320, "height": 64}
+    bare = {k: v for k, v in body.items() if k not in ("width", "height")}
+    time.sleep(1)
+    status, answer = call("POST", f"{gst}/streams", bare)
+    assert status == 201, answer
+    assert call("POST", f"{gst}/streams/rec/start")[0] == 200
+    (now,) = until("12 s are recorded", lambda: [r for r in recorded() if r["duration"] > 12], 60)
+
+    # While it is recorded: 4 s from the fifth on.
+    begin = moment(now["start"])
+    asked = begin + 5
+    text = fetched(http, f"/recordings/cam/playlist.m3u8?start={asked:.3f}&duration=4", WORK / "during")
+    assert "#EXT-X-ENDLIST" in text and "#EXT-X-DISCONTINUITY\n" not in text, text
+    first = moment(re.findall(r"PROGRAM-DATE-TIME:(\S+)", text)[0])
+    assert asked - 1.1 <= first <= asked + 0.001, (asked, first)
+    lengths = sum(map(float, re.findall(r"#EXTINF:([\d.]+)", text)))
+    assert 4 <= lengths <= 6.1, text
+    shown = numbers(str(WORK / "during/playlist.m3u8"))
+    assert len(shown) == round(lengths * RATE) and shown == list(range(shown[0], shown[0] + len(shown))), shown
+    whole = numbers(str(WORK / fetched_all(http)))
+    # The picture that stands there is the one that came then.
+    assert abs((shown[0] - whole[0]) / RATE - (first - begin)) < 0.05, (shown[0], whole[0], first - begin)
+
+    # The recording ends, and another file of the same name begins: a gap, and a discontinuity.
+    assert call("POST", f"{gst}/streams/rec/stop")[0] == 200
+    until("the file is complete", lambda: not json.loads(call("GET", f"{http}/recordings/cam?{KEY}")[1])["recording"])
+    (before,) = recorded()
+    time.sleep(2)
+    assert call("POST", f"{gst}/streams/rec/start")[0] == 200
+    ranges = until("there are two ranges", lambda: r if len(r := recorded()) == 2 and r[1]["duration"] > 3 else None)
+    assert moment(ranges[0]["start"]) == begin and ranges[0]["duration"] == before["duration"], ranges
+    text = fetched(http, f"/recordings/cam/playlist.m3u8?start={urllib.parse.quote(ranges[0]['start'])}", WORK / "both")
+    assert text.count("#EXT-X-DISCONTINUITY\n") == 1, text
+    shown = numbers(str(WORK / "both/playlist.m3u8"))
+    jumps = [(a, b) for a, b in zip(shown, shown[1:]) if b != a + 1]
+    assert len(jumps) == 1 and jumps[0][1] > jumps[0][0], jumps
+    # The same range is the same when its file is complete.
+    again = fetched(http, f"/recordings/cam/playlist.m3u8?start={asked:.3f}&duration=4", WORK / "again")
+    assert numbers(str(WORK / "again/playlist.m3u8"))[:100] == numbers(str(WORK / "during/playlist.m3u8"))[:100], again
+
+    # What there is not, and who may not.
+    for path, status in [
+        (f"/recordings/cam/playlist.m3u8?start=2001-01-01T00:00:00Z&duration=5&{KEY}", 404),
+        (f"/recordings/none/playlist.m3u8?{KEY}", 404),
+        (f"/recordings/cam/playlist.m3u8?start=soon&{KEY}", 400),
+        (f"/recordings/%2e%2e/%2e%2e/etc/passwd?{KEY}", 404),
+        ("/recordings/cam/playlist.m3u8", 403),
+        ("/recordings/cam", 403),
+    ]:
+        code, answer = call("GET", http + path)
+        assert code == status and "detail" in json.loads(answer), (path, code, answer)
+    assert json.loads(call("GET", f"{http}/recordings?{KEY}")[1])["recordings"] == ["cam"]
+    # Retention removes a file: the rest plays on.
+    for file in sorted((WORK / "recordings/cam").glob("*.mp4"))[:1]:
+        file.unlink()
+    assert len(recorded()) == 1
+    publisher.kill()
+    publisher.wait()
+    server.terminate()
+    assert server.wait(20) == 0, log.read_text()[-2000:]
+
+
+def fetched_all(http: str) -> str:
+    fetched(http, "/recordings/cam/playlist.m3u8", WORK / "all")
+    return "all/playlist.m3u8"
+
+
+main()
