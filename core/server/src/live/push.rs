@@ -282,7 +282,9 @@ impl Worker {
         }
         let Some(job) = &self.job else { return };
         let Some(packet) = moved(packet, &mut self.offset) else { return };
-        if let (PushTarget::Files(files), Some(first), None) = (&self.target, self.offset, &self.notes) {
+        if let (PushTarget::Files(files), Some(first), None) = (&self.target, self.offset, &self.notes)
+            && files.container == Container::Mp4
+        {
             let epoch = self.epoch.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros());
             let at = i64::try_from(epoch).unwrap_or(0).saturating_add(first);
             self.notes = Some(Notes::begin(&files.directory, at));
