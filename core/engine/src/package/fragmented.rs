@@ -1,6 +1,6 @@
 //! What is where in a fragmented MP4: a recording is played from the file that it was written to, while it is written and after.
 //!
-//! A recording that is complete has got an ordinary index, which made data of its fragments ([`super::fragments`]): only the
+//! A recording that is complete has got an ordinary index, which made data of its fragments (`fragments`): only the
 //! first 16 bytes of the index of fragments were overwritten, and what stood there is known. So both are read alike.
 
 use super::fragments::{Defaults, Samples, be32, be64, child, children, damaged, is_long, moof, trex, whole};

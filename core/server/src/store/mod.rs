@@ -1,6 +1,6 @@
 //! [`Store`]: files for others to fetch, in an object store with S3's interface or in a directory.
 //!
-//! The object store is spoken to by the crate `object_store` over this server's own HTTP client ([`http`]: hyper and ring, no
+//! The object store is spoken to by the crate `object_store` over this server's own HTTP client (`http`: hyper and ring, no
 //! second library for TLS). Requests that fail for a reason that may pass are made again, with pauses that grow.
 
 mod http;

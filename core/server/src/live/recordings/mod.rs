@@ -1,6 +1,6 @@
 //! Recordings played by time: `GET /recordings`, `/recordings/{name}` with what is there, and
 //! `/recordings/{name}/playlist.m3u8?start=…&duration=…`, a playlist of what was recorded then. It is played from the files that
-//! recordings are made of ([`catalogue`]), also from the one that is being written, and nothing is made for it: segments are
+//! recordings are made of (`catalogue`), also from the one that is being written, and nothing is made for it: segments are
 //! ranges of fragments.
 
 mod catalogue;

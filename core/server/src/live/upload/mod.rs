@@ -1,5 +1,5 @@
 //! Live streams in an object store: the origin's segments under the same names, below `streams/NAME/`, with playlists and a
-//! manifest of their own. One task per stream follows the origin ([`queue`]), another puts things there.
+//! manifest of their own. One task per stream follows the origin (`queue`), another puts things there.
 //!
 //! - A playlist is put there after what it names, and what it does not name any more is removed after it: for as long as a
 //!   playlist is, an old one can still be played.
