@@ -48,7 +48,7 @@ def call(method: str, url: str, body: object = None) -> tuple[int, bytes]:
         return e.code, e.read()
 
 
-def until(what: str, check, seconds: float = 30):
+def until(what: str, check, seconds: float = 60):
     """Waits for `check` to give something."""
     end = time.monotonic() + seconds
     while True:
@@ -123,11 +123,11 @@ def checks(processes: list[subprocess.Popen]) -> None:
         time.sleep(0.05)
     http, gst = found["http"], found["gstreamer"]
 
-    # A film of 40 s whose pictures have their number in them: 16 squares of 20 pixels.
+    # A film of 70 s whose pictures have their number in them: 16 squares of 20 pixels.
     film = WORK / "film.mp4"
     squares = "255*gt(mod(floor(N/pow(2,15-floor(X/20))),2),0.5)"
     command = ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", f"nullsrc=s=320x64:r={RATE},format=gray,geq=lum='{squares}',format=yuv420p"]
-    command += ["-f", "lavfi", "-i", "sine=sample_rate=48000", "-t", "40", "-c:v", "libx264", "-preset", "ultrafast"]
+    command += ["-f", "lavfi", "-i", "sine=sample_rate=48000", "-t", "70", "-c:v", "libx264", "-preset", "ultrafast"]
     command += ["-g", str(RATE), "-bf", "0", "-c:a", "aac", film]
     subprocess.run(command, check=True, timeout=60)
     publisher = subprocess.Popen(

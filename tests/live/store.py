@@ -148,7 +148,7 @@ def get(url: str, method: str = "GET") -> tuple[int, bytes, dict[str, str]]:
         return e.code, e.read(), {}
 
 
-def until(what: str, check, seconds: float = 30):
+def until(what: str, check, seconds: float = 60):
     """Waits for `check` to give something."""
     end = time.monotonic() + seconds
     while True:
@@ -333,7 +333,7 @@ def main() -> None:
         thread.start()
         return thread
 
-    threads = [run(gapless, first, relays[0], s3, 14), run(bounded, second, relays[1], s3), run(directory, third, folder)]
+    threads = [run(gapless, first, relays[0], s3, 20), run(bounded, second, relays[1], s3), run(directory, third, folder)]
     for thread in threads:
         thread.join()
     if not failed:
