@@ -139,6 +139,62 @@ def packager(clips, folder):
                 (folder / f"segments-{clip.name}-{flags}").write_bytes(SEGMENTS + run)
 
 
+def tags(flv):
+    """The bodies of an FLV file's tags, which are those of RTMP's messages: (kind, time, body)."""
+    data, at = flv.read_bytes(), 13
+    while at + 11 <= len(data):
+        kind, size = data[at], int.from_bytes(data[at + 1 : at + 4], "big")
+        yield kind, int.from_bytes(data[at + 4 : at + 7], "big"), data[at + 11 : at + 11 + size]
+        at += 11 + size + 4
+
+
+def chunks(kind, time, body):
+    """A message of RTMP in chunks of 128 bytes."""
+    lane = 6 if kind == 9 else 4
+    out = bytes([lane]) + time.to_bytes(3, "big") + len(body).to_bytes(3, "big") + bytes([kind, 1, 0, 0, 0])
+    return out + bytes([0xC0 | lane]).join(body[i : i + 128] for i in range(0, len(body), 128))
+
+
+OFFER = """v=0
+o=- 1 2 IN IP4 127.0.0.1
+s=-
+t=0 0
+a=group:BUNDLE 0 1
+m=audio 9 UDP/TLS/RTP/SAVPF 111
+c=IN IP4 0.0.0.0
+a=mid:0
+a=sendonly
+a=rtpmap:111 opus/48000/2
+a=candidate:1 1 udp 2130706431 127.0.0.1 5000 typ host
+m=video 9 UDP/TLS/RTP/SAVPF 96
+a=mid:1
+a=sendonly
+a=rtpmap:96 H264/90000
+a=rid:h send
+a=simulcast:send h;m;l
+"""
+IDS = ["#!::r=live/cam,m=publish,key=abc", "publish:live/cam:user:key", "read/cam?token=x", "live/cam"]
+
+
+def live(clips, folder):
+    """As targets/live/main.rs numbers the parsers: chunks, video and audio tags, AMF, stream ids, MPEG-TS, SDP."""
+    flv = next((c for c in clips if c.suffix == ".flv"), None)
+    found = list(tags(flv)) if flv else []
+    (folder / "chunks").write_bytes(b"\0" + b"".join(chunks(*tag) for tag in found)[:20000])
+    for n, (kind, _, body) in enumerate(found[:12]):
+        (folder / f"tag-{n}").write_bytes({9: b"\1", 8: b"\2", 18: b"\3"}[kind] + body[:4096])
+    for name, head in (("av01", b"\x90av01"), ("hvc1", b"\x91hvc1\0\0\0"), ("multi", b"\x96\1avc1\0"), ("modex", b"\x97\2\0\0\1\1av01")):
+        (folder / f"enhanced-{name}").write_bytes(b"\1" + head + bytes(range(32)))
+    for name, head in (("Opus", b"\x90Opus"), ("mp4a", b"\x91mp4a")):
+        (folder / f"enhanced-{name}").write_bytes(b"\2" + head + b"OpusHead\1\2\0\0\x80\xbb\0\0\0\0\0")
+    for n, text in enumerate(IDS):
+        (folder / f"id-{n}").write_bytes(b"\4" + text.encode())
+    for clip in clips:
+        if clip.suffix == ".ts":
+            (folder / clip.name).write_bytes(b"\5" + clip.read_bytes()[:10000])
+    (folder / "offer").write_bytes(b"\6" + OFFER.encode())
+
+
 def documents(folder):
     cases = json.loads((ROOT / "tests/cases/cases.json").read_text())
     count = 0
@@ -196,7 +252,7 @@ def dictionary(path):
 
 def main():
     out = Path(sys.argv[1])
-    folders = {name: out / name for name in ("spec_json", "packager", "demux_decode", "remux")}
+    folders = {name: out / name for name in ("spec_json", "packager", "demux_decode", "remux", "live")}
     for folder in folders.values():
         folder.mkdir(parents=True)
     clips = media(folders["demux_decode"])
@@ -205,6 +261,7 @@ def main():
     for clip in clips:
         (folders["remux"] / clip.name).write_bytes(clip.read_bytes())
     packager(clips, folders["packager"])
+    live(clips, folders["live"])
     documents(folders["spec_json"])
     dictionary(out / "spec_json.dict")
 

@@ -35,6 +35,7 @@ security: {state_directory: "%(work)s/state", rate_limit_per_minute: 0}
 live:
   enabled: true
   rtmp_port: 0
+  srt_port: null
   webrtc_port: null
   hls_dash_port: 0
   cdn_port: 0

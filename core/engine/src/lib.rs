@@ -40,7 +40,7 @@ pub use session::{
 };
 pub use spec::{Container, FrameRate as Framerate, PipelineSpec, Preset as EncoderPreset, Tune as Tuning};
 
-pub use ghoststream_sys::{disk, process};
+pub use ghoststream_sys::{disk, process, srt};
 
 /// The version of this crate.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

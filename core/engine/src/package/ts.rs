@@ -11,6 +11,7 @@ use super::track::{Config, Track};
 use crate::error::{Error, ErrorKind, Result};
 use crate::packet::MediaKind;
 use crate::time::{Rational, Rounding, TimeBase, rescale};
+use bytes::Bytes;
 
 /// Ticks of 90 kHz that are added to every time stamp, so that times a little before 0 can be written. WebVTT's
 /// `X-TIMESTAMP-MAP` needs it.
@@ -31,6 +32,7 @@ pub struct Muxer {
     tracks: Vec<Stream>,
     tables: [u8; 2],
     joins: bool,
+    version: u8,
 }
 
 /// Continuity counters have four bits.
@@ -69,7 +71,7 @@ impl Muxer {
             };
             streams.push(Stream { track, pid: FIRST_PID + i as u16, stream_id, continuity: 0 });
         }
-        Ok(Muxer { tracks: streams, tables: [0, 0], joins: false })
+        Ok(Muxer { tracks: streams, tables: [0, 0], joins: false, version: 0 })
     }
 
     /// Makes segments that can follow on any other segment of the same tracks: every one takes whole rounds of the
@@ -77,6 +79,34 @@ impl Muxer {
     pub fn joining(mut self) -> Muxer {
         self.joins = true;
         self
+    }
+
+    /// Tells receivers that the tables are others than those of a program before it (0 to 31, from 31 on to 0).
+    pub fn version(mut self, version: u8) -> Muxer {
+        self.version = version & 31;
+        self
+    }
+
+    /// Writes one sample of track `stream`, for a receiver of a stream that has no segments; `tables` puts PAT and PMT in
+    /// front, as is needed a few times a second. Times of different tracks need not rise together.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] for a track that there is none of; damaged samples.
+    pub fn sample(&mut self, stream: usize, sample: &Sample, tables: bool) -> Result<Bytes> {
+        if stream >= self.tracks.len() {
+            return Err(Error::new(ErrorKind::Internal, "MPEG-TS: a sample of no track"));
+        }
+        let mut packets = Vec::with_capacity(1);
+        self.packetize(stream, std::slice::from_ref(sample), &mut packets)?;
+        let mut out = Vec::with_capacity(sample.data.len() + sample.data.len() / 40 + 4 * PACKET);
+        if tables {
+            self.write_tables(&mut out);
+        }
+        let clock = self.clock_stream() == stream;
+        for pes in &packets {
+            self.write_pes(pes, clock, false, &mut out);
+        }
+        Ok(out.into())
     }
 
     /// The tracks, in the order in which [`Muxer::segment`] wants their samples.
@@ -166,7 +196,7 @@ impl Muxer {
 
     fn write_tables(&mut self, out: &mut Vec<u8>) {
         let pat = [0, 1, 0xe0 | (PMT_PID >> 8) as u8, PMT_PID as u8];
-        write_section(out, 0, &mut self.tables[0], 0, &pat);
+        write_section(out, 0, &mut self.tables[0], 0, 0, &pat);
         let clock = self.tracks[self.clock_stream()].pid;
         let mut pmt = vec![0xe0 | (clock >> 8) as u8, clock as u8, 0xf0, 0];
         for stream in &self.tracks {
@@ -177,7 +207,7 @@ impl Muxer {
             pmt.extend_from_slice(&(0xf000 | info.len() as u16).to_be_bytes());
             pmt.extend_from_slice(&info);
         }
-        write_section(out, PMT_PID, &mut self.tables[1], 2, &pmt);
+        write_section(out, PMT_PID, &mut self.tables[1], 2, self.version, &pmt);
     }
 
     /// With `round`, in so many packets that the continuity counter begins anew behind them.
@@ -263,10 +293,10 @@ fn push_clock(out: &mut Vec<u8>, time: i64) {
 }
 
 /// A table in one packet (a PMT of 64 streams could need more; it is split over as many as it takes).
-fn write_section(out: &mut Vec<u8>, pid: u16, continuity: &mut u8, table: u8, body: &[u8]) {
+fn write_section(out: &mut Vec<u8>, pid: u16, continuity: &mut u8, table: u8, version: u8, body: &[u8]) {
     let mut section = vec![table];
     section.extend_from_slice(&(0xb000 | (body.len() + 9) as u16).to_be_bytes());
-    section.extend_from_slice(&[0, 1, 0xc1, 0, 0]);
+    section.extend_from_slice(&[0, 1, 0xc1 | version << 1, 0, 0]);
     section.extend_from_slice(body);
     section.extend_from_slice(&crc32(&section).to_be_bytes());
     section.insert(0, 0);

@@ -73,8 +73,8 @@ pub(super) fn source(s: &SourceSpec) -> Checked {
         if s.format.is_some() && s.bytes.is_none() {
             return refuse("source.format", "needs source.url or source.bytes");
         }
-        if !s.options.is_empty() {
-            return refuse("source.options", "needs source.url");
+        if !s.options.is_empty() && s.bytes.is_none() {
+            return refuse("source.options", "needs source.url or source.bytes");
         }
         if !s.headers.is_empty() {
             return refuse("source.headers", "needs source.url");

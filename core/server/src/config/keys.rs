@@ -129,6 +129,10 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     within("kafka.task_seconds", config.kafka.task_seconds, 0.5, 3600.0)?;
     within("kafka.partitions", f64::from(config.kafka.partitions), 1.0, 1000.0)?;
     config.kafka.check()?;
+    within("live.srt_latency_ms", f64::from(config.live.srt_latency_ms), 20.0, 8000.0)?;
+    if config.live.srt_passphrase.as_ref().is_some_and(|p| !(10..=79).contains(&p.reveal().len())) {
+        return Err("live.srt_passphrase: it takes 10 to 79 bytes".into());
+    }
     within("live.max_streams", config.live.max_streams as f64, 1.0, 1e6)?;
     within("live.max_connections", config.live.max_connections as f64, 1.0, 1e6)?;
     config.store.check()?;

@@ -13,6 +13,12 @@ pub struct LiveConfig {
     pub enabled: bool,
     /// TCP port for RTMP publishers and readers; null for none, 0 takes a free one.
     pub rtmp_port: Option<u16>,
+    /// UDP port for SRT publishers and readers (8890 is usual); null for none, 0 takes a free one.
+    pub srt_port: Option<u16>,
+    /// Time for repairing losses of SRT, in milliseconds; a peer that asks for more gets more.
+    pub srt_latency_ms: u32,
+    /// Encrypts SRT: who has not this passphrase (10 to 79 bytes) is refused.
+    pub srt_passphrase: Option<Secret>,
     /// UDP port for WebRTC (WHIP and WHEP are asked for over HTTP); null for none, 0 takes a free one.
     pub webrtc_port: Option<u16>,
     /// Addresses that WebRTC clients are told, those of a router for instance; empty: those of the interfaces.
@@ -174,6 +180,9 @@ impl Default for LiveConfig {
         LiveConfig {
             enabled: false,
             rtmp_port: Some(1935),
+            srt_port: None,
+            srt_latency_ms: 120,
+            srt_passphrase: None,
             webrtc_port: Some(8189),
             webrtc_addresses: Vec::new(),
             segment_duration: 2.0,

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use ghoststream::frame::{ChannelLayout, Colour, HdrMetadata};
+use ghoststream::package::bitstream::nal::{self, Framing};
 use ghoststream::package::bitstream::{aac, av1, h264, hevc, opus, vp9};
 use ghoststream::packet::{AudioInfo, FieldOrder, MediaKind, StreamInfo, VideoInfo};
 use ghoststream::time::{Rational, TimeBase};
@@ -64,6 +65,44 @@ pub fn video(codec: Codec, extradata: Bytes, base: TimeBase) -> Result<StreamInf
     });
     info.extradata = extradata;
     Ok(info)
+}
+
+/// The description that a key frame's parameter sets give, when they are not those of `info`: `data` is in a stream's format.
+/// `None` when nothing has changed, or what is there cannot be understood.
+pub fn changed(info: &StreamInfo, data: &[u8]) -> Option<StreamInfo> {
+    let units = Framing::Length(4).units(data).ok()?;
+    let mut sets = Vec::new();
+    let extradata = match info.codec {
+        Codec::H264 => {
+            let known = h264::Config::parse(&info.extradata).ok()?;
+            let of = |u: &&&[u8]| matches!(h264::unit_type(u), h264::SPS | h264::PPS);
+            // Other picture parameter sets alone go with the pictures.
+            let new = |u: &&[u8]| h264::unit_type(u) == h264::SPS && !known.sps.iter().any(|k| k == u);
+            if !units.iter().any(new) {
+                return None;
+            }
+            units.iter().filter(of).for_each(|u| nal::push_annex_b(&mut sets, u));
+            h264::Config::from_annex_b(&sets).ok()?.to_avcc()
+        }
+        Codec::Hevc => {
+            let known = hevc::Config::parse(&info.extradata).ok()?;
+            let of = |u: &&&[u8]| matches!(hevc::unit_type(u), hevc::VPS | hevc::SPS | hevc::PPS);
+            let new = |u: &&[u8]| hevc::unit_type(u) == hevc::SPS && !known.sps.iter().any(|k| k == u);
+            if !units.iter().any(new) {
+                return None;
+            }
+            units.iter().filter(of).for_each(|u| nal::push_annex_b(&mut sets, u));
+            hevc::Config::from_annex_b(&sets).ok()?.to_hvcc()
+        }
+        _ => return None,
+    };
+    let mut described = video(info.codec.clone(), extradata.into(), info.time_base).ok()?;
+    described.index = info.index;
+    if let (Some(now), Some(was)) = (&mut described.video, &info.video) {
+        now.frame_rate = now.frame_rate.or(was.frame_rate);
+        now.rotation = was.rotation;
+    }
+    Some(described)
 }
 
 /// VP9 pictures, described by a key frame.

@@ -1,8 +1,11 @@
 //! The live origin's figures for Prometheus: our names, and those of the services that it replaces.
 
 use super::service::LiveService;
+use super::srt::SrtConnection;
+use super::stream::StreamStats;
 use super::streams::StreamState;
 use super::upload::UploadStats;
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
 /// A page being written.
@@ -99,6 +102,30 @@ impl LiveService {
         for (name, stats) in &stats {
             page.line("ghoststream_live_clock_jumps_total", &[("stream", name)], stats.jumps);
         }
+        let link = |stats: &StreamStats| stats.link.clone();
+        page.head("ghoststream_live_publisher_rtt_seconds", "gauge", "Round trip to a publisher by SRT.");
+        for (name, link) in stats.iter().filter_map(|(n, s)| Some((n, link(s)?))) {
+            page.line("ghoststream_live_publisher_rtt_seconds", &[("stream", name)], link.rtt_ms / 1000.0);
+        }
+        page.head(
+            "ghoststream_live_publisher_lost_total",
+            "counter",
+            "Packets of SRT missed on the way; most come again.",
+        );
+        for (name, link) in stats.iter().filter_map(|(n, s)| Some((n, link(s)?))) {
+            page.line("ghoststream_live_publisher_lost_total", &[("stream", name)], link.lost);
+        }
+        page.head(
+            "ghoststream_live_publisher_dropped_total",
+            "counter",
+            "Packets of SRT that came too late, or never.",
+        );
+        for (name, link) in stats.iter().filter_map(|(n, s)| Some((n, link(s)?))) {
+            page.line("ghoststream_live_publisher_dropped_total", &[("stream", name)], link.dropped);
+        }
+        if let Some(srt) = self.srt() {
+            srt_readers(&mut page, &srt.connections());
+        }
         let origins: Vec<_> =
             self.origins().list().iter().map(|o| (o.name().to_string(), o.stats())).collect();
         page.head("ghoststream_live_viewers", "gauge", "Who has asked for HLS or DASH in the last 15 s.");
@@ -164,6 +191,48 @@ impl LiveService {
         each("lost_total", "counter", "Segments lost while the store was away.", &|s| s.lost);
         each("waiting_bytes", "gauge", "Bytes that wait for the store.", &|s| s.waiting_bytes);
         each("away", "gauge", "Whether the store takes nothing now.", &|s| u64::from(s.away));
+    }
+}
+
+/// Readers by SRT, all of a stream in one line.
+fn srt_readers(page: &mut Page, connections: &[SrtConnection]) {
+    let mut streams: BTreeMap<&str, (u64, f64, u64, u64)> = BTreeMap::new();
+    for reader in connections.iter().filter(|c| !c.publishes) {
+        let (count, rtt, lost, dropped) = streams.entry(&reader.stream).or_default();
+        *count += 1;
+        *rtt = rtt.max(reader.stats.rtt.as_secs_f64());
+        *lost += reader.stats.send_lost;
+        *dropped += reader.stats.send_dropped + reader.dropped;
+    }
+    page.one(
+        "ghoststream_live_srt_connections",
+        "gauge",
+        "Publishers and readers by SRT.",
+        connections.len(),
+    );
+    page.head("ghoststream_live_srt_readers", "gauge", "Who reads a stream by SRT.");
+    for (name, (count, ..)) in &streams {
+        page.line("ghoststream_live_srt_readers", &[("stream", name)], count);
+    }
+    page.head("ghoststream_live_srt_readers_rtt_seconds", "gauge", "The longest round trip to them.");
+    for (name, (_, rtt, ..)) in &streams {
+        page.line("ghoststream_live_srt_readers_rtt_seconds", &[("stream", name)], rtt);
+    }
+    page.head(
+        "ghoststream_live_srt_readers_lost",
+        "gauge",
+        "Packets that those who read now missed; most were sent again.",
+    );
+    for (name, (_, _, lost, _)) in &streams {
+        page.line("ghoststream_live_srt_readers_lost", &[("stream", name)], lost);
+    }
+    page.head(
+        "ghoststream_live_srt_readers_dropped",
+        "gauge",
+        "Packets that those who read now were too slow for.",
+    );
+    for (name, (.., dropped)) in &streams {
+        page.line("ghoststream_live_srt_readers_dropped", &[("stream", name)], dropped);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Streams by name, and who publishes them.
 
-use super::stream::Stream;
+use super::stream::{LinkStats, Stream};
 use ghoststream::packet::{Packet, StreamInfo};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -116,9 +116,7 @@ impl Live {
         }
         let entry = streams.entry(name.into()).or_insert_with(|| Entry::new(name, false));
         let replaced = entry.publisher.is_some();
-        let stands_in = entry.publisher.as_ref().is_some_and(|p| p.protocol == SLATE);
-        let may_replace = publisher.protocol != SLATE && (stands_in || self.0.takeover);
-        if replaced && !may_replace {
+        if !entry.may_replace(publisher.protocol, self.0.takeover) {
             return Err(Refused::Taken);
         }
         if replaced {
@@ -132,6 +130,20 @@ impl Live {
             tracing::info!(stream = name, "a new publisher takes the stream over");
         }
         Ok(Publication { live: self.clone(), stream, number })
+    }
+
+    /// Whether [`Live::publish`] would let `protocol` publish `name` now, for who must answer before there is a connection.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn may_publish(&self, name: &str, protocol: &str) -> Result<(), Refused> {
+        check_name(name).map_err(Refused::Name)?;
+        let streams = self.lock();
+        match streams.get(name) {
+            None if streams.len() >= self.0.most => Err(Refused::Full(self.0.most)),
+            Some(entry) if !entry.may_replace(protocol, self.0.takeover) => Err(Refused::Taken),
+            _ => Ok(()),
+        }
     }
 
     /// A stream by its name: one that is published, or kept.
@@ -194,6 +206,14 @@ impl Entry {
     fn new(name: &str, kept: bool) -> Entry {
         Entry { stream: Stream::new(name), number: 0, publisher: None, kept }
     }
+
+    /// Whether a publisher by `protocol` may take the place of whoever is there.
+    fn may_replace(&self, protocol: &str, takeover: bool) -> bool {
+        match &self.publisher {
+            None => true,
+            Some(there) => protocol != SLATE && (there.protocol == SLATE || takeover),
+        }
+    }
 }
 
 /// A name is a path of plain words: it becomes part of URLs and directories.
@@ -255,8 +275,27 @@ impl Publication {
     /// # Errors
     /// [`Superseded`].
     pub fn push(&self, packet: Packet) -> Result<(), Superseded> {
+        self.push_aged(packet, Duration::ZERO)
+    }
+
+    /// As [`Publication::push`], for a packet that came `age` ago and had to wait: the first one says when the publisher's
+    /// time is.
+    ///
+    /// # Errors
+    /// [`Superseded`].
+    pub fn push_aged(&self, packet: Packet, age: Duration) -> Result<(), Superseded> {
         self.check()?;
-        self.stream.push(packet);
+        self.stream.push(packet, age);
+        Ok(())
+    }
+
+    /// Says how the publisher's connection is, for those who look at the stream.
+    ///
+    /// # Errors
+    /// [`Superseded`].
+    pub fn link(&self, link: LinkStats) -> Result<(), Superseded> {
+        self.check()?;
+        self.stream.note_link(link);
         Ok(())
     }
 

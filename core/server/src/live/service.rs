@@ -7,6 +7,7 @@ use super::recordings::Recordings;
 use super::registry::{Live, LiveEvent};
 use super::rest::{gstreamer, hls_dash};
 use super::rtmp::{self, RtmpOptions};
+use super::srt::{Srt, SrtOptions};
 use super::stream::Stream;
 use super::streams::{StreamRequest, Streams};
 use super::transcode::{Transcode, TranscodeSpec, TranscodeStats};
@@ -50,6 +51,7 @@ pub struct LiveService {
     others: Vec<(&'static str, SocketAddr)>,
     origins: Origins,
     uploads: Option<Uploads>,
+    srt: Option<Srt>,
     webrtc: Option<WebRtc>,
     managed: Streams,
     made: Arc<Mutex<HashMap<String, Made>>>,
@@ -102,6 +104,7 @@ impl LiveService {
             keys,
             rtmp: Vec::new(),
             others: Vec::new(),
+            srt: None,
             webrtc: None,
             made: Arc::default(),
             fits: Arc::default(),
@@ -131,6 +134,24 @@ impl LiveService {
                 let live = service.live.clone();
                 tasks.push(tokio::spawn(rtmp::serve(listener, live, options.clone(), ending.clone())));
             }
+        }
+        if let Some(port) = settings.srt_port {
+            let options = SrtOptions {
+                connections: settings.max_connections,
+                latency: Duration::from_millis(settings.srt_latency_ms.into()),
+                passphrase: settings.srt_passphrase.clone(),
+                keys: service.keys.clone(),
+                ..SrtOptions::new((address(&config.server.host), port).into())
+            };
+            let srt = Srt::start(service.live.clone(), options).map_err(|e| e.context("live.srt_port"))?;
+            tracing::info!("listening on srt://{}", srt.address());
+            service.srt = Some(srt.clone());
+            let mut ending = ending.clone();
+            tasks.push(tokio::spawn(async move {
+                ended(&mut ending).await;
+                // A thread that panicked has said so.
+                let _said = tokio::task::spawn_blocking(move || srt.close()).await;
+            }));
         }
         if let Some(port) = settings.webrtc_port {
             let fitting = service.clone();
@@ -456,6 +477,11 @@ impl LiveService {
     /// What goes to the object store, when there is one.
     pub fn uploads(&self) -> Option<&Uploads> {
         self.uploads.as_ref()
+    }
+
+    /// SRT, when it runs.
+    pub fn srt(&self) -> Option<&Srt> {
+        self.srt.as_ref()
     }
 
     /// WebRTC, when it runs.

@@ -81,6 +81,7 @@ struct State {
     dropped: u64,
     last_packet: Option<Instant>,
     last_key: Option<Instant>,
+    link: Option<LinkStats>,
     /// When somebody last asked for what is made of it.
     asked: Option<Instant>,
     derived: Vec<Weak<Stream>>,
@@ -143,6 +144,24 @@ pub struct StreamStats {
     pub since_key: Option<f64>,
     /// Seconds of the stream's own time reached.
     pub time: f64,
+    /// The publisher's connection; `None` where its protocol says nothing of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkStats>,
+}
+
+/// The publisher's connection, where its protocol tells. Counts are since it began.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LinkStats {
+    /// Round trip, in milliseconds.
+    pub rtt_ms: f64,
+    /// Bits that came in the last second, repeated ones and headers included.
+    pub bitrate: f64,
+    /// Packets that came.
+    pub packets: u64,
+    /// Packets that were missed on the way; most of them come again.
+    pub lost: u64,
+    /// Packets that came too late, or never.
+    pub dropped: u64,
 }
 
 /// What one track has seen.
@@ -216,6 +235,7 @@ impl Stream {
             idle: state.last_packet.map(|t| t.elapsed().as_secs_f64()),
             since_key: state.last_key.map(|t| t.elapsed().as_secs_f64()),
             time: state.timeline.latest().unwrap_or(0) as f64 / 1e6,
+            link: state.link.clone(),
         }
     }
 
@@ -301,9 +321,9 @@ impl Stream {
         state.tracks = Some(tracks);
     }
 
-    /// Takes a packet whose times are a publisher's.
-    pub(super) fn push(&self, mut packet: Packet) {
-        let now = i64::try_from(self.began.elapsed().as_micros()).unwrap_or(i64::MAX);
+    /// Takes a packet whose times are a publisher's, and which came `age` ago.
+    pub(super) fn push(&self, mut packet: Packet, age: Duration) {
+        let now = i64::try_from(self.began.elapsed().saturating_sub(age).as_micros()).unwrap_or(i64::MAX);
         let mut guard = self.lock();
         let jumped = guard.timeline.date(&mut packet, now);
         guard.jumps += u64::from(jumped);
@@ -345,9 +365,15 @@ impl Stream {
         state.dropped += dropped;
     }
 
+    /// Notes how the publisher's connection is.
+    pub(super) fn note_link(&self, link: LinkStats) {
+        self.lock().link = Some(link);
+    }
+
     /// Says that the publisher is gone.
     pub(super) fn leave(&self) {
         let mut state = self.lock();
+        state.link = None;
         if state.tracks.take().is_some() {
             state.timeline.next_publisher();
             state.group.clear();

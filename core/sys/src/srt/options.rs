@@ -21,6 +21,8 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// A peer that is silent for so long is gone.
     pub idle_timeout: Duration,
+    /// Fails where another program listens at the address, instead of sharing it.
+    pub exclusive: bool,
 }
 
 impl Default for Options {
@@ -33,6 +35,7 @@ impl Default for Options {
             max_bandwidth: None,
             connect_timeout: Duration::from_secs(3),
             idle_timeout: Duration::from_secs(5),
+            exclusive: false,
         }
     }
 }
@@ -99,6 +102,8 @@ pub enum Refusal {
     Forbidden = 1403,
     /// There is no such stream.
     NotFound = 1404,
+    /// It wants to do with it what cannot be done.
+    BadMode = 1405,
     /// Somebody publishes the stream already.
     Conflict = 1409,
     /// The listener has failed.

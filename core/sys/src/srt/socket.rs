@@ -14,6 +14,7 @@ pub(super) mod flag {
     pub const RCVSYN: i32 = 2;
     pub const SNDTIMEO: i32 = 13;
     pub const RCVTIMEO: i32 = 14;
+    pub const REUSEADDR: i32 = 15;
     pub const MAXBW: i32 = 16;
     pub const LATENCY: i32 = 23;
     pub const PASSPHRASE: i32 = 26;
@@ -66,6 +67,7 @@ impl Handle {
         self.set_number(flag::LATENCY, ms(options.latency), "latency")?;
         self.set_number(flag::CONNTIMEO, ms(options.connect_timeout), "connect timeout")?;
         self.set_number(flag::PEERIDLETIMEO, ms(options.idle_timeout), "idle timeout")?;
+        self.set_number(flag::REUSEADDR, c_int::from(!options.exclusive), "sharing of the address")?;
         if options.key_length != 0 {
             self.set_number(flag::PBKEYLEN, c_int::from(options.key_length), "key length")?;
         }
@@ -337,6 +339,7 @@ fn rejected(api: &Api, reason: c_int) -> Error {
         1402 => "the peer is overloaded".to_string(),
         1403 => "the peer refuses: forbidden".to_string(),
         1404 => "the peer has no such stream".to_string(),
+        1405 => "the peer refuses: not in this mode".to_string(),
         1409 => "the peer refuses: the stream is published already".to_string(),
         code if code >= 1000 => format!("the peer refuses (code {code})"),
         // SAFETY: takes a number; the text is static.

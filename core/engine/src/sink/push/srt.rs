@@ -39,6 +39,7 @@ pub(super) fn open_socket(
         max_bandwidth: address.max_bandwidth,
         connect_timeout: timeout,
         idle_timeout: timeout.clamp(Duration::from_secs(1), Duration::from_secs(5)),
+        exclusive: false,
     };
     match address.mode {
         SrtMode::Caller => Socket::connect(remote(address)?, &options, stop).map_err(told),

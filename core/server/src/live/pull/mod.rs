@@ -1,9 +1,9 @@
 //! Streams that this server fetches or makes itself: a URL, a file, a test picture. A source that breaks off is opened again;
 //! meanwhile another one can be shown.
 
-mod play;
+pub(super) mod play;
 mod slate;
-mod source;
+pub(super) mod source;
 
 pub use slate::{Slate, SlateSpec};
 pub use source::{PullEncode, PullSource};

@@ -1,5 +1,6 @@
 //! An engine's job whose packets are published.
 
+use crate::live::describe;
 use crate::live::registry::{Publication, Superseded};
 use ghoststream::event::{Event, Next, Outcome};
 use ghoststream::job::Taken;
@@ -7,10 +8,11 @@ use ghoststream::packet::{Packet, StreamInfo};
 use ghoststream::spec::PipelineSpec;
 use ghoststream::time::{MICROSECONDS, Rounding, rescale};
 use ghoststream::{ErrorKind, Job, Pipeline, Result};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Puts the sources of one stream one behind the other: time goes on as the clock on the wall does.
-pub(super) struct Clock {
+pub(in crate::live) struct Clock {
     began: Instant,
     /// The latest time given, in microseconds.
     latest: i64,
@@ -21,33 +23,35 @@ impl Clock {
         Clock { began: Instant::now(), latest: -1 }
     }
 
-    /// What is to be added to the times of a source whose first packet, now, is at `first` (microseconds).
-    fn offset(&self, first: i64) -> i64 {
-        let now = i64::try_from(self.began.elapsed().as_micros()).unwrap_or(i64::MAX);
+    /// What is to be added to the times of a source whose first packet, which came `age` ago, is at `first` (microseconds).
+    fn offset(&self, first: i64, age: Duration) -> i64 {
+        let now = i64::try_from(self.began.elapsed().saturating_sub(age).as_micros()).unwrap_or(i64::MAX);
         now.max(self.latest + 1) - first
     }
 }
 
 /// A job that plays.
-pub(super) struct Play {
-    job: Job,
+pub(in crate::live) struct Play {
+    job: Arc<Job>,
     streams: Option<Vec<StreamInfo>>,
     announced: bool,
     /// The packet that showed that it has begun.
     first: Option<Packet>,
     offset: Option<i64>,
+    /// Since when it is fed with what comes: its first packet is as old as that when it is known what it is.
+    fed: Option<Instant>,
     end: Option<End>,
 }
 
 /// How a job ended.
 #[derive(Clone)]
-pub(super) struct End {
+pub(in crate::live) struct End {
     pub why: String,
     pub kind: Option<ErrorKind>,
 }
 
 /// What a moment brought.
-pub(super) enum Step {
+pub(in crate::live) enum Step {
     /// A packet.
     Packet,
     /// Nothing in time.
@@ -58,8 +62,18 @@ pub(super) enum Step {
 
 impl Play {
     pub fn start(document: PipelineSpec) -> Result<Play> {
-        let job = Pipeline::from_spec(document)?.start().job()?;
-        Ok(Play { job, streams: None, announced: false, first: None, offset: None, end: None })
+        let job = Arc::new(Pipeline::from_spec(document)?.start().job()?);
+        Ok(Play { job, streams: None, announced: false, first: None, offset: None, fed: None, end: None })
+    }
+
+    /// A job whose source is given what comes from now on, as it comes.
+    pub fn fed(document: PipelineSpec) -> Result<Play> {
+        Ok(Play { fed: Some(Instant::now()), ..Play::start(document)? })
+    }
+
+    /// The job, for who feeds it.
+    pub fn job(&self) -> &Arc<Job> {
+        &self.job
     }
 
     /// Whether something of it was published.
@@ -137,15 +151,35 @@ impl Play {
                 }
             },
         };
-        publication.push(self.dated(packet, clock))?;
+        self.look_into(&packet, publication)?;
+        let age = match self.offset {
+            None => self.fed.map_or(Duration::ZERO, |since| since.elapsed()),
+            Some(_) => Duration::ZERO,
+        };
+        publication.push_aged(self.dated(packet, clock, age), age)?;
         Ok(Step::Packet)
     }
 
-    fn dated(&mut self, mut packet: Packet, clock: &mut Clock) -> Packet {
+    /// Announces the pictures anew when a key frame brings other parameter sets, as transport streams do it.
+    fn look_into(
+        &mut self,
+        packet: &Packet,
+        publication: &Publication,
+    ) -> std::result::Result<(), Superseded> {
+        let Some(streams) = self.streams.as_mut().filter(|_| packet.key) else { return Ok(()) };
+        let Some(info) = streams.get_mut(packet.stream) else { return Ok(()) };
+        if let Some(changed) = describe::changed(info, &packet.data) {
+            *info = changed;
+            publication.announce(streams.clone())?;
+        }
+        Ok(())
+    }
+
+    fn dated(&mut self, mut packet: Packet, clock: &mut Clock, age: Duration) -> Packet {
         let base = packet.base;
         let micros = |t: i64| rescale(t, base, MICROSECONDS, Rounding::Nearest);
         let Some(time) = packet.dts.or(packet.pts).map(micros) else { return packet };
-        let offset = *self.offset.get_or_insert_with(|| clock.offset(time));
+        let offset = *self.offset.get_or_insert_with(|| clock.offset(time, age));
         let ticks = rescale(offset, MICROSECONDS, base, Rounding::Nearest);
         packet.pts = packet.pts.map(|t| t + ticks);
         packet.dts = packet.dts.map(|t| t + ticks);
@@ -175,10 +209,10 @@ mod tests {
     #[test]
     fn one_source_comes_behind_the_other() {
         let mut clock = Clock::new();
-        let first = clock.offset(70_000_000);
+        let first = clock.offset(70_000_000, Duration::ZERO);
         assert!((0..1_000_000).contains(&(70_000_000 + first)));
         // It ran ahead of the wall.
         clock.latest = 50_000_000;
-        assert_eq!(clock.offset(0), 50_000_001);
+        assert_eq!(clock.offset(0, Duration::ZERO), 50_000_001);
     }
 }

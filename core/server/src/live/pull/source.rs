@@ -108,7 +108,7 @@ const CARRIED: [&str; 7] = ["h264", "hevc", "av1", "vp9", "vp8", "aac", "opus"];
 ///
 /// # Errors
 /// The rule of the policy that forbids it.
-pub(super) fn document(
+pub(in crate::live) fn document(
     source: &PullSource,
     policy: Option<&SourcePolicy>,
     timeout: f64,
@@ -142,6 +142,15 @@ pub(super) fn document(
             SourceSpec { realtime: true, ..SourceSpec::pattern(pattern) }
         }
     };
+    let mut document = carried(spec, encode, copy);
+    document.name = Some(format!("pull {}", source.label()));
+    document.stall_timeout = timeout.max(1.0) * 2.0;
+    Ok(document)
+}
+
+/// The document that gives the packets of `source` as a stream takes them: what can be carried as it is, the rest encoded, and
+/// with `copy` false the pictures in any case.
+pub(in crate::live) fn carried(source: SourceSpec, encode: &PullEncode, copy: bool) -> PipelineSpec {
     let carried: Vec<Codec> = CARRIED.iter().map(|name| Codec::from_name(name)).collect();
     let mut output = OutputSpec::packets(PacketsSpec {
         format: BitstreamFormat::LengthPrefixed,
@@ -161,10 +170,7 @@ pub(super) fn document(
         ..VideoSpec::new()
     }));
     output.subtitles = SubtitleChoice::None;
-    let mut document = PipelineSpec::new(spec, vec![output]);
-    document.name = Some(format!("pull {}", source.label()));
-    document.stall_timeout = timeout.max(1.0) * 2.0;
-    Ok(document)
+    PipelineSpec::new(source, vec![output])
 }
 
 fn url_source(

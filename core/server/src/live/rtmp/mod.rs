@@ -1,6 +1,7 @@
-//! RTMP and Enhanced RTMP: publishers and readers of one listener. Handshake, AMF and Enhanced RTMP's messages are the
+//! RTMP and Enhanced RTMP: publishers and readers of one listener. Handshake, messages and what is answered are the
 //! protocol crate's (`rtmp-rs`); its server is not used, because it keeps streams and readers of its own.
 
+mod amf;
 mod chunk;
 mod publish;
 mod session;

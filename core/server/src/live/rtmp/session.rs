@@ -1,6 +1,7 @@
 //! One connection: handshake, commands, then a publisher or a reader.
 
 use super::RtmpOptions;
+use super::amf;
 use super::chunk::{Broken, Decoder, Message, encode};
 use super::publish::{Ended, Ingest};
 use super::tag::{self, MS};
@@ -264,6 +265,9 @@ impl Session<'_> {
             rtmp::MSG_AUDIO => return self.media(MediaKind::Audio, message.timestamp, &message.payload),
             rtmp::MSG_VIDEO => return self.media(MediaKind::Video, message.timestamp, &message.payload),
             rtmp::MSG_AGGREGATE => return self.aggregate(&message),
+            rtmp::MSG_COMMAND_AMF0 | rtmp::MSG_COMMAND_AMF3 | rtmp::MSG_DATA_AMF0 | rtmp::MSG_DATA_AMF3 => {
+                return self.values(&message);
+            }
             _ => {}
         }
         let chunk = RtmpChunk {
@@ -281,12 +285,35 @@ impl Session<'_> {
             RtmpMessage::UserControl(UserControlEvent::PingRequest(time)) => {
                 self.control(RtmpMessage::UserControl(UserControlEvent::PingResponse(time)));
             }
-            RtmpMessage::Command(command) | RtmpMessage::CommandAmf3(command) => self.obey(command)?,
-            RtmpMessage::Data(data) | RtmpMessage::DataAmf3(data) => self.data(&data),
             // The rest is told, not asked.
             _ => {}
         }
         Ok(())
+    }
+
+    /// A command, or metadata.
+    fn values(&mut self, message: &Message) -> Done {
+        let marked = matches!(message.kind, rtmp::MSG_COMMAND_AMF3 | rtmp::MSG_DATA_AMF3);
+        // In front of AMF0 in a message for AMF3 stands a 0.
+        let skip = usize::from(marked && message.payload.first() == Some(&0));
+        let mut values =
+            amf::values(&message.payload[skip..]).map_err(|e| Why::Peer(e.to_string()))?.into_iter();
+        let is_data = matches!(message.kind, rtmp::MSG_DATA_AMF0 | rtmp::MSG_DATA_AMF3);
+        let Some(AmfValue::String(name)) = values.next() else {
+            // Data that is not called anything is nobody's.
+            return if is_data { Ok(()) } else { Err(Why::Peer("a command without a name".into())) };
+        };
+        if is_data {
+            self.data(&DataMessage { name, values: values.collect(), stream_id: message.stream });
+            return Ok(());
+        }
+        self.obey(Command {
+            name,
+            transaction_id: values.next().and_then(|v| v.as_number()).unwrap_or(0.0),
+            command_object: values.next().unwrap_or(AmfValue::Null),
+            arguments: values.collect(),
+            stream_id: message.stream,
+        })
     }
 
     fn media(&mut self, kind: MediaKind, timestamp: u32, body: &Bytes) -> Done {

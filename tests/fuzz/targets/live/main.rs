@@ -1,0 +1,150 @@
+//! The live origin's own parsers of what strangers send: RTMP's chunks, tags and values, SRT's stream ids, the look at
+//! MPEG-TS, SDP. The first byte says which. Their files are taken as they are, without the server around them, which would
+//! have to be built with coverage too.
+#![no_main]
+#![allow(dead_code)]
+
+// AMF's values are the protocol crate's; here they are `amf`'s.
+extern crate self as rtmp_rs;
+
+pub mod amf;
+
+mod config {
+    /// As the server's.
+    #[derive(Clone, Debug)]
+    pub struct Secret(String);
+
+    impl Secret {
+        pub fn reveal(&self) -> &str {
+            &self.0
+        }
+    }
+}
+
+#[path = "../../../../core/server/src/live/rtmp/chunk.rs"]
+mod chunk;
+#[path = "../../../../core/server/src/live/describe.rs"]
+mod describe;
+#[path = "../../../../core/server/src/live/keys.rs"]
+mod keys;
+#[path = "../../../../core/server/src/live/webrtc/offer.rs"]
+mod offers;
+#[path = "../../../../core/server/src/live/srt/stream_id.rs"]
+mod stream_id;
+#[path = "../../../../core/server/src/live/rtmp/tag.rs"]
+mod tag;
+#[path = "../../../../core/server/src/live/srt/transport.rs"]
+mod transports;
+#[path = "../../../../core/server/src/live/rtmp/amf.rs"]
+mod values;
+
+/// Where they look for each other.
+mod live {
+    pub(crate) use crate::{describe, keys};
+}
+
+use bytes::{Bytes, BytesMut};
+use ghoststream::packet::{Codec, Packet};
+use libfuzzer_sys::fuzz_target;
+use offers::{Fragment, Kind, Offer, Purpose, without_loopback};
+use stream_id::Wanted;
+use transports::{PACKET, Part, Watch};
+
+fuzz_target!(|data: &[u8]| {
+    let Some((which, data)) = data.split_first() else { return };
+    match which % 7 {
+        0 => chunks(data),
+        1 => video(&Bytes::copy_from_slice(data)),
+        2 => {
+            if let Ok(tag::Tag::Config(info)) = tag::audio(&Bytes::copy_from_slice(data)) {
+                assert!(tag::config_of(&info).is_some());
+            }
+        }
+        3 => {
+            if let Ok(read) = values::values(data) {
+                let size: usize = read.iter().map(amf::AmfValue::size).sum();
+                assert!(size <= data.len(), "more values than bytes");
+            }
+        }
+        4 => {
+            if let Ok(wanted) = Wanted::parse(&String::from_utf8_lossy(data)) {
+                assert!(!wanted.name.is_empty());
+            }
+        }
+        5 => transport(data),
+        _ => offer(&String::from_utf8_lossy(data)),
+    }
+});
+
+/// Chunks in pieces are the messages that they are at once.
+fn chunks(data: &[u8]) {
+    let read = |piece: usize| {
+        let (mut decoder, mut have, mut all) = (chunk::Decoder::new(), BytesMut::new(), Vec::new());
+        for part in data.chunks(piece) {
+            have.extend_from_slice(part);
+            loop {
+                match decoder.next(&mut have) {
+                    Ok(Some(message)) => {
+                        // As a session obeys it.
+                        if let (1, Some(size)) = (message.kind, message.payload.first_chunk()) {
+                            let _refused = decoder.set_size(u32::from_be_bytes(*size));
+                        } else if let (2, Some(lane)) = (message.kind, message.payload.first_chunk()) {
+                            decoder.abort(u32::from_be_bytes(*lane));
+                        }
+                        all.push(message);
+                    }
+                    Ok(None) => break,
+                    Err(e) => return (all, Some(e)),
+                }
+            }
+        }
+        (all, None)
+    };
+    assert_eq!(read(data.len().max(1)), read(17));
+}
+
+fn video(body: &Bytes) {
+    let _described = tag::in_band(body);
+    match tag::video(body) {
+        Ok(tag::Tag::Config(info)) => {
+            let _same = describe::changed(&info, body);
+            assert!(tag::config_of(&info).is_some());
+        }
+        Ok(tag::Tag::Frame { data, key, composition }) => {
+            let mut packet = Packet::new(data.clone(), composition.into(), 0, tag::MS);
+            (packet.dts, packet.key) = (Some(0), key);
+            let Ok(tag::Tag::Frame { data: again, .. }) = tag::video(&tag::frame_of(&Codec::H264, &packet))
+            else {
+                panic!("what is written is not read")
+            };
+            assert_eq!(again, data);
+        }
+        _ => {}
+    }
+}
+
+/// Packets are whole and none is made up.
+fn transport(data: &[u8]) {
+    let mut watch = Watch::default();
+    for message in data.chunks(1316) {
+        let Ok(parts) = watch.take(message) else { return };
+        for part in parts {
+            if let Part::Packets(packets) = part {
+                assert!(!packets.is_empty() && packets.len() % PACKET == 0);
+                assert!(packets.chunks(PACKET).all(|p| p.first() == Some(&0x47)));
+            }
+        }
+    }
+}
+
+fn offer(text: &str) {
+    let _without = without_loopback(text);
+    let _fragment = Fragment::read(text);
+    for purpose in [Purpose::Publish, Purpose::Play] {
+        if let Ok(mut offer) = Offer::read(text, purpose) {
+            let _sound = offer.line(Kind::Audio).is_some();
+            offer.leave_out(Kind::Audio);
+            let _negotiated = offer.negotiated();
+        }
+    }
+}
