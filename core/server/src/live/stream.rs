@@ -5,7 +5,8 @@ use ghoststream::packet::{MediaKind, Packet, StreamInfo};
 use ghoststream::time::{MICROSECONDS, Rounding, rescale};
 use serde::Serialize;
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
 
@@ -62,9 +63,44 @@ pub enum Start {
 #[derive(Debug)]
 pub struct Stream {
     name: String,
+    clock: Arc<Clock>,
+    state: Mutex<State>,
+}
+
+/// How long a publisher's first packets say how far ahead of themselves they come.
+const SETTLING: i64 = 3_000_000;
+/// The most, in microseconds, that one can be ahead of its clock: more is no live stream, but a file.
+const MOST_AHEAD: i64 = 5_000_000;
+
+/// A stream's time, which what is made of it shares.
+#[derive(Debug)]
+struct Clock {
     epoch: SystemTime,
     began: Instant,
-    state: Mutex<State>,
+    /// When the first packet came, in microseconds.
+    first: OnceLock<i64>,
+    /// How far ahead of their time packets have come, in microseconds: encoders hold pictures while they connect, and send
+    /// them at once then. The first of them was taken that much before it came.
+    ahead: AtomicI64,
+}
+
+impl Clock {
+    fn new() -> Clock {
+        let (epoch, began) = (SystemTime::now(), Instant::now());
+        Clock { epoch, began, first: OnceLock::new(), ahead: AtomicI64::new(0) }
+    }
+
+    fn now(&self) -> i64 {
+        i64::try_from(self.began.elapsed().as_micros()).unwrap_or(i64::MAX)
+    }
+
+    /// A packet of time `at` came `now`.
+    fn came(&self, at: i64, now: i64) {
+        let first = *self.first.get_or_init(|| now);
+        if now - first < SETTLING && (0..=MOST_AHEAD).contains(&(at - now)) {
+            self.ahead.fetch_max(at - now, Ordering::Relaxed);
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -186,12 +222,7 @@ pub struct TrackStats {
 impl Stream {
     /// A stream that nobody publishes yet. Its time 0 is now.
     pub fn new(name: impl Into<String>) -> Arc<Stream> {
-        Arc::new(Stream {
-            name: name.into(),
-            epoch: SystemTime::now(),
-            began: Instant::now(),
-            state: Mutex::default(),
-        })
+        Arc::new(Stream { name: name.into(), clock: Arc::new(Clock::new()), state: Mutex::default() })
     }
 
     /// What it is called.
@@ -199,9 +230,11 @@ impl Stream {
         &self.name
     }
 
-    /// The wall-clock time of its time 0: with it, `EXT-X-PROGRAM-DATE-TIME` and `availabilityStartTime` are known.
+    /// The wall-clock time of its time 0: with it, `EXT-X-PROGRAM-DATE-TIME` and `availabilityStartTime` are known. It is found
+    /// out during the first seconds of its first publisher, and does not change afterwards.
     pub fn epoch(&self) -> SystemTime {
-        self.epoch
+        let ahead = u64::try_from(self.clock.ahead.load(Ordering::Relaxed)).unwrap_or(0);
+        self.clock.epoch - Duration::from_micros(ahead)
     }
 
     /// What it carries now; `None` while nobody publishes.
@@ -323,10 +356,15 @@ impl Stream {
 
     /// Takes a packet whose times are a publisher's, and which came `age` ago.
     pub(super) fn push(&self, mut packet: Packet, age: Duration) {
-        let now = i64::try_from(self.began.elapsed().saturating_sub(age).as_micros()).unwrap_or(i64::MAX);
+        let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+        let now = self.clock.now().saturating_sub(age).max(0);
         let mut guard = self.lock();
         let jumped = guard.timeline.date(&mut packet, now);
         guard.jumps += u64::from(jumped);
+        let leads = guard.tracks.as_ref().is_some_and(|t| t.video().is_none_or(|v| v == packet.stream));
+        if let Some(time) = packet.decode().filter(|_| leads) {
+            self.clock.came(time.micros(), now);
+        }
         self.take(&mut guard, packet);
     }
 
@@ -393,8 +431,7 @@ impl Stream {
     /// A stream with the same time as this one, for a transcode of it.
     pub fn derived(&self, name: impl Into<String>) -> Arc<Stream> {
         let name = name.into();
-        let made = Stream { name, epoch: self.epoch, began: self.began, state: Mutex::default() };
-        let made = Arc::new(made);
+        let made = Arc::new(Stream { name, clock: self.clock.clone(), state: Mutex::default() });
         let mut state = self.lock();
         state.derived.retain(|s| s.strong_count() > 0);
         state.derived.push(Arc::downgrade(&made));
@@ -535,5 +572,33 @@ impl Reader {
         let oldest = waiting.items.iter().find_map(time);
         let newest = waiting.items.iter().rev().find_map(time);
         oldest.zip(newest).map_or(0.0, |(a, b)| (b - a) as f64 / 1e6)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_held_while_connecting_came_late() {
+        let ahead = |packets: &[(i64, i64)]| {
+            let clock = Clock::new();
+            packets.iter().for_each(|(at, now)| clock.came(*at, *now));
+            clock.ahead.load(Ordering::Relaxed)
+        };
+        // Twenty pictures at once, then one by one.
+        assert_eq!(
+            ahead(&[(100_000, 100_000), (900_000, 110_000), (940_000, 150_000), (980_000, 240_000)]),
+            790_000
+        );
+        assert_eq!(ahead(&[(0, 0), (40_000, 45_000), (80_000, 130_000)]), 0, "late");
+        assert_eq!(ahead(&[(0, 0), (9_000_000, 100_000)]), 0, "a file");
+        assert_eq!(ahead(&[(0, 0), (4_000_000, 3_100_000)]), 0, "it is settled");
+        // What is made of it has the same clock.
+        let stream = Stream::new("a");
+        let made = stream.derived("b");
+        stream.clock.came(500_000, 0);
+        assert_eq!(made.epoch(), stream.epoch());
+        assert!(stream.epoch() < stream.clock.epoch);
     }
 }

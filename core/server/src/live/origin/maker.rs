@@ -214,7 +214,7 @@ impl Maker<'_> {
         let facts = state.facts.get_or_insert_with(|| Facts {
             token: self.origin.token.clone(),
             shape: learning.shape(length(options.segment), length(options.part)),
-            epoch: self.origin.epoch,
+            epoch: self.origin.epoch(),
             low_latency: options.low_latency,
             ended: false,
             coming: None,
@@ -382,7 +382,7 @@ fn segmenter(specs: Vec<TrackSpec>, origin: &Origin, shape: Shape, next: u64) ->
             part: options.low_latency.then(|| time(shape.part)),
             key_chunk: true,
             lengths: Some(Lengths { least: time(segment - segment / 20), most: time(shape.most()) }),
-            wall: Some(origin.epoch),
+            wall: Some(origin.epoch()),
             ..package::Options::new(Plan::grid(time(segment))?, Container::Cmaf)
         },
     )

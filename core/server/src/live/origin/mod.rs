@@ -41,8 +41,8 @@ use serde::Serialize;
 use state::State;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, watch};
 
 /// How streams are packaged. What is out of range is brought into it.
@@ -222,8 +222,8 @@ pub struct Origin {
     name: String,
     token: String,
     options: OriginOptions,
-    /// Wall-clock time of the stream's time 0, in microseconds since 1970.
-    epoch: i64,
+    /// Wall-clock time of the stream's time 0, in microseconds since 1970: as it was known when the first run began.
+    epoch: OnceLock<i64>,
     of: Weak<Stream>,
     state: Mutex<State>,
     /// Says that the renditions are others, or are known now.
@@ -262,16 +262,23 @@ pub struct OriginStats {
 
 impl Origin {
     fn new(stream: &Arc<Stream>, options: OriginOptions) -> Arc<Origin> {
-        let epoch = stream.epoch().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros());
         Arc::new(Origin {
             name: stream.name().into(),
             token: names::token(),
             options,
-            epoch: i64::try_from(epoch).unwrap_or(0),
+            epoch: OnceLock::new(),
             of: Arc::downgrade(stream),
             state: Mutex::default(),
             changed: watch::Sender::new(()),
             stop: Notify::new(),
+        })
+    }
+
+    fn epoch(&self) -> i64 {
+        *self.epoch.get_or_init(|| {
+            // A stream that is gone already is packaged for nobody.
+            let epoch = self.of.upgrade().map_or_else(SystemTime::now, |stream| stream.epoch());
+            epoch.duration_since(UNIX_EPOCH).ok().and_then(|d| i64::try_from(d.as_micros()).ok()).unwrap_or(0)
         })
     }
 
