@@ -133,6 +133,12 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     if config.live.srt_passphrase.as_ref().is_some_and(|p| !(10..=79).contains(&p.reveal().len())) {
         return Err("live.srt_passphrase: it takes 10 to 79 bytes".into());
     }
+    for hook in &config.live.hooks.urls {
+        url("live.hooks.urls", &Some(hook.clone()))?;
+    }
+    if config.live.hooks.authorize && config.live.hooks.urls.is_empty() {
+        return Err("live.hooks.authorize: nobody decides, live.hooks.urls is empty".into());
+    }
     within("live.max_streams", config.live.max_streams as f64, 1.0, 1e6)?;
     within("live.max_connections", config.live.max_connections as f64, 1.0, 1e6)?;
     config.store.check()?;

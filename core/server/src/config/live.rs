@@ -63,6 +63,20 @@ pub struct LiveConfig {
     pub publish_key: Option<Secret>,
     /// Needed as `?key=` of a reader's address when set.
     pub read_key: Option<Secret>,
+    /// Who is told when streams begin and end.
+    pub hooks: HooksConfig,
+}
+
+/// Services that are told when somebody publishes or watches a stream, and ceases to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HooksConfig {
+    /// Where events are posted; none without any.
+    pub urls: Vec<String>,
+    /// Signs the calls; null takes what job callbacks are signed with.
+    pub secret: Option<Secret>,
+    /// Whether an answer other than success refuses who wants to publish or watch.
+    pub authorize: bool,
 }
 
 /// A stream that the server fetches by itself: a camera, another server, a film in a loop.
@@ -205,6 +219,7 @@ impl Default for LiveConfig {
             max_connections: 1000,
             publish_key: None,
             read_key: None,
+            hooks: HooksConfig::default(),
         }
     }
 }

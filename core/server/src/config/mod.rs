@@ -11,7 +11,7 @@ mod store;
 mod values;
 
 pub use kafka::{KafkaConfig, KafkaProtocol, KafkaSecurity};
-pub use live::{LiveConfig, LiveSource, Profile};
+pub use live::{HooksConfig, LiveConfig, LiveSource, Profile};
 pub use load::{LoadError, Overrides, load, load_from, search_path};
 pub use print::default_yaml;
 pub use store::StoreConfig;

@@ -17,9 +17,9 @@ use subtle::ConstantTimeEq;
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
-/// Routes that answer without the key: health for monitors, and the page, which has nothing secret and asks for the key.
+/// Routes that answer without the key: health for monitors, and the pages, which have nothing secret and ask for the key.
 /// The WebSocket has never needed it.
-const OPEN: [&str; 5] = ["/api/health", "/health", "/ws/progress", "/", "/page/{name}"];
+const OPEN: [&str; 6] = ["/api/health", "/health", "/ws/progress", "/", "/live", "/page/{name}"];
 
 /// The middleware around all routes.
 pub async fn gate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
@@ -46,13 +46,7 @@ pub async fn gate(State(app): State<Arc<App>>, request: Request, next: Next) -> 
             Ok(()) => next.run(request).await,
         }
     };
-    if response.status() == StatusCode::METHOD_NOT_ALLOWED
-        && !response.headers().contains_key(header::CONTENT_TYPE)
-    {
-        let allow = response.headers().get(header::ALLOW).cloned();
-        response = Fail::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed").into_response();
-        response.headers_mut().extend(allow.map(|a| (header::ALLOW, a)));
-    }
+    response = worded(response);
     cross_origin(security, response.headers_mut(), origin.filter(|_| allowed), asked.filter(|_| preflight));
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let took = begun.elapsed();
@@ -63,6 +57,36 @@ pub async fn gate(State(app): State<Arc<App>>, request: Request, next: Next) -> 
     response
 }
 
+/// The middleware around requests for live streams: whoever controls them shows the API key, and a foreign page does not.
+/// Their rate is not limited: heartbeats come for every stream.
+pub async fn keyed(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let settings = app.settings();
+    let security = &settings.config.security;
+    let allowed = origin_allowed(security, request.headers());
+    let route = request.extensions().get::<MatchedPath>().map(|p| p.as_str().to_string());
+    match known(security, &request, route.as_deref(), allowed) {
+        Err(fail) => fail.into_response(),
+        Ok(()) => worded(next.run(request).await),
+    }
+}
+
+/// What the router itself refuses has no body yet.
+fn worded(response: Response) -> Response {
+    if response.status() != StatusCode::METHOD_NOT_ALLOWED
+        || response.headers().contains_key(header::CONTENT_TYPE)
+    {
+        return response;
+    }
+    let allow = response.headers().get(header::ALLOW).cloned();
+    let mut worded = Fail::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed").into_response();
+    worded.headers_mut().extend(allow.map(|a| (header::ALLOW, a)));
+    worded
+}
+
+fn changes(request: &Request) -> bool {
+    matches!(*request.method(), Method::POST | Method::DELETE | Method::PUT | Method::PATCH)
+}
+
 fn admitted(
     app: &App,
     security: &SecurityConfig,
@@ -70,14 +94,29 @@ fn admitted(
     route: Option<&str>,
     origin_allowed: bool,
 ) -> Result<(), Fail> {
-    let headers = request.headers();
     let peer = request.extensions().get::<Peer>().map(|p| p.0.ip());
     if let Some(ip) = peer {
-        app.presence.note(ip, headers);
+        app.presence.note(ip, request.headers());
     }
-    let changes = matches!(*request.method(), Method::POST | Method::DELETE | Method::PUT | Method::PATCH);
+    known(security, request, route, origin_allowed)?;
+    if let (true, Some(ip)) = (changes(request), peer) {
+        app.rates.take(ip, security.rate_limit_per_minute, Instant::now()).map_err(|wait| {
+            Fail::new(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded").retry_after(wait)
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether the request comes from a page that may send it, and shows the API key.
+fn known(
+    security: &SecurityConfig,
+    request: &Request,
+    route: Option<&str>,
+    origin_allowed: bool,
+) -> Result<(), Fail> {
+    let headers = request.headers();
     // CORS alone only keeps a foreign page from reading the answer, not from acting.
-    if !origin_allowed && (changes || route == Some("/ws/progress")) {
+    if !origin_allowed && (changes(request) || route == Some("/ws/progress")) {
         return Err(Fail::new(StatusCode::FORBIDDEN, "Origin is not allowed"));
     }
     if let Some(key) = &security.api_key
@@ -88,11 +127,6 @@ fn admitted(
         if !bool::from(key.reveal().as_bytes().ct_eq(sent.as_bytes())) {
             return Err(Fail::new(StatusCode::UNAUTHORIZED, "Invalid or missing API key"));
         }
-    }
-    if let (true, Some(ip)) = (changes, peer) {
-        app.rates.take(ip, security.rate_limit_per_minute, Instant::now()).map_err(|wait| {
-            Fail::new(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded").retry_after(wait)
-        })?;
     }
     Ok(())
 }

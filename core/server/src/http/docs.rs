@@ -1,17 +1,26 @@
 //! The API's description: one table of routes, with schemas from the types that the routes answer.
 
+mod live;
+
+use super::App;
 use crate::contract::{job, request, service};
+use crate::live::overview::LiveOverview;
+use crate::live::rest::hls_dash;
 use axum::Json;
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{Html, IntoResponse};
 use schemars::JsonSchema;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-static DOCUMENT: LazyLock<Value> = LazyLock::new(build);
+/// With the live origin's routes, and without.
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| build(true));
+static WITHOUT_LIVE: LazyLock<Value> = LazyLock::new(|| build(false));
 
-/// The OpenAPI 3.1 document, pretty-printed; the committed `core/server/schema/openapi.json` is this text.
+/// The OpenAPI 3.1 document, pretty-printed; the committed `core/server/schema/openapi.json` is this text. It has the live
+/// origin's routes, which a server tells of only when it runs.
 pub fn openapi() -> String {
     let mut text = serde_json::to_string_pretty(&*DOCUMENT).unwrap_or_default();
     text.push('\n');
@@ -19,8 +28,8 @@ pub fn openapi() -> String {
 }
 
 /// `GET /openapi.json`.
-pub async fn document() -> impl IntoResponse {
-    Json(&*DOCUMENT)
+pub async fn document(State(app): State<Arc<App>>) -> impl IntoResponse {
+    Json(if app.live.is_some() { &*DOCUMENT } else { &*WITHOUT_LIVE })
 }
 
 /// `GET /docs` and `/redoc`: the document for people, drawn by a page of our own.
@@ -48,6 +57,10 @@ enum Shape {
     List(&'static str),
     Text(&'static str),
     Media,
+    /// 201 with an SDP answer, and where the session is.
+    Session,
+    /// A status without a body.
+    Nothing(u16),
 }
 
 const JOB_TOKEN: (u16, &str) = (403, "The job's token is required and missing or wrong");
@@ -293,6 +306,9 @@ const ROUTES: &[Route] = &[
     },
 ];
 
+/// Routes of the live origin that need the API key.
+const LIVE_CONTROL: &[&str] = &["/streams", "/streams/{id}", "/streams/{id}/heartbeat"];
+
 const LIMIT: (u16, &str) = (429, "Too many changes from this address");
 
 const START: &[(u16, &str)] = &[
@@ -307,10 +323,10 @@ const START: &[(u16, &str)] = &[
 
 const CANCEL: &[(u16, &str)] = &[(400, "Job cannot be cancelled: it is unknown or over"), JOB_TOKEN, LIMIT];
 
-fn build() -> Value {
+fn build(with_live: bool) -> Value {
     let mut schemas = Map::new();
     let mut paths = Map::new();
-    for route in ROUTES {
+    for route in ROUTES.iter().chain(live::ROUTES.iter().filter(|_| with_live)) {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method] = operation(route);
     }
@@ -320,6 +336,9 @@ fn build() -> Value {
     };
     let mut requests = SchemaSettings::draft2020_12().for_deserialize().with(at).into_generator();
     add::<request::TranscodeRequest>(&mut requests);
+    if with_live {
+        add::<hls_dash::Body>(&mut requests);
+    }
     let mut answers = SchemaSettings::draft2020_12().for_serialize().with(at).into_generator();
     add::<service::Health>(&mut answers);
     add::<service::DetailedHealth>(&mut answers);
@@ -339,6 +358,11 @@ fn build() -> Value {
     add::<job::StreamInfo>(&mut answers);
     add::<job::Ended>(&mut answers);
     add::<job::Leave>(&mut answers);
+    if with_live {
+        add::<LiveOverview>(&mut answers);
+        add::<hls_dash::StreamInfo>(&mut answers);
+        add::<hls_dash::Said>(&mut answers);
+    }
     for mut generator in [requests, answers] {
         schemas.extend(generator.take_definitions(true));
     }
@@ -418,13 +442,24 @@ fn operation(route: &Route) -> Value {
         Shape::List(name) => json_of(json!({ "type": "array", "items": reference(name) })),
         Shape::Text(kind) => json!({ *kind: { "schema": { "type": "string" } } }),
         Shape::Media => json!({ "*/*": binary }),
+        Shape::Session => json!({ "application/sdp": { "schema": { "type": "string" } } }),
+        Shape::Nothing(_) => json!({}),
     };
     let mut responses = Map::new();
     let mut success = json!({ "description": "Success", "content": content });
+    let status = match route.ok {
+        Shape::Session => 201,
+        Shape::Nothing(status) => status,
+        _ => 200,
+    };
+    if matches!(route.ok, Shape::Session) {
+        let said = |text: &str| json!({ "description": text, "schema": { "type": "string" } });
+        success["headers"] = json!({ "Location": said("The session"), "ETag": said("Its entity tag") });
+    }
     if matches!(route.path, "/api/transcode/start" | "/transcode") {
         success["links"] = links();
     }
-    responses.insert("200".into(), success);
+    responses.insert(status.to_string(), success);
     for (status, meaning) in route.not {
         let answer = match (status, &route.ok) {
             (206, _) => json!({ "description": meaning, "content": { "*/*": binary } }),
@@ -436,22 +471,30 @@ fn operation(route: &Route) -> Value {
         };
         responses.insert(status.to_string(), answer);
     }
-    if !matches!(route.path, "/api/health" | "/health") {
+    // Players and publishers show the live origin's keys.
+    let control = route.tag != "live" || LIVE_CONTROL.contains(&route.path);
+    if control && !matches!(route.path, "/api/health" | "/health") {
         let answer = json!({ "description": "The API key is required and missing or wrong", "content": json_of(reference("Failure")) });
         responses.insert("401".into(), answer);
     }
-    if matches!(route.method, "post" | "delete") {
+    if control && matches!(route.method, "post" | "delete") {
         let said = "The page that sent it is not allowed, or the job's token or the source is not";
         let answer = json!({ "description": said, "content": json_of(reference("Failure")) });
         responses.entry("403").or_insert(answer);
     }
     let mut parameters = Vec::new();
-    for name in ["job_id", "path"] {
+    for name in ["job_id", "path", "id", "name", "file", "session"] {
         if route.path.contains(&format!("{{{name}}}")) {
             parameters.push(json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } }));
         }
     }
-    if matches!(route.ok, Shape::Media) {
+    if !control && !matches!(route.ok, Shape::Nothing(_)) {
+        let said = "The reader's (or publisher's) key, where one is set";
+        parameters.push(
+            json!({ "name": "key", "in": "query", "schema": { "type": "string" }, "description": said }),
+        );
+    }
+    if control && matches!(route.ok, Shape::Media) {
         parameters.push(json!({ "name": "gst", "in": "query", "schema": { "type": "string" }, "description": "The stream's token" }));
         parameters.push(json!({ "name": "Range", "in": "header", "schema": { "type": "string" } }));
     }
@@ -474,6 +517,22 @@ fn operation(route: &Route) -> Value {
     if matches!(route.path, "/api/transcode/start" | "/transcode") {
         operation["requestBody"] =
             json!({ "required": true, "content": json_of(reference("TranscodeRequest")) });
+    }
+    if route.path == "/streams" && route.method == "post" {
+        operation["requestBody"] =
+            json!({ "required": true, "content": json_of(reference("LiveStreamRequest")) });
+    }
+    let kind = match (&route.ok, route.method) {
+        (Shape::Session, _) => Some("application/sdp"),
+        (Shape::Nothing(_), "patch") => Some("application/trickle-ice-sdpfrag"),
+        _ => None,
+    };
+    if let Some(kind) = kind {
+        let content = json!({ kind: { "schema": { "type": "string" } } });
+        operation["requestBody"] = json!({ "required": true, "content": content });
+    }
+    if route.tag == "live" && !control {
+        operation["security"] = json!([{}]);
     }
     if route.path.ends_with("/leave") {
         let schema =

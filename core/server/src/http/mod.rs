@@ -10,7 +10,7 @@ mod metrics;
 mod page;
 mod playlist;
 mod presence;
-mod query;
+pub(crate) mod query;
 pub(crate) mod range;
 mod rates;
 mod service;
@@ -179,8 +179,11 @@ impl App {
 /// All routes, with what stands before and behind them.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let live = app.live.as_ref().map(LiveService::router).unwrap_or_default();
+    let control = app.live.as_ref().map(LiveService::control).unwrap_or_default();
+    let control = control.layer(middleware::from_fn_with_state(Arc::clone(&app), access::keyed));
     Router::new()
         .route("/", get(page::index))
+        .route("/live", get(page::live))
         .route("/page/{name}", get(page::asset))
         .route("/health", get(service::health))
         .route("/api/health", get(service::health))
@@ -215,6 +218,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .fallback(async || Fail::not_found("Not Found"))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), access::gate))
         .with_state(app)
+        .merge(control)
         // Players of live streams show the live origin's keys.
         .merge(live)
 }

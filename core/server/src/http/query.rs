@@ -9,7 +9,7 @@ pub fn get(query: Option<&str>, key: &str) -> Option<String> {
 }
 
 /// `%41+b` to `A b`; `None` when it is not UTF-8.
-fn decoded(text: &str) -> Option<String> {
+pub fn decoded(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;

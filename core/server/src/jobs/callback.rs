@@ -1,4 +1,5 @@
-//! Calls to whoever wants to know that a job is over: signed, tried again, and only where the policy allows.
+//! Calls to whoever wants to know that something has happened (a job is over, a stream begins): signed, tried again, and
+//! only where the policy allows.
 
 use crate::policy::SourcePolicy;
 use hmac::{Hmac, KeyInit, Mac};
@@ -14,10 +15,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A call to make.
 #[derive(Clone, Debug)]
-pub(super) struct Call {
+pub(crate) struct Call {
     pub url: String,
-    pub job: String,
-    /// The event's name: `ready`, `error` or `cancelled`.
+    /// What it is about: a header (`X-GhostStream-Job`), and its value.
+    pub about: (&'static str, String),
+    /// The event's name: `ready`, `error` or `cancelled`, of jobs.
     pub event: &'static str,
     /// JSON.
     pub body: String,
@@ -34,37 +36,41 @@ pub fn signature(secret: &str, timestamp: u64, body: &str) -> Option<String> {
 }
 
 /// Makes the call; gives up after a few tries, and at once when the answer says that it is not wanted.
-pub(super) async fn call(call: Call, policy: std::sync::Arc<SourcePolicy>) {
+pub(crate) async fn call(call: Call, policy: std::sync::Arc<SourcePolicy>) {
     for attempt in 0..TRIES {
         if attempt > 0 {
             tokio::time::sleep(Duration::from_secs(DELAY << (attempt - 1))).await;
         }
         let (this, policy) = (call.clone(), policy.clone());
-        let result = tokio::task::spawn_blocking(move || once(&this, &policy)).await;
+        let result = tokio::task::spawn_blocking(move || once(&this, &policy, PATIENCE)).await;
         match result {
             Ok(Ok(())) => return,
             Ok(Err((again, why))) => {
-                tracing::warn!(job = call.job, attempt = attempt + 1, "callback: {why}");
+                tracing::warn!(about = call.about.1, attempt = attempt + 1, "callback: {why}");
                 if !again {
                     return;
                 }
             }
-            Err(e) => tracing::error!(job = call.job, error = %e, "callback"),
+            Err(e) => tracing::error!(about = call.about.1, error = %e, "callback"),
         }
     }
 }
 
-/// One try. The error says whether another one makes sense.
-fn once(call: &Call, policy: &std::sync::Arc<SourcePolicy>) -> Result<(), (bool, String)> {
+/// One try, which blocks for `patience` at most. The error says whether another one makes sense.
+pub(crate) fn once(
+    call: &Call,
+    policy: &std::sync::Arc<SourcePolicy>,
+    patience: Duration,
+) -> Result<(), (bool, String)> {
     // The name may lead elsewhere by now.
     policy.check_callback(&call.url).map_err(|e| (false, e.0))?;
-    let agent = crate::outgoing::agent(policy, PATIENCE);
+    let agent = crate::outgoing::agent(policy, patience);
     let timestamp = super::record::now() as u64;
     let mut request = agent
         .post(&call.url)
         .header("Content-Type", "application/json")
         .header("X-GhostStream-Event", call.event)
-        .header("X-GhostStream-Job", &call.job)
+        .header(call.about.0, &call.about.1)
         .header("X-GhostStream-Timestamp", timestamp.to_string());
     if let Some(signature) = call.secret.as_ref().and_then(|s| signature(s, timestamp, &call.body)) {
         request = request.header("X-GhostStream-Signature", signature);

@@ -1,7 +1,7 @@
 //! Jobs: what clients ask for, queued, run in worker processes, kept over restarts, shared between viewers, and cleaned
 //! up. No media logic: a job is a pipeline document.
 
-mod callback;
+pub(crate) mod callback;
 mod cleanup;
 mod document;
 mod fetch;
@@ -508,7 +508,7 @@ impl Inner {
             tokio::spawn(callback::call(
                 callback::Call {
                     url: url.clone(),
-                    job: record.id.clone(),
+                    about: ("X-GhostStream-Job", record.id.clone()),
                     event: record.status.name(),
                     body: body.to_string(),
                     secret: secret.map(|s| s.reveal().to_string()),

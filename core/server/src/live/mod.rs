@@ -5,7 +5,7 @@
 //! - [`registry`]: streams by name, who may publish them, and what is told of them;
 //! - [`timeline`]: the publishers' clocks brought onto the stream's one;
 //! - [`describe`]: descriptions of tracks from their parameter sets;
-//! - [`keys`]: who may publish and read;
+//! - [`keys`]: who may publish and read, and [`hooks`], who is told of it;
 //! - [`rtmp`]: publishers and readers by RTMP;
 //! - [`srt`]: publishers and readers by SRT;
 //! - [`origin`]: a stream as HLS and DASH;
@@ -16,12 +16,15 @@
 //! - [`webrtc`]: WHIP and WHEP;
 //! - [`upload`]: HLS and DASH put into an object store;
 //! - [`streams`]: streams that clients ask for, and [`rest`], how they do;
+//! - [`overview`] and [`thumbnail`]: what there is to watch;
 //! - [`service`]: all of it together.
 
 pub mod describe;
+pub mod hooks;
 pub mod keys;
 mod metrics;
 pub mod origin;
+pub mod overview;
 pub mod pull;
 pub mod push;
 pub mod recordings;
@@ -32,6 +35,7 @@ pub mod service;
 pub mod srt;
 pub mod stream;
 pub mod streams;
+pub mod thumbnail;
 pub mod timeline;
 pub mod transcode;
 pub mod upload;
@@ -41,7 +45,7 @@ pub use origin::{Origin, OriginOptions, OriginStats, Origins};
 pub use pull::{Pull, PullSource, PullSpec};
 pub use push::{Push, PushTarget, Recording};
 pub use recordings::Recordings;
-pub use registry::{Live, LiveEvent, Publication, Publisher, Refused};
+pub use registry::{Live, LiveEvent, Publication, Publisher, Refused, Visit, Watching};
 pub use service::LiveService;
 pub use srt::{Srt, SrtOptions};
 pub use stream::{Item, Reader, Start, Stream, StreamStats, TrackStats, Tracks};

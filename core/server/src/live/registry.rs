@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::broadcast;
 
 /// The longest name of a stream, in bytes.
@@ -24,6 +24,9 @@ pub struct Live(Arc<Inner>);
 struct Inner {
     streams: Mutex<BTreeMap<String, Entry>>,
     events: broadcast::Sender<LiveEvent>,
+    visits: broadcast::Sender<Visit>,
+    /// Who watches: by stream and protocol.
+    viewers: Mutex<BTreeMap<String, BTreeMap<&'static str, u64>>>,
     takeover: bool,
     most: usize,
 }
@@ -75,6 +78,46 @@ pub enum LiveEvent {
     },
 }
 
+/// Somebody begins or ceases to watch a stream.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// The stream's name.
+    pub stream: String,
+    /// `rtmp`, `whep` …
+    pub protocol: &'static str,
+    /// From where.
+    pub peer: Option<SocketAddr>,
+    /// How long it was watched; `None` at the begin.
+    pub watched: Option<Duration>,
+}
+
+/// Somebody watches a stream, until it is dropped.
+#[derive(Debug)]
+pub struct Watching {
+    live: Live,
+    stream: String,
+    protocol: &'static str,
+    peer: Option<SocketAddr>,
+    since: Instant,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let mut all = self.live.0.viewers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of) = all.get_mut(&self.stream) {
+            if let Some(count) = of.get_mut(self.protocol) {
+                *count = count.saturating_sub(1);
+            }
+            of.retain(|_, count| *count > 0);
+            if of.is_empty() {
+                all.remove(&self.stream);
+            }
+        }
+        drop(all);
+        self.live.visited(self, Some(self.since.elapsed()));
+    }
+}
+
 /// Why nobody may publish now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -100,7 +143,9 @@ impl Live {
     /// No streams yet; at most `most` at once. With `takeover` a new publisher replaces the one that is there.
     pub fn new(takeover: bool, most: usize) -> Live {
         let (events, _) = broadcast::channel(1024);
-        Live(Arc::new(Inner { streams: Mutex::default(), events, takeover, most }))
+        let (visits, _) = broadcast::channel(4096);
+        let (streams, viewers) = (Mutex::default(), Mutex::default());
+        Live(Arc::new(Inner { streams, events, visits, viewers, takeover, most }))
     }
 
     /// Begins to publish `name`. A stream that readers wait for already is that one.
@@ -186,6 +231,35 @@ impl Live {
     /// What happens from now on.
     pub fn events(&self) -> broadcast::Receiver<LiveEvent> {
         self.0.events.subscribe()
+    }
+
+    /// Says that somebody watches stream `name` from now on. For readers from outside, not for what is made of a stream.
+    pub fn watching(&self, name: &str, protocol: &'static str, peer: Option<SocketAddr>) -> Watching {
+        let mut all = self.0.viewers.lock().unwrap_or_else(PoisonError::into_inner);
+        *all.entry(name.into()).or_default().entry(protocol).or_default() += 1;
+        drop(all);
+        let watching =
+            Watching { live: self.clone(), stream: name.into(), protocol, peer, since: Instant::now() };
+        self.visited(&watching, None);
+        watching
+    }
+
+    /// How many watch stream `name` now, by protocol. Who fetches files (HLS, DASH) is not among them: see
+    /// [`OriginStats`](super::OriginStats).
+    pub fn viewers(&self, name: &str) -> Vec<(&'static str, u64)> {
+        let all = self.0.viewers.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(name).map(|of| of.iter().map(|(p, n)| (*p, *n)).collect()).unwrap_or_default()
+    }
+
+    /// Who comes to watch and goes from now on.
+    pub fn visits(&self) -> broadcast::Receiver<Visit> {
+        self.0.visits.subscribe()
+    }
+
+    fn visited(&self, by: &Watching, watched: Option<Duration>) {
+        let visit = Visit { stream: by.stream.clone(), protocol: by.protocol, peer: by.peer, watched };
+        // Nobody need listen.
+        let _nobody = self.0.visits.send(visit);
     }
 
     fn is_current(&self, name: &str, number: u64) -> bool {

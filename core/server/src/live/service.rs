@@ -1,7 +1,9 @@
 //! The live origin as a whole: its listeners, and what follows when somebody publishes.
 
+use super::hooks::{Act, Asked, Hooks};
 use super::keys::{Keys, shown};
 use super::origin::{OriginOptions, Origins};
+use super::overview;
 use super::pull::PullSource;
 use super::recordings::Recordings;
 use super::registry::{Live, LiveEvent};
@@ -10,17 +12,19 @@ use super::rtmp::{self, RtmpOptions};
 use super::srt::{Srt, SrtOptions};
 use super::stream::Stream;
 use super::streams::{StreamRequest, Streams};
+use super::thumbnail::{self, Thumbnails};
 use super::transcode::{Transcode, TranscodeSpec, TranscodeStats};
 use super::upload::{UploadOptions, Uploads};
 use super::webrtc::{WebRtc, WebRtcOptions};
 use crate::config::{Config, LiveConfig, LiveSource};
+use crate::http::Peer;
 use crate::policy::SourcePolicy;
 use crate::serve::{Limits, ended, serve};
 use crate::server::bind;
 use crate::store::Store;
 use axum::Router;
 use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use ghoststream::{Error, Result};
@@ -54,6 +58,7 @@ pub struct LiveService {
     srt: Option<Srt>,
     webrtc: Option<WebRtc>,
     managed: Streams,
+    thumbnails: Thumbnails,
     made: Arc<Mutex<HashMap<String, Made>>>,
     fits: Arc<Mutex<HashMap<String, Fitted>>>,
     ladder: Option<TranscodeSpec>,
@@ -88,7 +93,13 @@ impl LiveService {
     ) -> Result<(LiveService, Vec<JoinHandle<()>>)> {
         let settings = &config.live;
         let live = Live::new(settings.takeover, settings.max_streams);
-        let keys = Keys { publish: settings.publish_key.clone(), read: settings.read_key.clone() };
+        let security = &config.security;
+        let secret = security.registration_secret.as_ref().or(security.api_key.as_ref());
+        let keys = Keys {
+            publish: settings.publish_key.clone(),
+            read: settings.read_key.clone(),
+            hooks: Hooks::new(&settings.hooks, secret),
+        };
         let policy = SourcePolicy::new(&config.security.sources);
         let ladder = match settings.ladder.is_empty() {
             true => None,
@@ -99,6 +110,7 @@ impl LiveService {
         };
         let mut service = LiveService {
             managed: Streams::new(live.clone(), policy),
+            thumbnails: Thumbnails::new(live.clone()),
             origins: Origins::new(options(settings)),
             uploads: None,
             keys,
@@ -119,7 +131,7 @@ impl LiveService {
             tracing::info!("live streams go to {} too", store.label());
             service.uploads = Some(Uploads::new(store, UploadOptions::of(kept)));
         }
-        let mut tasks = Vec::new();
+        let mut tasks = service.keys.hooks.start(&service.live, ending);
         if let Some(port) = settings.rtmp_port {
             let options = RtmpOptions {
                 connections: settings.max_connections,
@@ -412,9 +424,10 @@ impl LiveService {
         }
     }
 
-    /// `/streams/…` (HLS, DASH, and the way to ask for streams), `/recordings/…`, `/whip/…`, `/whep/…`.
+    /// What players and publishers use, who show the live origin's keys: `/streams/…` (HLS, DASH, thumbnails), `/live/streams`, `/recordings/…`,
+    /// `/whip/…`, `/whep/…`.
     pub fn router(&self) -> Router {
-        let mut router = self.files().merge(hls_dash::router(self.clone()));
+        let mut router = self.files().merge(overview::router(self.clone()));
         if let Some(root) = &self.recordings {
             let keys = self.keys.clone();
             let guard = middleware::from_fn(move |request: Request, next: Next| {
@@ -429,6 +442,11 @@ impl LiveService {
         }
     }
 
+    /// `/streams`: the way to ask for streams.
+    pub fn control(&self) -> Router {
+        hls_dash::router(self.clone())
+    }
+
     /// HLS and DASH, for who shows the reader's key.
     fn files(&self) -> Router {
         let service = self.clone();
@@ -436,7 +454,12 @@ impl LiveService {
             let service = service.clone();
             async move { service.guarded(request, next).await }
         });
-        self.origins.router().layer(guard)
+        let thumbnails = self.thumbnails.clone();
+        let pictures = middleware::from_fn(move |request: Request, next: Next| {
+            let thumbnails = thumbnails.clone();
+            async move { pictured(&thumbnails, request, next).await }
+        });
+        self.origins.router().layer(pictures).layer(guard)
     }
 
     /// Lets through who shows the reader's key: in the address, or in the cookie that its first answer set.
@@ -450,6 +473,19 @@ impl LiveService {
             let why =
                 json!({ "detail": "Stream not found", "reason": "this stream was asked for without HLS" });
             return (StatusCode::NOT_FOUND, axum::Json(why)).into_response();
+        }
+        if let Some((name, _)) = path.rsplit_once('/').filter(|(name, _)| self.live.get(name).is_some())
+            && allowed(keys, &request)
+        {
+            let peer = request.extensions().get::<Peer>().map(|p| p.0);
+            let query = request.uri().query().unwrap_or_default().to_string();
+            let asked = Asked { act: Act::Read, stream: name.into(), protocol: "http", peer, query };
+            // As viewers are told apart.
+            let who = ["x-forwarded-for", "x-real-ip", "x-playback-session-id", "user-agent"];
+            let who = (peer.map(|p| p.ip()), who.map(|name| request.headers().get(name).cloned()));
+            if let Err(why) = keys.hooks.visit(&self.live, asked, who).await {
+                return (StatusCode::FORBIDDEN, axum::Json(json!({ "detail": why }))).into_response();
+            }
         }
         let name =
             path.rsplit_once('/').filter(|(_, file)| file.ends_with(".m3u8") || file.ends_with(".mpd"));
@@ -467,6 +503,11 @@ impl LiveService {
     /// Those that clients asked for.
     pub fn managed(&self) -> &Streams {
         &self.managed
+    }
+
+    /// Who may publish and read.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// HLS and DASH.
@@ -559,6 +600,8 @@ async fn cached(mut response: Response) -> Response {
         headers.get("cache-control").is_some_and(|v| v.as_bytes().starts_with(b"max-age=1") && v.len() > 9);
     let text = match response.status().is_success() {
         true if kind.contains("mpegurl") || kind.contains("dash+xml") => (!waited).then_some("max-age=1"),
+        // A thumbnail changes under its name.
+        true if kind == "image/jpeg" => Some("max-age=4"),
         true => Some("public, max-age=31536000, immutable"),
         false => None,
     };
@@ -566,6 +609,16 @@ async fn cached(mut response: Response) -> Response {
         response.headers_mut().insert("cache-control", axum::http::HeaderValue::from_static(text));
     }
     response
+}
+
+/// A stream's thumbnail lies beside its files.
+async fn pictured(thumbnails: &Thumbnails, request: Request, next: Next) -> Response {
+    let stream = request.uri().path().strip_prefix("/streams/").and_then(|path| path.rsplit_once('/'));
+    let gets = matches!(*request.method(), Method::GET | Method::HEAD);
+    match stream {
+        Some((name, thumbnail::FILE)) if gets => thumbnails.answer(name, request.headers()).await,
+        _ => next.run(request).await,
+    }
 }
 
 /// The cookie that carries a reader's key from a playlist to the files that it names.

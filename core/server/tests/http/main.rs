@@ -3,6 +3,7 @@
 mod access;
 mod files;
 mod jobs;
+mod live;
 mod service;
 mod start;
 mod support;

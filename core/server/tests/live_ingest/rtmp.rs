@@ -328,7 +328,7 @@ fn who_stalls_is_let_go_and_who_comes_second_takes_over() {
 
 #[test]
 fn names_and_keys_that_cannot_be_are_refused() {
-    let keys = Keys { publish: Some(Secret::new("in-key")), read: None };
+    let keys = Keys { publish: Some(Secret::new("in-key")), read: None, ..Keys::default() };
     let stage = Stage::new(|o| o.keys = keys);
     let long = format!("live/{}?key=in-key", "x".repeat(200));
     for (what, name, code) in [

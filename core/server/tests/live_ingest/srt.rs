@@ -233,7 +233,8 @@ fn ffmpeg_publishes_hevc_and_reads_it() {
 
 #[test]
 fn who_may_not_is_told_why() {
-    let keys = Keys { publish: Some(Secret::new("in-key")), read: Some(Secret::new("out-key")) };
+    let keys =
+        Keys { publish: Some(Secret::new("in-key")), read: Some(Secret::new("out-key")), ..Keys::default() };
     let Some(stage) = stage(Live::new(false, 2), |o| o.keys = keys) else { return };
     let _kept = stage.live.keep("cam").unwrap();
     let _taken = stage.live.publish("taken", Publisher::new("test", None)).unwrap();

@@ -213,7 +213,7 @@ async fn there_are_no_more_sessions_than_there_may_be() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_key_nobody_publishes_or_watches() {
     let secret = |s: &str| Some(Secret::new(s));
-    let keys = Keys { publish: secret("in"), read: secret("out") };
+    let keys = Keys { publish: secret("in"), read: secret("out"), ..Keys::default() };
     let (live, _webrtc, router) = start(WebRtcOptions { keys, ..WebRtcOptions::default() });
     let _feed = feed(&live, "cam", 50, 500);
     let publish = offer(&Setup::new(Direction::SendOnly)).await.offer;

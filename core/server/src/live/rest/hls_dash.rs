@@ -11,13 +11,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use ghoststream::ErrorKind;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 /// A request for a stream.
-#[derive(Debug, Deserialize)]
-struct Body {
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "LiveStreamRequest")]
+pub(crate) struct Body {
+    /// Its name: letters, digits, `-`, `_`, `.`, `~`, and `/` between words.
     stream_id: String,
+    /// Where it is fetched.
     source_url: String,
     #[serde(default = "qualities")]
     qualities: Vec<String>,
@@ -38,8 +42,9 @@ fn yes() -> bool {
 }
 
 /// What is told of a stream.
-#[derive(Debug, Serialize)]
-struct StreamInfo {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "LiveStream")]
+pub(crate) struct StreamInfo {
     stream_id: String,
     status: &'static str,
     hls_url: Option<String>,
@@ -50,6 +55,13 @@ struct StreamInfo {
     /// Beyond the contract: why it does not run.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+}
+
+/// What has been done.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "LiveSaid")]
+pub(crate) struct Said {
+    status: &'static str,
 }
 
 impl StreamInfo {
@@ -138,7 +150,7 @@ async fn one(State(service): State<LiveService>, Path(id): Path<String>) -> Resp
 async fn remove(State(service): State<LiveService>, Path(id): Path<String>) -> Response {
     let streams = service.managed().clone();
     match blocking(move || streams.remove(&id)).await {
-        Ok(true) => Json(json!({ "status": "stopped" })).into_response(),
+        Ok(true) => Json(Said { status: "stopped" }).into_response(),
         Ok(false) => detail(StatusCode::NOT_FOUND, "Stream not found"),
         Err(response) => response,
     }
@@ -147,7 +159,7 @@ async fn remove(State(service): State<LiveService>, Path(id): Path<String>) -> R
 async fn heartbeat(State(service): State<LiveService>, Path(id): Path<String>) -> Response {
     // Unknown ones are answered alike: clients of the original rely on it.
     service.managed().heartbeat(&id);
-    Json(json!({ "status": "ok" })).into_response()
+    Json(Said { status: "ok" }).into_response()
 }
 
 async fn health(State(service): State<LiveService>) -> Response {

@@ -5,8 +5,9 @@ use super::amf;
 use super::chunk::{Broken, Decoder, Message, encode};
 use super::publish::{Ended, Ingest};
 use super::tag::{self, MS};
+use crate::live::hooks::{Act, Asked};
 use crate::live::keys::shown;
-use crate::live::{Item, Live, Publisher, Reader, Start, Tracks};
+use crate::live::{Item, Live, Publisher, Reader, Start, Tracks, Watching};
 use crate::serve::ended;
 use bytes::{Buf, Bytes, BytesMut};
 use ghoststream::packet::{MediaKind, Packet, StreamInfo};
@@ -79,6 +80,8 @@ struct Playing {
     /// The time that is the player's 0.
     origin: Option<i64>,
     away: Option<Instant>,
+    /// Counts it among the viewers while it lasts.
+    _watching: Watching,
 }
 
 struct Session<'a> {
@@ -150,7 +153,7 @@ impl Session<'_> {
         let mut heard = Instant::now();
         loop {
             while let Some(message) = self.decoder.next(&mut self.input)? {
-                self.message(message)?;
+                self.message(message).await?;
             }
             if self.received.0 - self.received.1 >= self.window / 2 {
                 self.received.1 = self.received.0;
@@ -260,13 +263,13 @@ impl Session<'_> {
         self.command(stream, Command::on_status(stream, level, code, text));
     }
 
-    fn message(&mut self, message: Message) -> Done {
+    async fn message(&mut self, message: Message) -> Done {
         match message.kind {
             rtmp::MSG_AUDIO => return self.media(MediaKind::Audio, message.timestamp, &message.payload),
             rtmp::MSG_VIDEO => return self.media(MediaKind::Video, message.timestamp, &message.payload),
             rtmp::MSG_AGGREGATE => return self.aggregate(&message),
             rtmp::MSG_COMMAND_AMF0 | rtmp::MSG_COMMAND_AMF3 | rtmp::MSG_DATA_AMF0 | rtmp::MSG_DATA_AMF3 => {
-                return self.values(&message);
+                return self.values(&message).await;
             }
             _ => {}
         }
@@ -292,7 +295,7 @@ impl Session<'_> {
     }
 
     /// A command, or metadata.
-    fn values(&mut self, message: &Message) -> Done {
+    async fn values(&mut self, message: &Message) -> Done {
         let marked = matches!(message.kind, rtmp::MSG_COMMAND_AMF3 | rtmp::MSG_DATA_AMF3);
         // In front of AMF0 in a message for AMF3 stands a 0.
         let skip = usize::from(marked && message.payload.first() == Some(&0));
@@ -314,6 +317,7 @@ impl Session<'_> {
             arguments: values.collect(),
             stream_id: message.stream,
         })
+        .await
     }
 
     fn media(&mut self, kind: MediaKind, timestamp: u32, body: &Bytes) -> Done {
@@ -368,7 +372,7 @@ impl Session<'_> {
         }
     }
 
-    fn obey(&mut self, command: Command) -> Done {
+    async fn obey(&mut self, command: Command) -> Done {
         let id = command.transaction_id;
         let name =
             |index: usize| command.arguments.get(index).and_then(AmfValue::as_str).unwrap_or("").to_string();
@@ -377,8 +381,8 @@ impl Session<'_> {
             rtmp::CMD_CREATE_STREAM => {
                 self.command(0, Command::result(id, AmfValue::Null, AmfValue::Number(1.0)));
             }
-            rtmp::CMD_PUBLISH => return self.publish(command.stream_id, &name(0)),
-            rtmp::CMD_PLAY | rtmp::CMD_PLAY2 => return self.begin_play(command.stream_id, &name(0)),
+            rtmp::CMD_PUBLISH => return self.publish(command.stream_id, &name(0)).await,
+            rtmp::CMD_PLAY | rtmp::CMD_PLAY2 => return self.begin_play(command.stream_id, &name(0)).await,
             rtmp::CMD_FC_PUBLISH => {
                 let info = status_of("NetStream.Publish.Start", &name(0));
                 let mut answer = Command::result(0.0, AmfValue::Null, info);
@@ -421,27 +425,32 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// The stream's name and the key shown for it.
-    fn address(&self, name: &str) -> (String, Option<String>) {
+    /// What is asked for, and the key shown for it.
+    fn address(&self, act: Act, name: &str) -> (Asked, Option<String>) {
         let (name, query) = name.split_once('?').unwrap_or((name, ""));
         let name = name.trim_matches('/');
         // A name of one word is all application to most clients.
         let full = format!("{}/{name}", self.app).trim_matches('/').to_string();
         let key = shown(query).or_else(|| shown(&self.query)).map(String::from);
-        (full, key)
+        let query = if query.is_empty() { &self.query } else { query };
+        let (peer, query) = (Some(self.peer), query.into());
+        (Asked { act, stream: full, protocol: "rtmp", peer, query }, key)
     }
 
-    fn publish(&mut self, stream: u32, name: &str) -> Done {
+    async fn publish(&mut self, stream: u32, name: &str) -> Done {
         if !matches!(self.role, Role::None) {
             return Err(Why::Peer("publish on a connection that is in use".into()));
         }
-        let (name, key) = self.address(name);
-        let publication = if self.options.keys.may_publish(key.as_deref()) {
+        let (asked, key) = self.address(Act::Publish, name);
+        let allowed = match self.options.keys.may_publish(key.as_deref()) {
+            true => self.options.keys.allow(&asked).await,
+            false => Err("a key is needed to publish".into()),
+        };
+        let name = asked.stream;
+        let publication = allowed.and_then(|()| {
             let publisher = Publisher::new("rtmp", Some(self.peer));
             self.live.publish(&name, publisher).map_err(|refused| refused.to_string())
-        } else {
-            Err("a key is needed to publish".into())
-        };
+        });
         match publication {
             Ok(publication) => {
                 self.role = Role::Publisher(Box::new(Ingest::new(publication)));
@@ -461,14 +470,18 @@ impl Session<'_> {
         Err(Why::Peer(why.into()))
     }
 
-    fn begin_play(&mut self, stream: u32, name: &str) -> Done {
+    async fn begin_play(&mut self, stream: u32, name: &str) -> Done {
         if !matches!(self.role, Role::None) {
             return Err(Why::Peer("play on a connection that is in use".into()));
         }
-        let (name, key) = self.address(name);
+        let (asked, key) = self.address(Act::Read, name);
         if !self.options.keys.may_read(key.as_deref()) {
             return self.refuse(stream, rtmp::NS_PLAY_STREAM_NOT_FOUND, "a key is needed to play");
         }
+        if let Err(why) = self.options.keys.allow(&asked).await {
+            return self.refuse(stream, rtmp::NS_PLAY_STREAM_NOT_FOUND, &why);
+        }
+        let name = asked.stream;
         let Some(found) = self.live.get(&name) else {
             return self.refuse(
                 stream,
@@ -482,6 +495,7 @@ impl Session<'_> {
         let published = found.tracks().is_some();
         self.role = Role::Reader(Box::new(Playing {
             reader: found.subscribe(Start::Group),
+            _watching: self.live.watching(&name, "rtmp", Some(self.peer)),
             stream,
             tracks: None,
             video: None,

@@ -12,6 +12,7 @@ use super::session::{Command, Exit, Role, Session};
 use super::stats::SessionStats;
 use super::{Entry, Handle, WebRtc};
 use crate::http::Peer;
+use crate::live::hooks::{Act, Asked};
 use crate::live::keys;
 use crate::live::registry::{Publisher, Refused, check_name};
 use crate::live::stream::{Item, Start, Stream, Tracks};
@@ -157,6 +158,7 @@ async fn whip(
     let answer = async {
         denied(webrtc.hub.options.keys.may_publish(shown(&headers, &uri)))?;
         let text = text(&headers, &body.map_err(unread)?, SDP)?;
+        allowed(&webrtc, Act::Publish, &name, &uri, &peer).await?;
         webrtc.publish(&name, &text, peer.map(|p| p.0.0)).await
     };
     answered(answer.await, uri.path())
@@ -166,15 +168,35 @@ async fn whep(
     State(webrtc): State<WebRtc>,
     Path(name): Path<String>,
     OriginalUri(uri): OriginalUri,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Response {
     let answer = async {
         denied(webrtc.hub.options.keys.may_read(shown(&headers, &uri)))?;
         let text = text(&headers, &body.map_err(unread)?, SDP)?;
-        webrtc.play(&name, &text).await
+        allowed(&webrtc, Act::Read, &name, &uri, &peer).await?;
+        webrtc.play(&name, &text, peer.map(|p| p.0.0)).await
     };
     answered(answer.await, uri.path())
+}
+
+/// Whether the operator's services let it, where they decide.
+async fn allowed(
+    webrtc: &WebRtc,
+    act: Act,
+    name: &str,
+    uri: &Uri,
+    peer: &Option<Extension<Peer>>,
+) -> Result<(), No> {
+    let asked = Asked {
+        act,
+        stream: name.into(),
+        protocol: if act == Act::Publish { "whip" } else { "whep" },
+        peer: peer.as_ref().map(|p| p.0.0),
+        query: uri.query().unwrap_or_default().into(),
+    };
+    webrtc.hub.options.keys.allow(&asked).await.map_err(|why| No::new(StatusCode::FORBIDDEN, why))
 }
 
 fn unread(why: axum::extract::rejection::BytesRejection) -> No {
@@ -255,7 +277,7 @@ impl WebRtc {
         self.begin(name, "whip", agreed, role, Some(wanted), Instant::now())
     }
 
-    async fn play(&self, name: &str, text: &str) -> Result<Begun, No> {
+    async fn play(&self, name: &str, text: &str, peer: Option<SocketAddr>) -> Result<Begun, No> {
         check_name(name).map_err(|why| No::new(StatusCode::BAD_REQUEST, why))?;
         self.room()?;
         let mut offer = Offer::read(text, Purpose::Play).map_err(|e| No::from(Disagreed::Malformed(e)))?;
@@ -314,7 +336,8 @@ impl WebRtc {
         let epoch = now.checked_sub(age).unwrap_or(now);
         let direct = self.live.get(name).is_some_and(|live| Arc::ptr_eq(&live, &stream));
         let play = Play::new(stream, lanes, tracks.version, now);
-        let role = Role::Play { play: Box::new(play), exits, direct };
+        let watching = self.live.watching(name, "whep", peer);
+        let role = Role::Play { play: Box::new(play), exits, direct, _watching: watching };
         Ok(Begun { note, ..self.begin(name, "whep", agreed, role, None, epoch)? })
     }
 

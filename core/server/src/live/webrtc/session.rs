@@ -7,7 +7,7 @@ use super::play::{Over, Play};
 use super::stats::SessionStats;
 use super::wire::{Datagram, Parcel, Wire};
 use super::{Handle, Hub};
-use crate::live::registry::Publication;
+use crate::live::registry::{Publication, Watching};
 use crate::live::stream::Item;
 use ghoststream::packet::{Codec, MediaKind};
 use std::net::SocketAddr;
@@ -76,6 +76,8 @@ pub enum Role {
         exits: Vec<Exit>,
         /// Whether it is what a publisher sends, not what was made of it.
         direct: bool,
+        /// Counts it among the viewers while it lasts.
+        _watching: Watching,
     },
 }
 

@@ -1,0 +1,368 @@
+//! The page of live streams with what it asks for, and the operator's hooks.
+
+use super::support::{PATIENCE, Reply, Site};
+use ghoststream_server::config::{Config, Secret};
+use ghoststream_server::jobs::signature;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// FFmpeg, until it is dropped.
+struct Publisher(Child);
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Publishes 640x360 pictures and a tone by RTMP; `sources` are FFmpeg's inputs.
+fn publish(site: &Site, name: &str, sources: &str) -> Publisher {
+    let address = site.server.status()["rtmp"][0].as_str().unwrap().to_string();
+    let child = Command::new("ffmpeg")
+        .args(["-v", "error", "-re"])
+        .args(sources.split_whitespace())
+        .args(
+            "-c:v libx264 -preset ultrafast -tune zerolatency -g 25 -pix_fmt yuv420p -c:a aac -f flv"
+                .split(' '),
+        )
+        .arg(format!("rtmp://{address}/{name}"))
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    Publisher(child)
+}
+
+const BOTH: &str =
+    "-f lavfi -i testsrc2=s=640x360:r=25 -f lavfi -i sine=frequency=440:sample_rate=48000 -map 0:v -map 1:a";
+const SOUND: &str = "-f lavfi -i sine=frequency=440:sample_rate=48000";
+
+fn site(change: impl FnOnce(&mut Config)) -> Site {
+    Site::with(|config| {
+        config.live.enabled = true;
+        config.live.rtmp_port = Some(0);
+        config.live.webrtc_port = Some(0);
+        change(config);
+    })
+}
+
+/// Asks until the answer is as wanted.
+fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// A line of the list, once it can be played.
+fn line(site: &Site, name: &str) -> Value {
+    until(&format!("{name} in the list"), || {
+        let list = site.get("/live/streams").json();
+        let line = list["streams"].as_array().unwrap().iter().find(|s| s["name"] == name).cloned();
+        line.filter(|l| !l["hls"].is_null())
+    })
+}
+
+#[test]
+fn the_page_is_there_when_the_live_origin_is() {
+    let without = Site::new();
+    assert_eq!(without.get("/live").status, 404);
+    assert_eq!(without.get("/live/streams").status, 404);
+    assert!(!without.get("/").text().contains("/live"));
+    let with = site(|config| config.security.api_key = Some(Secret::new("key")));
+    assert!(with.get("/").text().contains(r#"href="/live""#));
+    let page = with.get("/live");
+    assert_eq!(page.status, 200);
+    assert!(page.header("content-security-policy").contains("script-src 'self'"), "no inline scripts");
+    // Everything that it names is there, from here.
+    let text = page.text();
+    let named: Vec<&str> = text.split(['"', '\'']).filter(|w| w.starts_with("/page/")).collect();
+    assert!(named.len() >= 6, "{named:?}");
+    for path in named {
+        assert_eq!(with.get(path).status, 200, "{path}");
+    }
+    assert!(with.get("/page/dash.min.js").text().contains("dashjs"));
+    assert!(with.get("/page/dash.LICENSE").text().contains("Dash Industry Forum"));
+}
+
+#[test]
+fn streams_are_listed_with_a_picture_of_each() {
+    let site = site(|_| ());
+    assert_eq!(site.get("/live/streams").json()["streams"], json!([]));
+    let publisher = publish(&site, "live/both", BOTH);
+    let _sound = publish(&site, "live/sound", SOUND);
+    let line = line(&site, "live/both");
+    assert_eq!(line["protocol"], "rtmp");
+    assert_eq!(line["hls"], "/streams/live/both/playlist.m3u8");
+    assert_eq!(line["dash"], "/streams/live/both/manifest.mpd");
+    assert_eq!(line["whep"], "/whep/live/both");
+    let video = &line["tracks"][0];
+    assert_eq!(json!([video["codec"], video["width"], video["height"]]), json!(["h264", 640, 360]));
+    assert_eq!(line["tracks"][1]["sample_rate"], 48000);
+    assert!(line["uptime"].as_f64().unwrap() > 0.0);
+
+    let path = line["thumbnail"].as_str().unwrap();
+    let picture = site.get(path);
+    assert_eq!((picture.status, picture.header("content-type")), (200, "image/jpeg"), "{}", picture.text());
+    assert_eq!(size(&picture.body), (320, 180));
+    let tag = picture.header("etag").to_string();
+    assert!(picture.body.len() < 60_000 && tag.len() > 8);
+    // The same for everybody within some seconds; who has it gets nothing.
+    let known = site.ask("GET", path, &[("if-none-match", &tag)], None);
+    assert!(known.status == 304 && known.body.is_empty() || known.header("etag") != tag, "{}", known.status);
+    assert_eq!(site.ask("HEAD", path, &[], None).body.len(), 0);
+    until("another picture", || (site.get(path).header("etag") != tag).then_some(()));
+
+    let detail = |reply: Reply| (reply.status, reply.json()["detail"].as_str().unwrap().to_string());
+    assert_eq!(detail(site.get("/streams/live/none/thumbnail.jpg")), (404, "Stream not found".into()));
+    until("the sound is there", || {
+        let answer = detail(site.get("/streams/live/sound/thumbnail.jpg"));
+        (answer == (404, "the stream has no pictures, only sound".into())).then_some(())
+    });
+    drop(publisher);
+    until("the stream is gone", || (site.get(path).status == 404).then_some(()));
+}
+
+/// Width and height of a JPEG, by its frame header.
+fn size(jpeg: &[u8]) -> (u16, u16) {
+    assert_eq!(jpeg[..2], [0xff, 0xd8]);
+    let mut at = 2;
+    while !(0xc0..=0xc2).contains(&jpeg[at + 1]) {
+        at += 2 + usize::from(u16::from_be_bytes([jpeg[at + 2], jpeg[at + 3]]));
+    }
+    let number = |i: usize| u16::from_be_bytes([jpeg[at + i], jpeg[at + i + 1]]);
+    (number(7), number(5))
+}
+
+#[test]
+fn a_reader_shows_the_key_for_list_and_picture() {
+    let site = site(|config| {
+        config.live.read_key = Some(Secret::new("to read+"));
+        config.live.publish_key = Some(Secret::new("write"));
+    });
+    let _publisher = publish(&site, "live/a?key=write", BOTH);
+    for (path, status) in [
+        ("/live/streams", 403),
+        ("/live/streams?key=no", 403),
+        ("/live/streams?key=to%20read%2b", 200),
+        ("/streams/live/a/thumbnail.jpg", 403),
+        ("/streams/live/a/playlist.m3u8?key=no", 403),
+    ] {
+        assert_eq!(site.get(path).status, status, "{path}");
+    }
+    until("the picture with the key", || {
+        (site.get("/streams/live/a/thumbnail.jpg?key=to%20read%2b").status == 200).then_some(())
+    });
+    assert_eq!(site.get("/live/streams?key=to%20read%2B").json()["publish_key"], true);
+}
+
+/// A call that came.
+#[derive(Clone, Debug)]
+struct Heard {
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+impl Heard {
+    fn header(&self, name: &str) -> &str {
+        self.headers.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v)
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+/// An HTTP server of the operator's; `answer` says with which status.
+fn service(answer: impl Fn(&Heard, usize) -> u16 + Send + 'static) -> (String, Arc<Mutex<Vec<Heard>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let all: Arc<Mutex<Vec<Heard>>> = Arc::default();
+    let heard = all.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut headers = Vec::new();
+            let mut text = String::new();
+            while stream.read_line(&mut text).unwrap_or(0) > 2 {
+                if let Some((name, value)) = text.trim().split_once(": ") {
+                    headers.push((name.to_ascii_lowercase(), value.to_string()));
+                }
+                text.clear();
+            }
+            let mut call = Heard { headers, body: String::new() };
+            let mut body = vec![0; call.header("content-length").parse().unwrap_or(0)];
+            if stream.read_exact(&mut body).is_err() {
+                continue;
+            }
+            call.body = String::from_utf8(body).unwrap();
+            let mut all = heard.lock().unwrap();
+            let status = answer(&call, all.len());
+            all.push(call);
+            // Who called may be gone.
+            let _ = write!(
+                stream.get_mut(),
+                "HTTP/1.1 {status} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+        }
+    });
+    (url, all)
+}
+
+fn events(all: &Mutex<Vec<Heard>>) -> Vec<(String, String, String)> {
+    let of = |v: &Value, key: &str| v[key].as_str().unwrap_or_default().to_string();
+    let all = all.lock().unwrap();
+    all.iter().map(Heard::json).map(|v| (of(&v, "event"), of(&v, "stream"), of(&v, "protocol"))).collect()
+}
+
+/// Reads by RTMP for a while.
+fn read(site: &Site, name: &str) -> bool {
+    let address = site.server.status()["rtmp"][0].as_str().unwrap().to_string();
+    let out = Command::new("ffmpeg")
+        .args(["-v", "error", "-i", &format!("rtmp://{address}/{name}"), "-t", "0.5", "-f", "null", "-"])
+        .output()
+        .unwrap();
+    out.status.success()
+}
+
+#[test]
+fn hooks_are_told_in_order_and_signed() {
+    // The first call fails, and is made again.
+    let (url, heard) = service(|_, before| if before == 0 { 503 } else { 204 });
+    let site = site(|config| {
+        config.live.hooks.urls = vec![url];
+        config.live.hooks.secret = Some(Secret::new("between us"));
+    });
+    let publisher = publish(&site, "live/a", BOTH);
+    line(&site, "live/a");
+    until("publish, twice", || (heard.lock().unwrap().len() >= 2).then_some(()));
+    assert!(read(&site, "live/a"));
+    until("read_end", || events(&heard).iter().any(|e| e.0 == "read_end").then_some(()));
+    // Who fetches files is told of once, however many.
+    let playlist = site.get("/streams/live/a/playlist.m3u8").text();
+    assert!(playlist.starts_with("#EXTM3U"), "{playlist}");
+    assert_eq!(site.get("/streams/live/a/manifest.mpd").status, 200);
+    until("read by HTTP", || events(&heard).iter().any(|e| e.2 == "http").then_some(()));
+    drop(publisher);
+    until("unpublish", || events(&heard).iter().any(|e| e.0 == "unpublish").then_some(()));
+    until("the end of who fetched", || {
+        events(&heard).iter().any(|e| e.0 == "read_end" && e.2 == "http").then_some(())
+    });
+    let mut said = events(&heard);
+    // When it is told that nobody fetches any more depends on when that was noticed.
+    said.retain(|e| !(e.0 == "read_end" && e.2 == "http"));
+    let event = |event: &str, protocol: &str| (event.into(), "live/a".into(), protocol.into());
+    let wanted: [(String, String, String); 6] = [
+        event("publish", "rtmp"),
+        event("publish", "rtmp"),
+        event("read", "rtmp"),
+        event("read_end", "rtmp"),
+        event("read", "http"),
+        event("unpublish", "rtmp"),
+    ];
+    assert_eq!(said, wanted);
+    for call in heard.lock().unwrap().iter() {
+        let body = call.json();
+        assert_eq!(call.header("x-ghoststream-event"), body["event"]);
+        assert_eq!(call.header("x-ghoststream-stream"), "live/a");
+        let time = call.header("x-ghoststream-timestamp").parse().unwrap();
+        assert_eq!(
+            call.header("x-ghoststream-signature"),
+            signature("between us", time, &call.body).unwrap()
+        );
+        assert!(body["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{body}");
+        let ends = call.header("x-ghoststream-event").contains("end") || body["event"] == "unpublish";
+        assert_eq!(body["seconds"].is_number(), ends, "{body}");
+    }
+}
+
+#[test]
+fn hooks_decide_where_they_are_asked_to() {
+    let (url, heard) = service(|call, _| {
+        let body = call.json();
+        let shows = body["query"].as_str().is_some_and(|q| q.contains("ticket=good"));
+        if body["event"] == "unpublish" || body["event"] == "read_end" || shows { 200 } else { 403 }
+    });
+    let site = site(|config| {
+        config.live.hooks.urls = vec![url];
+        config.live.hooks.authorize = true;
+    });
+    let mut refused = publish(&site, "live/bad?ticket=bad", BOTH);
+    until("the refused publisher ends", || refused.0.try_wait().unwrap());
+    assert_eq!(site.get("/live/streams").json()["streams"], json!([]));
+    let _publisher = publish(&site, "live/a?ticket=good", BOTH);
+    line(&site, "live/a");
+    assert!(!read(&site, "live/a") && read(&site, "live/a?ticket=good"));
+    let reply = site.get("/streams/live/a/playlist.m3u8?ticket=bad");
+    assert_eq!((reply.status, reply.json()["detail"].as_str()), (403, Some("read is refused")));
+    assert_eq!(site.get("/streams/live/a/playlist.m3u8?ticket=good").status, 200);
+    // What it names has no ticket, and is fetched by one that has shown it.
+    assert_eq!(site.get("/streams/live/a/manifest.mpd").status, 200);
+    let sdp = [("content-type", "application/sdp")];
+    assert_eq!(site.ask("POST", "/whip/live/b", &sdp, Some(b"v=0")).status, 403);
+    assert_eq!(site.ask("POST", "/whep/live/a", &sdp, Some(b"v=0")).status, 403);
+    // Nobody is asked and told.
+    let publishes = events(&heard).into_iter().filter(|e| e.0 == "publish" && e.2 == "rtmp");
+    assert_eq!(publishes.map(|e| e.1).collect::<Vec<_>>(), ["live/bad", "live/a"]);
+}
+
+#[test]
+fn hooks_that_make_no_sense_are_refused() {
+    let mut config = Config::default();
+    config.live.hooks.authorize = true;
+    assert!(config.check().unwrap_err().starts_with("live.hooks.authorize: nobody decides"));
+    config.live.hooks.urls = vec!["ftp://x".into()];
+    assert!(config.check().unwrap_err().starts_with("live.hooks.urls: \"ftp://x\""));
+}
+
+/// Words of a query that are names of metrics.
+fn metrics(query: &str) -> Vec<&str> {
+    let words = query.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words
+        .filter(|w| ["ghoststream_", "streaming_", "media_processor_"].iter().any(|p| w.starts_with(p)))
+        .collect()
+}
+
+#[test]
+fn the_dashboard_shows_what_is_measured() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/grafana/ghoststream.json");
+    let board: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let site = site(|_| ());
+    let _publisher = publish(&site, "live/a", BOTH);
+    line(&site, "live/a");
+    // Requests are counted when they are answered.
+    assert_eq!(site.get("/health").status, 200);
+    let page = site.get("/metrics").text();
+    let kinds: Vec<&str> =
+        page.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let there = |name: &str| {
+        let plain = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+        kinds.contains(&name) || plain.is_some_and(|plain| kinds.contains(&plain))
+    };
+    let mut queries: Vec<&str> = Vec::new();
+    for panel in board["panels"].as_array().unwrap() {
+        let targets = panel["targets"].as_array().map(Vec::as_slice).unwrap_or_default();
+        assert!(!targets.is_empty() || panel["type"] == "row", "{panel}");
+        queries.extend(targets.iter().map(|t| t["expr"].as_str().unwrap()));
+    }
+    let variables = board["templating"]["list"].as_array().unwrap();
+    queries.extend(variables.iter().filter_map(|v| v["definition"].as_str()));
+    assert!(queries.len() > 25);
+    for query in queries {
+        let named = metrics(query);
+        assert!(!named.is_empty() && named.iter().all(|name| there(name)), "{query}");
+    }
+    // Labels that it goes by.
+    for label in [r#"stream="live/a""#, r#"stream_id="live/a""#, "route=", "status="] {
+        assert!(page.contains(label), "{label}");
+    }
+}
