@@ -26,6 +26,7 @@ impl tracing::Subscriber for Log {
 
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
 
+    #[expect(clippy::print_stdout, reason = "the test's harness keeps it for failures")]
     fn event(&self, event: &tracing::Event<'_>) {
         struct Line(String);
         impl Visit for Line {

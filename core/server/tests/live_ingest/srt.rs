@@ -184,7 +184,7 @@ fn what_is_published_is_a_stream_and_is_read_again() {
     assert_eq!(what, ["h264", "aac"]);
     assert_eq!(tracks.streams[0].extradata.first(), Some(&1), "avcC");
     assert_eq!(tracks.streams[0].video.as_ref().map(|v| (v.width, v.height)), Some((320, 180)));
-    assert_eq!(tracks.streams[1].extradata.len() >= 2, true, "an AudioSpecificConfig");
+    assert!(tracks.streams[1].extradata.len() >= 2, "an AudioSpecificConfig");
     let pictures: Vec<&Packet> = packets.iter().filter(|p| p.stream == 0).collect();
     assert!((98..=100).contains(&pictures.len()), "{}", pictures.len());
     for picture in pictures {
