@@ -12,7 +12,7 @@ use ghoststream::time::{MICROSECONDS, Rounding, rescale};
 use ghoststream::{Error, ErrorKind, Job, Pipeline, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
@@ -182,7 +182,7 @@ impl Push {
         let reader = source.subscribe(Start::Group);
         let worker = Worker {
             name: source.name().into(),
-            epoch: source.epoch(),
+            source: Arc::downgrade(source),
             target,
             tell,
             tracks: None,
@@ -223,8 +223,8 @@ impl Drop for Push {
 
 struct Worker {
     name: String,
-    /// The wall-clock time of the stream's time 0.
-    epoch: SystemTime,
+    /// For the wall-clock time of its time 0, which is known better after some seconds.
+    source: Weak<Stream>,
     target: PushTarget,
     tell: watch::Sender<PushStatus>,
     tracks: Option<Arc<Tracks>>,
@@ -285,7 +285,8 @@ impl Worker {
         if let (PushTarget::Files(files), Some(first), None) = (&self.target, self.offset, &self.notes)
             && files.container == Container::Mp4
         {
-            let epoch = self.epoch.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros());
+            let epoch = self.source.upgrade().map_or_else(SystemTime::now, |stream| stream.epoch());
+            let epoch = epoch.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros());
             let at = i64::try_from(epoch).unwrap_or(0).saturating_add(first);
             self.notes = Some(Notes::begin(&files.directory, at));
         }
