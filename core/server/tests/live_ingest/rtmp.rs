@@ -148,6 +148,13 @@ impl Client {
         }
     }
 
+    /// Says that nothing more comes, and waits until all of it was read: closing at once would take back what is on its way,
+    /// for what the server said is unread.
+    fn finish(mut self) {
+        self.socket.shutdown(std::net::Shutdown::Write).unwrap();
+        self.await_end();
+    }
+
     /// Sends a clip at once, with `shift` added to its times; gives the time behind it.
     fn play(&mut self, (streams, packets): &(Vec<StreamInfo>, Vec<Packet>), shift: u32) -> u32 {
         let mut last = 0;
@@ -237,7 +244,7 @@ fn clocks_that_jump_back_or_by_all_their_bits_go_on() {
     for shift in [u32::MAX - 1000, 500, 1 << 31, 0] {
         client.play(&clip, shift);
     }
-    drop(client);
+    client.finish();
     let seen = Seen::until_quiet(reader, QUIET);
     assert!(seen.rounds.len() == 1, "{}", seen.rounds.len());
     for (stream, count) in [(0, 190), (1, 340)] {
@@ -266,7 +273,7 @@ fn another_codec_in_the_middle_is_announced() {
     let mut client = stage.publish("live/cam");
     let next = client.play(&first, 0);
     client.play(&second, next);
-    drop(client);
+    client.finish();
     let seen = Seen::until_quiet(reader, QUIET);
     let what: Vec<&str> = seen.rounds.iter().map(|(t, _)| t.streams[0].codec.name()).collect();
     assert_eq!(what, ["h264", "hevc"]);
@@ -294,7 +301,8 @@ fn sound_alone_and_pictures_without_a_key_frame_for_long() {
         at = client.play(&late, at);
     }
     client.play(&clip, at);
-    drop((client, on_air));
+    client.finish();
+    on_air.finish();
     let heard = Seen::until_quiet(radio, QUIET);
     assert!(heard.rounds[0].0.streams.len() == 1 && heard.rounds[0].1.len() >= 90);
     let seen = Seen::until_quiet(cam, QUIET);
