@@ -5,6 +5,8 @@ use crate::config::Secret;
 use crate::http::query;
 use subtle::ConstantTimeEq;
 
+pub use super::shown_key::shown;
+
 /// The keys of a server; without one, everybody may.
 #[derive(Clone, Debug, Default)]
 pub struct Keys {
@@ -14,14 +16,6 @@ pub struct Keys {
     pub read: Option<Secret>,
     /// Services of the operator, which may decide too.
     pub hooks: Hooks,
-}
-
-/// What a client shows: `key=…` (or `token=…`, `pass=…`) of a query.
-pub fn shown(query: &str) -> Option<&str> {
-    query.split('&').find_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        ["key", "token", "pass"].contains(&name).then_some(value)
-    })
 }
 
 impl Keys {

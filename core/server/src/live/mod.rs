@@ -32,6 +32,7 @@ pub mod registry;
 pub mod rest;
 pub mod rtmp;
 pub mod service;
+mod shown_key;
 pub mod srt;
 pub mod stream;
 pub mod streams;

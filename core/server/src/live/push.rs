@@ -12,8 +12,8 @@ use ghoststream::time::{MICROSECONDS, Rounding, rescale};
 use ghoststream::{Error, ErrorKind, Job, Pipeline, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 

@@ -9,23 +9,11 @@ extern crate self as rtmp_rs;
 
 pub mod amf;
 
-mod config {
-    /// As the server's.
-    #[derive(Clone, Debug)]
-    pub struct Secret(String);
-
-    impl Secret {
-        pub fn reveal(&self) -> &str {
-            &self.0
-        }
-    }
-}
-
 #[path = "../../../../core/server/src/live/rtmp/chunk.rs"]
 mod chunk;
 #[path = "../../../../core/server/src/live/describe.rs"]
 mod describe;
-#[path = "../../../../core/server/src/live/keys.rs"]
+#[path = "../../../../core/server/src/live/shown_key.rs"]
 mod keys;
 #[path = "../../../../core/server/src/live/webrtc/offer.rs"]
 mod offers;
