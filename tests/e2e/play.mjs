@@ -203,7 +203,7 @@ async function play(context, base, test) {
     }
 
     await page.evaluate(() => window.gs.seek(window.gs.state().duration - 1.5));
-    await until(page, "the end", 30000, () => window.gs.ended());
+    await until(page, "the end", 30000, () => window.gs.state().ended);
 
     const state = await page.evaluate(() => window.gs.state());
     expect(state.audioBytes > 0, "no sound was decoded");

@@ -92,7 +92,7 @@ find_missing() {
     want libnginx-mod-rtmp test -f /usr/lib/nginx/modules/ngx_rtmp_module.so
     want srt-tools have srt-live-transmit
     # A broker: Apache Kafka is Java's, and comes with Maven.
-    want openjdk-17-jre-headless have java
+    want default-jre-headless have java
     want maven have mvn
     # Another stack of mDNS, and a load generator for the server's benchmarks.
     want avahi-daemon test -x /usr/sbin/avahi-daemon

@@ -151,7 +151,7 @@ impl Control {
 
     fn carry_out(&mut self, body: &[u8], partition: i32) -> Result<(), String> {
         let command = Command::parse(body)?;
-        let known = command.command_id.as_ref().is_some_and(|id| !self.done.insert(id));
+        let known = command.command_id.as_ref().is_some_and(|id| self.done.names.contains(id));
         let outcome = match (command.command, known) {
             // What is there already is not made again, so a film may be asked for as often as one likes.
             (Verb::Transcode, _) => return self.film(&command),
@@ -166,6 +166,10 @@ impl Control {
         if let Err(why) = &outcome {
             self.answer(&command, Some(("error", why.clone())));
         } else {
+            // What failed may be asked for again under its name.
+            if let Some(id) = &command.command_id {
+                self.done.insert(id);
+            }
             self.answer(&command, None);
         }
         outcome

@@ -1,6 +1,7 @@
 //! Calls to the operator's own services when somebody publishes or watches a stream, and ceases to. Signed and tried again
 //! as the callbacks of jobs; nothing of the media ever waits for them. Where they decide, only the one who asks waits.
 
+use super::origin::viewers::{GONE, MOST};
 use super::registry::{Live, LiveEvent, Visit, Watching};
 use crate::config::{HooksConfig, Secret, SourcesConfig};
 use crate::jobs::callback::{self, Call};
@@ -21,12 +22,8 @@ const QUEUE: usize = 1024;
 const DECISION: Duration = Duration::from_secs(5);
 /// How long calls may still be made when the server ends.
 const FAREWELL: Duration = Duration::from_secs(3);
-/// Who has fetched nothing for this long watches no more: longer than a blocked request.
-const GONE: Duration = Duration::from_secs(15);
 /// How long a refusal holds for who goes on asking for files.
 const REFUSED: Duration = Duration::from_secs(5);
-/// Viewers of files that are told apart.
-const MOST: usize = 100_000;
 
 /// Whom to call. Without any URL all of it does nothing. Cheap to clone; any thread.
 #[derive(Clone, Debug, Default)]
@@ -92,6 +89,11 @@ impl Hooks {
             config: config.clone(),
             visitors: Mutex::default(),
         })))
+    }
+
+    /// Whether anybody is to be called.
+    pub fn any(&self) -> bool {
+        self.0.is_some()
     }
 
     /// Whether they decide who may publish and read.

@@ -2,7 +2,7 @@
 
 use super::hooks::{Act, Asked, Hooks};
 use super::keys::{Keys, shown};
-use super::origin::{OriginOptions, Origins};
+use super::origin::{OriginOptions, Origins, viewers};
 use super::overview;
 use super::pull::PullSource;
 use super::recordings::Recordings;
@@ -343,11 +343,8 @@ impl LiveService {
         Some(made)
     }
 
-    /// Asks for stream `name` if it is fetched on demand, and waits until it is packaged, or for [`FETCH`].
+    /// Asks for stream `name`, which is fetched on demand, and waits until it is packaged, or for [`FETCH`].
     async fn awaken(&self, name: &str) {
-        if self.managed.get(name).is_none_or(|view| view.request.on_demand.is_none()) {
-            return;
-        }
         let Some(stream) = self.live.get(name) else { return };
         let mut opened = self.opened.subscribe();
         let wait = async {
@@ -424,8 +421,8 @@ impl LiveService {
         }
     }
 
-    /// What players and publishers use, who show the live origin's keys: `/streams/…` (HLS, DASH, thumbnails), `/live/streams`, `/recordings/…`,
-    /// `/whip/…`, `/whep/…`.
+    /// What players and publishers use, who show the live origin's keys: `/streams/…` (HLS, DASH, thumbnails),
+    /// `/live/streams`, `/recordings/…`, `/whip/…`, `/whep/…`.
     pub fn router(&self) -> Router {
         let mut router = self.files().merge(overview::router(self.clone()));
         if let Some(root) = &self.recordings {
@@ -462,37 +459,33 @@ impl LiveService {
         self.origins.router().layer(pictures).layer(guard)
     }
 
-    /// Lets through who shows the reader's key: in the address, or in the cookie that its first answer set.
+    /// Lets through who shows the reader's key: in the address, or in the cookie that its first answer set. Every file of every
+    /// viewer comes by here.
     async fn guarded(&self, request: Request, next: Next) -> Response {
-        let (keys, managed) = (&self.keys, &self.managed);
         let path = request.uri().path().trim_start_matches("/streams/").to_string();
         if let Some((name, file)) = path.rsplit_once('/')
-            && file.ends_with(".m3u8")
-            && managed.get(name).is_some_and(|view| !view.request.hls)
+            && allowed(&self.keys, &request)
         {
-            let why =
-                json!({ "detail": "Stream not found", "reason": "this stream was asked for without HLS" });
-            return (StatusCode::NOT_FOUND, axum::Json(why)).into_response();
-        }
-        if let Some((name, _)) = path.rsplit_once('/').filter(|(name, _)| self.live.get(name).is_some())
-            && allowed(keys, &request)
-        {
-            let peer = request.extensions().get::<Peer>().map(|p| p.0);
-            let query = request.uri().query().unwrap_or_default().to_string();
-            let asked = Asked { act: Act::Read, stream: name.into(), protocol: "http", peer, query };
-            // As viewers are told apart.
-            let who = ["x-forwarded-for", "x-real-ip", "x-playback-session-id", "user-agent"];
-            let who = (peer.map(|p| p.ip()), who.map(|name| request.headers().get(name).cloned()));
-            if let Err(why) = keys.hooks.visit(&self.live, asked, who).await {
-                return (StatusCode::FORBIDDEN, axum::Json(json!({ "detail": why }))).into_response();
+            let (hls, dash) = (file.ends_with(".m3u8"), file.ends_with(".mpd"));
+            let asked = (hls || dash).then(|| self.managed.get(name)).flatten();
+            if hls && asked.as_ref().is_some_and(|view| !view.request.hls) {
+                let why = json!({ "detail": "Stream not found", "reason": "this stream was asked for without HLS" });
+                return (StatusCode::NOT_FOUND, axum::Json(why)).into_response();
+            }
+            if self.keys.hooks.any() && self.live.get(name).is_some() {
+                let peer = request.extensions().get::<Peer>().map(|p| p.0);
+                let query = request.uri().query().unwrap_or_default().to_string();
+                let read = Asked { act: Act::Read, stream: name.into(), protocol: "http", peer, query };
+                let who = (peer.map(|p| p.ip()), viewers::who(request.headers()).map(Option::<&_>::cloned));
+                if let Err(why) = self.keys.hooks.visit(&self.live, read, who).await {
+                    return (StatusCode::FORBIDDEN, axum::Json(json!({ "detail": why }))).into_response();
+                }
+            }
+            if asked.is_some_and(|view| view.request.on_demand.is_some()) {
+                self.awaken(name).await;
             }
         }
-        let name =
-            path.rsplit_once('/').filter(|(_, file)| file.ends_with(".m3u8") || file.ends_with(".mpd"));
-        if let Some((name, _)) = name.filter(|_| allowed(keys, &request)) {
-            self.awaken(name).await;
-        }
-        let_in(keys, "/streams", request, next).await
+        let_in(&self.keys, "/streams", request, next).await
     }
 
     /// All streams.

@@ -5,6 +5,8 @@
   const $ = id => document.getElementById(id);
   const query = new URLSearchParams(location.search);
   const WAYS = ['hls', 'dash', 'whep'];
+  // Seconds within which a new stream gets all of its ways.
+  const SOON = 15;
   const video = $('video');
   let key = query.get('key') || sessionStorage.getItem('gs-live-key') || '';
   let streams = [];
@@ -216,7 +218,9 @@
 
   async function play(name, wanted) {
     const stream = streams.find(s => s.name === name);
-    const by = [wanted, ...WAYS].find(way => has(stream, way));
+    // HLS and DASH are there a moment after the stream; later, what is not there will not be.
+    const soon = stream && stream.uptime !== null && stream.uptime < SOON && !has(stream, wanted);
+    const by = soon ? undefined : [wanted, ...WAYS].find(way => has(stream, way));
     stop();
     const attempt = attempts;
     $('player').hidden = false;
@@ -384,7 +388,8 @@
       put($('health'), streams.length === 1 ? '1 stream' : `${streams.length} streams`);
       draw();
       // One that ended and comes again, or was not ready, goes on.
-      if (playing && playing.waits && streams.some(s => s.name === playing.name && has(s, playing.by))) {
+      const waited = playing && playing.waits && streams.find(s => s.name === playing.name);
+      if (waited && (has(waited, playing.by) || (waited.uptime >= SOON && WAYS.some(way => has(waited, way))))) {
         play(playing.name, playing.by);
       }
     } catch (e) {

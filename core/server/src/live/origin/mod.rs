@@ -25,7 +25,7 @@ mod maker;
 mod names;
 mod serve;
 mod state;
-mod viewers;
+pub(super) mod viewers;
 mod window;
 
 pub(super) use copy::{Copied, Copy, Follow, is_older};

@@ -5,6 +5,7 @@ use super::answer::{self, Cache};
 use super::directives::Directives;
 use super::names::{self, File};
 use super::state::{Rendered, State, Text};
+use super::viewers;
 use super::window::Have;
 use crate::contract::job::civil;
 use axum::body::Body;
@@ -39,9 +40,7 @@ impl Origin {
         {
             let mut state = self.lock();
             state.requests += 1;
-            // Behind a proxy, who it asks for; and players of one place by what they say they are.
-            let who = ["x-forwarded-for", "x-real-ip", "x-playback-session-id", "user-agent"];
-            state.viewers.saw((peer, who.map(|name| headers.get(name))), Instant::now());
+            state.viewers.saw((peer, viewers::who(headers)), Instant::now());
         }
         if let Some(stream) = self.of.upgrade() {
             stream.ask();

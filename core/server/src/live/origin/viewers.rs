@@ -1,13 +1,20 @@
 //! Viewers, counted by their requests.
 
+use axum::http::{HeaderMap, HeaderValue};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 /// Who has asked for nothing this long is gone: longer than a blocked request.
-const GONE: Duration = Duration::from_secs(15);
+pub(in crate::live) const GONE: Duration = Duration::from_secs(15);
 /// More are not told apart.
-const MOST: usize = 100_000;
+pub(in crate::live) const MOST: usize = 100_000;
+
+/// What tells viewers apart beside their address: behind a proxy, who it asks for; and players of one place by what they
+/// say they are.
+pub(in crate::live) fn who(headers: &HeaderMap) -> [Option<&HeaderValue>; 4] {
+    ["x-forwarded-for", "x-real-ip", "x-playback-session-id", "user-agent"].map(|name| headers.get(name))
+}
 
 /// Who has asked for something lately.
 #[derive(Debug, Default)]

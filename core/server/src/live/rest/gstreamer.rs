@@ -136,7 +136,9 @@ impl Body {
             (true, None) => return bad("Invalid stream configuration: is_recording needs recording_path"),
             (false, _) => {}
         }
-        let bitrate = self.bitrate.or((self.source_type != SourceType::File).then_some(BITRATE));
+        // A file goes as it is, unless something else is asked for.
+        let encoded = self.source_type != SourceType::File || self.framerate.is_some();
+        let bitrate = self.bitrate.or(encoded.then_some(BITRATE));
         let picture = match bitrate {
             Some(bitrate) => {
                 let mut spec = TranscodeSpec::ladder(&["720p"])
