@@ -127,6 +127,7 @@ def refused(server: Server, topics: Topics) -> None:
         (start("x", source_type="url", stream_key="http://169.254.169.254/", width=None, height=None), "source_url"),
         (start("x", qualities=["999p"]), "999p"),
         (start("x", is_recorded=True), "is_recorded"),
+        (start("again", qualities=["998p"], command_id="f1"), "998p"),
         ({"command": "TRANSCODE", "stream_id": "x", "version": 1}, "store.url"),
     ]
     for body, said in bad:
@@ -143,6 +144,11 @@ def refused(server: Server, topics: Topics) -> None:
     assert int(count['media_processor_kafka_messages_consumed_total{topic="%s",consumer_group="ghoststream"}' % CONTROL]) >= 15
     assert int(count['media_processor_kafka_messages_produced_total{topic="%s"}' % STATUS]) > 5
     assert int(count['media_processor_kafka_errors_total{operation="process",topic="%s"}' % CONTROL]) == len(bad)
+    # What failed had no effect: under the same name it is carried out when it is right.
+    topics.send(CONTROL, start("again", command_id="f1"), "again")
+    topics.wait(STATUS, "the second try", lambda s: answered("f1")(s) and s["status"] in ("starting", "running"))
+    request = urllib.request.Request(f"{server.http}/streams/again", method="DELETE")
+    assert urllib.request.urlopen(request, timeout=20).status == 200
 
 
 def restarted(server: Server, topics: Topics, broker: Broker) -> Topics:
