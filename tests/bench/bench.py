@@ -39,6 +39,10 @@ CASES = {
     "viewers": "the server: 200 viewers of finished segments, over nginx",
     "sockets": "the server: 1000 WebSocket clients on 50 jobs",
     "overhead": "the server: CPU of one transcode, over the bare command",
+    "live-delay": "the live origin: RTMP in to RTMP out, over the same without a server between",
+    "live-streams": "the live origin: CPU of 50 copied streams at once, beside MediaMTX where GS_MEDIAMTX says where it is",
+    "live-memory": "the live origin: memory while viewers of ten streams come and go",
+    "live-latency": "the live origin: how far behind hls.js, shaka, dash.js and WHEP are over a minute",
     "nvenc": "time around NVENC a frame on the stand-in driver, over FFmpeg's wrapper",
 }
 
@@ -381,6 +385,9 @@ def main() -> None:
     }
     for case in ("viewers", "sockets", "overhead"):
         command = ["load.py", case, "--rounds", str(options.rounds), "--out", str(options.out)]
+        jobs[case] = lambda case=case, command=command: bench.script(case, command)
+    for case in ("live-delay", "live-streams", "live-memory", "live-latency"):
+        command = ["live.py", case.removeprefix("live-"), "--rounds", str(options.rounds), "--out", str(options.out)]
         jobs[case] = lambda case=case, command=command: bench.script(case, command)
     for case in (c for c in CASES if c in wanted):
         print(f"bench: {case}: {CASES[case]}", file=sys.stderr)

@@ -96,3 +96,17 @@ def test_files_that_come_with_their_folder_are_seen(tmp_path):
     watched.mkdir()
     done = measure.run(["mv", str(made / "rung"), str(watched / "rung")], watched)
     assert [path for _, path in done.extra["closed"]] == ["rung/00000.m4s"]
+
+
+def test_the_delay_of_rtmp_is_measured(tmp_path):
+    if "GS_CLI" not in os.environ or subprocess.run([sys.executable, "-c", "import av"]).returncode != 0:
+        absent = pytest.fail if os.environ.get("GS_REQUIRE_PEERS") == "1" else pytest.skip
+        absent("GS_CLI or PyAV is missing")
+    script = pathlib.Path(__file__).with_name("live.py")
+    command = [sys.executable, str(script), "delay", "--seconds", "2", "--rounds", "1", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if line.startswith("|")]
+    found = {row[0]: float(row[1].removesuffix(" ms")) for row in rows[2:]}
+    # On one machine a packet is there within a second, whatever else the machine does.
+    assert set(found) == {"ghoststream", "no server between"} and all(0 < at < 1000 for at in found.values()), found

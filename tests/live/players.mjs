@@ -1,6 +1,6 @@
 // Plays a live stream in headless Chromium with hls.js, dash.js and shaka, and measures how far behind its source's clock.
 //
-//   node players.mjs URL [--seconds N] [--only NAME] [--shots DIRECTORY]
+//   node players.mjs URL [--seconds N] [--only NAME] [--shots DIRECTORY] [--json 1]
 //
 // URL is a stream's folder, such as http://127.0.0.1:8080/streams/live/one/. Each player must show pictures of the stream's
 // size, decode sound, go on for as long as it is watched and report no fatal error; every answer must be one that
@@ -23,14 +23,14 @@ if (!modules || !process.env.GS_CHROMIUM) {
 }
 const { chromium } = createRequire(join(modules, "x.js"))("playwright-core");
 
-const options = { seconds: 12, only: "", shots: "", url: process.env.GS_LIVE_URL ?? "" };
+const options = { seconds: 12, only: "", shots: "", json: "", url: process.env.GS_LIVE_URL ?? "" };
 for (let i = 2; i < process.argv.length; i++) {
   const word = process.argv[i];
   if (word.startsWith("--")) options[word.slice(2)] = process.argv[++i];
   else options.url = word;
 }
 if (!options.url) {
-  console.error("usage: node players.mjs URL [--seconds N] [--only NAME] [--shots DIRECTORY]");
+  console.error("usage: node players.mjs URL [--seconds N] [--only NAME] [--shots DIRECTORY] [--json 1]");
   process.exit(2);
 }
 const stream = options.url.replace(/\/?$/, "/");
@@ -128,6 +128,7 @@ for (const test of CASES.filter((c) => !options.only || c.name === options.only)
   for (const warning of new Set(seen.warnings ?? [])) console.log(`  (${warning})`);
   for (const uri of seen.refused.slice(0, 3)) console.log(`  (${uri})`);
   for (const problem of seen.problems) console.log(`  FAILED: ${problem}`);
+  if (options.json) console.log(JSON.stringify(seen));
   failed ||= seen.problems.length > 0;
 }
 await context.close();

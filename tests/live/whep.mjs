@@ -3,6 +3,7 @@
 //   node whep.mjs both NAME CODEC     publishes a drawn picture and watches it: prints the delay that the page sees
 //   node whep.mjs play NAME           watches
 //   node whep.mjs camera NAME SECONDS publishes the fake camera and microphone
+//   (GS_LIVE_SECONDS says how long both and play watch: 6)
 //   node whep.mjs                     watches what tests/live/run publishes by RTMP, and judges it
 //
 // The last line is a JSON object.
@@ -16,10 +17,11 @@ if (!process.env.GS_NODE_MODULES || !process.env.GS_CHROMIUM || !process.env.GS_
 }
 const { chromium } = createRequire(join(process.env.GS_NODE_MODULES, "x.js"))("playwright-core");
 const base = process.env.GS_LIVE_HTTP;
+const watched = Number(process.env.GS_LIVE_SECONDS ?? 6);
 const [mode, name, argument] = process.argv.length > 2 ? process.argv.slice(2) : ["play", "live/pattern"];
 
 // Runs in the page.
-async function inPage({ base, mode, name, argument }) {
+async function inPage({ base, mode, name, argument, watched }) {
   const sleep = ms => new Promise(done => setTimeout(done, ms));
   async function negotiate(pc, url) {
     await pc.setLocalDescription(await pc.createOffer());
@@ -98,7 +100,7 @@ async function inPage({ base, mode, name, argument }) {
   };
   video.requestVideoFrameCallback(onFrame);
   const location = await negotiate(pc, `${base}/whep/${name}`);
-  await sleep(6000);
+  await sleep(watched * 1000);
   const [pictures, sound] = [await report(pc, "video"), await report(pc, "audio")];
   const codec = (await pc.getStats()).get(pictures.codecId)?.mimeType ?? "";
   const late = delays.slice(delays.length >> 2).sort((a, b) => a - b);
@@ -112,6 +114,7 @@ async function inPage({ base, mode, name, argument }) {
     codec,
     first: Math.round(first ?? -1),
     median: Math.round(late[late.length >> 1] ?? -1),
+    worst: Math.round(late[Math.floor(late.length * 0.95)] ?? -1),
     jitter_buffer: Math.round((1000 * pictures.jitterBufferDelay) / pictures.jitterBufferEmittedCount),
     lost: pictures.packetsLost,
     seconds: Math.round((performance.now() - began) / 1000),
@@ -135,7 +138,7 @@ try {
   // A page of the server's, for the origin only.
   await page.route(`${base}/blank`, route => route.fulfill({ contentType: "text/html", body: "<body></body>" }));
   await page.goto(`${base}/blank`);
-  const result = await page.evaluate(inPage, { base, mode, name, argument });
+  const result = await page.evaluate(inPage, { base, mode, name, argument, watched });
   console.log(JSON.stringify(result));
   if (process.argv.length === 2 && !(result.frames > 40 && result.first < 8000)) {
     throw new Error("this is not enough");
