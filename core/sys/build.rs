@@ -4,7 +4,7 @@
 const LIBRARIES: [&str; 7] =
     ["libavdevice", "libavfilter", "libavformat", "libavcodec", "libswresample", "libswscale", "libavutil"];
 
-const SOURCES: [&str; 6] = ["frame.c", "codec.c", "cuda.c", "format.c", "filter.c", "registry.c"];
+const SOURCES: [&str; 7] = ["frame.c", "codec.c", "cuda.c", "dmabuf.c", "format.c", "filter.c", "registry.c"];
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

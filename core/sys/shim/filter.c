@@ -272,6 +272,10 @@ int gsav_frame_from_pool(AVBufferRef *frames, AVFrame *frame)
 /* Copies pixels and properties; the format of an empty target is the library's choice. */
 int gsav_frame_transfer(AVFrame *to, const AVFrame *from)
 {
-    int ret = av_hwframe_transfer_data(to, from, 0);
+    int ret;
+    /* Older versions of FFmpeg do not look. */
+    if (!from->hw_frames_ctx && !to->hw_frames_ctx)
+        return AVERROR(ENOSYS);
+    ret = av_hwframe_transfer_data(to, from, 0);
     return ret < 0 ? ret : av_frame_copy_props(to, from);
 }

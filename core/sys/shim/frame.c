@@ -42,7 +42,8 @@ void gsav_frame_get(const AVFrame *f, GsavFrameProps *p)
     p->crop_top = (int32_t)f->crop_top;
     p->crop_right = (int32_t)f->crop_right;
     p->crop_bottom = (int32_t)f->crop_bottom;
-    p->hardware = f->hw_frames_ctx != NULL;
+    /* A DMA-BUF needs no pool. */
+    p->hardware = f->hw_frames_ctx != NULL || (f->width > 0 && f->format == AV_PIX_FMT_DRM_PRIME);
 }
 
 #ifdef AV_FRAME_FLAG_INTERLACED

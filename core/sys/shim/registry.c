@@ -11,7 +11,7 @@ size_t gsav_layout(int which)
         sizeof(GsavFrameProps),   sizeof(GsavPacketProps),  sizeof(GsavHdr),         sizeof(GsavParams),
         sizeof(GsavStream),       sizeof(GsavFormat),       sizeof(GsavChapter),     sizeof(GsavPixDesc),
         sizeof(GsavDecoderConfig), sizeof(GsavEncoderConfig), sizeof(GsavFilterInput), sizeof(GsavSinkProps),
-        sizeof(GsavSubtitle),     sizeof(GsavSubtitleRect),
+        sizeof(GsavSubtitle),     sizeof(GsavSubtitleRect), sizeof(GsavDmabuf),
     };
     return which < 0 || which >= (int)(sizeof(sizes) / sizeof(*sizes)) ? 0 : sizes[which];
 }

@@ -129,6 +129,14 @@ typedef struct GsavSinkProps {
     int32_t sample_rate, channels;
 } GsavSinkProps;
 
+typedef struct GsavDmabuf {
+    uint64_t modifier, size[4];
+    int32_t fd[4];
+    uint32_t offset[4], pitch[4];
+    uint32_t fourcc;
+    int32_t planes, width, height, left, top;
+} GsavDmabuf;
+
 typedef struct GsavSubtitle {
     int64_t pts;
     uint32_t start, end, rects;

@@ -8,6 +8,8 @@ pub use ghoststream_sys::ffmpeg::{
     ChannelLayout, ChromaLocation, Colour, ColourRange, ContentLight, DolbyVision, HdrMetadata,
     MasteringDisplay, PixelFormat, SampleFormat,
 };
+#[cfg(unix)]
+pub use ghoststream_sys::ffmpeg::{DmaBuf, DmaBufPicture, DmaBufPlane, format_of_fourcc, fourcc_of};
 
 use crate::time::{Rational, TimeBase, Timestamp};
 use ghoststream_sys::ffmpeg as av;
@@ -88,6 +90,20 @@ impl Frame {
         base: TimeBase,
     ) -> crate::Result<Self> {
         Ok(Frame::new(av::Frame::wrap_bytes(format, width, height, planes)?, base))
+    }
+
+    /// A picture in shared memory of a GPU or a camera, without copying it. The memory is given back, and `release` runs,
+    /// with the last reference, on any thread, also when this call fails. `base` is for the times, which are set by field.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] when what is to be seen does not lie in the picture.
+    #[cfg(unix)]
+    pub fn wrap_dmabuf(
+        picture: DmaBuf,
+        release: Box<dyn FnOnce() + Send>,
+        base: TimeBase,
+    ) -> crate::Result<Self> {
+        Ok(Frame::new(av::Frame::wrap_dmabuf(picture, release)?, base))
     }
 
     /// The FFmpeg frame underneath. Its own timestamps are stale once this frame was retimed.

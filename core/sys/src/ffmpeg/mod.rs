@@ -13,6 +13,8 @@ mod cuda;
 mod decoder;
 mod demuxer;
 mod dict;
+#[cfg(unix)]
+mod dmabuf;
 mod encoder;
 mod error;
 mod filter;
@@ -42,6 +44,8 @@ pub use cuda::ForeignPlane;
 pub use decoder::{Decoder, DecoderOptions, Skip, ThreadType};
 pub use demuxer::{Chapter, Demuxer, DemuxerOptions, Disposition, StreamDesc};
 pub use dict::Pairs;
+#[cfg(unix)]
+pub use dmabuf::{DmaBuf, DmaBufPicture, DmaBufPlane, format_of_fourcc, fourcc_of};
 pub use encoder::{Encoder, EncoderOptions, Pass, supports_live_rate};
 pub use error::{Error, Kind, Result};
 pub use filter::{FilterGraph, FilterInput, FilterOutput, OutputParams};

@@ -121,6 +121,13 @@ mirrored! {
         primaries: i32, transfer: i32, matrix: i32, range: i32, chroma: i32, field_order: i32,
         sample_rate: i32, channels: i32,
     }
+    struct Dmabuf {
+        modifier: u64, size: [u64; 4],
+        fd: [i32; 4],
+        offset: [u32; 4], pitch: [u32; 4],
+        fourcc: u32,
+        planes: i32, width: i32, height: i32, left: i32, top: i32,
+    }
     struct FilterInput {
         name: *const c_char, layout: *const c_char,
         hw_frames: *mut AVBufferRef,
@@ -335,6 +342,11 @@ unsafe extern "C" {
     pub fn gsav_cuda_frame_wrap(f: *mut AVFrame, frames: *mut AVBufferRef, addresses: *const u64, pitches: *const i32,
         planes: c_int, writable: c_int, release: Release, opaque: *mut c_void) -> c_int;
 
+    // shim/dmabuf.c
+    pub fn gsav_frame_dmabuf_set(f: *mut AVFrame, d: *const Dmabuf, w: c_int, h: c_int, release: Release,
+        opaque: *mut c_void) -> c_int;
+    pub fn gsav_frame_dmabuf_get(f: *const AVFrame, d: *mut Dmabuf) -> c_int;
+
     // shim/filter.c
     pub fn gsav_graph_alloc(threads: c_int) -> *mut AVFilterGraph;
     pub fn gsav_graph_source(g: *mut AVFilterGraph, input: *const FilterInput, out: *mut *mut AVFilterContext) -> c_int;
@@ -432,6 +444,7 @@ mod tests {
             size_of::<SinkProps>(),
             size_of::<Subtitle>(),
             size_of::<SubtitleRect>(),
+            size_of::<Dmabuf>(),
         ];
         for (i, size) in ours.into_iter().enumerate() {
             // SAFETY: takes any int.

@@ -143,3 +143,72 @@ fn a_device_type_that_does_not_exist_is_unsupported() {
     assert!(!host.is_hardware() && host.hw_frames().is_none());
     assert_eq!(host.transfer_to_host().unwrap_err().kind(), Kind::Invalid);
 }
+
+/// Shared memory as a compositor hands it out, with `bytes` in it, that cannot be cut off if `sealed`.
+#[cfg(target_os = "linux")]
+fn shared(bytes: &[u8], sealed: bool) -> std::os::fd::OwnedFd {
+    use std::os::fd::{AsRawFd, FromRawFd};
+    // SAFETY: a name; the descriptor is ours.
+    let fd = unsafe {
+        std::os::fd::OwnedFd::from_raw_fd(libc::memfd_create(c"dmabuf".as_ptr(), libc::MFD_ALLOW_SEALING))
+    };
+    let mut file = std::fs::File::from(fd);
+    std::io::Write::write_all(&mut file, bytes).unwrap();
+    if sealed {
+        // SAFETY: an open descriptor.
+        assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, libc::F_SEAL_SHRINK) }, 0);
+    }
+    file.into()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn shared_memory_is_kept_and_read_where_it_lies_row_by_row() {
+    const PITCH: usize = 400;
+    let bytes: Vec<u8> = (0..64 + PITCH * 40).map(|i| (i * 7 % 251) as u8).collect();
+    let released = Arc::new(AtomicUsize::new(0));
+    let wrap = |modifier, crop, sealed| {
+        let released = released.clone();
+        let picture = DmaBuf {
+            fourcc: fourcc_of(PixelFormat::bgr0()).unwrap(),
+            modifier,
+            width: 96,
+            height: 40,
+            crop,
+            planes: vec![DmaBufPlane { fd: shared(&bytes, sealed), offset: 64, pitch: PITCH as u32 }],
+        };
+        Frame::wrap_dmabuf(
+            picture,
+            Box::new(move || {
+                released.fetch_add(1, Ordering::SeqCst);
+            }),
+        )
+    };
+    let frame = wrap(0, [8, 4, 64, 36], true).unwrap();
+    assert_eq!((frame.format().name(), frame.width(), frame.height()), ("drm_prime", 64, 36));
+    assert!(frame.is_hardware() && frame.plane_count() == 0 && frame.plane(0).is_empty());
+    assert!(frame.transfer_to_host().is_err(), "no driver is behind it");
+    let mut other = frame.clone();
+    other.set_pts(Some(9));
+    drop(frame);
+    assert_eq!(released.load(Ordering::SeqCst), 0);
+    let about = other.dmabuf().unwrap();
+    assert_eq!((about.width, about.height, about.crop, about.modifier), (96, 40, [8, 4, 64, 36], 0));
+    assert_eq!((about.planes.len(), about.planes[0].1, about.planes[0].2), (1, 64, PITCH as u32));
+    let read = other.read_dmabuf().unwrap();
+    assert_eq!((read.format(), read.width(), read.pts()), (PixelFormat::bgr0(), 64, Some(9)));
+    for row in [0, 17, 35] {
+        let from = 64 + (row + 4) * PITCH + 8 * 4;
+        assert_eq!(&read.plane(0)[row * read.stride(0)..][..256], &bytes[from..from + 256], "row {row}");
+    }
+    drop(other);
+    assert_eq!(released.load(Ordering::SeqCst), 1);
+
+    let e = wrap(0x0300_0000_0060_6010, [0, 0, 96, 40], true).unwrap().read_dmabuf().unwrap_err();
+    assert_eq!(e.kind(), Kind::Unsupported, "{e}");
+    let e = wrap(0, [0, 0, 96, 40], false).unwrap().read_dmabuf().unwrap_err();
+    assert!(e.kind() == Kind::Unsupported && e.to_string().contains("cut off"), "{e}");
+    assert_eq!(wrap(0, [40, 0, 64, 40], true).unwrap_err().kind(), Kind::Invalid);
+    assert_eq!(released.load(Ordering::SeqCst), 4, "also where it fails");
+    assert!(Frame::alloc_video(PixelFormat::nv12(), 64, 36, 0).unwrap().dmabuf().is_none());
+}
