@@ -102,6 +102,11 @@ find_missing() {
     want curl have curl
     want clang have clang
     want mesa-vulkan-drivers vulkan_driver
+    # EGL and OpenGL in software, over which the stand-in GPU imports DMA-BUFs.
+    want libegl1 test -e /usr/lib/x86_64-linux-gnu/libEGL.so.1 -o -e /usr/lib64/libEGL.so.1
+    want libegl-mesa0 test -e /usr/lib/x86_64-linux-gnu/libEGL_mesa.so.0 -o -e /usr/lib64/libEGL_mesa.so.0
+    want libgl1-mesa-dri test -e /usr/lib/x86_64-linux-gnu/dri/swrast_dri.so -o -d /usr/lib64/dri
+    want libgles2 test -e /usr/lib/x86_64-linux-gnu/libGLESv2.so.2 -o -e /usr/lib64/libGLESv2.so.2
     want libffmpeg-nvenc-dev test -f /usr/include/ffnvcodec/nvEncodeAPI.h
     # The stand-in for NVIDIA's driver (tests/standin) codes AV1 with libaom, and GStreamer's nvcodec plugin is one of its clients.
     want libaom-dev pkg-config --exists aom

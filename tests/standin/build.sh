@@ -67,5 +67,15 @@ library libcuda.so.1 "cuda profiles"
 library libnvidia-ml.so.1 nvml -l:libcuda.so.1
 library libnvcuvid.so.1 cuvid -l:libcuda.so.1
 library libnvidia-encode.so.1 nvenc -l:libcuda.so.1
+# EGL on this machine's own, in a folder of its own: only who wants it has that in LD_LIBRARY_PATH.
+egl=$(/sbin/ldconfig -p | sed -n 's/.*libEGL\.so\.1 .*x86-64.*=> //p' | head -n 1)
+if [ -n "$egl" ]; then
+    object "$here/egl/egl.cpp" "$out/obj/egl/egl.o" -DREAL="\"$egl\""
+    if [ ! "$out/egl/libEGL.so.1" -nt "$out/obj/egl/egl.o" ]; then
+        mkdir -p "$out/egl"
+        g++ -shared -pthread -Wl,-soname,libEGL.so.1 -Wl,-z,defs -Wl,-z,nodelete -o "$out/egl/new" "$out/obj/egl/egl.o" -ldl
+        mv "$out/egl/new" "$out/egl/libEGL.so.1"
+    fi
+fi
 # The project's CUDA kernels as C++: libcuda.so.1 runs them in place of PTX.
 "$root/core/engine/kernels/cpu/build.sh" "$out/libgs_kernels_cpu.so"

@@ -3,6 +3,8 @@
 pub mod calendar;
 pub mod cuda;
 pub mod disk;
+#[cfg(target_os = "linux")]
+pub mod egl;
 pub mod ffmpeg;
 #[cfg(target_os = "linux")]
 mod memory;

@@ -12,7 +12,7 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::OnceLock;
 
 /// The name that FFmpeg loads too, so that both drive the same driver.
-const LIBRARY: &CStr = c"libcuda.so.1";
+pub(super) const LIBRARY: &CStr = c"libcuda.so.1";
 
 macro_rules! functions {
     ($($field:ident = $symbol:literal ($($argument:ty),*);)*) => {

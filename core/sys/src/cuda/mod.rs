@@ -7,6 +7,8 @@ mod api;
 mod context;
 mod device;
 mod error;
+#[cfg(target_os = "linux")]
+mod graphics;
 mod memory;
 mod module;
 mod plane;
@@ -16,6 +18,8 @@ pub(crate) use api::is_started;
 pub use context::{Context, Current};
 pub use device::{Device, device, devices, driver_version, is_present};
 pub use error::{Error, Kind, Result, Status};
+#[cfg(target_os = "linux")]
+pub(crate) use graphics::GlTextures;
 pub use memory::{DeviceBuffer, InFlight, PinnedBuffer};
 pub use module::{Arg, Function, Grid, Module};
 pub use plane::{Host, HostMut, Layout, Plane, PlaneMut};

@@ -140,6 +140,8 @@ impl<'a> PlaneMut<'a> {
 /// Checked descriptions of copies.
 pub(super) mod copy {
     use super::{Error, Host, HostMut, Plane, PlaneMut, Result};
+    #[cfg(target_os = "linux")]
+    use cudarc::driver::sys::CUarray;
     use cudarc::driver::sys::{CUDA_MEMCPY2D, CUmemorytype};
 
     pub fn upload(from: Host<'_>, to: &mut PlaneMut<'_>) -> Result<CUDA_MEMCPY2D> {
@@ -171,6 +173,15 @@ pub(super) mod copy {
             )));
         }
         Ok(onto(from_device(from), to))
+    }
+
+    /// From the beginning of an array, as much as `to` holds.
+    #[cfg(target_os = "linux")]
+    pub fn from_array(array: CUarray, to: &mut PlaneMut<'_>) -> CUDA_MEMCPY2D {
+        let mut job = blank(to.row_bytes(), to.rows());
+        job.srcMemoryType = CUmemorytype::CU_MEMORYTYPE_ARRAY;
+        job.srcArray = array;
+        onto(job, to)
     }
 
     fn from_device(from: &Plane<'_>) -> CUDA_MEMCPY2D {

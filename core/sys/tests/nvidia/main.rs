@@ -4,6 +4,8 @@
 //! `real` puts some of the same to the driver that is installed, where one is; `GS_REQUIRE_GPU=1` wants one.
 
 mod cuda;
+#[cfg(target_os = "linux")]
+mod dmabuf;
 mod encode;
 mod faults;
 mod list;

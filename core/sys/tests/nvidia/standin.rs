@@ -85,7 +85,8 @@ pub fn on_standin_expecting(
     let log = work.path().join("calls.jsonl");
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", name, "--nocapture", "--test-threads=1"]);
-    command.env(INSIDE, &run).env("LD_LIBRARY_PATH", libraries).env("GS_STANDIN_LOG", &log);
+    let path = format!("{0}:{0}/egl", libraries.display());
+    command.env(INSIDE, &run).env("LD_LIBRARY_PATH", path).env("GS_STANDIN_LOG", &log);
     for (knob, value) in knobs {
         command.env(format!("GS_STANDIN_{knob}"), value);
     }

@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""Pictures that an application has in CUDA memory: pushed from C, and from Python by DLPack and __cuda_array_interface__, they are
+encoded where they are. No byte is copied between host and device, and all memory is given back."""
+
+import os
+import subprocess
+
+from standin import WORK, check, equal, finish, run, skip
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+FRAMES, WIDTH, HEIGHT, BANDS = 20, 320, 180, 4
+os.environ["XDG_CACHE_HOME"] = WORK
+target = os.environ["GS_TARGET_DIR"]
+build = os.environ["GS_BUILD_DIR"]
+python = os.path.join(target, "venv/bin/python")
+missing = [path for path in (f"{build}/libghoststream.so", python) if not os.path.exists(path)]
+if missing:
+    skip(f"not built: {', '.join(missing)} (make stage wheel PROFILE=dev)")
+
+
+def shown(path):
+    """Luma of a row of each band and of chroma, by picture."""
+    args = ["ffmpeg", "-v", "error", "-i", path, "-f", "rawvideo", "-pix_fmt", "nv12", "-"]
+    data = subprocess.run(args, check=True, capture_output=True).stdout
+    size = WIDTH * HEIGHT * 3 // 2
+    pictures = [data[i : i + size] for i in range(0, len(data), size)]
+    rows = [band * HEIGHT // BANDS for band in range(BANDS)] + [HEIGHT]
+    return [[set(p[(row + 3) * WIDTH : (row + 4) * WIDTH]) for row in rows] for p in pictures]
+
+
+wanted = [[{20 + 50 * band + n} for band in range(BANDS)] + [{100 + n}] for n in range(FRAMES)]
+
+
+def encode(name, command, path, **knobs):
+    done = run(command, timeout=120, **knobs)
+    equal(done.code, 0, f"{name}: {done.out.decode()} {done.err[-600:]}")
+    equal((done.violations, done.leaks), ([], []), f"{name}: violations and leaks")
+    if done.code:
+        return
+    check(shown(path) == wanted, f"{name}: the pictures are the application's: {shown(path)[:1]}")
+    copied = {kind: done.copies(kind) for kind in ("HtoD", "DtoH", "HtoH")}
+    equal(copied, {"HtoD": 0, "DtoH": 0, "HtoH": 0}, f"{name}: bytes copied")
+    coded = len(done.calls("standin.coded"))
+    equal(coded, FRAMES, f"{name}: pictures coded")
+    print(f"{name}: {coded} pictures, no byte between host and device")
+
+
+client = os.path.join(WORK, "gpu_frames")
+# By the name that programs ask for.
+os.symlink(f"{build}/libghoststream.so", f"{WORK}/libghoststream.so.0")
+compiled = ["cc", "-std=c99", "-Wall", "-Werror", "-o", client, f"{HERE}/gpu_frames.c", f"-I{HERE}/../../../include"]
+subprocess.run([*compiled, f"-L{build}", "-lghoststream", f"-Wl,-rpath,{WORK}", "-ldl"], check=True)
+for knobs in ({}, {"ASYNC": 300}):
+    out = f"{WORK}/c.h264"
+    encode(f"C {knobs}", [client, out, str(FRAMES)], out, **knobs)
+for kind in ("dlpack", "versioned", "interface"):
+    out = f"{WORK}/{kind}.h264"
+    encode(f"Python, {kind}", [python, f"{HERE}/gpu_frames.py", kind, out, str(FRAMES)], out)
+finish()
