@@ -36,6 +36,7 @@ CASES = {
     "memory": "resident memory over ten minutes of media, looped",
     "capture": "a captured screen, its latency, a virtual camera and a replay, beside wf-recorder and GStreamer",
     "seek": "the server: seeks to segments that are not made, and starts, over respawned FFmpeg",
+    "first-frame": "the server: a request to the first picture that a browser paints, over a spawned FFmpeg",
     "viewers": "the server: 200 viewers of finished segments, over nginx",
     "sockets": "the server: 1000 WebSocket clients on 50 jobs",
     "overhead": "the server: CPU of one transcode, over the bare command",
@@ -381,6 +382,9 @@ def main() -> None:
         "memory": lambda: bench.memory(options.minutes),
         "capture": bench.capture,
         "seek": lambda: bench.script("seek", ["seek.py", str(bench.clip("bbb")), "--out", str(options.out / "seek")]),
+        "first-frame": lambda: bench.script(
+            "first-frame", ["first_frame.py", str(bench.clip("bbb")), "--out", str(options.out / "first-frame")]
+        ),
         "nvenc": lambda: bench.script("nvenc", ["nvenc.py"]),
     }
     for case in ("viewers", "sockets", "overhead"):

@@ -86,7 +86,8 @@ def main() -> None:
     root = options.out.resolve()
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
-    server = Server(root, clip.parent)
+    # What else runs here is no reason to make less.
+    server = Server(root, clip.parent, {"hardware": {"adapt": False}})
     dice = random.Random(1)
     output = {"resolution": f"{options.height}p", "bitrate": f"{options.rate}k", "hw_accel": "software"}
     try:

@@ -2,6 +2,7 @@
 
 use crate::encode::{nvenc, presets, probe};
 use crate::packet::{Codec, MediaKind};
+use ghoststream_sys::cuda;
 use ghoststream_sys::ffmpeg as av;
 use ghoststream_sys::nvml;
 pub use ghoststream_sys::nvml::Usage as NvidiaUsage;
@@ -200,6 +201,9 @@ pub struct Nvidia {
     /// The driver's version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub driver: Option<String>,
+    /// The newest CUDA version that the driver knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cuda: Option<String>,
     /// The version of the encode interface that is spoken with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api: Option<String>,
@@ -371,6 +375,7 @@ fn nvidia() -> Vec<Nvidia> {
             own_sessions: nvenc::load(gpu.index).sessions,
             memory_used: usage.memory_used,
             driver: nvml::driver_version(),
+            cuda: cuda::driver_version().ok().map(|(major, minor)| format!("{major}.{minor}")),
             api: gpu.api.map(|api| api.to_string()),
             busy: usage.encoder,
             sessions: usage.encoder_sessions,

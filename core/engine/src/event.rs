@@ -28,7 +28,7 @@ pub type Word = &'static str;
 
 /// The words that warnings have; see [`Event::Warning`].
 const CODES: &[Word] =
-    &["fallback", "dropped", "transfer", "source", "output", "skipped", "control", "save", "network"];
+    &["fallback", "dropped", "rung", "transfer", "source", "output", "skipped", "control", "save", "network"];
 
 /// Reads a word as the one of `known` that it is.
 pub(crate) fn word<'de, D: Deserializer<'de>>(d: D, known: &[Word]) -> Result<Word, D::Error> {
@@ -77,7 +77,7 @@ pub enum Event {
     Progress(Progress),
     /// Something the owner should know although the job goes on: a fallback, a drop, an inserted transfer.
     Warning {
-        /// A stable word: `fallback`, `dropped`, `transfer`, `source`, `output`, `skipped`, `control` (a change or command
+        /// A stable word: `fallback`, `dropped`, `rung` (one that is encoded no more), `transfer`, `source`, `output`, `skipped`, `control` (a change or command
         /// that could not be obeyed), `save` (a replay that could not be saved), `network`.
         #[serde(deserialize_with = "code")]
         code: Word,

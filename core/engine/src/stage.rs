@@ -5,6 +5,7 @@
 //! the engine. Implementations run on one thread at a time and need not be `Sync`.
 
 use crate::error::Result;
+use crate::spec::Preset;
 use crate::time::Rational;
 
 /// Where a stage emits to.
@@ -118,6 +119,11 @@ pub enum Control {
         /// Pixels.
         height: u32,
     },
+    /// The encoder has this preset from its next key frame on.
+    Preset(Preset),
+    /// The track is no longer encoded from a later key frame on; its output goes on with the packets of the next smaller
+    /// video. The thread of the encoder obeys, not the encoder.
+    Leave,
 }
 
 impl std::fmt::Display for Control {
@@ -127,6 +133,8 @@ impl std::fmt::Display for Control {
             Control::ForceKeyFrame => f.write_str("force a key frame"),
             Control::FrameRate(rate) => write!(f, "change its frame rate to {rate}"),
             Control::Size { width, height } => write!(f, "change its size to {width}x{height}"),
+            Control::Preset(preset) => write!(f, "change its preset to {preset:?}"),
+            Control::Leave => f.write_str("leave its place to another"),
         }
     }
 }

@@ -129,9 +129,9 @@ fn hdr10_and_hlg_are_recognised_with_their_metadata() {
         let video = p.video().unwrap().video.as_ref().unwrap();
         assert_eq!((video.hdr.format, video.bit_depth), ("hdr10", Some(10)), "{name}");
         assert_eq!(video.colour.transfer, "smpte2084");
-        let m = video.hdr.mastering.unwrap();
+        let m = video.hdr.metadata.mastering_display.unwrap();
         assert!((m.max_luminance - 1000.0).abs() < 0.01 && (m.red[0] - 0.68).abs() < 1e-4, "{m:?}");
-        assert_eq!(video.hdr.content_light.unwrap().max_content, 1000);
+        assert_eq!(video.hdr.metadata.max_cll, Some(1000));
     }
     let hlg = "log-level=none:colorprim=bt2020:transfer=arib-std-b67:colormatrix=bt2020nc";
     let args = ["-vf", "setparams=color_primaries=bt2020:color_trc=arib-std-b67:colorspace=bt2020nc"];

@@ -42,6 +42,7 @@ pub async fn watch(app: Arc<App>, told: watch::Sender<Status>) {
         let settings = adapt::Settings {
             max_jobs: u32::try_from(most).unwrap_or(u32::MAX),
             tier: config.config.hardware.tier.fixed(),
+            unyielding: !config.config.hardware.adapt,
         };
         let (next, decision) = adapt::decide(&hardware, &settings, &state, &snapshot);
         state = next;

@@ -2,10 +2,12 @@
 """The transcoding server on machines with and without an NVIDIA card: tiers, heat, jobs on NVENC, and what happens to a job whose
 encoder fails."""
 
+import http.server
 import json
 import os
 import re
 import subprocess
+import threading
 import time
 import urllib.request
 
@@ -125,6 +127,8 @@ server = Server("card", PROFILE="rtx4090")
 status = server.until("the card is known", lambda s: s["hardware"]["gpu_name"])
 hardware = status["hardware"]
 equal((hardware["tier"], hardware["recommended_encoder"]), ("ultra", "h264_nvenc"), "the card")
+card = next(a for a in server.get("/api/capabilities")["hw_accels"] if a["type"] == "nvenc")["gpu_info"]
+check(re.fullmatch(r"1\d\.\d+", card["cuda_version"] or ""), f"CUDA's version: {card}")
 check("4090" in hardware["gpu_name"] and hardware["gpu_vram_mb"] > 20_000, f"the card: {hardware}")
 equal(status["jobs"]["quality_factor"], 1.0, "the quality of a cool card")
 job, path = server.job(resolution="480p", bitrate="1M", max_audio_channels=1)
@@ -136,6 +140,69 @@ hot = server.until("heat lowers the quality", lambda s: s["jobs"]["quality_facto
 equal(hot["realtime"]["gpu_temperature_c"], 86, "the temperature")
 check(hot["jobs"]["max_concurrent_jobs"] < status["jobs"]["max_concurrent_jobs"] or hot["jobs"]["max_concurrent_jobs"] == 1, f"hot: {hot}")
 server.stop()
+
+# A running ladder on a machine that gets too hot: its largest rung is encoded no more, and goes on with the next one's pictures.
+# The source comes at about the speed of the clock, so that the job still runs when the heat is noticed.
+SLOW = os.path.join(WORK, "slow.ts")
+subprocess.run(
+    "ffmpeg -v error -y -f lavfi -i testsrc2=s=1280x720:r=25:d=30 -f lavfi -i sine=frequency=440:sample_rate=48000:d=30"
+    f" -c:v libx264 -preset ultrafast -g 25 -b:v 2M -pix_fmt yuv420p -c:a aac -f mpegts {SLOW}".split(),
+    check=True,
+)
+
+
+class Slowly(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        with open(SLOW, "rb") as file:
+            data = file.read()
+        self.send_response(200)
+        self.send_header("Content-Type", "video/mp2t")
+        self.end_headers()
+        step = len(data) // 300
+        try:
+            for at in range(0, len(data), step):
+                self.wfile.write(data[at : at + step])
+                time.sleep(0.08)
+        except OSError:
+            pass
+
+    def log_message(self, *_):
+        pass
+
+
+source = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slowly)
+threading.Thread(target=source.serve_forever, daemon=True).start()
+server = Server("heat", PROFILE="rtx4090")
+server.until("the card is known", lambda s: s["hardware"]["gpu_name"])
+body = {"source": f"http://127.0.0.1:{source.server_port}/slow.ts", "mode": "abr", "playback": "growing", "output": {"hw_accel": "software"}}
+request = urllib.request.Request(server.url + "/api/transcode/start", json.dumps(body).encode(), {"Content-Type": "application/json"})
+with urllib.request.urlopen(request, timeout=30) as answer:
+    job = json.load(answer)
+state = lambda: server.get(f"/api/transcode/{job['job_id']}/status")
+end = time.monotonic() + 60
+while not (running := state())["progress"] and running["status"] != "error" and time.monotonic() < end:
+    time.sleep(0.2)
+check(len(running["variants"] or []) >= 2, f"a ladder runs: {running}")
+server.read(temperature=95)
+end = time.monotonic() + 120
+while (done := state())["status"] not in ("ready", "error") or done["progress"] < 100:
+    if time.monotonic() > end or done["status"] == "error":
+        break
+    time.sleep(0.3)
+check(any("is encoded no more" in text for text in done["warnings"]), f"the largest rung was dropped: {done}")
+base = f"{server.url}/stream/{job['job_id']}/"
+master = urllib.request.urlopen(base + "master.m3u8", timeout=30).read().decode()
+lists = [line for line in master.splitlines() if line and not line.startswith("#")]
+sizes = []
+for name in (lists[0], lists[1]):
+    command = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries", "frame=width", "-of", "csv=p=0", base + name]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False)
+    equal(shown.stderr, "", f"what ffprobe has against {name}")
+    sizes.append([int(w.strip(",")) for w in shown.stdout.split()])
+equal(len(sizes[0]), len(sizes[1]), "pictures of the two largest rungs")
+equal((sizes[0][0], sizes[0][-1]), (1280, sizes[1][0]), "the largest rung's first and last picture")
+server.stop()
+source.shutdown()
 
 # A card whose encoder fails in the middle: the job is completed in software with everything that was asked for.
 server = Server("fault", PROFILE="rtx4090", FAULT="NvEncEncodePicture:60+=8")

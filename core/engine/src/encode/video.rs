@@ -8,9 +8,10 @@ use super::{Encoder, stream};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{ColourRange, Frame, HdrMetadata, PixelFormat, VideoParams};
 use crate::packet::{Codec, MediaKind, Packet, StreamInfo, VideoInfo};
-use crate::spec::{Bitrate, Tune, VideoSpec};
+use crate::spec::{Bitrate, Preset, Tune, VideoSpec};
 use crate::stage::{Control, Outlet, Stage};
 use crate::time::{Rational, TimeBase};
+use bytes::Bytes;
 use ghoststream_sys::ffmpeg as av;
 use std::collections::{HashMap, VecDeque};
 
@@ -65,6 +66,10 @@ pub struct VideoEncoder {
     cell: Option<i64>,
     key_wanted: bool,
     reopen: bool,
+    /// The preset from the next key frame on.
+    next_preset: Option<Preset>,
+    /// Parameter sets for key packets, where they are not the announced ones any more.
+    sets: Bytes,
     /// How often it was opened again.
     openings: usize,
     last: Option<i64>,
@@ -117,6 +122,8 @@ impl VideoEncoder {
             cell: None,
             key_wanted: false,
             reopen: false,
+            next_preset: None,
+            sets: Bytes::new(),
             openings: 0,
             last: None,
             durations: HashMap::new(),
@@ -257,6 +264,35 @@ impl VideoEncoder {
         }
     }
 
+    /// Opens it anew with another preset. Pictures are not reordered more than so far: they would have to be decoded before
+    /// those that are out.
+    fn open_with(&mut self, preset: Preset, frame: &Frame) -> Result<()> {
+        let reorder = self.stream.as_ref().and_then(|s| s.video.as_ref()).map_or(0, |v| v.reorder);
+        let before = self.config.spec.clone();
+        self.config.spec.preset = Some(preset);
+        if reorder == 0 && self.table.b_frames.is_some() {
+            self.config.spec.b_frames = Some(0);
+        }
+        let mut open = self.open(frame)?;
+        let fits = open.encoder.reorder() as u32 <= reorder;
+        if !fits {
+            tracing::warn!(encoder = self.name, ?preset, "would reorder more pictures; the preset stays");
+            self.config.spec = before;
+            open = self.open(frame)?;
+        }
+        self.summary = format!("{}, {}", self.name, open.settings.summary);
+        if fits {
+            self.summary += &format!(", preset {preset:?} since a key frame");
+        }
+        let sets = open.encoder.parameters()?.values().extradata.clone();
+        let announced = self.stream.as_ref();
+        let in_band = announced.is_some_and(|s| matches!(s.codec, Codec::H264 | Codec::Hevc));
+        self.sets =
+            if in_band && announced.is_some_and(|s| s.extradata != sets) { sets } else { Bytes::new() };
+        self.open = Some(open);
+        Ok(())
+    }
+
     fn describe(&mut self) -> Result<()> {
         let Some(open) = &self.open else { return Ok(()) };
         let parameters = open.encoder.parameters()?;
@@ -310,6 +346,9 @@ impl VideoEncoder {
                 }
             }
             packet.dts = packet.dts.or(packet.pts);
+            if packet.key && !self.sets.is_empty() {
+                packet.data = [&self.sets[..], &packet.data[..]].concat().into();
+            }
             if self.table.force == Force::Always {
                 packet.key = true;
             }
@@ -329,6 +368,24 @@ impl VideoEncoder {
         if let (Some(Pass::First(log)), Some(open)) = (&self.config.pass, &self.open) {
             log.put(open.encoder.stats());
         }
+    }
+
+    fn set_preset(&mut self, preset: Preset) -> Result<()> {
+        if self.table.presets.is_none() || self.config.pass.is_some() {
+            let why = if self.config.pass.is_some() {
+                "keeps to its preset over both passes"
+            } else {
+                "has no presets"
+            };
+            return Err(Error::unsupported(format!("{} {why}", self.name)));
+        }
+        // Before the first frame it is simply what it opens with.
+        if self.open.is_none() {
+            self.config.spec.preset = Some(preset);
+        } else if self.config.spec.preset != Some(preset) {
+            self.next_preset = Some(preset);
+        }
+        Ok(())
     }
 
     fn set_rates(&mut self, target: u64, max: Option<u64>) -> Result<()> {
@@ -415,12 +472,16 @@ impl Stage<Frame, Packet> for VideoEncoder {
             ));
         }
         let can_force = self.open.as_ref().is_some_and(|o| o.settings.can_force);
-        if (self.reopen || (force && !can_force)) && !first {
+        let preset = self.next_preset.take_if(|_| force && !first);
+        if (self.reopen || preset.is_some() || (force && !can_force)) && !first {
             self.drain(out)?;
             self.keep_statistics();
             self.open = None;
             self.openings += 1;
-            self.open = Some(self.open(&frame)?);
+            match preset {
+                Some(preset) => self.open_with(preset, &frame)?,
+                None => self.open = Some(self.open(&frame)?),
+            }
             self.reopen = false;
             // The first frame of an encoder is a key frame by itself; asking libaom for it makes it two.
             force = true;
@@ -462,6 +523,7 @@ impl Stage<Frame, Packet> for VideoEncoder {
                 Ok(())
             }
             Control::Bitrate { target, max } => self.set_rates(*target, *max),
+            Control::Preset(preset) => self.set_preset(*preset),
             other => Err(Error::unsupported(format!("{} cannot {other} while it runs", self.name))),
         }
     }

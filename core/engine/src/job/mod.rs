@@ -13,7 +13,7 @@ use crate::link::{LinkStats, Received, Receiver, Sender};
 use crate::packet::{Packet, StreamInfo};
 use crate::sink::Command;
 use crate::source::packets::PacketFeed;
-use crate::spec::{Bitrate, FrameRate, ScreenSpec, SoundSpec, SourceSpec};
+use crate::spec::{Bitrate, FrameRate, Preset, ScreenSpec, SoundSpec, SourceSpec};
 use crate::stage::Control;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -105,6 +105,14 @@ pub struct Change {
     /// New height in pixels, with `width`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub height: Option<u32>,
+    /// New preset, from the encoder's next key frame on: a faster one where the machine cannot keep up. Not between the
+    /// passes of a two-pass encode, and not with NVENC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
+    /// End the encoding of rung `rung` of a segmented output, for good: from a key frame about two seconds later on, its
+    /// renditions go on with the pictures of the next video track, which must be encoded with the same encoder.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drop: bool,
     /// What a captured track hears from now on, instead of the first thing that it heard so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sound: Option<SoundSpec>,
@@ -262,7 +270,8 @@ impl Job {
         }
         let sized = change.width.is_some() || change.height.is_some();
         let rated = change.bitrate.is_some() || change.max_bitrate.is_some() || change.frame_rate.is_some();
-        if !rated && !sized && !change.key_frame {
+        let other = change.key_frame || change.preset.is_some() || change.drop;
+        if !rated && !sized && !other {
             if change.sound.is_some() || change.screen.is_some() {
                 return Ok(());
             }
@@ -299,6 +308,16 @@ impl Job {
                 Error::new(ErrorKind::NotFound, format!("output {} has no rung {r}", change.output))
             })?,
         };
+        if change.drop {
+            if change.rung.is_none() {
+                return Err(Error::invalid("drop", "needs rung"));
+            }
+            if let Some(last) = chosen.iter().find(|t| t.successor.is_none()) {
+                let why = "only a rung of a segmented output can be dropped that no other output shares, and that another \
+                           of the same encoder follows";
+                return Err(Error::unsupported(format!("drop: {}: {why}", last.name)));
+            }
+        }
         if let Some(copied) = chosen.iter().find(|t| !t.controllable) {
             return Err(Error::unsupported(format!("{} is copied, not encoded", copied.name)));
         }
@@ -312,8 +331,14 @@ impl Job {
             if let Some(size) = &size {
                 track.control(size.clone());
             }
+            if let Some(preset) = change.preset {
+                track.control(Control::Preset(preset));
+            }
             if change.key_frame {
                 track.control(Control::ForceKeyFrame);
+            }
+            if change.drop {
+                track.control(Control::Leave);
             }
         }
         Ok(())

@@ -377,10 +377,19 @@ pub(crate) struct TrackMeter {
     controls: Mutex<Vec<Control>>,
     has_controls: AtomicBool,
     pub controllable: bool,
+    /// The position of the track that goes on for it when it is dropped.
+    pub successor: Option<usize>,
 }
 
 impl TrackMeter {
-    pub fn new(output: usize, name: String, video: bool, counts: bool, controllable: bool) -> Arc<Self> {
+    pub fn new(
+        output: usize,
+        name: String,
+        video: bool,
+        counts: bool,
+        controllable: bool,
+        successor: Option<usize>,
+    ) -> Arc<Self> {
         Arc::new(TrackMeter {
             output,
             name,
@@ -393,6 +402,7 @@ impl TrackMeter {
             controls: Mutex::new(Vec::new()),
             has_controls: AtomicBool::new(false),
             controllable,
+            successor,
         })
     }
 

@@ -101,7 +101,10 @@ pub fn payload(track: &Track, data: &Bytes) -> Result<Bytes> {
         Config::H264(_) | Config::Hevc(_) => {
             let framing = track.framing().unwrap_or(nal::Framing::AnnexB);
             let units = framing.units(data)?;
-            let dropped = |u: &&[u8]| is_described(&track.config, u);
+            // A new sequence parameter set takes the picture parameter sets with it that belong to the one before: they
+            // are said again even where they are the same.
+            let known = !units.iter().any(|u| is_set(&track.config, u) && !is_described(&track.config, u));
+            let dropped = |u: &&[u8]| is_described(&track.config, u) && (known || !is_set(&track.config, u));
             if framing == nal::Framing::Length(4) && !units.iter().any(&dropped) {
                 return Ok(data.clone());
             }
@@ -120,6 +123,15 @@ pub fn payload(track: &Track, data: &Bytes) -> Result<Bytes> {
             }
         }
         _ => Ok(data.clone()),
+    }
+}
+
+/// Whether a NAL unit is a parameter set.
+fn is_set(config: &Config, unit: &[u8]) -> bool {
+    match config {
+        Config::H264(_) => matches!(h264::unit_type(unit), h264::SPS | h264::PPS),
+        Config::Hevc(_) => matches!(hevc::unit_type(unit), hevc::VPS | hevc::SPS | hevc::PPS),
+        _ => false,
     }
 }
 

@@ -386,7 +386,8 @@ impl<'a> Graph<'a> {
             let counts = kind != MediaKind::Subtitle;
             let is_video = kind == MediaKind::Video;
             let encoded = is_video && !matches!(track.make, Make::Copy(_));
-            let meter = TrackMeter::new(index, track.name.clone(), is_video, counts, encoded);
+            let successor = super::relay::successor(self.resolved, index, position);
+            let meter = TrackMeter::new(index, track.name.clone(), is_video, counts, encoded, successor);
             lock(&self.shared.tracks).push(meter.clone());
             let known = match &track.make {
                 Make::Copy(s) => Some(at_origin((**s).clone())),

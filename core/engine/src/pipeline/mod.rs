@@ -10,6 +10,7 @@ mod lead;
 mod mux;
 mod output;
 mod placement;
+mod relay;
 mod resolve;
 mod share;
 mod steer;

@@ -1,6 +1,7 @@
 //! An output's thread: waits until every track is known, interleaves packets by decode time and feeds the sink. It
 //! always takes what it is sent, so that no track can wait for another.
 
+use super::relay::{self, Relays};
 use super::worker::ToMux;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::shared::{Meter, Remote, Shared, TrackMeter};
@@ -62,6 +63,7 @@ impl Tags {
 /// One output's thread.
 pub(crate) struct Mux {
     tracks: Vec<Track>,
+    relays: Relays,
     sink: Box<dyn OutputSink>,
     begun: bool,
     /// Tracks do not wait for each other.
@@ -89,6 +91,7 @@ impl Mux {
     pub fn new(sink: Box<dyn OutputSink>, label: String, remote: Arc<Remote>) -> Self {
         Mux {
             tracks: Vec::new(),
+            relays: Relays::default(),
             sink,
             begun: false,
             at_once: false,
@@ -188,8 +191,17 @@ impl Mux {
                         track.tags.dress(&mut stream);
                         track.stream = Some(stream);
                     }
-                    ToMux::Packet(track, packet) => self.tracks[track].waiting.push_back(packet),
-                    ToMux::End(track) => self.tracks[track].ended = true,
+                    ToMux::Packet(track, packet) => self.take(track, packet),
+                    ToMux::Leaving(track) => {
+                        if let Some(successor) = self.tracks[track].meter.successor {
+                            self.relays.leaving(track, successor);
+                        }
+                    }
+                    ToMux::Left(track, at) => self.hand_over(shared, track, at),
+                    ToMux::End(track) => {
+                        self.relays.stays(track);
+                        self.end(track);
+                    }
                     ToMux::Failed(e) => return Err(e),
                 }
                 self.advance(shared, meter)?;
@@ -213,6 +225,46 @@ impl Mux {
         self.advance(shared, meter)?;
         self.report_damage(shared)?;
         Ok(true)
+    }
+
+    /// Takes a packet of `track`, also for those that go on with it.
+    fn take(&mut self, track: usize, packet: Packet) {
+        for to in self.relays.passed(track, &packet) {
+            let copy = relay::with_sets(packet.clone(), self.tracks[track].stream.as_deref());
+            self.take(to, copy);
+        }
+        self.tracks[track].waiting.push_back(packet);
+    }
+
+    /// `track` is encoded no more from `at` on.
+    fn hand_over(&mut self, shared: &Shared, track: usize, at: Timestamp) {
+        let kept = self.relays.left(track, at);
+        let Some(source) = self.relays.source(track) else { return self.end(track) };
+        let (this, next) = (&self.tracks[track], &self.tracks[source]);
+        let message = format!(
+            "{}: {} is encoded no more from {:.3} s on: it goes on with {}",
+            self.label,
+            this.name,
+            at.seconds(),
+            next.name
+        );
+        shared.warn("rung", message);
+        for packet in kept {
+            let packet = relay::with_sets(packet, self.tracks[source].stream.as_deref());
+            self.take(track, packet);
+        }
+        if self.tracks[source].ended {
+            self.end(track);
+        }
+    }
+
+    /// `track` is complete, and those that go on with it.
+    fn end(&mut self, track: usize) {
+        self.tracks[track].ended = true;
+        let others: Vec<usize> = (0..self.tracks.len())
+            .filter(|t| !self.tracks[*t].ended && self.relays.source(*t) == Some(track))
+            .collect();
+        others.into_iter().for_each(|t| self.end(t));
     }
 
     /// Says what was left out; a track of which nothing is left is an error.

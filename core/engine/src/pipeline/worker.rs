@@ -21,6 +21,10 @@ pub(crate) enum ToMux {
     Stream(usize, Box<StreamInfo>),
     /// A packet of the track.
     Packet(usize, Packet),
+    /// The track will soon be encoded no more.
+    Leaving(usize),
+    /// The track's encoder has ended; nothing of it is shown at this time or later.
+    Left(usize, Timestamp),
     /// The track is complete.
     End(usize),
     /// The track failed; the output with it.
@@ -299,6 +303,10 @@ pub(crate) fn encode(
     }
 }
 
+/// When an encoder that is told to leave may do so: a key frame this long after the newest frame that it has. Encoders of
+/// the same ladder are fed in step up to the few frames that wait before each, so none of them is as far as that.
+const LEAVE_AFTER_SECONDS: f64 = 2.0;
+
 /// Hands a change to whom it concerns: a size to the encoder, which may refuse, and then to the track's scaler.
 fn change(chain: &mut Chain, encoder: &mut dyn Encoder, control: &Control) -> Result<()> {
     let Control::Size { .. } = control else { return encoder.control(control) };
@@ -321,6 +329,8 @@ fn encode_track(
     ends: &mut Ends,
 ) -> Result<()> {
     let mut announced = false;
+    let mut newest: Option<Timestamp> = None;
+    let mut leaves: Option<Timestamp> = None;
     encoder.wake(input.waker());
     loop {
         // Some encoders know what they make before the first frame: nobody need wait for that.
@@ -338,7 +348,12 @@ fn encode_track(
         }
         for to in &ends.0 {
             for control in to.meter.take_controls() {
-                if let Err(e) = change(&mut chain, &mut *encoder, &control) {
+                if control == Control::Leave {
+                    if leaves.is_none() && to.mux.send(ToMux::Leaving(to.track)).is_ok() {
+                        let now = newest.map_or(0.0, Timestamp::seconds);
+                        leaves = Some(Timestamp::from_seconds(now + LEAVE_AFTER_SECONDS));
+                    }
+                } else if let Err(e) = change(&mut chain, &mut *encoder, &control) {
                     shared.warn("control", format!("{}: {e}", to.meter.name));
                 }
             }
@@ -350,6 +365,7 @@ fn encode_track(
             match next {
                 Next::Frame(frame) => {
                     meter.count_in();
+                    newest = frame.presentation().or(newest);
                     push_through(&mut chain, frame, &mut OutletFn(push))?;
                 }
                 Next::Look => return encoder.poll(out),
@@ -365,6 +381,13 @@ fn encode_track(
             }
         }
         for packet in packets {
+            // Groups of pictures are closed: whatever follows a key packet is shown after it.
+            if let (true, Some(from), Some(at)) = (packet.key, leaves, packet.presentation())
+                && at >= from
+            {
+                ends.send(|track| ToMux::Left(track, at));
+                return Ok(());
+            }
             if !ends.send(|track| ToMux::Packet(track, packet.clone())) {
                 return Ok(());
             }

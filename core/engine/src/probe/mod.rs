@@ -4,8 +4,7 @@ mod model;
 mod names;
 
 pub use model::{
-    Attachment, Audio, Chapter, ColourNames, Dolby, DurationFrom, Hdr, KeyFrame, Light, Mastering, Probe,
-    Stream, Video,
+    Attachment, Audio, Chapter, ColourNames, Dolby, DurationFrom, Hdr, KeyFrame, Probe, Stream, Video,
 };
 
 use crate::error::{Error, Result};
@@ -16,7 +15,7 @@ use crate::source::open::{local_path, open};
 use crate::source::pattern::Pattern;
 use crate::source::scan::{Extent, Scan, scan};
 use crate::source::screen::Screen;
-use crate::spec::SourceSpec;
+use crate::spec::{HdrSpec, SourceSpec};
 use crate::time::Rational;
 use ghoststream_sys::ffmpeg as av;
 use std::collections::BTreeMap;
@@ -249,17 +248,7 @@ fn hdr(h: &HdrMetadata, colour: &Colour) -> Hdr {
     };
     Hdr {
         format,
-        mastering: h.mastering.map(|m| Mastering {
-            red: m.primaries[0],
-            green: m.primaries[1],
-            blue: m.primaries[2],
-            white: m.white,
-            min_luminance: m.min_luminance,
-            max_luminance: m.max_luminance,
-        }),
-        content_light: h
-            .content_light
-            .map(|l| Light { max_content: l.max_content, max_average: l.max_average }),
+        metadata: HdrSpec::of(h),
         hdr10_plus: h.hdr10_plus,
         dolby_vision: h.dolby_vision.map(|d| Dolby {
             profile: d.profile,

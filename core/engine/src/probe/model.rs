@@ -1,6 +1,7 @@
 //! What a probe answers. Everything serialises; names are FFmpeg's, times are seconds with the exact ticks beside them.
 
 use crate::packet::{Codec, Disposition};
+use crate::spec::HdrSpec;
 use crate::time::{Rational, TimeBase, Timestamp};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -166,37 +167,14 @@ pub struct ColourNames {
 pub struct Hdr {
     /// `sdr`, `hdr10`, `hlg`, `hdr10+` or `dolby_vision`.
     pub format: &'static str,
-    /// SMPTE ST 2086.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mastering: Option<Mastering>,
-    /// CTA-861.3.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub content_light: Option<Light>,
+    /// Mastering display and light levels, in the document's words.
+    #[serde(flatten)]
+    pub metadata: HdrSpec,
     /// Whether SMPTE ST 2094-40 metadata is there.
     pub hdr10_plus: bool,
     /// The Dolby Vision configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dolby_vision: Option<Dolby>,
-}
-
-/// Mastering display: CIE 1931 xy and cd/m².
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[allow(missing_docs)]
-pub struct Mastering {
-    pub red: [f64; 2],
-    pub green: [f64; 2],
-    pub blue: [f64; 2],
-    pub white: [f64; 2],
-    pub min_luminance: f64,
-    pub max_luminance: f64,
-}
-
-/// Content light level, cd/m².
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[allow(missing_docs)]
-pub struct Light {
-    pub max_content: u32,
-    pub max_average: u32,
 }
 
 /// Dolby Vision configuration record.

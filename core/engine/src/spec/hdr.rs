@@ -4,8 +4,8 @@ use crate::frame::{ContentLight, HdrMetadata, MasteringDisplay};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Static HDR metadata (HDR10): how the picture was mastered and how bright it is. A mastering
-/// display is written as `probe` shows one.
+/// Static HDR metadata (HDR10): how the picture was mastered and how bright it is; in
+/// the words in which `probe` shows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HdrSpec {
@@ -39,6 +39,22 @@ pub struct MasteringDisplaySpec {
 }
 
 impl HdrSpec {
+    /// The static part of `metadata`.
+    pub fn of(metadata: &HdrMetadata) -> HdrSpec {
+        HdrSpec {
+            mastering_display: metadata.mastering.map(|m| MasteringDisplaySpec {
+                red: m.primaries[0],
+                green: m.primaries[1],
+                blue: m.primaries[2],
+                white: m.white,
+                min_luminance: m.min_luminance,
+                max_luminance: m.max_luminance,
+            }),
+            max_cll: metadata.content_light.map(|l| l.max_content),
+            max_fall: metadata.content_light.map(|l| l.max_average),
+        }
+    }
+
     /// `source` with what is said here in place of its own; dynamic metadata is left as it is.
     pub fn over(&self, source: HdrMetadata) -> HdrMetadata {
         let mastering = self.mastering_display.map(|m| MasteringDisplay {

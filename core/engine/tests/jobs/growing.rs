@@ -1,7 +1,8 @@
 //! Playlists that players follow while the output is made.
 
 use crate::support::*;
-use ghoststream::event::{Event, Next};
+use ghoststream::event::{Event, Next, Outcome};
+use ghoststream::job::Change;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -114,4 +115,81 @@ fn several_renditions_and_subtitles_grow_below_a_multivariant_playlist() {
     let cue = std::fs::read_to_string(dir.path("out/stream_3_00003.vtt")).unwrap();
     assert!(cue.contains("two") && !cue.contains("one"), "{cue}");
     assert_eq!(frames(video(&probe(&dir.path("out/stream_1.m3u8")))), 100);
+}
+
+/// Width and time (ms) of every picture that an independent decoder shows of a playlist.
+fn shown(list: &str) -> Vec<(u32, i64)> {
+    let out = std::process::Command::new("ffprobe")
+        .args([
+            "-v",
+            "error",
+            "-select_streams",
+            "v:0",
+            "-show_entries",
+            "frame=width,pts_time",
+            "-of",
+            "csv=p=0",
+        ])
+        .arg(list)
+        .output()
+        .unwrap();
+    assert!(out.stderr.is_empty(), "{list}: {}", String::from_utf8_lossy(&out.stderr));
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let row = |line: &str| {
+        let mut numbers = line.split(',').filter_map(|n| n.parse::<f64>().ok());
+        let (a, b) = (numbers.next()?, numbers.next()?);
+        // Which comes first is up to ffprobe; no picture here is as early as its width.
+        let (width, time) = if a == 320.0 || a == 160.0 { (a, b) } else { (b, a) };
+        Some((width as u32, (time * 1000.0).round() as i64))
+    };
+    text.lines().filter_map(row).collect()
+}
+
+#[test]
+fn a_dropped_rung_goes_on_with_the_next_ones_pictures() {
+    for container in ["ts", "fmp4"] {
+        let dir = Dir::new();
+        let job = start(json!({
+            "source": {"pattern": {"width": 320, "height": 180}, "duration": 9, "realtime": true},
+            "outputs": [{"path": dir.path("out/master.m3u8"), "format": "hls", "audio": false,
+                "ladder": [{"height": 180, "bitrate": "400k", "preset": "p3"}, {"height": 90, "bitrate": "100k", "preset": "p3"}],
+                "segment": {"duration": 1, "container": container, "playlist": "event"}}],
+        }));
+        let mut told = Vec::new();
+        let mut asked = false;
+        loop {
+            match job.next_event(Some(Duration::from_secs(60))) {
+                Next::Event(Event::Progress(p)) if p.time > 1.0 && !asked => {
+                    asked = true;
+                    let drop = |rung| Change { rung, drop: true, ..Change::default() };
+                    assert!(job.set(&drop(None)).is_err());
+                    let last = job.set(&drop(Some(1))).unwrap_err();
+                    assert!(last.to_string().contains("drop"), "{last}");
+                    job.set(&drop(Some(0))).unwrap();
+                }
+                Next::Event(Event::Warning { code, message, .. }) => told.push(format!("{code}: {message}")),
+                Next::Event(Event::Done(done)) => {
+                    assert_eq!(done.outcome, Outcome::Completed, "{done:?}");
+                    break;
+                }
+                Next::Event(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(told.iter().any(|t| t.starts_with("rung: ") && t.contains("goes on with")), "{told:?}");
+        let (top, low) = (shown(&dir.path("out/180p.m3u8")), shown(&dir.path("out/90p.m3u8")));
+        let (times, lows): (Vec<i64>, Vec<i64>) =
+            (top.iter().map(|f| f.1).collect(), low.iter().map(|f| f.1).collect());
+        assert_eq!(times, lows, "{container}: the same pictures at the same times");
+        let turn = top.iter().position(|f| f.0 == 160).expect("it went on with the small pictures");
+        assert!(
+            top[..turn].iter().all(|f| f.0 == 320) && top[turn..].iter().all(|f| f.0 == 160),
+            "{container}"
+        );
+        assert!(
+            (times[turn] - times[0]) % 1000 == 0 && times[turn] - times[0] >= 3000,
+            "{container}: {}",
+            times[turn]
+        );
+    }
 }

@@ -35,6 +35,8 @@ pub struct Settings {
     pub max_jobs: u32,
     /// The tier that the operator says it is; `None`: what its hardware makes it.
     pub tier: Option<Tier>,
+    /// Nothing is saved, whatever the machine's state.
+    pub unyielding: bool,
 }
 
 /// What earlier decisions left behind.
@@ -79,14 +81,18 @@ pub fn decide(hardware: &Hardware, settings: &Settings, before: &State, now: &Sn
     let mut state = before.clone();
     let mut reasons = Vec::new();
     let struggle = struggles(now);
-    press(&mut state, now, struggle.is_some());
+    if settings.unyielding {
+        state = State { loads: state.loads, ..State::default() };
+    } else {
+        press(&mut state, now, struggle.is_some());
+    }
     if state.pressure > 0 {
         let why = struggle.unwrap_or_else(|| "recovering".into());
         reasons.push(format!("pressure {} of {HIGHEST}: {why}", state.pressure));
     }
 
     let mut tier = settings.tier.unwrap_or_else(|| Tier::of(hardware));
-    let battery = now.power == Power::Battery;
+    let battery = now.power == Power::Battery && !settings.unyielding;
     if battery {
         tier = tier.lower();
         reasons.push("on battery: one tier lower, one job".into());
@@ -224,6 +230,18 @@ mod tests {
         Snapshot { gpu, cpu_percent: 30.0, ..Snapshot::default() }
     }
 
+    #[test]
+    fn an_operator_may_have_nothing_saved() {
+        let unyielding = Settings { unyielding: true, ..Settings::default() };
+        let hot = || (0..60).map(|_| Snapshot { power: Power::Battery, ..at_temperature(95.0) });
+        let saved = run(&desktop(), &Settings::default(), hot());
+        assert_eq!((saved[59].pressure, saved[59].max_jobs), (3, 1));
+        for decision in run(&desktop(), &unyielding, hot()) {
+            assert_eq!((decision.pressure, decision.max_jobs, decision.quality_factor), (0, 4, 1.0));
+            assert!(decision.reasons.is_empty(), "{:?}", decision.reasons);
+        }
+    }
+
     fn changes(decisions: &[Decision]) -> usize {
         decisions.windows(2).filter(|pair| pair[0].pressure != pair[1].pressure).count()
     }
@@ -275,10 +293,11 @@ mod tests {
     #[test]
     fn a_battery_means_one_job_and_one_tier_less() {
         let snapshot = Snapshot { power: Power::Battery, ..Snapshot::default() };
-        let decision = &run(&desktop(), &Settings { max_jobs: 4, tier: None }, [snapshot].into_iter())[0];
+        let decision =
+            &run(&desktop(), &Settings { max_jobs: 4, ..Settings::default() }, [snapshot].into_iter())[0];
         assert_eq!((decision.tier, decision.max_jobs), (Tier::High, 1));
         assert!(decision.quality_factor < 1.0);
-        let said = Settings { max_jobs: 0, tier: Some(Tier::Low) };
+        let said = Settings { tier: Some(Tier::Low), ..Settings::default() };
         let decision = &run(&desktop(), &said, [Snapshot::default()].into_iter())[0];
         assert_eq!((decision.tier, decision.max_jobs), (Tier::Low, 1), "what the operator says");
     }
@@ -329,7 +348,7 @@ mod tests {
                 ..Hardware::default()
             };
             let tier = (noise.next() < 0.3).then_some(Tier::High);
-            let settings = Settings { max_jobs: (noise.next() * 8.0) as u32, tier };
+            let settings = Settings { max_jobs: (noise.next() * 8.0) as u32, tier, unyielding: false };
             let own = tier.unwrap_or_else(|| Tier::of(&hardware));
             let trace: Vec<Snapshot> = (0..300)
                 .map(|_| Snapshot {

@@ -222,6 +222,9 @@ pub struct HardwareConfig {
     /// What the machine counts as: which sizes and rates ladders offer, and how many jobs run when
     /// `transcoding.max_concurrent_jobs` is 0.
     pub tier: TierChoice,
+    /// Whether a machine that is hot, on battery or cannot keep up makes less than was asked for: lower rates, faster
+    /// presets, fewer rungs and jobs. Without it every job gets what it asked for, however long that takes.
+    pub adapt: bool,
     /// `p1` (fast) to `p7` (best).
     pub nvenc_preset: String,
     /// `veryfast` to `veryslow`.
@@ -238,6 +241,7 @@ impl Default for HardwareConfig {
             prefer_hw_accel: true,
             fallback_to_software: true,
             tier: TierChoice::Auto,
+            adapt: true,
             nvenc_preset: "p4".into(),
             qsv_preset: "medium".into(),
             videotoolbox_preset: "medium".into(),

@@ -52,6 +52,7 @@ const REMARKS: &[(&str, &str)] = &[
     ("hardware.prefer_hw_accel", "hw_accel auto takes a GPU where there is one"),
     ("hardware.fallback_to_software", "go on in software when a GPU fails"),
     ("hardware.tier", "auto, minimal, low, medium, high or ultra: the largest rung of a ladder"),
+    ("hardware.adapt", "a machine that is hot, busy or on battery makes less"),
     ("hardware.nvenc_preset", "p1 (fast) to p7 (best)"),
     ("hardware.qsv_preset", "veryfast to veryslow"),
     ("hardware.videotoolbox_preset", "fast, medium, slow"),

@@ -175,7 +175,7 @@ pub struct GpuInfo {
     pub memory_mb: Option<u64>,
     /// The driver's version, if it is known.
     pub driver_version: Option<String>,
-    /// CUDA's version, if it is known.
+    /// The newest CUDA version that the driver knows.
     pub cuda_version: Option<String>,
 }
 

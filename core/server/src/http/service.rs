@@ -177,8 +177,7 @@ fn accel(kind: &str, devices: &Devices) -> Accel {
             name: nvidia.map_or(&g.name, |n| &n.name).clone(),
             memory_mb: nvidia.map(|n| n.memory >> 20),
             driver_version: nvidia.and_then(|n| n.driver.clone()),
-            // Nothing of CUDA's own libraries is used or needed; the driver's version says what it can do.
-            cuda_version: None,
+            cuda_version: nvidia.and_then(|n| n.cuda.clone()),
         }),
         device_path: gpu.map(|g| g.path.clone()).filter(|p| p.starts_with("/dev/")),
         encoders,

@@ -268,6 +268,11 @@ fn rates(spec: &mut VideoSpec, average: u64, peak: u64, software: bool) {
     spec.buffer = Some(Bitrate(peak * share / 10));
 }
 
+/// The preset of the encoders on a machine at its best.
+pub(super) fn usual_preset(request: &TranscodeRequest, context: &Context<'_>) -> Preset {
+    preset(request, context, placed(request, context.config, context.software))
+}
+
 /// Somebody waits for a stream; a file may take its time.
 fn preset(request: &TranscodeRequest, context: &Context<'_>, device: Device) -> Preset {
     let word = |name: &str, words: &[(&str, Preset)]| {

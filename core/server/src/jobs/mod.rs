@@ -15,6 +15,7 @@ mod record;
 mod retry;
 mod run;
 mod share;
+mod steering;
 mod store;
 mod table;
 mod view;

@@ -5,7 +5,8 @@ use super::media::Media;
 use super::queue::Waiting;
 use super::record::{Live, Record, accel_of, now};
 use super::retry::{self, Attempt, Next, Policy};
-use super::table::{RunHandle, RunSide, Steering, Why};
+use super::steering::Steering;
+use super::table::{RunHandle, RunSide, Why};
 use super::view::{JobEvent, Status};
 use super::{Inner, Settings, fetch, files, on_demand};
 use crate::contract::values::{Format, HwAccel, Mode, Word};
@@ -244,6 +245,8 @@ pub(super) struct Prepared {
     pub directory: PathBuf,
     /// The machine's quality that the document counts on.
     pub quality: f64,
+    /// What its encoders would have as preset on a machine at its best.
+    pub preset: ghoststream::spec::Preset,
 }
 
 async fn work(inner: &Arc<Inner>, id: &str, held: &Mutex<Option<Gone>>) -> Result<(), Failure> {
@@ -290,10 +293,10 @@ async fn work(inner: &Arc<Inner>, id: &str, held: &Mutex<Option<Gone>>) -> Resul
             }
         }
     }
-    let Prepared { worker, spec, directory, .. } = prepared;
+    let Prepared { worker, spec, directory, preset, .. } = prepared;
     let rates = video_rates(&spec, inner.table().bounds.quality);
     let mut run = worker.run(spec);
-    inner.table().steer(id, Some(Steering { control: run.control(), rates }));
+    inner.table().steer(id, Some(Steering::new(run.control(), rates, preset)));
     let done = listen(inner, id, &mut run).await;
     inner.table().steer(id, None);
     let done = done?;
@@ -380,7 +383,8 @@ pub(super) async fn prepare(
         message: format!("{}: {}", unfit.field, unfit.message),
     })?;
     spec.source.hosts = opened.hosts;
-    Ok(Prepared { worker, sandbox, probe, media, spec, directory, quality: bounds.quality })
+    let preset = super::document::usual_preset(&record.request, &context);
+    Ok(Prepared { worker, sandbox, probe, media, spec, directory, quality: bounds.quality, preset })
 }
 
 impl Record {

@@ -4,12 +4,10 @@ use super::ladder::Bounds;
 use super::queue::{Queue, Waiting};
 use super::record::{Live, Record, accel_of, now};
 use super::retry::Cooldown;
+use super::steering::Steering;
 use super::store::Counters;
 use super::view::{JobView, SharedStream, SharedStreams, Stats, Status};
 use crate::playback::Session;
-use crate::worker::Control;
-use ghoststream::job::Change;
-use ghoststream::spec::Bitrate;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,13 +44,6 @@ impl Entry {
             opening: Arc::default(),
         }
     }
-}
-
-/// How the encoders of a running job are changed.
-pub(super) struct Steering {
-    pub control: Control,
-    /// Bits per second of each video track on a machine at its best.
-    pub rates: Vec<u64>,
 }
 
 /// Why a run is to end.
@@ -183,27 +174,18 @@ impl Table {
         }
     }
 
-    /// Takes new bounds over; running encoders and sessions follow their quality.
+    /// Takes new bounds over; running encoders and sessions follow them.
     pub fn set_bounds(&mut self, bounds: Bounds) {
         let before = std::mem::replace(&mut self.bounds, bounds);
-        for entry in self.jobs.values() {
-            if let Some(session) = entry.session.as_ref().filter(|_| before != bounds) {
-                session.adapt(bounds.of_session(entry.quality));
-            }
-        }
-        if (before.quality - bounds.quality).abs() < 0.01 {
+        if before == bounds {
             return;
         }
-        for (id, steering) in self.jobs.iter().filter_map(|(id, e)| Some((id, e.steering.as_ref()?))) {
-            tracing::info!(
-                job = id,
-                quality = bounds.quality,
-                "its encoders are adapted to the machine's state"
-            );
-            for (rung, rate) in steering.rates.iter().enumerate() {
-                let rate = super::ladder::bounded(*rate, &bounds);
-                let bitrate = Some(Bitrate(rate));
-                steering.control.set(Change { output: 0, rung: Some(rung), bitrate, ..Change::default() });
+        for (id, entry) in &mut self.jobs {
+            if let Some(session) = &entry.session {
+                session.adapt(bounds.of_session(entry.quality));
+            }
+            if let Some(steering) = &mut entry.steering {
+                steering.adapt(id, &before, &bounds);
             }
         }
     }

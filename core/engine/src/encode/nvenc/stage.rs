@@ -630,6 +630,7 @@ impl Stage<Frame, Packet> for NvencEncoder {
                 }
                 _ => Ok(()),
             },
+            other => Err(Error::unsupported(format!("nvenc cannot {other} while it runs"))),
         }
     }
 }

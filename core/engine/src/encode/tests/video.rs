@@ -1,5 +1,6 @@
 use super::*;
 use crate::encode::{Pass, PassLog};
+use crate::spec::Preset;
 use crate::stage::Control;
 use crate::{Error, ErrorKind};
 
@@ -292,6 +293,53 @@ fn a_running_encoder_follows_a_new_bit_rate() {
     let below = Control::Bitrate { target: 6_000_000, max: Some(1) };
     let e = with_change("libx264", r#"{"bitrate":"2M","max_bitrate":"3M"}"#, below).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn a_preset_changes_at_the_next_key_frame_and_no_picture_is_lost() {
+    for name in available(&["libx264", "libx265", "libsvtav1", "libvpx-vp9"]) {
+        for (first, then) in [(Preset::P4, Preset::P1), (Preset::P1, Preset::P4)] {
+            let clip = Clip::constant(60, 25, 1);
+            let json = format!(r#"{{"bitrate":"1M","preset":{}}}"#, serde_json::to_string(&first).unwrap());
+            let grid = crate::encode::KeyGrid::every(crate::time::Timestamp::new(20, Rational::new(1, 25)));
+            let mut encoder = VideoEncoder::new(VideoEncode {
+                frame_rate: Some(rate_of(&clip)),
+                grid,
+                ..config(name, &json)
+            })
+            .unwrap();
+            let mut packets = Vec::new();
+            for (n, frame) in clip.frames().enumerate() {
+                if n == 25 {
+                    encoder.control(&Control::Preset(then)).unwrap();
+                }
+                encoder.push(frame, &mut packets).unwrap();
+                let says = encoder.description();
+                assert_eq!(
+                    says.contains(&format!("preset {then:?} since")),
+                    n >= 40,
+                    "{name} at {n}: {says}"
+                );
+            }
+            encoder.finish(&mut packets).unwrap();
+            let mut last = None;
+            for p in &packets {
+                assert!(p.dts <= p.pts && last < p.dts, "{name}: {last:?}, {:?}", p.dts);
+                last = p.dts;
+            }
+            let keys: Vec<_> = packets.iter().filter(|p| p.key).filter_map(|p| p.pts).collect();
+            assert_eq!(keys, [0, 20, 40], "{name}");
+            let encoded = Encoded { packets, stream: encoder.stream().unwrap().clone() };
+            let decoded = encoded.decode();
+            assert_eq!(decoded.len(), 60, "{name}");
+            let quality = psnr(&clip, &decoded);
+            assert!(quality > 28.0, "{name} {first:?} to {then:?}: {quality} dB");
+        }
+    }
+    for (name, json) in [("mpeg4", r#"{"bitrate":"1M"}"#), ("ffv1", "{}")] {
+        let e = with_change(name, json, Control::Preset(Preset::P1)).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Unsupported, "{name}: {e}");
+    }
 }
 
 #[test]
