@@ -90,6 +90,18 @@ def encoder_works(gpu):
             check(done.returncode == 0, f"{codec} with 10 bits: {done.stderr[-300:]}")
 
 
+def decoder_works():
+    """NVDEC, and the way of its pictures to the host: the same as in software."""
+    lossless = {"encoder": "libx264", "lossless": True, "preset": "p1"}
+    made = {}
+    for device in ("software", "cuda"):
+        done = job(f"decode-{device}", lossless, {"url": clip, "decode": {"device": device}})
+        check(done.returncode == 0, f"decoding on {device}: {done.stderr[-300:]}")
+        args = ["ffmpeg", "-v", "error", "-i", f"{WORK}/decode-{device}.mkv", "-f", "md5", "-"]
+        made[device] = subprocess.run(args, capture_output=True, text=True).stdout
+    check(made["cuda"] == made["software"] != "", f"NVDEC's pictures are those of the software decoder: {made}")
+
+
 def encoder_is_missed(gpu):
     done = job("refused", {"codec": "h264"}, {"url": clip})
     check(done.returncode != 0 and not os.path.exists(f"{WORK}/refused.mkv"), f"refused: {done.stderr[-300:].strip()}")
@@ -110,6 +122,7 @@ subprocess.run(
     + ["-c:v", "libx264", "-preset", "veryfast", "-crf", "12", "-bf", "2", clip],
     check=True,
 )
+decoder_works()
 for gpu in found["nvidia"]:
     print(f"== {gpu['name']}, driver {gpu.get('driver')}, API {gpu.get('api')}, {gpu['engines']} engines")
     if gpu["codecs"]:

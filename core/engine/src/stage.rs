@@ -110,6 +110,16 @@ pub enum Control {
     },
     /// The next frame becomes a key frame.
     ForceKeyFrame,
+    /// Bytes that go with the next picture: an SEI message of H.264 or HEVC, or a metadata OBU of AV1.
+    Message {
+        /// SEI `payloadType`, or AV1's `metadata_type`.
+        kind: u32,
+        /// The payload, without header or escapes.
+        payload: bytes::Bytes,
+    },
+    /// A receiver did not get the packet with this presentation time, in ticks of the encoder's packets: pictures from now on
+    /// are not predicted from it.
+    Lost(i64),
     /// Frames a second that rate control may count on from now on; frames keep their own times.
     FrameRate(Rational),
     /// Pictures have this size from now on. Scalers make it so; an encoder says whether it can follow.
@@ -131,6 +141,8 @@ impl std::fmt::Display for Control {
         match self {
             Control::Bitrate { target, .. } => write!(f, "change its bit rate to {target}"),
             Control::ForceKeyFrame => f.write_str("force a key frame"),
+            Control::Message { kind, .. } => write!(f, "write a message of type {kind} into the stream"),
+            Control::Lost(_) => f.write_str("do without a picture that was lost"),
             Control::FrameRate(rate) => write!(f, "change its frame rate to {rate}"),
             Control::Size { width, height } => write!(f, "change its size to {width}x{height}"),
             Control::Preset(preset) => write!(f, "change its preset to {preset:?}"),

@@ -3,7 +3,7 @@
 
 use ghoststream::event::{Event, Next, Outcome};
 use ghoststream::frame::{Frame, PixelFormat};
-use ghoststream::job::{Change, Taken};
+use ghoststream::job::{Change, Message, Taken};
 use ghoststream::packet::Packet;
 use ghoststream::spec::{Bitrate, FrameRate};
 use ghoststream::time::Rational;
@@ -138,4 +138,78 @@ fn what_cannot_change_is_told_and_nothing_breaks() {
     assert!(told.iter().any(|m| m.contains("constant quality")), "{told:?}");
     assert!(told.iter().any(|m| m.contains("above 640x360")), "{told:?}");
     assert!(job.set(&Change { width: Some(320), ..Change::default() }).is_err());
+}
+
+#[test]
+#[ignore = "needs the stand-in driver: tests/standin/run engine"]
+fn messages_are_written_beside_the_next_picture() {
+    // Unregistered user data is a UUID and anything; AV1's is metadata of a type that is left to users.
+    let text = b"0123456789abcdefseen in the stream";
+    let payload: String = text.iter().map(|b| format!("{b:02x}")).collect();
+    for (codec, kind) in [("h264", 5), ("hevc", 5), ("av1", 10)] {
+        let job = encoder(
+            json!({"codec": codec, "encoder": format!("{codec}_nvenc"), "bitrate": "2M", "b_frames": 0}),
+        );
+        let mut packets = Vec::new();
+        for n in 0..10 {
+            if n == 4 {
+                let message = Some(Message { kind, payload: payload.clone() });
+                job.set(&Change { message, ..Change::default() }).unwrap();
+            }
+            job.push_frame(frame(n, 640, 360)).unwrap();
+            packets.push(one(&job));
+        }
+        packets.extend(rest(&job));
+        let with: Vec<i64> = packets
+            .iter()
+            .filter(|p| p.data.windows(text.len()).any(|w| w == text))
+            .filter_map(|p| p.pts)
+            .collect();
+        assert_eq!((with, packets.len()), (vec![4], 10), "{codec}");
+        assert_eq!(warnings(&job), [] as [String; 0], "{codec}");
+    }
+    let job = encoder(json!({"bitrate": "2M"}));
+    for payload in ["", "0", "xx", "+1", &"00".repeat(70_000)] {
+        let message = Some(Message { kind: 5, payload: payload.into() });
+        let e = job.set(&Change { message, ..Change::default() }).unwrap_err();
+        assert!(e.message().starts_with("message.payload: "), "{e}");
+    }
+    job.push_frame(frame(0, 640, 360)).unwrap();
+    assert_eq!(rest(&job).len(), 1);
+}
+
+#[test]
+#[ignore = "needs the stand-in driver: tests/standin/run engine"]
+fn what_a_receiver_lost_is_told_to_the_encoder() {
+    let job = encoder(json!({"bitrate": "2M", "tune": "ull", "options": {"dpb_size": "4"}}));
+    let mut times = Vec::new();
+    for n in 0..12 {
+        if n == 8 {
+            job.set(&Change { lost: Some(times[6]), ..Change::default() }).unwrap();
+        }
+        if n == 10 {
+            job.set(&Change { lost: Some(1_000_000), ..Change::default() }).unwrap();
+        }
+        job.push_frame(frame(n, 640, 360)).unwrap();
+        times.extend(one(&job).pts);
+    }
+    assert!(rest(&job).is_empty());
+    let told = warnings(&job);
+    assert!(told.len() == 1 && told[0].contains("no recent picture has the time 1000000"), "{told:?}");
+
+    // What cannot do it says so.
+    let spec = json!({
+        "source": {"frames": {"video": {"width": 640, "height": 360, "format": "nv12", "frame_rate": 25}}},
+        "outputs": [{"packets": {"queue": 1000}, "video": {"encoder": "libx264"}, "audio": false}],
+    });
+    let job = Pipeline::from_json(&spec.to_string()).unwrap().start().job().unwrap();
+    (0..30).for_each(|n| job.push_frame(frame(n, 640, 360)).unwrap());
+    while !matches!(job.state(), ghoststream::event::State::Running) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    job.set(&Change { lost: Some(3), ..Change::default() }).unwrap();
+    job.push_frame(frame(30, 640, 360)).unwrap();
+    rest(&job);
+    let told = warnings(&job);
+    assert!(told.iter().any(|m| m.contains("libx264 cannot do without a picture that was lost")), "{told:?}");
 }

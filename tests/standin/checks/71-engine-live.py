@@ -22,4 +22,6 @@ for test in tests:
     equal(done.code, 0, f"{done.out.decode()[-2000:]} {done.err[-2000:]}")
     equal(done.violations, [], "violations")
     equal(done.leaks, [], "leaks")
+    invalidated = [call["rc"] for call in done.calls("NvEncInvalidateRefFrames")]
+    equal(invalidated, [0], "pictures that were lost, told to the driver")
 finish()

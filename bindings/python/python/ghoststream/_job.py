@@ -134,6 +134,8 @@ class Job:
         bitrate: int | str | None = None,
         max_bitrate: int | str | None = None,
         key_frame: bool = False,
+        message: tuple[int, bytes] | None = None,
+        lost: int | None = None,
         frame_rate: float | str | None = None,
         width: int | None = None,
         height: int | None = None,
@@ -142,12 +144,16 @@ class Job:
         screen: Mapping[str, Any] | None = None,
     ) -> None:
         """Changes a running encoder (all rungs unless one is named). It takes effect with its next frame, and for every
-        output that shares the encoder. ``sound`` is what captured track ``sound_track`` hears from now on, and ``screen``
-        what is captured from now on, as the document has them under ``source``."""
-        change = {
+        output that shares the encoder. ``message`` is written beside the next picture: the type and the payload of an SEI
+        message (H.264, HEVC) or of a metadata OBU (AV1); ``lost`` is the time of a packet that a receiver did not get, which
+        pictures from now on are not predicted from (both with NVENC). ``sound`` is what captured track ``sound_track`` hears
+        from now on, and ``screen`` what is captured from now on, as the document has them under ``source``."""
+        change: dict[str, Any] = {
             "output": output, "rung": rung, "bitrate": bitrate, "max_bitrate": max_bitrate, "frame_rate": frame_rate,
-            "width": width, "height": height, "sound": sound, "sound_track": sound_track, "screen": screen,
+            "width": width, "height": height, "lost": lost, "sound": sound, "sound_track": sound_track, "screen": screen,
         }
+        if message is not None:
+            change["message"] = {"type": message[0], "payload": bytes(message[1]).hex()}
         change = {key: value for key, value in change.items() if value is not None}
         self._inner.set(json.dumps({**change, "key_frame": key_frame}))
 

@@ -80,6 +80,7 @@ pub(crate) fn choose(
     if let Some(name) = encoder.filter(|name| *name != "auto") {
         let failed = match named(codec, name, works) {
             Ok(()) => return Ok(Chosen { name: name.into(), reason: "asked for".into(), fallback: None }),
+            Err(e) if waited_for(&e, name, fallback) => return Ok(busy(name)),
             Err(e) if e.kind() == ErrorKind::Invalid || !fallback => return Err(at_encoder(e)),
             Err(e) => e,
         };
@@ -97,8 +98,19 @@ pub(crate) fn choose(
             let next = automatic(codec, Device::Auto, works).map_err(|_| e.clone().context("device"))?;
             Ok(stand_in(next, &name, &e))
         }
+        Err(e) if waited_for(&e, &name, fallback) => Ok(busy(&name)),
         Err(e) => Err(e.context("device")),
     }
+}
+
+/// Whether an encoder is taken although it does not work now: all its sessions are in use, nothing else may do it, and it
+/// waits for one itself.
+fn waited_for(e: &Error, name: &str, fallback: bool) -> bool {
+    e.kind() == ErrorKind::Busy && !fallback && presets::direct(name).is_some()
+}
+
+fn busy(name: &str) -> Chosen {
+    Chosen { name: name.into(), reason: "asked for; all its sessions are in use now".into(), fallback: None }
 }
 
 /// What names a field of the track speaks for itself; the rest is about the encoder.
@@ -224,6 +236,22 @@ mod tests {
 
     fn broken(name: &str) -> Result<()> {
         if name.contains('_') { Err(Error::new(ErrorKind::Device, "no device")) } else { Ok(()) }
+    }
+
+    #[test]
+    fn an_encoder_whose_sessions_are_all_in_use_is_waited_for_where_no_other_may_do_it() {
+        let taken = |name: &str| match name.ends_with("_nvenc") {
+            true => Err(Error::new(ErrorKind::Busy, "no session")),
+            false => broken(name),
+        };
+        for (encoder, device) in [(Some("nvenc"), Device::Auto), (None, Device::Cuda)] {
+            let c = choose(&Codec::H264, encoder, device, false, &taken).unwrap();
+            assert_eq!((c.name.as_str(), c.fallback.is_none()), ("h264_nvenc", true));
+            let c = choose(&Codec::H264, encoder, device, true, &taken).unwrap();
+            assert_eq!((c.name.as_str(), c.fallback.is_some()), ("libx264", true));
+        }
+        let e = choose(&Codec::H264, Some("nvenc"), Device::Auto, false, &broken).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Device);
     }
 
     #[test]

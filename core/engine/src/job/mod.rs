@@ -96,6 +96,13 @@ pub struct Change {
     /// Make the next frame a key frame.
     #[serde(default)]
     pub key_frame: bool,
+    /// What is written into the stream beside the next frame; NVENC driven directly does it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<Message>,
+    /// A receiver lost the packet with this presentation time, in ticks of the output's packets: what is encoded from now on
+    /// is not predicted from it. NVENC driven directly does it, for the last 256 pictures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<i64>,
     /// Frames a second that rate control may count on; frames keep their own times.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame_rate: Option<FrameRate>,
@@ -123,6 +130,34 @@ pub struct Change {
     /// does the size of what is encoded; a screen that cannot be captured is told in a warning event and changes nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub screen: Option<Box<ScreenSpec>>,
+}
+
+/// Bytes beside a picture: an SEI message of H.264 or HEVC, or a metadata OBU of AV1.
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Message {
+    /// SEI `payloadType` (5: unregistered user data, which begins with a UUID), or AV1's `metadata_type`.
+    #[serde(rename = "type")]
+    pub kind: u32,
+    /// The payload in hexadecimal digits, without header or escapes; at most 64 KiB.
+    pub payload: String,
+}
+
+impl Message {
+    fn bytes(&self) -> Result<Bytes> {
+        let bad = |why| Error::invalid("message.payload", why);
+        let digits = self.payload.as_bytes();
+        if digits.is_empty() || digits.len() > 2 << 16 {
+            return Err(bad("is empty, or longer than 64 KiB"));
+        }
+        let pairs = digits.chunks(2).map(|pair| match pair {
+            [a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => {
+                std::str::from_utf8(pair).ok().and_then(|text| u8::from_str_radix(text, 16).ok())
+            }
+            _ => None,
+        });
+        pairs.collect::<Option<Vec<u8>>>().map(Bytes::from).ok_or_else(|| bad("is not hexadecimal"))
+    }
 }
 
 /// A snapshot of a job.
@@ -271,7 +306,10 @@ impl Job {
         let sized = change.width.is_some() || change.height.is_some();
         let rated = change.bitrate.is_some() || change.max_bitrate.is_some() || change.frame_rate.is_some();
         let other = change.key_frame || change.preset.is_some() || change.drop;
-        if !rated && !sized && !other {
+        let message =
+            change.message.as_ref().map(|m| m.bytes().map(|payload| (m.kind, payload))).transpose()?;
+        let told = message.is_some() || change.lost.is_some();
+        if !rated && !sized && !other && !told {
             if change.sound.is_some() || change.screen.is_some() {
                 return Ok(());
             }
@@ -333,6 +371,12 @@ impl Job {
             }
             if let Some(preset) = change.preset {
                 track.control(Control::Preset(preset));
+            }
+            if let Some(pts) = change.lost {
+                track.control(Control::Lost(pts));
+            }
+            if let Some((kind, payload)) = &message {
+                track.control(Control::Message { kind: *kind, payload: payload.clone() });
             }
             if change.key_frame {
                 track.control(Control::ForceKeyFrame);

@@ -24,7 +24,7 @@ use crate::spec::{Device, PipelineSpec, Window};
 use crate::subtitle::{SubtitleConverter, read_subtitle_file};
 use crate::time::{Clock, MICROSECONDS, Rational, SystemClock, Timestamp};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -228,6 +228,8 @@ pub(super) struct Graph<'a> {
     /// Frame branches by source stream.
     pub(super) branches: BTreeMap<usize, Vec<Branch>>,
     pub(super) devices: Devices,
+    /// Encode sessions of the job's on NVIDIA's GPUs.
+    pub(super) sessions: Arc<AtomicU32>,
     routes: BTreeMap<usize, Vec<Route>>,
     /// Source time that is the output's 0.
     pub(super) zero: Timestamp,
@@ -279,6 +281,7 @@ impl<'a> Graph<'a> {
             ended: Arc::default(),
             branches: BTreeMap::new(),
             devices: Devices::default(),
+            sessions: Arc::default(),
             routes: BTreeMap::new(),
             zero: Timestamp::new(0, Rational::new(1, 1)),
             window: spec.window(),

@@ -235,6 +235,7 @@ impl Graph<'_> {
             },
             // Where nothing else may encode, a session that another program holds is waited for.
             waits: !self.spec.fallback,
+            held: self.sessions.clone(),
         };
         let first = Box::new(NvencEncoder::new(config.clone(), hooks)?);
         if !self.spec.fallback {

@@ -250,6 +250,7 @@ impl Config {
             "strict_gop" => c.strict_gop = switch(n, v)?,
             "coder" => c.entropy = word(n, v, ENTROPY)?,
             "aud" => c.delimiters = switch(n, v)?,
+            "repeat-headers" => c.repeat_headers = switch(n, v)?,
             "cbr_padding" => said.filler = switch(n, v)?,
             "dpb_size" => c.max_references = Some(number(n, v, 0, 16)?).filter(|n| *n > 0),
             "split_encode_mode" => c.split = word(n, v, SPLIT)?,
@@ -283,13 +284,16 @@ impl Config {
             }
             Mode::Cbr => return bad("rc", "cbr needs bitrate"),
             Mode::Vbr if rate > 0 => {
-                RateControl::Vbr { bitrate: bits("bitrate", rate)?, max_bitrate: max, quality: None }
+                RateControl::Vbr { bitrate: bits("bitrate", rate)?, max_bitrate: max, quality: said.cq }
             }
             Mode::Vbr => match said.cq {
                 Some(quality) => RateControl::Cq { quality, max_bitrate: max },
                 None => return bad("rc", "vbr needs bitrate or crf"),
             },
         };
+        if said.cq.is_some() && !matches!(c.rate, RateControl::Vbr { .. } | RateControl::Cq { .. }) {
+            return bad("cq", "needs a bitrate without cbr, or crf");
+        }
         if said.filler && !matches!(c.rate, RateControl::Cbr { .. }) {
             return bad("cbr_padding", "needs cbr");
         }

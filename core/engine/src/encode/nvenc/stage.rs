@@ -21,8 +21,10 @@ use crate::time::{Rational, TimeBase};
 use ghoststream_sys::cuda::{Context, Stream};
 use ghoststream_sys::ffmpeg as av;
 use ghoststream_sys::nvenc as nv;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// How the encoder talks to whoever runs it.
@@ -33,12 +35,31 @@ pub struct Hooks {
     pub given_up: Box<dyn Fn() -> bool + Send>,
     /// Whether a session that the driver does not allow now is waited for.
     pub waits: bool,
+    /// Sessions that the owner has open; its encoders share the count. Where these are all that there are, waiting for
+    /// another makes no sense: none ends before the owner does.
+    pub held: Arc<AtomicU32>,
+}
+
+/// One session in its owner's count.
+struct Counted(Arc<AtomicU32>);
+
+impl Counted {
+    fn new(held: &Arc<AtomicU32>) -> Counted {
+        held.fetch_add(1, Ordering::SeqCst);
+        Counted(held.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Default for Hooks {
     /// Tells nobody and waits for nothing.
     fn default() -> Self {
-        Hooks { tell: Box::new(|_, _| {}), given_up: Box::new(|| false), waits: false }
+        Hooks { tell: Box::new(|_, _| {}), given_up: Box::new(|| false), waits: false, held: Arc::default() }
     }
 }
 
@@ -46,6 +67,8 @@ impl Default for Hooks {
 const QUALITY: i32 = 8;
 /// How long the driver is left alone before it is asked for a session again.
 const AGAIN: Duration = Duration::from_millis(200);
+/// The same for the question what there is, which takes a process.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How long one look for a free output or the last packets takes.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -72,6 +95,10 @@ pub struct NvencEncoder {
     stream: Option<StreamInfo>,
     cell: Option<i64>,
     key_wanted: bool,
+    /// Whether it was told that a session is waited for.
+    waiting: Cell<bool>,
+    /// What the next picture's packet gets beside it.
+    messages: Vec<(u32, bytes::Bytes)>,
     last: Option<i64>,
     wake: Option<Wake>,
     summary: String,
@@ -107,6 +134,7 @@ struct Open {
     headers: Option<(i64, bytes::Bytes)>,
     context: Arc<Context>,
     cuda: Arc<Stream>,
+    _counted: Counted,
     /// Given back last.
     _place: Place,
 }
@@ -134,6 +162,8 @@ impl NvencEncoder {
             stream: None,
             cell: None,
             key_wanted: false,
+            waiting: Cell::new(false),
+            messages: Vec::new(),
             last: None,
             wake: None,
         })
@@ -187,7 +217,7 @@ impl NvencEncoder {
         };
         let (mut config, settings, hdr) = self.configure(frame, host_format)?;
         let size = (params.width, params.height);
-        let gpus = gpus()?;
+        let gpus = self.patiently("nvenc", ASK_AGAIN, gpus)?;
         let home = match frame.memory() {
             Memory::Host => None,
             Memory::Cuda => Some(home_of(frame, &gpus)?),
@@ -213,7 +243,9 @@ impl NvencEncoder {
         let context = Context::primary(place.index)?;
         let cuda = Stream::new(&context)?;
         let library = nv::Library::load().map_err(failed)?;
-        let session = self.session(library, &context, gpu)?;
+        let session =
+            self.patiently(&gpu.label(), AGAIN, || nv::Session::open(library, &context).map_err(failed))?;
+        let counted = Counted::new(&self.hooks.held);
         let capabilities = *gpu.capabilities(&self.codec)?;
         // Sizes up to the first can be changed to.
         if capabilities.dynamic_size != 0 {
@@ -251,35 +283,31 @@ impl NvencEncoder {
             headers: None,
             context,
             cuda,
+            _counted: counted,
             _place: place,
         })
     }
 
-    /// Opens a session, waiting for one where that is wished.
-    fn session(
-        &self,
-        library: &'static nv::Library,
-        context: &Arc<Context>,
-        gpu: &Gpu,
-    ) -> Result<nv::Session> {
-        let mut told = false;
+    /// Does what needs a session of the driver's, waiting for one where that is wished. `who` is waited for.
+    fn patiently<T>(&self, who: &str, pause: Duration, attempt: impl Fn() -> Result<T>) -> Result<T> {
         loop {
-            match nv::Session::open(library, context) {
-                Ok(session) => return Ok(session),
-                Err(e) if e.kind() == nv::Kind::Sessions && self.hooks.waits => {
-                    if (self.hooks.given_up)() {
-                        return Err(Error::cancelled());
-                    }
-                    if !std::mem::replace(&mut told, true) {
-                        (self.hooks.tell)(
-                            "waiting",
-                            format!("{}: waiting for an encode session: {e}", gpu.label()),
-                        );
-                    }
-                    std::thread::sleep(AGAIN);
-                }
-                Err(e) => return Err(failed(e)),
+            let e = match attempt() {
+                Err(e) if e.kind() == ErrorKind::Busy && self.hooks.waits => e,
+                result => return result,
+            };
+            if (self.hooks.given_up)() {
+                return Err(Error::cancelled());
             }
+            let held = self.hooks.held.load(Ordering::SeqCst);
+            if held > 0 && open_sessions().is_some_and(|all| all <= held) {
+                return Err(e.context(format!(
+                    "{who}: no more than {held} encode sessions are allowed here, all of which this job has"
+                )));
+            }
+            if !self.waiting.replace(true) {
+                (self.hooks.tell)("waiting", format!("{who}: waiting for an encode session: {e}"));
+            }
+            std::thread::sleep(pause);
         }
     }
 
@@ -546,8 +574,12 @@ impl Stage<Frame, Packet> for NvencEncoder {
             open = again;
         }
         open.timing.enter(Inside { pts, duration: frame.duration, forced: force });
+        let messages = std::mem::take(&mut self.messages);
+        let payloads: Vec<nv::Payload<'_>> =
+            messages.iter().map(|(kind, bytes)| nv::Payload { kind: *kind, bytes }).collect();
         let picture = nv::Picture {
             pts,
+            payloads: &payloads,
             duration: frame.duration.max(0) as u64,
             force: if force { nv::Force::Idr } else { nv::Force::None },
             mastering: open.hdr.mastering.as_ref(),
@@ -602,6 +634,17 @@ impl Stage<Frame, Packet> for NvencEncoder {
                 Ok(())
             }
             Control::Bitrate { target, max } => self.control_rates(*target, *max),
+            Control::Message { kind, payload } => {
+                self.messages.push((*kind, payload.clone()));
+                Ok(())
+            }
+            Control::Lost(pts) => match &mut self.open {
+                Some(open) if open.capabilities.invalidate == 0 => {
+                    Err(Error::unsupported(format!("{} cannot do without a picture", open.label)))
+                }
+                Some(open) => open.submitter.invalidate(*pts).map_err(failed),
+                None => Err(Error::new(ErrorKind::State, "nvenc has encoded nothing that could be lost")),
+            },
             Control::FrameRate(rate) => {
                 if !rate.is_positive() {
                     return Err(Error::invalid("frame_rate", format!("{rate} is not above 0")));
@@ -678,6 +721,15 @@ fn free_memory(gpus: &[Gpu]) -> impl Fn(u32) -> Option<u64> {
         let usage = ghoststream_sys::nvml::usage(device.index);
         usage.memory_total?.checked_sub(usage.memory_used?)
     }
+}
+
+/// Encode sessions of all programs on all GPUs; `None` where the drivers do not tell.
+fn open_sessions() -> Option<u32> {
+    let known = ghoststream_sys::nvml::devices();
+    if known.is_empty() {
+        return None;
+    }
+    known.iter().map(|device| ghoststream_sys::nvml::usage(device.index).encoder_sessions).sum()
 }
 
 /// How far pictures are moved from their turn when they are coded, at most.

@@ -134,6 +134,12 @@ fn every_rate_control_is_understood() {
         rate("h264", r#"{"bitrate":"5M","cbr":true}"#),
         (RateControl::Cbr { bitrate: 5_000_000, filler: false }, Some(5_000_000))
     );
+    assert_eq!(
+        rate("h264", r#"{"bitrate":"5M","options":{"cq":"20"}}"#).0,
+        RateControl::Vbr { bitrate: 5_000_000, max_bitrate: None, quality: Some(20.0) }
+    );
+    let e = configure("h264", "nv12", r#"{"bitrate":"5M","cbr":true,"options":{"cq":"20"}}"#).unwrap_err();
+    assert!(e.message().starts_with("video.options.cq: "), "{e}");
     assert_eq!(rate("h264", r#"{"qp":30}"#).0, RateControl::ConstQp { i: 30, p: 30, b: 30 });
     assert_eq!(rate("av1", r#"{"qp":200}"#).0, RateControl::ConstQp { i: 200, p: 200, b: 200 });
     assert_eq!(rate("hevc", r#"{"lossless":true}"#).0, RateControl::Lossless);
@@ -171,6 +177,8 @@ fn presets_tunings_and_structure() {
     assert_eq!(configure("h264", "nv12", "{}").unwrap().encode.gop, Some(250));
     let uhq = configure("hevc", "p010le", r#"{"options":{"tune":"uhq"}}"#).unwrap().encode;
     assert_eq!(uhq.tuning, Tuning::UltraHighQuality);
+    let repeated = configure("h264", "nv12", r#"{"options":{"repeat-headers":"1"}}"#).unwrap().encode;
+    assert!(repeated.repeat_headers);
     let refresh = configure("h264", "nv12", r#"{"gop":60,"options":{"intra-refresh":"1"}}"#).unwrap().encode;
     assert_eq!((refresh.gop, refresh.intra_refresh.unwrap().count), (None, 59));
 }
