@@ -180,7 +180,7 @@ with urllib.request.urlopen(request, timeout=30) as answer:
     job = json.load(answer)
 state = lambda: server.get(f"/api/transcode/{job['job_id']}/status")
 end = time.monotonic() + 60
-while not (running := state())["progress"] and running["status"] != "error" and time.monotonic() < end:
+while not (running := state())["current_time"] and running["status"] != "error" and time.monotonic() < end:
     time.sleep(0.2)
 check(len(running["variants"] or []) >= 2, f"a ladder runs: {running}")
 server.read(temperature=95)

@@ -173,8 +173,9 @@ fn accel(kind: &str, devices: &Devices) -> Accel {
     Accel {
         kind: kind.into(),
         available: !encoders.is_empty(),
-        gpu_info: gpu.map(|g| GpuInfo {
-            name: nvidia.map_or(&g.name, |n| &n.name).clone(),
+        // NVIDIA's driver knows its cards also where the kernel shows no render node of theirs, as in containers.
+        gpu_info: nvidia.map(|n| &n.name).or(gpu.map(|g| &g.name)).map(|name| GpuInfo {
+            name: name.clone(),
             memory_mb: nvidia.map(|n| n.memory >> 20),
             driver_version: nvidia.and_then(|n| n.driver.clone()),
             cuda_version: nvidia.and_then(|n| n.cuda.clone()),
