@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import atexit
 import email.message
+import hashlib
+import hmac
 import json
 import os
 import pathlib
@@ -46,6 +48,7 @@ live:
   cleanup_interval: 0.5
   publish_key: %(key)s
   sources: %(sources)s
+%(more)s
 """
 
 
@@ -54,12 +57,12 @@ class Server:
 
     all: list[Server] = []
 
-    def __init__(self, name: str, stale: float = 0, key: str = "null", sources: str = "[]") -> None:
+    def __init__(self, name: str, stale: float = 0, key: str = "null", sources: str = "[]", more: str = "") -> None:
         Server.all.append(self)
         self.work = WORK / name
         self.work.mkdir(parents=True, exist_ok=True)
         config = self.work / "ghoststream.yaml"
-        config.write_text(CONFIG % {"work": self.work, "stale": stale, "key": key, "sources": sources})
+        config.write_text(CONFIG % {"work": self.work, "stale": stale, "key": key, "sources": sources, "more": more})
         self.log = self.work / "log"
         self.process = subprocess.Popen(
             [CLI, "serve", "--config", config], stdout=self.log.open("wb"), stderr=subprocess.STDOUT
@@ -272,7 +275,6 @@ def gstreamer(server: Server) -> None:
     assert call("POST", f"{base}/streams", body, token)[0] == 500
     for change, said in [
         ({"source_type": "rtmp"}, "source_url is required for non-test sources"),
-        ({"recording_path": None}, "Invalid stream configuration"),
         ({"recording_path": "../../x.mkv"}, "recordings are made below"),
         ({"recording_path": "/etc/x.mkv"}, "recordings are made below"),
         ({"output_type": "rtsp"}, "output_type rtsp"),
@@ -320,6 +322,46 @@ def stale() -> None:
     server.end()
 
 
+def keys() -> None:
+    """Keys of single streams, and tokens that are good for one stream and some time."""
+    more = "  read_key: all\n  token_secret: t0p\n  keys: [{stream: live/own, publish: pub1, read: rd1}, {stream: 'team/*', publish: pub2}]"
+    server = Server("keys", more=more)
+    assert server.publish("live/own", seconds=5).wait(20) != 0
+    assert server.publish("live/own?key=pub2", seconds=5).wait(20) != 0
+    server.publish("live/own?key=pub1")
+    there = lambda name, key: call("GET", f"{server.http}/streams/{name}/playlist.m3u8?key={key}")[0] == 200
+    until("it is published", lambda: there("live/own", "rd1"))
+
+    def token(act: str, stream: str, seconds: int) -> str:
+        until = str(int(time.time()) + seconds)
+        mac = hmac.new(b"t0p", f"{act}\n{stream}\n{until}".encode(), hashlib.sha256)
+        return f"{until}-{mac.hexdigest()}"
+
+    status = lambda key, base=server.http: call("GET", f"{base}/streams/live/own/playlist.m3u8?key={key}")[0]
+    good = token("read", "live/own", 60)
+    assert [status(k) for k in ("rd1", "all", good)] == [200] * 3
+    bad = ["", "pub1", token("read", "live/own", -5), token("read", "live/other", 60), token("publish", "live/own", 60), good[:-1] + "x"]
+    assert [status(k) for k in bad] == [403] * len(bad)
+    # The cookie is for this stream only, at the path that was asked for.
+    for base, path in ((server.http, "/streams/live/own"), (server.cdn, "/live/own")):
+        cookie = call("GET", f"{base}{path}/playlist.m3u8?key=rd1")[2]["Set-Cookie"]
+        assert f"Path={path};" in cookie, cookie
+    # RTMP's readers, and publishers with a token.
+    command = ["ffprobe", "-v", "error", f"{server.rtmp}/live/own?key="]
+    assert subprocess.run([*command[:-1], command[-1] + "pub1"], capture_output=True, timeout=30).returncode != 0
+    assert subprocess.run([*command[:-1], command[-1] + good], capture_output=True, timeout=30).returncode == 0
+    publish = token("publish", "team/x", 60)
+    assert server.publish("team/y?key=" + publish, seconds=5).wait(20) != 0
+    server.publish("team/x?key=" + publish)
+    until("it is published", lambda: there("team/x", "all"))
+    listed = call("GET", f"{server.http}/live/streams?key=all")[1]["streams"]
+    assert {s["name"] for s in listed} == {"live/own", "team/x"}, listed
+    assert call("GET", f"{server.http}/live/streams?key=rd1")[0] == 403
+    for secret in ("pub1", "pub2", "rd1", "t0p", good):
+        assert secret not in server.log.read_text(), secret
+    server.end()
+
+
 def on_demand() -> None:
     """The operator's own streams: fetched when somebody wants them, let go when nobody does, and found again."""
     film = WORK / "film.mp4"
@@ -354,7 +396,7 @@ def main() -> None:
     failed = False
     server = Server("main")
     atexit.register(lambda: [s.process.kill() for s in Server.all if s.process.poll() is None])
-    for check in [*checks, stale, on_demand]:
+    for check in [*checks, stale, keys, on_demand]:
         if wanted and check.__name__ not in wanted:
             continue
         begin = time.monotonic()

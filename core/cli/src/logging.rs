@@ -4,6 +4,7 @@ use crate::args::LogArgs;
 use crate::exit::Failure;
 use crate::screen;
 use ghoststream_server::config::{LogFormat, LogLevel, LoggingConfig};
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,13 +44,16 @@ pub fn start(args: &LogArgs) -> Result<(), Failure> {
 }
 
 /// Changes how much is logged while a server runs.
-pub struct Level(Option<Box<dyn Fn(LogLevel) + Send + Sync>>);
+pub struct Level(Option<Set>);
+
+/// Makes the log as the settings say.
+type Set = Box<dyn Fn(&LoggingConfig) + Send + Sync>;
 
 impl Level {
     /// From now on this much; nothing where a filter was given on the command line.
-    pub fn set(&self, level: LogLevel) {
+    pub fn set(&self, config: &LoggingConfig) {
         if let Some(set) = &self.0 {
-            set(level);
+            set(config);
         }
     }
 }
@@ -60,7 +64,7 @@ impl Level {
 /// # Errors
 /// A filter or a file that cannot be used.
 pub fn start_server(config: &LoggingConfig, filter: Option<String>) -> Result<Level, Failure> {
-    let text = filter.clone().unwrap_or_else(|| of(config.level));
+    let text = filter.clone().unwrap_or_else(|| of(config));
     let parsed = EnvFilter::builder().parse(&text);
     let parsed = parsed.map_err(|e| Failure::usage(format!("--log-level: {text:?}: {e}")))?;
     let file = match &config.file {
@@ -74,18 +78,18 @@ pub fn start_server(config: &LoggingConfig, filter: Option<String>) -> Result<Le
     let writer = move || Everywhere { line: Vec::new(), file: file.clone() };
     let builder = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(writer).with_ansi(false);
     // The file and the page take no colours, so that nobody gets any.
-    let set: Box<dyn Fn(LogLevel) + Send + Sync> = match config.format {
+    let set: Set = match config.format {
         LogFormat::Text => {
             let builder = builder.with_filter_reloading();
             let handle = builder.reload_handle();
             let _set_already = tracing::subscriber::set_global_default(builder.finish());
-            Box::new(move |level| drop(handle.reload(EnvFilter::new(of(level)))))
+            Box::new(move |config| drop(handle.reload(EnvFilter::new(of(config)))))
         }
         LogFormat::Json => {
             let builder = builder.event_format(Json).with_filter_reloading();
             let handle = builder.reload_handle();
             let _set_already = tracing::subscriber::set_global_default(builder.finish());
-            Box::new(move |level| drop(handle.reload(EnvFilter::new(of(level)))))
+            Box::new(move |config| drop(handle.reload(EnvFilter::new(of(config)))))
         }
     };
     ghoststream::log::install();
@@ -93,7 +97,23 @@ pub fn start_server(config: &LoggingConfig, filter: Option<String>) -> Result<Le
 }
 
 /// The libraries of the network only when something is wrong, unless everything is asked for.
-fn of(level: LogLevel) -> String {
+fn of(config: &LoggingConfig) -> String {
+    let mut text = level(config.level);
+    // FFmpeg's failures are warnings here, its warnings are of interest to who looks for something.
+    let media = config.media_level.map(|level| match level {
+        0 => "off",
+        1 => "warn",
+        2 | 3 => "info",
+        _ => "debug",
+    });
+    if let Some(media) = media {
+        // Writing to a string does not fail; the last word for a target counts.
+        let _ = write!(text, ",ffmpeg={media}");
+    }
+    text
+}
+
+fn level(level: LogLevel) -> String {
     match level {
         LogLevel::Debug => {
             "debug,hyper=info,h2=info,mdns_sd=info,rustls=info,ureq=info,tungstenite=info".into()
@@ -184,5 +204,29 @@ impl Visit for Fields {
 
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.0.insert(field.name().into(), value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_media_libraries_say_is_set_apart() {
+        let config = |media_level| LoggingConfig { media_level, ..LoggingConfig::default() };
+        let shown = |media_level: Option<u8>| {
+            let filter = EnvFilter::builder()
+                .parse(of(&config(media_level)))
+                .map(|f| f.to_string())
+                .unwrap_or_default();
+            let all: Vec<String> =
+                filter.split(',').filter(|d| d.starts_with("ffmpeg=")).map(String::from).collect();
+            all.join(",")
+        };
+        assert_eq!(shown(None), "ffmpeg=warn");
+        assert_eq!(
+            (shown(Some(0)), shown(Some(3)), shown(Some(9))),
+            ("ffmpeg=off".into(), "ffmpeg=info".into(), "ffmpeg=debug".into())
+        );
     }
 }

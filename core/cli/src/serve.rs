@@ -5,7 +5,7 @@ use crate::args::serve::{ConfigArgs, ServeArgs};
 use crate::exit::{Failure, Outcome};
 use crate::logging;
 use ghoststream_server::Blocking;
-use ghoststream_server::config::{Config, LogLevel, Overrides, default_yaml, load};
+use ghoststream_server::config::{Config, LogLevel, Overrides, default_yaml, load, unused_variables};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
@@ -54,6 +54,9 @@ pub fn run(args: &ServeArgs, log: &LogArgs) -> Outcome {
         Some(file) => tracing::info!("settings of {}", file.display()),
         None => tracing::info!("no settings file: the defaults"),
     }
+    for (name, why) in unused_variables(&args.profile) {
+        tracing::warn!("the variable {name} is not used: {why}");
+    }
     connections(config.server.max_connections);
     let server = Blocking::start(config)?;
     while !end.load(Ordering::SeqCst) {
@@ -87,7 +90,7 @@ const RELOAD: [i32; 1] = [signal_hook::consts::SIGHUP];
 const RELOAD: [i32; 0] = [];
 
 fn reload(server: &Blocking, config: Config, level: &logging::Level) {
-    level.set(config.logging.level);
+    level.set(&config.logging);
     match server.reload(config) {
         Ok(stuck) if stuck.is_empty() => tracing::info!("settings read again"),
         Ok(stuck) => tracing::warn!("settings read again; a restart is needed for {}", stuck.join(", ")),
@@ -118,6 +121,12 @@ fn settings(args: &ServeArgs, log: &LogArgs) -> Result<(Config, Option<PathBuf>)
         kafka: args.kafka_servers.clone(),
         no_kafka: args.no_kafka,
         profiles: args.profile.clone(),
+        metrics_port: args.metrics_port,
+        recordings: args.recording_path.clone(),
+        enable_recording: args.enable_recording,
+        api_port: args.api_port,
+        test_pipeline: args.test_pipeline,
+        media_level: args.gst_debug_level,
     };
     load(args.config.as_deref(), &flags).map_err(|e| Failure::usage(e.to_string()))
 }

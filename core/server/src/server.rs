@@ -27,6 +27,7 @@ pub struct Server {
     app: Arc<App>,
     tls: Option<Tls>,
     addresses: Vec<SocketAddr>,
+    metrics: Vec<SocketAddr>,
     end: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -48,6 +49,10 @@ impl Server {
         let tls = Tls::open(&config.server)?;
         let listeners = bind(&config.server.host, config.server.port).await?;
         let secure = match config.server.tls_port {
+            Some(port) => bind(&config.server.host, port).await?,
+            None => Vec::new(),
+        };
+        let figures = match config.server.metrics_port {
             Some(port) => bind(&config.server.host, port).await?,
             None => Vec::new(),
         };
@@ -109,6 +114,14 @@ impl Server {
                 ending.clone(),
             )));
         }
+        let metrics: Vec<SocketAddr> = figures.iter().filter_map(|l| l.local_addr().ok()).collect();
+        for listener in figures {
+            let router = http::metrics_router(Arc::clone(&app));
+            tasks.push(tokio::spawn(serve(listener, None, router, limits.clone(), ending.clone())));
+        }
+        for address in &metrics {
+            tracing::info!("metrics: listening on http://{address}");
+        }
         let hub = Arc::clone(&app);
         let events = jobs.events();
         let stop = ending.clone();
@@ -119,7 +132,7 @@ impl Server {
         for address in &addresses {
             tracing::info!("listening on http://{address}");
         }
-        Ok(Server { app, tls, addresses, end, tasks })
+        Ok(Server { app, tls, addresses, metrics, end, tasks })
     }
 
     /// The addresses that it listens on, with the port that was chosen.
@@ -147,6 +160,7 @@ impl Server {
         keep("server.host", o.server.host == n.server.host);
         keep("server.port", o.server.port == n.server.port);
         keep("server.tls_port", o.server.tls_port == n.server.tls_port);
+        keep("server.metrics_port", o.server.metrics_port == n.server.metrics_port);
         keep("server.max_connections", o.server.max_connections == n.server.max_connections);
         keep("live", o.live == n.live);
         keep("store", o.store == n.store);
@@ -160,6 +174,9 @@ impl Server {
         keep("kafka", o.kafka == n.kafka);
         keep("logging.format", o.logging.format == n.logging.format);
         keep("logging.file", o.logging.file == n.logging.file);
+        if let Some(live) = &self.app.live {
+            live.side().replace(&n.security);
+        }
         self.app.jobs.reload(n);
         self.app.replace(Settings::new(next));
         Ok(stuck)
@@ -171,6 +188,7 @@ impl Server {
         json!({
             "addresses": self.addresses,
             "urls": self.addresses.iter().map(|a| format!("http://{a}")).collect::<Vec<_>>(),
+            "metrics": self.metrics,
             "live": self.app.live.as_ref().map(|l| l.others().iter().copied().collect::<std::collections::BTreeMap<_, _>>()),
             "rtmp": self.app.live.as_ref().map(|l| l.rtmp().to_vec()).unwrap_or_default(),
             "srt": self.app.live.as_ref().and_then(|l| l.srt()).map(|s| s.address()),

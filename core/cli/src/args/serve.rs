@@ -34,6 +34,24 @@ pub struct ServeArgs {
     /// Do without Kafka, whatever the settings say
     #[arg(long)]
     pub no_kafka: bool,
+    /// Port with nothing but /metrics and /health, without a key [with --profile gstreamer: 8001]
+    #[arg(long, value_name = "PORT")]
+    pub metrics_port: Option<u16>,
+    /// Directory below which streams may be recorded
+    #[arg(long, value_name = "DIRECTORY")]
+    pub recording_path: Option<PathBuf>,
+    /// With --profile gstreamer: let streams be recorded, below /app/recordings if no directory is named
+    #[arg(long)]
+    pub enable_recording: bool,
+    /// With --profile gstreamer: the port of its interface [default: 5002]
+    #[arg(long, value_name = "PORT")]
+    pub api_port: Option<u16>,
+    /// With --profile gstreamer: publish a test picture as the stream `test`
+    #[arg(long)]
+    pub test_pipeline: bool,
+    /// With --profile gstreamer: how much the media libraries log, from 0 (nothing) to 9
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(0..=9))]
+    pub gst_debug_level: Option<u8>,
     /// Show the encoders that work here, and end
     #[arg(long)]
     pub detect_hw: bool,

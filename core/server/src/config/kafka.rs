@@ -29,6 +29,8 @@ pub struct KafkaConfig {
     pub take_over: bool,
     /// With `take_over`: where it is kept what is to run.
     pub streams_topic: String,
+    /// Where the nodes of a group tell each other how they do: a full one hands its streams on.
+    pub nodes_topic: String,
     /// How often the figures of running streams are told, in seconds; 0: never.
     pub metrics_interval: f64,
     /// Partitions of topics that are made because they are missing.
@@ -138,6 +140,7 @@ impl KafkaConfig {
             ("dead_letter_topic", &self.dead_letter_topic),
             ("tasks_topic", &self.tasks_topic),
             ("streams_topic", &self.streams_topic),
+            ("nodes_topic", &self.nodes_topic),
         ];
         for (key, topic) in topics {
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
@@ -196,6 +199,7 @@ impl Default for KafkaConfig {
             task_seconds: 20.0,
             take_over: false,
             streams_topic: "ghoststream_streams".into(),
+            nodes_topic: "ghoststream_nodes".into(),
             metrics_interval: 10.0,
             partitions: 12,
             security: KafkaSecurity::default(),

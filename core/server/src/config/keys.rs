@@ -125,6 +125,7 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
         crate::live::TranscodeSpec::ladder(&config.live.ladder)
             .map_err(|e| format!("live.ladder: {}", e.message()))?;
     }
+    within("logging.media_level", f64::from(config.logging.media_level.unwrap_or(0)), 0.0, 9.0)?;
     within("kafka.metrics_interval", config.kafka.metrics_interval, 0.0, 86_400.0)?;
     within("kafka.task_seconds", config.kafka.task_seconds, 0.5, 3600.0)?;
     within("kafka.partitions", f64::from(config.kafka.partitions), 1.0, 1000.0)?;
@@ -132,6 +133,11 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     within("live.srt_latency_ms", f64::from(config.live.srt_latency_ms), 20.0, 8000.0)?;
     if config.live.srt_passphrase.as_ref().is_some_and(|p| !(10..=79).contains(&p.reveal().len())) {
         return Err("live.srt_passphrase: it takes 10 to 79 bytes".into());
+    }
+    for (i, key) in config.live.keys.iter().enumerate() {
+        if key.stream.is_empty() || (key.publish.is_none() && key.read.is_none()) {
+            return Err(format!("live.keys.{i}: it takes stream, and publish or read or both"));
+        }
     }
     for hook in &config.live.hooks.urls {
         url("live.hooks.urls", &Some(hook.clone()))?;

@@ -63,6 +63,10 @@ pub struct LiveConfig {
     pub publish_key: Option<Secret>,
     /// Needed as `?key=` of a reader's address when set.
     pub read_key: Option<Secret>,
+    /// Keys of single streams; the first that is for a stream counts, beside the two above.
+    pub keys: Vec<StreamKey>,
+    /// Signs tokens, which are as good as a key for one stream and some time.
+    pub token_secret: Option<Secret>,
     /// Who is told when streams begin and end.
     pub hooks: HooksConfig,
 }
@@ -77,6 +81,30 @@ pub struct HooksConfig {
     pub secret: Option<Secret>,
     /// Whether an answer other than success refuses who wants to publish or watch.
     pub authorize: bool,
+}
+
+/// What is needed for one stream, or for those whose names begin alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamKey {
+    /// The stream's name, or the beginning of names and `*`: `team/*`.
+    pub stream: String,
+    /// Needed as `?key=` of its publisher's address when set.
+    #[serde(default)]
+    pub publish: Option<Secret>,
+    /// Needed as `?key=` of its readers' addresses when set.
+    #[serde(default)]
+    pub read: Option<Secret>,
+}
+
+impl StreamKey {
+    /// Whether it is for a stream of that name.
+    pub fn is_for(&self, name: &str) -> bool {
+        match self.stream.strip_suffix('*') {
+            Some(beginning) => name.starts_with(beginning),
+            None => name == self.stream,
+        }
+    }
 }
 
 /// A stream that the server fetches by itself: a camera, another server, a film in a loop.
@@ -133,62 +161,6 @@ impl std::str::FromStr for Profile {
     }
 }
 
-impl LiveConfig {
-    /// Behaves as the service that `profile` names; `variable` gives its environment.
-    ///
-    /// # Errors
-    /// A variable whose value makes no sense, by its name.
-    pub fn apply(
-        &mut self,
-        profile: Profile,
-        variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<(), String> {
-        fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, String> {
-            text.trim().parse().map_err(|_| format!("{name}: {text:?} is not a number"))
-        }
-        self.enabled = true;
-        match profile {
-            Profile::Gstreamer => {
-                self.gstreamer_port = Some(5002);
-                for name in ["API_PORT", "GSTREAMER_API_PORT"] {
-                    if let Some(text) = variable(name) {
-                        self.gstreamer_port = Some(number(name, &text)?);
-                    }
-                }
-                if let Some(token) = variable("SERVICE_API_TOKEN").filter(|t| !t.is_empty()) {
-                    self.service_token = Some(Secret::new(token));
-                }
-                let records =
-                    variable("ENABLE_RECORDING").is_none_or(|t| t.trim().eq_ignore_ascii_case("true"));
-                if let Some(path) = variable("RECORDING_PATH").filter(|_| records) {
-                    self.recordings = Some(path.into());
-                }
-                // Its streams ran until they were stopped.
-                self.stale_threshold = 0.0;
-            }
-            Profile::HlsDash => {
-                (self.hls_dash_port, self.cdn_port) = (Some(8083), Some(8084));
-                if let Some(text) = variable("SEGMENT_DURATION") {
-                    self.segment_duration = number("SEGMENT_DURATION", &text)?;
-                }
-                if let Some(text) = variable("PLAYLIST_SIZE") {
-                    self.playlist_size = number("PLAYLIST_SIZE", &text)?;
-                }
-                if let Some(text) = variable("LOW_LATENCY_HLS") {
-                    self.low_latency = text.trim().eq_ignore_ascii_case("true");
-                }
-                if let Some(text) = variable("CLEANUP_INTERVAL") {
-                    self.cleanup_interval = number("CLEANUP_INTERVAL", &text)?;
-                }
-                if let Some(text) = variable("STALE_THRESHOLD") {
-                    self.stale_threshold = number("STALE_THRESHOLD", &text)?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
 impl Default for LiveConfig {
     fn default() -> Self {
         LiveConfig {
@@ -219,35 +191,9 @@ impl Default for LiveConfig {
             max_connections: 1000,
             publish_key: None,
             read_key: None,
+            keys: Vec::new(),
+            token_secret: None,
             hooks: HooksConfig::default(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_profile_takes_the_service_s_ports_and_variables() {
-        let given = |name: &str| match name {
-            "SEGMENT_DURATION" => Some("4".to_string()),
-            "LOW_LATENCY_HLS" => Some("False".into()),
-            "GSTREAMER_API_PORT" => Some("6000".into()),
-            "SERVICE_API_TOKEN" => Some("s3cret".into()),
-            _ => None,
-        };
-        let mut live = LiveConfig::default();
-        live.apply(Profile::HlsDash, given).unwrap();
-        assert_eq!((live.hls_dash_port, live.cdn_port), (Some(8083), Some(8084)));
-        assert_eq!((live.segment_duration, live.low_latency, live.stale_threshold), (4.0, false, 600.0));
-        assert!(live.enabled && live.gstreamer_port.is_none() && live.service_token.is_none());
-        let mut live = LiveConfig::default();
-        live.apply(Profile::Gstreamer, given).unwrap();
-        assert_eq!((live.gstreamer_port, live.stale_threshold), (Some(6000), 0.0));
-        assert_eq!(live.service_token.as_ref().map(Secret::reveal), Some("s3cret"));
-        let why = live.apply(Profile::HlsDash, |n| (n == "PLAYLIST_SIZE").then(|| "ten".into())).unwrap_err();
-        assert_eq!(why, "PLAYLIST_SIZE: \"ten\" is not a number");
-        assert!("nginx".parse::<Profile>().is_err());
     }
 }

@@ -1,7 +1,8 @@
 //! From files, the environment and flags to settings.
 
-use super::{Config, LogFormat, LogLevel, Profile, keys};
+use super::{Config, LogFormat, LogLevel, Profile, keys, profile};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -38,6 +39,18 @@ pub struct Overrides {
     pub no_kafka: bool,
     /// `--profile`.
     pub profiles: Vec<Profile>,
+    /// `--metrics-port`.
+    pub metrics_port: Option<u16>,
+    /// `--recording-path`.
+    pub recordings: Option<PathBuf>,
+    /// `--enable-recording`, of the GStreamer service.
+    pub enable_recording: bool,
+    /// `--api-port`, of the GStreamer service.
+    pub api_port: Option<u16>,
+    /// `--test-pipeline`, of the GStreamer service.
+    pub test_pipeline: bool,
+    /// `--gst-debug-level`, of the GStreamer service.
+    pub media_level: Option<u8>,
 }
 
 /// Where a settings file is looked for, in this order.
@@ -105,8 +118,9 @@ pub fn load_from(
         }
     }
     keys::unknown(&given, &defaults, "").map_err(label)?;
-    for (variable, value) in environment {
-        from_environment(&variable, &value, &defaults, &mut given)?;
+    let environment: BTreeMap<String, String> = environment.into_iter().collect();
+    for (variable, value) in &environment {
+        from_environment(variable, value, &defaults, &mut given)?;
     }
     let mut config: Config = serde_path_to_error::deserialize(given).map_err(|e| {
         let path = e.path().to_string();
@@ -118,17 +132,15 @@ pub fn load_from(
     if let Some(port) = flags.port {
         config.server.port = port;
     }
+    for one in &flags.profiles {
+        profile::apply(&mut config, *one, |name| environment.get(name).cloned()).map_err(LoadError)?;
+    }
+    profile::flags(&mut config, flags).map_err(LoadError)?;
     if let Some(level) = flags.log_level {
         config.logging.level = level;
     }
     if let Some(format) = flags.log_format {
         config.logging.format = format;
-    }
-    for profile in &flags.profiles {
-        config.live.apply(*profile, |name| std::env::var(name).ok()).map_err(LoadError)?;
-        if *profile == Profile::Gstreamer {
-            config.kafka.apply(|name| std::env::var(name).ok());
-        }
     }
     if !flags.kafka.is_empty() {
         config.kafka.brokers.clone_from(&flags.kafka);

@@ -7,13 +7,15 @@ mod keys;
 mod live;
 mod load;
 mod print;
+mod profile;
 mod store;
 mod values;
 
 pub use kafka::{KafkaConfig, KafkaProtocol, KafkaSecurity};
-pub use live::{HooksConfig, LiveConfig, LiveSource, Profile};
+pub use live::{HooksConfig, LiveConfig, LiveSource, Profile, StreamKey};
 pub use load::{LoadError, Overrides, load, load_from, search_path};
 pub use print::default_yaml;
+pub use profile::unused_variables;
 pub use store::StoreConfig;
 pub use values::{LogFormat, LogLevel, Schemes, Secret, SizeLimit, TierChoice};
 
@@ -59,6 +61,8 @@ pub struct ServerConfig {
     pub port: u16,
     /// TCP port for HTTPS, beside the other; null for none, 0 takes a free one.
     pub tls_port: Option<u16>,
+    /// TCP port with nothing but `/metrics` and `/health`, which needs no key; null for none, 0 takes a free one.
+    pub metrics_port: Option<u16>,
     /// The certificate and those that lead to its issuer, in PEM form. Read again on SIGHUP.
     pub tls_certificate: Option<PathBuf>,
     /// The certificate's key, in PEM form.
@@ -81,6 +85,7 @@ impl Default for ServerConfig {
             host: "0.0.0.0".into(),
             port: 8765,
             tls_port: None,
+            metrics_port: None,
             tls_certificate: None,
             tls_key: None,
             advertised_url: None,
@@ -353,6 +358,9 @@ impl Default for SourcesConfig {
 pub struct LoggingConfig {
     /// `DEBUG`, `INFO`, `WARNING` or `ERROR`.
     pub level: LogLevel,
+    /// How much the media libraries say beside that, from 0 (nothing) over 1 (failures) and 2 (what should not happen) to
+    /// 4 and more (everything); null: as `level` says.
+    pub media_level: Option<u8>,
     /// `text` or `json`.
     pub format: LogFormat,
     /// A file to append to, besides standard error.

@@ -10,6 +10,7 @@ const REMARKS: &[(&str, &str)] = &[
     ("server.host", "address to bind; \"::\" takes IPv4 and IPv6"),
     ("server.port", "0 takes a free one"),
     ("server.tls_port", "HTTPS, beside it; null: none"),
+    ("server.metrics_port", "nothing but /metrics and /health; null: none"),
     ("server.tls_certificate", "with its chain, PEM; read again on SIGHUP"),
     ("server.tls_key", "PEM"),
     ("server.advertised_url", "base of the URLs that clients get; null: the host they asked"),
@@ -90,6 +91,11 @@ const REMARKS: &[(&str, &str)] = &[
     ("live.max_connections", "of publishers and readers, per protocol"),
     ("live.publish_key", "needed as ?key= of a publisher's address when set"),
     ("live.read_key", "needed as ?key= of a reader's address when set"),
+    (
+        "live.keys",
+        "of single streams: [{stream: team/*, publish: KEY, read: KEY}]; the first that fits counts",
+    ),
+    ("live.token_secret", "signs tokens, as good as a key for one stream and some time"),
     ("live.hooks", "Who is told of publishers and viewers."),
     ("live.hooks.urls", "where events are posted: publish, unpublish, read, read_end"),
     ("live.hooks.secret", "signs them; null takes what callbacks are signed with"),
@@ -140,6 +146,7 @@ const REMARKS: &[(&str, &str)] = &[
         "streams go on at another node when theirs is gone; keys of commands are their names",
     ),
     ("kafka.streams_topic", "what is to run"),
+    ("kafka.nodes_topic", "nodes tell each other how they do here; a full one hands its streams on"),
     ("kafka.metrics_interval", "seconds between the figures of running streams; 0: none"),
     ("kafka.partitions", "of topics that are made because they are missing"),
     ("kafka.security", "How brokers are spoken to."),
@@ -153,6 +160,10 @@ const REMARKS: &[(&str, &str)] = &[
     ("kafka.security.key_password", "of the key's file"),
     ("logging", "Messages."),
     ("logging.level", "DEBUG, INFO, WARNING, ERROR"),
+    (
+        "logging.media_level",
+        "what FFmpeg says: 0 (nothing), 1 (failures), 2 (warnings) to 9; null: as level says",
+    ),
     ("logging.format", "text or json"),
     ("logging.file", "appended to, besides standard error"),
 ];

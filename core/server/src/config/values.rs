@@ -162,7 +162,8 @@ impl std::str::FromStr for LogLevel {
             "DEBUG" => Ok(LogLevel::Debug),
             "INFO" => Ok(LogLevel::Info),
             "WARNING" | "WARN" => Ok(LogLevel::Warning),
-            "ERROR" => Ok(LogLevel::Error),
+            // What Python calls critical ends a server here, and is told as an error.
+            "ERROR" | "CRITICAL" => Ok(LogLevel::Error),
             _ => Err(format!("{text:?} is not a level; write DEBUG, INFO, WARNING or ERROR")),
         }
     }

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 use subtle::ConstantTimeEq;
 
@@ -57,17 +57,58 @@ pub async fn gate(State(app): State<Arc<App>>, request: Request, next: Next) -> 
     response
 }
 
-/// The middleware around requests for live streams: whoever controls them shows the API key, and a foreign page does not.
-/// Their rate is not limited: heartbeats come for every stream.
-pub async fn keyed(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let settings = app.settings();
-    let security = &settings.config.security;
-    let allowed = origin_allowed(security, request.headers());
-    let route = request.extensions().get::<MatchedPath>().map(|p| p.as_str().to_string());
-    match known(security, &request, route.as_deref(), allowed) {
-        Err(fail) => fail.into_response(),
-        Ok(()) => worded(next.run(request).await),
+/// What stands before requests for live streams, on whichever listener: which pages may send them, and the API key. Their
+/// rate is not limited: heartbeats come for every stream. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Side(Arc<RwLock<Arc<SecurityConfig>>>);
+
+impl Side {
+    /// As `security` says.
+    pub fn new(security: &SecurityConfig) -> Side {
+        Side(Arc::new(RwLock::new(Arc::new(security.clone()))))
     }
+
+    /// Other settings from now on.
+    pub fn replace(&self, security: &SecurityConfig) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(security.clone());
+    }
+
+    /// Lets a request through, or says why not. Where `keyed`, the API key is needed, if there is one.
+    pub async fn pass(&self, keyed: bool, request: Request, next: Next) -> Response {
+        let security = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+        let route = request.extensions().get::<MatchedPath>().map(|p| p.as_str().to_string());
+        let allowed = origin_allowed(&security, request.headers());
+        let preflight = request.method() == Method::OPTIONS
+            && origin.is_some()
+            && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        let mut response = if preflight {
+            match allowed {
+                true => (StatusCode::OK, "OK").into_response(),
+                false => (StatusCode::BAD_REQUEST, "Disallowed CORS origin").into_response(),
+            }
+        } else if !allowed && changes(&request) {
+            foreign().into_response()
+        } else {
+            let shown = match keyed {
+                true => known(&security, &request, route.as_deref(), allowed),
+                false => Ok(()),
+            };
+            match shown {
+                Err(fail) => fail.into_response(),
+                Ok(()) => worded(next.run(request).await),
+            }
+        };
+        let (origin, asked) = (origin.filter(|_| allowed), asked.filter(|_| preflight));
+        cross_origin(&security, response.headers_mut(), origin, asked);
+        response
+    }
+}
+
+/// What a page is told that may not use this server.
+fn foreign() -> Fail {
+    Fail::new(StatusCode::FORBIDDEN, "Origin is not allowed")
 }
 
 /// What the router itself refuses has no body yet.
@@ -117,7 +158,7 @@ fn known(
     let headers = request.headers();
     // CORS alone only keeps a foreign page from reading the answer, not from acting.
     if !origin_allowed && (changes(request) || route == Some("/ws/progress")) {
-        return Err(Fail::new(StatusCode::FORBIDDEN, "Origin is not allowed"));
+        return Err(foreign());
     }
     if let Some(key) = &security.api_key
         && !OPEN.contains(&route.unwrap_or_default())
@@ -154,7 +195,7 @@ fn cross_origin(
     };
     if open || origin.is_some() {
         set(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
-        set(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PATCH, DELETE, OPTIONS");
+        set(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         set(header::ACCESS_CONTROL_MAX_AGE, "600");
         set(
             header::ACCESS_CONTROL_EXPOSE_HEADERS,

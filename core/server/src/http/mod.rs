@@ -16,7 +16,7 @@ mod rates;
 mod service;
 mod ws;
 
-pub(crate) use access::Peer;
+pub(crate) use access::{Peer, Side};
 pub use docs::openapi;
 pub(crate) use hub::Hub;
 pub(crate) use service::{available as accelerators, codecs, platform};
@@ -176,11 +176,20 @@ impl App {
     }
 }
 
+/// What the metrics port has: figures at both paths where they were, and health. No key is needed.
+pub(crate) fn metrics_router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/", get(metrics::show))
+        .route("/metrics", get(metrics::show))
+        .route("/health", get(service::health))
+        .fallback(async || Fail::not_found("Not Found"))
+        .with_state(app)
+}
+
 /// All routes, with what stands before and behind them.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let live = app.live.as_ref().map(LiveService::router).unwrap_or_default();
     let control = app.live.as_ref().map(LiveService::control).unwrap_or_default();
-    let control = control.layer(middleware::from_fn_with_state(Arc::clone(&app), access::keyed));
     Router::new()
         .route("/", get(page::index))
         .route("/live", get(page::live))

@@ -20,6 +20,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
+/// A topic: its name, partitions, and settings.
+pub(super) type Topic<'a> = (&'a str, i32, &'a [(&'a str, &'a str)]);
+
 /// How long no broker is nothing to speak of.
 const FIRST: Duration = Duration::from_secs(4);
 
@@ -218,8 +221,8 @@ impl Shared {
         config.create_with_context(Context { shared: Arc::clone(self) }).map_err(|e| wrong(&e))
     }
 
-    /// Makes topics (name, partitions, whether only the last message of a key counts) that are missing; with brokers that refuse, somebody else has to.
-    pub fn make_topics(self: &Arc<Self>, runtime: &tokio::runtime::Handle, topics: &[(&str, i32, bool)]) {
+    /// Makes topics (name, partitions, settings) that are missing; with brokers that refuse, somebody else has to.
+    pub fn make_topics(self: &Arc<Self>, runtime: &tokio::runtime::Handle, topics: &[Topic<'_>]) {
         let admin: AdminClient<Context> =
             match self.client().create_with_context(Context { shared: Arc::clone(self) }) {
                 Ok(admin) => admin,
@@ -228,9 +231,9 @@ impl Shared {
         // Replicated as the brokers' own settings say.
         let topics: Vec<NewTopic<'_>> = topics
             .iter()
-            .map(|(name, partitions, compact)| {
+            .map(|(name, partitions, settings)| {
                 let topic = NewTopic::new(name, *partitions, TopicReplication::Fixed(-1));
-                if *compact { topic.set("cleanup.policy", "compact") } else { topic }
+                settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
             })
             .collect();
         let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(10)));

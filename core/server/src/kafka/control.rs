@@ -1,10 +1,10 @@
 //! The commands' topic. One thread carries them out, one after the other.
 
 use super::client::{Context, Sender, Shared};
-use super::message::{Command, DeadLetter, Status, Task, VERSION, Verb};
+use super::message::{Command, DeadLetter, Status, VERSION, Verb};
 use super::owned::{Record, Records};
+use super::peers::{Home, Peers, Turn};
 use super::service::Kept;
-use crate::contract::request::TranscodeRequest;
 use crate::jobs::Jobs;
 use crate::live::LiveService;
 use crate::live::streams::{StreamState, StreamView};
@@ -16,7 +16,6 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -32,6 +31,17 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How many names of commands are remembered.
 const REMEMBERED: usize = 10_000;
 
+/// How often a place is looked for, for what waits.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Why a stream cannot be started here.
+enum Cannot {
+    /// There is no room now.
+    Now(String),
+    /// It makes no sense, here and anywhere.
+    Never(String),
+}
+
 /// What carries out commands.
 pub(super) struct Control {
     pub shared: Arc<Shared>,
@@ -45,10 +55,16 @@ pub(super) struct Control {
     pub done: Remembered,
     /// What is to run in the group, when streams outlive their node.
     pub records: Option<Records>,
+    /// The other nodes, where there is a live origin.
+    pub peers: Option<Peers>,
+    /// Streams that nobody has room for, with their partitions.
+    pub waiting: Vec<(Command, i32)>,
     /// Partitions of this node.
     pub mine: BTreeSet<i32>,
     /// Partitions that it had, and since when it has not.
     pub lost: BTreeMap<i32, Instant>,
+    /// When places were last looked for.
+    pub looked: Instant,
 }
 
 /// The names of the last commands.
@@ -90,6 +106,7 @@ impl Control {
             let message = consumer.poll(LOOK);
             // Before the first command of a partition: what is to run there.
             self.share(consumer);
+            self.speak();
             match message {
                 None => {}
                 Some(Ok(message)) => {
@@ -128,10 +145,16 @@ impl Control {
             offset = message.offset(),
             "a command from Kafka: {why}"
         );
+        let key = message.key().unwrap_or_default();
+        self.bury(message.topic(), message.partition(), message.offset(), key, body, why)
+    }
+
+    /// Puts a command to the dead letters; `false` when the end came first.
+    fn bury(&self, topic: &str, partition: i32, offset: i64, key: &[u8], body: &[u8], why: String) -> bool {
         let letter = DeadLetter {
-            original_topic: message.topic().into(),
-            partition: message.partition(),
-            offset: message.offset(),
+            original_topic: topic.into(),
+            partition,
+            offset,
             error: why,
             service_id: self.shared.node.clone(),
             consumer_group: self.shared.settings.group.clone(),
@@ -140,12 +163,12 @@ impl Control {
             version: VERSION,
         };
         let letter = serde_json::to_vec(&letter).unwrap_or_default();
-        let (topic, key) = (&self.shared.settings.dead_letter_topic, message.key().unwrap_or_default());
+        let dead = &self.shared.settings.dead_letter_topic;
         // A refused command whose letter is lost would be a lost command.
-        if !self.sender.insist(topic, key, Some(&letter), PATIENCE, &self.ending) {
+        if !self.sender.insist(dead, key, Some(&letter), PATIENCE, &self.ending) {
             return false;
         }
-        self.shared.dead(message.topic());
+        self.shared.dead(topic);
         true
     }
 
@@ -156,28 +179,213 @@ impl Control {
             // What is there already is not made again, so a film may be asked for as often as one likes.
             (Verb::Transcode, _) => return self.film(&command),
             // Its effect is there; the answer may have been lost.
-            (_, true) | (Verb::QueryStatus, _) => Ok(()),
-            (Verb::Start, false) => self.start(&command, partition).and_then(|()| match &self.records {
-                Some(records) => records.keep(partition, &command),
-                None => Ok(()),
-            }),
-            (Verb::Stop, false) => self.stop(&command),
+            (Verb::QueryStatus | Verb::Stop, _) if self.is_film(&command)? => {
+                self.remember(&command);
+                return Ok(());
+            }
+            (Verb::QueryStatus, _) | (_, true) => {
+                // Who runs it answers.
+                if !self.kept.has(&command.stream_id) && self.passed_on(&command, partition) {
+                    return Ok(());
+                }
+                Ok(())
+            }
+            (Verb::Start, false) => match self.place(&command, partition) {
+                Ok(true) => Ok(()),
+                Ok(false) => {
+                    self.remember(&command);
+                    return Ok(());
+                }
+                Err(why) => Err(why),
+            },
+            (Verb::Stop, false) => match self.stop(&command, partition) {
+                Ok(true) => Ok(()),
+                Ok(false) => {
+                    self.remember(&command);
+                    return Ok(());
+                }
+                Err(why) => Err(why),
+            },
         };
         if let Err(why) = &outcome {
             self.answer(&command, Some(("error", why.clone())));
         } else {
-            // What failed may be asked for again under its name.
-            if let Some(id) = &command.command_id {
-                self.done.insert(id);
-            }
+            self.remember(&command);
             self.answer(&command, None);
         }
         outcome
     }
 
-    fn start(&self, command: &Command, partition: i32) -> Result<(), String> {
-        let live = self.live.as_ref().ok_or("this server runs no live origin (live.enabled)")?;
-        let request = command.request(live.recordings())?;
+    /// Remembers a command that has its effect. What failed may be asked for again under its name.
+    fn remember(&mut self, command: &Command) {
+        if let Some(id) = &command.command_id {
+            self.done.insert(id);
+        }
+    }
+
+    /// Starts a stream here, or at another node of the group, or lets it wait; `false` when somebody else answers, or it waits.
+    fn place(&mut self, command: &Command, partition: i32) -> Result<bool, String> {
+        if !self.kept.has(&command.stream_id) && self.passed_on(command, partition) {
+            return Ok(false);
+        }
+        self.waiting.retain(|(one, _)| one.stream_id != command.stream_id);
+        match self.start(command, partition) {
+            Ok(()) => {
+                self.record(command, partition, None)?;
+                Ok(true)
+            }
+            Err(Cannot::Never(why)) => Err(why),
+            Err(Cannot::Now(why)) => {
+                let node = self.peers.as_mut().and_then(|peers| peers.hand_on(command, partition));
+                if let Some(node) = &node {
+                    tracing::info!(stream = command.stream_id, node, "handed on: {why}");
+                } else {
+                    tracing::warn!(stream = command.stream_id, "it waits, no node has room: {why}");
+                    self.waiting.push((command.clone(), partition));
+                    self.waits(command);
+                }
+                self.record(command, partition, node)?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// What is to run, and where if not at its home.
+    fn record(&self, command: &Command, partition: i32, node: Option<String>) -> Result<(), String> {
+        match &self.records {
+            Some(records) => records.keep(partition, command, node),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a command was for a film, and has been answered: no stream has its name.
+    fn is_film(&self, command: &Command) -> Result<bool, String> {
+        let id = &command.stream_id;
+        let stream = self.live.as_ref().is_some_and(|live| live.managed().get(id).is_some())
+            || self.waiting.iter().any(|(one, _)| one.stream_id == *id)
+            || self.peers.as_ref().is_some_and(|peers| peers.knows(id));
+        if stream { Ok(false) } else { self.of_film(command) }
+    }
+
+    /// Passes a command on to the node that runs its stream, if another one does.
+    fn passed_on(&mut self, command: &Command, partition: i32) -> bool {
+        self.peers.as_mut().is_some_and(|peers| peers.pass_on(command, partition).is_some())
+    }
+
+    /// Tells of a stream that waits.
+    fn waits(&self, command: &Command) {
+        let mut status = Status::new(&self.shared.node, &command.stream_id, "starting", "answer")
+            .with("waiting", Some("no node has room"));
+        status.metadata.extend(command.told_again());
+        super::status::send(&self.shared, &self.sender, &status);
+    }
+
+    /// Hears what other nodes say, and looks for places for what waits.
+    fn speak(&mut self) {
+        let (Some(live), Some(mut peers)) = (self.live.clone(), self.peers.take()) else { return };
+        let known = self.records.is_some();
+        let home = Home { kept: &self.kept, mine: &self.mine, waiting: &self.waiting, known };
+        let turns = peers.turn(&live, &home);
+        let changed = !turns.is_empty();
+        self.peers = Some(peers);
+        for turn in turns {
+            match turn {
+                Turn::Guest { home, partition, command } => self.guest(home, partition, command),
+                Turn::Place { partition, command } => self.waiting.push((command, partition)),
+                Turn::Failed { partition, command, why } => self.give_up(&command, partition, why),
+                Turn::Drop { stream } => {
+                    if self.kept.hand_over(&stream) {
+                        tracing::info!(stream, "another node has it now");
+                        live.managed().remove(&stream);
+                    }
+                }
+            }
+        }
+        if self.looked.elapsed() >= AGAIN || changed {
+            self.looked = Instant::now();
+            for (command, partition) in std::mem::take(&mut self.waiting) {
+                self.seat(command, partition);
+            }
+        }
+        if changed && let Some(peers) = &mut self.peers {
+            peers.here(&live, &self.kept, &self.mine);
+        }
+    }
+
+    /// Looks for a place for a stream that waits.
+    fn seat(&mut self, command: Command, partition: i32) {
+        if let Some(peers) = &mut self.peers
+            && let Some(node) = peers.runner(&command.stream_id)
+        {
+            // Its last home had room for it, and has.
+            peers.expect(node.clone(), command.clone(), partition);
+            if let Err(why) = self.record(&command, partition, Some(node)) {
+                tracing::debug!(stream = command.stream_id, "{why}");
+            }
+            return;
+        }
+        let node = match self.start(&command, partition) {
+            Ok(()) => {
+                tracing::info!(stream = command.stream_id, "there is room for it now");
+                self.answer(&command, None);
+                None
+            }
+            Err(Cannot::Never(why)) => return self.give_up(&command, partition, why),
+            Err(Cannot::Now(_)) => match self.peers.as_mut().and_then(|p| p.hand_on(&command, partition)) {
+                Some(node) => Some(node),
+                None => return self.waiting.push((command, partition)),
+            },
+        };
+        if let Err(why) = self.record(&command, partition, node) {
+            tracing::debug!(stream = command.stream_id, "{why}");
+        }
+    }
+
+    /// Carries out a command for another home.
+    fn guest(&mut self, home: String, partition: i32, command: Command) {
+        match command.command {
+            Verb::Start => match self.start(&command, partition) {
+                Ok(()) => self.answer(&command, None),
+                Err(why) => {
+                    let Some(peers) = &self.peers else { return };
+                    match why {
+                        Cannot::Now(_) => peers.full(home, command, partition),
+                        Cannot::Never(why) => peers.failed(home, command, partition, why),
+                    }
+                }
+            },
+            Verb::Stop => {
+                self.kept.remove(&command.stream_id);
+                if let Some(live) = &self.live {
+                    live.managed().stop(&command.stream_id);
+                }
+                self.answer(&command, None);
+            }
+            Verb::QueryStatus => self.answer(&command, None),
+            Verb::Transcode => {}
+        }
+    }
+
+    /// A stream that another node could not run either is a dead letter.
+    fn give_up(&mut self, command: &Command, partition: i32, why: String) {
+        if let Some(records) = &self.records
+            && let Err(e) = records.forget(&command.stream_id)
+        {
+            tracing::debug!("{e}");
+        }
+        tracing::warn!(stream = command.stream_id, "a command from Kafka: {why}");
+        self.answer(command, Some(("error", why.clone())));
+        let body = serde_json::to_vec(command).unwrap_or_default();
+        let topic = self.shared.settings.control_topic.clone();
+        // The message itself is long behind.
+        self.bury(&topic, partition, -1, command.stream_id.as_bytes(), &body, why);
+    }
+
+    fn start(&self, command: &Command, partition: i32) -> Result<(), Cannot> {
+        let live = self.live.as_ref();
+        let live =
+            live.ok_or_else(|| Cannot::Never("this server runs no live origin (live.enabled)".into()))?;
+        let request = command.request(live.recordings()).map_err(Cannot::Never)?;
         let (streams, id) = (live.managed(), request.id.clone());
         let made = match streams.get(&id) {
             // A second START changes nothing.
@@ -191,30 +399,48 @@ impl Control {
             })
         })
         .map_err(|e| match e.kind() {
-            ErrorKind::Invalid => e.message().to_string(),
-            _ => format!("stream_id {id}: {}", e.message()),
+            ErrorKind::Invalid => Cannot::Never(e.message().to_string()),
+            // What is in the way is the number of streams, unless somebody publishes under this very name.
+            ErrorKind::Busy if live.room() == 0 => Cannot::Now(e.message().to_string()),
+            _ => Cannot::Never(format!("stream_id {id}: {}", e.message())),
         })?;
         self.kept.insert(&id, partition);
         tracing::info!(stream = id, "started by Kafka");
         Ok(())
     }
 
-    fn stop(&self, command: &Command) -> Result<(), String> {
+    /// Stops a stream; `false` when the node that runs it answers.
+    fn stop(&mut self, command: &Command, partition: i32) -> Result<bool, String> {
         let live = self.live.as_ref().ok_or("this server runs no live origin (live.enabled)")?;
+        let (live, here) = (live.clone(), self.kept.has(&command.stream_id));
         self.kept.remove(&command.stream_id);
+        self.waiting.retain(|(one, _)| one.stream_id != command.stream_id);
         if let Some(records) = &self.records {
             records.forget(&command.stream_id)?;
+        }
+        let elsewhere = !here && self.passed_on(command, partition);
+        if let Some(peers) = &mut self.peers {
+            peers.forget(&command.stream_id);
         }
         if live.managed().stop(&command.stream_id) {
             tracing::info!(stream = command.stream_id, "stopped by Kafka");
         }
-        Ok(())
+        Ok(!elsewhere)
     }
 
     /// Takes over the streams of partitions that are new here, and gives up those of partitions that others have.
     fn share(&mut self, consumer: &BaseConsumer<Context>) {
-        let (Some(records), Ok(list)) = (self.records.clone(), consumer.assignment()) else { return };
+        let Ok(list) = consumer.assignment() else { return };
         let now: BTreeSet<i32> = list.elements().iter().map(TopicPartitionListElem::partition).collect();
+        if let Some(peers) = &mut self.peers {
+            peers.leave(&now);
+        }
+        let Some(records) = self.records.clone() else {
+            self.mine = now;
+            return;
+        };
+        // Their new home finds them on the topic.
+        self.waiting.retain(|(_, partition)| now.contains(partition));
         for partition in self.mine.difference(&now) {
             self.lost.insert(*partition, Instant::now());
         }
@@ -244,6 +470,10 @@ impl Control {
             .collect();
         for partition in over {
             self.lost.remove(&partition);
+            // Its new home says which of them it has.
+            if self.peers.as_ref().is_some_and(Peers::any) {
+                continue;
+            }
             for id in self.kept.give_up(partition) {
                 tracing::info!(stream = id, "another node has it now");
                 if let Some(live) = &self.live {
@@ -253,18 +483,33 @@ impl Control {
         }
     }
 
-    fn take_over(&self, all: impl Iterator<Item = Record>) {
-        for Record { partition, command, .. } in all {
+    fn take_over(&mut self, all: impl Iterator<Item = Record>) {
+        for Record { partition, command, node, .. } in all {
             let id = &command.stream_id;
             let running = |live: &LiveService| {
                 live.managed().get(id).is_some_and(|view| view.state != StreamState::Stopped)
             };
             if self.live.as_ref().is_some_and(running) {
+                // It was a guest here.
+                if node.is_some()
+                    && let Err(why) = self.record(&command, partition, None)
+                {
+                    tracing::debug!(stream = id, "{why}");
+                }
+                continue;
+            }
+            if let (Some(node), Some(peers)) =
+                (node.filter(|node| *node != self.shared.node), &mut self.peers)
+            {
+                // It says that it runs it, or it is gone.
+                peers.expect(node, command.clone(), partition);
                 continue;
             }
             match self.start(&command, partition) {
                 Ok(()) => tracing::info!(stream = id, "taken over"),
-                Err(why) => {
+                // Found a place for soon, or left where it runs.
+                Err(Cannot::Now(_)) => self.waiting.push((command, partition)),
+                Err(Cannot::Never(why)) => {
                     tracing::warn!(stream = id, "it cannot be taken over: {why}");
                     let status =
                         Status::new(&self.shared.node, id, "error", "state").with("error", Some(why));
@@ -274,70 +519,15 @@ impl Control {
         }
     }
 
-    /// Plans a film and hands its parts out.
-    fn film(&self, command: &Command) -> Result<(), String> {
-        let tell = |state: &str, more: &[(&str, String)]| {
-            let mut status = Status::new(&self.shared.node, &command.stream_id, state, "answer");
-            status.metadata.extend(command.told_again());
-            status.metadata.extend(more.iter().map(|(k, v)| (k.to_string(), v.clone())));
-            super::status::send(&self.shared, &self.sender, &status);
-        };
-        self.hand_out(command, tell).inspect_err(|why| tell("error", &[("error", why.clone())]))
-    }
-
-    fn hand_out(&self, command: &Command, tell: impl Fn(&str, &[(&str, String)])) -> Result<(), String> {
-        let (jobs, store) = self.films.as_ref().ok_or("this server has no object store (store.url)")?;
-        crate::live::registry::check_name(&command.stream_id).map_err(|why| format!("stream_id: {why}"))?;
-        let output = command.output.clone().unwrap_or_else(|| format!("films/{}", command.stream_id));
-        crate::store::check_key(&output).map_err(|e| format!("output: {}", e.message()))?;
-        let body = command.request.as_ref().ok_or("request: TRANSCODE needs it")?;
-        let understood = TranscodeRequest::read(body).map_err(|all| {
-            let word = |v: &serde_json::Value| v.as_str().map_or_else(|| v.to_string(), String::from);
-            let path = |loc: &[serde_json::Value]| loc.iter().skip(1).map(word).collect::<Vec<_>>().join(".");
-            let all: Vec<String> = all.iter().map(|e| format!("{}: {}", path(&e.loc), e.msg)).collect();
-            format!("request: {}", all.join("; "))
-        })?;
-        if let Some(unknown) = understood.ignored.first() {
-            return Err(format!("request.{unknown}: there is no such field"));
-        }
-        let plan = self.runtime.block_on(jobs.plan_film(understood.request)).map_err(|e| e.message)?;
-        let film = plan.film(Path::new("/"))?;
-        self.runtime.block_on(super::tasks::keep_plan(store, &output, &plan))?;
-        let parts = super::tasks::parts(&film, self.shared.settings.task_seconds);
-        let topic = &self.shared.settings.tasks_topic;
-        let partitions = self.sender.partitions(topic, PATIENCE)?;
-        let count = parts.len();
-        // Told before the first part is done.
-        tell("starting", &[("parts", count.to_string()), ("duration", format!("{:.3}", film.duration()))]);
-        self.sender.flush(PATIENCE);
-        for (part, (first, end)) in (0..).zip(parts) {
-            let task = Task {
-                film: command.stream_id.clone(),
-                output: output.clone(),
-                part,
-                parts: count as u64,
-                first,
-                end,
-                version: VERSION,
-            };
-            let body = serde_json::to_vec(&task).map_err(|e| e.to_string())?;
-            // In turn, so that all nodes have as much to do.
-            let partition = i32::try_from(part % u64::from(partitions.unsigned_abs())).ok();
-            let key = format!("{output}/{part}");
-            if !self.sender.deliver(topic, key.as_bytes(), Some(&body), partition, PATIENCE * 6) {
-                return Err(format!("the topic {topic}: no broker took part {part}"));
-            }
-        }
-        tracing::info!(film = command.stream_id, output, parts = count, "handed out");
-        Ok(())
-    }
-
     /// Tells how the stream is doing after the command.
     fn answer(&self, command: &Command, failed: Option<(&str, String)>) {
         let view = self.live.as_ref().and_then(|live| live.managed().get(&command.stream_id));
         let (state, error) = match (failed, &view) {
             (Some((state, why)), _) => (state, Some(why)),
             (None, Some(view)) => (super::status::word(view.state), view.error.clone()),
+            (None, None) if self.waiting.iter().any(|(one, _)| one.stream_id == command.stream_id) => {
+                return self.waits(command);
+            }
             (None, None) => ("not_found", None),
         };
         let mut status =

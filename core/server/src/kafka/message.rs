@@ -56,7 +56,7 @@ pub struct Command {
     /// For `TRANSCODE`: what is made of which film, the body of `POST /api/transcode/start` without what is one viewer's.
     #[serde(default)]
     pub request: Option<serde_json::Value>,
-    /// For `TRANSCODE`: where in the object store (`store.url`) the files go; `films/` and the name when nothing is said.
+    /// Of films: where in the object store (`store.url`) the files go; `films/` and the name when nothing is said.
     #[serde(default)]
     pub output: Option<String>,
     /// Told again in the answer.
@@ -79,9 +79,9 @@ pub struct Command {
 pub enum Verb {
     /// Start a stream. One that runs goes on, and its state is the answer.
     Start,
-    /// Stop a stream.
+    /// Stop a stream, or a film.
     Stop,
-    /// Tell a stream's state.
+    /// Tell the state of a stream, or of a film.
     QueryStatus,
     /// Make HLS and DASH of a film in the object store, by all nodes of the group together.
     Transcode,
@@ -149,20 +149,22 @@ impl Command {
             Some(other) => return Err(format!("version: {other} is not {VERSION}")),
         }
         let film = command.command == Verb::Transcode;
+        // A film may be asked for, and stopped, by where it is.
+        let output = command.command != Verb::Start;
         let fields = [
-            ("request", command.request.is_some(), true),
-            ("output", command.output.is_some(), true),
-            ("source_type", command.source_type.is_some(), false),
-            ("stream_key", command.stream_key.is_some(), false),
-            ("output_type", command.output_type.is_some(), false),
-            ("rtmp_url", command.rtmp_url.is_some(), false),
-            ("is_recorded", command.is_recorded == Some(true), false),
-            ("qualities", command.qualities.is_some(), false),
-            ("width", command.width.is_some(), false),
-            ("height", command.height.is_some(), false),
-            ("framerate", command.framerate.is_some(), false),
+            ("request", command.request.is_some(), film),
+            ("output", command.output.is_some(), output),
+            ("source_type", command.source_type.is_some(), !film),
+            ("stream_key", command.stream_key.is_some(), !film),
+            ("output_type", command.output_type.is_some(), !film),
+            ("rtmp_url", command.rtmp_url.is_some(), !film),
+            ("is_recorded", command.is_recorded == Some(true), !film),
+            ("qualities", command.qualities.is_some(), !film),
+            ("width", command.width.is_some(), !film),
+            ("height", command.height.is_some(), !film),
+            ("framerate", command.framerate.is_some(), !film),
         ];
-        match fields.iter().find(|(_, given, of_film)| *given && *of_film != film) {
+        match fields.iter().find(|(_, given, fits)| *given && !fits) {
             Some((key, ..)) => Err(format!("{key}: {} has no such field", command.command.name())),
             None => Ok(command),
         }
@@ -280,7 +282,7 @@ pub struct Status {
     /// The stream.
     pub stream_id: String,
     /// `starting`, `running`, `reconnecting`, `error`, `stopped`, or `not_found`. Of films:
-    /// `starting`, `running`, `completed`, `error`.
+    /// `starting`, `running`, `completed`, `stopped`, `error`.
     pub status: String,
     /// The node that tells it.
     pub service_id: String,

@@ -28,6 +28,9 @@ pub(super) struct Record {
     pub partition: i32,
     /// The command that started it.
     pub command: Command,
+    /// Who runs it, if not the node that has its partition.
+    #[serde(default)]
+    pub node: Option<String>,
     /// 1.
     pub version: u32,
 }
@@ -41,12 +44,12 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// A stream is to run.
+    /// A stream is to run: at `node`, if that is not the one that has its partition.
     ///
     /// # Errors
     /// The end came before a broker had it.
-    pub fn keep(&self, partition: i32, command: &Command) -> Result<(), String> {
-        let record = Record { partition, command: command.clone(), version: VERSION };
+    pub fn keep(&self, partition: i32, command: &Command, node: Option<String>) -> Result<(), String> {
+        let record = Record { partition, command: command.clone(), node, version: VERSION };
         let body = serde_json::to_vec(&record).map_err(|e| e.to_string())?;
         self.put(&command.stream_id, Some(&body))
     }

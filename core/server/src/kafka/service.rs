@@ -1,8 +1,9 @@
 //! Kafka as a whole: its threads from start to end.
 
-use super::client::{Sender, Shared};
+use super::client::{Sender, Shared, Topic};
 use super::control::{Control, Remembered};
 use super::owned::Records;
+use super::peers::Peers;
 use super::status::Teller;
 use super::tasks::Tasks;
 use crate::config::Config;
@@ -12,6 +13,7 @@ use crate::store::Store;
 use ghoststream::Result;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -42,6 +44,26 @@ impl Kept {
         let mut cared = self.lock();
         cared.moved.remove(id);
         cared.streams.insert(id.into(), partition);
+    }
+
+    /// All of them, with their partitions.
+    pub fn all(&self) -> Vec<(String, i32)> {
+        self.lock().streams.iter().map(|(id, partition)| (id.clone(), *partition)).collect()
+    }
+
+    /// Whether commands started it here.
+    pub fn has(&self, id: &str) -> bool {
+        self.lock().streams.contains_key(id)
+    }
+
+    /// Takes one out that another node has now; whether it was there.
+    pub fn hand_over(&self, id: &str) -> bool {
+        let mut cared = self.lock();
+        let there = cared.streams.remove(id).is_some();
+        if there {
+            cared.moved.insert(id.into());
+        }
+        there
     }
 
     pub fn remove(&self, id: &str) {
@@ -108,12 +130,16 @@ impl Kafka {
             let consumer = shared.consumer(&shared.tasks_group(), false)?;
             tasks.push(tokio::task::spawn_blocking(move || parts.run(&consumer)));
         }
-        let makes = films.is_some();
+        let (makes, shares) = (films.is_some(), live.is_some());
         let records = config.kafka.take_over.then(|| Records {
             shared: Arc::clone(&shared),
             sender: Arc::clone(&sender),
             ending: ending.clone(),
         });
+        let peers = match live {
+            Some(_) => Some(Peers::new(&shared, &sender)?),
+            None => None,
+        };
         let control = Control {
             records: records.filter(|_| live.is_some()),
             shared: Arc::clone(&shared),
@@ -124,6 +150,9 @@ impl Kafka {
             kept: kept.clone(),
             ending: ending.clone(),
             done: Remembered::default(),
+            peers,
+            waiting: Vec::new(),
+            looked: Instant::now(),
             mine: BTreeSet::new(),
             lost: BTreeMap::new(),
         };
@@ -131,17 +160,20 @@ impl Kafka {
         tasks.push(tokio::task::spawn_blocking(move || {
             let settings = making.settings.clone();
             let partitions = i32::from(settings.partitions);
-            let mut topics = vec![
-                (settings.control_topic.as_str(), partitions, false),
-                (settings.status_topic.as_str(), partitions, false),
-                (settings.dead_letter_topic.as_str(), 1, false),
-                (settings.streams_topic.as_str(), 1, true),
-                (settings.tasks_topic.as_str(), partitions, false),
+            let mut topics: Vec<Topic<'_>> = vec![
+                (settings.control_topic.as_str(), partitions, &[]),
+                (settings.status_topic.as_str(), partitions, &[]),
+                (settings.dead_letter_topic.as_str(), 1, &[]),
+                (settings.streams_topic.as_str(), 1, &[("cleanup.policy", "compact")]),
+                (settings.tasks_topic.as_str(), partitions, &[]),
+                // Of no interest a minute later.
+                (settings.nodes_topic.as_str(), 1, &[("retention.ms", "3600000")]),
             ];
             // Only what is used is made.
             topics.retain(|(name, ..)| {
                 let unused = (*name == settings.tasks_topic && !makes)
-                    || (*name == settings.streams_topic && !settings.take_over);
+                    || (*name == settings.streams_topic && !settings.take_over)
+                    || (*name == settings.nodes_topic && !shares);
                 !unused
             });
             control.run(&consumer, || making.make_topics(&runtime, &topics));

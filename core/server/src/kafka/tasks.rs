@@ -34,7 +34,7 @@ const TRIES: u32 = 3;
 /// Between two tries.
 const PAUSE: Duration = Duration::from_secs(2);
 /// How long a playlist of a finished film may be kept: it may be made anew with other settings.
-const SOME_TIME: &str = "max-age=60";
+pub(super) const SOME_TIME: &str = "max-age=60";
 
 /// What makes parts.
 #[derive(Clone)]
@@ -167,9 +167,12 @@ impl Tasks {
     /// Makes a part, unless it is there. An error says whether another try may help.
     async fn part(&self, task: &Task, plan: &FilmPlan, film: &Film) -> Result<(), (String, bool)> {
         let failed = |e: ghoststream::Error| (e.message().to_string(), e.kind() == ErrorKind::Io);
-        let there = self.there(&task.output).await.map_err(failed)?;
+        let before = there(&self.store, &task.output).await.map_err(failed)?;
         let mine = film.segments(task.first, task.end);
-        if !mine.iter().chain(&film.inits()).all(|name| there.contains(name)) {
+        if before.contains("stopped") {
+            return Ok(());
+        }
+        if !mine.iter().chain(&film.inits()).all(|name| before.contains(name)) {
             let files = self.jobs.make_film(plan, task.first, task.end).await.map_err(|e| {
                 (e.message.clone(), matches!(e.kind, None | Some(ErrorKind::Io | ErrorKind::Busy)))
             })?;
@@ -191,7 +194,7 @@ impl Tasks {
             }
             tracing::info!(film = task.film, part = task.part, of = task.parts, "made");
         }
-        let there = self.there(&task.output).await.map_err(failed)?;
+        let there = there(&self.store, &task.output).await.map_err(failed)?;
         let whole = film.segments(0, film.count());
         let made = whole.iter().filter(|name| there.contains(*name)).count();
         if made == whole.len() {
@@ -203,14 +206,6 @@ impl Tasks {
             .with("percent", Some(made * 100 / whole.len().max(1)));
         status::send(&self.shared, &self.sender, &told);
         Ok(())
-    }
-
-    async fn there(&self, output: &str) -> ghoststream::Result<BTreeSet<String>> {
-        let all = self.store.list(output).await?;
-        Ok(all
-            .into_iter()
-            .filter_map(|s| s.key.strip_prefix(output)?.strip_prefix('/').map(String::from))
-            .collect())
     }
 
     /// All segments are there: the playlists, and the word that it is complete.
@@ -235,12 +230,26 @@ impl Tasks {
     }
 }
 
+/// What there is of a film that was stopped.
+pub(super) fn stopped_key(output: &str) -> String {
+    format!("{output}/stopped")
+}
+
+/// The names of a film's files in the store.
+pub(super) async fn there(store: &Store, output: &str) -> ghoststream::Result<BTreeSet<String>> {
+    let all = store.list(output).await?;
+    Ok(all
+        .into_iter()
+        .filter_map(|s| s.key.strip_prefix(output)?.strip_prefix('/').map(String::from))
+        .collect())
+}
+
 /// Where a film's plan is.
 fn plan_key(output: &str) -> String {
     format!("{output}/plan.json")
 }
 
-async fn read_plan(store: &Store, output: &str) -> ghoststream::Result<Option<FilmPlan>> {
+pub(super) async fn read_plan(store: &Store, output: &str) -> ghoststream::Result<Option<FilmPlan>> {
     match store.get(&plan_key(output)).await {
         Ok(bytes) => {
             let plan = serde_json::from_slice(&bytes).map_err(|e| {

@@ -3,8 +3,9 @@
 use super::service::LiveService;
 use super::srt::SrtConnection;
 use super::stream::StreamStats;
-use super::streams::StreamState;
+use super::streams::{StreamState, StreamView};
 use super::upload::UploadStats;
+use super::usage::memory;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
@@ -48,6 +49,7 @@ impl LiveService {
             "FFmpeg programs that run: there are none, it is a library.",
             0,
         );
+        page.one("streaming_cpu_percent", "gauge", "CPU of this process, of one core.", self.usage().cpu());
         page.one("streaming_memory_bytes", "gauge", "Resident memory.", memory());
         page.one(
             "media_processor_active_pipelines",
@@ -170,8 +172,67 @@ impl LiveService {
                 webrtc.sessions().len(),
             );
         }
+        self.pipelines_on(&mut page, &managed);
         self.uploads_on(&mut page);
         page.0
+    }
+
+    /// What the GStreamer service told of each of its pipelines.
+    fn pipelines_on(&self, page: &mut Page, managed: &[StreamView]) {
+        let processor = |name: &str| format!("media_processor_{name}");
+        let name = processor("pipeline_events_total");
+        page.head(&name, "counter", "What happened to streams that were asked for.");
+        for ((stream, event), count) in self.managed().events() {
+            page.line(&name, &[("stream_id", &stream), ("event_type", event)], count);
+        }
+        let name = processor("pipeline_health_score");
+        page.head(
+            &name,
+            "gauge",
+            "100: it runs; 50: it starts or is tried again; 0: it failed or is stopped.",
+        );
+        for view in managed {
+            page.line(&name, &[("stream_id", &view.request.id)], health(view.state));
+        }
+        // One process does everything, and the service told of its process too.
+        let all: [(&str, &str, f64); 2] = [
+            (
+                "pipeline_cpu_usage",
+                "CPU of the process that the stream is in, of one core.",
+                self.usage().cpu(),
+            ),
+            ("pipeline_memory_usage_bytes", "Memory of the process that the stream is in.", memory() as f64),
+        ];
+        for (name, help, value) in all {
+            let name = processor(name);
+            page.head(&name, "gauge", help);
+            for view in managed.iter().filter(|v| v.state == StreamState::Running) {
+                page.line(&name, &[("stream_id", &view.request.id)], value);
+            }
+        }
+        let tracks: Vec<_> =
+            self.streams().list().iter().filter_map(|s| Some((s.name().to_string(), s.tracks()?))).collect();
+        let name = processor("video_resolution");
+        page.head(&name, "gauge", "Pixels of a picture.");
+        for (stream, tracks) in &tracks {
+            let sizes = tracks.streams.iter().filter_map(|track| track.video.as_ref());
+            if let Some(pixels) = sizes.map(|video| u64::from(video.width) * u64::from(video.height)).max() {
+                page.line(&name, &[("stream_id", stream)], pixels);
+            }
+        }
+        let name = processor("audio_sample_rate_hz");
+        page.head(&name, "gauge", "Of the first sound.");
+        for (stream, tracks) in &tracks {
+            if let Some(audio) = tracks.streams.iter().find_map(|track| track.audio.as_ref()) {
+                page.line(&name, &[("stream_id", stream)], audio.sample_rate);
+            }
+        }
+        let name = processor("webrtc_signals_processed_total");
+        page.head(&name, "counter", "Offers, answers, candidates and farewells by WHIP and WHEP.");
+        for ((stream, kind, direction), count) in self.usage().signals() {
+            let labels = [("stream_id", stream.as_str()), ("signal_type", kind), ("direction", direction)];
+            page.line(&name, &labels, count);
+        }
     }
 
     /// What goes to the object store.
@@ -191,6 +252,15 @@ impl LiveService {
         each("lost_total", "counter", "Segments lost while the store was away.", &|s| s.lost);
         each("waiting_bytes", "gauge", "Bytes that wait for the store.", &|s| s.waiting_bytes);
         each("away", "gauge", "Whether the store takes nothing now.", &|s| u64::from(s.away));
+    }
+}
+
+/// How well a stream does, from 0 to 100.
+fn health(state: StreamState) -> u32 {
+    match state {
+        StreamState::Running => 100,
+        StreamState::Starting | StreamState::Reconnecting => 50,
+        StreamState::Error | StreamState::Stopped => 0,
     }
 }
 
@@ -234,11 +304,4 @@ fn srt_readers(page: &mut Page, connections: &[SrtConnection]) {
     for (name, (.., dropped)) in &streams {
         page.line("ghoststream_live_srt_readers_dropped", &[("stream", name)], dropped);
     }
-}
-
-/// Resident memory in bytes; 0 where it cannot be known.
-fn memory() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:"));
-    line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).map_or(0, |kb| kb * 1024)
 }

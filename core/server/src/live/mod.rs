@@ -40,6 +40,7 @@ pub mod thumbnail;
 pub mod timeline;
 pub mod transcode;
 pub mod upload;
+mod usage;
 pub mod webrtc;
 
 pub use origin::{Origin, OriginOptions, OriginStats, Origins};

@@ -94,14 +94,15 @@ impl LiveTrack {
 }
 
 impl LiveService {
-    /// All streams as they are now.
-    pub fn overview(&self) -> LiveOverview {
-        let streams = self.streams().list();
+    /// All streams that who shows `key` may read, as they are now.
+    pub fn overview(&self, key: Option<&str>) -> LiveOverview {
+        let mut streams = self.streams().list();
+        streams.retain(|stream| self.keys().may_read(stream.name(), key));
         LiveOverview {
             now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64()),
             streams: streams.iter().map(|stream| self.line(self.streams(), stream)).collect(),
             whip: self.webrtc().is_some(),
-            publish_key: self.keys().publish.is_some(),
+            publish_key: self.keys().guards_publishing(),
         }
     }
 
@@ -142,11 +143,11 @@ impl LiveService {
 pub fn router(service: LiveService) -> Router {
     async fn list(State(service): State<LiveService>, request: Request) -> Response {
         let key = shown(request.uri().query().unwrap_or_default());
-        if !service.keys().may_read(key) {
+        if !service.keys().may_list(key) {
             let why = serde_json::json!({ "detail": "a key is needed to read" });
             return (StatusCode::FORBIDDEN, Json(why)).into_response();
         }
-        ([(header::CACHE_CONTROL, "no-store")], Json(service.overview())).into_response()
+        ([(header::CACHE_CONTROL, "no-store")], Json(service.overview(key))).into_response()
     }
     Router::new().route("/live/streams", get(list)).with_state(service)
 }

@@ -228,6 +228,11 @@ impl Live {
         self.lock().values().map(|e| e.stream.clone()).collect()
     }
 
+    /// How many streams more there may be.
+    pub fn room(&self) -> usize {
+        self.0.most.saturating_sub(self.lock().len())
+    }
+
     /// What happens from now on.
     pub fn events(&self) -> broadcast::Receiver<LiveEvent> {
         self.0.events.subscribe()

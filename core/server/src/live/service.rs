@@ -7,7 +7,7 @@ use super::overview;
 use super::pull::PullSource;
 use super::recordings::Recordings;
 use super::registry::{Live, LiveEvent};
-use super::rest::{gstreamer, hls_dash};
+use super::rest::{gstreamer, hls_dash, paths};
 use super::rtmp::{self, RtmpOptions};
 use super::srt::{Srt, SrtOptions};
 use super::stream::Stream;
@@ -15,9 +15,10 @@ use super::streams::{StreamRequest, Streams};
 use super::thumbnail::{self, Thumbnails};
 use super::transcode::{Transcode, TranscodeSpec, TranscodeStats};
 use super::upload::{UploadOptions, Uploads};
+use super::usage::Usage;
 use super::webrtc::{WebRtc, WebRtcOptions};
 use crate::config::{Config, LiveConfig, LiveSource};
-use crate::http::Peer;
+use crate::http::{Peer, Side, query};
 use crate::policy::SourcePolicy;
 use crate::serve::{Limits, ended, serve};
 use crate::server::bind;
@@ -63,6 +64,8 @@ pub struct LiveService {
     fits: Arc<Mutex<HashMap<String, Fitted>>>,
     ladder: Option<TranscodeSpec>,
     recordings: Option<PathBuf>,
+    side: Side,
+    usage: Usage,
     opened: Arc<watch::Sender<()>>,
 }
 
@@ -95,11 +98,7 @@ impl LiveService {
         let live = Live::new(settings.takeover, settings.max_streams);
         let security = &config.security;
         let secret = security.registration_secret.as_ref().or(security.api_key.as_ref());
-        let keys = Keys {
-            publish: settings.publish_key.clone(),
-            read: settings.read_key.clone(),
-            hooks: Hooks::new(&settings.hooks, secret),
-        };
+        let keys = Keys::new(settings, Hooks::new(&settings.hooks, secret));
         let policy = SourcePolicy::new(&config.security.sources);
         let ladder = match settings.ladder.is_empty() {
             true => None,
@@ -122,6 +121,8 @@ impl LiveService {
             fits: Arc::default(),
             ladder,
             recordings: settings.recordings.clone(),
+            side: Side::new(&config.security),
+            usage: Usage::default(),
             opened: Arc::default(),
             live,
         };
@@ -187,12 +188,18 @@ impl LiveService {
         for (name, port) in wanted {
             let Some(port) = port else { continue };
             let router = match name {
-                "hls_dash" => service
-                    .files()
-                    .merge(hls_dash::router(service.clone()))
-                    .merge(hls_dash::extras(service.clone())),
-                "cdn" => service.files().layer(middleware::map_response(cached)),
-                _ => gstreamer::router(service.clone(), settings.service_token.clone()),
+                "hls_dash" => paths::service(
+                    service
+                        .files()
+                        .merge(service.beside(hls_dash::router(service.clone()), true))
+                        .merge(service.beside(hls_dash::extras(service.clone()), true)),
+                ),
+                "cdn" => paths::cdn(service.files().layer(middleware::map_response(cached))),
+                // Who shows its token needs no key.
+                _ => service.beside(
+                    gstreamer::router(service.clone(), settings.service_token.clone()),
+                    settings.service_token.is_none(),
+                ),
             };
             for listener in bind(&config.server.host, port).await? {
                 if let Ok(address) = listener.local_addr() {
@@ -401,6 +408,7 @@ impl LiveService {
                 () = tokio::time::sleep(SWEEP.min(interval)) => {}
                 () = ended(&mut ending) => return,
             }
+            self.managed.observe();
             let mut over = self.over();
             over.extend(self.rest());
             let clean = !stale.is_zero() && looked.elapsed() >= interval;
@@ -434,14 +442,47 @@ impl LiveService {
             router = router.merge(Recordings::new(root.clone()).router().layer(guard));
         }
         match &self.webrtc {
-            Some(webrtc) => router.merge(webrtc.router()),
+            Some(webrtc) => router.merge(self.counted(webrtc.router())),
             None => router,
         }
     }
 
+    /// WebRTC's routes, whose requests are counted.
+    fn counted(&self, router: Router) -> Router {
+        let usage = self.usage.clone();
+        router.layer(middleware::from_fn(move |request: Request, next: Next| {
+            let usage = usage.clone();
+            async move {
+                let (method, path) = (request.method().clone(), request.uri().path().to_string());
+                let response = next.run(request).await;
+                usage.signalled(&method, &path, response.status());
+                response
+            }
+        }))
+    }
+
+    /// Routes of another listener than the main one, with what stands before them.
+    fn beside(&self, router: Router, keyed: bool) -> Router {
+        let side = self.side.clone();
+        router.layer(middleware::from_fn(move |request: Request, next: Next| {
+            let side = side.clone();
+            async move { side.pass(keyed, request, next).await }
+        }))
+    }
+
+    /// What stands before the other listeners.
+    pub(crate) fn side(&self) -> &Side {
+        &self.side
+    }
+
+    /// What the process uses.
+    pub(super) fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
     /// `/streams`: the way to ask for streams.
     pub fn control(&self) -> Router {
-        hls_dash::router(self.clone())
+        self.beside(hls_dash::router(self.clone()), true)
     }
 
     /// HLS and DASH, for who shows the reader's key.
@@ -464,7 +505,7 @@ impl LiveService {
     async fn guarded(&self, request: Request, next: Next) -> Response {
         let path = request.uri().path().trim_start_matches("/streams/").to_string();
         if let Some((name, file)) = path.rsplit_once('/')
-            && allowed(&self.keys, &request)
+            && allowed(&self.keys, "/streams", &request)
         {
             let (hls, dash) = (file.ends_with(".m3u8"), file.ends_with(".mpd"));
             let asked = (hls || dash).then(|| self.managed.get(name)).flatten();
@@ -491,6 +532,11 @@ impl LiveService {
     /// All streams.
     pub fn streams(&self) -> &Live {
         &self.live
+    }
+
+    /// How many streams more there may be.
+    pub fn room(&self) -> usize {
+        self.live.room()
     }
 
     /// Those that clients asked for.
@@ -557,23 +603,38 @@ fn keys_of(request: &Request) -> (Option<String>, Option<String>) {
     (asked, cookie)
 }
 
-fn allowed(keys: &Keys, request: &Request) -> bool {
-    let (asked, cookie) = keys_of(request);
-    keys.may_read(asked.as_deref().or(cookie.as_deref()))
+/// The directory that a request's file is in, below `folder`.
+fn place(folder: &'static str, request: &Request) -> String {
+    let path = request.uri().path();
+    let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+    if directory.starts_with(folder) { directory.into() } else { folder.into() }
 }
 
-/// Lets a reader's request through, and lets what it finds below `folder` name others without the key.
-async fn let_in(keys: &Keys, folder: &str, request: Request, next: Next) -> Response {
-    if !allowed(keys, &request) {
+fn allowed(keys: &Keys, folder: &'static str, request: &Request) -> bool {
+    let (asked, cookie) = keys_of(request);
+    let place = place(folder, request);
+    let name = place.strip_prefix(folder).unwrap_or_default().trim_matches('/');
+    let name = query::decoded(name);
+    let key = asked.as_deref().or(cookie.as_deref());
+    match name.as_deref() {
+        Some("") | None => keys.may_list(key),
+        Some(name) => keys.may_read(name, key),
+    }
+}
+
+/// Lets a reader's request through, and lets what it finds beside it, below `folder`, name others without the key.
+async fn let_in(keys: &Keys, folder: &'static str, request: Request, next: Next) -> Response {
+    if !allowed(keys, folder, &request) {
         return (StatusCode::FORBIDDEN, axum::Json(json!({ "detail": "a key is needed to read" })))
             .into_response();
     }
     let (asked, _) = keys_of(&request);
+    let place = place(folder, &request);
     let mut response = next.run(request).await;
     let plain = |key: &&String| key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
-    if keys.read.is_some()
+    if keys.guards_reading()
         && let Some(key) = asked.as_ref().filter(plain)
-        && let Ok(value) = format!("{COOKIE}{key}; Path={folder}; HttpOnly; SameSite=Lax").parse()
+        && let Ok(value) = format!("{COOKIE}{key}; Path={place}; HttpOnly; SameSite=Lax").parse()
     {
         response.headers_mut().append("set-cookie", value);
     }

@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// Counts of events that are kept.
+const EVENTS: usize = 4000;
+
 /// What a client asked for.
 #[derive(Clone, Debug)]
 pub struct StreamRequest {
@@ -128,12 +131,20 @@ pub struct Streams {
     live: Live,
     policy: SourcePolicy,
     all: Arc<Mutex<BTreeMap<String, Managed>>>,
+    events: Arc<Mutex<Events>>,
+}
+
+/// What has happened to streams.
+#[derive(Debug, Default)]
+struct Events {
+    counts: BTreeMap<(String, &'static str), u64>,
+    states: BTreeMap<String, StreamState>,
 }
 
 impl Streams {
     /// None yet; they are published in `live`, from sources that `policy` allows.
     pub fn new(live: Live, policy: SourcePolicy) -> Streams {
-        Streams { live, policy, all: Arc::default() }
+        Streams { live, policy, all: Arc::default(), events: Arc::default() }
     }
 
     /// Remembers a stream without starting it.
@@ -188,6 +199,7 @@ impl Streams {
             .map(|t| Push::start(pull.stream(), t.clone()))
             .collect::<Result<Vec<_>>>()?;
         managed.running = Some(Running { since: Instant::now(), pull, pushes });
+        self.note(id, "start");
         Ok(())
     }
 
@@ -198,6 +210,9 @@ impl Streams {
         let running = managed.running.take();
         // Not under the lock: it waits.
         drop(all);
+        if running.is_some() {
+            self.note(id, "stop");
+        }
         drop(running);
         true
     }
@@ -205,6 +220,9 @@ impl Streams {
     /// Stops a stream and forgets it; `false` when there is none.
     pub fn remove(&self, id: &str) -> bool {
         let removed = self.lock().remove(id);
+        if removed.as_ref().is_some_and(|managed| managed.running.is_some()) {
+            self.note(id, "stop");
+        }
         removed.is_some()
     }
 
@@ -233,6 +251,34 @@ impl Streams {
             }
             None => false,
         }
+    }
+
+    /// How often what has happened to which stream: `start`, `stop`, `error`, `reconnect`.
+    pub fn events(&self) -> Vec<((String, &'static str), u64)> {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.counts.iter().map(|(what, n)| (what.clone(), *n)).collect()
+    }
+
+    /// Looks for streams that failed since it last looked.
+    pub fn observe(&self) {
+        let now: BTreeMap<String, StreamState> =
+            self.list().into_iter().map(|view| (view.request.id, view.state)).collect();
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut events.states, now.clone());
+        for (id, state) in now {
+            let event = match state {
+                StreamState::Error => "error",
+                StreamState::Reconnecting => "reconnect",
+                _ => continue,
+            };
+            if before.get(&id) != Some(&state) {
+                events.count(&id, event);
+            }
+        }
+    }
+
+    fn note(&self, id: &str, event: &'static str) {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).count(id, event);
     }
 
     /// One stream.
@@ -267,6 +313,17 @@ impl Streams {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Managed>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Events {
+    /// Of very many streams only those that there are now are counted on.
+    fn count(&mut self, id: &str, event: &'static str) {
+        if self.counts.len() >= EVENTS {
+            let states = &self.states;
+            self.counts.retain(|(id, _), _| states.contains_key(id));
+        }
+        *self.counts.entry((id.into(), event)).or_default() += 1;
     }
 }
 

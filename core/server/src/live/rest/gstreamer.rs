@@ -101,9 +101,7 @@ impl Body {
                 PullSource::Pattern { width: self.width, height: self.height, frame_rate }
             }
             (_, None) => return bad("source_url is required for non-test sources"),
-            (SourceType::Rtmp, Some(key)) if !key.contains("://") => {
-                PullSource::url(format!("rtmp://localhost:1935/live/{key}"))
-            }
+            (SourceType::Rtmp, Some(key)) if !key.contains("://") => PullSource::url(local(&key)),
             (SourceType::Rtmp | SourceType::Rtsp, Some(url)) => PullSource::url(url),
             (SourceType::File, Some(path)) => PullSource::File {
                 path,
@@ -121,7 +119,7 @@ impl Body {
         let mut targets = Vec::new();
         match self.output_type {
             OutputType::Rtmp if !self.output_url.contains("://") => {
-                targets.push(PushTarget::Url(format!("rtmp://localhost:1935/live/{}", self.output_url)));
+                targets.push(PushTarget::Url(local(&self.output_url)));
             }
             OutputType::Rtmp => targets.push(PushTarget::Url(self.output_url)),
             OutputType::File => targets.push(files(&self.output_url, recordings)?),
@@ -133,7 +131,11 @@ impl Body {
         }
         match (self.is_recording, self.recording_path.filter(|p| !p.is_empty())) {
             (true, Some(path)) => targets.push(files(&path, recordings)?),
-            (true, None) => return bad("Invalid stream configuration: is_recording needs recording_path"),
+            // The service's own example names no path; its files are found by the stream's name.
+            (true, None) if recordings.is_some() => targets.push(files(&self.stream_id, recordings)?),
+            (true, None) => {
+                return bad("Invalid stream configuration: is_recording: nothing is recorded here");
+            }
             (false, _) => {}
         }
         // A file goes as it is, unless something else is asked for.
@@ -165,6 +167,11 @@ impl Body {
             ..StreamRequest::new(self.stream_id, source)
         })
     }
+}
+
+/// A stream of this server by its key; the service's own example has `live/` in front of it.
+fn local(key: &str) -> String {
+    format!("rtmp://localhost:1935/live/{}", key.strip_prefix("live/").unwrap_or(key))
 }
 
 /// A recording into the directory of `path`, in the form that its name says.

@@ -3,6 +3,7 @@
 
 pub mod gstreamer;
 pub mod hls_dash;
+pub mod paths;
 
 use axum::Json;
 use axum::http::StatusCode;

@@ -442,7 +442,7 @@ impl Session<'_> {
             return Err(Why::Peer("publish on a connection that is in use".into()));
         }
         let (asked, key) = self.address(Act::Publish, name);
-        let allowed = match self.options.keys.may_publish(key.as_deref()) {
+        let allowed = match self.options.keys.may_publish(&asked.stream, key.as_deref()) {
             true => self.options.keys.allow(&asked).await,
             false => Err("a key is needed to publish".into()),
         };
@@ -475,7 +475,7 @@ impl Session<'_> {
             return Err(Why::Peer("play on a connection that is in use".into()));
         }
         let (asked, key) = self.address(Act::Read, name);
-        if !self.options.keys.may_read(key.as_deref()) {
+        if !self.options.keys.may_read(&asked.stream, key.as_deref()) {
             return self.refuse(stream, rtmp::NS_PLAY_STREAM_NOT_FOUND, "a key is needed to play");
         }
         if let Err(why) = self.options.keys.allow(&asked).await {

@@ -69,7 +69,7 @@ impl Door {
             return Err((Refusal::Forbidden, "hooks decide here, which SRT cannot ask".into()));
         }
         if wanted.publishes {
-            if !self.keys.may_publish(key) {
+            if !self.keys.may_publish(name, key) {
                 return Err((Refusal::Unauthorized, format!("{name}: a key is needed to publish")));
             }
             self.live.may_publish(name, super::PROTOCOL).map_err(|refused| match refused {
@@ -78,7 +78,7 @@ impl Door {
                 Refused::Full(_) => (Refusal::Overload, format!("{name}: {refused}")),
             })?;
         } else {
-            if !self.keys.may_read(key) {
+            if !self.keys.may_read(name, key) {
                 return Err((Refusal::Unauthorized, format!("{name}: a key is needed to read")));
             }
             if self.live.get(name).is_none() {

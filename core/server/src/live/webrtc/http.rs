@@ -156,7 +156,7 @@ async fn whip(
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Response {
     let answer = async {
-        denied(webrtc.hub.options.keys.may_publish(shown(&headers, &uri)))?;
+        denied(webrtc.hub.options.keys.may_publish(&name, shown(&headers, &uri)))?;
         let text = text(&headers, &body.map_err(unread)?, SDP)?;
         allowed(&webrtc, Act::Publish, &name, &uri, &peer).await?;
         webrtc.publish(&name, &text, peer.map(|p| p.0.0)).await
@@ -173,7 +173,7 @@ async fn whep(
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Response {
     let answer = async {
-        denied(webrtc.hub.options.keys.may_read(shown(&headers, &uri)))?;
+        denied(webrtc.hub.options.keys.may_read(&name, shown(&headers, &uri)))?;
         let text = text(&headers, &body.map_err(unread)?, SDP)?;
         allowed(&webrtc, Act::Read, &name, &uri, &peer).await?;
         webrtc.play(&name, &text, peer.map(|p| p.0.0)).await
