@@ -180,6 +180,22 @@ def main() -> None:
         assert done["service_id"] != victim.name
         made = work / "store" / "films" / "film"
         check(film, made)
+
+        def asked(command: str, name: str) -> dict:
+            """What is answered to a command for a film."""
+            topics.send(CONTROL, {"command": command, "stream_id": name, "command_id": f"{command} {name}", "version": 1}, name)
+            return topics.wait(STATUS, "an answer", lambda s: s["metadata"].get("command_id") == f"{command} {name}")
+
+        answer = asked("QUERY_STATUS", "film")
+        assert (answer["status"], answer["metadata"]["percent"]) == ("completed", "100"), answer
+        # Another one, which is stopped: what is being made is finished, and no more.
+        topics.send(CONTROL, {"command": "TRANSCODE", "stream_id": "other", "request": request, "version": 1}, "other")
+        topics.wait(STATUS, "it is planned", lambda s: s["stream_id"] == "other" and s["status"] == "starting")
+        answer = asked("STOP", "other")
+        assert answer["status"] == "stopped" and int(answer["metadata"]["percent"]) < 100, answer
+        answer = asked("QUERY_STATUS", "other")
+        say(f"another film is stopped after {answer['metadata']['percent']} %")
+        assert answer["status"] == "stopped" and not (work / "store" / "films" / "other" / "master.m3u8").exists(), answer
         print(f"look at it: mpv {made}/master.m3u8; states: {json.dumps(done)}")
         for node in nodes:
             if node is not victim:

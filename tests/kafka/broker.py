@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 
@@ -19,11 +20,11 @@ PROPERTIES = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:%(controller)d
-listeners=PLAINTEXT://127.0.0.1:%(port)d,CONTROLLER://127.0.0.1:%(controller)d
-advertised.listeners=PLAINTEXT://127.0.0.1:%(port)d
+listeners=PLAINTEXT://127.0.0.1:%(port)d,FAR://127.0.0.1:%(behind)d,CONTROLLER://127.0.0.1:%(controller)d
+advertised.listeners=PLAINTEXT://127.0.0.1:%(port)d,FAR://127.0.0.1:%(far)d
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,FAR:PLAINTEXT
 log.dirs=%(folder)s/data
 auto.create.topics.enable=false
 num.partitions=4
@@ -67,17 +68,57 @@ def until(what: str, check: Callable, seconds: float = 60):
         time.sleep(0.1)
 
 
+class Relay:
+    """A way to a port of this machine, until it is cut: then nothing comes by, and nobody is told."""
+
+    def __init__(self, to: int) -> None:
+        self.to = to
+        self.open = threading.Event()
+        self.open.set()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self) -> None:
+        while True:
+            client, _ = self.listener.accept()
+            try:
+                server = socket.create_connection(("127.0.0.1", self.to))
+            except OSError:
+                client.close()
+                continue
+            for a, b in ((client, server), (server, client)):
+                threading.Thread(target=self.copy, args=(a, b), daemon=True).start()
+
+    def copy(self, a: socket.socket, b: socket.socket) -> None:
+        try:
+            while data := a.recv(65536):
+                self.open.wait()
+                b.sendall(data)
+        except OSError:
+            pass
+        for end in (a, b):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
 class Broker:
-    """A broker. It keeps its ports and its data from one start to the next."""
+    """A broker. It keeps its ports and its data from one start to the next. `far` leads to it by a relay that can be cut."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        self.port, controller = free(), free()
+        self.port, controller, behind = free(), free(), free()
         self.address = f"127.0.0.1:{self.port}"
+        self.relay = Relay(behind)
+        self.far = f"127.0.0.1:{self.relay.port}"
         self.properties = folder / "server.properties"
-        self.properties.write_text(PROPERTIES % {"port": self.port, "controller": controller, "folder": folder})
+        self.properties.write_text(PROPERTIES % {
+            "port": self.port, "behind": behind, "far": self.relay.port, "controller": controller, "folder": folder,
+        })
         self.process: subprocess.Popen | None = None
         self.formatted = False
 

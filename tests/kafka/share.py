@@ -112,6 +112,30 @@ def killed(nodes: list[Node], topics: Topics, broker: Broker) -> Node:
     return other
 
 
+def cut(nodes: list[Node], topics: Topics, broker: Broker) -> None:
+    """A node that no broker hears goes on with its streams, which another one takes over; when it is heard again, it gives
+    them up."""
+    far = Node("node-d", 3, broker.far)
+    nodes.append(far)
+    until("it has the broker", lambda: "Kafka is there" in far.log.read_text(), 60)
+    for n in range(4):
+        topics.send(CONTROL, start(f"far{n}"), f"far{n}")
+    near = [node for node in nodes if node is not far and node.process.poll() is None]
+    runs = lambda: set.union(*(node.runs() for node in near))
+    wanted = {f"far{n}" for n in range(4)}
+    until("they run", lambda: runs() | far.runs() >= wanted, 60)
+    held = until("it has some", lambda: far.runs())
+    broker.relay.open.clear()
+    roomy = Node("node-e", 9, broker.address)
+    nodes.append(roomy)
+    near.append(roomy)
+    until("others have them", lambda: runs() >= held, 90)
+    assert far.runs() == held, (far.runs(), held)
+    broker.relay.open.set()
+    until("it gives them up", lambda: not far.runs() & runs(), 90)
+    assert runs() | far.runs() >= wanted and len(topics.all(DEAD)) == 1, (runs(), far.runs(), topics.all(DEAD))
+
+
 def main() -> None:
     """All of it, in order."""
     shutil.rmtree(WORK, ignore_errors=True)
@@ -137,8 +161,11 @@ def main() -> None:
         done("what nobody has room for waits")
         nodes.append(killed(nodes, topics, broker))
         done("a node that is killed, and one that comes")
-        for node in (nodes[0], nodes[2]):
-            node.end()
+        cut(nodes, topics, broker)
+        done("a node that is cut off, and heard again")
+        for node in nodes:
+            if node.process.poll() is None:
+                node.end()
     except (AssertionError, subprocess.SubprocessError, OSError, KeyError, TypeError) as e:
         line = e.__traceback__.tb_next.tb_lineno if e.__traceback__ and e.__traceback__.tb_next else 0
         print(f"    FAILED  line {line}: {type(e).__name__}: {str(e)[-2500:]}", flush=True)

@@ -393,7 +393,7 @@ mod tests {
             (r#"{"command":"STOP","stream_id":"a","colour":1}"#, "colour"),
             (r#"{"command":"STOP","stream_id":"a","version":2}"#, "version: 2 is not 1"),
             (r#"{"command":"STOP","stream_id":"a"} x"#, "trailing"),
-            (r#"{"command":"STOP","stream_id":"a","output":"x"}"#, "output: STOP has no such field"),
+            (r#"{"command":"START","stream_id":"a","output":"x"}"#, "output: START has no such field"),
             (
                 r#"{"command":"TRANSCODE","stream_id":"a","stream_key":"x"}"#,
                 "stream_key: TRANSCODE has no such",

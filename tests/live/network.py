@@ -1,0 +1,241 @@
+"""A bad network between the server and those who publish and read: packets of SRT are lost, late and out of order, a connection
+of RTMP comes in pieces and stands still. Relays of this file's own do it (the kernel's netem is not everywhere); WebRTC's losses
+are tried in core/server/tests/live_webrtc.
+
+    network.py     GS_CLI, GS_LIVE_WORK, GS_FFMPEG9; exit code 77: a peer is missing
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pathlib
+import random
+import re
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+
+CLI = os.environ["GS_CLI"]
+WORK = pathlib.Path(os.environ["GS_LIVE_WORK"])
+FFMPEG9 = os.environ.get("GS_FFMPEG9")
+if not FFMPEG9:
+    print("live: SKIPPED: network.py: FFmpeg 9 is missing (tests/setup/setup.sh test)")
+    sys.exit(77)
+
+CONFIG = """
+server: {host: 127.0.0.1, port: 0}
+mdns: {enabled: false, udp_enabled: false}
+transcoding: {temp_directory: "%(work)s/jobs", idle_workers: 0}
+hardware: {prefer_hw_accel: false}
+security: {state_directory: "%(work)s/state", rate_limit_per_minute: 0}
+live: {enabled: true, rtmp_port: 0, webrtc_port: null, srt_port: 0}
+"""
+RATE = 25
+
+
+class Datagrams(asyncio.DatagramProtocol):
+    """One end of a relay. What comes by it is lost or late."""
+
+    def __init__(self, relay: Network, to: tuple[str, int] | None) -> None:
+        self.relay, self.to = relay, to
+        self.peers: dict[tuple[str, int], asyncio.Future] = {}
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
+        self.relay.passed += 1
+        if self.relay.chance.random() < self.relay.loss:
+            self.relay.lost += 1
+            return
+        late = self.relay.chance.uniform(*self.relay.late)
+        asyncio.get_running_loop().call_later(late, self.forward, data, address)
+
+    def forward(self, data: bytes, address: tuple[str, int]) -> None:
+        raise NotImplementedError
+
+
+class Outside(Datagrams):
+    """Where clients send to: each of them has a socket towards the server."""
+
+    def forward(self, data: bytes, address: tuple[str, int]) -> None:
+        if address not in self.peers:
+            loop = asyncio.get_running_loop()
+            self.peers[address] = loop.create_task(loop.create_datagram_endpoint(lambda: Inside(self.relay, address, self), remote_addr=self.to))
+        self.peers[address].add_done_callback(lambda done: done.result()[0].sendto(data))
+
+
+class Inside(Datagrams):
+    """Towards the server, for one client."""
+
+    def __init__(self, relay: Network, client: tuple[str, int], outside: Outside) -> None:
+        super().__init__(relay, None)
+        self.client, self.outside = client, outside
+
+    def forward(self, data: bytes, address: tuple[str, int]) -> None:
+        self.outside.transport.sendto(data, self.client)
+
+
+class Network(threading.Thread):
+    """Relays by UDP and TCP to the server, in a thread of their own."""
+
+    def __init__(self, srt: int, rtmp: int, loss: float, late: tuple[float, float]) -> None:
+        super().__init__(daemon=True)
+        self.to_srt, self.to_rtmp, self.loss, self.late = srt, rtmp, loss, late
+        self.chance = random.Random(7)
+        self.passed = self.lost = 0
+        self.still = 0.0
+        self.ready = threading.Event()
+        self.start()
+        self.ready.wait(10)
+
+    def run(self) -> None:
+        asyncio.run(self.serve())
+
+    async def serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        outside = lambda: Outside(self, ("127.0.0.1", self.to_srt))
+        transport, _ = await loop.create_datagram_endpoint(outside, local_addr=("127.0.0.1", 0))
+        server = await asyncio.start_server(self.stream, "127.0.0.1", 0)
+        self.srt, self.rtmp = transport.get_extra_info("sockname")[1], server.sockets[0].getsockname()[1]
+        self.ready.set()
+        await asyncio.Event().wait()
+
+    async def stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A connection whose bytes come in pieces of any size, late, and sometimes not at all for a while."""
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.to_rtmp)
+
+        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            try:
+                while data := await source.read(self.chance.randint(1, 6000)):
+                    if (left := self.still - time.monotonic()) > 0:
+                        await asyncio.sleep(left)
+                    await asyncio.sleep(self.chance.uniform(0, 0.004))
+                    sink.write(data)
+                    await sink.drain()
+            except OSError:
+                pass
+            sink.close()
+
+        await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer))
+
+
+class Server:
+    """A server with a bad network in front of it."""
+
+    def __init__(self) -> None:
+        config = WORK / "ghoststream.yaml"
+        config.write_text(CONFIG % {"work": WORK})
+        self.log = WORK / "log"
+        self.process = subprocess.Popen([CLI, "serve", "--config", config], stdout=self.log.open("wb"), stderr=subprocess.STDOUT)
+        found: dict[str, str] = {}
+        for _ in range(400):
+            text = re.sub(r"\x1b\[[0-9;]*m", "", self.log.read_text())
+            found = dict(re.findall(r"listening on (\w+)://127\.0\.0\.1:(\d+)", text))
+            if len(found) == 3:
+                break
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.05)
+        self.http = f"http://127.0.0.1:{found['http']}"
+        # What a bad mobile network does: 3 % are lost each way, some overtake others.
+        self.network = Network(int(found["srt"]), int(found["rtmp"]), 0.03, (0.005, 0.03))
+        self.started: list[subprocess.Popen] = []
+
+    def figure(self, name: str, stream: str) -> float | None:
+        with urllib.request.urlopen(self.http + "/metrics", timeout=20) as answer:
+            found = re.search(rf'^{name}{{stream="{stream}"}} (\S+)$', answer.read().decode(), re.M)
+        return float(found[1]) if found else None
+
+    def run(self, *command: str) -> subprocess.Popen:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=(WORK / "programs").open("ab"))
+        self.started.append(process)
+        return process
+
+    def publish(self, *target: str) -> subprocess.Popen:
+        command = [FFMPEG9, "-v", "error", "-re", "-f", "lavfi", "-i", f"testsrc2=s=320x180:r={RATE},noise=alls=20:allf=t", "-c:v", "libx264"]
+        return self.run(*command, "-preset", "ultrafast", "-tune", "zerolatency", "-g", str(RATE), "-pix_fmt", "yuv420p", *target)
+
+    def end(self) -> None:
+        for process in self.started:
+            process.kill()
+            process.wait()
+        self.process.terminate()
+        assert self.process.wait(20) == 0, self.log.read_text()[-2000:]
+
+
+def until(what: str, check, seconds: float = 30):
+    end = time.monotonic() + seconds
+    while True:
+        found = check()
+        if found:
+            return found
+        assert time.monotonic() < end, what
+        time.sleep(0.1)
+
+
+def gaps(file: pathlib.Path) -> tuple[int, list[float]]:
+    """How many pictures a file has, and the times between them that are not one picture's."""
+    command = ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "packet=pts_time", "-of", "json", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    times = sorted(float(p["pts_time"]) for p in json.loads(done.stdout)["packets"] if "pts_time" in p)
+    steps = [b - a for a, b in zip(times, times[1:])]
+    return len(times), [s for s in steps if abs(s - 1 / RATE) > 0.5 / RATE]
+
+
+def srt(server: Server) -> None:
+    """Everything that is lost on the way in and on the way out comes again in time: no picture is missing."""
+    # A stream in MPEG-TS, with time for repairs.
+    latency = 600_000
+    address = lambda mode: f"srt://127.0.0.1:{server.network.srt}?streamid={mode}:net&latency={latency}&pkt_size=1316"
+    server.publish("-f", "mpegts", address("publish"))
+    until("it is published", lambda: server.figure("ghoststream_live_readers", "net") is not None)
+    out = WORK / "srt.ts"
+    command = [FFMPEG9, "-v", "error", "-y", "-i", address("read"), "-t", "5", "-c", "copy", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    count, holes = gaps(out)
+    assert count >= 4 * RATE and not holes, (count, holes)
+    lost, dropped = (server.figure(f"ghoststream_live_publisher_{n}_total", "net") for n in ("lost", "dropped"))
+    assert lost > 5 and dropped == 0 and server.network.lost > 20, (lost, dropped, server.network.lost)
+    print(f"      {server.network.lost} of {server.network.passed} datagrams lost, {count} pictures, none missing")
+
+
+def rtmp(server: Server) -> None:
+    """A connection in pieces that stands still for a second: late, but whole; who reads on a good network is whole too."""
+    server.publish("-f", "flv", f"rtmp://127.0.0.1:{server.network.rtmp}/live/net")
+    until("it is published", lambda: server.figure("ghoststream_live_readers", "live/net") is not None)
+    readers = []
+    for name, port in (("far", server.network.rtmp), ("near", server.network.to_rtmp)):
+        out = WORK / f"{name}.flv"
+        command = [FFMPEG9, "-v", "error", "-y", "-i", f"rtmp://127.0.0.1:{port}/live/net", "-t", "6", "-c", "copy", str(out)]
+        readers.append((out, server.run(*command)))
+    time.sleep(2)
+    server.network.still = time.monotonic() + 1
+    for out, reader in readers:
+        assert reader.wait(60) == 0
+        count, holes = gaps(out)
+        assert count >= 5 * RATE and not holes, (out.name, count, holes)
+
+
+def main() -> None:
+    """All of it."""
+    server, failed = Server(), False
+    for check in (srt, rtmp):
+        begin = time.monotonic()
+        try:
+            check(server)
+            print(f"    ok      {check.__name__} ({time.monotonic() - begin:.1f} s)", flush=True)
+        except (AssertionError, subprocess.SubprocessError, OSError, KeyError, TypeError) as e:
+            failed = True
+            line = e.__traceback__.tb_next.tb_lineno if e.__traceback__ and e.__traceback__.tb_next else 0
+            print(f"    FAILED  {check.__name__}: line {line}: {type(e).__name__}: {str(e)[-1500:]}", flush=True)
+            print(server.log.read_text()[-1500:])
+    server.end()
+    sys.exit(failed)
+
+
+main()
