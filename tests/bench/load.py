@@ -122,7 +122,7 @@ def viewers(options: argparse.Namespace, root: pathlib.Path) -> str:
                 url, pid = sides[name]
                 pids = family(pid)
                 before = spent(pids)
-                ask = ["wrk", "-t", "2", "-c", str(options.viewers), "-d", f"{options.seconds}s", "-s", str(script), url, "--", path]
+                ask = ["wrk", "-t", "2", "-c", str(options.viewers), "-d", f"{options.seconds:g}s", "-s", str(script), url, "--", path]
                 said = subprocess.run(ask, check=True, capture_output=True, text=True).stdout
                 used = spent(pids) - before
                 count = int(next(line for line in said.splitlines() if " requests in " in line).split()[0])

@@ -1,7 +1,7 @@
 //! Segments, playlists and downloads: ranges, validators and types.
 
 use super::answer::{Answer, Fail};
-use super::{App, playlist, query, range};
+use super::{App, held, playlist, query, range};
 use crate::contract::job::civil;
 use crate::jobs::{Body, Cache, DownloadError, FileError, Served};
 use crate::serve::ended;
@@ -13,6 +13,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -114,6 +115,7 @@ struct Opened {
 async fn send(app: &App, headers: &HeaderMap, served: Served) -> Answer<Response> {
     let opened = match served.body {
         Body::Memory(bytes) => Opened { size: bytes.len() as u64, modified: None, rest: None, head: bytes },
+        Body::File(path) if matches!(served.cache, Cache::Immutable) => shared(app, path).await?,
         Body::File(path) => blocking(move || open(&path)).await?,
     };
     let modified = opened.modified.map(http_date);
@@ -171,6 +173,26 @@ async fn send(app: &App, headers: &HeaderMap, served: Served) -> Answer<Response
 
 fn built(response: Result<Response, axum::http::Error>) -> Answer<Response> {
     response.map_err(|e| Fail::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
+}
+
+/// A segment, from memory where several ask for it.
+async fn shared(app: &App, path: PathBuf) -> Answer<Opened> {
+    // Asked of the kernel's cache: sooner done than handed to another thread.
+    let meta = std::fs::metadata(&path).ok().filter(|m| m.is_file() && m.len() <= held::LARGEST);
+    let version = meta.and_then(|m| Some((m.modified().ok()?, m.len())));
+    let Some(version) = version else { return blocking(move || open(&path)).await };
+    let opened = |head: Bytes| Opened { size: version.1, modified: Some(version.0), rest: None, head };
+    if let Some(bytes) = app.held.get(&path, version) {
+        return Ok(opened(bytes));
+    }
+    let from = path.clone();
+    let bytes = Bytes::from(blocking(move || std::fs::read(from)).await?);
+    // A file that changed while it was read is nobody's version.
+    if bytes.len() as u64 != version.1 {
+        return blocking(move || open(&path)).await;
+    }
+    app.held.offer(&path, version, &bytes);
+    Ok(opened(bytes))
 }
 
 /// Opens a file and reads its beginning in one go.

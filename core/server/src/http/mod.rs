@@ -4,6 +4,7 @@ mod access;
 mod answer;
 mod docs;
 mod files;
+mod held;
 mod hub;
 mod jobs;
 mod metrics;
@@ -18,7 +19,8 @@ mod ws;
 
 pub(crate) use access::{Peer, Side};
 pub use docs::openapi;
-pub(crate) use hub::Hub;
+pub(crate) use held::Held;
+use hub::Hub;
 pub(crate) use service::{available as accelerators, codecs, platform};
 
 use crate::config::Config;
@@ -61,6 +63,8 @@ pub(crate) struct App {
     pub hub: Hub,
     pub metrics: Metrics,
     pub presence: Presence,
+    /// Segments in memory.
+    held: Held,
     rates: Rates,
     settings: RwLock<Arc<Settings>>,
     /// What the machine can do; `None` until it was found out.
@@ -96,6 +100,7 @@ impl App {
             hub: Hub::default(),
             metrics: Metrics::default(),
             presence: Presence::default(),
+            held: Held::default(),
             rates: Rates::default(),
             settings: RwLock::new(settings),
             devices,
