@@ -176,8 +176,36 @@ a=simulcast:send h;m;l
 IDS = ["#!::r=live/cam,m=publish,key=abc", "publish:live/cam:user:key", "read/cam?token=x", "live/cam"]
 
 
+ANNOUNCED = """v=0
+m=video 0 RTP/AVP 96
+a=rtpmap:96 H264/90000
+a=fmtp:96 packetization-mode=1; sprop-parameter-sets=Z0LAFdkBQfsBEAAAAwAQAAADA8DxYuSA,aMuDyyA=
+a=control:streamid=0
+m=video 0 RTP/AVP 98
+a=rtpmap:98 H265/90000
+a=fmtp:98 sprop-vps=QAEMAf//; sprop-sps=QgEBAWA=; sprop-pps=RAHA8vA7JA==
+m=audio 0 RTP/AVP 97
+a=rtpmap:97 MPEG4-GENERIC/48000/2
+a=fmtp:97 mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3; config=1190
+m=audio 0 RTP/AVP 99
+a=rtpmap:99 opus/48000/2
+m=audio 0 RTP/AVP 96
+a=rtpmap:96 MP4A-LATM/48000
+a=fmtp:96 cpresent=0;config=400023103fc0
+"""
+# H.264 (two sets in one, a unit in pieces, one alone), H.265, AAC, Opus, AAC in LATM.
+RTP = [
+    [b"\x18\0\2\x67\1\0\2\x68\2", b"\x7c\x85abc", b"\x7c\5def", b"\x7c\x45ghi", b"\x41jkl"],
+    [b"\x60\1\0\3\x40\1\x09\0\3\x42\1\x09", b"\x62\1\x93abc", b"\x62\1\x53def"],
+    [b"\0\x20\0\x10\0\x08abc", b"\0\x10\0\x20ab", b"\0\x10\0\x20cd"],
+    [b"\xfcabcd"],
+    [b"\x03abc\x02ab"],
+]
+
+
 def live(clips, folder):
-    """As targets/live/main.rs numbers the parsers: chunks, video and audio tags, AMF, stream ids, MPEG-TS, SDP."""
+    """As targets/live/main.rs numbers the parsers: chunks, video and audio tags, AMF, stream ids, MPEG-TS, RTSP,
+    its SDP and RTP, WebRTC's SDP."""
     flv = next((c for c in clips if c.suffix == ".flv"), None)
     found = list(tags(flv)) if flv else []
     (folder / "chunks").write_bytes(b"\0" + b"".join(chunks(*tag) for tag in found)[:20000])
@@ -192,7 +220,12 @@ def live(clips, folder):
     for clip in clips:
         if clip.suffix == ".ts":
             (folder / clip.name).write_bytes(b"\5" + clip.read_bytes()[:10000])
-    (folder / "offer").write_bytes(b"\6" + OFFER.encode())
+    (folder / "rtsp").write_bytes(b"\6ANNOUNCE rtsp://h/live/cam?key=x RTSP/1.0\r\nCSeq: 1\r\nContent-Length: 3\r\n\r\nv=0$\1\0\4abcd")
+    (folder / "announced").write_bytes(b"\7" + ANNOUNCED.encode())
+    for kind, payloads in enumerate(RTP):
+        packets = [b"\x80\xe0\0" + bytes([n]) + b"\0\0\0\7\0\0\0\1" + payload for n, payload in enumerate(payloads)]
+        (folder / f"rtp-{kind}").write_bytes(bytes([8, kind]) + b"".join(bytes([len(p)]) + p for p in packets))
+    (folder / "offer").write_bytes(b"\x09" + OFFER.encode())
 
 
 def documents(folder):

@@ -191,6 +191,7 @@ impl Server {
             "metrics": self.metrics,
             "live": self.app.live.as_ref().map(|l| l.others().iter().copied().collect::<std::collections::BTreeMap<_, _>>()),
             "rtmp": self.app.live.as_ref().map(|l| l.rtmp().to_vec()).unwrap_or_default(),
+            "rtsp": self.app.live.as_ref().map(|l| l.rtsp().to_vec()).unwrap_or_default(),
             "srt": self.app.live.as_ref().and_then(|l| l.srt()).map(|s| s.address()),
             "uptime_seconds": self.app.started.elapsed().as_secs_f64(),
             "active_jobs": stats.active,

@@ -135,6 +135,102 @@ impl FragmentedFile {
     }
 }
 
+/// Fragments of one file, put at other times of another one that begins with the same `ftyp` and `moov`.
+#[derive(Clone, Debug)]
+pub struct Retimer {
+    /// Ticks per second of each track, by its number.
+    clocks: BTreeMap<u32, Rational>,
+    /// Of the next fragment.
+    number: u32,
+}
+
+impl Retimer {
+    /// For fragments behind `init`.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Format`] for what is none.
+    pub fn new(init: &[u8]) -> Result<Retimer> {
+        let moov = children(init)?.into_iter().find(|(kind, _)| *kind == b"moov");
+        let (_, moov) = moov.ok_or_else(|| damaged("no moov"))?;
+        let mut clocks = BTreeMap::new();
+        for (_, trak) in children(&moov[8..])?.into_iter().filter(|(kind, _)| *kind == b"trak") {
+            let (id, clock) = clock(trak)?;
+            clocks.insert(id, clock);
+        }
+        Ok(Retimer { clocks, number: 1 })
+    }
+
+    /// Moves the fragments in `data` by `micros`, not before 0, and numbers them on.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Format`] for damaged fragments, and where the clock of one cannot count that far.
+    pub fn retime(&mut self, data: &mut [u8], micros: i64) -> Result<()> {
+        for moof in inside(data, 0, data.len())?.into_iter().filter(|b| &b.kind == b"moof") {
+            for part in inside(data, moof.body, moof.end)? {
+                match &part.kind {
+                    b"mfhd" => {
+                        write(data, part.body + 4, &self.number.to_be_bytes())?;
+                        self.number = self.number.wrapping_add(1).max(1);
+                    }
+                    b"traf" => self.track(data, &part, micros)?,
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn track(&self, data: &mut [u8], traf: &Inside, micros: i64) -> Result<()> {
+        let parts = inside(data, traf.body, traf.end)?;
+        let of = |kind: &[u8; 4]| parts.iter().find(|p| &p.kind == kind);
+        let (Some(tfhd), Some(tfdt)) = (of(b"tfhd"), of(b"tfdt")) else { return Ok(()) };
+        let id = be32(&data[..tfhd.end], tfhd.body + 4)?;
+        let clock = *self.clocks.get(&id).ok_or_else(|| damaged("a fragment of no track"))?;
+        let (at, long) = (tfdt.body + 4, data[tfdt.body..tfdt.end].first() == Some(&1));
+        let was = if long { be64(&data[..tfdt.end], at)? } else { u64::from(be32(&data[..tfdt.end], at)?) };
+        let step = rescale(micros, MICROSECONDS, clock, Rounding::Nearest);
+        let now = i64::try_from(was).unwrap_or(i64::MAX).saturating_add(step).max(0).unsigned_abs();
+        match long {
+            true => write(&mut data[..tfdt.end], at, &now.to_be_bytes()),
+            false => {
+                let now = u32::try_from(now).map_err(|_| damaged("its clock cannot count that far"))?;
+                write(&mut data[..tfdt.end], at, &now.to_be_bytes())
+            }
+        }
+    }
+}
+
+/// A box in memory: where what it holds begins, and where it ends.
+struct Inside {
+    kind: [u8; 4],
+    body: usize,
+    end: usize,
+}
+
+/// The boxes between two places.
+fn inside(data: &[u8], mut at: usize, end: usize) -> Result<Vec<Inside>> {
+    let mut all = Vec::new();
+    while at + 8 <= end {
+        let kind = [data[at + 4], data[at + 5], data[at + 6], data[at + 7]];
+        let (size, head) = match be32(data, at)? {
+            0 => (end - at, 8),
+            1 => (usize::try_from(be64(data, at + 8)?).unwrap_or(usize::MAX), 16),
+            n => (n as usize, 8),
+        };
+        let next = at.checked_add(size).filter(|next| *next <= end && size >= head);
+        let next = next.ok_or_else(|| damaged("a box that does not end"))?;
+        all.push(Inside { kind, body: at + head, end: next });
+        at = next;
+    }
+    Ok(all)
+}
+
+fn write(data: &mut [u8], at: usize, bytes: &[u8]) -> Result<()> {
+    let place = data.get_mut(at..at + bytes.len()).ok_or_else(|| damaged("a box that is too short"))?;
+    place.copy_from_slice(bytes);
+    Ok(())
+}
+
 /// The index of fragments that was made the beginning of an `mdat` which goes to `end`.
 fn restored(file: &mut File, begin: u64, end: u64) -> Result<Vec<u8>> {
     let mut version = [0];
@@ -164,23 +260,28 @@ fn restored(file: &mut File, begin: u64, end: u64) -> Result<Vec<u8>> {
 fn lead(moov: &[u8]) -> Result<(u32, Rational)> {
     let mut found = None;
     for (_, trak) in children(&moov[8..])?.into_iter().filter(|(kind, _)| *kind == b"trak") {
-        let tkhd = child(trak, b"tkhd")?.ok_or_else(|| damaged("no tkhd"))?;
-        let id = be32(tkhd, if is_long(tkhd)? { 28 } else { 20 })?;
         let mdia = child(trak, b"mdia")?.ok_or_else(|| damaged("no mdia"))?;
-        let mdhd = child(mdia, b"mdhd")?.ok_or_else(|| damaged("no mdhd"))?;
-        let scale = be32(mdhd, if is_long(mdhd)? { 28 } else { 20 })?;
         let hdlr = child(mdia, b"hdlr")?.ok_or_else(|| damaged("no hdlr"))?;
         let pictures = hdlr.get(16..20) == Some(b"vide");
         if pictures || found.is_none() {
-            let scale = i32::try_from(scale).ok().filter(|s| *s > 0);
-            let scale = scale.ok_or_else(|| damaged("a clock that does not tick"))?;
-            found = Some((id, Rational::new(1, scale)));
+            found = Some(clock(trak)?);
         }
         if pictures {
             break;
         }
     }
     found.ok_or_else(|| damaged("no tracks"))
+}
+
+/// A track's number, and its clock.
+fn clock(trak: &[u8]) -> Result<(u32, Rational)> {
+    let tkhd = child(trak, b"tkhd")?.ok_or_else(|| damaged("no tkhd"))?;
+    let id = be32(tkhd, if is_long(tkhd)? { 28 } else { 20 })?;
+    let mdia = child(trak, b"mdia")?.ok_or_else(|| damaged("no mdia"))?;
+    let mdhd = child(mdia, b"mdhd")?.ok_or_else(|| damaged("no mdhd"))?;
+    let scale = i32::try_from(be32(mdhd, if is_long(mdhd)? { 28 } else { 20 })?).ok().filter(|s| *s > 0);
+    let scale = scale.ok_or_else(|| damaged("a clock that does not tick"))?;
+    Ok((id, Rational::new(1, scale)))
 }
 
 /// Of a fragment's samples of track `lead`: when the first is shown, how long all of them are, whether the first is a key
@@ -228,6 +329,38 @@ mod tests {
         assert_ne!(std::fs::read(&path).unwrap()[..data.len()], data[..]);
         let after = FragmentedFile::read(&mut open(&path)).unwrap();
         assert_eq!((after.init, after.fragments), (before.init, before.fragments));
+    }
+
+    #[test]
+    fn fragments_can_be_put_at_another_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.mp4");
+        let data = fragmented(&path);
+        let whole = FragmentedFile::read(&mut open(&path)).unwrap();
+        let of = |f: &Fragment| data[f.offset as usize..(f.offset + f.length) as usize].to_vec();
+        // The last one first, as if it had begun the file; the others two seconds later.
+        let mut retimer = Retimer::new(&whole.init).unwrap();
+        let mut out = whole.init.to_vec();
+        for (fragment, by) in [(2, -800_000), (0, 2_000_000), (1, 2_000_000)] {
+            let mut piece = of(&whole.fragments[fragment]);
+            retimer.retime(&mut piece, by).unwrap();
+            out.extend(piece);
+        }
+        std::fs::write(&path, &out).unwrap();
+        let moved = FragmentedFile::read(&mut open(&path)).unwrap();
+        let starts: Vec<i64> = moved.fragments.iter().map(|f| f.start).collect();
+        assert_eq!(starts, [0, 2_000_000, 2_400_000]);
+        // Damage ends in an error, or in other numbers, and never in more bytes.
+        let good = of(&whole.fragments[0]);
+        for at in 0..good.len().min(400) {
+            for value in [0, 1, 0x7f, 0xff] {
+                let mut bad = good.clone();
+                bad[at] = value;
+                let _ = retimer.retime(&mut bad, 1);
+                assert_eq!(bad.len(), good.len());
+            }
+        }
+        assert!(Retimer::new(&good).is_err());
     }
 
     #[test]

@@ -246,16 +246,17 @@ fn output_tracks(
     }
     tracks::name_audio(&mut tracks);
 
+    // An application that takes text gets it in one format, whatever the source's is.
+    let written = if takes_all(output) { Some(Container::WebVtt) } else { container };
     match &output.subtitles {
         SubtitleChoice::None => {}
         SubtitleChoice::Default if window.is_some() => {}
         SubtitleChoice::Default if spec.source.start.is_some() && offer.raw => {}
-        SubtitleChoice::Default => tracks.extend(tracks::default_subtitles(container, offer)),
+        SubtitleChoice::Default => tracks.extend(tracks::default_subtitles(written, offer)),
         SubtitleChoice::Tracks(wanted) => {
             for (s, wanted) in wanted.iter().enumerate() {
                 tracks.push(
-                    tracks::subtitle(container, wanted, offer)
-                        .map_err(|e| e.at(format!("subtitles[{s}]")))?,
+                    tracks::subtitle(written, wanted, offer).map_err(|e| e.at(format!("subtitles[{s}]")))?,
                 );
             }
         }
@@ -347,8 +348,20 @@ fn wanted_audio(output: &OutputSpec, container: Option<Container>, offer: &Offer
             let sounds = offer.streams.iter().filter(|s| s.kind == MediaKind::Audio);
             sounds.map(|s| AudioSpec { stream: Some(s.index), ..AudioSpec::new() }).collect()
         }
+        // A track that was declared and has sent nothing is nobody's wish.
+        AudioChoice::Default if takes_all(output) => {
+            let sounds = offer.streams.iter().filter(|s| s.audio.as_ref().is_some_and(|a| a.sample_rate > 0));
+            let all: Vec<AudioSpec> =
+                sounds.map(|s| AudioSpec { stream: Some(s.index), ..AudioSpec::new() }).collect();
+            if all.len() > 1 { all } else { vec![AudioSpec::new()] }
+        }
         AudioChoice::Default => vec![AudioSpec::new()],
     }
+}
+
+/// Whether the application wants all sounds, and text.
+fn takes_all(output: &OutputSpec) -> bool {
+    output.packets.as_ref().is_some_and(|p| p.all_tracks)
 }
 
 /// Whether there are several captured tracks, which were asked for one by one, and the container can hold them.

@@ -293,6 +293,9 @@ pub struct PacketsSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
     pub copy: Vec<Codec>,
+    /// Hand out every track of sound, and text subtitles as WebVTT, where the output does not say which.
+    #[serde(default)]
+    pub all_tracks: bool,
 }
 
 impl Default for PacketsSpec {
@@ -303,6 +306,7 @@ impl Default for PacketsSpec {
             live: false,
             interleave: true,
             copy: Vec::new(),
+            all_tracks: false,
         }
     }
 }

@@ -13,6 +13,8 @@ pub struct LiveConfig {
     pub enabled: bool,
     /// TCP port for RTMP publishers and readers; null for none, 0 takes a free one.
     pub rtmp_port: Option<u16>,
+    /// TCP port for RTSP publishers (8554 is usual); null for none, 0 takes a free one.
+    pub rtsp_port: Option<u16>,
     /// UDP port for SRT publishers and readers (8890 is usual); null for none, 0 takes a free one.
     pub srt_port: Option<u16>,
     /// Time for repairing losses of SRT, in milliseconds; a peer that asks for more gets more.
@@ -31,14 +33,21 @@ pub struct LiveConfig {
     pub playlist_size: usize,
     /// How many seconds back one can seek; what the playlist has at least.
     pub dvr_seconds: f64,
+    /// A directory of the server's own that segments go to when they are old, so that a long `dvr_seconds` needs no memory;
+    /// null keeps them in memory.
+    pub spill: Option<PathBuf>,
     /// Whether there are parts, blocking requests and chunked segments.
     pub low_latency: bool,
     /// Whether DASH is made too.
     pub dash: bool,
+    /// Whether there is HLS in MPEG-TS segments too, at `ts.m3u8`, for players that know no fragmented MP4.
+    pub hls_ts: bool,
     /// Renditions (`720p`, `480p`) that are made of what is published; empty passes it through.
     pub ladder: Vec<String>,
     /// Where streams may be recorded; none are without it.
     pub recordings: Option<PathBuf>,
+    /// How streams are recorded.
+    pub record: RecordConfig,
     /// A port with the HLS and DASH service's interface (its own was 8083); null for none, 0 takes a free one.
     pub hls_dash_port: Option<u16>,
     /// A port for caches and players alone (the service's was 8084): files that may be kept for ever, and playlists.
@@ -69,6 +78,27 @@ pub struct LiveConfig {
     pub token_secret: Option<Secret>,
     /// Who is told when streams begin and end.
     pub hooks: HooksConfig,
+}
+
+/// How streams are recorded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RecordConfig {
+    /// `mp4` (which is played by time, also while it is written), `mkv` or `ts`: everything that is published is recorded in this
+    /// form, below `recordings` in a directory of the stream's name. Null records what is asked for.
+    pub all: Option<String>,
+    /// Seconds after which a file ends at the next key frame.
+    pub segment_seconds: f64,
+    /// Seconds after which files are removed; 0 keeps them.
+    pub keep_seconds: f64,
+    /// The oldest files of a recording are removed when it has more bytes than this; 0 for no limit.
+    pub max_bytes: u64,
+}
+
+impl Default for RecordConfig {
+    fn default() -> Self {
+        RecordConfig { all: None, segment_seconds: 3600.0, keep_seconds: 0.0, max_bytes: 0 }
+    }
 }
 
 /// Services that are told when somebody publishes or watches a stream, and ceases to.
@@ -166,6 +196,7 @@ impl Default for LiveConfig {
         LiveConfig {
             enabled: false,
             rtmp_port: Some(1935),
+            rtsp_port: None,
             srt_port: None,
             srt_latency_ms: 120,
             srt_passphrase: None,
@@ -175,10 +206,13 @@ impl Default for LiveConfig {
             part_duration: 0.2,
             playlist_size: 10,
             dvr_seconds: 0.0,
+            spill: None,
             low_latency: true,
             dash: true,
+            hls_ts: false,
             ladder: Vec::new(),
             recordings: None,
+            record: RecordConfig::default(),
             hls_dash_port: None,
             cdn_port: None,
             gstreamer_port: None,

@@ -3,12 +3,12 @@
 use crate::contract::job::iso_time;
 use crate::live::pull::PullSource;
 use crate::live::push::PushTarget;
+use crate::live::recordings::RecordingRules;
 use crate::live::rest::gstreamer::files;
 use crate::live::streams::StreamRequest;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::SystemTime;
 
 /// The version of all bodies.
@@ -174,7 +174,7 @@ impl Command {
     ///
     /// # Errors
     /// The field that makes no sense, and why.
-    pub fn request(&self, recordings: Option<&Path>) -> Result<StreamRequest, String> {
+    pub fn request(&self, recordings: Option<&RecordingRules>) -> Result<StreamRequest, String> {
         let given = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
         let kind = self.source_type.unwrap_or(SourceType::Rtmp);
         let source = match (kind, given(&self.stream_key)) {

@@ -171,6 +171,18 @@ impl Push {
     /// [`ErrorKind::Invalid`] naming a field of `target`; an I/O error for a directory that cannot be made;
     /// [`ErrorKind::Memory`] when the system gives no thread. What is wrong with the target is told by [`Push::status`].
     pub fn start(source: &Arc<Stream>, target: PushTarget) -> Result<Push> {
+        Push::begin(source, target, source.subscribe(Start::Group))
+    }
+
+    /// As [`Push::start`] into files; that is no reason to fetch a stream that is fetched on demand.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn record(source: &Arc<Stream>, recording: Recording) -> Result<Push> {
+        Push::begin(source, PushTarget::Files(recording), source.work_on(Start::Group))
+    }
+
+    fn begin(source: &Arc<Stream>, target: PushTarget, reader: Reader) -> Result<Push> {
         target.check()?;
         if let PushTarget::Files(files) = &target {
             std::fs::create_dir_all(&files.directory)
@@ -179,7 +191,6 @@ impl Push {
         let first = PushStatus { state: PushState::Waiting, message: None, files: 0 };
         let (tell, status) = watch::channel(first);
         let stop = Arc::new(AtomicBool::new(false));
-        let reader = source.subscribe(Start::Group);
         let worker = Worker {
             name: source.name().into(),
             source: Arc::downgrade(source),
@@ -273,6 +284,9 @@ impl Worker {
 
     fn take(&mut self, packet: Packet) {
         let Some(tracks) = self.tracks.clone() else { return };
+        if tracks.streams.get(packet.stream).is_none_or(|s| s.kind == MediaKind::Subtitle) {
+            return;
+        }
         if self.job.is_none() {
             let opens = packet.key && tracks.video().is_none_or(|v| v == packet.stream);
             if !opens || self.retry.is_some_and(|at| Instant::now() < at) {
@@ -282,14 +296,6 @@ impl Worker {
         }
         let Some(job) = &self.job else { return };
         let Some(packet) = moved(packet, &mut self.offset) else { return };
-        if let (PushTarget::Files(files), Some(first), None) = (&self.target, self.offset, &self.notes)
-            && files.container == Container::Mp4
-        {
-            let epoch = self.source.upgrade().map_or_else(SystemTime::now, |stream| stream.epoch());
-            let epoch = epoch.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros());
-            let at = i64::try_from(epoch).unwrap_or(0).saturating_add(first);
-            self.notes = Some(Notes::begin(&files.directory, at));
-        }
         if let Err(e) = job.push_packet_within(packet, Some(ROOM))
             && e.kind() != ErrorKind::State
         {
@@ -327,11 +333,29 @@ impl Worker {
         self.job = None;
     }
 
+    /// Notes when the files of the job begin: as soon as the stream knows its own time for good, and at the latest when one of
+    /// them is complete (`now`).
+    fn note(&mut self, now: bool) {
+        let (PushTarget::Files(files), Some(first), None) = (&self.target, self.offset, &self.notes) else {
+            return;
+        };
+        let source = self.source.upgrade();
+        let settled = source.as_ref().is_none_or(|stream| stream.is_settled());
+        if files.container != Container::Mp4 || !(settled || now) {
+            return;
+        }
+        let epoch = source.map_or_else(SystemTime::now, |stream| stream.epoch());
+        let epoch = epoch.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros());
+        let at = i64::try_from(epoch).unwrap_or(0).saturating_add(first);
+        self.notes = Some(Notes::begin(&files.directory, at));
+    }
+
     /// Takes what the job says.
     fn look(&mut self) {
+        self.note(false);
         let Some(job) = &self.job else { return };
         let is_url = matches!(self.target, PushTarget::Url(_));
-        let mut over = None;
+        let (mut over, mut saved) = (None, Vec::new());
         while let Next::Event(event) = job.next_event(Some(Duration::ZERO)) {
             match event {
                 Event::State { state: State::Running } if !is_url => self.say(PushState::Running, None),
@@ -345,13 +369,17 @@ impl Worker {
                     self.say(PushState::Reconnecting, message);
                 }
                 Event::Saved { path, duration, .. } => {
-                    if let Some(notes) = &mut self.notes {
-                        notes.saved(&path, duration);
-                    }
+                    saved.push((path, duration));
                     self.tell.send_modify(|now| now.files += 1);
                 }
                 Event::Done(done) => over = Some(done.message),
                 _ => {}
+            }
+        }
+        for (path, duration) in saved {
+            self.note(true);
+            if let Some(notes) = &mut self.notes {
+                notes.saved(&path, duration);
             }
         }
         match over {

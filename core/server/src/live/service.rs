@@ -2,13 +2,15 @@
 
 use super::hooks::{Act, Asked, Hooks};
 use super::keys::{Keys, shown};
-use super::origin::{OriginOptions, Origins, viewers};
+use super::origin::{OriginOptions, Origins, prepare, viewers};
 use super::overview;
 use super::pull::PullSource;
-use super::recordings::Recordings;
+use super::push::Push;
+use super::recordings::{RecordingRules, Recordings};
 use super::registry::{Live, LiveEvent};
 use super::rest::{gstreamer, hls_dash, paths};
 use super::rtmp::{self, RtmpOptions};
+use super::rtsp::{self, RtspOptions};
 use super::srt::{Srt, SrtOptions};
 use super::stream::Stream;
 use super::streams::{StreamRequest, Streams};
@@ -32,7 +34,6 @@ use ghoststream::{Error, Result};
 use serde_json::json;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, watch};
@@ -53,6 +54,7 @@ pub struct LiveService {
     live: Live,
     keys: Keys,
     rtmp: Vec<SocketAddr>,
+    rtsp: Vec<SocketAddr>,
     others: Vec<(&'static str, SocketAddr)>,
     origins: Origins,
     uploads: Option<Uploads>,
@@ -63,9 +65,11 @@ pub struct LiveService {
     made: Arc<Mutex<HashMap<String, Made>>>,
     fits: Arc<Mutex<HashMap<String, Fitted>>>,
     ladder: Option<TranscodeSpec>,
-    recordings: Option<PathBuf>,
     side: Side,
     usage: Usage,
+    recordings: Option<RecordingRules>,
+    /// Recordings of what is published.
+    recorded: Arc<Mutex<HashMap<String, Recorder>>>,
     opened: Arc<watch::Sender<()>>,
 }
 
@@ -74,6 +78,14 @@ pub struct LiveService {
 struct Made {
     of: Weak<Stream>,
     transcode: Transcode,
+}
+
+/// A recording of a stream that is published.
+#[derive(Debug)]
+struct Recorder {
+    of: Weak<Stream>,
+    /// Ends with it.
+    _push: Push,
 }
 
 /// What is made of a stream for WebRTC.
@@ -107,6 +119,9 @@ impl LiveService {
                 Some(TranscodeSpec { segment: settings.segment_duration, ..spec })
             }
         };
+        if let Some(spill) = &settings.spill {
+            prepare(spill).map_err(|e| Error::from(e).context(format!("live.spill: {}", spill.display())))?;
+        }
         let mut service = LiveService {
             managed: Streams::new(live.clone(), policy),
             thumbnails: Thumbnails::new(live.clone()),
@@ -114,15 +129,20 @@ impl LiveService {
             uploads: None,
             keys,
             rtmp: Vec::new(),
+            rtsp: Vec::new(),
             others: Vec::new(),
             srt: None,
             webrtc: None,
             made: Arc::default(),
             fits: Arc::default(),
             ladder,
-            recordings: settings.recordings.clone(),
             side: Side::new(&config.security),
             usage: Usage::default(),
+            recordings: settings
+                .recordings
+                .clone()
+                .map(|root| RecordingRules::new(root, settings.record.clone())),
+            recorded: Arc::default(),
             opened: Arc::default(),
             live,
         };
@@ -146,6 +166,21 @@ impl LiveService {
                 }
                 let live = service.live.clone();
                 tasks.push(tokio::spawn(rtmp::serve(listener, live, options.clone(), ending.clone())));
+            }
+        }
+        if let Some(port) = settings.rtsp_port {
+            let options = RtspOptions {
+                connections: settings.max_connections,
+                keys: service.keys.clone(),
+                ..RtspOptions::default()
+            };
+            for listener in bind(&config.server.host, port).await? {
+                if let Ok(address) = listener.local_addr() {
+                    tracing::info!("listening on rtsp://{address}");
+                    service.rtsp.push(address);
+                }
+                let live = service.live.clone();
+                tasks.push(tokio::spawn(rtsp::serve(listener, live, options.clone(), ending.clone())));
             }
         }
         if let Some(port) = settings.srt_port {
@@ -254,6 +289,7 @@ impl LiveService {
             match event {
                 Ok(LiveEvent::Published { stream, .. }) => {
                     if let Some(stream) = self.live.get(&stream) {
+                        self.record(&stream);
                         self.open(stream);
                     }
                 }
@@ -261,6 +297,7 @@ impl LiveService {
                 Ok(LiveEvent::Unpublished { .. }) => {}
                 Err(broadcast::error::RecvError::Lagged(_)) => {
                     for stream in self.live.list().into_iter().filter(|s| s.tracks().is_some()) {
+                        self.record(&stream);
                         self.open(stream);
                     }
                 }
@@ -281,11 +318,44 @@ impl LiveService {
             for stream in self.live.list() {
                 self.live.forget(stream.name());
             }
+            let recorded = std::mem::take(&mut *lock(&self.recorded));
+            drop(recorded);
             lock(&self.made).clear();
             lock(&self.fits).clear();
         });
         // A thread that panicked has said so.
         let _said = all.await;
+    }
+
+    /// Begins to record a stream, where everything is recorded.
+    fn record(&self, stream: &Arc<Stream>) {
+        let Some(recording) = self.recordings.as_ref().and_then(|rules| rules.of(stream.name())) else {
+            return;
+        };
+        let mut recorded = lock(&self.recorded);
+        if recorded.get(stream.name()).is_some_and(|r| std::ptr::eq(r.of.as_ptr(), Arc::as_ptr(stream))) {
+            return;
+        }
+        match Push::record(stream, recording) {
+            Ok(push) => {
+                let recorder = Recorder { of: Arc::downgrade(stream), _push: push };
+                let before = recorded.insert(stream.name().into(), recorder);
+                drop(recorded);
+                // Its thread is waited for.
+                tokio::task::spawn_blocking(move || drop(before));
+            }
+            Err(e) => tracing::error!(stream = stream.name(), "cannot be recorded: {}", e.message()),
+        }
+    }
+
+    /// The recordings of streams that are over.
+    fn unrecorded(&self) -> Vec<Recorder> {
+        let mut recorded = lock(&self.recorded);
+        let gone = |(name, r): &(&String, &Recorder)| {
+            self.live.get(name).is_none_or(|now| !std::ptr::eq(r.of.as_ptr(), Arc::as_ptr(&now)))
+        };
+        let names: Vec<String> = recorded.iter().filter(gone).map(|(name, _)| name.clone()).collect();
+        names.iter().filter_map(|name| recorded.remove(name)).collect()
     }
 
     /// Begins to package a stream, transcoded if somebody wants it so.
@@ -297,6 +367,7 @@ impl LiveService {
             Some(request) => {
                 (how.low_latency, how.dash) =
                     (how.low_latency && request.low_latency, how.dash && request.dash);
+                (how.hls, how.ts) = (request.hls, request.hls_ts.unwrap_or(how.ts));
                 let segment = how.segment.as_secs_f64();
                 request.transcode().ok().flatten().map(|spec| TranscodeSpec { segment, ..spec })
             }
@@ -411,13 +482,14 @@ impl LiveService {
             self.managed.observe();
             let mut over = self.over();
             over.extend(self.rest());
+            let unrecorded = self.unrecorded();
             let clean = !stale.is_zero() && looked.elapsed() >= interval;
             if clean {
                 looked = Instant::now();
             }
             let managed = self.managed.clone();
             let work = tokio::task::spawn_blocking(move || {
-                drop(over);
+                drop((over, unrecorded));
                 if clean {
                     for id in managed.sweep(stale) {
                         tracing::info!(stream = id, "stopped: no heartbeat for {} s", stale.as_secs());
@@ -433,13 +505,13 @@ impl LiveService {
     /// `/live/streams`, `/recordings/…`, `/whip/…`, `/whep/…`.
     pub fn router(&self) -> Router {
         let mut router = self.files().merge(overview::router(self.clone()));
-        if let Some(root) = &self.recordings {
+        if let Some(rules) = &self.recordings {
             let keys = self.keys.clone();
             let guard = middleware::from_fn(move |request: Request, next: Next| {
                 let keys = keys.clone();
                 async move { let_in(&keys, "/recordings", request, next).await }
             });
-            router = router.merge(Recordings::new(root.clone()).router().layer(guard));
+            router = router.merge(Recordings::new(rules.root().into()).router().layer(guard));
         }
         match &self.webrtc {
             Some(webrtc) => router.merge(self.counted(webrtc.router())),
@@ -574,14 +646,19 @@ impl LiveService {
         &self.rtmp
     }
 
+    /// Where RTSP is listened for.
+    pub fn rtsp(&self) -> &[SocketAddr] {
+        &self.rtsp
+    }
+
     /// The other listeners by what they are for: `hls_dash`, `cdn`, `gstreamer`.
     pub fn others(&self) -> &[(&'static str, SocketAddr)] {
         &self.others
     }
 
     /// Where streams may be recorded.
-    pub fn recordings(&self) -> Option<&Path> {
-        self.recordings.as_deref()
+    pub fn recordings(&self) -> Option<&RecordingRules> {
+        self.recordings.as_ref()
     }
 
     /// Encoders by stream.
@@ -686,6 +763,8 @@ fn options(settings: &LiveConfig) -> OriginOptions {
         dvr: Duration::from_secs_f64(settings.dvr_seconds),
         low_latency: settings.low_latency,
         dash: settings.dash,
+        ts: settings.hls_ts,
+        spill: settings.spill.clone(),
         ..OriginOptions::default()
     }
 }

@@ -237,6 +237,11 @@ impl Stream {
         self.clock.epoch - Duration::from_micros(ahead)
     }
 
+    /// Whether [`Stream::epoch`] will not change any more.
+    pub fn is_settled(&self) -> bool {
+        self.clock.first.get().is_some_and(|first| self.clock.now() - first >= SETTLING)
+    }
+
     /// What it carries now; `None` while nobody publishes.
     pub fn tracks(&self) -> Option<Arc<Tracks>> {
         self.lock().tracks.clone()
@@ -359,7 +364,8 @@ impl Stream {
         let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
         let now = self.clock.now().saturating_sub(age).max(0);
         let mut guard = self.lock();
-        let jumped = guard.timeline.date(&mut packet, now);
+        let kind = guard.tracks.as_ref().and_then(|t| t.streams.get(packet.stream)).map(|s| s.kind);
+        let jumped = guard.timeline.date(&mut packet, now, kind == Some(MediaKind::Subtitle));
         guard.jumps += u64::from(jumped);
         let leads = guard.tracks.as_ref().is_some_and(|t| t.video().is_none_or(|v| v == packet.stream));
         if let Some(time) = packet.decode().filter(|_| leads) {
@@ -390,6 +396,7 @@ impl Stream {
             state.group.push_back(packet.clone());
         }
         if video.is_none() {
+            // Text among it is little.
             while state.group.len() > SOUND_PACKETS {
                 state.group_bytes -= state.group.pop_front().map_or(0, |p| p.data.len());
             }

@@ -28,6 +28,8 @@ pub struct StreamRequest {
     pub picture: Option<TranscodeSpec>,
     /// Whether there is HLS.
     pub hls: bool,
+    /// Whether there is HLS in MPEG-TS segments too; `None` as for all streams.
+    pub hls_ts: Option<bool>,
     /// Whether there is DASH.
     pub dash: bool,
     /// Whether HLS and DASH have low latency.
@@ -53,6 +55,7 @@ impl StreamRequest {
             qualities: Vec::new(),
             picture: None,
             hls: true,
+            hls_ts: None,
             dash: true,
             low_latency: true,
             targets: Vec::new(),

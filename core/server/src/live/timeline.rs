@@ -44,8 +44,9 @@ impl Timeline {
     }
 
     /// Dates `packet`, which came `now` microseconds after the stream's time 0. Gives whether its track's clock jumped.
-    /// A packet without any time gets the one behind its predecessor.
-    pub fn date(&mut self, packet: &mut Packet, now: i64) -> bool {
+    /// A packet without any time gets the one behind its predecessor. A `sparse` track, text, may say nothing for long: it
+    /// goes by the others' clock.
+    pub fn date(&mut self, packet: &mut Packet, now: i64, sparse: bool) -> bool {
         let (index, base) = (packet.stream, packet.base);
         if self.tracks.len() <= index {
             self.tracks.resize_with(index + 1, Track::default);
@@ -60,6 +61,7 @@ impl Timeline {
             let shared = *self.offset.get_or_insert_with(|| now.max(earliest) - source);
             match track.source {
                 None => track.offset = shared,
+                Some(_) if sparse => track.offset = shared,
                 Some(last) if source < last - BACK || source > last + AHEAD => {
                     jumped = true;
                     let goes_on = |offset: i64| {
@@ -90,7 +92,9 @@ impl Timeline {
         };
         let given = wanted.max(least.unwrap_or(i64::MIN));
         track.given = Some((given, base));
-        self.latest = self.latest.max(Some(micros(given)));
+        if !sparse {
+            self.latest = self.latest.max(Some(micros(given)));
+        }
         packet.dts = Some(given);
         // What was moved to keep the decode times rising keeps its presentation time, if that is still possible.
         packet.pts = Some((wanted + reorder).max(given));
@@ -105,11 +109,12 @@ mod tests {
     use ghoststream::time::Rational;
 
     const MS: TimeBase = Rational::new(1, 1000);
+    const TEXT: usize = 2;
 
     fn at(timeline: &mut Timeline, stream: usize, ms: i64, now_ms: i64) -> (i64, bool) {
         let mut packet = Packet::new(Bytes::new(), ms, 0, MS);
         packet.stream = stream;
-        let jumped = timeline.date(&mut packet, now_ms * 1000);
+        let jumped = timeline.date(&mut packet, now_ms * 1000, stream == TEXT);
         (packet.dts.unwrap(), jumped)
     }
 
@@ -145,6 +150,20 @@ mod tests {
     }
 
     #[test]
+    fn text_that_says_nothing_for_long_is_no_jump() {
+        let mut timeline = Timeline::default();
+        at(&mut timeline, 0, 100_000, 0);
+        assert_eq!(at(&mut timeline, TEXT, 101_000, 1_000), (1_000, false));
+        at(&mut timeline, 0, 108_000, 8_000);
+        at(&mut timeline, 0, 117_000, 17_000);
+        assert_eq!(at(&mut timeline, TEXT, 117_500, 17_100), (17_500, false));
+        assert_eq!(timeline.latest(), Some(17_000_000), "it does not say how far the stream is");
+        // The others' clock begins anew.
+        assert_eq!(at(&mut timeline, 0, 0, 17_040), (17_040, true));
+        assert_eq!(at(&mut timeline, TEXT, 500, 17_050), (17_540, false));
+    }
+
+    #[test]
     fn another_publisher_comes_behind() {
         let mut timeline = Timeline::default();
         at(&mut timeline, 0, 0, 0);
@@ -159,7 +178,7 @@ mod tests {
         let mut timeline = Timeline::default();
         let mut packet = Packet::new(Bytes::new(), 1_000, 40, MS);
         packet.pts = Some(1_080);
-        timeline.date(&mut packet, 0);
+        timeline.date(&mut packet, 0, false);
         assert_eq!((packet.dts, packet.pts), (Some(0), Some(80)));
     }
 }

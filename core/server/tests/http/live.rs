@@ -315,6 +315,55 @@ fn hooks_decide_where_they_are_asked_to() {
     assert_eq!(publishes.map(|e| e.1).collect::<Vec<_>>(), ["live/bad", "live/a"]);
 }
 
+/// Publishes by SRT, or reads, for a while; whether that worked.
+fn srt(site: &Site, id: &str, args: &str, output: bool) -> Child {
+    let address = site.server.status()["srt"].as_str().unwrap().to_string();
+    let url = format!("srt://{address}?streamid={id}");
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error"]);
+    let command = match output {
+        true => command.args(args.split_whitespace()).args(["-f", "mpegts", &url]),
+        false => command.args(["-i", &url]).args(args.split_whitespace()).args(["-f", "null", "-"]),
+    };
+    command.stdin(Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+fn hooks_decide_over_srt_and_are_told_of_its_readers() {
+    if let Err(e) = ghoststream::srt::available() {
+        assert!(std::env::var_os("GS_REQUIRE_PEERS").is_none(), "{e}");
+        eprintln!("skipped: {e}");
+        return;
+    }
+    let (url, heard) = service(|call, _| {
+        let body = call.json();
+        let shows = body["query"].as_str().is_some_and(|q| q.contains("ticket=good"));
+        if body["event"] == "unpublish" || body["event"] == "read_end" || shows { 200 } else { 403 }
+    });
+    let site = site(|config| {
+        config.live.hooks.urls = vec![url];
+        config.live.hooks.authorize = true;
+        config.live.srt_port = Some(0);
+    });
+    let sources = format!("-re {BOTH} -c:v libx264 -preset ultrafast -g 25 -pix_fmt yuv420p -c:a aac");
+    let mut refused = Publisher(srt(&site, "publish:live/bad?ticket=bad", &sources, true));
+    assert!(!until("the refused publisher ends", || refused.0.try_wait().unwrap()).success());
+    assert_eq!(site.get("/live/streams").json()["streams"], json!([]));
+    let _publisher = Publisher(srt(&site, "publish:live/a?ticket=good", &sources, true));
+    line(&site, "live/a");
+    let mut reader = Publisher(srt(&site, "read:live/a", "-t 0.5", false));
+    until("the refused reader ends", || reader.0.try_wait().unwrap());
+    let mut reader = Publisher(srt(&site, "read:live/a?ticket=good", "-t 0.5", false));
+    assert!(until("the reader has read", || reader.0.try_wait().unwrap()).success());
+    let ended = || events(&heard).into_iter().filter(|e| e.0 == "read_end" && e.2 == "srt").count();
+    until("read_end", || (ended() > 0).then_some(()));
+    assert_eq!(ended(), 1, "who was refused has read nothing: {:?}", events(&heard));
+    let asked: Vec<_> =
+        events(&heard).into_iter().filter(|e| e.2 == "srt" && !e.0.ends_with("_end")).collect();
+    let wanted = [("publish", "live/bad"), ("publish", "live/a"), ("read", "live/a"), ("read", "live/a")];
+    assert_eq!(asked.iter().map(|e| (e.0.as_str(), e.1.as_str())).collect::<Vec<_>>(), wanted);
+}
+
 #[test]
 fn hooks_that_make_no_sense_are_refused() {
     let mut config = Config::default();

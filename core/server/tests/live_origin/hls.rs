@@ -54,7 +54,7 @@ async fn nothing_is_promised_before_it_is_known_and_requests_wait_for_it() {
     let (msn, have) = (open(&playlist), parts(&playlist).iter().filter(|p| !p.2).count());
     let part = stage.web.held(&stage.path(&hint)).await;
     let reload = stage.web.held(&format!("{path}?_HLS_msn={msn}&_HLS_part={have}")).await;
-    // Two of five pictures: nothing may go out.
+    // Against 8: two of five pictures; nothing may go out.
     stage.until(2.55).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     stage.until(3.0).await;
@@ -129,6 +129,7 @@ async fn playlists_keep_the_rules_of_the_draft() {
     }
     // ... which can still be fetched for three more, and are gone some time behind that.
     let old = parts(&video_list)[0];
+    // Against 11: a part that no playlist tells of any more.
     let gone = stage.web.get(&stage.path(&early_part)).await;
     assert_eq!(stage.web.get(&stage.path(attribute(old.3, "URI").unwrap())).await.status, 200);
     assert_eq!(gone.status, 200, "the window of twenty seconds and once more that is kept");
@@ -165,7 +166,8 @@ async fn blocking_reloads_wait_for_what_they_name() {
     assert_eq!((old.status, old.text()), (200, playlist.as_str()));
     // A part beyond the end of a whole segment is the next segment's first, which is there.
     assert_eq!(stage.web.get(&format!("{path}?_HLS_msn=1&_HLS_part=10")).await.status, 200);
-    // Point 5.
+    // Points 4 and 5: an answer that says why.
+    // Against 5: what may not be demanded.
     for (query, why) in [
         ("_HLS_part=1".to_string(), "_HLS_msn"),
         (format!("_HLS_msn={}", msn + 2), "too far"),
@@ -180,7 +182,7 @@ async fn blocking_reloads_wait_for_what_they_name() {
             refused.text()
         );
     }
-    // The segment alone: its parts do not do.
+    // Against 4: the segment alone is not its parts, and a part that overflows is not its segment's end.
     let segment = stage.web.held(&format!("{path}?_HLS_msn={msn}")).await;
     let overflow = stage.web.held(&format!("{path}?_HLS_msn={msn}&_HLS_part=10")).await;
     let next = stage.web.held(&format!("{path}?_HLS_msn={}", msn + 1)).await;
@@ -210,6 +212,7 @@ async fn a_publisher_that_stalls_is_waited_for_three_target_durations() {
     let (reload, part) = (format!("{path}?_HLS_msn={}", open(&playlist)), stage.path(&hint(&playlist)));
     let (reload, part) = tokio::join!(stage.web.ask(Method::GET, &reload, &[]), stage.web.get(&part));
     let took = begun.elapsed().as_secs_f64();
+    // Point 5: nothing new has come.
     assert_eq!((reload.status, part.status), (503, 503));
     assert_eq!(reload.header("cache-control"), "no-store");
     assert!((2.9..4.5).contains(&took), "{took}");
@@ -218,7 +221,7 @@ async fn a_publisher_that_stalls_is_waited_for_three_target_durations() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hint_is_right_at_the_end_of_a_segment_too() {
     let mut stage = Stage::new(OriginOptions::default(), steady());
-    // The segment's last picture is there, the key frame behind it is not.
+    // Point 9: the segment's last picture is there, the key frame behind it is not.
     stage.until(4.0).await;
     let path = stage.video().await;
     let playlist = stage.web.text(&path).await;
@@ -233,7 +236,7 @@ async fn a_hint_is_right_at_the_end_of_a_segment_too() {
     assert_eq!((sequence, index), (2, 0), "{playlist}");
     assert_eq!(attribute(line, "INDEPENDENT"), Some("YES"));
     assert_eq!(&part.body[4..8], b"styp");
-    // What is not hinted is not waited for.
+    // Against 8: what is not hinted is not waited for.
     let far = hint(&playlist).replace("_p", "_p9");
     let none = stage.web.get(&stage.path(&far)).await;
     assert_eq!((none.status, none.header("content-type")), (404, "application/json"));
@@ -286,7 +289,7 @@ async fn answers_can_be_cached_compared_and_cut() {
     assert_eq!(plain.header("cache-control"), "public, max-age=1");
     let same = stage.web.with(&path, &[("if-none-match", plain.header("etag"))]).await;
     assert_eq!((same.status, same.body.len()), (304, 0));
-    // Segments for ever; any range of them.
+    // Point 12: any range of segments, which are for ever.
     let uri = plain.text().lines().find(|l| !l.starts_with('#')).unwrap();
     let whole = stage.web.get(&stage.path(uri)).await;
     assert_eq!(whole.header("cache-control"), "public, max-age=31536000, immutable");
@@ -301,6 +304,7 @@ async fn answers_can_be_cached_compared_and_cut() {
         assert_eq!((cut.status, &cut.body[..]), (206, &whole.body[from..to]), "{range}");
         assert_eq!(cut.header("content-range"), format!("bytes {from}-{}/{size}", to - 1));
     }
+    // Against 12: a range behind the end.
     let beyond = stage.web.with(&stage.path(uri), &[("range", "bytes=99999999-")]).await;
     assert_eq!((beyond.status, beyond.header("content-range")), (416, format!("bytes */{size}").as_str()));
     let same = stage.web.with(&stage.path(uri), &[("if-none-match", whole.header("etag"))]).await;
@@ -327,6 +331,9 @@ async fn answers_can_be_cached_compared_and_cut() {
         assert_eq!((none.status, none.header("content-type")), (404, "application/json"));
     }
     assert_eq!(stage.web.ask(Method::POST, &path, &[]).await.status, 405);
+    // Against 12: who takes no gzip, gets none.
+    let refuses = stage.web.with(&path, &[("accept-encoding", "gzip;q=0, br")]).await;
+    assert_eq!((refuses.header("content-encoding"), refuses.text()), ("", plain.text()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -447,6 +454,7 @@ async fn sound_alone_plays_and_an_end_is_told() {
     assert_eq!(held.await.unwrap().0.status, 200);
     let gone = part.await.unwrap().0;
     assert!(gone.status == 404 || gone.status == 200, "{}", gone.status);
+    // Against 6: what could never come.
     let late = stage.web.get(&format!("{path}?_HLS_msn=100")).await;
     let playlist = stage.web.text(&path).await;
     assert!(playlist.ends_with("#EXT-X-ENDLIST\n") && !playlist.contains("PRELOAD-HINT"), "{playlist}");
@@ -561,6 +569,7 @@ async fn a_stream_that_comes_again_reuses_no_uri() {
     (stage.feed, stage.origin) = (Feed::new(again, steady()), origin);
     stage.until(3.0).await;
     let second = stage.video().await;
+    // Point 13: no name is that of another opening.
     assert_ne!(first, second);
     assert_eq!(stage.web.get(&first).await.status, 404);
 }

@@ -1,9 +1,12 @@
 //! The live origin, asked over HTTP while real H.264 and AAC packets come in: a positive and a negative check of every point
 //! that a conforming LL-HLS origin must keep.
 
+mod classic;
+mod conformance;
 mod dash;
 mod hls;
 mod media;
+mod rules;
 mod web;
 
 use ghoststream_server::live::{Live, Origin, OriginOptions, Origins, Publisher};

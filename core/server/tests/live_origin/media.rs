@@ -48,6 +48,38 @@ impl Clip {
     }
 }
 
+impl Clip {
+    /// Its first sound once more, in another language.
+    pub fn with_sound(&self, language: &str) -> Clip {
+        let mut clip = self.clone();
+        let index = clip.streams.iter().position(|s| s.kind == MediaKind::Audio).unwrap();
+        let mut info = clip.streams[index].clone();
+        info.language = Some(language.into());
+        let mut more: Vec<Packet> = clip.packets.iter().filter(|p| p.stream == index).cloned().collect();
+        more.iter_mut().for_each(|p| p.stream = clip.streams.len());
+        clip.streams.push(info);
+        clip.packets.extend(more);
+        clip.packets.sort_by_key(micros);
+        clip
+    }
+
+    /// With a track of text, whose cues begin and end at these times in milliseconds.
+    pub fn with_text(&self, language: &str, cues: &[(i64, i64, &'static str)]) -> Clip {
+        let mut clip = self.clone();
+        let base = Rational::new(1, 1000);
+        let mut info = StreamInfo::new(MediaKind::Subtitle, Codec::SubRip, base);
+        info.language = Some(language.into());
+        for (start, end, words) in cues {
+            let mut packet = Packet::new(Bytes::from_static(words.as_bytes()), *start, end - start, base);
+            (packet.stream, packet.key) = (clip.streams.len(), true);
+            clip.packets.push(packet);
+        }
+        clip.streams.push(info);
+        clip.packets.sort_by_key(micros);
+        clip
+    }
+}
+
 pub fn micros(packet: &Packet) -> i64 {
     rescale(packet.dts.unwrap(), packet.base, MICROSECONDS, Rounding::Nearest)
 }

@@ -1,5 +1,5 @@
 //! The live origin's own parsers of what strangers send: RTMP's chunks, tags and values, SRT's stream ids, the look at
-//! MPEG-TS, SDP. The first byte says which. Their files are taken as they are, without the server around them, which would
+//! MPEG-TS, SDP, RTSP and its RTP. The first byte says which. Their files are taken as they are, without the server around them, which would
 //! have to be built with coverage too.
 #![no_main]
 #![allow(dead_code)]
@@ -11,12 +11,18 @@ pub mod amf;
 
 #[path = "../../../../core/server/src/live/rtmp/chunk.rs"]
 mod chunk;
+#[path = "../../../../core/server/src/live/rtsp/depacketize.rs"]
+mod depacketize;
 #[path = "../../../../core/server/src/live/describe.rs"]
 mod describe;
 #[path = "../../../../core/server/src/live/shown_key.rs"]
 mod keys;
+#[path = "../../../../core/server/src/live/rtsp/message.rs"]
+mod message;
 #[path = "../../../../core/server/src/live/webrtc/offer.rs"]
 mod offers;
+#[path = "../../../../core/server/src/live/rtsp/sdp.rs"]
+mod sdp;
 #[path = "../../../../core/server/src/live/srt/stream_id.rs"]
 mod stream_id;
 #[path = "../../../../core/server/src/live/rtmp/tag.rs"]
@@ -32,6 +38,8 @@ mod live {
 }
 
 use bytes::{Bytes, BytesMut};
+use depacketize::Format;
+use ghoststream::package::bitstream::nal::Framing;
 use ghoststream::packet::{Codec, Packet};
 use libfuzzer_sys::fuzz_target;
 use offers::{Fragment, Kind, Offer, Purpose, without_loopback};
@@ -40,7 +48,7 @@ use transports::{PACKET, Part, Watch};
 
 fuzz_target!(|data: &[u8]| {
     let Some((which, data)) = data.split_first() else { return };
-    match which % 7 {
+    match which % 10 {
         0 => chunks(data),
         1 => video(&Bytes::copy_from_slice(data)),
         2 => {
@@ -60,6 +68,9 @@ fuzz_target!(|data: &[u8]| {
             }
         }
         5 => transport(data),
+        6 => requests(data),
+        7 => drop(sdp::read(&String::from_utf8_lossy(data))),
+        8 => packets(data),
         _ => offer(&String::from_utf8_lossy(data)),
     }
 });
@@ -89,6 +100,51 @@ fn chunks(data: &[u8]) {
         (all, None)
     };
     assert_eq!(read(data.len().max(1)), read(17));
+}
+
+/// RTSP in pieces is what it is at once.
+fn requests(data: &[u8]) {
+    let read = |piece: usize| {
+        let (mut have, mut all) = (BytesMut::new(), Vec::new());
+        for part in data.chunks(piece) {
+            have.extend_from_slice(part);
+            loop {
+                match message::next(&mut have) {
+                    Ok(Some(input)) => all.push(input),
+                    Ok(None) => break,
+                    Err(e) => return (all, Some(e)),
+                }
+            }
+        }
+        (all, None)
+    };
+    let (whole, failed) = read(data.len().max(1));
+    let (pieces, _) = read(13);
+    assert!(failed.is_some() || whole == pieces);
+}
+
+/// RTP, each packet behind a byte of length: pictures are units behind their lengths, and no more than came.
+fn packets(data: &[u8]) {
+    let Some((kind, mut rest)) = data.split_first() else { return };
+    let format = match kind % 5 {
+        0 => Format::H264 { sets: Vec::new() },
+        1 => Format::H265 { sets: Vec::new() },
+        2 => Format::Aac { config: Vec::new(), samples: 1024, bits: Some((13, 3, 3)) },
+        4 => Format::Aac { config: Vec::new(), samples: 1024, bits: None },
+        _ => Format::Opus,
+    };
+    let mut depacketizer = depacketize::Depacketizer::new(&format);
+    while let Some((length, behind)) = rest.split_first() {
+        let (packet, next) = behind.split_at(usize::from(*length).min(behind.len()));
+        rest = next;
+        let Some(rtp) = depacketize::Rtp::read(&Bytes::copy_from_slice(packet)) else { continue };
+        for frame in depacketizer.push(&rtp) {
+            assert!(!frame.data.is_empty() && frame.data.len() <= 4 * data.len());
+            if format.is_video() {
+                assert!(Framing::Length(4).units(&frame.data).is_ok());
+            }
+        }
+    }
 }
 
 fn video(body: &Bytes) {

@@ -4,12 +4,13 @@
 use super::Origin;
 use super::answer::{DASH, HLS};
 use super::hls::Facts;
-use super::names::{self, File};
+use super::names::{self, File, Format};
 use super::state::Span;
 use super::window::{Limits, Stored, Window};
 use bytes::Bytes;
 use ghoststream::package::Track;
 use ghoststream::package::dash::{Presentation, UtcTiming};
+use ghoststream::package::hls::Multivariant;
 use ghoststream::packet::MediaKind;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use tokio::sync::watch;
 pub(in crate::live) struct Copied {
     rendition: String,
     kind: MediaKind,
-    track: Option<Track>,
+    tracks: Vec<Track>,
     live: bool,
     sequence: u64,
     segment: Stored,
@@ -53,7 +54,7 @@ impl Copied {
 
     /// Its MIME type.
     pub fn content_type(&self) -> &'static str {
-        if self.kind == MediaKind::Video { "video/mp4" } else { "audio/mp4" }
+        names::mime(Format::of(&self.rendition), self.kind)
     }
 
     /// Its name and bytes; `None` for a gap.
@@ -62,10 +63,10 @@ impl Copied {
         (!self.segment.gap).then(|| (name, self.segment.chunks.clone()))
     }
 
-    /// The name and the bytes of its init segment; `None` for a gap.
+    /// The name and the bytes of its init segment; `None` for a gap, and for what needs none.
     pub fn init(&self) -> Option<(String, Bytes)> {
         let name = File::Init(self.segment.run).name(&self.rendition, &self.token);
-        Some((name, self.init.clone().filter(|_| !self.segment.gap)?))
+        Some((name, self.init.clone().filter(|bytes| !self.segment.gap && !bytes.is_empty())?))
     }
 
     /// Lets its bytes go: it will be a gap.
@@ -122,12 +123,14 @@ impl Follow {
             let seen = self.seen.entry(window.id.clone()).or_insert(0);
             for sequence in window.oldest().max(*seen)..window.next() {
                 let Some(segment) = window.kept(sequence) else { continue };
-                // Its parts are in its chunks.
-                let segment = Stored { parts: Vec::new(), ..segment.clone() };
+                // Its parts are in its chunks. What is on disk already comes too late.
+                let late = segment.spilled.is_some();
+                let segment =
+                    Stored { parts: Vec::new(), spilled: None, gap: segment.gap || late, ..segment.clone() };
                 fresh.push(Copied {
                     rendition: window.id.clone(),
                     kind: window.kind,
-                    track: window.track.clone(),
+                    tracks: window.track.iter().chain(&window.with).cloned().collect(),
                     live: window.live,
                     sequence,
                     init: window.init(segment.run).cloned(),
@@ -174,7 +177,10 @@ pub(in crate::live) struct Copy {
     spans: Vec<Span>,
     /// What the multivariant playlist that is there tells of, and the rate that it promised.
     told: Option<(Vec<String>, u64)>,
+    /// The same of the one for MPEG-TS.
+    told_ts: Option<(Vec<String>, u64)>,
     manifest: bool,
+    told_dash: bool,
     ended: bool,
     gone: Vec<String>,
 }
@@ -197,7 +203,9 @@ impl Copy {
             there: Vec::new(),
             spans: Vec::new(),
             told: None,
+            told_ts: None,
             manifest: false,
+            told_dash: false,
             ended: false,
             gone: Vec::new(),
         }
@@ -243,11 +251,13 @@ impl Copy {
             self.spans.push(Span { regular: false, ..span });
         }
         if !copied.segment.gap {
-            if let (Some(init), Some(track)) = (copied.init, copied.track)
+            if let Some(init) = copied.init
                 && window.init(run).is_none()
             {
-                window.begin(run, track, init);
-                there.inits.push(run);
+                if !init.is_empty() {
+                    there.inits.push(run);
+                }
+                window.begin(run, copied.tracks, init);
             }
             there.segments.push_back(copied.sequence);
         }
@@ -287,7 +297,9 @@ impl Copy {
         let Some(facts) = &self.facts else { return Vec::new() };
         let mut texts = Vec::new();
         let hls = |name: String, text: String| Text { name, content_type: HLS, text: text.into() };
-        for (window, there) in self.windows.iter().zip(&self.there).filter(|(_, t)| t.stale) {
+        let options = &self.origin.options;
+        let listed = self.windows.iter().zip(&self.there).filter(|(_, t)| options.hls && t.stale);
+        for (window, there) in listed {
             let file = |file: File| file.name(&window.id, &facts.token);
             if window.listed().1.any(|s| s.key_range.is_some()) || there.keys {
                 texts.push(hls(file(File::Keys), facts.keys(window).to_string()));
@@ -297,11 +309,19 @@ impl Copy {
         if !self.is_complete() {
             return texts;
         }
-        let multivariant = facts.multivariant(&self.windows);
-        if self.told.as_ref().is_none_or(|told| !told_enough(told, &tells(&multivariant))) {
-            texts.push(hls(names::MULTIVARIANT.into(), multivariant.to_string()));
+        let mut tell = |name: &str, of_all: Multivariant, told: &Option<(Vec<String>, u64)>| {
+            if options.hls
+                && !of_all.variants.is_empty()
+                && told.as_ref().is_none_or(|told| !told_enough(told, &tells(&of_all)))
+            {
+                texts.push(hls(name.into(), of_all.to_string()));
+            }
+        };
+        tell(names::MULTIVARIANT, facts.multivariant(&self.windows), &self.told);
+        if options.ts {
+            tell(names::MULTIVARIANT_TS, facts.multivariant_ts(&self.windows), &self.told_ts);
         }
-        if self.manifest && self.origin.options.dash {
+        if self.manifest && options.dash {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros());
             let manifest = facts.manifest(&self.windows, &self.spans, i64::try_from(now).unwrap_or(i64::MAX));
             if let Some(mut manifest) = manifest {
@@ -330,7 +350,10 @@ impl Copy {
             names::MULTIVARIANT => {
                 self.told = self.facts.as_ref().map(|facts| tells(&facts.multivariant(&self.windows)));
             }
-            names::MANIFEST => self.manifest = false,
+            names::MULTIVARIANT_TS => {
+                self.told_ts = self.facts.as_ref().map(|facts| tells(&facts.multivariant_ts(&self.windows)));
+            }
+            names::MANIFEST => (self.manifest, self.told_dash) = (false, true),
             name => {
                 let Some((id, file)) = File::parse(name, &self.origin.token) else { return };
                 let index = self.windows.iter().position(|w| w.id == id);
@@ -356,19 +379,18 @@ impl Copy {
 
     /// Whether there is something to be played.
     pub fn is_told(&self) -> bool {
-        self.told.is_some()
+        self.told.is_some() || self.told_dash
     }
 
     /// The names of all files that are there: first what names others.
     pub fn everything(&self) -> Vec<String> {
         let mut all = Vec::new();
-        if self.told.is_some() {
-            all.extend([names::MULTIVARIANT.to_string()]);
-            all.extend(self.origin.options.dash.then(|| names::MANIFEST.to_string()));
-        }
+        all.extend(self.told.is_some().then(|| names::MULTIVARIANT.to_string()));
+        all.extend(self.told_ts.is_some().then(|| names::MULTIVARIANT_TS.to_string()));
+        all.extend(self.told_dash.then(|| names::MANIFEST.to_string()));
         for (window, there) in self.windows.iter().zip(&self.there) {
             let name = |file: File| file.name(&window.id, &self.origin.token);
-            all.push(name(File::Playlist));
+            all.extend(self.origin.options.hls.then(|| name(File::Playlist)));
             all.extend(there.keys.then(|| name(File::Keys)));
             all.extend(there.segments.iter().map(|s| name(File::Segment(*s))));
             all.extend(there.inits.iter().map(|run| name(File::Init(*run))));
@@ -384,7 +406,7 @@ pub(in crate::live) fn is_older(name: &str, token: &str) -> bool {
 }
 
 /// What a multivariant playlist tells of, and the highest rate in it.
-fn tells(playlist: &ghoststream::package::hls::Multivariant) -> (Vec<String>, u64) {
+fn tells(playlist: &Multivariant) -> (Vec<String>, u64) {
     let variants = playlist.variants.iter().map(|v| format!("{} {}", v.uri, v.codecs.join(",")));
     let others = playlist.renditions.iter().filter_map(|r| r.uri.clone());
     let frames = playlist.i_frames.iter().map(|f| f.uri.clone());

@@ -1,7 +1,7 @@
 //! The DASH manifest of an origin's windows: one period per run, the same segments as HLS, fetched while they are made.
 
 use super::hls::{Facts, sound_name};
-use super::names::{self, File};
+use super::names::{self, File, Format};
 use super::state::Span;
 use super::window::Window;
 use ghoststream::package::Track;
@@ -64,7 +64,7 @@ impl Facts {
     fn sets(&self, windows: &[Window], span: &Span) -> Vec<AdaptationSet> {
         let mut ladder = AdaptationSet::new(Content::Video);
         let mut sounds = Vec::new();
-        for window in windows {
+        for window in windows.iter().filter(|w| w.format == Format::Cmaf) {
             let Some(track) = window.track.as_ref().filter(|_| window.init(span.run).is_some()) else {
                 continue;
             };

@@ -1,7 +1,7 @@
 //! HLS playlists of an origin's windows.
 
 use super::learn::Shape;
-use super::names::File;
+use super::names::{File, Format};
 use super::window::{Piece, Stored, Window};
 use ghoststream::frame::Colour;
 use ghoststream::package::Track;
@@ -9,6 +9,7 @@ use ghoststream::package::hls::{
     IFrameVariant, LowLatency, Map, MediaPart, MediaPlaylist, MediaSegment, Multivariant, PlaylistKind,
     PreloadHint, Rendition, RenditionKind, RenditionReport, Variant, VideoRange,
 };
+use ghoststream::package::language;
 use ghoststream::packet::MediaKind;
 
 /// What all playlists of an origin share.
@@ -29,14 +30,20 @@ pub(super) struct Facts {
 }
 
 const GROUP: &str = "audio";
+const SUBTITLES: &str = "subtitles";
 
 impl Facts {
     fn target(&self) -> i64 {
         i64::from(self.shape.target) * 1_000_000
     }
 
-    fn server_control(&self) -> Option<LowLatency> {
-        self.low_latency.then(|| LowLatency {
+    /// Whether a rendition is made of parts: not in MPEG-TS, and text is none.
+    fn has_parts(&self, window: &Window) -> bool {
+        self.low_latency && window.format == Format::Cmaf
+    }
+
+    fn server_control(&self, window: &Window) -> Option<LowLatency> {
+        self.has_parts(window).then(|| LowLatency {
             part_target: self.shape.part,
             part_hold_back: 3 * self.shape.part,
             hold_back: 3 * self.target(),
@@ -46,7 +53,8 @@ impl Facts {
     }
 
     fn map(&self, window: &Window, run: u64) -> Option<Map> {
-        Some(Map { uri: File::Init(run).name(&window.id, &self.token), range: None })
+        let there = window.format == Format::Cmaf;
+        there.then(|| Map { uri: File::Init(run).name(&window.id, &self.token), range: None })
     }
 
     fn parts(&self, window: &Window, first: u64, parts: &[Piece]) -> Vec<MediaPart> {
@@ -76,6 +84,7 @@ impl Facts {
     /// The media playlist of `window`; `others` are the other renditions. With `skip` what a client must know already is
     /// left out, if that is anything.
     pub fn media(&self, window: &Window, others: &[&Window], skip: bool) -> MediaPlaylist {
+        let low_latency = self.has_parts(window);
         let (first, listed) = window.listed();
         let listed: Vec<&Stored> = listed.collect();
         let lengths: Vec<i64> = listed.iter().map(|s| s.duration.micros()).collect();
@@ -89,7 +98,7 @@ impl Facts {
             age += length;
         }
         let mut skipped = 0;
-        if skip && self.low_latency {
+        if skip && low_latency {
             skipped = ages.iter().take_while(|age| **age > 6 * self.target()).count();
             // The first segment behind the skipped ones says its init segment only if it is not theirs.
             while skipped > 0
@@ -98,7 +107,7 @@ impl Facts {
                 skipped -= 1;
             }
         }
-        let with_parts = |i: usize| self.low_latency && ages[i] < 3 * self.target();
+        let with_parts = |i: usize| low_latency && ages[i] < 3 * self.target();
         let segments = listed.iter().enumerate().skip(skipped);
         let discontinuity_sequence = match (listed.first(), open) {
             (Some(first), _) => first.run - u64::from(first.discontinuity),
@@ -112,24 +121,24 @@ impl Facts {
             discontinuity_sequence,
             // Pictures may be cut where there is no key frame (see the module's description); sound never is.
             independent_segments: window.kind == MediaKind::Audio,
-            low_latency: self.server_control(),
+            low_latency: self.server_control(window),
             skipped: skipped as u64,
             segments: segments.map(|(i, s)| self.entry(window, first + i as u64, s, with_parts(i))).collect(),
             open_parts: open
-                .filter(|_| self.low_latency)
+                .filter(|_| low_latency)
                 .map_or(Vec::new(), |o| self.parts(window, o.first_part, &o.parts)),
-            open_discontinuity: self.low_latency && open.is_some_and(|o| o.discontinuity),
-            open_map: open.filter(|_| self.low_latency).and_then(|o| self.map(window, o.run)),
-            open_date_time: open.filter(|_| self.low_latency).map(|o| self.epoch + o.start.micros()),
+            open_discontinuity: low_latency && open.is_some_and(|o| o.discontinuity),
+            open_map: open.filter(|_| low_latency).and_then(|o| self.map(window, o.run)),
+            open_date_time: open.filter(|_| low_latency).map(|o| self.epoch + o.start.micros()),
             hints: self.hints(window),
-            reports: self.reports(others),
+            reports: if low_latency { self.reports(others) } else { Vec::new() },
             ended: self.ended,
             ..MediaPlaylist::default()
         }
     }
 
     fn hints(&self, window: &Window) -> Vec<PreloadHint> {
-        if !self.low_latency || self.ended {
+        if !self.has_parts(window) || self.ended {
             return Vec::new();
         }
         let hint = |map, file: File| PreloadHint { map, uri: file.name(&window.id, &self.token), start: 0 };
@@ -138,7 +147,7 @@ impl Facts {
     }
 
     fn reports(&self, others: &[&Window]) -> Vec<RenditionReport> {
-        if !self.low_latency || self.ended {
+        if self.ended {
             return Vec::new();
         }
         let report = |window: &&Window| {
@@ -146,7 +155,8 @@ impl Facts {
             let uri = File::Playlist.name(&window.id, &self.token);
             Some(RenditionReport { uri, last_sequence, last_part })
         };
-        others.iter().filter_map(report).collect()
+        // Those in MPEG-TS are of another multivariant playlist.
+        others.iter().filter(|w| w.format != Format::Ts).filter_map(report).collect()
     }
 
     /// The I-frame playlist of `window`: no parts, and its own numbers.
@@ -171,16 +181,93 @@ impl Facts {
         }
     }
 
+    /// The multivariant playlist of the renditions in MPEG-TS: pictures and the first sound in one, further sounds beside
+    /// them.
+    pub fn multivariant_ts(&self, windows: &[Window]) -> Multivariant {
+        let videos = known(windows, Format::Ts, MediaKind::Video);
+        let sounds = known(windows, Format::Ts, MediaKind::Audio);
+        let heaviest = sounds.iter().map(|(w, _)| w.bandwidth()).max_by_key(|(_, peak)| *peak);
+        let (sound_average, sound_peak) = heaviest.unwrap_or((0, 0));
+        let inside = videos.iter().find_map(|(w, _)| w.with.first());
+        let choice = !videos.is_empty() && !sounds.is_empty();
+        let group = choice.then(|| GROUP.to_string());
+        let variants = match videos.is_empty() {
+            true => sounds.first().map(|(w, _)| self.variant(w, (0, 0), &[], None)).into_iter().collect(),
+            false => {
+                let further: Vec<String> = sounds.iter().flat_map(|(w, _)| w.codecs()).collect();
+                let variant = |(w, _): &(&Window, &Track)| {
+                    self.variant(w, (sound_average, sound_peak), &further, group.clone())
+                };
+                videos.iter().map(variant).collect()
+            }
+        };
+        let mut renditions = Vec::new();
+        if let Some(group) = &group {
+            let uris = inside.map(|track| (None, track)).into_iter();
+            let uris = uris.chain(sounds.iter().map(|(w, track)| (Some(*w), *track)));
+            for (i, (window, track)) in uris.enumerate() {
+                let mut rendition =
+                    Rendition::new(RenditionKind::Audio, group.as_str(), sound_name(i, track));
+                rendition.uri = window.map(|w| File::Playlist.name(&w.id, &self.token));
+                rendition.language = track.info.language.as_deref().map(language::tag);
+                rendition.default = i == 0;
+                rendition.autoselect = true;
+                rendition.channels = Some(track.channels);
+                renditions.push(rendition);
+            }
+        }
+        let i_frames = videos.iter().filter_map(|(w, t)| self.i_frames(w, t)).collect();
+        Multivariant { renditions, variants, i_frames, independent_segments: false }
+    }
+
+    /// A variant of `window` beside sounds of such average and peak rates, with such codecs.
+    fn variant(
+        &self,
+        window: &Window,
+        (sound_average, sound_peak): (u64, u64),
+        codecs: &[String],
+        audio: Option<String>,
+    ) -> Variant {
+        let (average, peak) = window.bandwidth();
+        let track = window.track.as_ref().filter(|_| window.kind == MediaKind::Video);
+        Variant {
+            uri: File::Playlist.name(&window.id, &self.token),
+            bandwidth: peak + sound_peak,
+            average_bandwidth: Some(average + sound_average),
+            codecs: [window.codecs(), codecs.to_vec()].concat(),
+            supplemental_codecs: track.and_then(Track::supplemental_codecs),
+            resolution: track.map(|t| (t.width, t.height)),
+            frame_rate: track.and_then(Track::frame_rate),
+            video_range: track.map(range),
+            audio,
+            subtitles: None,
+        }
+    }
+
+    /// The entry of a rendition's I-frame playlist, when it has key frames.
+    fn i_frames(&self, window: &Window, track: &Track) -> Option<IFrameVariant> {
+        let keys: Vec<&Stored> = window.listed().1.filter(|s| s.key_range.is_some()).collect();
+        let bits = |s: &&Stored| {
+            let bytes = s.key_range.as_ref().map_or(0, |r| r.end - r.start);
+            (bytes as f64 * 8.0 / s.duration.seconds().max(0.001)) as u64
+        };
+        let most = keys.iter().map(bits).max()?;
+        Some(IFrameVariant {
+            uri: File::Keys.name(&window.id, &self.token),
+            bandwidth: most.max(1),
+            average_bandwidth: Some(keys.iter().map(bits).sum::<u64>() / keys.len() as u64),
+            codecs: window.codecs().into_iter().take(1).collect(),
+            resolution: Some((track.width, track.height)),
+            video_range: Some(range(track)),
+        })
+    }
+
     /// The multivariant playlist of the renditions that are made now (of all, where none is).
     pub fn multivariant(&self, windows: &[Window]) -> Multivariant {
-        let known: Vec<(&Window, &Track)> =
-            windows.iter().filter_map(|w| Some((w, w.track.as_ref()?))).collect();
-        let any_live = known.iter().any(|(w, _)| w.live);
-        let of = |kind| {
-            known.iter().copied().filter(move |(w, _)| w.kind == kind && (w.live || !any_live)).collect()
-        };
-        let videos: Vec<(&Window, &Track)> = of(MediaKind::Video);
-        let sounds: Vec<(&Window, &Track)> = of(MediaKind::Audio);
+        let videos = known(windows, Format::Cmaf, MediaKind::Video);
+        let sounds = known(windows, Format::Cmaf, MediaKind::Audio);
+        let texts = known(windows, Format::Text, MediaKind::Subtitle);
+        let subtitles = (!texts.is_empty()).then(|| SUBTITLES.to_string());
         let heaviest = sounds.iter().map(|(w, _)| w.bandwidth()).max_by_key(|(_, peak)| *peak);
         let (sound_average, sound_peak) = heaviest.unwrap_or((0, 0));
         let sound_codecs: Vec<String> = sounds.iter().map(|(_, t)| t.codecs()).collect();
@@ -190,35 +277,10 @@ impl Facts {
         let mut variants = Vec::new();
         let mut i_frames = Vec::new();
         for (window, track) in &videos {
-            let (average, peak) = window.bandwidth();
-            let range = (track.colour != Colour::default()).then(|| VideoRange::of(track.colour));
-            variants.push(Variant {
-                uri: File::Playlist.name(&window.id, &self.token),
-                bandwidth: peak + sound_peak,
-                average_bandwidth: Some(average + sound_average),
-                codecs: [vec![track.codecs()], sound_codecs.clone()].concat(),
-                supplemental_codecs: track.supplemental_codecs(),
-                resolution: Some((track.width, track.height)),
-                frame_rate: track.frame_rate(),
-                video_range: Some(range.unwrap_or_default()),
-                audio: group.clone(),
-                subtitles: None,
-            });
-            let keys: Vec<&Stored> = window.listed().1.filter(|s| s.key_range.is_some()).collect();
-            let bits = |s: &&Stored| {
-                let bytes = s.key_range.as_ref().map_or(0, |r| r.end - r.start);
-                (bytes as f64 * 8.0 / s.duration.seconds().max(0.001)) as u64
-            };
-            if let Some(most) = keys.iter().map(bits).max() {
-                i_frames.push(IFrameVariant {
-                    uri: File::Keys.name(&window.id, &self.token),
-                    bandwidth: most.max(1),
-                    average_bandwidth: Some(keys.iter().map(bits).sum::<u64>() / keys.len() as u64),
-                    codecs: vec![track.codecs()],
-                    resolution: Some((track.width, track.height)),
-                    video_range: Some(range.unwrap_or_default()),
-                });
-            }
+            let rates = (sound_average, sound_peak);
+            let variant = self.variant(window, rates, &sound_codecs, group.clone());
+            variants.push(Variant { subtitles: subtitles.clone(), ..variant });
+            i_frames.extend(self.i_frames(window, track));
         }
         if let (true, Some((window, _))) = (alone, sounds.first()) {
             variants.push(Variant {
@@ -227,19 +289,48 @@ impl Facts {
                 average_bandwidth: Some(sound_average),
                 codecs: sound_codecs,
                 audio: group.clone(),
+                subtitles: subtitles.clone(),
                 ..Variant::default()
             });
         }
         let renditions = sounds.iter().enumerate().filter_map(|(i, (window, track))| {
             let mut rendition = Rendition::new(RenditionKind::Audio, group.as_deref()?, sound_name(i, track));
             rendition.uri = Some(File::Playlist.name(&window.id, &self.token));
-            rendition.language = track.info.language.clone();
+            rendition.language = track.info.language.as_deref().map(language::tag);
             rendition.default = i == 0;
             rendition.autoselect = true;
             rendition.channels = Some(track.channels);
             Some(rendition)
         });
-        Multivariant { renditions: renditions.collect(), variants, i_frames, independent_segments: false }
+        let texts = texts.iter().enumerate().map(|(i, (window, track))| {
+            let mut rendition = Rendition::new(RenditionKind::Subtitles, SUBTITLES, text_name(i, track));
+            rendition.uri = Some(File::Playlist.name(&window.id, &self.token));
+            rendition.language = track.info.language.as_deref().map(language::tag);
+            (rendition.autoselect, rendition.forced) = (true, track.info.disposition.forced);
+            rendition
+        });
+        let renditions = renditions.chain(texts).collect();
+        Multivariant { renditions, variants, i_frames, independent_segments: false }
+    }
+}
+
+/// The renditions of a format and kind whose tracks are known: those that are made now, or all of the format where none is.
+fn known(windows: &[Window], format: Format, kind: MediaKind) -> Vec<(&Window, &Track)> {
+    let known = || windows.iter().filter(|w| w.format == format);
+    let any_live = known().any(|w| w.live && w.track.is_some());
+    let of = known().filter(|w| w.kind == kind && (w.live || !any_live));
+    of.filter_map(|w| Some((w, w.track.as_ref()?))).collect()
+}
+
+fn range(track: &Track) -> VideoRange {
+    if track.colour == Colour::default() { VideoRange::default() } else { VideoRange::of(track.colour) }
+}
+
+fn text_name(index: usize, track: &Track) -> String {
+    match track.info.title.clone().or(track.info.language.clone()) {
+        Some(name) if index == 0 => name,
+        Some(name) => format!("{name} {}", index + 1),
+        None => format!("Subtitles {}", index + 1),
     }
 }
 

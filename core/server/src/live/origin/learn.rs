@@ -1,5 +1,6 @@
 //! What a stream's first group of pictures tells: the target durations, which never change afterwards.
 
+use super::texts;
 use ghoststream::packet::{MediaKind, Packet, StreamInfo};
 use ghoststream::time::{MICROSECONDS, Rounding, rescale};
 
@@ -33,6 +34,8 @@ impl Shape {
 pub(super) struct Learning {
     /// The tracks that can be packaged.
     usable: Vec<usize>,
+    /// Those of text: kept, and nobody waits for them.
+    texts: Vec<usize>,
     /// The one that decides the cuts.
     lead: usize,
     leads_pictures: bool,
@@ -55,6 +58,7 @@ impl Learning {
         let lead = usable.iter().copied().find(|i| is_video(*i)).or(usable.first().copied())?;
         Some(Learning {
             leads_pictures: is_video(lead),
+            texts: (0..streams.len()).filter(|i| texts::is_text(&streams[*i])).collect(),
             usable,
             lead,
             wants_group,
@@ -73,6 +77,9 @@ impl Learning {
     /// Takes a packet; says whether enough is known.
     pub fn add(&mut self, packet: &Packet) -> bool {
         if !self.usable.contains(&packet.stream) {
+            if self.texts.contains(&packet.stream) {
+                self.keep(packet);
+            }
             return false;
         }
         let at = micros(packet);
@@ -114,7 +121,10 @@ impl Learning {
         let group = match (self.leads_pictures, self.group) {
             (false, _) => 0,
             (true, Some(group)) => group,
-            (true, None) => self.packets.last().map_or(0, |p| micros(p) - self.first.unwrap_or(0)),
+            (true, None) => {
+                let last = self.packets.iter().rfind(|p| self.usable.contains(&p.stream));
+                last.map_or(0, |p| micros(p) - self.first.unwrap_or(0))
+            }
         };
         let longest = segment.max(group.min(LONGEST));
         let target = u32::try_from((longest + 750_000) / 1_000_000).unwrap_or(1).max(1);

@@ -3,8 +3,14 @@
 use super::Origin;
 use super::hls::Facts;
 use super::learn::{Learning, Shape};
+use super::names::Format;
+use super::spill::Spill;
+use super::state::State;
+use super::texts::{self, Text};
+use super::transport::{self, Transport};
 use super::window::Limits;
 use crate::live::stream::{Item, Reader, Tracks};
+use bytes::Bytes;
 use ghoststream::package::{self, Container, Event, Lengths, Plan, Segmenter, TrackSpec};
 use ghoststream::packet::{MediaKind, Packet, SideData, StreamInfo};
 use ghoststream::time::{MICROSECONDS, Rounding, Timestamp, rescale};
@@ -19,8 +25,9 @@ const HOLE: i64 = 400_000;
 const TRIES: u32 = 3;
 
 /// Makes `origin` from what `reader` reads, until that ends or the origin is to stop.
-pub(super) async fn run(origin: &Origin, mut reader: Reader) {
-    let mut maker = Maker { origin, tracks: None, phase: Phase::Idle, runs: 0, failures: 0 };
+pub(super) async fn run(origin: &Arc<Origin>, mut reader: Reader) {
+    let spill = origin.options.spill.as_ref().map(|root| Arc::new(Spill::new(root, &origin.token)));
+    let mut maker = Maker { spill, origin, tracks: None, phase: Phase::Idle, runs: 0, failures: 0 };
     loop {
         let item = tokio::select! {
             item = reader.next() => item,
@@ -40,7 +47,9 @@ pub(super) async fn run(origin: &Origin, mut reader: Reader) {
 }
 
 struct Maker<'a> {
-    origin: &'a Origin,
+    origin: &'a Arc<Origin>,
+    /// Where old segments go.
+    spill: Option<Arc<Spill>>,
     tracks: Option<Arc<Tracks>>,
     phase: Phase,
     /// Runs that made something.
@@ -58,6 +67,9 @@ enum Phase {
 /// One configuration at work.
 struct Run {
     segmenter: Segmenter,
+    /// The same in MPEG-TS, where that is wanted and can be.
+    transport: Option<Transport>,
+    texts: Vec<Text>,
     /// The segmenter's track of each of the stream's tracks.
     places: Vec<Option<usize>>,
     /// The stream's track that decides the cuts, and its window.
@@ -109,7 +121,7 @@ impl Maker<'_> {
             return;
         }
         self.finish();
-        for info in tracks.streams.iter().filter(|s| !packageable(s)) {
+        for info in tracks.streams.iter().filter(|s| !packageable(s) && !texts::is_text(s)) {
             tracing::warn!(stream = self.origin.name(), codec = %info.codec, "a track that HLS and DASH cannot carry is left out");
         }
         self.tracks = Some(tracks);
@@ -127,7 +139,7 @@ impl Maker<'_> {
         let state = &mut *guard;
         let known = state.facts.is_some();
         let learning = Learning::new(streams, usable, !known);
-        for window in &mut state.windows {
+        for window in state.windows.iter_mut().filter(|w| w.format == Format::Cmaf) {
             window.live = ids.contains(&window.id);
             // What was hinted would have been of the old run.
             if window.live && window.newest_run().is_some() {
@@ -156,6 +168,12 @@ impl Maker<'_> {
                 }
             }
             Phase::Running(run) => {
+                if let Some(text) = run.texts.iter_mut().find(|t| t.track == packet.stream) {
+                    if !text.add(packet) {
+                        self.origin.lock().dropped += 1;
+                    }
+                    return;
+                }
                 let Some(place) = run.places.get(packet.stream).copied().flatten() else {
                     let tracks = self.tracks.as_ref();
                     let usable = tracks.and_then(|t| t.streams.get(packet.stream)).is_some_and(packageable);
@@ -223,7 +241,7 @@ impl Maker<'_> {
         let limits = Limits {
             segments: options.playlist_size,
             dvr: length(options.dvr),
-            bytes: options.memory / present.len().max(1) as u64,
+            bytes: options.memory / (present.len().max(1) * if options.ts { 2 } else { 1 }) as u64,
         };
         let next = state.next();
         let mut places = vec![None; tracks.streams.len()];
@@ -241,14 +259,48 @@ impl Maker<'_> {
                 state.lead = group;
             }
         }
-        let group = state.lead;
+        let (group, lead) = (state.lead, learning.lead());
+        let mut beside = Vec::new();
+        if options.ts && options.hls {
+            beside = transport::plan(&tracks.streams, &all, &present, lead);
+            if beside.is_empty() {
+                tracing::warn!(stream = self.origin.name(), "MPEG-TS cannot carry it: there is no ts.m3u8");
+            }
+        }
+        let mut ensure = |id: &str, kind: MediaKind| {
+            let group = state.ensure(id.into(), kind, next, limits);
+            if let Some(window) = state.windows.get_mut(group) {
+                window.live = true;
+            }
+            group
+        };
+        let groups: Vec<usize> = beside.iter().map(|t| ensure(&t.id, t.kind)).collect();
+        let written = tracks.streams.iter().enumerate().filter(|(_, s)| options.hls && texts::is_text(s));
+        let texts = written.enumerate().map(|(n, (track, info))| {
+            (Text::new(track, ensure(&format!("s{n}"), MediaKind::Subtitle), info), texts::described(info))
+        });
+        let texts: Vec<(Text, _)> = texts.collect();
+        // Who comes before the first cue is told of it too.
+        for (text, described) in &texts {
+            if let (Some(window), Some(track)) = (state.windows.get_mut(text.group), described) {
+                window.begin(self.runs, vec![track.clone()], Bytes::new());
+            }
+        }
+        let texts = texts.into_iter().map(|(text, _)| text).collect();
         drop(guard);
-        let lead = learning.lead();
-        let made = segmenter(specs, self.origin, shape, next);
+        let place = Place { origin: self.origin, next };
+        let transport = (!beside.is_empty())
+            .then(|| Transport::new(&tracks.streams, &beside, &groups, &place, shape))
+            .transpose();
+        let made = packaging(&place, shape, Container::Cmaf)
+            .and_then(|how| Segmenter::new(specs, how))
+            .and_then(|segmenter| Ok((segmenter, transport?)));
         match made {
-            Ok(segmenter) => {
+            Ok((segmenter, transport)) => {
                 let run = Run {
                     segmenter,
+                    transport,
+                    texts,
                     places,
                     lead,
                     group,
@@ -269,8 +321,14 @@ impl Maker<'_> {
 
     fn push(&mut self, place: usize, packet: &Packet) {
         let Phase::Running(run) = &mut self.phase else { return };
-        match run.segmenter.push(place, packet) {
-            Ok(events) => self.made(events),
+        let made = run.segmenter.push(place, packet);
+        let beside = run.transport.as_mut().map(|t| t.push(packet));
+        let both = made.and_then(|made| Ok((made, beside.transpose()?)));
+        match both {
+            Ok((events, beside)) => {
+                self.made(events);
+                self.apply(beside.unwrap_or_default());
+            }
             Err(e) => {
                 self.failures += 1;
                 tracing::warn!(stream = self.origin.name(), "begins again at the next key frame: {e}");
@@ -306,26 +364,76 @@ impl Maker<'_> {
         }
         let first = !run.begun;
         run.begun = true;
-        let mut state = self.origin.lock();
-        let ready = state.is_ready();
+        let texts = texts::beside(&mut run.texts, run.group, &events);
         if first {
-            state.runs = self.runs + 1;
+            self.origin.lock().runs = self.runs + 1;
         }
+        self.apply(events);
+        self.apply(texts);
+        if first {
+            self.origin.changed.send_replace(());
+        }
+    }
+
+    /// Shows what was made.
+    fn apply(&mut self, events: Vec<Event>) {
+        if events.is_empty() {
+            return;
+        }
+        let mut state = self.origin.lock();
+        let ready = |state: &State| (state.is_ready(Format::Cmaf), state.is_ready(Format::Ts));
+        let before = ready(&state);
+        let whole = events.iter().any(|e| matches!(e, Event::Segment(_)));
         state.apply(self.runs, events);
-        let changed = first || ready != state.is_ready();
+        let changed = before != ready(&state);
         drop(state);
         if changed {
             self.origin.changed.send_replace(());
         }
+        if whole {
+            self.spill();
+        }
+    }
+
+    /// Brings old segments to disk.
+    fn spill(&self) {
+        let Some(spill) = &self.spill else { return };
+        let (spill, origin) = (spill.clone(), self.origin.clone());
+        // Twice is no harm: the second copy is dropped.
+        tokio::task::spawn_blocking(move || {
+            let old: Vec<_> = {
+                let state = origin.lock();
+                let target = state.facts.as_ref().map_or(0, |f| i64::from(f.shape.target) * 1_000_000);
+                let each = state.windows.iter().map(|w| w.old(8 * target)).enumerate();
+                each.flat_map(|(window, of)| of.into_iter().map(move |one| (window, one))).collect()
+            };
+            for (window, (sequence, chunks)) in old {
+                match spill.write(&chunks) {
+                    Ok(spilled) => {
+                        if let Some(window) = origin.lock().windows.get_mut(window) {
+                            window.spill(sequence, spilled);
+                        }
+                    }
+                    Err(e) => {
+                        tracing::warn!(stream = origin.name, "a segment stays in memory: {e}");
+                        return;
+                    }
+                }
+            }
+        });
     }
 
     /// Ends the run, if there is one.
     fn finish(&mut self) {
         let Phase::Running(mut run) = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
-        let events = run.segmenter.finish().unwrap_or_else(|e| {
+        let lost = |e| {
             tracing::debug!(stream = self.origin.name(), "the last segment of a run is lost: {e}");
             Vec::new()
-        });
+        };
+        let mut events = run.segmenter.finish().unwrap_or_else(lost);
+        let texts = texts::beside(&mut run.texts, run.group, &events);
+        let transport = run.transport.map_or_else(Vec::new, |mut t| t.finish().unwrap_or_else(lost));
+        events.extend(transport.into_iter().chain(texts));
         let begun = run.begun || !events.is_empty();
         let mut state = self.origin.lock();
         state.apply(self.runs, events);
@@ -359,11 +467,12 @@ impl Maker<'_> {
 
 /// `v0`, `v1` …, `a0` …: the renditions of the tracks at `indices`.
 fn ids(streams: &[StreamInfo], indices: &[usize]) -> Vec<String> {
-    let (mut videos, mut sounds) = (0, 0);
+    let (mut videos, mut sounds, mut others) = (0, 0, 0);
     let mut id = |info: &StreamInfo| {
         let (letter, count) = match info.kind {
             MediaKind::Video => ('v', &mut videos),
-            _ => ('a', &mut sounds),
+            MediaKind::Audio => ('a', &mut sounds),
+            _ => ('x', &mut others),
         };
         *count += 1;
         format!("{letter}{}", *count - 1)
@@ -371,19 +480,24 @@ fn ids(streams: &[StreamInfo], indices: &[usize]) -> Vec<String> {
     indices.iter().filter_map(|i| streams.get(*i)).map(&mut id).collect()
 }
 
-fn segmenter(specs: Vec<TrackSpec>, origin: &Origin, shape: Shape, next: u64) -> Result<Segmenter> {
+/// Where a run's segments go.
+pub(super) struct Place<'a> {
+    origin: &'a Origin,
+    /// The number of the first one.
+    next: u64,
+}
+
+/// How a run is cut.
+pub(super) fn packaging(place: &Place<'_>, shape: Shape, container: Container) -> Result<package::Options> {
     let time = |micros: i64| Timestamp::new(micros, MICROSECONDS);
-    let options = &origin.options;
+    let options = &place.origin.options;
     let segment = i64::try_from(options.segment.as_micros()).unwrap_or(i64::MAX);
-    Segmenter::new(
-        specs,
-        package::Options {
-            count_from: Some(next),
-            part: options.low_latency.then(|| time(shape.part)),
-            key_chunk: true,
-            lengths: Some(Lengths { least: time(segment - segment / 20), most: time(shape.most()) }),
-            wall: Some(origin.epoch()),
-            ..package::Options::new(Plan::grid(time(segment))?, Container::Cmaf)
-        },
-    )
+    Ok(package::Options {
+        count_from: Some(place.next),
+        part: options.low_latency.then(|| time(shape.part)),
+        key_chunk: true,
+        lengths: Some(Lengths { least: time(segment - segment / 20), most: time(shape.most()) }),
+        wall: Some(place.origin.epoch()),
+        ..package::Options::new(Plan::grid(time(segment))?, container)
+    })
 }

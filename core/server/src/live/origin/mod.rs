@@ -24,11 +24,15 @@ mod learn;
 mod maker;
 mod names;
 mod serve;
+mod spill;
 mod state;
+mod texts;
+mod transport;
 pub(super) mod viewers;
 mod window;
 
 pub(super) use copy::{Copied, Copy, Follow, is_older};
+pub(super) use spill::prepare;
 
 use super::stream::{Start, Stream};
 use crate::http::Peer;
@@ -41,6 +45,7 @@ use serde::Serialize;
 use state::State;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, watch};
@@ -58,12 +63,18 @@ pub struct OriginOptions {
     pub dvr: Duration,
     /// Parts, blocking requests and chunked segments.
     pub low_latency: bool,
+    /// HLS. Without it no playlist tells of the segments.
+    pub hls: bool,
+    /// HLS in MPEG-TS segments too (`ts.m3u8`), for players that know no fragmented MP4. They are kept beside the others.
+    pub ts: bool,
     /// DASH too.
     pub dash: bool,
     /// How long a stream that has ended can still be fetched.
     pub keep: Duration,
-    /// Bytes that one stream may take. Where a longer window would need more, it is shorter.
+    /// Bytes that one stream may take in memory. Where a longer window would need more, it is shorter.
     pub memory: u64,
+    /// Where segments go that are eight target durations old; `None` keeps them in memory.
+    pub spill: Option<PathBuf>,
 }
 
 impl Default for OriginOptions {
@@ -74,9 +85,12 @@ impl Default for OriginOptions {
             playlist_size: 10,
             dvr: Duration::ZERO,
             low_latency: true,
+            hls: true,
+            ts: false,
             dash: true,
             keep: Duration::from_secs(60),
             memory: 1 << 30,
+            spill: None,
         }
     }
 }

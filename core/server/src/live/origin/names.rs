@@ -1,16 +1,60 @@
 //! The names of an origin's files. A name says which opening of the stream it is of (the token), so that a stream that
 //! comes again reuses none: caches may keep what they have.
 
+use ghoststream::packet::MediaKind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The multivariant playlist.
 pub(super) const MULTIVARIANT: &str = "playlist.m3u8";
 
+/// The multivariant playlist of the segments in MPEG-TS.
+pub(super) const MULTIVARIANT_TS: &str = "ts.m3u8";
+
 /// The DASH manifest.
 pub(super) const MANIFEST: &str = "manifest.mpd";
 /// The server's time, for DASH players.
 pub(super) const TIME: &str = "time";
+
+/// What a rendition's segments are: its name's beginning says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// `v0`, `a0` …: fragmented MP4, one track each.
+    Cmaf,
+    /// `tv0`, `ta0` …: MPEG-TS.
+    Ts,
+    /// `s0` …: WebVTT.
+    Text,
+}
+
+impl Format {
+    /// What rendition `id` is made of.
+    pub fn of(id: &str) -> Format {
+        match id.as_bytes().first() {
+            Some(b't') => Format::Ts,
+            Some(b's') => Format::Text,
+            _ => Format::Cmaf,
+        }
+    }
+
+    fn extension(self) -> &'static str {
+        match self {
+            Format::Cmaf => "m4s",
+            Format::Ts => "ts",
+            Format::Text => "vtt",
+        }
+    }
+}
+
+/// The MIME type of a rendition's segments.
+pub(super) fn mime(format: Format, kind: MediaKind) -> &'static str {
+    match (format, kind) {
+        (Format::Ts, _) => "video/mp2t",
+        (Format::Text, _) => "text/vtt",
+        (Format::Cmaf, MediaKind::Video) => "video/mp4",
+        (Format::Cmaf, _) => "audio/mp4",
+    }
+}
 
 /// A file of a rendition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +97,9 @@ impl File {
             File::Playlist => format!("{rendition}_{token}.m3u8"),
             File::Keys => format!("{rendition}_{token}_keys.m3u8"),
             File::Init(run) => format!("{rendition}_{token}_i{run}.mp4"),
-            File::Segment(sequence) => format!("{rendition}_{token}_s{sequence}.m4s"),
+            File::Segment(sequence) => {
+                format!("{rendition}_{token}_s{sequence}.{}", Format::of(rendition).extension())
+            }
             File::Part(number) => format!("{rendition}_{token}_p{number}.m4s"),
         }
     }
@@ -86,10 +132,12 @@ impl File {
             ("m3u8", None) => File::Playlist,
             ("m3u8", Some("keys")) => File::Keys,
             ("mp4", Some(kind)) => File::Init(number(kind.strip_prefix('i')?)?),
-            ("m4s", Some(kind)) => match kind.strip_prefix('s') {
-                Some(sequence) => File::Segment(number(sequence)?),
-                None => File::Part(number(kind.strip_prefix('p')?)?),
-            },
+            (extension, Some(kind)) if extension == Format::of(rendition).extension() => {
+                match kind.strip_prefix('s') {
+                    Some(sequence) => File::Segment(number(sequence)?),
+                    None => File::Part(number(kind.strip_prefix('p')?)?),
+                }
+            }
             _ => return None,
         };
         Some((rendition, file))
@@ -109,6 +157,11 @@ mod tests {
             assert_eq!(File::parse(&name, "abd"), None, "{name}");
             assert_eq!(File::token(&name), Some("abc"), "{name}");
         }
+        for (rendition, extension) in [("tv0", ".ts"), ("s1", ".vtt")] {
+            let name = File::Segment(7).name(rendition, "abc");
+            assert!(name.ends_with(extension), "{name}");
+            assert_eq!(File::parse(&name, "abc"), Some((rendition, File::Segment(7))), "{name}");
+        }
         for name in [
             "",
             "v0",
@@ -121,6 +174,8 @@ mod tests {
             "v0_abc_s1_2.m4s",
             "v0_abc_x1.m4s",
             "v0_abc_s1.mp4",
+            "v0_abc_s1.ts",
+            "tv0_abc_s1.m4s",
         ] {
             assert_eq!(File::parse(name, "abc"), None, "{name}");
             assert_eq!(File::token(name).filter(|t| *t == "abc"), None, "{name}");

@@ -3,10 +3,10 @@
 use super::Origin;
 use super::answer::{self, Cache};
 use super::directives::Directives;
-use super::names::{self, File};
+use super::names::{self, File, Format};
 use super::state::{Rendered, State, Text};
 use super::viewers;
-use super::window::Have;
+use super::window::{Have, Window};
 use crate::contract::job::civil;
 use axum::body::Body;
 use axum::http::HeaderMap;
@@ -46,12 +46,20 @@ impl Origin {
             stream.ask();
         }
         let (response, sent) = match file {
-            names::MULTIVARIANT => self.whole(headers, answer::HLS, |state| state.multivariant()).await,
+            names::MULTIVARIANT if self.options.hls => {
+                self.whole(headers, answer::HLS, Format::Cmaf, |state| state.multivariant(Format::Cmaf)).await
+            }
+            names::MULTIVARIANT_TS if self.options.hls && self.options.ts => {
+                self.whole(headers, answer::HLS, Format::Ts, |state| state.multivariant(Format::Ts)).await
+            }
             names::MANIFEST if self.options.dash => {
-                self.whole(headers, answer::DASH, |state| state.manifest(micros())).await
+                self.whole(headers, answer::DASH, Format::Cmaf, |state| state.manifest(micros())).await
             }
             names::TIME if self.options.dash => (answer::fresh(iso_time(SystemTime::now())), 0),
             _ => match File::parse(file, &self.token) {
+                Some((_, File::Playlist | File::Keys)) if !self.options.hls => {
+                    (self.missing(Cache::Error), 0)
+                }
                 Some((id, File::Playlist)) => self.playlist(id, query, headers).await,
                 Some((id, File::Keys)) => self.text(id, Text::Keys, Cache::Now, headers),
                 Some((id, File::Segment(sequence))) => self.segment(file, id, sequence, headers).await,
@@ -101,10 +109,11 @@ impl Origin {
         &self,
         headers: &HeaderMap,
         kind: &'static str,
+        format: Format,
         make: impl Fn(&State) -> Option<Rendered>,
     ) -> (Response, u64) {
         let found = self
-            .wait(|state| match make(state).filter(|_| state.is_ready()) {
+            .wait(|state| match make(state).filter(|_| state.is_ready(format)) {
                 Some(text) => Look::Found(Some(text)),
                 None if state.ended => Look::Found(None),
                 None => Look::Later(self.changed.subscribe()),
@@ -130,7 +139,7 @@ impl Origin {
 
     async fn playlist(&self, id: &str, query: Option<&str>, headers: &HeaderMap) -> (Response, u64) {
         let refused = |why: &str| (answer::failure(400, why, Some((Cache::Error, self.target()))), 0);
-        let low_latency = self.options.low_latency;
+        let low_latency = self.options.low_latency && Format::of(id) == Format::Cmaf;
         let directives = match Directives::parse(query.filter(|_| low_latency)) {
             Ok(directives) => directives,
             Err(why) => return refused(&why),
@@ -192,14 +201,14 @@ impl Origin {
                         blocked = true;
                         Look::Later(changed)
                     }
-                    (bytes, _) => Look::Found(bytes.map(|bytes| (bytes, window.kind))),
+                    (bytes, _) => Look::Found(bytes.map(|bytes| (bytes, mime(window)))),
                 }
             })
             .await;
         match found {
-            Some(Some((bytes, kind))) => {
+            Some(Some((bytes, mime))) => {
                 let cache = if matches!(which, File::Init(_)) { Cache::Forever } else { Cache::Blocking };
-                answer::media(headers, name, mime(kind), vec![bytes], cache, self.target())
+                answer::media(headers, name, mime, vec![bytes], cache, self.target())
             }
             Some(None) => (self.missing(if blocked { Cache::BlockingError } else { Cache::Error }), 0),
             None => self.too_late(),
@@ -218,22 +227,32 @@ impl Origin {
                 let Some((index, window)) = state.window(id) else { return Look::Found(None) };
                 match (window.segment(sequence), state.watch(index)) {
                     (Have::Soon, Some(changed)) if !state.ended => Look::Later(changed),
-                    (have, _) => Look::Found(Some((have, window.kind))),
+                    (have, _) => Look::Found(Some((have, mime(window)))),
                 }
             })
             .await;
-        let (have, kind) = match found {
+        let (have, mime) = match found {
             Some(Some(found)) => found,
             Some(None) => return (self.missing(Cache::Error), 0),
             None => return self.too_late(),
         };
         match have {
-            Have::Whole(chunks) => {
-                answer::media(headers, name, mime(kind), chunks, Cache::Forever, self.target())
+            Have::Whole(chunks) => answer::media(headers, name, mime, chunks, Cache::Forever, self.target()),
+            Have::Disk(spilled) => {
+                let read = tokio::task::spawn_blocking(move || spilled.read()).await;
+                match read.map_err(io::Error::other).flatten() {
+                    Ok(bytes) => {
+                        answer::media(headers, name, mime, vec![bytes], Cache::Forever, self.target())
+                    }
+                    Err(e) => {
+                        tracing::warn!(stream = self.name, "a segment cannot be read: {e}");
+                        (self.missing(Cache::Never), 0)
+                    }
+                }
             }
             Have::Some(_) => {
                 let body = Body::from_stream(self.clone().chunks(id.to_string(), sequence));
-                (answer::growing(name, mime(kind), body), 0)
+                (answer::growing(name, mime, body), 0)
             }
             Have::Soon | Have::No => (self.missing(Cache::Error), 0),
         }
@@ -256,7 +275,7 @@ impl Origin {
                             let (chunks, complete) = match window.segment(sequence) {
                                 Have::Whole(chunks) => (chunks, true),
                                 Have::Some(chunks) => (chunks, false),
-                                Have::Soon | Have::No => return Look::Found(None),
+                                Have::Disk(_) | Have::Soon | Have::No => return Look::Found(None),
                             };
                             match state.watch(index) {
                                 Some(changed) if !complete && chunks.len() <= taken => Look::Later(changed),
@@ -294,6 +313,6 @@ fn iso_time(at: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", since.subsec_millis())
 }
 
-fn mime(kind: MediaKind) -> &'static str {
-    if kind == MediaKind::Video { "video/mp4" } else { "audio/mp4" }
+fn mime(window: &Window) -> &'static str {
+    names::mime(window.format, window.kind)
 }

@@ -2,7 +2,7 @@
 
 use super::OriginStats;
 use super::hls::Facts;
-use super::names::File;
+use super::names::{File, Format};
 use super::viewers::Viewers;
 use super::window::{Limits, Window};
 use bytes::Bytes;
@@ -110,10 +110,11 @@ impl State {
         Some(self.sides.get(index)?.changed.subscribe())
     }
 
-    /// Whether players can be told of all renditions.
-    pub fn is_ready(&self) -> bool {
+    /// Whether players can be told of all renditions of `format`.
+    pub fn is_ready(&self, format: Format) -> bool {
         let some = |w: &Window| w.track.is_some() && w.last().is_some();
-        self.facts.is_some() && !self.windows.is_empty() && self.windows.iter().all(|w| !w.live || some(w))
+        let mut of = self.windows.iter().filter(|w| w.format == format).peekable();
+        self.facts.is_some() && of.peek().is_some() && of.all(|w| !w.live || some(w))
     }
 
     /// The window for rendition `id`, made when it is not there.
@@ -151,11 +152,7 @@ impl State {
             // What comes for a segment that was given up is late.
             let in_time = sequence.is_none_or(|s| s == window.next());
             match event {
-                Event::Init { tracks, bytes: Some(bytes), .. } => {
-                    if let Some(track) = tracks.into_iter().next() {
-                        window.begin(run, track, bytes);
-                    }
-                }
+                Event::Init { tracks, bytes, .. } => window.begin(run, tracks, bytes.unwrap_or_default()),
                 Event::Part(part) if in_time => window.push_part(run, part),
                 Event::Segment(segment) if in_time => {
                     if group == lead {
@@ -248,9 +245,14 @@ impl State {
         Some(made)
     }
 
-    /// The multivariant playlist.
-    pub fn multivariant(&self) -> Option<Rendered> {
-        Some(Rendered::new(self.facts.as_ref()?.multivariant(&self.windows).to_string()))
+    /// The multivariant playlist of the renditions of a format.
+    pub fn multivariant(&self, format: Format) -> Option<Rendered> {
+        let facts = self.facts.as_ref()?;
+        let playlist = match format {
+            Format::Ts => facts.multivariant_ts(&self.windows),
+            _ => facts.multivariant(&self.windows),
+        };
+        Some(Rendered::new(playlist.to_string()))
     }
 
     /// The DASH manifest, as of `now` (microseconds since 1970).
@@ -274,7 +276,7 @@ impl State {
     pub fn stats(&mut self) -> OriginStats {
         let shape = self.facts.as_ref().map(|f| f.shape);
         OriginStats {
-            ready: self.is_ready(),
+            ready: self.is_ready(Format::Cmaf),
             ended: self.ended,
             viewers: self.viewers.count(Instant::now()),
             requests: self.requests,

@@ -1,12 +1,18 @@
 //! One rendition's segments and parts: those that are listed, those that are kept for who still asks, the one that is being
 //! made. Pure: nothing here waits or knows a clock.
 
+use super::names::Format;
+use super::spill::Spilled;
 use bytes::Bytes;
 use ghoststream::package::{self, Part, Track};
 use ghoststream::packet::MediaKind;
 use ghoststream::time::{MICROSECONDS, Timestamp};
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
+
+/// As many segments that are left out are told of as gaps.
+const GAPS: u64 = 10_000;
 
 /// A part.
 #[derive(Clone, Debug)]
@@ -34,8 +40,10 @@ pub(super) struct Stored {
     pub gap: bool,
     /// Length in bytes.
     pub size: u64,
-    /// Its bytes, one piece per chunk; none in a copy of a window.
+    /// Its bytes, one piece per chunk; none in a copy of a window, and where it is on disk.
     pub chunks: Vec<Bytes>,
+    /// Where it is on disk.
+    pub spilled: Option<Arc<Spilled>>,
     /// What shows its first key frame.
     pub key_range: Option<Range<u64>>,
     /// Segments before it that had a key range.
@@ -75,12 +83,16 @@ pub(super) struct Limits {
 /// The window of one rendition.
 #[derive(Debug)]
 pub(super) struct Window {
-    /// `v0`, `v1` …, `a0` …
+    /// `v0`, `v1` …, `a0` …; see [`Format`].
     pub id: String,
+    /// What its segments are.
+    pub format: Format,
     /// Pictures or sound.
     pub kind: MediaKind,
     /// What it is now.
     pub track: Option<Track>,
+    /// What is in the same segments.
+    pub with: Vec<Track>,
     /// Whether the present run makes it.
     pub live: bool,
     inits: Vec<(u64, Bytes)>,
@@ -103,6 +115,8 @@ pub(super) struct Window {
 pub(super) enum Have {
     /// All of it.
     Whole(Vec<Bytes>),
+    /// All of it, on disk.
+    Disk(Arc<Spilled>),
     /// The parts so far: it is being made.
     Some(Vec<Bytes>),
     /// It comes next.
@@ -115,9 +129,11 @@ impl Window {
     /// A window whose first segment is going to have the number `next`.
     pub fn new(id: String, kind: MediaKind, next: u64, limits: Limits) -> Window {
         Window {
+            format: Format::of(&id),
             id,
             kind,
             track: None,
+            with: Vec::new(),
             live: true,
             inits: Vec::new(),
             segments: VecDeque::new(),
@@ -168,11 +184,20 @@ impl Window {
         self.inits.last().map(|(run, _)| *run)
     }
 
-    /// Begins run `run` with its init segment.
-    pub fn begin(&mut self, run: u64, track: Track, init: Bytes) {
+    /// Begins run `run` with what it carries, and its init segment: an empty one where the format has none.
+    pub fn begin(&mut self, run: u64, tracks: Vec<Track>, init: Bytes) {
+        let mut tracks = tracks.into_iter();
+        let Some(track) = tracks.next() else { return };
         self.bytes += init.len() as u64;
         self.inits.push((run, init));
         self.track = Some(track);
+        self.with = tracks.collect();
+    }
+
+    /// The RFC 6381 strings of what it carries.
+    pub fn codecs(&self) -> Vec<String> {
+        let name = |t: &Track| if self.format == Format::Ts { t.codecs_ts() } else { t.codecs() };
+        self.track.iter().chain(&self.with).map(name).collect()
     }
 
     /// Lets the hinted part go: what comes is of another run, and must not have its name.
@@ -223,6 +248,7 @@ impl Window {
             gap: false,
             size,
             chunks: segment.chunks,
+            spilled: None,
             key_range,
             keys_before,
             first_part,
@@ -244,6 +270,7 @@ impl Window {
             gap: true,
             size: 0,
             chunks: Vec::new(),
+            spilled: None,
             key_range: None,
             keys_before: self.keys,
             first_part: self.next_part,
@@ -251,9 +278,22 @@ impl Window {
         });
     }
 
-    /// Takes segment `sequence` of the window that this one is a copy of. Numbers that are left out empty it: a playlist
-    /// has no holes.
+    /// Takes segment `sequence` of the window that this one is a copy of. Numbers that are left out become gaps, for a
+    /// playlist has no holes; where there are too many of them, it begins anew.
     pub fn adopt(&mut self, sequence: u64, segment: Stored) {
+        if let Some(last) = self.segments.back()
+            && let missing @ 1..=GAPS = sequence.saturating_sub(self.next)
+        {
+            let (run, from) = (last.run, last.start.micros() + last.duration.micros());
+            let longest = last.duration.micros().max(segment.duration.micros());
+            let step = (segment.start.micros() - from) / i64::try_from(missing).unwrap_or(i64::MAX);
+            let duration = Timestamp::new(step.clamp(1, longest.max(1)), MICROSECONDS);
+            let mut start = from;
+            while self.next < sequence {
+                self.push_gap(run, Timestamp::new(start, MICROSECONDS), duration);
+                start += step.max(1);
+            }
+        }
         if sequence > self.next {
             self.bytes -= self.segments.drain(..).map(|s| s.size).sum::<u64>();
             self.unlisted = 0;
@@ -265,6 +305,24 @@ impl Window {
         self.bytes += segment.size;
         self.peak = self.peak.max(rate(segment.size, segment.duration));
         self.store(Stored { discontinuity, keys_before, ..segment });
+    }
+
+    /// The segments in memory that end `age` microseconds or more before the newest, with their bytes.
+    pub fn old(&self, age: i64) -> Vec<(u64, Vec<Bytes>)> {
+        let end = |s: &Stored| s.start.micros() + s.duration.micros();
+        let edge = self.segments.back().map_or(0, end) - age;
+        let numbered = (self.oldest()..).zip(&self.segments).take_while(|(_, s)| end(s) <= edge);
+        numbered.filter(|(_, s)| !s.chunks.is_empty()).map(|(n, s)| (n, s.chunks.clone())).collect()
+    }
+
+    /// Says that a segment is on disk: its bytes, and its parts, are let go.
+    pub fn spill(&mut self, sequence: u64, spilled: Spilled) {
+        let at = sequence.checked_sub(self.oldest()).and_then(|at| usize::try_from(at).ok());
+        if let Some(segment) = at.and_then(|at| self.segments.get_mut(at)).filter(|s| s.spilled.is_none()) {
+            self.bytes -= segment.size;
+            (segment.chunks, segment.parts) = (Vec::new(), Vec::new());
+            segment.spilled = Some(Arc::new(spilled));
+        }
     }
 
     /// The number of the oldest segment that is kept.
@@ -294,13 +352,17 @@ impl Window {
         let mut kept: i64 = self.segments.iter().take(self.unlisted).map(length).sum();
         while self.unlisted > 0
             && let Some(first) = self.segments.front()
-            && (kept - length(first) >= listed || self.bytes > self.limits.bytes)
+            && (kept - length(first) >= listed || (self.bytes > self.limits.bytes && first.spilled.is_none()))
         {
             kept -= length(first);
             self.drop_first();
         }
         // Too much for the memory that there is: the window becomes shorter.
-        while self.bytes > self.limits.bytes && self.segments.len() > 3 {
+        // What is on disk takes none of it.
+        while self.bytes > self.limits.bytes
+            && self.segments.len() > 3
+            && self.segments.front().is_some_and(|s| s.spilled.is_none())
+        {
             self.drop_first();
         }
         let oldest = self.segments.front().map_or(0, |s| s.run);
@@ -315,7 +377,7 @@ impl Window {
 
     fn drop_first(&mut self) {
         if let Some(gone) = self.segments.pop_front() {
-            self.bytes -= gone.size;
+            self.bytes -= if gone.spilled.is_some() { 0 } else { gone.size };
             self.unlisted = self.unlisted.saturating_sub(1);
         }
     }
@@ -373,6 +435,7 @@ impl Window {
             };
         }
         match self.kept(sequence) {
+            Some(Stored { spilled: Some(spilled), .. }) => Have::Disk(spilled.clone()),
             Some(segment) if !segment.gap => Have::Whole(segment.chunks.clone()),
             _ if sequence == self.next + 1 => Have::Soon,
             _ => Have::No,

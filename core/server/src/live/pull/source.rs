@@ -4,7 +4,7 @@ use crate::policy::{Refused, SourcePolicy};
 use ghoststream::Codec;
 use ghoststream::spec::{
     BitstreamFormat, Device, FrameRate, OutputSpec, PacketsSpec, PatternSpec, PipelineSpec, Preset, Seconds,
-    SourceSpec, SubtitleChoice, Tune, VideoChoice, VideoSpec,
+    SourceSpec, Tune, VideoChoice, VideoSpec,
 };
 use ghoststream::time::Rational;
 use std::collections::BTreeMap;
@@ -157,6 +157,7 @@ pub(in crate::live) fn carried(source: SourceSpec, encode: &PullEncode, copy: bo
         queue: 512,
         interleave: false,
         copy: carried,
+        all_tracks: true,
         ..PacketsSpec::default()
     });
     output.video = VideoChoice::Track(Box::new(VideoSpec {
@@ -169,7 +170,6 @@ pub(in crate::live) fn carried(source: SourceSpec, encode: &PullEncode, copy: bo
         keyframe_interval: Some(Seconds(encode.segment)),
         ..VideoSpec::new()
     }));
-    output.subtitles = SubtitleChoice::None;
     PipelineSpec::new(source, vec![output])
 }
 

@@ -1,13 +1,17 @@
 //! Recordings played by time: `GET /recordings`, `/recordings/{name}` with what is there, and
-//! `/recordings/{name}/playlist.m3u8?start=…&duration=…`, a playlist of what was recorded then. It is played from the files that
+//! `/recordings/{name}/playlist.m3u8?start=…&duration=…`, a playlist of what was recorded then; with `download.mp4` in its place
+//! the same is one file. It is played from the files that
 //! recordings are made of (`catalogue`), also from the one that is being written, and nothing is made for it: segments are
 //! ranges of fragments.
 
 mod catalogue;
+mod download;
 
 pub(super) use catalogue::Notes;
 
 use super::origin::answer::{self, Cache, HLS};
+use super::push::Recording;
+use crate::config::RecordConfig;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
@@ -16,8 +20,10 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use catalogue::{Insides, Recorded};
 use chrono::{DateTime, SecondsFormat};
+use download::Download;
 use ghoststream::package::FragmentedFile;
 use ghoststream::package::hls::{Map, MediaPlaylist, MediaSegment};
+use ghoststream::spec::Container;
 use ghoststream::time::{MICROSECONDS, Timestamp};
 use serde_json::{Value, json};
 use std::fs::File;
@@ -25,6 +31,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Shorter segments are joined, in microseconds.
 const SEGMENT: i64 = 2_000_000;
@@ -40,6 +47,47 @@ pub struct Recordings {
     insides: Arc<Insides>,
 }
 
+/// Where and how streams are recorded.
+#[derive(Clone, Debug)]
+pub struct RecordingRules {
+    root: PathBuf,
+    config: RecordConfig,
+}
+
+impl RecordingRules {
+    /// Below `root`, as `config` says.
+    pub fn new(root: PathBuf, config: RecordConfig) -> RecordingRules {
+        RecordingRules { root, config }
+    }
+
+    /// The directory of all recordings.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A recording into `directory`.
+    pub fn recording(&self, directory: PathBuf, container: Container) -> Recording {
+        let RecordConfig { segment_seconds, keep_seconds, max_bytes, .. } = self.config;
+        Recording {
+            directory,
+            container,
+            segment: segment_seconds,
+            keep: (keep_seconds > 0.0).then(|| Duration::from_secs_f64(keep_seconds)),
+            most: (max_bytes > 0).then_some(max_bytes),
+        }
+    }
+
+    /// The recording of stream `name`, where everything that is published is recorded.
+    pub fn of(&self, name: &str) -> Option<Recording> {
+        let container = match self.config.all.as_deref()? {
+            "mkv" => Container::Mkv,
+            "ts" => Container::Ts,
+            _ => Container::Mp4,
+        };
+        Some(self.recording(self.root.join(name), container))
+    }
+}
+
 /// An answer that is not one: status and reason.
 type Refused = (u16, String);
 
@@ -48,6 +96,7 @@ enum Found {
     Json(Value),
     Playlist(String),
     Media { name: String, bytes: Bytes },
+    Download(Download),
 }
 
 fn missing(what: &str) -> Refused {
@@ -82,6 +131,10 @@ impl Recordings {
             let range = Range::read(query).map_err(|why| (400, why))?;
             return self.playlist(name, &range).map(Found::Playlist);
         }
+        if let Some(name) = path.strip_suffix("/download.mp4") {
+            let range = Range::read(query).map_err(|why| (400, why))?;
+            return self.download(name, &range).map(Found::Download);
+        }
         if let Some((folder, piece)) = path.rsplit_once('/')
             && folder.ends_with(".mp4")
         {
@@ -101,7 +154,7 @@ impl Recordings {
                 if entry.file_type().is_ok_and(|t| t.is_dir()) {
                     open.push(entry.path());
                 } else {
-                    any |= super::push::is_recorded(&entry.path(), ghoststream::spec::Container::Mp4);
+                    any |= super::push::is_recorded(&entry.path(), Container::Mp4);
                 }
             }
             let name = directory.strip_prefix(&self.root).ok().and_then(|p| p.to_str());
@@ -132,12 +185,21 @@ impl Recordings {
             .into_iter()
             .map(|(start, end, files)| {
                 let seconds = (end - start) as f64 / 1e6;
-                let url = format!(
-                    "/recordings/{}/playlist.m3u8?start={}&duration={seconds:.3}",
-                    encoded(name),
-                    date(start)
-                );
-                json!({ "start": date(start), "end": date(end), "duration": seconds, "files": files, "url": url })
+                let of = |file: &str| {
+                    format!(
+                        "/recordings/{}/{file}?start={}&duration={seconds:.3}",
+                        encoded(name),
+                        date(start)
+                    )
+                };
+                json!({
+                    "start": date(start),
+                    "end": date(end),
+                    "duration": seconds,
+                    "files": files,
+                    "url": of("playlist.m3u8"),
+                    "download": of("download.mp4"),
+                })
             })
             .collect();
         Ok(json!({ "name": name, "recording": files.iter().any(|f| f.grows), "ranges": ranges }))
@@ -194,7 +256,7 @@ impl Recordings {
     fn piece(&self, file: &str, piece: &str) -> Result<Found, Refused> {
         let gone = |_| missing("This part of the recording is gone");
         let path = self.root.join(file);
-        if !super::push::is_recorded(&path, ghoststream::spec::Container::Mp4) {
+        if !super::push::is_recorded(&path, Container::Mp4) {
             return Err(missing("Not Found"));
         }
         let name = format!("{}-{piece}", encoded(file.rsplit('/').next().unwrap_or(file)));
@@ -238,6 +300,7 @@ fn respond(headers: &HeaderMap, found: Result<Found, Refused>) -> Response {
             let name = format!("{:x}", hasher.finish());
             answer::media(headers, &name, HLS, vec![text.into()], Cache::Now, 2).0
         }
+        Ok(Found::Download(download)) => download.answer(),
         Ok(Found::Media { name, bytes }) => {
             answer::media(headers, &name, "video/mp4", vec![bytes], Cache::Forever, 2).0
         }

@@ -3,7 +3,8 @@
 use super::{blocking, detail, unreadable};
 use crate::config::Secret;
 use crate::live::pull::PullSource;
-use crate::live::push::{PushTarget, Recording};
+use crate::live::push::PushTarget;
+use crate::live::recordings::RecordingRules;
 use crate::live::service::LiveService;
 use crate::live::streams::{StreamRequest, StreamView};
 use crate::live::transcode::{Rung, TranscodeSpec};
@@ -20,9 +21,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use subtle::ConstantTimeEq;
-
-/// Length of a recording's files, in seconds: the original wrote one file, which a crash lost.
-const FILE: f64 = 3600.0;
 
 /// A request for a stream.
 #[derive(Debug, Deserialize)]
@@ -92,7 +90,7 @@ const FRAME_RATE: u32 = 30;
 const BITRATE: u64 = 2_000_000;
 
 impl Body {
-    fn request(self, recordings: Option<&std::path::Path>) -> Result<StreamRequest, (StatusCode, String)> {
+    fn request(self, recordings: Option<&RecordingRules>) -> Result<StreamRequest, (StatusCode, String)> {
         let bad = |text: &str| Err((StatusCode::BAD_REQUEST, text.to_string()));
         let url = self.source_url.filter(|u| !u.is_empty());
         let source = match (self.source_type, url) {
@@ -175,10 +173,13 @@ fn local(key: &str) -> String {
 }
 
 /// A recording into the directory of `path`, in the form that its name says.
-pub(crate) fn files(path: &str, root: Option<&std::path::Path>) -> Result<PushTarget, (StatusCode, String)> {
+pub(crate) fn files(path: &str, rules: Option<&RecordingRules>) -> Result<PushTarget, (StatusCode, String)> {
     let path = PathBuf::from(path.strip_prefix("file://").unwrap_or(path));
     let bad = |why: &str| Err((StatusCode::BAD_REQUEST, format!("{}: {why}", path.display())));
-    let Some(root) = root else { return bad("nothing is recorded here: live.recordings names no directory") };
+    let Some(rules) = rules else {
+        return bad("nothing is recorded here: live.recordings names no directory");
+    };
+    let root = rules.root();
     let plain = path.components().all(|c| !matches!(c, std::path::Component::ParentDir));
     if !plain || (path.is_absolute() && !path.starts_with(root)) {
         return bad(&format!("recordings are made below {}", root.display()));
@@ -196,7 +197,7 @@ pub(crate) fn files(path: &str, root: Option<&std::path::Path>) -> Result<PushTa
         }
     };
     let directory = if path.extension().is_some() { path.with_extension("") } else { path };
-    Ok(PushTarget::Files(Recording { directory, container, segment: FILE, keep: None, most: None }))
+    Ok(PushTarget::Files(rules.recording(directory, container)))
 }
 
 /// All routes of the service.

@@ -27,6 +27,9 @@ pub(crate) struct Body {
     qualities: Vec<String>,
     #[serde(default = "yes")]
     enable_hls: bool,
+    /// Beyond the contract: HLS in MPEG-TS segments too, at `/streams/{id}/ts.m3u8`; the server's `live.hls_ts` without it.
+    #[serde(default)]
+    enable_hls_ts: Option<bool>,
     #[serde(default = "yes")]
     enable_dash: bool,
     #[serde(default = "yes")]
@@ -108,6 +111,7 @@ async fn create(State(service): State<LiveService>, body: Result<Json<Body>, Jso
     let request = StreamRequest {
         qualities: body.qualities,
         hls: body.enable_hls,
+        hls_ts: body.enable_hls_ts,
         dash: body.enable_dash,
         low_latency: body.low_latency,
         ..StreamRequest::new(body.stream_id, PullSource::url(body.source_url))

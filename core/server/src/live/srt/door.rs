@@ -64,10 +64,6 @@ impl Door {
         let name = &wanted.name;
         check_name(name).map_err(|why| (Refusal::BadRequest, why))?;
         let key = wanted.key.as_deref();
-        if self.keys.hooks.decide() {
-            // A handshake cannot wait for an answer.
-            return Err((Refusal::Forbidden, "hooks decide here, which SRT cannot ask".into()));
-        }
         if wanted.publishes {
             if !self.keys.may_publish(name, key) {
                 return Err((Refusal::Unauthorized, format!("{name}: a key is needed to publish")));

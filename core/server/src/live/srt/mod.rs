@@ -7,6 +7,7 @@ mod read;
 pub mod stream_id;
 pub mod transport;
 
+use super::hooks::{Act, Asked};
 use super::keys::Keys;
 use super::registry::Live;
 use crate::config::Secret;
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use stream_id::Wanted;
+use tokio::runtime::Handle;
 
 /// What publishers by SRT are called.
 const PROTOCOL: &str = "srt";
@@ -40,7 +42,8 @@ pub struct SrtOptions {
     pub latency: Duration,
     /// Encrypts all connections, and who does not have it is refused: 10 to 79 bytes.
     pub passphrase: Option<Secret>,
-    /// Who may publish and read.
+    /// Who may publish and read. Hooks that decide are asked when the connection is there, for a handshake cannot wait: who
+    /// may not is cut off.
     pub keys: Keys,
 }
 
@@ -109,13 +112,15 @@ struct Inner {
     stop: AtomicBool,
     next: AtomicU64,
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
+    /// Where hooks are asked.
+    runtime: Option<Handle>,
     /// Told when a connection is over.
     over: Condvar,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
 impl Srt {
-    /// Listens, on threads of its own, until [`Srt::close`].
+    /// Listens, on threads of its own, until [`Srt::close`]. Where hooks decide it must be called in a tokio runtime.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] without libsrt; [`ErrorKind::Invalid`] for a passphrase that cannot be one;
@@ -154,6 +159,7 @@ impl Srt {
             stop: AtomicBool::new(false),
             next: AtomicU64::new(0),
             connections: Mutex::default(),
+            runtime: Handle::try_current().ok(),
             over: Condvar::new(),
             thread: Mutex::default(),
         }));
@@ -227,7 +233,7 @@ impl Srt {
         self.0.door.came(peer);
         // The door has understood it.
         let wanted = Wanted::parse(&socket.stream_id()).ok();
-        let Some(Wanted { publishes, name, .. }) = wanted else { return self.0.door.left() };
+        let Some(Wanted { publishes, name, query, .. }) = wanted else { return self.0.door.left() };
         let connection = Arc::new(Connection {
             stream: name,
             publishes,
@@ -242,9 +248,10 @@ impl Srt {
         let work = move || {
             let guard = guard;
             let Inner { live, options, stop, .. } = &*guard.inner;
-            let end = match connection.publishes {
-                true => publish::run(&connection, live, options, stop),
-                false => read::run(&connection, live, stop),
+            let end = match (guard.inner.allowed(&connection, query), connection.publishes) {
+                (Err(why), _) => End::Peer(why),
+                (Ok(()), true) => publish::run(&connection, live, options, stop),
+                (Ok(()), false) => read::run(&connection, live, stop),
             };
             connection.socket.close();
             let (stream, publishes) = (connection.stream.as_str(), connection.publishes);
@@ -256,6 +263,22 @@ impl Srt {
         };
         if let Err(e) = std::thread::Builder::new().name("gs-srt-peer".into()).spawn(work) {
             tracing::error!(%peer, "SRT connection closed: cannot start a thread: {e}");
+        }
+    }
+}
+
+impl Inner {
+    /// Whether hooks let it, where they decide. Waits for their answer, on the connection's own thread.
+    fn allowed(&self, connection: &Connection, query: String) -> std::result::Result<(), String> {
+        if !self.options.keys.hooks.decide() {
+            return Ok(());
+        }
+        let act = if connection.publishes { Act::Publish } else { Act::Read };
+        let (stream, peer) = (connection.stream.clone(), Some(connection.peer));
+        let asked = Asked { act, stream, protocol: PROTOCOL, peer, query };
+        match &self.runtime {
+            Some(runtime) => runtime.block_on(self.options.keys.allow(&asked)),
+            None => Err("hooks decide here, and there is nothing to ask them with".into()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A reader: the stream as an MPEG transport stream, in messages of seven packets at most.
 
-use super::{Connection, End};
+use super::{Connection, End, PROTOCOL};
 use crate::live::registry::Live;
 use crate::live::stream::{Item, Start, Tracks};
 use ghoststream::package::cmaf::Sample;
@@ -27,6 +27,7 @@ const BASE: TimeBase = TimeBase::new(1, CLOCK as i32);
 /// Serves a reader to its end.
 pub(super) fn run(connection: &Connection, live: &Live, stop: &AtomicBool) -> End {
     let Some(stream) = live.get(&connection.stream) else { return End::Peer("the stream is gone".into()) };
+    let _watching = live.watching(&connection.stream, PROTOCOL, Some(connection.peer));
     let mut reader = stream.subscribe(Start::Group);
     let mut away = stream.tracks().is_none().then(Instant::now);
     let (mut writer, mut version) = (None, 0);

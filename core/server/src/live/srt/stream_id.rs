@@ -24,6 +24,8 @@ pub struct Wanted {
     pub name: String,
     /// The key that it shows.
     pub key: Option<String>,
+    /// The query behind the stream, for who decides by it; empty without one.
+    pub query: String,
 }
 
 /// Why a stream id is not understood.
@@ -87,7 +89,7 @@ impl Wanted {
         if name.is_empty() {
             return Err(wrong("the stream id names no stream"));
         }
-        Ok(Wanted { publishes, name: name.into(), key })
+        Ok(Wanted { publishes, name: name.into(), key, query: query.into() })
     }
 }
 

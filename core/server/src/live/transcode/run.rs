@@ -22,9 +22,63 @@ const LOOK: Duration = Duration::from_millis(50);
 /// No time yet.
 const NEVER: i64 = i64::MIN;
 
+/// Cues that wait until the tracks are announced.
+const CUES: usize = 100;
+
+/// Text goes by the engine: it is handed on as it is, behind the tracks that the engine makes.
+struct Texts {
+    to: Arc<Stream>,
+    /// The source's tracks.
+    of: Vec<(usize, StreamInfo)>,
+    state: Mutex<Handing>,
+}
+
+#[derive(Default)]
+struct Handing {
+    /// The first of them in what is made.
+    first: Option<usize>,
+    waiting: Vec<Packet>,
+}
+
+impl Texts {
+    fn new(streams: &[StreamInfo], to: &Arc<Stream>) -> Texts {
+        let of = streams.iter().enumerate().filter(|(_, s)| s.kind == MediaKind::Subtitle);
+        let of = of.map(|(i, s)| (i, s.clone())).collect();
+        Texts { to: to.clone(), of, state: Mutex::default() }
+    }
+
+    /// Takes a packet if it is theirs.
+    fn take(&self, packet: &Packet) -> bool {
+        let Some(place) = self.of.iter().position(|(i, _)| *i == packet.stream) else { return false };
+        let mut state = lock(&self.state);
+        let mut packet = packet.clone();
+        packet.stream = place;
+        match state.first {
+            Some(first) => {
+                packet.stream += first;
+                self.to.push_dated(packet);
+            }
+            None if state.waiting.len() < CUES => state.waiting.push(packet),
+            None => {}
+        }
+        true
+    }
+
+    /// The tracks are announced, theirs from `first` on.
+    fn begin(&self, first: usize) {
+        let mut state = lock(&self.state);
+        state.first = Some(first);
+        for mut packet in std::mem::take(&mut state.waiting) {
+            packet.stream += first;
+            self.to.push_dated(packet);
+        }
+    }
+}
+
 /// A run.
 pub(super) struct Run {
     shared: Arc<Shared>,
+    texts: Arc<Texts>,
     copies: bool,
     taker: std::thread::JoinHandle<()>,
 }
@@ -89,6 +143,7 @@ impl Run {
         floor: &Arc<Floor>,
         running: impl FnOnce() + Send + 'static,
     ) -> Result<Run> {
+        let texts = Arc::new(Texts::new(&streams, to));
         let job = Pipeline::from_spec(plan.document)?.with_streams(streams).start().job()?;
         let shared = Arc::new(Shared {
             job,
@@ -99,15 +154,15 @@ impl Run {
             over: AtomicBool::new(false),
             failure: Mutex::default(),
         });
-        let (mine, to, floor) = (shared.clone(), to.clone(), floor.clone());
+        let (mine, to, floor, text) = (shared.clone(), to.clone(), floor.clone(), texts.clone());
         let taker = std::thread::Builder::new()
             .name("gs-transcoded".into())
             .spawn(move || {
-                mine.take_all(&to, &floor, running);
+                mine.take_all(&to, &floor, &text, running);
                 mine.over.store(true, Ordering::SeqCst);
             })
             .map_err(|e| Error::with_source(ErrorKind::Memory, "cannot start a thread", e))?;
-        Ok(Run { shared, copies: plan.copies, taker })
+        Ok(Run { shared, texts, copies: plan.copies, taker })
     }
 
     /// What can be asked while it lasts.
@@ -127,6 +182,9 @@ impl Run {
 
     /// Hands a packet over. One that comes after the end is nobody's.
     pub fn push(&self, packet: Packet) {
+        if self.texts.take(&packet) {
+            return;
+        }
         if let Some(time) = packet.decode().or(packet.presentation()) {
             self.shared.fed.fetch_max(time.micros(), Ordering::Relaxed);
         }
@@ -154,10 +212,12 @@ impl Run {
 }
 
 impl Shared {
-    fn take_all(&self, to: &Stream, floor: &Floor, running: impl FnOnce()) {
+    fn take_all(&self, to: &Stream, floor: &Floor, texts: &Texts, running: impl FnOnce()) {
         if let Some(streams) = self.streams() {
             let kinds: Vec<MediaKind> = streams.iter().map(|s| s.kind).collect();
-            to.announce(streams);
+            let first = streams.len();
+            to.announce(streams.into_iter().chain(texts.of.iter().map(|(_, s)| s.clone())).collect());
+            texts.begin(first);
             running();
             self.hand_on(to, floor, &kinds);
         }

@@ -1,0 +1,249 @@
+"""RTSP with publishers that are not ours: Debian's FFmpeg 5.1 and FFmpeg 9, and what neither of them would send. What
+comes in is played as HLS, and looked at packet by packet.
+
+    rtsp.py [CHECK]...        GS_CLI, GS_LIVE_WORK, GS_FFMPEG9; exit code 77: a peer is missing
+
+Each check is a function whose name begins with `check_`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import random
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import traceback
+
+CLI = os.environ["GS_CLI"]
+WORK = pathlib.Path(os.environ["GS_LIVE_WORK"])
+FFMPEG9 = os.environ.get("GS_FFMPEG9")
+for peer in ("ffmpeg", "ffprobe", FFMPEG9):
+    if not peer or not shutil.which(peer):
+        print(f"live: SKIPPED: rtsp.py: {peer or 'FFmpeg 9'} is missing (tests/setup/setup.sh test)")
+        sys.exit(77)
+
+CONFIG = """
+server: {host: 127.0.0.1, port: 0}
+mdns: {enabled: false, udp_enabled: false}
+transcoding: {temp_directory: "%(work)s/jobs", idle_workers: 0}
+hardware: {prefer_hw_accel: false}
+security: {state_directory: "%(work)s/state", rate_limit_per_minute: 0}
+live: {enabled: true, rtmp_port: null, webrtc_port: null, rtsp_port: 0, max_connections: 30, publish_key: k3y, segment_duration: 1}
+"""
+H264 = ["-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-g", "25"]
+HEVC = ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=error:keyint=25:bframes=0"]
+AAC, OPUS = ["-c:a", "aac"], ["-c:a", "libopus"]
+STEPS = {"aac": 1024 / 48000, "opus": 0.02}
+
+
+class Server:
+    """The server, and where it listens."""
+
+    def __init__(self) -> None:
+        WORK.mkdir(parents=True, exist_ok=True)
+        config = WORK / "ghoststream.yaml"
+        config.write_text(CONFIG % {"work": WORK})
+        self.log = WORK / "log"
+        self.process = subprocess.Popen([CLI, "serve", "--config", config], stdout=self.log.open("wb"), stderr=subprocess.STDOUT)
+        found: dict[str, str] = {}
+        for _ in range(400):
+            found = dict(re.findall(r"listening on (\w+)://(127\.0\.0\.1:\d+)", self.said()))
+            if {"http", "rtsp"} <= found.keys():
+                break
+            assert self.process.poll() is None, self.said()
+            time.sleep(0.05)
+        self.http, self.rtsp = "http://" + found["http"], found["rtsp"]
+        self.started: list[subprocess.Popen] = []
+
+    def said(self) -> str:
+        return re.sub(r"\x1b\[[0-9;]*m", "", self.log.read_text())
+
+    def run(self, *command: str) -> subprocess.Popen:
+        """Starts a program that ends with the server."""
+        with (WORK / "peers").open("ab") as out:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        self.started.append(process)
+        return process
+
+    def publish(self, name: str, *codecs: str, program: str = "ffmpeg", transport: str = "tcp", key: str = "k3y") -> subprocess.Popen:
+        """Publishes a test picture with a tone, in its own time."""
+        source = ["-re", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=25", "-f", "lavfi", "-i", "sine=sample_rate=48000"]
+        to = ["-t", "60", "-f", "rtsp", "-rtsp_transport", transport, f"rtsp://{self.rtsp}/{name}?key={key}"]
+        return self.run(program, "-v", "error", *source, "-pix_fmt", "yuv420p", *codecs, *to)
+
+    def await_line(self, text: str, seconds: float = 30) -> None:
+        end = time.monotonic() + seconds
+        while not re.search(text, self.said()):
+            assert time.monotonic() < end, f"{text!r} is not in:\n{self.said()}\n{(WORK / 'peers').read_text()}"
+            time.sleep(0.1)
+
+    def talk(self, *requests: str) -> list[int]:
+        """The statuses of the answers to requests over one connection."""
+        host, port = self.rtsp.split(":")
+        statuses = []
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            for number, request in enumerate(requests):
+                head, _, body = request.partition("|")
+                method, url, *headers = head.split(" ; ")
+                lines = [f"{method} {url.replace('HOST', self.rtsp)} RTSP/1.0", f"CSeq: {number}", f"Content-Length: {len(body)}", *headers]
+                connection.sendall(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
+                answer = b""
+                while b"\r\n\r\n" not in answer:
+                    got = connection.recv(4096)
+                    assert got, f"{request}: no answer"
+                    answer += got
+                assert f"CSeq: {number}\r\n".encode() in answer, answer
+                statuses.append(int(answer.split()[1]))
+        return statuses
+
+
+def played(server: Server, name: str, seconds: int = 3) -> dict[str, list[float]]:
+    """The decode times of each codec's packets in the stream's HLS."""
+    out = WORK / f"{name.replace('/', '-')}.mkv"
+    source = f"{server.http}/streams/{name}/playlist.m3u8"
+    command = ["ffmpeg", "-v", "error", "-y", "-i", source, "-map", "0:v:0", "-map", "0:a:0", "-c", "copy", "-t", str(seconds), out]
+    for _ in range(100):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False)
+        if done.returncode == 0:
+            break
+        time.sleep(0.2)
+    assert done.returncode == 0, (done.stderr, server.said())
+    command = ["ffprobe", "-v", "error", "-show_streams", "-show_packets", "-of", "json", str(out)]
+    all_of = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)
+    times: dict[str, list[float]] = {}
+    for stream in all_of["streams"]:
+        own = [float(p["pts_time"]) for p in all_of["packets"] if p["stream_index"] == stream["index"]]
+        times[stream["codec_name"]] = sorted(own)
+    # And it can be decoded.
+    decoded = subprocess.run(["ffmpeg", "-v", "error", "-i", out, "-f", "null", "-"], capture_output=True, text=True, timeout=60, check=True)
+    assert not decoded.stderr, decoded.stderr
+    return times
+
+
+def whole(times: dict[str, list[float]], video: str, audio: str, seconds: float = 3) -> None:
+    """Pictures at 25 a second and sound, together and without holes."""
+    assert sorted(times) == sorted([audio, video]), list(times)
+    assert len(times[video]) >= 25 * seconds * 0.8, len(times[video])
+    for codec, step in ((video, 0.04), (audio, STEPS[audio])):
+        steps = [b - a for a, b in zip(times[codec], times[codec][1:])]
+        assert max(steps) < step * 1.6, f"{codec}: a hole of {max(steps):.3f} s"
+    assert abs(times[video][0] - times[audio][0]) < 0.5, "sound and pictures begin together"
+
+
+def check_ffmpeg_publishes_h264_with_b_frames(server: Server) -> None:
+    server.publish("live/one", *H264, *AAC)
+    server.await_line('published.*live/one|live/one.*published')
+    whole(played(server, "live/one"), "h264", "aac")
+
+
+def check_ffmpeg_9_publishes_hevc_and_opus(server: Server) -> None:
+    server.publish("two", *HEVC, *OPUS, program=FFMPEG9)
+    whole(played(server, "two"), "hevc", "opus")
+
+
+def check_a_second_publisher_takes_over(server: Server) -> None:
+    first = server.publish("three", *H264, *AAC)
+    whole(played(server, "three", 2), "h264", "aac", 2)
+    server.publish("three", *H264, *AAC, program=FFMPEG9)
+    server.await_line("takes the stream over|has taken the stream over")
+    assert first.wait(30) != 0, "the first one is let go"
+    # It goes on where it was.
+    whole(played(server, "three", 2), "h264", "aac", 2)
+
+
+def check_who_may_not_is_told_why(server: Server) -> None:
+    assert server.publish("four", *H264, *AAC, key="wrong").wait(30) != 0
+    server.await_line("a key is needed to publish")
+    assert server.publish("four", *H264, *AAC, transport="udp").wait(30) != 0
+    server.await_line("only RTP/AVP/TCP")
+    sdp = "v=0\r\nm=audio 0 RTP/AVP 97\r\na=rtpmap:97 opus/48000/2\r\na=control:t0\r\n"
+    url = "rtsp://HOST/five?key=k3y"
+    tcp = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"
+    for requests, status in [
+        (["OPTIONS ; *"], 200),
+        (["DESCRIBE ; " + url], 405),
+        (["PLAY ; " + url], 405),
+        (["TEAPOT ; " + url], 501),
+        (["SETUP ; " + url], 455),
+        (["RECORD ; " + url], 455),
+        (["ANNOUNCE ; rtsp://HOST/five|" + sdp], 403),
+        (["ANNOUNCE ; rtsp://HOST/../etc?key=k3y|" + sdp], 400),
+        ([f"ANNOUNCE ; rtsp://HOST/{'x' * 300}?key=k3y|" + sdp], 400),
+        (["ANNOUNCE ; " + url], 400),
+        ([f"ANNOUNCE ; {url}|v=0\r\nm=audio 0 RTP/AVP 0\r\n"], 415),
+        ([f"ANNOUNCE ; {url}|{sdp}", f"ANNOUNCE ; {url}|{sdp}"], 455),
+        ([f"ANNOUNCE ; {url}|{sdp}", f"RECORD ; {url}"], 455),
+        ([f"ANNOUNCE ; {url}|{sdp}", f"SETUP ; {url}/t0 ; {tcp}", f"SETUP ; {url}/t0 ; {tcp}"], 400),
+        ([f"ANNOUNCE ; {url}|{sdp}", f"SETUP ; {url}/t0 ; {tcp}", f"RECORD ; {url}", f"TEARDOWN ; {url}"], 200),
+    ]:
+        statuses = server.talk(*requests)
+        assert statuses[-1] == status and all(s == 200 for s in statuses[:-1]), (requests, statuses)
+
+
+def check_garbage_and_idle_ones_disturb_nobody(server: Server) -> None:
+    server.publish("six", *H264, *AAC)
+    host, port = server.rtsp.split(":")
+    idle = [socket.create_connection((host, int(port)), timeout=20) for _ in range(20)]
+    bits = random.Random(1)
+    for head in (b"", b"$", b"OPTIONS * RTSP/1.0\r\n", b"\x16\x03\x01", b"A" * 20000):
+        with socket.create_connection((host, int(port)), timeout=20) as bad:
+            try:
+                bad.sendall(head + bits.randbytes(50_000))
+                bad.shutdown(socket.SHUT_WR)
+                while bad.recv(4096):
+                    pass
+            except OSError:
+                pass
+    # Damaged RTP in a session that is in order.
+    sdp = "v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:t0\r\n"
+    with socket.create_connection((host, int(port)), timeout=20) as bad:
+        for request in (
+            f"ANNOUNCE rtsp://h/bad?key=k3y RTSP/1.0\r\nContent-Length: {len(sdp)}\r\n\r\n{sdp}",
+            "SETUP rtsp://h/bad/t0 RTSP/1.0\r\nTransport: RTP/AVP/TCP;interleaved=0-1\r\n\r\n",
+            "RECORD rtsp://h/bad RTSP/1.0\r\n\r\n",
+        ):
+            bad.sendall(request.encode())
+            assert b" 200 " in bad.recv(4096)
+        for number in range(2000):
+            payload = bits.randbytes(bits.randrange(0, 200))
+            packet = b"\x80\xe0" + number.to_bytes(2, "big") + bits.randbytes(8) + payload
+            bad.sendall(b"$\0" + len(packet).to_bytes(2, "big") + packet)
+    whole(played(server, "six"), "h264", "aac")
+    for connection in idle:
+        connection.close()
+
+
+def main() -> int:
+    named = sys.argv[1:]
+    failed = 0
+    server = Server()
+    try:
+        for name, check in list(globals().items()):
+            if not name.startswith("check_") or (named and name not in named):
+                continue
+            try:
+                check(server)
+            except Exception:
+                failed += 1
+                print(f"rtsp.py: {name}:")
+                traceback.print_exc()
+            finally:
+                for process in server.started:
+                    if process.poll() is None:
+                        process.kill()
+                    process.wait()
+                server.started.clear()
+    finally:
+        server.process.terminate()
+        assert server.process.wait(30) == 0, server.said()
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
