@@ -223,7 +223,7 @@ pub struct Done {
 pub enum Outcome {
     /// The source ended and every output is complete.
     Completed,
-    /// `stop` ended it early; every output is complete up to there.
+    /// `stop` ended it early; every output is complete up to there, or not written if nothing had come for it.
     Stopped,
     /// `cancel` ended it.
     Cancelled,

@@ -87,8 +87,12 @@ fn supervise(shared: &Arc<Shared>, spec: PipelineSpec, inputs: Inputs, sinks: Ve
         Err(e) => (Vec::new(), Some(shared.failure().unwrap_or(e))),
     };
     let outcome = match &error {
-        Some(_) if error.as_ref().is_some_and(|e| e.kind() != ErrorKind::Cancelled) => Outcome::Failed,
+        Some(e) if e.kind() != ErrorKind::Cancelled => Outcome::Failed,
         _ if shared.is_cancelled() => Outcome::Cancelled,
+        Some(_) if shared.is_stopping() => {
+            shared.warn("output", "stopped before the source gave anything: nothing is written");
+            Outcome::Stopped
+        }
         Some(_) => Outcome::Cancelled,
         None if shared.is_stopping() => Outcome::Stopped,
         None => Outcome::Completed,

@@ -74,6 +74,8 @@ pub(crate) struct Mux {
     remote: Arc<Remote>,
     /// Packets that are written.
     spent: Vec<ToMux>,
+    /// The job was stopped before there was anything to write.
+    empty: bool,
     label: String,
 }
 
@@ -97,6 +99,7 @@ impl Mux {
             at_once: false,
             remote,
             spent: Vec::new(),
+            empty: false,
             may_be_empty: false,
             label,
         }
@@ -170,6 +173,14 @@ impl Mux {
             Ok(Some(files)) => Ended::Complete(files),
             Ok(None) => {
                 self.sink.abort(keep_partial);
+                Ended::Aborted
+            }
+            Err(_) if self.empty => {
+                self.sink.abort(false);
+                shared.warn(
+                    "output",
+                    format!("{}: stopped before anything came: nothing is written", self.label),
+                );
                 Ended::Aborted
             }
             Err(e) => {
@@ -369,6 +380,7 @@ impl Mux {
         // A file of nothing but subtitles may well be empty: nobody spoke.
         let text = self.tracks.iter().all(|t| t.kind == MediaKind::Subtitle);
         if !self.may_be_empty && !text && !headers.iter().any(|h| h.stream.kind != MediaKind::Subtitle) {
+            self.empty = shared.is_stopping();
             return Err(Error::new(ErrorKind::Format, "the source yielded no frame and no packet for it"));
         }
         self.begun = true;

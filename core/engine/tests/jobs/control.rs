@@ -40,6 +40,57 @@ fn stop_finishes_the_file() {
     assert!(frames(video(&probe(&output))) > 5);
 }
 
+/// How a stopped job ended, and what it warned of.
+fn stopped(job: &ghoststream::Job) -> (Outcome, Vec<String>, String) {
+    let mut said = String::new();
+    loop {
+        match job.next_event(Some(Duration::from_secs(30))) {
+            Next::Event(Event::Done(done)) => return (done.outcome, done.outputs, said),
+            Next::Event(Event::Warning { message, .. }) => said += &message,
+            Next::Event(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_stop_before_anything_came_is_no_failure_and_leaves_no_file() {
+    // The source is open, but has given nothing.
+    let dir = Dir::new();
+    let source =
+        json!({"frames": {"video": {"width": 160, "height": 90, "format": "nv12", "frame_rate": 25}}});
+    for (name, more) in [("o.mp4", json!({})), ("o-{n}.mkv", json!({"split": {"seconds": 5}}))] {
+        let mut out = json!({"path": dir.path(name), "video": {"preset": "p1"}});
+        for (key, value) in more.as_object().unwrap() {
+            out[key] = value.clone();
+        }
+        let job = start(json!({"source": source, "outputs": [out]}));
+        job.stop();
+        job.finish_input();
+        let (outcome, outputs, said) = stopped(&job);
+        assert_eq!((outcome, outputs), (Outcome::Stopped, Vec::new()));
+        assert!(
+            said.contains("stopped before anything came") && said.contains("nothing is written"),
+            "{said}"
+        );
+        assert_eq!(dir.names(), Vec::<String>::new());
+    }
+    // Without a stop it is the source that is at fault.
+    let job = start(json!({"source": source, "outputs": [{"path": dir.path("o.mp4")}]}));
+    job.finish_input();
+    assert_eq!(stopped(&job).0, Outcome::Failed);
+    // The source cannot even be opened: nobody answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/film.mkv", silent.local_addr().unwrap());
+    let job = start(json!({"source": {"url": url}, "outputs": [{"path": dir.path("o.mp4")}]}));
+    let _asked = silent.accept().unwrap();
+    job.stop();
+    let (outcome, outputs, said) = stopped(&job);
+    assert_eq!((outcome, outputs), (Outcome::Stopped, Vec::new()), "{said}");
+    assert!(said.contains("nothing is written"), "{said}");
+    assert_eq!(dir.names(), Vec::<String>::new());
+}
+
 #[test]
 fn cancel_leaves_nothing_unless_asked() {
     let dir = Dir::new();
