@@ -40,6 +40,9 @@ pub struct SceneArgs {
     /// Leave the mouse pointer out
     #[arg(long)]
     pub no_cursor: bool,
+    /// Take no DMA-BUFs of the desktop: pictures come through host memory
+    #[arg(long)]
+    pub no_dmabuf: bool,
     /// Record this sound too, as a track of its own (repeatable): desktop, microphone, app:NAME, all-but:NAME or node:NAME,
     /// each with ,gain=DB and ,offset=MS; several with + between them are mixed
     #[arg(short = 'a', long = "sound", visible_alias = "audio", value_name = "SOUND", value_parser = values::sounds)]
@@ -297,6 +300,7 @@ impl LiveArgs {
             ("--region", scene.region.is_some()),
             ("--monitor", scene.monitor.is_some()),
             ("--no-cursor", scene.no_cursor),
+            ("--no-dmabuf", scene.no_dmabuf),
         ];
         let is_screen = source.screen.as_ref().is_some_and(|s| s.camera.is_none());
         if let Some((option, _)) = only_screens.iter().find(|(_, given)| *given && !is_screen) {
@@ -309,6 +313,7 @@ impl LiveArgs {
                 screen.frame_rate = scene.fps.or(self.preset_rate()).unwrap_or(screen.frame_rate);
                 screen.variable |= scene.variable;
                 screen.cursor &= !scene.no_cursor;
+                screen.dmabuf &= !scene.no_dmabuf;
             }
             None => {
                 if scene.variable {

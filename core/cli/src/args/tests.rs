@@ -516,6 +516,14 @@ fn recordings() {
             json!([{"path": "out-{n}.mp4", "split": {"duration": 60}, "video": video}]),
         ),
     );
+    assert_command_means(
+        "record",
+        &["screen:?backend=portal&draw_cursor", "out.mkv", "--no-dmabuf"],
+        job(
+            screen(json!({"backend": "portal", "draw_cursor": true, "dmabuf": false})),
+            json!([{"path": "out.mkv", "video": video}]),
+        ),
+    );
     let pattern = json!({"pattern": {"kind": "smpte"}, "realtime": true});
     assert_command_means(
         "replay",
@@ -568,6 +576,7 @@ fn recordings() {
     for (name, args, said) in [
         ("record", &["pattern:smpte", "a.mkv", "--monitor", "DP-1"][..], "--monitor"),
         ("record", &["camera:/dev/video0", "a.mkv", "--no-cursor"], "--no-cursor"),
+        ("record", &["pattern:smpte", "a.mkv", "--no-dmabuf"], "--no-dmabuf"),
         ("record", &["camera:x?size=64x64", "a.mkv"], "V4L2"),
         ("camera", &["cam", "--audio", "mic"], "--sound"),
         ("camera", &[], "NAME"),

@@ -21,7 +21,7 @@ pub struct CaptureConfig {
     pub backend: CaptureBackend,
     /// The number of PipeWire's node ([`CaptureBackend::PipeWire`] only).
     pub node: Option<u32>,
-    /// Take frames in GPU memory where the compositor gives them (screens).
+    /// Take DMA-BUFs where the compositor gives them and an encoder takes them (screens).
     pub prefer_dmabuf: bool,
     /// Deliver at the speed of the timestamps. `None`: when an output is a live one (RTMP, SRT) or the source never
     /// ends by itself; a file or a counted pattern that goes to files is read as fast as they can be written.
@@ -151,7 +151,10 @@ impl CaptureConfig {
                 }
                 let usual = ScreenSpec::default();
                 let frame_rate = self.framerate.unwrap_or(usual.frame_rate);
-                let screen = ScreenSpec { backend, node, cursor: self.show_cursor, frame_rate, ..usual };
+                // A compositor's own export comes through shared memory.
+                let dmabuf = self.prefer_dmabuf || backend == ScreenBackend::Wayland;
+                let cursor = self.show_cursor;
+                let screen = ScreenSpec { backend, node, cursor, dmabuf, frame_rate, ..usual };
                 SourceSpec { sound: audio.sounds(), ..SourceSpec::screen(screen) }
             }
             CaptureSource::Pattern(pattern) => {

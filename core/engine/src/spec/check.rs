@@ -125,6 +125,12 @@ pub(super) fn source(s: &SourceSpec) -> Checked {
         if backend != ScreenBackend::Portal && (screen.pick.is_some() || screen.application.is_some()) {
             return refuse("source.screen", "pick and application are for backend portal only");
         }
+        if screen.draw_cursor && (backend != ScreenBackend::Portal || !screen.cursor) {
+            return refuse("source.screen.draw_cursor", "is for backend portal, with cursor");
+        }
+        if !screen.dmabuf && !from_node && backend != ScreenBackend::Auto {
+            return refuse("source.screen.dmabuf", "only the portal and nodes of PipeWire give DMA-BUFs");
+        }
         if screen.application.as_deref().is_some_and(|a| !is_name(a)) {
             return refuse(
                 "source.screen.application",

@@ -46,6 +46,14 @@ pub struct ScreenSpec {
     /// Whether the mouse pointer is in the picture.
     #[serde(default = "super::yes")]
     pub cursor: bool,
+    /// Have the pointer come beside the picture and draw it here, where the portal offers that; otherwise that is done only
+    /// where it offers nothing else (backend `portal`). Nodes of PipeWire that tell of a pointer always have it drawn.
+    #[serde(default)]
+    pub draw_cursor: bool,
+    /// Whether pictures may come as DMA-BUFs: for an encoder that takes them, or from a node that has nothing else. Without,
+    /// they come through host memory, or not at all (backends `portal` and `pipewire`).
+    #[serde(default = "super::yes")]
+    pub dmabuf: bool,
     /// Pictures per second, up to 240.
     #[serde(default = "default_rate")]
     pub frame_rate: FrameRate,
@@ -72,6 +80,8 @@ impl Default for ScreenSpec {
             pick: None,
             application: None,
             cursor: true,
+            draw_cursor: false,
+            dmabuf: true,
             frame_rate: default_rate(),
             variable: false,
         }

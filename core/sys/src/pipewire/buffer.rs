@@ -169,12 +169,12 @@ impl View {
         }
     }
 
-    /// The pointer, if there is something new of it.
+    /// The pointer, if the node tells of it; one that is not to be seen is far outside.
     pub fn cursor(&self) -> Option<Cursor> {
         let meta = self.meta(spa::SPA_META_Cursor)?;
         let cursor: spa::spa_meta_cursor = read(meta, 0)?;
         if cursor.id == 0 {
-            return None;
+            return Some(Cursor { position: Cursor::NOWHERE, hotspot: (0, 0), bitmap: None });
         }
         let at = cursor.bitmap_offset as usize;
         let bitmap = (at >= size_of::<spa::spa_meta_cursor>()).then(|| bitmap(meta, at)).flatten();

@@ -12,6 +12,8 @@ pub struct VideoOptions {
     /// The formats that DMA-BUFs are taken in, best first; empty: only host memory. Where the node offers none of them the
     /// pictures come through host memory, which [`VideoFormat::dmabuf`] tells.
     pub dmabuf: Vec<DmaBufFormat>,
+    /// The formats that DMA-BUFs are taken in where the node offers neither `dmabuf` nor host memory.
+    pub last_resort: Vec<DmaBufFormat>,
     /// Ask for the pointer beside the picture ([`VideoFrame::cursor`]).
     pub cursor: bool,
     /// The stream's name for those who list PipeWire's nodes.
@@ -25,6 +27,7 @@ impl Default for VideoOptions {
         VideoOptions {
             max_rate: (240, 1),
             dmabuf: Vec::new(),
+            last_resort: Vec::new(),
             cursor: false,
             name: "GhostStream".into(),
             queue: 3,
@@ -171,6 +174,19 @@ pub struct Cursor {
     pub hotspot: (i32, i32),
     /// Its picture, when that is new; `Some` of no size hides it.
     pub bitmap: Option<Bitmap>,
+}
+
+impl Cursor {
+    /// The position of a pointer that is not to be seen.
+    pub const NOWHERE: (i32, i32) = (i32::MIN / 2, i32::MIN / 2);
+
+    /// Takes in what is newer. What the newer one does not say stays.
+    pub(super) fn follow(&mut self, newer: Cursor) {
+        self.position = newer.position;
+        if newer.bitmap.is_some() {
+            (self.bitmap, self.hotspot) = (newer.bitmap, newer.hotspot);
+        }
+    }
 }
 
 /// A small picture: RGBA, eight bits each, alpha not multiplied in, rows without padding.

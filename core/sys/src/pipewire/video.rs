@@ -64,24 +64,52 @@ impl Shared {
         let mut oldest = None;
         {
             let mut state = self.lock();
+            let event = match event {
+                // The pointer alone is no reason to drop a picture that waits.
+                VideoEvent::Frame(VideoFrame {
+                    pixels: Pixels::None,
+                    cursor: Some(newer),
+                    age,
+                    sequence,
+                }) => match state.queue.back_mut() {
+                    Some((VideoEvent::Frame(last), _)) => {
+                        match &mut last.cursor {
+                            Some(cursor) => cursor.follow(newer),
+                            none => *none = Some(newer),
+                        }
+                        drop(state);
+                        self.news.notify_one();
+                        return;
+                    }
+                    _ => VideoEvent::Frame(VideoFrame {
+                        pixels: Pixels::None,
+                        cursor: Some(newer),
+                        age,
+                        sequence,
+                    }),
+                },
+                event => event,
+            };
             let frames = state.queue.iter().filter(|(e, _)| matches!(e, VideoEvent::Frame(_))).count();
             if matches!(event, VideoEvent::Frame(_)) && frames >= most.max(1) {
                 let at = state.queue.iter().position(|(e, _)| matches!(e, VideoEvent::Frame(_)));
                 oldest = at.and_then(|at| state.queue.remove(at));
-                state.dropped += 1;
+                let had_pixels = |f: &VideoFrame| !matches!(f.pixels, Pixels::None);
+                state.dropped +=
+                    u64::from(matches!(&oldest, Some((VideoEvent::Frame(frame), _)) if had_pixels(frame)));
             }
             state.queue.push_back((event, shown));
         }
         // A new pointer that was on a dropped picture is shown with the next one.
-        if let Some((VideoEvent::Frame(VideoFrame { cursor: Some(old), .. }), _)) = oldest {
+        if let Some((VideoEvent::Frame(VideoFrame { cursor: Some(mut old), .. }), _)) = oldest {
             let mut state = self.lock();
             if let Some(VideoEvent::Frame(next)) =
                 state.queue.iter_mut().map(|(e, _)| e).find(|e| matches!(e, VideoEvent::Frame(_)))
             {
-                let cursor = next.cursor.get_or_insert(old.clone());
-                if cursor.bitmap.is_none() {
-                    (cursor.bitmap, cursor.hotspot) = (old.bitmap, old.hotspot);
+                if let Some(newer) = next.cursor.take() {
+                    old.follow(newer);
                 }
+                next.cursor = Some(old);
             }
         }
         self.news.notify_one();
@@ -278,8 +306,11 @@ fn offers(options: &VideoOptions, picked: Option<(PixelFormat, u64)>) -> Result<
     let rate = options.max_rate;
     let picked = picked
         .and_then(|(format, modifier)| params::capture_format(&Wanted::Modifier(format, modifier), rate));
-    let dmabufs = options.dmabuf.iter().filter_map(|d| params::capture_format(&Wanted::Modifiers(d), rate));
-    Params::new(picked.into_iter().chain(dmabufs).chain(params::capture_format(&Wanted::Host, rate)))
+    let offered = |d: &DmaBufFormat| params::capture_format(&Wanted::Modifiers(d), rate);
+    let dmabufs = options.dmabuf.iter().filter_map(offered);
+    let last = options.last_resort.iter().filter_map(offered);
+    let host = params::capture_format(&Wanted::Host, rate);
+    Params::new(picked.into_iter().chain(dmabufs).chain(host).chain(last))
 }
 
 type Watched = (pipewire::registry::Listener, pipewire::registry::RegistryRc, Rc<RefCell<bool>>);
@@ -375,7 +406,8 @@ impl Receiving {
             Modifier::None => None,
             Modifier::Agreed(modifier) => Some(modifier),
             Modifier::Pick(offered) => {
-                let modifier = pick(&self.options.dmabuf, format, &offered)?;
+                let ours = self.options.dmabuf.iter().chain(&self.options.last_resort);
+                let modifier = pick(ours, format, &offered)?;
                 let params = offers(&self.options, Some((format, modifier)))?;
                 // The node answers with the format again, this time with one modifier.
                 return stream.update_params(&mut params.pods()).map_err(refused("picking a modifier"));
@@ -513,9 +545,13 @@ impl Receiving {
 }
 
 /// The best of ours that the node has too.
-fn pick(ours: &[DmaBufFormat], format: PixelFormat, offered: &[u64]) -> Result<u64, Error> {
-    let ours = ours.iter().filter(|d| d.format == format).flat_map(|d| &d.modifiers);
-    ours.copied().find(|m| offered.contains(m)).ok_or_else(|| {
+fn pick<'a>(
+    ours: impl IntoIterator<Item = &'a DmaBufFormat>,
+    format: PixelFormat,
+    offered: &[u64],
+) -> Result<u64, Error> {
+    let mut ours = ours.into_iter().filter(|d| d.format == format).flat_map(|d| &d.modifiers).copied();
+    ours.find(|m| offered.contains(m)).ok_or_else(|| {
         Error::new(Kind::Unsupported, format!("no memory layout of {format} pictures is known to both sides"))
     })
 }

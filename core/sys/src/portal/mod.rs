@@ -71,6 +71,8 @@ pub enum Cursor {
     Hidden,
     /// In the picture.
     Embedded,
+    /// Beside the picture, for whoever shows it to draw it.
+    Beside,
 }
 
 /// What a session is asked for.
@@ -78,8 +80,8 @@ pub enum Cursor {
 pub struct Wish {
     /// What the user may pick.
     pub sources: Sources,
-    /// Whether the pointer is wanted in the picture.
-    pub pointer: bool,
+    /// How the pointer is wanted. Where the portal does not have it that way but the other, it comes the other way.
+    pub pointer: Cursor,
     /// A token of an earlier session, for what was picked then, without a dialog.
     pub restore: Option<String>,
     /// Ask for a token, which stays valid until the user takes it back.
@@ -132,15 +134,8 @@ impl Session {
         // Portals before version 2 put the pointer where they like, and those before 4 remember nothing.
         let cursors = property(&mut bus, "AvailableCursorModes").unwrap_or(0);
         let version = property(&mut bus, "version").unwrap_or(1);
-        let cursor = match cursors {
-            _ if !wish.pointer => Cursor::Hidden,
-            modes if modes & 2 != 0 => Cursor::Embedded,
-            _ => Cursor::Hidden,
-        };
-        let mode = match cursor {
-            Cursor::Hidden => 1,
-            Cursor::Embedded => 2,
-        };
+        let cursor = way(wish.pointer, cursors);
+        let mode = bit(cursor);
         for rule in [
             format!("type='signal',sender='{DESKTOP}',interface='org.freedesktop.portal.Request'"),
             format!("type='signal',sender='{DESKTOP}',interface='org.freedesktop.portal.Session'"),
@@ -286,8 +281,48 @@ fn property(bus: &mut Bus, name: &str) -> Result<u32, Error> {
     reply.body.first().and_then(Value::number).ok_or_else(missing)
 }
 
+/// The portal's bit for a way of the pointer.
+fn bit(cursor: Cursor) -> u32 {
+    match cursor {
+        Cursor::Hidden => 1,
+        Cursor::Embedded => 2,
+        Cursor::Beside => 4,
+    }
+}
+
+/// How the pointer comes from a portal that has these modes, if it is wanted that way.
+fn way(wanted: Cursor, modes: u32) -> Cursor {
+    let other = match wanted {
+        Cursor::Hidden => return Cursor::Hidden,
+        Cursor::Embedded => Cursor::Beside,
+        Cursor::Beside => Cursor::Embedded,
+    };
+    [wanted, other].into_iter().find(|way| modes & bit(*way) != 0).unwrap_or(Cursor::Hidden)
+}
+
 /// A word that no other request of this process has.
 fn token() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     format!("ghoststream{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pointer_comes_as_it_is_wanted_or_the_other_way() {
+        use Cursor::{Beside, Embedded, Hidden};
+        for (wanted, modes, comes) in [
+            (Hidden, 7, Hidden),
+            (Embedded, 7, Embedded),
+            (Beside, 7, Beside),
+            (Embedded, 5, Beside),
+            (Beside, 3, Embedded),
+            (Embedded, 1, Hidden),
+            (Beside, 0, Hidden),
+        ] {
+            assert_eq!(way(wanted, modes), comes, "{wanted:?} of {modes}");
+        }
+    }
 }

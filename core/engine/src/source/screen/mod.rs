@@ -8,6 +8,8 @@ mod list;
 mod node;
 mod pace;
 #[cfg(target_os = "linux")]
+mod pointer;
+#[cfg(target_os = "linux")]
 mod token;
 #[cfg(target_os = "linux")]
 mod wayland;
@@ -57,6 +59,10 @@ trait Grabber: Send {
     fn changed(&mut self) -> Result<bool>;
     /// The picture now; `None`: still the one before.
     fn grab(&mut self) -> Result<Option<Shot>>;
+    /// What a user should know that happened meanwhile: codes and texts of warnings.
+    fn said(&mut self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 }
 
 /// What became of a screen's pictures, and what is to be captured instead from now on. Any thread.
@@ -303,6 +309,8 @@ impl Screen {
         if let Some(shot) = self.grabber.grab()? {
             self.keep(shot);
         }
+        let said = self.grabber.said().into_iter();
+        self.notes.extend(said.map(|(code, message)| Note { code, message }));
         Ok(())
     }
 

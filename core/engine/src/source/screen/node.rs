@@ -1,5 +1,6 @@
 //! A video node of PipeWire, one's own choice or what the user picked in the desktop portal's dialog.
 
+use super::pointer::{self, Pointer};
 use super::{Grabber, Shot, token};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Crop;
@@ -23,6 +24,37 @@ pub(super) struct Node {
     latest: Option<Shot>,
     /// What of the picture is wanted.
     part: Option<Crop>,
+    /// The pointer, where it comes beside the pictures.
+    pointer: Option<Pointer>,
+    said: Vec<(&'static str, String)>,
+}
+
+/// The formats in which DMA-BUFs can be read by the CPU: nothing but rows behind one another.
+fn readable() -> Vec<pipewire::DmaBufFormat> {
+    let names = ["bgr0", "rgb0", "bgra", "rgba", "0rgb", "0bgr", "argb", "abgr", "nv12"];
+    let formats = names.into_iter().filter_map(PixelFormat::from_name);
+    formats.map(|format| pipewire::DmaBufFormat { format, modifiers: vec![LINEAR] }).collect()
+}
+
+/// The modifier of pictures whose rows lie behind one another.
+const LINEAR: u64 = 0;
+
+/// A picture in memory of a device, which its node gets back with the last reference.
+fn shared(mut picture: pipewire::DmaBuf) -> Result<av::Frame> {
+    let format = picture.format;
+    let fourcc = av::fourcc_of(format).ok_or_else(|| {
+        Error::unsupported(format!("source.screen: DMA-BUFs of {format} pictures are not known here"))
+    })?;
+    let (width, height, crop, modifier) = (picture.width, picture.height, picture.crop, picture.modifier);
+    let planes = std::mem::take(&mut picture.planes).into_iter().enumerate().map(|(i, plane)| {
+        // A node that says no distance of rows has none between them.
+        let row = || format.plane_layout(width, 1, i).map_or(0, |(_, bytes)| bytes as u32);
+        let pitch = if plane.stride == 0 { row() } else { plane.stride };
+        av::DmaBufPlane { fd: plane.fd, offset: plane.offset, pitch }
+    });
+    let planes = planes.collect();
+    let picture_of = av::DmaBuf { fourcc, modifier, width, height, crop, planes };
+    Ok(av::Frame::wrap_dmabuf(picture_of, Box::new(move || drop(picture)))?)
 }
 
 /// The rectangle to keep; the document's check has seen that it does not begin outside.
@@ -76,12 +108,24 @@ impl Node {
         let remote = session.as_mut().map(portal::Session::remote).transpose().map_err(of_portal)?;
         let rate = spec.frame_rate.0;
         let max_rate = (rate.num.unsigned_abs(), rate.den.unsigned_abs());
-        // Only the newest picture is wanted.
-        let options = pipewire::VideoOptions { max_rate, queue: 1, ..pipewire::VideoOptions::default() };
+        let beside = match &session {
+            Some(session) => session.cursor == portal::Cursor::Beside,
+            None => spec.cursor && spec.camera.is_none(),
+        };
+        let options = pipewire::VideoOptions {
+            max_rate,
+            last_resort: if spec.dmabuf { readable() } else { Vec::new() },
+            cursor: beside,
+            // Only the newest picture is wanted.
+            queue: 1,
+            ..pipewire::VideoOptions::default()
+        };
         let stream = pipewire::VideoStream::connect(remote, node, options).map_err(of_pipewire)?;
         let format = PixelFormat::yuv420p();
         let part = spec.region.as_ref().map(part);
-        let mut opened = Node { stream, session, size: (0, 0), format, latest: None, part };
+        let pointer = beside.then(Pointer::default);
+        let (size, latest, said) = ((0, 0), None, Vec::new());
+        let mut opened = Node { stream, session, size, format, latest, part, pointer, said };
         let mut waits = 0;
         while opened.latest.is_none() {
             if interrupt.is_cancelled() {
@@ -107,31 +151,54 @@ impl Node {
         }
         while let Some(event) = self.stream.next(time).map_err(of_pipewire)? {
             time = Duration::ZERO;
-            let pipewire::VideoEvent::Frame(frame) = event else { continue };
-            let age = Some(frame.age);
-            match frame.pixels {
-                pipewire::Pixels::Host(media) => {
-                    let media = self.cut(media)?;
-                    if self.size == (0, 0) {
-                        (self.size, self.format) = ((media.width(), media.height()), media.format());
-                    }
-                    self.latest = Some(Shot { media, age });
-                }
-                pipewire::Pixels::DmaBuf(_) => {
-                    // None was asked for.
-                    return Err(Error::new(
-                        ErrorKind::Io,
-                        "source.screen: the node gives memory of a device",
-                    ));
-                }
-                pipewire::Pixels::None => {}
+            match event {
+                pipewire::VideoEvent::Format(format) => self.agreed(&format),
+                pipewire::VideoEvent::Frame(frame) => self.see(frame)?,
+                pipewire::VideoEvent::Paused | pipewire::VideoEvent::Running => {}
             }
         }
         Ok(())
     }
-}
 
-impl Node {
+    /// Says what a user should know of what was agreed.
+    fn agreed(&mut self, agreed: &pipewire::VideoFormat) {
+        tracing::debug!(?agreed, "PipeWire");
+        if agreed.dmabuf.is_some() {
+            let message = "the node gives its pictures as DMA-BUFs only: each is read into host memory";
+            self.said.push(("transfer", message.into()));
+        }
+        if self.pointer.is_some() && !pointer::can_be_in(agreed.format) {
+            let message =
+                format!("the pointer cannot be drawn into {} pictures: it is left out", agreed.format);
+            self.said.push(("source", message));
+        }
+    }
+
+    /// Takes a picture in, or what is new of the pointer.
+    fn see(&mut self, frame: pipewire::VideoFrame) -> Result<()> {
+        let moved = match (&mut self.pointer, frame.cursor) {
+            (Some(pointer), Some(cursor)) => pointer.hear(cursor),
+            _ => false,
+        };
+        let media = match frame.pixels {
+            pipewire::Pixels::Host(media) => Some(media),
+            pipewire::Pixels::DmaBuf(picture) => Some(shared(picture)?.read_dmabuf()?),
+            pipewire::Pixels::None => None,
+        };
+        let media = match (&mut self.pointer, media) {
+            (Some(pointer), Some(media)) => Some(pointer.draw(media)?),
+            (Some(pointer), None) if moved => pointer.again()?,
+            (_, media) => media,
+        };
+        let Some(media) = media else { return Ok(()) };
+        let media = self.cut(media)?;
+        if self.size == (0, 0) {
+            (self.size, self.format) = ((media.width(), media.height()), media.format());
+        }
+        self.latest = Some(Shot { media, age: Some(frame.age) });
+        Ok(())
+    }
+
     /// The part of a picture that is wanted.
     fn cut(&mut self, media: av::Frame) -> Result<av::Frame> {
         let Some(part) = &mut self.part else { return Ok(media) };
@@ -162,7 +229,12 @@ fn pick(spec: &ScreenSpec, interrupt: &av::Interrupt) -> Result<(portal::Session
     };
     let remember = !application.is_empty();
     let restore = if remember { token::load(application) } else { None };
-    let wish = portal::Wish { sources, pointer: spec.cursor, restore, remember };
+    let pointer = match (spec.cursor, spec.draw_cursor) {
+        (false, _) => portal::Cursor::Hidden,
+        (true, false) => portal::Cursor::Embedded,
+        (true, true) => portal::Cursor::Beside,
+    };
+    let wish = portal::Wish { sources, pointer, restore, remember };
     let session = portal::Session::start(&wish, &|| interrupt.is_cancelled());
     let session = session.map_err(|e| match interrupt.is_cancelled() {
         true => Error::new(ErrorKind::Cancelled, e.to_string()).context("source.screen"),
@@ -207,6 +279,10 @@ impl Grabber for Node {
 
     fn grab(&mut self) -> Result<Option<Shot>> {
         Ok(self.latest.take())
+    }
+
+    fn said(&mut self) -> Vec<(&'static str, String)> {
+        std::mem::take(&mut self.said)
     }
 }
 

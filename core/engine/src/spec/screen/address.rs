@@ -42,6 +42,8 @@ fn screen(input: &str, monitor: &str, query: &str) -> Result<ScreenSpec, String>
                 screen.frame_rate = value.parse::<FrameRate>().map_err(|e| format!("{}: {e}", at()))?;
             }
             "cursor" => screen.cursor = flag(&at(), value)?,
+            "draw_cursor" => screen.draw_cursor = flag(&at(), value)?,
+            "dmabuf" => screen.dmabuf = flag(&at(), value)?,
             "variable" => screen.variable = flag(&at(), value)?,
             "display" => screen.display = Some(value.to_owned()),
             "node" => {
@@ -59,8 +61,8 @@ fn screen(input: &str, monitor: &str, query: &str) -> Result<ScreenSpec, String>
             }
             _ => {
                 return Err(format!(
-                    "{input}: {key:?} is not a property of a screen; they are region, window, fps, cursor, variable, \
-                     display, backend, pick, application and node"
+                    "{input}: {key:?} is not a property of a screen; they are region, window, fps, cursor, draw_cursor, \
+                     variable, display, backend, pick, application, node and dmabuf"
                 ));
             }
         }
@@ -112,6 +114,8 @@ mod tests {
         let c = c.camera.unwrap();
         assert_eq!((c.device.as_str(), c.width, c.height), ("/dev/video2", Some(1280), Some(720)));
         assert_eq!((c.format.as_deref(), c.is_v4l2()), (Some("mjpeg"), true));
+        let s = parse("screen:?backend=portal&draw_cursor&dmabuf=0").unwrap();
+        assert_eq!((s.draw_cursor, s.dmabuf), (true, false));
         assert!(parse("camera:").unwrap().camera.unwrap().is_v4l2());
         assert!(!parse("camera:GhostCam").unwrap().camera.unwrap().is_v4l2());
         for (bad, named) in [
