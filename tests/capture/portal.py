@@ -5,12 +5,14 @@ dialog, and GStreamer as what is on the screen."""
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
 
 import numpy
 
+import node as desktop
 from session import Session, skip, wait_for
 
 CLI = os.environ["GS_CLI"]
@@ -150,6 +152,33 @@ def main() -> int:
         done = desk.run([CLI, "transcode", "screen:?backend=portal&region=300,10 160x90", WORK / "none.mkv", "--overwrite"],
                         check=False)
         check("a part outside of it is refused", done.returncode != 0 and "region" in done.stderr, done.stderr)
+
+        desktop.WORK.mkdir(parents=True, exist_ok=True)
+        program = desktop.build()
+        shown = desktop.Desktop(desk, program, "beside", "pointer")
+        (folder / "node").write_text(str(shown.node))
+        path = WORK / "beside.mkv"
+        desk.run([CLI, "transcode", "screen:?backend=portal&fps=30&draw_cursor", path, "--overwrite", "--encoder", "libx264",
+                  "--crf", "4", "--duration", "1"])
+        last = asked(folder, "SelectSources")[-1]
+        seen = desktop.pictures(path)
+        check("the pointer comes beside the picture when that is wanted, and is drawn", last.get("cursor_mode") == 4
+              and len(seen) in (29, 30) and desktop.marks(seen[3], 100, 50), (last, len(seen)))
+        shown.end()
+
+        pick()
+        (folder / "wait").touch()
+        path = WORK / "undecided.mkv"
+        path.unlink(missing_ok=True)
+        before = len(asked(folder, "Start"))
+        job = desk.spawn([CLI, "transcode", "screen:?backend=portal", path, "--events", "json"], stdout=subprocess.PIPE,
+                         text=True)
+        wait_for("the dialog", lambda: len(asked(folder, "Start")) > before)
+        job.send_signal(signal.SIGINT)
+        said = ended(job)
+        check("a stop while the user has not picked is no failure, and leaves no file", job.returncode == 0
+              and "nothing is written" in said and not list(WORK.glob("undecided*")), (job.returncode, said))
+        (folder / "wait").unlink()
 
         (folder / "deny").touch()
         done = desk.run([CLI, "transcode", "screen:?backend=portal", WORK / "none.mkv", "--overwrite"], check=False)

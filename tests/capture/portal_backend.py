@@ -3,6 +3,7 @@ of its argument say, and writes what it was asked to `asked.jsonl` there.
 
     node    the number of the PipeWire node that "the user picks"
     deny    when it is there, the user refuses
+    wait    while it is there, the user has not made up his mind
     close   when it appears, the desktop ends all sessions
 """
 
@@ -67,8 +68,10 @@ class ScreenCast(ServiceInterface):
         return [0, {}]
 
     @method()
-    def Start(self, handle: "o", session: "o", app: "s", parent: "s", options: "a{sv}") -> "ua{sv}":
+    async def Start(self, handle: "o", session: "o", app: "s", parent: "s", options: "a{sv}") -> "ua{sv}":
         note("Start")
+        while (FOLDER / "wait").exists():
+            await asyncio.sleep(0.05)
         if (FOLDER / "deny").exists():
             return [1, {}]
         node = int((FOLDER / "node").read_text())

@@ -30,6 +30,13 @@ def listens(port):
         return s.connect_ex(("127.0.0.1", port)) == 0
 
 
+def listens_in(pid, port):
+    """Whether somebody listens to a port in the network namespace of a process."""
+    table = pathlib.Path(f"/proc/{pid}/net/tcp")
+    lines = table.read_text().splitlines()[1:] if table.exists() else []
+    return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in lines)
+
+
 class Nginx:
     """Keeps each published stream in a file of its own, as it comes."""
 
@@ -38,27 +45,27 @@ daemon off; worker_processes 1; master_process off; error_log {dir}/error.log no
 load_module {module};
 {user}
 events {{ worker_connections 64; }}
-rtmp {{ server {{ listen 127.0.0.1:{port}; ping 2s; ping_timeout 1s;
+rtmp {{ server {{ listen {host}:{port}; ping 2s; ping_timeout 1s;
   application live {{ live on; record all; record_path {dir}/kept; record_suffix -%s.flv; record_unique on; {more} }} }} }}
 """
 
-    def __init__(self, folder, more=""):
+    def __init__(self, folder, more="", inside=(), host="127.0.0.1"):
         self.folder = pathlib.Path(folder)
         (self.folder / "kept").mkdir(parents=True)
         self.port = free_port()
         user = "user root;" if os.geteuid() == 0 else ""
         conf = self.CONF.format(
-            dir=self.folder, port=self.port, module="/usr/lib/nginx/modules/ngx_rtmp_module.so", user=user, more=more
+            dir=self.folder, port=self.port, host=host, module="/usr/lib/nginx/modules/ngx_rtmp_module.so", user=user, more=more
         )
         (self.folder / "nginx.conf").write_text(conf)
         nginx = shutil.which("nginx") or "/usr/sbin/nginx"
         self.process = subprocess.Popen(
-            [nginx, "-p", str(self.folder), "-c", str(self.folder / "nginx.conf")],
+            [*inside, nginx, "-p", str(self.folder), "-c", str(self.folder / "nginx.conf")],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=open(self.folder / "stderr", "w"),
         )
-        wait_for("nginx", lambda: listens(self.port))
+        wait_for("nginx", lambda: listens_in(self.process.pid, self.port) if inside else listens(self.port))
 
     def kept(self):
         return sorted((p for p in (self.folder / "kept").glob("*.flv")), key=lambda p: p.stat().st_mtime)
@@ -71,11 +78,11 @@ rtmp {{ server {{ listen 127.0.0.1:{port}; ping 2s; ping_timeout 1s;
 class SrtKeeper:
     """srt-live-transmit, which keeps what it receives in a file."""
 
-    def __init__(self, path, url):
+    def __init__(self, path, url, inside=()):
         self.path = pathlib.Path(path)
         self.out = open(path, "wb")
         self.process = subprocess.Popen(
-            ["srt-live-transmit", "-a:no", "-q", url, "file://con"], stdin=subprocess.DEVNULL, stdout=self.out,
+            [*inside, "srt-live-transmit", "-a:no", "-q", url, "file://con"], stdin=subprocess.DEVNULL, stdout=self.out,
             stderr=subprocess.DEVNULL,
         )
 

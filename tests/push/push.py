@@ -25,13 +25,13 @@ CUT = float(os.environ.get("GS_CUT_SECONDS", "2"))
 class Job:
     """`ghoststream transcode --spec` in the background, and everything that it says."""
 
-    def __init__(self, folder, source, outputs):
+    def __init__(self, folder, source, outputs, inside=()):
         self.folder = pathlib.Path(folder)
         path = self.folder / "job.json"
         path.write_text(json.dumps({"source": source, "outputs": outputs}))
         self.began = time.monotonic()
         self.process = subprocess.Popen(
-            [CLI, "-vv", "transcode", "--spec", str(path), "--events", "json"],
+            [*inside, CLI, "-vv", "transcode", "--spec", str(path), "--events", "json"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=open(self.folder / "log", "w"), text=True,
         )
         self.events = []
@@ -450,9 +450,9 @@ def check_shared_encode(folder):
         nginx.close()
 
 
-def main():
-    wanted = sys.argv[1:]
-    checks = [f for name, f in globals().items() if name.startswith("check_")]
+def run_checks(named, wanted):
+    """Runs checks by their names, all or those with one of the words, and ends with what came of it."""
+    checks = list(named.values())
     if wanted:
         checks = [f for f in checks if any(w in f.__name__ for w in wanted)]
     failed = []
@@ -474,10 +474,10 @@ def main():
                 print("\n".join(log.read_text().splitlines()[-15:]), flush=True)
     if not checks:
         print("push: no such check")
-        return 2
+        sys.exit(2)
     print(f"push: {len(checks) - len(failed)} passed, {len(failed)} failed {' '.join(failed)}")
-    return 1 if failed else 0
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_checks({name: f for name, f in globals().items() if name.startswith("check_")}, sys.argv[1:])

@@ -59,7 +59,7 @@ fn a_stop_before_anything_came_is_no_failure_and_leaves_no_file() {
     let dir = Dir::new();
     let source =
         json!({"frames": {"video": {"width": 160, "height": 90, "format": "nv12", "frame_rate": 25}}});
-    for (name, more) in [("o.mp4", json!({})), ("o-{n}.mkv", json!({"split": {"seconds": 5}}))] {
+    for (name, more) in [("o.mp4", json!({})), ("o-{n}.mkv", json!({"split": {"duration": 5}}))] {
         let mut out = json!({"path": dir.path(name), "video": {"preset": "p1"}});
         for (key, value) in more.as_object().unwrap() {
             out[key] = value.clone();

@@ -380,8 +380,12 @@ impl Receiving {
                 self.shared
                     .end(Error::new(kind, format!("PipeWire: the stream of pictures failed: {message}")));
             }
-            StreamState::Unconnected => {
+            StreamState::Unconnected if self.was_running => {
                 self.shared.end(Error::new(Kind::Gone, "PipeWire ended the stream of pictures"));
+            }
+            StreamState::Unconnected => {
+                let message = "PipeWire ended the stream before its first picture: the node gives nothing that is taken here";
+                self.shared.end(Error::new(Kind::Unsupported, message));
             }
             StreamState::Connecting | StreamState::Paused => {}
         }

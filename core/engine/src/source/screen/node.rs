@@ -139,7 +139,10 @@ impl Node {
                 let message = format!("source.screen: node {node} gives no picture");
                 return Err(Error::new(ErrorKind::Io, message));
             }
-            opened.hear(NAP)?;
+            opened.hear(NAP).map_err(|e| match e.kind() {
+                ErrorKind::Unsupported if !spec.dmabuf => e.context("without DMA-BUFs"),
+                _ => e,
+            })?;
         }
         Ok(opened)
     }
