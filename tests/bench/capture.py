@@ -1,15 +1,16 @@
 """What capturing costs, beside wf-recorder and GStreamer's pipewiresink, on screens and cameras that need no hardware.
 
     make bench BENCH="--cases capture --seconds 10"
-    python tests/bench/capture.py [--seconds 10] [--rounds 3] [--cases screen,latency,camera,replay]
+    python tests/bench/capture.py [--seconds 10] [--rounds 3] [--cases screen,copies,latency,camera,replay]
 
 screen   a 1080p compositor without a screen shows a film with frame numbers at 60 a second; wf-recorder and ghoststream
          record it in turn with x264 ultrafast CRF 23. Delivered: different numbers in the file over those between the first
          and the last of them, so that what the player could not show counts against both.
+copies   bytes that are copied for a picture of that screen, over those that it has; copies.c counts them.
 latency  a program of our own draws a number on a 1080p X server 60 times a second and notes when; a job encodes what it
          captures with x264 (ultrafast, zerolatency) and hands the packets to this process, which notes when they come.
 camera   CPU of a 1080p60 camera with one program that watches it, by ghoststream and by GStreamer, from the same raw film.
-replay   resident memory that a replay takes over what it keeps.
+replay   memory that a replay of five minutes grows by, over what it keeps, and over bit rate x time.
 
 A machine that does something else meanwhile makes these figures worthless; the load is printed beside them.
 """
@@ -33,7 +34,11 @@ import compositor  # noqa: E402
 import session  # noqa: E402
 
 GS = os.environ.get("GS_CLI", "ghoststream")
-CASES = ["screen", "latency", "camera", "replay"]
+CASES = ["screen", "copies", "latency", "camera", "replay"]
+# Seconds that a replay keeps.
+KEPT = 300
+# Bits per second of it.
+RATE = 8_000_000
 
 
 def spent(process: subprocess.Popen) -> float:
@@ -70,8 +75,21 @@ def numbers(path: pathlib.Path, crop: str) -> list[int]:
     return found
 
 
-def screen(out: pathlib.Path, seconds: int, rounds: int) -> list[dict]:
-    """One row a run: who, CPU seconds a second, share delivered."""
+def counted(out: pathlib.Path) -> dict[str, str]:
+    """The environment in which a program's copies are counted."""
+    library = out / "copies.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-fno-builtin", "-o", library, HERE / "copies.c", "-ldl"], check=True)
+    return {"LD_PRELOAD": str(library), "GS_COPIES_OUT": str(out / "copies")}
+
+
+def pictures_in(path: pathlib.Path) -> int:
+    return int(subprocess.run(["ffprobe", "-v", "error", "-select_streams", "v", "-count_packets", "-show_entries",
+                               "stream=nb_read_packets", "-of", "csv=p=0", path], capture_output=True, text=True,
+                              check=True).stdout.strip().strip(","))
+
+
+def screen(out: pathlib.Path, seconds: int, rounds: int, count: bool = False) -> list[dict]:
+    """One row a run: who, CPU seconds a second, share delivered; with `count`, pictures copied for each picture instead."""
     film, rate = out / "film.yuv", 60
     clip = out / "film.mkv"
     length = (seconds + 4) * rate
@@ -91,17 +109,24 @@ def screen(out: pathlib.Path, seconds: int, rounds: int) -> list[dict]:
                 path = out / f"{name}.mkv"
                 player = way.spawn(play)
                 time.sleep(1.5)
+                env = counted(out) if count else {}
                 if name == "ghoststream":
                     job = way.spawn([GS, "transcode", "screen:?fps=60", path, "--overwrite", "--encoder", "libx264", "--crf", "23",
-                                     "--option", "preset=ultrafast", "--duration", str(seconds)])
+                                     "--option", "preset=ultrafast", "--duration", str(seconds)], env=env)
                 else:
-                    job = way.spawn(["timeout", "-s", "INT", str(seconds), "wf-recorder", "-y", "-o", "HEADLESS-1", "-c",
-                                     "libx264", "-p", "preset=ultrafast", "-p", "crf=23", "-f", path])
+                    job = way.spawn(["wf-recorder", "-y", "-o", "HEADLESS-1", "-c", "libx264", "-p", "preset=ultrafast", "-p",
+                                     "crf=23", "-f", path], env=env)
+                    threading.Timer(seconds, job.send_signal, [signal.SIGINT]).start()
                 begin = time.monotonic()
                 cpu = spent(job)
                 took = time.monotonic() - begin
                 player.terminate()
                 player.wait(5)
+                if count:
+                    copied = int((out / "copies").read_text())
+                    rows.append({"who": name, "copies": copied / pictures_in(path) / (1920 * 1080 * 4)})
+                    print(f"  copies {name}: {rows[-1]['copies']:.2f} of each picture", file=sys.stderr)
+                    continue
                 found = numbers(path, "crop=640:360:0:0")
                 spread = max(found, default=0) - min(found, default=0) + 1
                 rows.append({"who": name, "cpu": cpu / took, "delivered": len(set(found)) / max(spread, 1), "shown": spread})
@@ -246,12 +271,12 @@ def camera(out: pathlib.Path, seconds: int, rounds: int) -> list[dict]:
 
 
 def replay(out: pathlib.Path, seconds: int) -> dict:
-    """What a replay of 40 Mbit/s grows by over what it is given."""
+    """What a replay of that many seconds of 8 Mbit/s grows by, over what it is given. Faster than they pass."""
     spec = out / "replay.json"
     spec.write_text(json.dumps({
-        "source": {"pattern": {"kind": "gradient", "width": 640, "height": 360, "frame_rate": 30}, "realtime": True},
+        "source": {"pattern": {"kind": "gradient", "width": 640, "height": 360, "frame_rate": 30}},
         "outputs": [{"path": str(out / "r-{n}.mkv"), "replay": {"seconds": seconds + 60}, "audio": False, "video": {
-            "encoder": "libx264", "preset": "p1", "tune": "ull", "bitrate": "40M", "cbr": True,
+            "encoder": "libx264", "preset": "p1", "tune": "ull", "bitrate": RATE, "cbr": True,
             "options": {"nal-hrd": "cbr"}}}]}))
     job = subprocess.Popen([GS, "transcode", "--spec", spec, "--events", "json"], stdout=subprocess.PIPE, text=True)
     first = last = None
@@ -269,7 +294,8 @@ def replay(out: pathlib.Path, seconds: int) -> dict:
     job.kill()
     job.wait()
     kept, grown = last[1] - first[1], last[2] - first[2]
-    return {"seconds": last[0] - first[0], "kept": kept, "grown": grown, "ratio": grown / kept}
+    took = last[0] - first[0]
+    return {"seconds": took, "kept": kept, "grown": grown, "ratio": grown / kept, "nominal": grown / (RATE / 8 * took)}
 
 
 def run(out: pathlib.Path, seconds: int, rounds: int, cases: list[str]) -> dict:
@@ -289,6 +315,10 @@ def run(out: pathlib.Path, seconds: int, rounds: int, cases: list[str]) -> dict:
         for key, what in [("delivered", "screen, delivered of what was shown"), ("cpu", "screen, CPU seconds a second")]:
             rows.append([what, f"{median(found, 'ghoststream', key):.3f}", f"wf-recorder {median(found, 'wf-recorder', key):.3f}",
                          f"{beside(found, key, 'wf-recorder'):.2f}"])
+    if "copies" in cases:
+        found = screen(out, min(seconds, 5), 1, count=True)
+        rows.append(["screen, copies of each picture", f"{median(found, 'ghoststream', 'copies'):.2f}",
+                     f"wf-recorder {median(found, 'wf-recorder', 'copies'):.2f}", ""])
     if "latency" in cases:
         found = latency(out, seconds)
         rows.append(["drawn to packet", f"p50 {found['p50']:.1f} ms, p99 {found['p99']:.1f} ms", f"{found['pictures']} pictures", ""])
@@ -297,9 +327,10 @@ def run(out: pathlib.Path, seconds: int, rounds: int, cases: list[str]) -> dict:
         rows.append(["camera 1080p60, CPU seconds a second", f"{median(found, 'ghoststream', 'cpu'):.3f}",
                      f"GStreamer {median(found, 'GStreamer', 'cpu'):.3f}", f"{beside(found, 'cpu', 'GStreamer'):.2f}"])
     if "replay" in cases:
-        found = replay(out, seconds)
-        rows.append(["replay, memory over what it keeps", f"{found['ratio']:.3f}",
-                     f"{found['kept'] / 1e6:.0f} MB in {found['seconds']:.0f} s", ""])
+        found = replay(out, KEPT)
+        kept = f"{found['kept'] / 1e6:.0f} MB in {found['seconds']:.0f} s"
+        rows.append(["replay, memory over what it keeps", f"{found['ratio']:.3f}", kept, ""])
+        rows.append(["replay, memory over bit rate x time", f"{found['nominal']:.3f}", kept, ""])
     return {"rows": rows, "load": [load, os.getloadavg()[0]]}
 
 

@@ -397,44 +397,15 @@ impl Receiving {
 
     /// The node says what it will give.
     fn agree(&mut self, stream: &pipewire::stream::Stream, param: &Pod) -> Result<(), Error> {
-        let mut info = VideoInfoRaw::new();
-        info.parse(param)
-            .map_err(|e| Error::new(Kind::Unsupported, format!("a format that cannot be read: {e:?}")))?;
-        let format = params::pixel_format(info.format()).ok_or_else(|| {
-            Error::new(
-                Kind::Unsupported,
-                format!("pictures of a format that is not known: {:?}", info.format()),
-            )
-        })?;
-        let dmabuf = match params::modifier(param) {
-            Modifier::None => None,
-            Modifier::Agreed(modifier) => Some(modifier),
-            Modifier::Pick(offered) => {
-                let ours = self.options.dmabuf.iter().chain(&self.options.last_resort);
-                let modifier = pick(ours, format, &offered)?;
+        let agreed = match told(&self.options, param)? {
+            Told::Agreed(format) => format,
+            Told::Picked(format, modifier) => {
                 let params = offers(&self.options, Some((format, modifier)))?;
-                // The node answers with the format again, this time with one modifier.
+                // The node answers with the format again, this time with one modifier: this one, or one of its own choice.
                 return stream.update_params(&mut params.pods()).map_err(refused("picking a modifier"));
             }
         };
-        let size = info.size();
-        if size.width == 0 || size.height == 0 {
-            return Err(Error::new(Kind::Unsupported, "pictures without a size"));
-        }
-        let rate = info.framerate();
-        let agreed = VideoFormat {
-            width: size.width,
-            height: size.height,
-            format,
-            rate: (rate.num > 0 && rate.denom > 0).then_some((rate.num, rate.denom)),
-            dmabuf,
-            full_range: match info.color_range() {
-                spa::sys::SPA_VIDEO_COLOR_RANGE_0_255 => Some(true),
-                spa::sys::SPA_VIDEO_COLOR_RANGE_16_235 => Some(false),
-                _ => None,
-            },
-        };
-        let types: &[u32] = match dmabuf {
+        let types: &[u32] = match agreed.dmabuf {
             Some(_) => &[spa::sys::SPA_DATA_DmaBuf],
             None => &[spa::sys::SPA_DATA_MemPtr, spa::sys::SPA_DATA_MemFd],
         };
@@ -548,6 +519,50 @@ impl Receiving {
     }
 }
 
+/// What a format that a node proposes comes to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Told {
+    /// It has several modifiers, of which this is the best.
+    Picked(PixelFormat, u64),
+    /// That is what its pictures will be.
+    Agreed(VideoFormat),
+}
+
+/// Reads a format that a node proposes.
+fn told(options: &VideoOptions, param: &Pod) -> Result<Told, Error> {
+    let mut info = VideoInfoRaw::new();
+    info.parse(param)
+        .map_err(|e| Error::new(Kind::Unsupported, format!("a format that cannot be read: {e:?}")))?;
+    let format = params::pixel_format(info.format()).ok_or_else(|| {
+        Error::new(Kind::Unsupported, format!("pictures of a format that is not known: {:?}", info.format()))
+    })?;
+    let dmabuf = match params::modifier(param) {
+        Modifier::None => None,
+        Modifier::Agreed(modifier) => Some(modifier),
+        Modifier::Pick(offered) => {
+            let ours = options.dmabuf.iter().chain(&options.last_resort);
+            return Ok(Told::Picked(format, pick(ours, format, &offered)?));
+        }
+    };
+    let size = info.size();
+    if size.width == 0 || size.height == 0 {
+        return Err(Error::new(Kind::Unsupported, "pictures without a size"));
+    }
+    let rate = info.framerate();
+    Ok(Told::Agreed(VideoFormat {
+        width: size.width,
+        height: size.height,
+        format,
+        rate: (rate.num > 0 && rate.denom > 0).then_some((rate.num, rate.denom)),
+        dmabuf,
+        full_range: match info.color_range() {
+            spa::sys::SPA_VIDEO_COLOR_RANGE_0_255 => Some(true),
+            spa::sys::SPA_VIDEO_COLOR_RANGE_16_235 => Some(false),
+            _ => None,
+        },
+    }))
+}
+
 /// The best of ours that the node has too.
 fn pick<'a>(
     ours: impl IntoIterator<Item = &'a DmaBufFormat>,
@@ -574,5 +589,55 @@ mod tests {
         ];
         assert_eq!(pick(&ours, format, &[1, 2, 7]).unwrap(), 2);
         assert_eq!(pick(&ours, format, &[7]).unwrap_err().kind, Kind::Unsupported);
+    }
+
+    /// What PipeWire 0.3.65 handed to a capture stream: tests/capture/screen_standin.c (`tiled pods`) was the node, which has
+    /// modifiers of an NVIDIA GPU and rows, and the stream had those and one more. First with all that both have, then with
+    /// the one that the node chose.
+    const ASKED: &[u8] = include_bytes!("recorded/asked.pod");
+    const AGREED: &[u8] = include_bytes!("recorded/agreed.pod");
+    const TILED: [u64; 2] = [0x0300_0000_00e0_8014, 0x0300_0000_0060_6014];
+
+    fn pod(bytes: &[u8]) -> &Pod {
+        Pod::from_bytes(bytes).expect("a whole one")
+    }
+
+    fn wanting(modifiers: &[u64]) -> VideoOptions {
+        let format = PixelFormat::from_name("bgr0").unwrap();
+        VideoOptions {
+            dmabuf: vec![DmaBufFormat { format, modifiers: modifiers.to_vec() }],
+            ..VideoOptions::default()
+        }
+    }
+
+    #[test]
+    fn recorded_offers_are_answered_with_our_best_and_then_agreed_on() {
+        assert_eq!(params::modifier(pod(ASKED)), Modifier::Pick(vec![TILED[0], TILED[1], 0]));
+        let bgr0 = PixelFormat::from_name("bgr0").unwrap();
+        for (ours, picked) in [(vec![TILED[1], TILED[0]], TILED[1]), (vec![7, 0], 0)] {
+            let options = wanting(&ours);
+            let told = told(&options, pod(ASKED)).unwrap();
+            assert_eq!(told, Told::Picked(bgr0, picked));
+            // What is answered: that one alone, then everything as before.
+            let params = offers(&options, Some((bgr0, picked))).unwrap();
+            let answered: Vec<Modifier> = params.pods().into_iter().map(params::modifier).collect();
+            assert_eq!(answered, [Modifier::Agreed(picked), Modifier::Pick(ours), Modifier::None]);
+        }
+        let told = told(&wanting(&TILED), pod(AGREED)).unwrap();
+        let Told::Agreed(agreed) = told else { panic!("{told:?}") };
+        assert_eq!((agreed.width, agreed.height, agreed.format, agreed.dmabuf), (320, 180, bgr0, Some(0)));
+    }
+
+    #[test]
+    fn recorded_offers_of_which_nothing_is_known_are_refused() {
+        let e = told(&wanting(&[9]), pod(ASKED)).unwrap_err();
+        assert!(e.kind == Kind::Unsupported && e.to_string().contains("no memory layout"), "{e}");
+        let only_rows =
+            VideoOptions { dmabuf: Vec::new(), last_resort: wanting(&[0]).dmabuf, ..wanting(&[]) };
+        assert!(matches!(told(&only_rows, pod(ASKED)).unwrap(), Told::Picked(_, 0)));
+        // Rows that are only a last resort are offered behind host memory.
+        let offered: Vec<Modifier> =
+            offers(&only_rows, None).unwrap().pods().into_iter().map(params::modifier).collect();
+        assert_eq!(offered, [Modifier::None, Modifier::Pick(vec![0])]);
     }
 }
