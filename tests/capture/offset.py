@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Picture and sound of a recording belong together: GStreamer plays a film that flashes and beeps once a second on a screen
-and a loudspeaker, and the recording has both at the same time, at its beginning and at its end. GS_AV_SECONDS: how long
-(12, a minute is what is promised)."""
+and a loudspeaker, and the recording has both at the same time, at its beginning and at its end. GS_AV_SECONDS: how long (60)."""
 
 import os
 import pathlib
@@ -17,7 +16,7 @@ from peers import flashes_and_beeps  # noqa: E402
 
 GS = os.environ["GS_CLI"]
 WORK = pathlib.Path(os.environ["GS_WORK"]) / "offset"
-SECONDS = int(os.environ.get("GS_AV_SECONDS", "12"))
+SECONDS = int(os.environ.get("GS_AV_SECONDS", "60"))
 FRAME = 1 / 30
 
 

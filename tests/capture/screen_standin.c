@@ -1,15 +1,18 @@
 /* A screen of PipeWire for tests, which does what desktops do and GStreamer does not: the pointer beside the picture, pictures
  * as DMA-BUFs with modifiers, buffers with nothing but a new pointer. There is no GPU: what is called a DMA-BUF is a sealed memfd.
  *
- *   screen_standin NAME [memory|linear|tiled] [pointer] [pods DIRECTORY]
+ *   screen_standin NAME [memory|linear|tiled] [pointer|numbers|resize|pause] [pods DIRECTORY]
  *
  * memory   host memory only
  * linear   DMA-BUFs in rows only
  * tiled    DMA-BUFs with modifiers of an NVIDIA GPU or in rows, or host memory
  * pointer  after one second the pointer moves, without a new picture
+ * numbers  the number of the buffer is drawn along the top, in 16 bits
+ * resize   after one second the picture is of half the size
+ * pause    after one second nothing comes for a second
  * pods     every format that is agreed on is written there, as PipeWire's bytes
  *
- * The picture is 320x180, BGRx, blue; every buffer with pixels has them. What is agreed on is said on standard output. */
+ * The picture is 320x180, BGRx, blue. What is agreed on is said on standard output. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +44,9 @@ static struct {
     struct spa_source *timer;
     const uint64_t *modifiers;
     int n_modifiers;
-    bool memory, pointer, dmabuf, told, streaming;
+    bool memory, pointer, numbers, resize, pause, dmabuf, told, streaming, done;
+    uint32_t width, height;
+    int rest;
     const char *pods;
     int formats;
     uint64_t frames;
@@ -64,7 +69,7 @@ static const struct spa_pod *format(struct spa_pod_builder *b, const uint64_t *m
             spa_pod_builder_long(b, (int64_t)modifiers[i]);
         spa_pod_builder_pop(b, &choice);
     }
-    spa_pod_builder_add(b, SPA_FORMAT_VIDEO_size, SPA_POD_Rectangle(&SPA_RECTANGLE(WIDTH, HEIGHT)), SPA_FORMAT_VIDEO_framerate,
+    spa_pod_builder_add(b, SPA_FORMAT_VIDEO_size, SPA_POD_Rectangle(&SPA_RECTANGLE(s.width, s.height)), SPA_FORMAT_VIDEO_framerate,
                         SPA_POD_Fraction(&SPA_FRACTION(0, 1)), SPA_FORMAT_VIDEO_maxFramerate,
                         SPA_POD_CHOICE_RANGE_Fraction(&SPA_FRACTION(RATE, 1), &SPA_FRACTION(1, 1), &SPA_FRACTION(RATE, 1)), 0);
     return spa_pod_builder_pop(b, &object);
@@ -121,13 +126,15 @@ static void param_changed(void *data, uint32_t id, const struct spa_pod *param)
         pw_stream_update_params(s.stream, params, n);
         return;
     }
+    struct spa_rectangle size = { 0, 0 };
+    spa_pod_parse_object(param, SPA_TYPE_OBJECT_Format, NULL, SPA_FORMAT_VIDEO_size, SPA_POD_Rectangle(&size));
     if (modifier) {
         int64_t value = 0;
         uint32_t count, kind;
         spa_pod_get_long(spa_pod_get_values(&modifier->value, &count, &kind), &value);
         printf("agreed dmabuf %#llx\n", (unsigned long long)value);
     } else {
-        printf("agreed memory\n");
+        printf("agreed memory %ux%u\n", size.width, size.height);
     }
     fflush(stdout);
     params[n++] = spa_pod_builder_add_object(&b, SPA_TYPE_OBJECT_ParamBuffers, SPA_PARAM_Buffers, SPA_PARAM_BUFFERS_buffers,
@@ -208,10 +215,13 @@ static void process(void *data)
     struct spa_data *d = buffer->buffer->datas;
     const bool moved = s.pointer && s.frames >= RATE;
     *d->chunk = (struct spa_chunk){ .offset = 0, .size = moved ? 0 : SIZE, .stride = STRIDE };
-    if (!moved)
-        for (int y = 0; y < HEIGHT; y++)
-            for (int x = 0; x < WIDTH; x++)
-                ((uint32_t *)((uint8_t *)buffer->user_data + y * STRIDE))[x] = 0x000000ff;
+    for (uint32_t y = 0; !moved && y < s.height; y++) {
+        uint32_t *row = (uint32_t *)((uint8_t *)buffer->user_data + y * STRIDE);
+        for (uint32_t x = 0; x < s.width; x++) {
+            const uint32_t bit = 15 - x / (WIDTH / 16) % 16;
+            row[x] = !s.numbers || y >= 20 ? 0x000000ff : s.frames >> bit & 1 ? 0x00ffffff : 0;
+        }
+    }
     struct spa_meta_header *header = spa_buffer_find_meta_data(buffer->buffer, SPA_META_Header, sizeof *header);
     if (header) {
         struct timespec now;
@@ -233,8 +243,25 @@ static void tick(void *data, uint64_t expirations)
 {
     (void)data;
     (void)expirations;
-    if (s.streaming)
+    if (s.rest && !--s.rest)
+        pw_stream_set_active(s.stream, true);
+    if (!s.streaming || s.rest)
+        return;
+    if (s.frames >= RATE && !s.done && s.resize) {
+        uint8_t bytes[4096];
+        struct spa_pod_builder b = SPA_POD_BUILDER_INIT(bytes, sizeof bytes);
+        const struct spa_pod *params[4];
+        s.done = true;
+        s.width = WIDTH / 2;
+        s.height = HEIGHT / 2;
+        pw_stream_update_params(s.stream, params, offers(&b, params, NULL));
+    } else if (s.frames >= RATE && !s.done && s.pause) {
+        s.done = true;
+        s.rest = RATE;
+        pw_stream_set_active(s.stream, false);
+    } else {
         pw_stream_trigger_process(s.stream);
+    }
 }
 
 static void quit(void *data, int number)
@@ -254,6 +281,8 @@ int main(int argc, char **argv)
     if (argc < 2)
         return 2;
     s.memory = true;
+    s.width = WIDTH;
+    s.height = HEIGHT;
     for (int i = 2; i < argc; i++) {
         if (!strcmp(argv[i], "linear"))
             s.modifiers = linear, s.n_modifiers = 1, s.memory = false;
@@ -261,6 +290,12 @@ int main(int argc, char **argv)
             s.modifiers = tiled, s.n_modifiers = 3;
         else if (!strcmp(argv[i], "pointer"))
             s.pointer = true;
+        else if (!strcmp(argv[i], "numbers"))
+            s.numbers = true;
+        else if (!strcmp(argv[i], "resize"))
+            s.resize = true;
+        else if (!strcmp(argv[i], "pause"))
+            s.pause = true;
         else if (!strcmp(argv[i], "pods") && i + 1 < argc)
             s.pods = argv[++i];
         else if (strcmp(argv[i], "memory"))

@@ -78,7 +78,29 @@ enum Kind {
     Pass,
     Retag(Touch),
     Graph(Box<Chain>),
-    Make(Make),
+    Make(Maker),
+}
+
+/// Makes pictures, each that its source gives several times in a row only once.
+struct Maker {
+    make: Make,
+    last: Option<(u64, av::Frame)>,
+}
+
+impl Maker {
+    fn make(&mut self, frame: &Frame) -> Result<av::Frame> {
+        if let (Some(number), Some((last, made))) = (frame.number(), &self.last)
+            && number == *last
+        {
+            return Ok(made.try_clone()?);
+        }
+        let made = (self.make)(frame.media())?;
+        self.last = match frame.number() {
+            Some(number) => Some((number, made.try_clone()?)),
+            None => None,
+        };
+        Ok(made)
+    }
 }
 
 struct Chain {
@@ -129,7 +151,7 @@ impl AvFilter {
         let kind = match (self.plan)(&params, frame)? {
             Recipe::Pass => Kind::Pass,
             Recipe::Retag(touch) => Kind::Retag(touch),
-            Recipe::Make(make) => Kind::Make(make),
+            Recipe::Make(make) => Kind::Make(Maker { make, last: None }),
             Recipe::Graph(text, touch) => {
                 Kind::Graph(Box::new(Chain::new(&text, touch, &params, frame, self.threads)?))
             }
@@ -157,8 +179,8 @@ impl AvFilter {
                 touch(&mut media)?;
                 out.emit(frame.with_media(media))
             }
-            Some(Kind::Make(make)) => {
-                let media = make(frame.media())?;
+            Some(Kind::Make(maker)) => {
+                let media = maker.make(&frame)?;
                 out.emit(frame.with_media(media))
             }
             _ => out.emit(frame),

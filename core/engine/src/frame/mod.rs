@@ -30,6 +30,9 @@ pub struct Frame {
     pub base: TimeBase,
     /// Ask the encoder for a key frame here.
     pub force_key: bool,
+    /// The source's number of the picture, where it gives one picture several times: frames of the same number that come
+    /// from the source have the same samples.
+    picture: Option<u64>,
 }
 
 /// Where a frame's samples are.
@@ -74,7 +77,8 @@ pub struct AudioParams {
 impl Frame {
     /// Takes FFmpeg's frame, whose own pts and duration count in `base`.
     pub fn new(media: av::Frame, base: TimeBase) -> Self {
-        Frame { pts: media.pts(), duration: media.duration(), media: Arc::new(media), base, force_key: false }
+        let (pts, duration) = (media.pts(), media.duration());
+        Frame { pts, duration, media: Arc::new(media), base, force_key: false, picture: None }
     }
 
     /// A picture over `planes` (bytes and the distance of rows in bytes), without copying them. `base` is for the times,
@@ -125,7 +129,17 @@ impl Frame {
 
     /// `media` in this frame's place, with its times and wishes.
     pub(crate) fn with_media(&self, media: av::Frame) -> Frame {
-        Frame { media: Arc::new(media), ..self.clone() }
+        Frame { media: Arc::new(media), picture: None, ..self.clone() }
+    }
+
+    /// The same frame, as picture `number` of its source.
+    pub(crate) fn numbered(self, number: u64) -> Frame {
+        Frame { picture: Some(number), ..self }
+    }
+
+    /// The source's number of the picture, if nothing has changed it since.
+    pub(crate) fn number(&self) -> Option<u64> {
+        self.picture
     }
 
     /// Whether it is a picture.

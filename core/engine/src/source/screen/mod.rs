@@ -379,7 +379,8 @@ impl Screen {
         media.set_pts(Some(pts));
         media.set_duration(duration);
         media.set_time_base((base.num, base.den));
-        Frame::new(media, base)
+        // A screen that stands still is converted once.
+        Frame::new(media, base).numbered(self.counts.taken.load(Ordering::Relaxed))
     }
 }
 

@@ -126,25 +126,27 @@ impl Node {
         let pointer = beside.then(Pointer::default);
         let (size, latest, said) = ((0, 0), None, Vec::new());
         let mut opened = Node { stream, session, size, format, latest, part, pointer, said };
-        let mut waits = 0;
-        while opened.latest.is_none() {
-            if interrupt.is_cancelled() {
-                return Err(Error::new(
-                    ErrorKind::Cancelled,
-                    "source.screen: stopped before the first picture",
-                ));
-            }
-            waits += 1;
-            if waits > WAITS {
-                let message = format!("source.screen: node {node} gives no picture");
-                return Err(Error::new(ErrorKind::Io, message));
-            }
-            opened.hear(NAP).map_err(|e| match e.kind() {
-                ErrorKind::Unsupported if !spec.dmabuf => e.context("without DMA-BUFs"),
-                _ => e,
-            })?;
-        }
+        // What it has may be nothing but what was refused.
+        opened.first(node, interrupt).map_err(|e| match e.kind() {
+            ErrorKind::Unsupported | ErrorKind::Io if !spec.dmabuf => e.context("without DMA-BUFs"),
+            _ => e,
+        })?;
         Ok(opened)
+    }
+
+    /// Waits for the first picture.
+    fn first(&mut self, node: u32, interrupt: &av::Interrupt) -> Result<()> {
+        for _ in 0..WAITS {
+            if self.latest.is_some() {
+                return Ok(());
+            }
+            if interrupt.is_cancelled() {
+                let message = "source.screen: stopped before the first picture";
+                return Err(Error::new(ErrorKind::Cancelled, message));
+            }
+            self.hear(NAP)?;
+        }
+        Err(Error::new(ErrorKind::Io, format!("source.screen: node {node} gives no picture")))
     }
 
     /// Takes in what the node has to say, waiting for the first of it.
