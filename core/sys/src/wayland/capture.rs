@@ -126,6 +126,7 @@ impl Capture {
                 closed: false,
             }),
             changed: Condvar::new(),
+            fresh: Condvar::new(),
         });
         let thread = {
             let shared = shared.clone();
@@ -174,6 +175,16 @@ impl Capture {
         }
     }
 
+    /// Waits until [`Capture::changed`] has an answer other than no, at most so long.
+    pub fn wait(&self, time: Duration) {
+        let mut state = self.shared.lock();
+        state.asked = Instant::now();
+        self.shared.changed.notify_all();
+        let nothing = |state: &mut Latest| state.picture.is_none() && state.error.is_none();
+        // Whatever ended the wait is looked at anew.
+        drop(self.shared.fresh.wait_timeout_while(state, time, nothing));
+    }
+
     /// The newest picture, unless it was taken before. Does not wait.
     ///
     /// # Errors
@@ -211,7 +222,10 @@ struct Latest {
 
 struct Shared {
     state: Mutex<Latest>,
+    /// For the thread: somebody looks for pictures, or it ends.
     changed: Condvar,
+    /// For whoever takes them: there is one, or there will be none.
+    fresh: Condvar,
 }
 
 impl Shared {
@@ -312,6 +326,7 @@ impl Taker {
                     failures = 0;
                     let next = picture.shown + pause;
                     shared.lock().picture = Some(picture);
+                    shared.fresh.notify_all();
                     next
                 }
                 Ok(Taken::Failed | Taken::Late) => {
@@ -334,6 +349,7 @@ impl Taker {
             }
         };
         shared.lock().error = ended;
+        shared.fresh.notify_all();
     }
 
     /// The next picture: at once, or (`damage`) when something has changed.

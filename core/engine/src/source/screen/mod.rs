@@ -57,6 +57,10 @@ trait Grabber: Send {
     }
     /// Whether the next picture can differ from the one before; does not wait.
     fn changed(&mut self) -> Result<bool>;
+    /// Waits for the next picture, at most so long; `None`: it cannot, and has to be asked again and again.
+    fn await_change(&mut self, _time: Duration) -> Option<Result<()>> {
+        None
+    }
     /// The picture now; `None`: still the one before.
     fn grab(&mut self) -> Result<Option<Shot>>;
     /// What a user should know that happened meanwhile: codes and texts of warnings.
@@ -211,6 +215,15 @@ impl Screen {
         !self.interrupt.is_cancelled()
     }
 
+    /// Waits for the next picture, at most so long and not past the end of the job, when `false` is given. Who cannot wait
+    /// comes back after `step`.
+    fn watch(&mut self, time: Duration, step: Duration) -> Result<bool> {
+        match self.grabber.await_change(time.min(NAP)) {
+            Some(done) => done.map(|()| !self.interrupt.is_cancelled()),
+            None => Ok(self.wait(step)),
+        }
+    }
+
     fn interval(&self) -> Duration {
         Duration::from_secs_f64(self.rate.inverse().as_f64())
     }
@@ -257,15 +270,16 @@ impl Screen {
         if !self.moving || !self.grabber.is_timed() {
             return Ok(false);
         }
-        let (step, most) = (Duration::from_millis(1), self.interval() / 4);
-        let mut waited = Duration::ZERO;
-        while waited + step <= most && self.wait(step) {
-            waited += step;
+        let (step, end) = (Duration::from_millis(1), self.clock.now() + self.interval() / 4);
+        loop {
+            let left = end.saturating_sub(self.clock.now());
+            if left < step || !self.watch(left, step)? {
+                return Ok(false);
+            }
             if self.grabber.changed()? {
                 return Ok(true);
             }
         }
-        Ok(false)
     }
 
     fn give(&mut self, tick: u64, fresh: bool) -> Result<Option<Frame>> {
@@ -298,7 +312,8 @@ impl Screen {
                 self.at = at.max(self.at.saturating_add(1));
                 return Ok(Some(self.frame(media, self.at, 0)));
             }
-            if !self.wait(Duration::from_millis(2)) {
+            let left = quiet.map_or(STILL, |quiet| STILL.saturating_sub(quiet));
+            if !self.watch(left, Duration::from_millis(2))? {
                 return Ok(None);
             }
         }

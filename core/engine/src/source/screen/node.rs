@@ -282,6 +282,11 @@ impl Grabber for Node {
         Ok(self.latest.is_some())
     }
 
+    fn await_change(&mut self, time: Duration) -> Option<Result<()>> {
+        // What came before the end is still given.
+        Some(if self.latest.is_none() { self.hear(time) } else { Ok(()) })
+    }
+
     fn grab(&mut self) -> Result<Option<Shot>> {
         Ok(self.latest.take())
     }

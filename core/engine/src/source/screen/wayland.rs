@@ -56,6 +56,11 @@ impl Grabber for Wayland {
         self.capture.changed().map_err(error)
     }
 
+    fn await_change(&mut self, time: Duration) -> Option<Result<()>> {
+        self.capture.wait(time);
+        Some(Ok(()))
+    }
+
     fn grab(&mut self) -> Result<Option<Shot>> {
         let Some(p) = self.capture.take().map_err(error)? else { return Ok(None) };
         let age = p.age();
