@@ -598,8 +598,9 @@ mod tests {
     const AGREED: &[u8] = include_bytes!("recorded/agreed.pod");
     const TILED: [u64; 2] = [0x0300_0000_00e0_8014, 0x0300_0000_0060_6014];
 
-    fn pod(bytes: &[u8]) -> &Pod {
-        Pod::from_bytes(bytes).expect("a whole one")
+    /// PipeWire wants them at places that only allocations of their own have.
+    fn pod(bytes: &'static [u8]) -> &'static Pod {
+        Pod::from_bytes(bytes.to_vec().leak()).expect("a whole one")
     }
 
     fn wanting(modifiers: &[u64]) -> VideoOptions {

@@ -279,17 +279,25 @@ fn a_picture_that_a_source_gives_again_is_converted_once() {
     let (grey, white) =
         (picture("bgr0", 64, 64, rgb, |_, _, _| 128), picture("bgr0", 64, 64, rgb, |_, _, _| 255));
     let format = PixelFormat::from_name("yuv420p");
-    let mut scale =
-        Scale::new(ScaleTarget { format, colour: Some(Colour::BT709), ..ScaleTarget::size(64, 64) });
-    let first = one(&mut scale, at(grey.clone().numbered(1), 5));
-    let again = one(&mut scale, at(grey.clone().numbered(1), 6));
+    let mut scale = Scale::new(ScaleTarget {
+        format,
+        colour: Some(with(rgb, 1, ColourRange::Limited)),
+        ..ScaleTarget::size(64, 64)
+    });
+    let mut made = |frame: Frame| {
+        let mut out = Vec::new();
+        scale.push(frame, &mut out).unwrap();
+        out.pop().unwrap()
+    };
+    let first = made(at(grey.clone().numbered(1), 5));
+    let again = made(at(grey.clone().numbered(1), 6));
     assert_eq!(again.media().data_ptr(0), first.media().data_ptr(0));
     assert_eq!((first.pts, again.pts), (Some(5), Some(6)));
-    let other = one(&mut scale, at(white.clone().numbered(2), 7));
+    let other = made(at(white.clone().numbered(2), 7));
     assert!(sample(&other, 0, 9, 9) > sample(&first, 0, 9, 9) + 50);
     // Frames without a number may be anything.
-    let anew = one(&mut scale, at(grey.clone(), 8));
-    let white = one(&mut scale, at(white, 9));
+    let anew = made(at(grey.clone(), 8));
+    let white = made(at(white, 9));
     assert_eq!(
         (sample(&anew, 0, 9, 9), sample(&white, 0, 9, 9)),
         (sample(&first, 0, 9, 9), sample(&other, 0, 9, 9))
