@@ -1,5 +1,6 @@
 """Recordings played by time: a publisher with its frames' numbers in the pictures is recorded, and a range of it is asked for
-while it goes on and after, also with the reader's key, and over two files with a gap. FFmpeg reads what comes out.
+while it goes on and after, also with the reader's key, and over two files with a gap, as a playlist and as one file. What is
+recorded of everything that is published is dated as the stream is. FFmpeg reads what comes out.
 
     recordings.py       GS_CLI, GS_LIVE_WORK
 """
@@ -32,6 +33,7 @@ live:
   webrtc_port: null
   gstreamer_port: 0
   recordings: "%(work)s/recordings"
+  record: {all: mp4}
   stale_threshold: 0
   read_key: k3y
 """
@@ -89,6 +91,21 @@ def fetched(http: str, url: str, into: pathlib.Path) -> str:
     into.mkdir(parents=True, exist_ok=True)
     (into / "playlist.m3u8").write_text(text)
     return text
+
+
+def downloaded(http: str, query: str, into: pathlib.Path) -> tuple[list[int], list[float]]:
+    """What was recorded as one file: the numbers of its pictures, and when each is shown."""
+    with urllib.request.urlopen(f"{http}/recordings/cam/download.mp4?{query}&{KEY}", timeout=20) as answer:
+        data, headers = answer.read(), answer.headers
+    assert int(headers["content-length"]) == len(data) and headers["content-type"] == "video/mp4", headers
+    assert headers["content-disposition"].startswith("attachment; filename=\"cam-20"), headers
+    into.write_bytes(data)
+    command = ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "packet=pts_time", "-of", "csv=p=0", into]
+    done = subprocess.run(command, capture_output=True, timeout=60, text=True)
+    times = sorted(float(line.strip(",")) for line in done.stdout.split())
+    assert done.returncode == 0 and not done.stderr, done.stderr[-1000:]
+    assert abs(times[-1] - times[0] + 1 / RATE - float(headers["x-duration"])) < 0.1, (times[0], times[-1], headers["x-duration"])
+    return numbers(str(into)), times
 
 
 def moment(text: str) -> float:
@@ -164,6 +181,25 @@ def checks(processes: list[subprocess.Popen]) -> None:
     # The picture that stands there is the one that came then.
     assert abs((shown[0] - whole[0]) / RATE - (first - begin)) < 0.05, (shown[0], whole[0], first - begin)
 
+    # The same as one file.
+    one, times = downloaded(http, f"start={asked:.3f}&duration=4", WORK / "during.mp4")
+    assert one == shown and abs(times[0]) < 0.1, (one[:3], shown[:3], times[:3])
+
+    # What is recorded of everything that is published has the stream's own time, from its first picture on.
+    text = fetched(http, "/streams/live/cam/playlist.m3u8", WORK / "live")
+    (name,) = [line for line in text.splitlines() if line and line[0] != "#"]
+    text = fetched(http, f"/streams/live/cam/{name}", WORK / "live")
+    dated = moment(re.findall(r"PROGRAM-DATE-TIME:(\S+)", text)[0])
+    segment = next(line for line in text.splitlines() if line.endswith(".m4s") and line[0] != "#")
+    init = re.findall(r'EXT-X-MAP:URI="([^"]+)"', text)[0]
+    (WORK / "live/one.mp4").write_bytes((WORK / "live" / init).read_bytes() + (WORK / "live" / segment).read_bytes())
+    zero = dated - numbers(str(WORK / "live/one.mp4"))[0] / RATE
+    everything = json.loads(call("GET", f"{http}/recordings/live/cam?{KEY}")[1])["ranges"]
+    fetched(http, "/recordings/live/cam/playlist.m3u8", WORK / "everything")
+    first = numbers(str(WORK / "everything/playlist.m3u8"))[0]
+    assert len(everything) == 1 and first <= RATE, (everything, first)
+    assert abs(moment(everything[0]["start"]) - first / RATE - zero) < 0.1, (everything[0]["start"], first, zero)
+
     # The recording ends, and another file of the same name begins: a gap, and a discontinuity.
     assert call("POST", f"{gst}/streams/rec/stop")[0] == 200
     until("the file is complete", lambda: not json.loads(call("GET", f"{http}/recordings/cam?{KEY}")[1])["recording"])
@@ -177,6 +213,10 @@ def checks(processes: list[subprocess.Popen]) -> None:
     shown = numbers(str(WORK / "both/playlist.m3u8"))
     jumps = [(a, b) for a, b in zip(shown, shown[1:]) if b != a + 1]
     assert len(jumps) == 1 and jumps[0][1] > jumps[0][0], jumps
+    one, times = downloaded(http, "start=" + urllib.parse.quote(ranges[0]["start"]), WORK / "both.mp4")
+    assert one[: len(shown)] == shown, (one[0], shown[0], len(one), len(shown))
+    gap = max(b - a for a, b in zip(times, times[1:]))
+    assert abs(gap - (moment(ranges[1]["start"]) - moment(ranges[0]["end"]))) < 0.2, (gap, ranges)
     # The same range is the same when its file is complete.
     again = fetched(http, f"/recordings/cam/playlist.m3u8?start={asked:.3f}&duration=4", WORK / "again")
     assert numbers(str(WORK / "again/playlist.m3u8"))[:100] == numbers(str(WORK / "during/playlist.m3u8"))[:100], again
@@ -185,6 +225,9 @@ def checks(processes: list[subprocess.Popen]) -> None:
     for path, status in [
         (f"/recordings/cam/playlist.m3u8?start=2001-01-01T00:00:00Z&duration=5&{KEY}", 404),
         (f"/recordings/none/playlist.m3u8?{KEY}", 404),
+        (f"/recordings/cam/download.mp4?start=2001-01-01T00:00:00Z&duration=5&{KEY}", 404),
+        (f"/recordings/cam/download.mp4?duration=0&{KEY}", 400),
+        ("/recordings/cam/download.mp4", 403),
         (f"/recordings/cam/playlist.m3u8?start=soon&{KEY}", 400),
         (f"/recordings/%2e%2e/%2e%2e/etc/passwd?{KEY}", 404),
         ("/recordings/cam/playlist.m3u8", 403),
@@ -192,7 +235,7 @@ def checks(processes: list[subprocess.Popen]) -> None:
     ]:
         code, answer = call("GET", http + path)
         assert code == status and "detail" in json.loads(answer), (path, code, answer)
-    assert json.loads(call("GET", f"{http}/recordings?{KEY}")[1])["recordings"] == ["cam"]
+    assert json.loads(call("GET", f"{http}/recordings?{KEY}")[1])["recordings"] == ["cam", "live/cam"]
     # Retention removes a file: the rest plays on.
     for file in sorted((WORK / "recordings/cam").glob("*.mp4"))[:1]:
         file.unlink()

@@ -113,6 +113,7 @@ find_missing() {
     want gstreamer1.0-plugins-bad gst_plugin nvcodec
     want gstreamer1.0-plugins-base gst_plugin videotestsrc
     want gstreamer1.0-plugins-good gst_plugin matroska
+    want gstreamer1.0-rtsp gst_plugin rtspclientsink
     want gstreamer1.0-tools have gst-launch-1.0
     # A session of its own for captured sound and the virtual camera (tests/capture).
     want dbus have dbus-daemon

@@ -1,0 +1,152 @@
+"""What a film has besides its pictures: two languages and subtitles, live from a loop, as it is and as a ladder; and the same in
+MPEG-TS segments, which FFmpeg plays.
+
+    tracks.py       GS_CLI, GS_LIVE_WORK
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+CLI = os.environ["GS_CLI"]
+WORK = pathlib.Path(os.environ["GS_LIVE_WORK"])
+CONFIG = """
+server: {host: 127.0.0.1, port: 0}
+mdns: {enabled: false, udp_enabled: false}
+transcoding: {temp_directory: "%(work)s/jobs", idle_workers: 0}
+hardware: {prefer_hw_accel: false}
+security: {state_directory: "%(work)s/state", rate_limit_per_minute: 0}
+live:
+  enabled: true
+  rtmp_port: null
+  webrtc_port: null
+  segment_duration: 1
+  hls_ts: true
+  sources:
+    - {name: film, url: "%(film)s"}
+    - {name: small, url: "%(film)s", qualities: [240p]}
+"""
+SRT = """1
+00:00:00,500 --> 00:00:02,500
+first <i>words</i>
+
+2
+00:00:04,200 --> 00:00:05,000
+words & more
+"""
+
+
+def attributes(line: str) -> dict[str, str]:
+    return {name: value.strip('"') for name, value in re.findall(r'([A-Z0-9-]+)=("[^"]*"|[^,]*)', line)}
+
+
+def media(text: str, kind: str) -> list[dict[str, str]]:
+    lines = [line for line in text.splitlines() if line.startswith("#EXT-X-MEDIA:")]
+    return [a for line in lines if (a := attributes(line)).get("TYPE") == kind]
+
+
+def checks(server: subprocess.Popen, log: pathlib.Path) -> None:
+    found: dict[str, str] = {}
+    for _ in range(400):
+        found = dict(re.findall(r"listening on (\w+)(://127\.0\.0\.1:\d+)", re.sub(r"\x1b\[[0-9;]*m", "", log.read_text())))
+        if found:
+            break
+        assert server.poll() is None, log.read_text()
+        time.sleep(0.05)
+    base = "http" + found["http"] + "/streams/"
+
+    def get(path: str) -> str:
+        with urllib.request.urlopen(base + path, timeout=20) as answer:
+            return answer.read().decode()
+
+    def until(what: str, look, seconds: float = 60):
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                if got := look():
+                    return got
+            except urllib.error.HTTPError:
+                pass
+            assert time.monotonic() < end, (what, log.read_text()[-2000:])
+            time.sleep(0.2)
+
+    for name, size in (("film", "320x180"), ("small", "320x180")):
+        master = until(f"{name} is there", lambda: get(f"{name}/playlist.m3u8"))
+        (variant,) = [attributes(line) for line in master.splitlines() if line.startswith("#EXT-X-STREAM-INF:")]
+        sounds, texts = media(master, "AUDIO"), media(master, "SUBTITLES")
+        assert [s.get("LANGUAGE") for s in sounds + texts] == ["en", "de", "de"], master
+        assert variant["AUDIO"] == sounds[1]["GROUP-ID"] and variant["RESOLUTION"] == size, master
+        assert [s["DEFAULT"] for s in sounds] == ["YES", "NO"], master
+        assert len(texts) == 1 and variant["SUBTITLES"] == texts[0]["GROUP-ID"], master
+        playlists = {kind: f"{name}/{of[-1]['URI']}" for kind, of in (("sound", sounds), ("text", texts))}
+
+        def words() -> list[tuple[float, str]]:
+            """All cues that the playlist's segments have, with their times."""
+            text = get(playlists["text"])
+            names = [line for line in text.splitlines() if line and line[0] != "#"]
+            cues = set()
+            for segment in names:
+                body = get(f"{name}/{segment}")
+                assert body.startswith("WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000\n"), body
+                for h, m, s, line in re.findall(r"(\d\d):(\d\d):(\d\d\.\d+) --> \S+\n(.+)", body):
+                    cues.add((int(h) * 3600 + int(m) * 60 + float(s), line))
+            return sorted(cues)
+
+        # The film begins again after six seconds, and so do its words.
+        cues = until("both cues twice", lambda: c if len(c := words()) >= 4 else None)
+        for line in ("first <i>words</i>", "words &amp; more"):
+            times = [at for at, said in cues if said == line]
+            assert all(5.8 < b - a < 6.3 for a, b in zip(times, times[1:])), cues
+        first = [at for at, said in cues if said.startswith("first")]
+        other = [at for at, said in cues if said.endswith("more")]
+        assert any(abs(b - a - 3.7) < 0.1 for a in first for b in other), cues
+        assert "#EXTINF" in get(playlists["sound"])
+
+    # The same in MPEG-TS: one sound is inside, the other beside it.
+    master = until("ts.m3u8", lambda: get("film/ts.m3u8"))
+    sounds = media(master, "AUDIO")
+    assert len(sounds) == 2 and "URI" not in sounds[0] and "URI" in sounds[1], master
+    name = next(line for line in master.splitlines() if line and line[0] != "#")
+    assert "EXT-X-MAP" not in get(f"film/{name}") and ".ts\n" in get(f"film/{name}")
+    out = WORK / "played.ts"
+    command = ["ffmpeg", "-v", "error", "-y", "-i", f"{base}film/ts.m3u8", "-map", "0:v", "-map", "0:a", "-c", "copy", "-t", "5", out]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False)
+    assert done.returncode == 0, done.stderr
+    command = ["ffprobe", "-v", "error", "-count_packets", "-show_entries", "stream=codec_name,nb_read_packets", "-of", "json", out]
+    streams = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)["streams"]
+    counts = [(s["codec_name"], int(s["nb_read_packets"])) for s in streams]
+    assert [c for c, _ in counts] == ["h264", "aac", "aac"] and counts[0][1] >= 100 and min(n for _, n in counts[1:]) >= 200, counts
+    assert server.poll() is None
+
+
+def main() -> int:
+    WORK.mkdir(parents=True, exist_ok=True)
+    (WORK / "words.srt").write_text(SRT)
+    film = WORK / "film.mkv"
+    source = ["-f", "lavfi", "-i", "testsrc2=s=320x180:r=25:d=6", "-f", "lavfi", "-i", "sine=440:sample_rate=48000:d=6"]
+    source += ["-f", "lavfi", "-i", "sine=880:sample_rate=48000:d=6", "-i", WORK / "words.srt"]
+    codecs = ["-map", "0", "-map", "1", "-map", "2", "-map", "3", "-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-bf", "0"]
+    codecs += ["-pix_fmt", "yuv420p", "-c:a", "aac", "-c:s", "srt", "-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=ger"]
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *source, *codecs, "-metadata:s:s:0", "language=ger", film], check=True, timeout=60)
+    config, log = WORK / "ghoststream.yaml", WORK / "log"
+    config.write_text(CONFIG % {"work": WORK, "film": film})
+    server = subprocess.Popen([CLI, "serve", "--config", config], stdout=log.open("wb"), stderr=subprocess.STDOUT)
+    try:
+        checks(server, log)
+    finally:
+        server.terminate()
+        code = server.wait(30)
+    assert code == 0, (code, log.read_text()[-2000:])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
