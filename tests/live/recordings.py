@@ -214,7 +214,10 @@ def checks(processes: list[subprocess.Popen]) -> None:
     jumps = [(a, b) for a, b in zip(shown, shown[1:]) if b != a + 1]
     assert len(jumps) == 1 and jumps[0][1] > jumps[0][0], jumps
     one, times = downloaded(http, "start=" + urllib.parse.quote(ranges[0]["start"]), WORK / "both.mp4")
-    assert one[: len(shown)] == shown, (one[0], shown[0], len(one), len(shown))
+    # FFmpeg 5.1 shows the second file of the playlist from its second key frame on; in the download it has all of it.
+    breaks = [(a, b) for a, b in zip(one, one[1:]) if b != a + 1]
+    assert len(breaks) == 1 and breaks[0][0] == jumps[0][0] and jumps[0][1] - breaks[0][1] in (0, RATE), (breaks, jumps)
+    assert set(shown) <= set(one) and len(one) == len(set(one)), (one[0], shown[0], len(one), len(shown))
     gap = max(b - a for a, b in zip(times, times[1:]))
     assert abs(gap - (moment(ranges[1]["start"]) - moment(ranges[0]["end"]))) < 0.2, (gap, ranges)
     # The same range is the same when its file is complete.
@@ -235,7 +238,7 @@ def checks(processes: list[subprocess.Popen]) -> None:
     ]:
         code, answer = call("GET", http + path)
         assert code == status and "detail" in json.loads(answer), (path, code, answer)
-    assert json.loads(call("GET", f"{http}/recordings?{KEY}")[1])["recordings"] == ["cam", "live/cam"]
+    assert json.loads(call("GET", f"{http}/recordings?{KEY}")[1])["recordings"] == ["cam", "live/cam", "rec"]
     # Retention removes a file: the rest plays on.
     for file in sorted((WORK / "recordings/cam").glob("*.mp4"))[:1]:
         file.unlink()

@@ -200,6 +200,30 @@ impl Retimer {
     }
 }
 
+/// Whether two `ftyp` and `moov` describe the same tracks: number, clock and coding of each. When each track begins is not
+/// asked: of two recordings of one stream, one may have caught its sound some milliseconds later.
+///
+/// # Errors
+/// [`crate::ErrorKind::Format`] for what has no tracks.
+pub fn same_tracks(one: &[u8], other: &[u8]) -> Result<bool> {
+    let tracks = |init| -> Result<Vec<(u32, Rational, Vec<u8>)>> {
+        let moov = children(init)?.into_iter().find(|(kind, _)| *kind == b"moov");
+        let (_, moov) = moov.ok_or_else(|| damaged("no moov"))?;
+        let traks = children(&moov[8..])?.into_iter().filter(|(kind, _)| *kind == b"trak");
+        traks
+            .map(|(_, trak)| {
+                let (id, clock) = clock(trak)?;
+                let mut at = trak;
+                for name in [b"mdia", b"minf", b"stbl", b"stsd"] {
+                    at = child(at, name)?.ok_or_else(|| damaged("a track without a description"))?;
+                }
+                Ok((id, clock, at.to_vec()))
+            })
+            .collect()
+    };
+    Ok(tracks(one)? == tracks(other)?)
+}
+
 /// A box in memory: where what it holds begins, and where it ends.
 struct Inside {
     kind: [u8; 4],

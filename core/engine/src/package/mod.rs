@@ -31,7 +31,7 @@ pub mod ts;
 pub mod webvtt;
 mod whole;
 
-pub use fragmented::{Fragment, FragmentedFile, Retimer};
+pub use fragmented::{Fragment, FragmentedFile, Retimer, same_tracks};
 pub(crate) use fragments::index_fragments;
 pub use plan::{Plan, PlannedSegment};
 pub use segmenter::{Container, Event, Lengths, Options, Part, Segment, Segmenter, TrackSpec};

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use ghoststream::package::Retimer;
+use ghoststream::package::{Retimer, same_tracks};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -40,7 +40,9 @@ impl Recordings {
             let wanted = pieces(&inside, start - file.start, end.saturating_sub(file.start));
             let Some(first) = wanted.first().map(|p| file.start + p.start) else { continue };
             let download = match &mut found {
-                Some(there) if there.init != inside.init => {
+                Some(there)
+                    if !same_tracks(&there.init, &inside.init).map_err(|e| (500, e.to_string()))? =>
+                {
                     let why =
                         format!("at {} it has other tracks: ask for what is before or behind", date(first));
                     return Err((409, why));
