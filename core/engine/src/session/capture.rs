@@ -21,7 +21,7 @@ pub struct CaptureConfig {
     pub backend: CaptureBackend,
     /// The number of PipeWire's node ([`CaptureBackend::PipeWire`] only).
     pub node: Option<u32>,
-    /// Take DMA-BUFs where the compositor gives them and an encoder takes them (screens).
+    /// Take DMA-BUFs where the compositor gives nothing else (screens); they are read into host memory.
     pub prefer_dmabuf: bool,
     /// Deliver at the speed of the timestamps. `None`: when an output is a live one (RTMP, SRT) or the source never
     /// ends by itself; a file or a counted pattern that goes to files is read as fast as they can be written.

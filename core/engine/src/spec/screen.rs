@@ -50,8 +50,8 @@ pub struct ScreenSpec {
     /// where it offers nothing else (backend `portal`). Nodes of PipeWire that tell of a pointer always have it drawn.
     #[serde(default)]
     pub draw_cursor: bool,
-    /// Whether pictures may come as DMA-BUFs: for an encoder that takes them, or from a node that has nothing else. Without,
-    /// they come through host memory, or not at all (backends `portal` and `pipewire`).
+    /// Whether pictures may come as DMA-BUFs from a node that has nothing else; they are read into host memory. Without,
+    /// such a node cannot be captured (backends `portal` and `pipewire`).
     #[serde(default = "super::yes")]
     pub dmabuf: bool,
     /// Pictures per second, up to 240.

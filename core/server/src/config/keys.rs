@@ -49,6 +49,30 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
+/// Checks what settings say together.
+///
+/// # Errors
+/// The first key whose value makes no sense, and why.
+pub(super) fn check_together(config: &Config) -> Result<(), String> {
+    let live = &config.live;
+    if live.record.all.is_some() && live.recordings.is_none() {
+        return Err("live.record.all: live.recordings names no directory".into());
+    }
+    if live.hooks.authorize && live.hooks.urls.is_empty() {
+        return Err("live.hooks.authorize: nobody decides, live.hooks.urls is empty".into());
+    }
+    let keys = live.publish_key.is_some() || live.read_key.is_some() || !live.keys.is_empty();
+    if live.token_secret.is_some() && !keys {
+        let why = "nothing needs a key: there is no live.publish_key, live.read_key or live.keys";
+        return Err(format!("live.token_secret: {why}"));
+    }
+    Ok(())
+}
+
+/// Checks each setting by itself.
+///
+/// # Errors
+/// As [`check_together`].
 pub(super) fn check(config: &Config) -> Result<(), String> {
     let within = |key: &str, value: f64, low: f64, high: f64| {
         if (low..=high).contains(&value) {
@@ -125,9 +149,6 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
         if !matches!(form.as_str(), "mp4" | "mkv" | "ts") {
             return Err(format!("live.record.all: {form:?} is none of mp4, mkv, ts"));
         }
-        if config.live.recordings.is_none() {
-            return Err("live.record.all: live.recordings names no directory".into());
-        }
     }
     within("live.stale_threshold", config.live.stale_threshold, 0.0, 1e9)?;
     within("live.cleanup_interval", config.live.cleanup_interval, 0.1, 1e9)?;
@@ -151,9 +172,6 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     }
     for hook in &config.live.hooks.urls {
         url("live.hooks.urls", &Some(hook.clone()))?;
-    }
-    if config.live.hooks.authorize && config.live.hooks.urls.is_empty() {
-        return Err("live.hooks.authorize: nobody decides, live.hooks.urls is empty".into());
     }
     within("live.max_streams", config.live.max_streams as f64, 1.0, 1e6)?;
     within("live.max_connections", config.live.max_connections as f64, 1.0, 1e6)?;

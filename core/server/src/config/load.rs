@@ -205,7 +205,7 @@ fn from_environment(
     }
     serde_path_to_error::deserialize::<_, Config>(alone)
         .map_err(|e| LoadError(format!("{variable}: {}", e.into_inner())))?
-        .check()
+        .check_each()
         .map_err(|why| LoadError(format!("{variable}: {why}")))
 }
 
@@ -230,6 +230,18 @@ mod tests {
     fn of(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
         let environment = environment.iter().map(|(k, v)| (k.to_string(), v.to_string()));
         load_from("g.yaml", text, environment, &Overrides::default()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn what_settings_say_together_is_checked_of_all_of_them() {
+        let all = [("GHOSTSTREAM_LIVE_RECORD_ALL", "mp4")];
+        let both = of("live:\n  recordings: /srv/recordings\n", &all).unwrap();
+        assert_eq!(both.live.record.all.as_deref(), Some("mp4"));
+        let why = of("", &all).unwrap_err();
+        assert!(why.contains("live.record.all: live.recordings names no directory"), "{why}");
+        let why = of("live:\n  token_secret: abc\n", &[]).unwrap_err();
+        assert!(why.contains("live.token_secret: nothing needs a key"), "{why}");
+        of("live:\n  token_secret: abc\n  read_key: k\n", &[]).unwrap();
     }
 
     #[test]

@@ -383,6 +383,12 @@ impl Config {
     /// # Errors
     /// The first key whose value makes no sense, and why.
     pub fn check(&self) -> Result<(), String> {
+        self.check_each()?;
+        keys::check_together(self)
+    }
+
+    /// [`Config::check`] without what several settings say together: for one that is looked at alone.
+    fn check_each(&self) -> Result<(), String> {
         keys::check(self)
     }
 }

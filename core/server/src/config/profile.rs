@@ -64,7 +64,7 @@ pub(super) fn apply(
     if let Some(text) = given("CORS_ORIGINS") {
         let all = text.split(',').map(str::trim).filter(|one| !one.is_empty());
         config.security.allowed_origins = all.map(String::from).collect();
-        config.check().map_err(|why| format!("CORS_ORIGINS: {why}"))?;
+        config.check_each().map_err(|why| format!("CORS_ORIGINS: {why}"))?;
     }
     match profile {
         Profile::Gstreamer => {

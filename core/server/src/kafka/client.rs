@@ -376,6 +376,11 @@ impl Sender {
         self.put(topic, key, Some(body), None, None);
     }
 
+    /// As [`Sender::send`], to the first partition, which is all that some readers read.
+    pub fn send_first(&self, topic: &str, key: &[u8], body: &[u8]) {
+        self.put(topic, key, Some(body), Some(0), None);
+    }
+
     /// Sends it, to a partition of its own choice if one is named, and waits until a broker has it; `false` when none has taken
     /// it in `patience`.
     pub fn deliver(

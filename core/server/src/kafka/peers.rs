@@ -201,7 +201,7 @@ impl Peers {
             version: VERSION,
         };
         let body = serde_json::to_vec(&letter).unwrap_or_default();
-        self.sender.send(&self.shared.settings.nodes_topic, self.shared.node.as_bytes(), &body);
+        self.sender.send_first(&self.shared.settings.nodes_topic, self.shared.node.as_bytes(), &body);
     }
 
     fn heard(&mut self, letter: Letter, home: &Home<'_>) -> Vec<Turn> {

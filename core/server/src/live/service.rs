@@ -5,7 +5,7 @@ use super::keys::{Keys, shown};
 use super::origin::{OriginOptions, Origins, prepare, viewers};
 use super::overview;
 use super::pull::PullSource;
-use super::push::Push;
+use super::push::{Push, PushTarget};
 use super::recordings::{RecordingRules, Recordings};
 use super::registry::{Live, LiveEvent};
 use super::rest::{gstreamer, hls_dash, paths};
@@ -332,6 +332,11 @@ impl LiveService {
         let Some(recording) = self.recordings.as_ref().and_then(|rules| rules.of(stream.name())) else {
             return;
         };
+        // A request may have asked for the same already.
+        let same = |target: &PushTarget| matches!(target, PushTarget::Files(files) if files.directory == recording.directory);
+        if self.managed.get(stream.name()).is_some_and(|view| view.request.targets.iter().any(same)) {
+            return;
+        }
         let mut recorded = lock(&self.recorded);
         if recorded.get(stream.name()).is_some_and(|r| std::ptr::eq(r.of.as_ptr(), Arc::as_ptr(stream))) {
             return;
@@ -509,7 +514,7 @@ impl LiveService {
             let keys = self.keys.clone();
             let guard = middleware::from_fn(move |request: Request, next: Next| {
                 let keys = keys.clone();
-                async move { let_in(&keys, "/recordings", request, next).await }
+                async move { let_in(&keys, RECORDINGS, request, next).await }
             });
             router = router.merge(Recordings::new(rules.root().into()).router().layer(guard));
         }
@@ -689,9 +694,13 @@ fn place(folder: &'static str, request: &Request) -> String {
 
 fn allowed(keys: &Keys, folder: &'static str, request: &Request) -> bool {
     let (asked, cookie) = keys_of(request);
-    let place = place(folder, request);
-    let name = place.strip_prefix(folder).unwrap_or_default().trim_matches('/');
-    let name = query::decoded(name);
+    let name = if folder == RECORDINGS {
+        let path = request.uri().path();
+        super::recordings::stream_of(path.strip_prefix(folder).unwrap_or_default())
+    } else {
+        let place = place(folder, request);
+        query::decoded(place.strip_prefix(folder).unwrap_or_default().trim_matches('/'))
+    };
     let key = asked.as_deref().or(cookie.as_deref());
     match name.as_deref() {
         Some("") | None => keys.may_list(key),
@@ -753,6 +762,7 @@ async fn pictured(thumbnails: &Thumbnails, request: Request, next: Next) -> Resp
 }
 
 /// The cookie that carries a reader's key from a playlist to the files that it names.
+const RECORDINGS: &str = "/recordings";
 const COOKIE: &str = "gs_live_key=";
 
 fn options(settings: &LiveConfig) -> OriginOptions {

@@ -324,6 +324,9 @@ impl Drop for Importer {
         if let Ok(_current) = self.gl.enter() {
             discard(&self.gl, self.targets.take());
             self.programs.delete(self.gl.api);
+        } else {
+            // CUDA may let go of the textures only while their context is current: kept for ever is the lesser evil.
+            std::mem::forget(self.targets.take());
         }
     }
 }

@@ -496,7 +496,7 @@ impl Receiving {
             // SAFETY: the fd is PipeWire's and open for as long as the buffer exists, which is longer than this.
             let fd = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned().ok()?;
             let stride = u32::try_from(block.stride).ok()?;
-            Some(DmaBufPlane { fd, offset: block.map_offset + block.offset, stride })
+            Some(DmaBufPlane { fd, offset: block.map_offset.checked_add(block.offset)?, stride })
         };
         let planes = blocks.iter().map(plane).collect::<Option<Vec<_>>>()?;
         let number = {

@@ -71,10 +71,7 @@ impl Copied {
 
     /// Lets its bytes go: it will be a gap.
     pub fn lose(&mut self) {
-        self.segment.gap = true;
-        self.segment.size = 0;
-        self.segment.chunks = Vec::new();
-        self.segment.key_range = None;
+        self.segment.empty();
         self.init = None;
     }
 }

@@ -398,9 +398,12 @@ impl Maker<'_> {
     /// Brings old segments to disk.
     fn spill(&self) {
         let Some(spill) = &self.spill else { return };
+        // Whoever is at it on a slow disk is not helped by others.
+        let Some(turn) = spill.turn() else { return };
         let (spill, origin) = (spill.clone(), self.origin.clone());
         // Twice is no harm: the second copy is dropped.
         tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             let old: Vec<_> = {
                 let state = origin.lock();
                 let target = state.facts.as_ref().map_or(0, |f| i64::from(f.shape.target) * 1_000_000);

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What the directories of openings are called, before their token.
 const NAME: &str = "live-";
@@ -15,6 +15,17 @@ const NAME: &str = "live-";
 pub(super) struct Spill {
     directory: PathBuf,
     next: AtomicU64,
+    /// Whether somebody writes: one at a time, who takes all that is old by then.
+    busy: AtomicBool,
+}
+
+/// The right to write; given back when it goes.
+pub(super) struct Turn(Arc<Spill>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.busy.store(false, Ordering::Release);
+    }
 }
 
 /// A segment on disk; the file goes with it.
@@ -27,7 +38,16 @@ pub(super) struct Spilled {
 impl Spill {
     /// Below `root`, for the opening with `token`.
     pub fn new(root: &Path, token: &str) -> Spill {
-        Spill { directory: root.join(format!("{NAME}{token}")), next: AtomicU64::new(0) }
+        Spill {
+            directory: root.join(format!("{NAME}{token}")),
+            next: AtomicU64::new(0),
+            busy: AtomicBool::new(false),
+        }
+    }
+
+    /// The right to write, unless somebody has it.
+    pub fn turn(self: &Arc<Self>) -> Option<Turn> {
+        (!self.busy.swap(true, Ordering::AcqRel)).then(|| Turn(self.clone()))
     }
 
     /// Writes a segment.

@@ -54,6 +54,17 @@ pub(super) struct Stored {
     pub parts: Vec<Piece>,
 }
 
+impl Stored {
+    /// Lets its bytes go: it is a gap from now on.
+    pub fn empty(&mut self) {
+        self.gap = true;
+        self.size = 0;
+        self.chunks = Vec::new();
+        self.parts = Vec::new();
+        self.key_range = None;
+    }
+}
+
 /// The segment that is being made.
 #[derive(Clone, Debug)]
 pub(super) struct Open {
@@ -364,6 +375,15 @@ impl Window {
             && self.segments.front().is_some_and(|s| s.spilled.is_none())
         {
             self.drop_first();
+        }
+        // Behind what is on disk, a disk that is full leaves the rest in memory: its oldest become gaps.
+        let behind = self.segments.len().saturating_sub(3);
+        while self.bytes > self.limits.bytes
+            && let Some(oldest) =
+                self.segments.iter_mut().take(behind).find(|s| s.spilled.is_none() && !s.gap)
+        {
+            self.bytes -= oldest.size;
+            oldest.empty();
         }
         let oldest = self.segments.front().map_or(0, |s| s.run);
         let mut freed = 0;

@@ -103,6 +103,20 @@ fn missing(what: &str) -> Refused {
     (404, what.into())
 }
 
+/// The recording that a path behind `/recordings` is about, as [`Recordings::find`] reads it; empty for the list of all. `None`
+/// for what is no path.
+pub(super) fn stream_of(path: &str) -> Option<String> {
+    let path = decoded(path.trim_matches('/'))?;
+    let of = |name: &str| path.strip_suffix(name).map(String::from);
+    if let Some(name) = of("/playlist.m3u8").or_else(|| of("/download.mp4")) {
+        return Some(name);
+    }
+    if let Some((file, _)) = path.rsplit_once('/').filter(|(file, _)| file.ends_with(".mp4")) {
+        return Some(file.rsplit_once('/').map_or("", |(name, _)| name).into());
+    }
+    Some(path)
+}
+
 impl Recordings {
     /// Those below `root`.
     pub fn new(root: PathBuf) -> Recordings {
@@ -443,6 +457,23 @@ mod tests {
         assert_eq!(of(3_500_000, 4_000_000), [(130, 30)]);
         assert_eq!(of(2_999_999, 3_000_001), [(100, 30), (130, 30)]);
         assert_eq!(of(8_900_000, i64::MAX), [(160, 30)]);
+    }
+
+    #[test]
+    fn a_path_belongs_to_its_recording_however_it_is_written() {
+        for (path, name) in [
+            ("/live/cam/download.mp4", "live/cam"),
+            ("/live%2Fcam%2Fdownload.mp4", "live/cam"),
+            ("/live/cam/download.mp4/", "live/cam"),
+            ("/live/cam/playlist.m3u8", "live/cam"),
+            ("/live/cam", "live/cam"),
+            ("/live/cam/2026-01-01_00-00-00.mp4/0-999.m4s", "live/cam"),
+            ("/live%2fcam/2026-01-01_00-00-00.mp4%2F0-999.m4s", "live/cam"),
+            ("/cam/", "cam"),
+            ("", ""),
+        ] {
+            assert_eq!(stream_of(path).as_deref(), Some(name), "{path}");
+        }
     }
 
     #[test]

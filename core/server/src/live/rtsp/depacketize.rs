@@ -6,6 +6,8 @@ use bytes::Bytes;
 
 /// The largest frame.
 const FRAME: usize = 32 << 20;
+/// The most bytes of sound that one marker ends.
+const SOUND: usize = 1 << 20;
 /// The most frames of sound in one packet.
 const UNITS: usize = 64;
 
@@ -178,6 +180,8 @@ impl Units {
         if rtp.timestamp != self.timestamp {
             self.finish(frames);
             self.timestamp = rtp.timestamp;
+            // What is missing may be the beginning of this picture.
+            self.broken = gap;
         }
         let taken = self.payload(&rtp.payload);
         self.broken |= taken.is_none();
@@ -348,7 +352,7 @@ fn latm(
     frames: &mut Vec<Frame>,
 ) -> Option<()> {
     part.extend_from_slice(&rtp.payload);
-    if part.len() > FRAME {
+    if part.len() > SOUND {
         part.clear();
         *broken = true;
     }
@@ -361,6 +365,9 @@ fn latm(
     }
     let (mut at, mut place) = (0, 0u32);
     while at < whole.len() {
+        if place as usize == UNITS {
+            return None;
+        }
         let mut size = 0;
         loop {
             let more = *whole.get(at)?;
@@ -441,6 +448,9 @@ mod tests {
         h264.push(&rtp(0, 0, false, &[0x7c, 0x85, 1]));
         assert!(h264.push(&rtp(2, 0, true, &[0x7c, 0x45, 2])).is_empty());
         assert_eq!(h264.push(&rtp(3, 3, true, &[0x41, 2])).len(), 1);
+        // The first slice of the next picture is missing.
+        assert!(h264.push(&rtp(5, 6, true, &[0x41, 3])).is_empty());
+        assert_eq!(h264.push(&rtp(6, 8, true, &[0x41, 4])).len(), 1);
         // The end of a fragment without its beginning, sizes that are too large, nothing at all.
         for bad in [&[0x7c, 0x45, 2][..], &[24, 0, 9, 1], &[24, 0, 0], &[30, 1], &[]] {
             let lost = h264.lost();

@@ -166,6 +166,8 @@ pub(super) struct Ingest {
     /// Frames that wait until the tracks are announced: their lane, when they came, and their ticks.
     waiting: VecDeque<(usize, Instant, i64, Frame)>,
     waiting_bytes: usize,
+    /// How many of them were looked at for parameter sets.
+    looked: usize,
     announced: bool,
 }
 
@@ -179,6 +181,7 @@ impl Ingest {
             wall: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            looked: 0,
             announced: false,
         }
     }
@@ -234,20 +237,19 @@ impl Ingest {
 
     /// Announces the tracks when all are known, or `waited` is long enough.
     fn announce(&mut self, waited: Duration) -> Result<bool, String> {
-        for (index, lane) in self.lanes.iter_mut().enumerate().filter(|(_, l)| l.info.is_none()) {
+        // A key frame brings them, if not the first then a later one. Each is looked at once.
+        let from = std::mem::replace(&mut self.looked, self.waiting.len());
+        for (index, _, _, frame) in self.waiting.iter().skip(from).filter(|(.., frame)| frame.key) {
+            let Some(lane) = self.lanes.get_mut(*index).filter(|l| l.info.is_none()) else { continue };
             let codec = match &lane.track.format {
                 Some(Format::H264 { .. }) => Codec::H264,
                 Some(Format::H265 { .. }) => Codec::Hevc,
                 _ => continue,
             };
-            // Its first key frame brings them.
-            let key = self.waiting.iter().find(|(of, _, _, frame)| *of == index && frame.key);
-            lane.info = key.and_then(|(_, _, _, frame)| {
-                let mut units = Vec::new();
-                let found = nal::Framing::Length(4).units(&frame.data).ok()?;
-                found.iter().for_each(|unit| nal::push_annex_b(&mut units, unit));
-                of_sets(codec, &units, base(lane.track.clock))
-            });
+            let mut units = Vec::new();
+            let Ok(found) = nal::Framing::Length(4).units(&frame.data) else { continue };
+            found.iter().for_each(|unit| nal::push_annex_b(&mut units, unit));
+            lane.info = of_sets(codec, &units, base(lane.track.clock));
             lane.order = Order::of(lane.info.as_ref(), lane.track.clock);
         }
         let wanted = |l: &&Lane| l.channel.is_some() && l.track.format.is_some();
