@@ -10,10 +10,7 @@ pub const USAGE: i32 = 2;
 
 /// Every exit code with its meaning, for the help and the man page.
 pub const TABLE: &[(i32, &str)] = &[
-    (
-        0,
-        "done; also when the first Ctrl-C (or SIGTERM) ended the job early: files are finished, or not written when nothing had come",
-    ),
+    (0, "done; also ended early by a first Ctrl-C or SIGTERM: files are finished, or not written"),
     (1, "failed in another way, for example a defect in ghoststream"),
     (2, "wrong usage, or a job document that is not valid"),
     (3, "a file, stream or device, or the encoder that `bench` is to measure, was not found"),
