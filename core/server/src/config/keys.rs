@@ -145,10 +145,10 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     }
     within("live.record.segment_seconds", config.live.record.segment_seconds, 1.0, 86_400.0)?;
     within("live.record.keep_seconds", config.live.record.keep_seconds, 0.0, 1e10)?;
-    if let Some(form) = &config.live.record.all {
-        if !matches!(form.as_str(), "mp4" | "mkv" | "ts") {
-            return Err(format!("live.record.all: {form:?} is none of mp4, mkv, ts"));
-        }
+    if let Some(form) = &config.live.record.all
+        && !matches!(form.as_str(), "mp4" | "mkv" | "ts")
+    {
+        return Err(format!("live.record.all: {form:?} is none of mp4, mkv, ts"));
     }
     within("live.stale_threshold", config.live.stale_threshold, 0.0, 1e9)?;
     within("live.cleanup_interval", config.live.cleanup_interval, 0.1, 1e9)?;
