@@ -30,6 +30,11 @@ if [ -x "$GS_CACHE_DIR/tools/bin/cbindgen" ]; then
     GS_CBINDGEN="$GS_CACHE_DIR/tools/bin/cbindgen"
     export GS_CBINDGEN
 fi
+# MediaMTX, a peer of pushed and of live streams.
+if [ -x "$GS_CACHE_DIR/tools/bin/mediamtx" ]; then
+    GS_MEDIAMTX="$GS_CACHE_DIR/tools/bin/mediamtx"
+    export GS_MEDIAMTX
+fi
 # Apache Kafka: its jars.
 if [ -d "$GS_CACHE_DIR/kafka/lib" ]; then
     GS_KAFKA="$GS_CACHE_DIR/kafka/lib"
