@@ -2,13 +2,18 @@
 
 use ghoststream::PipelineSpec;
 use ghoststream::probe::{ProbeOptions, probe};
+use ghoststream::spec::SourceSpec;
 use ghoststream_server::contract::request::ClientProfile;
 use ghoststream_server::jobs::{Body, FileError, Served};
-use ghoststream_server::playback::{InProcess, Limits, Load, Session, Setup};
+use ghoststream_server::playback::{
+    InProcess, Limits, Load, Probed, Runner, Session, Setup, Started, Wheel,
+};
+use ghoststream_server::worker::Report;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const HOLD: Duration = Duration::from_secs(60);
@@ -272,6 +277,79 @@ async fn runs_wait_for_viewers_and_end_without_them() {
     assert_eq!(session.view().runs.0, 0, "nobody follows it: {:?}", session.view());
     // And goes on where it is wanted.
     get(&session, "segment_00045.ts").await;
+}
+
+/// Makes nothing, and notes for each run whether it was told to halt.
+#[derive(Default)]
+struct Noted {
+    runs: Mutex<Vec<Arc<Halted>>>,
+    reports: Mutex<Vec<tokio::sync::mpsc::UnboundedSender<Report>>>,
+}
+
+#[derive(Default)]
+struct Halted(AtomicBool);
+
+impl Wheel for Halted {
+    fn pause(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+    fn resume(&self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+    fn rate(&self, _: usize, _: u64) {}
+    fn cancel(&self) {}
+}
+
+impl Runner for Noted {
+    fn start(&self, _: PipelineSpec) -> Started {
+        let (sender, reports) = tokio::sync::mpsc::unbounded_channel();
+        self.reports.lock().unwrap().push(sender);
+        let wheel = Arc::new(Halted::default());
+        self.runs.lock().unwrap().push(wheel.clone());
+        Started { reports, wheel }
+    }
+
+    fn probe(&self, source: SourceSpec) -> Probed {
+        InProcess.probe(source)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_after_a_seek_has_the_machine_alone() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mp4", 60, 50);
+    let runner = Arc::new(Noted::default());
+    let session = Session::open(setup(&dir, &input, json!({})), runner.clone()).await.unwrap();
+    let ask = |n: u64| {
+        let session = session.clone();
+        tokio::spawn(async move { get(&session, &format!("segment_{n:05}.ts")).await })
+    };
+    let begun = async |count: usize| {
+        while runner.runs.lock().unwrap().len() < count {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let halted = || -> Vec<bool> {
+        runner.runs.lock().unwrap().iter().map(|r| r.0.load(Ordering::SeqCst)).collect()
+    };
+    let first = ask(2);
+    begun(1).await;
+    assert_eq!(halted(), [false]);
+    // The player seeks: it no longer waits for the one, but for another far behind it, which the first run would make too.
+    first.abort();
+    let second = ask(20);
+    begun(2).await;
+    assert_eq!(halted(), [true, false]);
+    // And that stays so when runs are looked after.
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    assert_eq!(halted(), [true, false]);
+    // A second viewer at the first place: both are waited for.
+    let third = ask(2);
+    while halted() != [false, false] {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    second.abort();
+    third.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]

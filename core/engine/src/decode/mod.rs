@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::packet::{MediaKind, Packet, StreamInfo};
 use crate::stage::{Outlet, Stage};
-use crate::time::{Rational, Rounding, TimeBase, rescale};
+use crate::time::{Rational, Rounding, TimeBase, Timestamp, rescale};
 use ghoststream_sys::ffmpeg as av;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +19,8 @@ pub struct DecodeOptions {
     pub device: Option<Arc<av::HwDevice>>,
     /// Ask encoders for a key frame where there is one in the stream.
     pub keys: bool,
+    /// Nothing that is over by then is wanted: pictures before it are decoded only where others refer to them.
+    pub from: Option<Timestamp>,
 }
 
 /// Failures that a decoder may report in a row without asking for the next packet; one that reports more never ends.
@@ -84,6 +86,8 @@ pub struct AvDecoder {
     next_pts: Option<i64>,
     on_device: bool,
     keys: bool,
+    /// See [`DecodeOptions::from`]; in the stream's ticks.
+    from: Option<i64>,
     damage: Arc<Damage>,
     frames: u64,
 }
@@ -128,6 +132,7 @@ impl AvDecoder {
             next_pts: None,
             on_device: kind.is_some(),
             keys: options.keys && stream.kind == MediaKind::Video,
+            from: options.from.filter(|_| stream.kind == MediaKind::Video).map(|t| t.to(stream.time_base).ticks),
             damage: Arc::default(),
             frames: 0,
         })
@@ -142,6 +147,17 @@ impl AvDecoder {
     pub fn flush(&mut self) {
         self.decoder.flush();
         self.next_pts = None;
+    }
+
+    /// Lets the decoder leave `packet`'s picture out where nobody is going to see it.
+    fn skip_unseen(&mut self, packet: &av::Packet) {
+        let Some(from) = self.from else { return };
+        let over = packet.pts().is_some_and(|pts| packet.duration() > 0 && pts + packet.duration() <= from);
+        self.decoder.set_skip(if over { av::Skip::NonReference } else { av::Skip::Nothing });
+        // Whatever is decoded from here on is presented later.
+        if packet.dts().is_some_and(|dts| dts >= from) {
+            self.from = None;
+        }
     }
 
     fn is_damage(&self, error: &av::Error) -> bool {
@@ -192,6 +208,7 @@ impl AvDecoder {
 impl Stage<Packet, Frame> for AvDecoder {
     fn push(&mut self, packet: Packet, out: &mut dyn Outlet<Frame>) -> Result<()> {
         let packet = packet.to_av(true)?;
+        self.skip_unseen(&packet);
         // A decoder that is full gives frames first and then takes the packet.
         for _ in 0..2 {
             match self.decoder.send(Some(&packet)) {

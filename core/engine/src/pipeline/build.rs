@@ -617,14 +617,14 @@ impl<'a> Graph<'a> {
         Ok(())
     }
 
-    /// The stages behind a decoder that begins in the middle of the source.
-    fn lead_in(&self, window: &Window, stream: &StreamInfo, chain: &mut Chain) {
+    /// The stages behind a decoder that begins in the middle of the source, and the time before which nothing is wanted.
+    fn lead_in(&self, window: &Window, stream: &StreamInfo, chain: &mut Chain) -> Option<Timestamp> {
         let sound = stream.kind == MediaKind::Audio;
         if let Some(start) = stream.start.filter(|_| sound) {
             let start = start.micros().saturating_sub(self.zero.micros());
             chain.push(Box::new(Exact::new(Timestamp::new(start, MICROSECONDS))));
         }
-        let Some(first) = window.start(window.spec.first).filter(|t| t.micros() > 0) else { return };
+        let first = window.start(window.spec.first).filter(|t| t.micros() > 0)?;
         let filtered = self.resolved.outputs.iter().flat_map(|o| &o.tracks).any(|t| match &t.make {
             Make::Video(v) => !v.spec.filters.is_empty() || v.spec.frame_rate.is_some(),
             _ => false,
@@ -633,6 +633,7 @@ impl<'a> Graph<'a> {
         let before = if sound || filtered { LEAD_IN.ticks } else { 50_000 };
         let from = Timestamp::new(first.micros().saturating_sub(before), MICROSECONDS);
         chain.push(Box::new(Since::new(from)));
+        Some(from)
     }
 
     fn decoder(&mut self, decoder: &resolve::Decoder, offer: &Offer, end: Option<Timestamp>) -> Result<()> {
@@ -640,14 +641,12 @@ impl<'a> Graph<'a> {
         let stream = offer.streams.iter().find(|s| s.index == index);
         let stream = stream.ok_or_else(|| Error::new(ErrorKind::Internal, "a decoder of no stream"))?;
         let device = decoder.device.map(|kind| self.devices.get(kind)).transpose()?;
-        let options = DecodeOptions { threads: decoder.threads, device, keys: self.spec.source.decode.keys };
-        let stage = AvDecoder::new(stream, &options)?;
-        let damage = stage.damage();
         let zero = Timestamp::new(0, Rational::new(1, 1));
         let mut chain: Chain = vec![Box::new(Trim::new(Some(zero), end, zero)?)];
-        if let Some(window) = &self.window {
-            self.lead_in(window, stream, &mut chain);
-        }
+        let from = self.window.as_ref().and_then(|window| self.lead_in(window, stream, &mut chain));
+        let (threads, keys) = (decoder.threads, self.spec.source.decode.keys);
+        let stage = AvDecoder::new(stream, &DecodeOptions { threads, device, keys, from })?;
+        let damage = stage.damage();
         if let Some(kind) = decoder.device {
             let label = format!("stream {index}");
             // A device that was not asked for is no promise.

@@ -87,6 +87,12 @@ impl Run {
     }
 }
 
+/// The run of `runs` that comes to `key` soonest: whoever waits for it waits for that one, and for none before it.
+fn coming(runs: &[Run], key: Key) -> Option<u64> {
+    let next = |r: &Run| r.makes(key, u64::MAX).then(|| r.next_of(key.0)).flatten();
+    runs.iter().filter_map(|r| next(r).map(|n| (n, r.id))).max().map(|(_, id)| id)
+}
+
 /// Segments that are waited for behind the one that is being made, before another run would be sooner.
 pub(super) const REACH: u64 = 2;
 /// How often runs are looked after.
@@ -211,8 +217,10 @@ impl Inner {
         let made = |n: u64| set.iter().all(|r| state.segments.has((*r, n)));
         let end = (number + 1..self.shape.count()).find(|n| alone || made(*n)).unwrap_or(self.shape.count());
         // Who is waited for has the machine for itself.
-        let waiting: Vec<Key> = state.waiting.values().copied().collect();
-        for run in state.runs.iter_mut().filter(|r| !waiting.iter().any(|k| r.makes(*k, u64::MAX))) {
+        let served = |(r, n): Key| set.contains(&r) && (number..end).contains(&n);
+        let waiting = state.waiting.values().filter(|k| !served(**k));
+        let awaited: Vec<u64> = waiting.filter_map(|k| coming(&state.runs, *k)).collect();
+        for run in state.runs.iter_mut().filter(|r| !awaited.contains(&r.id)) {
             run.paused = true;
             run.wheel.pause();
         }
@@ -288,10 +296,10 @@ impl Inner {
         if before == load {
             return;
         }
-        let waiting: Vec<Key> = state.waiting.values().copied().collect();
+        let awaited: Vec<u64> = state.waiting.values().filter_map(|k| coming(&state.runs, *k)).collect();
         let anew = self.shape.ts && before.faster != load.faster;
         state.runs.retain(|run| {
-            if anew && !waiting.iter().any(|k| run.makes(*k, u64::MAX)) {
+            if anew && !awaited.contains(&run.id) {
                 // Whoever follows it has some segments in hand, and starts the next one.
                 run.wheel.cancel();
                 return false;
@@ -308,8 +316,8 @@ impl Inner {
         let now = Instant::now();
         let mut state = self.lock();
         let state = &mut *state;
-        let waiting: Vec<Key> = state.waiting.values().copied().collect();
-        let awaited = |run: &Run| waiting.iter().any(|k| run.makes(*k, u64::MAX));
+        let awaited: Vec<u64> = state.waiting.values().filter_map(|k| coming(&state.runs, *k)).collect();
+        let awaited = |run: &Run| awaited.contains(&run.id);
         let anybody = state.runs.iter().any(awaited);
         let begin = |n: u64| {
             self.shape.timeline.segments.get(n as usize).map_or(self.shape.timeline.duration(), |s| s.0)

@@ -21,5 +21,5 @@ pub mod timeline;
 
 pub use decide::{Method, Verdict};
 pub use film::{Film, FilmFile};
-pub use runs::{InProcess, Places, Runner, Started, Wheel, Workers};
+pub use runs::{InProcess, Places, Probed, Runner, Started, Wheel, Workers};
 pub use session::{Limits, Load, Session, Setup, View, original_name};
