@@ -157,6 +157,37 @@ fn segments_are_the_same_whichever_job_makes_them() {
     sounds_alike(&dir, "audio", &whole, &[&middle, &end], &[4.0, 8.0], 48000.0);
 }
 
+/// A digest of every picture.
+fn pictures(dir: &Dir, bytes: &[u8]) -> Vec<String> {
+    let path = dir.path("pictures");
+    std::fs::write(&path, bytes).unwrap();
+    let out = std::process::Command::new("ffmpeg")
+        .args(["-v", "error", "-i", &path, "-map", "0:v", "-vsync", "passthrough", "-f", "framemd5", "-"])
+        .output()
+        .unwrap();
+    assert!(out.status.success() && out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+    let lines = String::from_utf8(out.stdout).unwrap();
+    let digest = |l: &str| l.rsplit(',').next().unwrap_or_default().trim().to_string();
+    lines.lines().filter(|l| !l.starts_with('#')).map(digest).collect()
+}
+
+/// What lies before a part is not decoded in full; what is in it must not show that.
+#[test]
+fn pictures_are_the_same_whichever_job_makes_them() {
+    let dir = Dir::new();
+    // Some pictures that others refer to, and some that no other needs.
+    let input = film(&dir, "in.mkv", "-x264-params b-pyramid=normal:bframes=3:b-adapt=0 -an");
+    let more = json!({"video": {"preset": "p1", "lossless": true}, "audio": false});
+    let whole = part(&input, 0, None, &more);
+    for first in 1..6 {
+        let one = part(&input, first, Some(1), &more);
+        let name = one.keys().find(|n| is_media(n)).unwrap();
+        let (a, b) = (pictures(&dir, &readable(&whole, name)), pictures(&dir, &readable(&one, name)));
+        assert_eq!(b.len(), 50, "{name}");
+        assert_eq!(a, b, "{name}");
+    }
+}
+
 /// The continuity counter of every PID counts without a gap.
 fn counters_go_on(bytes: &[u8]) {
     let mut last: BTreeMap<u16, u8> = BTreeMap::new();
