@@ -4,7 +4,7 @@
 #   tests/setup/setup.sh build   compilers, FFmpeg and its headers
 #   tests/setup/setup.sh demo    build + a Python environment with maturin and numpy
 #   tests/setup/setup.sh test    demo + peers: FFmpeg 9, PyAV, Chromium and players, Zig, valgrind, cbindgen, Vulkan in software,
-#                                NVIDIA's published headers and clients for the stand-in driver, Apache Kafka
+#                                NVIDIA's published headers and clients for the stand-in driver, Apache Kafka, MediaMTX
 #
 # Each need is probed by what it provides (a command, a header, a pkg-config module), so a machine that has
 # it from elsewhere is left alone. Packages come from apt where there is one. Everything else is kept outside
@@ -173,13 +173,18 @@ node_stamp=$stamps/node-$(stamp "$root/tests/e2e/package-lock.json")
 cbindgen_version=$(cat "$here/cbindgen-version")
 cbindgen_stamp=$stamps/cbindgen-$cbindgen_version
 kafka_stamp=$stamps/kafka-$(stamp "$here/kafka/pom.xml")
+mediamtx_stamp=$stamps/mediamtx-$(stamp "$here/mediamtx.sh")
 nvenc_stamp=$stamps/nvenc-headers-$(stamp "$here/nvenc-headers.sh" "$here/nvenc-headers/Cargo.lock")
 
+# Whether MediaMTX is there, or could not be made less than a day ago.
+mediamtx_is_done() {
+    [ -e "$mediamtx_stamp" ] || [ -n "$(find "$mediamtx_stamp.failed" -mmin -1440 2>/dev/null)" ]
+}
 fresh() {
     [ -e "$python_stamp" ] && [ -x "$venv/bin/python" ] || return 1
     [ "$level" = demo ] && return 0
     [ -e "$node_stamp" ] && [ -e "$cbindgen_stamp" ] && [ -x "$GS_CACHE_DIR/bin/ffmpeg9" ] &&
-        [ -e "$nvenc_stamp" ] && [ -e "$kafka_stamp" ]
+        [ -e "$nvenc_stamp" ] && [ -e "$kafka_stamp" ] && mediamtx_is_done
 }
 if fresh; then exit 0; fi
 
@@ -219,6 +224,17 @@ if [ ! -e "$cbindgen_stamp" ]; then
         --target-dir "$GS_CACHE_DIR/tools/target" cbindgen >&2
     rm -rf "$GS_CACHE_DIR/tools/target"
     : >"$cbindgen_stamp"
+fi
+
+if ! mediamtx_is_done; then
+    say "MediaMTX in $GS_CACHE_DIR/tools"
+    # Its proxy may not answer, which is no reason to do without the rest: what wants it says that it is missing.
+    if "$here/mediamtx.sh" "$GS_CACHE_DIR/tools/bin/mediamtx" >&2; then
+        : >"$mediamtx_stamp"
+    else
+        say "MediaMTX could not be built: what needs it is skipped, and it is tried again in a day"
+        : >"$mediamtx_stamp.failed"
+    fi
 fi
 
 if [ ! -e "$kafka_stamp" ]; then
