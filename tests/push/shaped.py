@@ -120,8 +120,7 @@ def check_rtmp_cut(folder):
         try:
             length = CUT + 14
             push_to = {"first_delay": 0.5, "most_delay": 1, "reconnects": -1, "timeout": 3}
-            # TCP says nothing of a dead link: it is noticed when the system's buffer is full, which takes as long as the rate
-            # is low. This one is filled up to what it may be.
+            # Filled up to what it may be.
             coded = encoded(encoder="libx264", bitrate="800k", cbr=True, keyframe_interval=4, options={"nal-hrd": "cbr"})
             pushed = job(folder, link, tempo(folder / "clip.mkv", length), [
                 {"path": f"rtmp://{FAR}:{nginx.port}/live/{KEY}", "push": push_to, **coded},
@@ -144,6 +143,38 @@ def check_rtmp_cut(folder):
             assert after["video"]["key_first"] and after["video"]["rising"] and after["video"]["packets"] >= 75, after
             in_step(nginx.kept()[0], 2)
             in_step(nginx.kept()[-1], 2)
+        finally:
+            nginx.close()
+
+
+def check_rtmp_quiet_cut(folder):
+    """A link that is cut is noticed in time by streams of little, too, which fill no buffer: one of 200 kbit/s, and sound alone."""
+    with Link() as link:
+        nginx = server(folder, link)
+        try:
+            timeout = 4
+            push_to = {"first_delay": 0.3, "most_delay": 0.5, "reconnects": -1, "timeout": timeout}
+            coded = encoded(encoder="libx264", bitrate="150k", cbr=True, options={"nal-hrd": "cbr"})
+            pushed = job(folder, link, tempo(folder / "clip.mkv", 20), [
+                {"path": f"rtmp://{FAR}:{nginx.port}/live/{KEY}", "push": push_to, **coded},
+                {"path": f"rtmp://{FAR}:{nginx.port}/live/{KEY}-sound", "push": push_to, "video": False,
+                 "audio": {"codec": "aac", "bitrate": "48k"}}])
+            for output in range(2):
+                pushed.wait_state("live", output=output)
+            time.sleep(3)
+            rates = [pushed.stats(output)[-1]["bitrate"] for output in range(2)]
+            assert 100_000 < rates[0] < 300_000 and 10_000 < rates[1] < 80_000, rates
+            link.set(up=False)
+            began = time.monotonic() - pushed.began
+            for output in range(2):
+                pushed.wait_state("reconnecting", output=output, seconds=timeout + 3)
+            noticed = [pushed.of("push", output=o, state="reconnecting")[0]["at"] - began for o in range(2)]
+            print(f"push: noticed after {noticed[0]:.1f} s and {noticed[1]:.1f} s, of {timeout} allowed", flush=True)
+            assert all(timeout - 0.5 <= after <= timeout + 2 for after in noticed), noticed
+            link.set(up=True)
+            for output in range(2):
+                pushed.wait_state("live", 2, output=output)
+            good(pushed, seconds=60)
         finally:
             nginx.close()
 

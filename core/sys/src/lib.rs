@@ -18,6 +18,7 @@ pub mod pixels;
 pub mod portal;
 pub mod process;
 pub mod srt;
+pub mod tcp;
 #[cfg(target_os = "linux")]
 pub mod v4l2;
 #[cfg(target_os = "linux")]

@@ -9,6 +9,7 @@ use crate::spec::{Container, SrtAddress};
 use crate::time::{Rational, Rounding, TimeBase, rescale};
 use ghoststream_sys::ffmpeg as av;
 use ghoststream_sys::srt;
+use ghoststream_sys::tcp::Mark;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
@@ -77,7 +78,7 @@ impl Target {
     /// # Errors
     /// As for files; `Invalid` for options that nobody takes.
     pub fn check(&self) -> Result<()> {
-        let unused = self.open(Way::Bytes(Box::new(std::io::sink())), &av::Interrupt::new())?.1;
+        let unused = self.open(Way::Bytes(Box::new(std::io::sink())), &av::Interrupt::new(), None)?.1;
         match unused.iter().find(|(key, _)| self.options.contains_key(key)) {
             Some((key, _)) => Err(Error::invalid(
                 format!("options.{key}"),
@@ -100,7 +101,11 @@ impl Target {
             }
             None => (Way::Url(self.url.clone()), None),
         };
-        let ((mut muxer, tracks), _) = self.open(way, &interrupt)?;
+        let mark = is_over_tcp(&self.url).then(Mark::next);
+        let ((mut muxer, tracks), _) = self.open(way, &interrupt, mark)?;
+        if let Some(mark) = mark {
+            self.limit_silence(mark);
+        }
         let flush = socket.is_some();
         if flush {
             muxer.flush()?;
@@ -116,19 +121,33 @@ impl Target {
         })
     }
 
+    /// TCP itself says nothing of a dead link until its buffer is full, which takes as long as the bit rate is low.
+    fn limit_silence(&self, mark: Mark) {
+        let why = match mark.limit_silence(self.timeout) {
+            Ok(true) => return,
+            Ok(false) => "the system does not take a limit for it".to_owned(),
+            Err(e) => e.to_string(),
+        };
+        tracing::warn!(why, "push: a link that is dead is noticed late where the bit rate is low");
+    }
+
+    /// `mark`: with what a connection of TCP is marked.
     #[allow(clippy::type_complexity)]
     fn open(
         &self,
         way: Way,
         interrupt: &av::Interrupt,
+        mark: Option<Mark>,
     ) -> Result<((av::Muxer, Vec<Track>), Vec<(String, String)>)> {
-        let is_url = matches!(way, Way::Url(_));
         let (url, io) = match way {
             Way::Url(url) => (url, None),
             Way::Bytes(writer) => (String::new(), Some(av::Output::Stream(writer))),
         };
         let mut io_options = Vec::new();
-        if is_url && url.starts_with("rtmp") {
+        if let Some(mark) = mark {
+            io_options.push(("recv_buffer_size".into(), mark.receive_buffer().to_string()));
+        }
+        if url.starts_with("rtmp") {
             io_options.push(("send_buffer_size".into(), self.send_buffer.to_string()));
             io_options.push(("tcp_nodelay".into(), "1".into()));
         }
@@ -248,6 +267,12 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// Whether FFmpeg makes a connection of TCP for this address.
+fn is_over_tcp(url: &str) -> bool {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase()).unwrap_or_default();
+    scheme.starts_with("rtmp") || matches!(scheme.as_str(), "tcp" | "tls" | "http" | "https" | "icecast")
 }
 
 /// The time that packets in SRT's own buffer may span. It forgets what is older than a second, or than the latency and
