@@ -24,8 +24,6 @@ pub(super) struct Progress {
     pub presented: Option<Duration>,
     pub ready: bool,
     pub failed: bool,
-    /// The buffer did not fit any more.
-    pub misfit: bool,
 }
 
 /// What an image copy session wants of buffers.
@@ -96,10 +94,9 @@ impl Dispatch<copied::ExtImageCopyCaptureFrameV1, ()> for State {
             copied::Event::Ready => progress.ready = true,
             copied::Event::Failed { reason } => {
                 progress.failed = true;
-                match reason {
-                    WEnum::Value(copied::FailureReason::BufferConstraints) => progress.misfit = true,
-                    WEnum::Value(copied::FailureReason::Stopped) => state.session.stopped = true,
-                    _ => {}
+                // What buffers have to be like is said before the next try, when it was that.
+                if reason == WEnum::Value(copied::FailureReason::Stopped) {
+                    state.session.stopped = true;
                 }
             }
             _ => {}
