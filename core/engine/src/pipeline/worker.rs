@@ -121,6 +121,8 @@ pub(crate) fn decode(
         if last && shared.is_cancelled() {
             return Ok(());
         }
+        // A paused job lets go of the machine at once; what is queued waits.
+        shared.pass_gate();
         let (frames, result) = measured(shared, meter, |out| match packet {
             Some(packet) => {
                 meter.count_in();

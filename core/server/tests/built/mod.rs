@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The `ghoststream` command of this build. Cargo makes it for tests of the command only, so one that is older than the code
-/// is made anew here: workers of yesterday would be tested otherwise.
+/// is made anew here: workers of yesterday would be tested otherwise. Of the whole workspace, as `cargo test` does: another choice of
+/// packages has other features, and would build all dependencies again.
 pub fn command() -> PathBuf {
     static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     BUILT.get_or_init(build).clone()
@@ -23,7 +24,7 @@ fn build() -> PathBuf {
     if built.is_none() || built < code.max() {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
         let mut command = Command::new(cargo);
-        command.args(["build", "-q", "-p", "ghoststream-cli"]);
+        command.args(["build", "-q", "--workspace", "--bin", "ghoststream"]);
         if path.ends_with("release") {
             command.arg("--release");
         }
