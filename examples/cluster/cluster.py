@@ -91,6 +91,32 @@ def check(film: pathlib.Path, made: pathlib.Path) -> None:
     print(f"  master.m3u8 and manifest.mpd ({float(dash):.2f} s) decode without a complaint")
 
 
+def cues(seconds: int) -> str:
+    """Subtitles: a cue every two seconds, each across the border of a segment."""
+    clock = lambda t: f"00:{t // 60:02}:{t % 60:02}"  # noqa: E731
+    each = [f"{n}\n{clock(t)},500 --> {clock(t + 1)},500\nWord {n}.\n" for n, t in enumerate(range(1, seconds - 1, 2))]
+    return "\n".join(each)
+
+
+def check_texts(made: pathlib.Path, seconds: int, languages: set[str]) -> None:
+    """The one playlist has the film's text, whoever made its pictures: every cue, in every segment that it is shown in."""
+    master = (made / "master.m3u8").read_text()
+    lines = [line for line in master.splitlines() if "TYPE=SUBTITLES" in line]
+    assert {re.search(r'LANGUAGE="([^"]+)"', line)[1] for line in lines} == languages, lines
+    assert all('SUBTITLES="subs"' in line for line in master.splitlines() if line.startswith("#EXT-X-STREAM-INF")), master
+    for line in lines:
+        name = re.search(r'URI="([^"]+)"', line)[1]
+        at, found = 0.0, {}
+        for length, file in re.findall(r"#EXTINF:([\d.]+),.*\n(.+)", (made / name).read_text()):
+            for n in re.findall(r"Word (\d+)\.", (made / file).read_text()):
+                found.setdefault(int(n), []).append((at, at + float(length)))
+            at += float(length)
+        for n, t in enumerate(range(1, seconds - 1, 2)):
+            shown = found.get(n, [])
+            assert shown and shown[0][0] <= t + 0.5 < shown[0][1] and shown[-1][0] < t + 1.5 <= shown[-1][1], (name, n, shown)
+        print(f"  {name}: {len(found)} cues, all of the source's")
+
+
 def main() -> None:
     """The demonstration."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -111,6 +137,9 @@ def main() -> None:
         film = work / "films" / "film.mp4"
         film.parent.mkdir()
         command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=640x360:r=25", "-f", "lavfi", "-i", "sine=sample_rate=48000"]
+        words = film.parent / "words.srt"
+        words.write_text(cues(arguments.seconds))
+        command += ["-i", words, "-map", "0", "-map", "1", "-map", "2", "-c:s", "mov_text", "-metadata:s:s:0", "language=ger"]
         command += ["-t", str(arguments.seconds), "-c:v", "libx264", "-preset", "ultrafast", "-g", "50", "-pix_fmt", "yuv420p", "-c:a", "aac", film]
         subprocess.run(command, check=True)
     film = film.absolute()
@@ -134,6 +163,8 @@ def main() -> None:
         live = topics.wait(STATUS, "the live stream", lambda s: s["stream_id"] == "camera" and s["status"] == "running")
         say(f"the live stream runs on {live['service_id']}")
         request = {"source": str(film), "mode": "abr", "output": {"format": "hls", "video_codec": "h264"}}
+        if arguments.film is None:
+            request["subtitles"] = [{"url": str(film.parent / "words.srt"), "language": "en", "label": "Words"}]
         topics.send(CONTROL, {"command": "TRANSCODE", "stream_id": "film", "request": request, "version": 1}, "film")
 
         def told(state: str):
@@ -180,6 +211,8 @@ def main() -> None:
         assert done["service_id"] != victim.name
         made = work / "store" / "films" / "film"
         check(film, made)
+        if arguments.film is None:
+            check_texts(made, arguments.seconds, {"de", "en"})
 
         def asked(command: str, name: str) -> dict:
             """What is answered to a command for a film."""

@@ -1,6 +1,5 @@
-"""A bad network between the server and those who publish and read: packets of SRT are lost, late and out of order, a connection
-of RTMP comes in pieces and stands still. Relays of this file's own do it (the kernel's netem is not everywhere); WebRTC's losses
-are tried in core/server/tests/live_webrtc.
+"""A bad network between the server and those who publish and read: packets of SRT and WebRTC are lost, late and out of order, a
+connection of RTMP comes in pieces and stands still. Relays of this file's own do it (the kernel's netem is not everywhere).
 
     network.py     GS_CLI, GS_LIVE_WORK, GS_FFMPEG9; exit code 77: a peer is missing
 """
@@ -8,11 +7,13 @@ are tried in core/server/tests/live_webrtc.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import os
 import pathlib
 import random
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -26,13 +27,17 @@ if not FFMPEG9:
     print("live: SKIPPED: network.py: FFmpeg 9 is missing (tests/setup/setup.sh test)")
     sys.exit(77)
 
+AIORTC = importlib.util.find_spec("aiortc")
+if not AIORTC:
+    print("live: SKIPPED: network.py: aiortc is missing (tests/setup/setup.sh test)")
+
 CONFIG = """
 server: {host: 127.0.0.1, port: 0}
 mdns: {enabled: false, udp_enabled: false}
 transcoding: {temp_directory: "%(work)s/jobs", idle_workers: 0}
 hardware: {prefer_hw_accel: false}
 security: {state_directory: "%(work)s/state", rate_limit_per_minute: 0}
-live: {enabled: true, rtmp_port: 0, webrtc_port: null, srt_port: 0}
+live: {enabled: true, rtmp_port: 0, webrtc_port: %(webrtc)d, webrtc_addresses: [127.0.0.1], srt_port: 0}
 """
 RATE = 25
 
@@ -83,9 +88,9 @@ class Inside(Datagrams):
 class Network(threading.Thread):
     """Relays by UDP and TCP to the server, in a thread of their own."""
 
-    def __init__(self, srt: int, rtmp: int, loss: float, late: tuple[float, float]) -> None:
+    def __init__(self, udp: int, rtmp: int, loss: float, late: tuple[float, float]) -> None:
         super().__init__(daemon=True)
-        self.to_srt, self.to_rtmp, self.loss, self.late = srt, rtmp, loss, late
+        self.to_udp, self.to_rtmp, self.loss, self.late = udp, rtmp, loss, late
         self.chance = random.Random(7)
         self.passed = self.lost = 0
         self.still = 0.0
@@ -98,10 +103,10 @@ class Network(threading.Thread):
 
     async def serve(self) -> None:
         loop = asyncio.get_running_loop()
-        outside = lambda: Outside(self, ("127.0.0.1", self.to_srt))
+        outside = lambda: Outside(self, ("127.0.0.1", self.to_udp))
         transport, _ = await loop.create_datagram_endpoint(outside, local_addr=("127.0.0.1", 0))
         server = await asyncio.start_server(self.stream, "127.0.0.1", 0)
-        self.srt, self.rtmp = transport.get_extra_info("sockname")[1], server.sockets[0].getsockname()[1]
+        self.udp, self.rtmp = transport.get_extra_info("sockname")[1], server.sockets[0].getsockname()[1]
         self.ready.set()
         await asyncio.Event().wait()
 
@@ -129,7 +134,10 @@ class Server:
 
     def __init__(self) -> None:
         config = WORK / "ghoststream.yaml"
-        config.write_text(CONFIG % {"work": WORK})
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+            one.bind(("127.0.0.1", 0))
+            webrtc = one.getsockname()[1]
+        config.write_text(CONFIG % {"work": WORK, "webrtc": webrtc})
         self.log = WORK / "log"
         self.process = subprocess.Popen([CLI, "serve", "--config", config], stdout=self.log.open("wb"), stderr=subprocess.STDOUT)
         found: dict[str, str] = {}
@@ -143,6 +151,7 @@ class Server:
         self.http = f"http://127.0.0.1:{found['http']}"
         # What a bad mobile network does: 3 % are lost each way, some overtake others.
         self.network = Network(int(found["srt"]), int(found["rtmp"]), 0.03, (0.005, 0.03))
+        self.webrtc = Network(webrtc, 0, 0.02, (0.005, 0.02))
         self.started: list[subprocess.Popen] = []
 
     def figure(self, name: str, stream: str) -> float | None:
@@ -190,7 +199,7 @@ def srt(server: Server) -> None:
     """Everything that is lost on the way in and on the way out comes again in time: no picture is missing."""
     # A stream in MPEG-TS, with time for repairs.
     latency = 600_000
-    address = lambda mode: f"srt://127.0.0.1:{server.network.srt}?streamid={mode}:net&latency={latency}&pkt_size=1316"
+    address = lambda mode: f"srt://127.0.0.1:{server.network.udp}?streamid={mode}:net&latency={latency}&pkt_size=1316"
     server.publish("-f", "mpegts", address("publish"))
     until("it is published", lambda: server.figure("ghoststream_live_readers", "net") is not None)
     out = WORK / "srt.ts"
@@ -221,10 +230,41 @@ def rtmp(server: Server) -> None:
         assert count >= 5 * RATE and not holes, (out.name, count, holes)
 
 
+def webrtc(server: Server) -> None:
+    """Of 50 datagrams one is lost, each way, and they overtake each other: what is asked for again comes in time for nearly all
+    pictures, and nobody on a good network notices."""
+    import webrtc as peers
+
+    peers.BASE = server.http
+    shares: dict[str, float] = {}
+
+    async def run() -> None:
+        far, near = {}, {}
+        publishers = [await peers.publisher("/whip/far", "h264", far, server.webrtc.udp), await peers.publisher("/whip/near", "h264", near)]
+        await asyncio.sleep(2)
+        ways = [("from the bad network", "far", far, None), ("to the bad network", "near", near, server.webrtc.udp), ("beside it", "near", near, None)]
+        begin = time.monotonic()
+        watched = await asyncio.gather(*(peers.watch(f"/whep/{name}", 12, False, through) for _, name, _, through in ways))
+        for (what, _, sent, _), (seen, _) in zip(ways, watched):
+            # Those of the middle: nobody had just come, and all had time to arrive.
+            wanted = [n for n, at in sent.items() if begin + 3 < at < begin + 10]
+            shares[what] = sum(n in seen for n in wanted) / len(wanted)
+        for peer in publishers:
+            assert await peer.close() == 200
+
+    asyncio.run(run())
+    print(f"      {server.webrtc.lost} of {server.webrtc.passed} datagrams lost; decoded: " + ", ".join(f"{what} {share:.1%}" for what, share in shares.items()))
+    assert server.webrtc.lost > 10
+    assert shares["beside it"] > 0.97 and min(shares.values()) > 0.9, shares
+    with urllib.request.urlopen(server.http + "/metrics", timeout=20) as answer:
+        found = re.search(r"^media_processor_webrtc_connection_time_seconds_count (\d+)$", answer.read().decode(), re.M)
+    assert found and found[1] == "5", found
+
+
 def main() -> None:
     """All of it."""
     server, failed = Server(), False
-    for check in (srt, rtmp):
+    for check in (srt, rtmp, *([webrtc] if AIORTC else [])):
         begin = time.monotonic()
         try:
             check(server)
@@ -235,7 +275,7 @@ def main() -> None:
             print(f"    FAILED  {check.__name__}: line {line}: {type(e).__name__}: {str(e)[-1500:]}", flush=True)
             print(server.log.read_text()[-1500:])
     server.end()
-    sys.exit(failed)
+    sys.exit(1 if failed else 0 if AIORTC else 77)
 
 
 main()

@@ -1,4 +1,4 @@
-"""RTSP with publishers that are not ours: Debian's FFmpeg 5.1, FFmpeg 9 and GStreamer, and what none of them would send. What
+"""RTSP with publishers and readers that are not ours: Debian's FFmpeg 5.1, FFmpeg 9 and GStreamer, and what none of them would send. What
 comes in is played as HLS, and looked at packet by packet.
 
     rtsp.py [CHECK]...        GS_CLI, GS_LIVE_WORK, GS_FFMPEG9; exit code 77: a peer is missing
@@ -14,6 +14,7 @@ import pathlib
 import random
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -99,6 +100,10 @@ class Server:
                     got = connection.recv(4096)
                     assert got, f"{request}: no answer"
                     answer += got
+                head, _, body = answer.partition(b"\r\n\r\n")
+                length = int(re.search(rb"Content-Length: (\d+)", head)[1])
+                while len(body) < length:
+                    body += connection.recv(4096)
                 assert f"CSeq: {number}\r\n".encode() in answer, answer
                 statuses.append(int(answer.split()[1]))
         return statuses
@@ -165,6 +170,93 @@ def check_gstreamer_publishes(server: Server) -> None:
     whole(played(server, "gst"), "h264", "aac")
 
 
+def read(server: Server, name: str, *options: str, program: str = "ffmpeg", seconds: int = 3) -> dict[str, list[float]]:
+    """The presentation times of each codec's packets, read by RTSP."""
+    out = WORK / f"read-{name.replace('/', '-')}.mkv"
+    command = [program, "-v", "error", "-y", *options, "-i", f"rtsp://{server.rtsp}/{name}", "-map", "0", "-c", "copy", "-t", str(seconds), out]
+    for _ in range(60):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False)
+        if done.returncode == 0:
+            break
+        time.sleep(0.3)
+    assert done.returncode == 0, (done.stderr, server.said())
+    command = ["ffprobe", "-v", "error", "-show_streams", "-show_packets", "-of", "json", str(out)]
+    all_of = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)
+    times: dict[str, list[float]] = {}
+    for stream in all_of["streams"]:
+        own = [float(p["pts_time"]) for p in all_of["packets"] if p["stream_index"] == stream["index"]]
+        times[stream["codec_name"]] = sorted(own)
+    decoded = subprocess.run(["ffmpeg", "-v", "error", "-i", out, "-f", "null", "-"], capture_output=True, text=True, timeout=60, check=True)
+    assert not decoded.stderr, decoded.stderr
+    return times
+
+
+def check_ffmpeg_reads(server: Server) -> None:
+    server.publish("r/one", *H264, *AAC)
+    whole(read(server, "r/one", "-rtsp_transport", "tcp"), "h264", "aac")
+    # It asks for UDP first, and is told that there is none.
+    whole(read(server, "r/one"), "h264", "aac")
+    server.publish("r/two", *HEVC, *OPUS, program=FFMPEG9)
+    whole(read(server, "r/two", program=FFMPEG9), "hevc", "opus")
+    described = subprocess.run(["ffprobe", "-v", "error", "-show_entries", "stream=codec_name,width,channels", "-of", "csv=p=0", f"rtsp://{server.rtsp}/r/one"],
+                               capture_output=True, text=True, timeout=60, check=True)
+    assert {"h264,320", "aac,1"} <= set(described.stdout.split()), described.stdout
+
+
+def check_gstreamer_reads(server: Server) -> None:
+    if not shutil.which("gst-launch-1.0"):
+        print("live: SKIPPED: rtsp.py: GStreamer is missing (tests/setup/setup.sh test)")
+        missing.append("gst-launch-1.0")
+        return
+    server.publish("r/gst", *H264, *AAC)
+    read(server, "r/gst", seconds=1)
+    out = WORK / "gst.mkv"
+    reader = server.run(
+        *f"gst-launch-1.0 -q -e rtspsrc location=rtsp://{server.rtsp}/r/gst latency=200 name=s matroskamux name=m ! filesink location={out}".split(),
+        *"s. ! application/x-rtp,media=video ! rtph264depay ! h264parse ! queue ! m. s. ! application/x-rtp,media=audio ! rtpmp4gdepay ! aacparse ! queue ! m.".split(),
+    )  # fmt: skip
+    end = time.monotonic() + 60
+    while not out.exists() or out.stat().st_size < 100_000:
+        assert time.monotonic() < end and reader.poll() is None, (WORK / "peers").read_text()[-2000:]
+        time.sleep(0.1)
+    reader.send_signal(signal.SIGINT)
+    assert reader.wait(30) == 0
+    command = ["ffprobe", "-v", "error", "-count_frames", "-show_entries", "stream=codec_name,nb_read_frames", "-of", "csv=p=0", out]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    counts = dict(line.split(",")[:2] for line in done.stdout.split())
+    assert int(counts["h264"]) > 25 and int(counts["aac"]) > 25, (counts, done.stderr)
+
+
+def check_readers_come_go_and_are_told(server: Server) -> None:
+    publisher = server.publish("r/gone", *H264, *AAC)
+    read(server, "r/gone", seconds=1)
+    url = "rtsp://HOST/r/gone"
+    tcp = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"
+    for requests, status in [
+        ([f"DESCRIBE ; {url}", f"PLAY ; {url}"], 455),
+        ([f"DESCRIBE ; {url}", f"SETUP ; {url}/trackID=0 ; Transport: RTP/AVP;unicast;client_port=5000-5001"], 461),
+        ([f"DESCRIBE ; {url}", f"SETUP ; {url}/trackID=7 ; {tcp}"], 404),
+        ([f"DESCRIBE ; {url}", f"SETUP ; {url}/trackID=0 ; {tcp}", f"SETUP ; {url}/trackID=1 ; {tcp}"], 400),
+        ([f"DESCRIBE ; {url}", f"SETUP ; {url}/trackID=0 ; {tcp}", f"RECORD ; {url}"], 455),
+        ([f"DESCRIBE ; {url}", f"ANNOUNCE ; {url}?key=k3y|v=0"], 455),
+    ]:
+        statuses = server.talk(*requests)
+        assert statuses[-1] == status and all(s == 200 for s in statuses[:-1]), (requests, statuses)
+    # One that takes nothing, and one that goes without a word, hold nobody up.
+    host, port = server.rtsp.split(":")
+    stuck = socket.create_connection((host, int(port)), timeout=20)
+    for request in (f"DESCRIBE rtsp://{server.rtsp}/r/gone", f"SETUP rtsp://{server.rtsp}/r/gone/trackID=0", f"PLAY rtsp://{server.rtsp}/r/gone"):
+        stuck.sendall(f"{request} RTSP/1.0\r\nCSeq: 1\r\nTransport: RTP/AVP/TCP;interleaved=0-1\r\n\r\n".encode())
+        assert b" 200 " in stuck.recv(8192)
+    whole(read(server, "r/gone", "-rtsp_transport", "tcp"), "h264", "aac")
+    reader = server.run("ffmpeg", "-v", "error", "-rtsp_transport", "tcp", "-i", f"rtsp://{server.rtsp}/r/gone", "-f", "null", "-")
+    time.sleep(2)
+    publisher.kill()
+    # Another publisher is waited for, not for ever.
+    reader.wait(60)
+    stuck.close()
+
+
 def check_a_second_publisher_takes_over(server: Server) -> None:
     first = server.publish("three", *H264, *AAC)
     whole(played(server, "three", 2), "h264", "aac", 2)
@@ -185,8 +277,10 @@ def check_who_may_not_is_told_why(server: Server) -> None:
     tcp = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"
     for requests, status in [
         (["OPTIONS ; *"], 200),
-        (["DESCRIBE ; " + url], 405),
-        (["PLAY ; " + url], 405),
+        (["DESCRIBE ; " + url], 404),
+        (["DESCRIBE ; rtsp://HOST/../etc"], 404),
+        (["PLAY ; " + url], 455),
+        (["PAUSE ; " + url], 455),
         (["TEAPOT ; " + url], 501),
         (["SETUP ; " + url], 455),
         (["RECORD ; " + url], 455),

@@ -1,4 +1,4 @@
-"""Live streams in an object store: FFmpeg publishes by RTMP, moto is the S3, and FFmpeg plays from its URLs. Between the server
+"""Live streams and finished jobs in an object store: FFmpeg publishes by RTMP, moto is the S3, and FFmpeg plays from its URLs. Between the server
 and moto stands a relay that can be cut, as a store that is away.
 
     store.py       GS_CLI, GS_LIVE_WORK; exit code 77: a peer is missing
@@ -37,7 +37,7 @@ server: {host: 127.0.0.1, port: 0}
 mdns: {enabled: false, udp_enabled: false}
 transcoding: {temp_directory: "%(work)s/jobs", idle_workers: 0}
 hardware: {prefer_hw_accel: false}
-security: {state_directory: "%(work)s/state"}
+security: {state_directory: "%(work)s/state", sources: {local_roots: ["%(work)s"]}}
 live: {enabled: true, rtmp_port: 0, webrtc_port: null, segment_duration: 1, playlist_size: 4}
 store:
   url: "%(url)s"
@@ -297,6 +297,36 @@ def directory(server: Server, folder: pathlib.Path) -> None:
     assert len(times(str(playlist))) == 4 * RATE
 
 
+def call(server: Server, path: str, body: dict | None = None, method: str | None = None) -> dict:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(server.http + path, data, {"Content-Type": "application/json"}, method=method)
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.loads(answer.read())
+
+
+def finished(server: Server, relay: Relay, s3: str) -> None:
+    """What a job made is put there, however long the store is away, and removed with it."""
+    source = server.work / "film.mkv"
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", f"testsrc2=s=320x180:r={RATE}:d=4", "-c:v", "libx264"]
+    subprocess.run([*command, "-preset", "ultrafast", "-pix_fmt", "yuv420p", source], check=True)
+    relay.cut()
+    body = {"source": str(source), "mode": "abr", "playback": "growing", "output": {"format": "hls"}}
+    job = call(server, "/api/transcode/start", body)["job_id"]
+    status = lambda: call(server, f"/api/transcode/{job}/status")  # noqa: E731
+    until("it is said that the store is away", lambda: (status()["store"] or {}).get("error"))
+    assert status()["status"] == "ready" and status()["store"]["state"] == "uploading", status()
+    relay.restore()
+    store = until("the job is in the store", lambda: status()["store"]["state"] == "ready" and status()["store"])
+    assert store["url"] == f"s3://short/jobs/{job}/master.m3u8" and store["error"] is None, store
+    there = {k for k in keys(s3, "short") if k.startswith(f"jobs/{job}/")}
+    assert len(there) == store["files"] > 2, (there, store)
+    assert len(times(f"{s3}/short/jobs/{job}/master.m3u8")) == 4 * RATE
+    _, _, headers = get(f"{s3}/short/jobs/{job}/master.m3u8", "HEAD")
+    assert headers["content-type"] == "application/vnd.apple.mpegurl", headers
+    call(server, f"/api/transcode/{job}", method="DELETE")
+    until("its files are removed", lambda: not any(k.startswith(f"jobs/{job}/") for k in keys(s3, "short")))
+
+
 def refused() -> None:
     """Settings that make no sense end the start with the key's name."""
     for line, said in [("url: ftp://x", "store.url"), ("urls: s3://x", "did you mean store.url"), ("queue_mb: 0", "store.queue_mb")]:
@@ -337,6 +367,7 @@ def main() -> None:
     for thread in threads:
         thread.join()
     if not failed:
+        finished(second, relays[1], s3)
         again(second, s3)
         second.end()
     for server in (first, second, third):

@@ -53,12 +53,13 @@ def post(path, offer, wanted=201):
 
 
 class Peer:
-    """An aiortc connection to the server."""
+    """An aiortc connection to the server; `through` is the port of a relay that its media take."""
 
-    def __init__(self):
+    def __init__(self, through=None):
         from aiortc import RTCPeerConnection
 
         self.connection = RTCPeerConnection()
+        self.through = through
 
     async def negotiate(self, path):
         from aiortc import RTCSessionDescription
@@ -66,6 +67,10 @@ class Peer:
         await self.connection.setLocalDescription(await self.connection.createOffer())
         self.offer = self.connection.localDescription.sdp
         answer, self.location = await asyncio.to_thread(post, path, self.offer)
+        if self.through:
+            lines = [line for line in answer.split("\r\n") if not line.startswith("a=candidate:")]
+            relay = f"a=candidate:1 1 udp 2130706431 127.0.0.1 {self.through} typ host"
+            answer = "\r\n".join(line + ("\r\n" + relay if line.startswith("a=ice-pwd:") else "") for line in lines)
         await self.connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
 
     async def close(self):
@@ -83,7 +88,7 @@ def prefer(transceiver, name):
     transceiver.setCodecPreferences([c for c in kinds if c.mimeType.lower() in (f"video/{name}", "video/rtx")])
 
 
-async def publisher(path, codec, sent):
+async def publisher(path, codec, sent, through=None):
     """Publishes numbered pictures and silence; `sent` gets the time of each number."""
     import av
     from aiortc import AudioStreamTrack, VideoStreamTrack
@@ -100,7 +105,7 @@ async def publisher(path, codec, sent):
             self.number += 1
             return frame
 
-    peer = Peer()
+    peer = Peer(through)
     peer.connection.addTrack(Pictures())
     peer.connection.addTrack(AudioStreamTrack())
     prefer(peer.connection.getTransceivers()[0], codec)
@@ -108,9 +113,9 @@ async def publisher(path, codec, sent):
     return peer
 
 
-async def watch(path, seconds, audio=True):
+async def watch(path, seconds, audio=True, through=None):
     """Watches for `seconds`: the time of each picture's number, and how many pieces of sound came."""
-    peer = Peer()
+    peer = Peer(through)
     tracks = []
     peer.connection.on("track", tracks.append)
     peer.connection.addTransceiver("video", direction="recvonly")

@@ -61,7 +61,7 @@ fn a_recording_is_cut_into_files_that_play() {
             keep: None,
             most: None,
         });
-        let push = Push::start(pull.stream(), target).unwrap();
+        let push = Push::start(&live, pull.stream(), target).unwrap();
         reaches(&push, PushState::Running);
         std::thread::sleep(Duration::from_millis(3500));
         drop(push);
@@ -79,7 +79,7 @@ fn a_recording_is_cut_into_files_that_play() {
             assert_eq!(count[1].0, "aac");
         }
         assert_eq!(
-            Push::start(pull.stream(), PushTarget::Url("http://host/".into())).unwrap_err().kind(),
+            Push::start(&live, pull.stream(), PushTarget::Url("http://host/".into())).unwrap_err().kind(),
             ghoststream::ErrorKind::Invalid
         );
     }
@@ -93,7 +93,8 @@ fn an_rtmp_server_gets_the_stream() {
     let url = format!("rtmp://127.0.0.1:{port}/live/key");
     let live = Live::new(true, 10);
     let pull = pattern(&live);
-    let push = Push::start(pull.stream(), PushTarget::Url(url.clone())).unwrap();
+    let mut visits = live.visits();
+    let push = Push::start(&live, pull.stream(), PushTarget::Url(url.clone())).unwrap();
     reaches(&push, PushState::Reconnecting);
     assert!(!push.status().message.unwrap().contains("live/key"), "keys are not told");
     let mut peer = Command::new("ffmpeg")
@@ -102,9 +103,16 @@ fn an_rtmp_server_gets_the_stream() {
         .stdin(Stdio::null())
         .spawn()
         .unwrap();
+    assert!(visits.try_recv().is_err(), "nothing has gone there yet");
     reaches(&push, PushState::Running);
     std::thread::sleep(Duration::from_secs(3));
     drop(push);
+    let begun = visits.try_recv().unwrap();
+    assert_eq!((begun.stream.as_str(), begun.protocol, begun.watched), ("cam", "rtmp", None));
+    let target = begun.target.unwrap();
+    assert!(target.starts_with("rtmp://127.0.0.1") && !target.contains("live/key"), "{target}");
+    assert!(visits.try_recv().unwrap().watched.unwrap() > Duration::from_secs(2));
+    assert!(live.viewers("cam").is_empty());
     assert!(peer.wait().unwrap().success());
     let tracks = tracks(&out);
     assert_eq!(tracks[0].0, "h264");

@@ -13,7 +13,7 @@ pub struct LiveConfig {
     pub enabled: bool,
     /// TCP port for RTMP publishers and readers; null for none, 0 takes a free one.
     pub rtmp_port: Option<u16>,
-    /// TCP port for RTSP publishers (8554 is usual); null for none, 0 takes a free one.
+    /// TCP port for RTSP publishers and readers (8554 is usual); null for none, 0 takes a free one.
     pub rtsp_port: Option<u16>,
     /// UDP port for SRT publishers and readers (8890 is usual); null for none, 0 takes a free one.
     pub srt_port: Option<u16>,

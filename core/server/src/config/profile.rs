@@ -104,6 +104,8 @@ pub(super) fn apply(
             if let Some(text) = given("OUTPUT_DIR") {
                 config.store.url = Some(directory(&text)?);
                 config.store.live = true;
+                // The directory of streams, and of nothing else.
+                config.store.jobs = false;
             }
         }
     }

@@ -32,6 +32,11 @@ pub struct StoreConfig {
     pub timeout_seconds: f64,
     /// Whether the HLS and DASH of all live streams is put there, below `streams/NAME/`.
     pub live: bool,
+    /// Whether what finished jobs made is put there, below `jobs/ID/`; not of jobs on demand, which never make everything.
+    pub jobs: bool,
+    /// How long files of finished jobs stay there, in seconds; without it until the job is deleted, or forgotten a day after
+    /// its own files went.
+    pub keep_jobs_seconds: Option<f64>,
     /// How far back one can seek there, in seconds; without it as far as at this server. Older files are removed.
     pub window_seconds: Option<f64>,
     /// How long the files of a stream that has ended stay, in seconds; without it until the stream is there again.
@@ -55,6 +60,8 @@ impl Default for StoreConfig {
             retries: 5,
             timeout_seconds: 30.0,
             live: true,
+            jobs: true,
+            keep_jobs_seconds: None,
             window_seconds: None,
             keep_seconds: None,
             queue_mb: 64,
@@ -98,6 +105,9 @@ impl StoreConfig {
         if let Some(keep) = self.keep_seconds.filter(|k| !(0.0..=1e9).contains(k)) {
             return Err(format!("store.keep_seconds: {keep} is not between 0 and 1e9"));
         }
+        if let Some(keep) = self.keep_jobs_seconds.filter(|k| !(0.0..=1e9).contains(k)) {
+            return Err(format!("store.keep_jobs_seconds: {keep} is not between 0 and 1e9"));
+        }
         if !(1..=65_536).contains(&self.queue_mb) {
             return Err(format!("store.queue_mb: {} is not between 1 and 65536", self.queue_mb));
         }
@@ -129,6 +139,7 @@ mod tests {
         refused(|c| c.retries = 1000, "store.retries: ");
         refused(|c| c.window_seconds = Some(0.0), "store.window_seconds: ");
         refused(|c| c.keep_seconds = Some(-1.0), "store.keep_seconds: ");
+        refused(|c| c.keep_jobs_seconds = Some(f64::NAN), "store.keep_jobs_seconds: ");
         refused(|c| c.queue_mb = 0, "store.queue_mb: ");
     }
 }

@@ -1,6 +1,6 @@
 //! Responses about jobs.
 
-use crate::jobs::{Decision, Status};
+use crate::jobs::{Decision, Status, Stored};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -43,6 +43,8 @@ pub struct TranscodeResponse {
     pub warnings: Vec<String>,
     /// How the source reaches the player, once it is decided.
     pub playback: Option<Decision>,
+    /// Where what it made is in the object store, once it is complete.
+    pub store: Option<Stored>,
 }
 
 /// The answer to a status. All keys are always there.
@@ -88,6 +90,8 @@ pub struct JobStatusResponse {
     pub warnings: Vec<String>,
     /// How the source reaches the player, once it is decided.
     pub playback: Option<Decision>,
+    /// Where what it made is in the object store, once it is complete.
+    pub store: Option<Stored>,
     /// The qualities of a ladder, once they are known.
     pub variants: Option<Vec<Value>>,
     /// What the source contains, once it is known.

@@ -150,6 +150,7 @@ pub async fn status(
         mode: job.mode.into(),
         warnings: job.warnings,
         playback: job.decision,
+        store: job.stored,
         variants: job.variants,
         media_info: job.media_info,
     }))
@@ -246,6 +247,7 @@ pub fn response(app: &App, job: &JobView, base: &str) -> TranscodeResponse {
         control_token: app.tokens.mint(&job.id, Scope::Control),
         warnings: job.warnings.clone(),
         playback: job.decision.clone(),
+        store: job.stored.clone(),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::record::now;
 use super::table::{Table, Why};
 use super::view::{Cleaned, CleanupStats, Status};
-use super::{Inner, files};
+use super::{Inner, files, upload};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,8 @@ enum Act {
     Leave,
     GiveUp,
     RemoveFiles,
+    /// What is in the object store.
+    RemoveStored,
     Forget,
 }
 
@@ -44,6 +46,19 @@ struct Age {
     over: f64,
     /// How long a finished file stays.
     file_stays: f64,
+    there: There,
+}
+
+/// A job in the object store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum There {
+    /// It is not, or as long as it is known here.
+    No,
+    Uploading,
+    /// For longer.
+    Kept,
+    /// For long enough.
+    Due,
 }
 
 impl Age {
@@ -58,6 +73,10 @@ impl Age {
                 Act::GiveUp
             }
             Status::Processing => Act::Leave,
+            _ if self.there == There::Due => Act::RemoveStored,
+            // The quota may still need its place.
+            _ if matches!(self.there, There::Uploading) => Act::Leave,
+            _ if self.cleaned && self.there == There::Kept => Act::Leave,
             _ if self.cleaned && self.over > KNOWN => Act::Forget,
             _ if !self.cleaned && self.idle > self.stays() && self.over > self.stays() => Act::RemoveFiles,
             // Files of what failed or was cancelled are gone already.
@@ -67,15 +86,23 @@ impl Age {
     }
 }
 
-fn age(record: &super::record::Record, now: f64, file_stays: f64) -> Age {
+fn age(record: &super::record::Record, now: f64, file_stays: f64, keep: Option<f64>) -> Age {
+    let over = record.completed.map_or(0.0, |t| now - t);
+    let there = match (&record.stored, keep) {
+        (Some(stored), _) if stored.state.is_open() => There::Uploading,
+        (Some(_), Some(keep)) if over > keep => There::Due,
+        (Some(_), Some(_)) => There::Kept,
+        _ => There::No,
+    };
     Age {
         status: record.status,
         stream: record.is_stream(),
         cleaned: record.cleaned,
         running: record.started.map_or(0.0, |t| now - t),
         idle: now - record.accessed,
-        over: record.completed.map_or(0.0, |t| now - t),
+        over,
         file_stays,
+        there,
     }
 }
 
@@ -102,9 +129,10 @@ pub(super) async fn pass(inner: &Arc<Inner>, orphans: bool) -> Cleaned {
     quota(inner).await;
     let file_stays = inner.settings().config.transcoding.cleanup_after_hours * 3600.0;
     let now = now();
+    let keep = inner.uploads.as_ref().and_then(|u| u.keep);
     let acts: Vec<(String, Act)> = {
         let table = inner.table();
-        let acts = table.jobs.values().map(|e| (e.record.id.clone(), age(&e.record, now, file_stays).act()));
+        let acts = table.jobs.values().map(|e| (e.record.id.clone(), age(&e.record, now, file_stays, keep).act()));
         acts.filter(|(_, act)| *act != Act::Leave).collect()
     };
     let mut cleaned = Cleaned::default();
@@ -120,10 +148,14 @@ pub(super) async fn pass(inner: &Arc<Inner>, orphans: bool) -> Cleaned {
                 evict(inner, &id).await;
                 cleaned.stale_jobs += 1;
             }
-            Act::Forget => {
-                inner.table().forget(&id);
-                inner.store.remove(&id);
+            Act::RemoveStored => {
+                if let Some(entry) = inner.table().jobs.get_mut(&id) {
+                    entry.record.stored = None;
+                    inner.store.put(&entry.record);
+                }
+                upload::remove(inner, &id);
             }
+            Act::Forget => inner.forget(&id),
         }
     }
     if orphans {
@@ -224,7 +256,7 @@ pub(super) fn stats(table: &Table, root: &Path) -> CleanupStats {
     let now = now();
     let all = || table.jobs.values().map(|e| &e.record);
     let nearly = |r: &&super::record::Record| {
-        let age = age(r, now, STREAM_STAYS);
+        let age = age(r, now, STREAM_STAYS, None);
         r.status.is_over() && !r.cleaned && age.idle > age.stays() * NEARLY
     };
     CleanupStats {
@@ -251,6 +283,7 @@ mod tests {
             idle: 0.0,
             over: 10_000.0,
             file_stays: 86_400.0,
+            there: There::No,
         }
     }
 
@@ -262,6 +295,16 @@ mod tests {
         assert_eq!(Age { idle: 90_000.0, over: 90_000.0, stream: false, ..age() }.act(), Act::RemoveFiles);
         assert_eq!(Age { cleaned: true, over: 90_000.0, ..age() }.act(), Act::Forget);
         assert_eq!(Age { cleaned: true, over: 80_000.0, ..age() }.act(), Act::Leave);
+    }
+
+    #[test]
+    fn what_is_in_the_store_stays_as_long_as_it_should() {
+        let cleaned = Age { cleaned: true, over: 90_000.0, ..age() };
+        assert_eq!(Age { there: There::Kept, ..cleaned }.act(), Act::Leave, "it must be known to be deleted");
+        assert_eq!(Age { there: There::Due, ..cleaned }.act(), Act::RemoveStored);
+        let idle = Age { idle: 3601.0, ..age() };
+        assert_eq!(Age { there: There::Uploading, ..idle }.act(), Act::Leave, "it is read");
+        assert_eq!(Age { there: There::Kept, ..idle }.act(), Act::RemoveFiles);
     }
 
     #[test]

@@ -214,7 +214,11 @@ fn pack(directory: &Path, part: &Path) -> io::Result<()> {
     out.flush()
 }
 
-fn list(directory: &Path, below: &str, names: &mut Vec<String>) -> io::Result<()> {
+/// The names of all files in a job's directory, `below` before each, without what is ours.
+///
+/// # Errors
+/// The system's.
+pub(super) fn list(directory: &Path, below: &str, names: &mut Vec<String>) -> io::Result<()> {
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();

@@ -2,11 +2,12 @@
 
 use super::document::{Context, document, source};
 use super::media::Media;
-use super::{Bounds, Inner, Jobs, Relief, files};
+use super::{Bounds, Inner, Jobs, Relief, fetch, files};
 use crate::contract::request::TranscodeRequest;
 use crate::contract::values::{HwAccel, Mode};
-use crate::playback::{Film, FilmFile};
+use crate::playback::{Film, FilmFile, FilmText};
 use crate::worker::{Failure, Report, Sandbox};
+use ghoststream::spec::SubtitleChoice;
 use ghoststream::{ErrorKind, PipelineSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,6 +24,9 @@ pub struct FilmPlan {
     pub spec: PipelineSpec,
     /// What is in its source.
     pub probe: Value,
+    /// Its text: that of the source, and of files that were fetched when it was planned.
+    #[serde(default)]
+    pub texts: Vec<FilmText>,
 }
 
 impl FilmPlan {
@@ -31,7 +35,7 @@ impl FilmPlan {
     /// # Errors
     /// As [`Film::new`].
     pub fn film(&self, directory: &Path) -> Result<Film, String> {
-        Film::new(&self.spec, &self.probe, directory)
+        Film::new(&self.spec, &self.probe, &self.texts, directory)
     }
 }
 
@@ -71,10 +75,12 @@ impl Jobs {
     pub async fn plan_film(&self, mut request: TranscodeRequest) -> Result<FilmPlan, Failure> {
         let inner = &self.0;
         let settings = inner.settings();
-        if request.mode == Mode::Batch || request.subtitles.is_some() || request.profile.is_some() {
-            return Err(invalid(
-                "request: a film that nodes share has mode stream or abr, no subtitles and no profile",
-            ));
+        if request.mode == Mode::Batch || request.profile.is_some() {
+            return Err(invalid("request: a film that nodes share has mode stream or abr, and no profile"));
+        }
+        let wanted = request.subtitles.take().unwrap_or_default();
+        if let Some(n) = wanted.iter().position(|track| track.burn_in) {
+            return Err(invalid(format!("request.subtitles.{n}.burn_in: not in a film that nodes share")));
         }
         let policy = settings.policy.clone();
         let named = request.source.clone();
@@ -83,6 +89,23 @@ impl Jobs {
             .map_err(|e| io("source", &e))?
             .map_err(|why| Failure { kind: Some(ErrorKind::Denied), message: format!("source: {why}") })?;
         let scratch = Scratch::new(inner)?;
+        let (policy, below, start) = (settings.policy.clone(), scratch.0.clone(), request.start_time);
+        let read = tokio::task::spawn_blocking(move || {
+            let each = wanted.into_iter().enumerate().map(|(n, track)| {
+                let text = FilmText {
+                    language: Some(track.language).filter(|l| l != "und"),
+                    title: track.label,
+                    default: track.default,
+                    stream: None,
+                    words: None,
+                };
+                let file = fetch::subtitles(&track.url, &policy, &below, n);
+                let read = file.and_then(|file| text.read(&file, start));
+                read.map_err(|why| format!("request.subtitles.{n}: {why}"))
+            });
+            each.collect::<Result<Vec<FilmText>, String>>()
+        });
+        let mut texts = read.await.map_err(|e| io("subtitles", &e))?.map_err(invalid)?;
         let worker = inner.pool.take().await?;
         worker.confine(sandbox(&request.source, &scratch.0)).await?;
         let mut opened = source(&request, &request.source, settings.policy.protocols(), true);
@@ -107,7 +130,17 @@ impl Jobs {
         spec.source.hosts = opened.hosts;
         // Another encoder in the middle of a film would not fit what players were told.
         spec.fallback = false;
-        let plan = FilmPlan { spec, probe };
+        texts.extend(media.texts.iter().map(|text| FilmText {
+            language: text.language.clone(),
+            title: text.title.clone(),
+            default: text.default,
+            stream: Some(text.stream),
+            words: None,
+        }));
+        for output in &mut spec.outputs {
+            output.subtitles = SubtitleChoice::None;
+        }
+        let plan = FilmPlan { spec, probe, texts };
         plan.film(Path::new("/")).map_err(invalid)?;
         Ok(plan)
     }
@@ -127,19 +160,9 @@ impl Jobs {
             .map_err(|why| Failure { kind: Some(ErrorKind::Denied), message: format!("source: {why}") })?;
         let scratch = Scratch::new(inner)?;
         let film = plan.film(&scratch.0).map_err(invalid)?;
-        let worker = inner.pool.take().await?;
-        worker.confine(sandbox(&url, &scratch.0)).await?;
-        let mut run = worker.run(film.document(first, end));
-        loop {
-            match run.next().await {
-                Some(Report::Done(done)) => match Failure::of_done(&done) {
-                    Some(failure) => return Err(failure),
-                    None => break,
-                },
-                Some(Report::Lost(why)) => return Err(Failure::lost(why)),
-                Some(_) => {}
-                None => return Err(Failure::lost("the worker is gone")),
-            }
+        let texts = film.texts().filter(|_| first == 0);
+        for document in texts.into_iter().chain([film.document(first, end)]) {
+            run(inner, document, sandbox(&url, &scratch.0)).await?;
         }
         let read = tokio::task::spawn_blocking(move || {
             let files = film.collect(first, end);
@@ -147,6 +170,21 @@ impl Jobs {
             files
         });
         read.await.map_err(|e| io("reading segments", &e))?.map_err(|e| io("a segment was not made", &e))
+    }
+}
+
+/// Runs a document to its end, with a worker of its own.
+async fn run(inner: &Inner, document: PipelineSpec, sandbox: Sandbox) -> Result<(), Failure> {
+    let worker = inner.pool.take().await?;
+    worker.confine(sandbox).await?;
+    let mut run = worker.run(document);
+    loop {
+        match run.next().await {
+            Some(Report::Done(done)) => return Failure::of_done(&done).map_or(Ok(()), Err),
+            Some(Report::Lost(why)) => return Err(Failure::lost(why)),
+            Some(_) => {}
+            None => return Err(Failure::lost("the worker is gone")),
+        }
     }
 }
 

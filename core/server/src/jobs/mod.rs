@@ -18,6 +18,7 @@ mod share;
 mod steering;
 mod store;
 mod table;
+mod upload;
 mod view;
 
 pub use callback::signature;
@@ -27,7 +28,7 @@ pub use ladder::{Bounds, Offer, Relief, Rung, Size};
 pub use media::{Audio, Media, Text, Video};
 pub use view::{
     Body, Cache, CannotCancel, Cleaned, CleanupStats, Client, Decision, DownloadError, FileError, JobEvent,
-    JobView, Left, Served, SharedStream, SharedStreams, StartError, Stats, Status,
+    JobView, Left, Served, SharedStream, SharedStreams, StartError, Stats, Status, Stored, StoredState,
 };
 
 use crate::config::Config;
@@ -63,6 +64,8 @@ pub(crate) struct Inner {
     /// Room for the runs of playback sessions.
     places: crate::playback::Places,
     store: Store,
+    /// Where finished jobs go.
+    uploads: Option<upload::Uploads>,
     events: broadcast::Sender<JobEvent>,
     table: Mutex<Table>,
     /// Something waits, or there is room.
@@ -105,7 +108,8 @@ impl Jobs {
         let at = |path: &Path, e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
         std::fs::create_dir_all(&root).map_err(|e| at(&root, &e))?;
         let root = root.canonicalize().map_err(|e| at(&root, &e))?;
-        let (store, (records, counters)) = Store::open(&database(config, &root))?;
+        let uploads = upload::Uploads::of(&config.store)?;
+        let (store, (records, counters, doomed)) = Store::open(&database(config, &root))?;
         // What workers of before left behind; nobody else uses this directory while the database is ours.
         let temporary = root.join(files::WORK);
         match std::fs::remove_dir_all(&temporary) {
@@ -131,6 +135,7 @@ impl Jobs {
             // A viewer far from the others needs a second run, and halted ones cost only memory.
             places: crate::playback::Places::new(settings.max_concurrent_jobs.saturating_mul(2)),
             store,
+            uploads,
             events: broadcast::channel(EVENTS).0,
             table: Mutex::new(table),
             wake: Notify::new(),
@@ -138,6 +143,7 @@ impl Jobs {
             describe: OnceLock::new(),
         });
         inner.adopt();
+        upload::resume(&inner, doomed);
         tokio::spawn(run::dispatch(inner.clone()));
         tokio::spawn(cleanup::forever(inner.clone()));
         Ok(Jobs(inner))
@@ -247,8 +253,7 @@ impl Jobs {
             return false;
         }
         inner.cancel(id, "deleted by a client");
-        inner.table().forget(id);
-        inner.store.remove(id);
+        inner.forget(id);
         let (this, id) = (inner.clone(), id.to_string());
         // The files of a running job go when its worker has ended.
         tokio::task::spawn_blocking(move || this.remove_files(&id));
@@ -389,6 +394,7 @@ fn new_record(request: TranscodeRequest, client: String, session: Option<String>
         decision: None,
         media_info: None,
         variants: None,
+        stored: None,
         cleaned: false,
         request,
     }
@@ -449,6 +455,20 @@ impl Inner {
             tracing::info!(jobs = requeued.len(), "jobs of before the restart are queued again");
         }
         cleanup::sweep(self);
+    }
+
+    /// Forgets a job, with what is in the object store of it.
+    fn forget(self: &Arc<Self>, id: &str) {
+        let stored = {
+            let mut table = self.table();
+            let stored = table.jobs.get(id).is_some_and(|e| e.record.stored.is_some());
+            table.forget(id);
+            stored
+        };
+        self.store.remove(id);
+        if stored {
+            upload::remove(self, id);
+        }
     }
 
     fn remove_files(&self, id: &str) {

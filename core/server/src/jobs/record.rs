@@ -1,6 +1,6 @@
 //! A job as it is kept, in memory and in the database.
 
-use super::view::{Decision, JobView, Status};
+use super::view::{Decision, JobView, Status, Stored};
 use crate::contract::request::TranscodeRequest;
 use crate::contract::values::{Format, Mode, Priority, Word};
 use serde::{Deserialize, Serialize};
@@ -61,6 +61,9 @@ pub(super) struct Record {
     /// The qualities that are made, once they are known.
     #[serde(default)]
     pub variants: Option<Vec<serde_json::Value>>,
+    /// How its way to the object store is doing.
+    #[serde(default)]
+    pub stored: Option<Stored>,
     /// Its files are removed.
     pub cleaned: bool,
 }
@@ -165,6 +168,7 @@ impl Record {
             decision: self.decision.clone(),
             media_info: self.media_info.clone(),
             variants: self.variants.clone(),
+            stored: self.stored.clone(),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::retry::{self, Attempt, Next, Policy};
 use super::steering::Steering;
 use super::table::{RunHandle, RunSide, Why};
 use super::view::{JobEvent, Status};
-use super::{Inner, Settings, fetch, files, on_demand};
+use super::{Inner, Settings, fetch, files, on_demand, upload};
 use crate::contract::values::{Format, HwAccel, Mode, Word};
 use crate::worker::{Failure, Gone, Report, Run, Sandbox, Worker};
 use ghoststream::event::{Done, Progress};
@@ -112,7 +112,9 @@ async fn follow(inner: &Arc<Inner>, id: &str, end: End) -> Option<Waiting> {
                 r.bytes = bytes;
                 r.reached = r.duration.unwrap_or(r.reached);
                 r.duration = Some(r.duration.unwrap_or(r.reached));
+                r.stored = inner.uploads.as_ref().and_then(|u| u.promise(r));
             });
+            upload::begin(inner, id);
             None
         }
         End::Ended(Why::Closing | Why::Preempted) => {

@@ -25,6 +25,9 @@ pub(super) struct Store(std::sync::mpsc::Sender<Write>);
 enum Write {
     Put(Box<Record>, Option<oneshot::Sender<Result<(), String>>>),
     Remove(String),
+    /// A job whose files in the object store are to go.
+    Doom(String),
+    Undoom(String),
     Counters(Counters),
     /// The last: answered when everything before is written and the file is free for another server.
     Close(oneshot::Sender<()>),
@@ -34,14 +37,15 @@ const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY, status TEXT NOT NULL, created REAL NOT NULL, accessed REAL NOT NULL, record TEXT NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS doomed (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
 ";
 
 /// The layout of the tables; a file of a newer one is refused.
 const VERSION: i64 = 1;
 
-/// What was in the database.
-pub(super) type Kept = (Vec<Record>, Counters);
+/// What was in the database: jobs, counters, and jobs whose files in the object store are to go.
+pub(super) type Kept = (Vec<Record>, Counters, Vec<String>);
 
 impl Store {
     /// Opens the database at `path`, making it if needed (for this user only), and reads what is there.
@@ -102,6 +106,16 @@ impl Store {
         self.send(Write::Remove(id.into()));
     }
 
+    /// Remembers a job whose files in the object store are to go.
+    pub fn doom(&self, id: &str) {
+        self.send(Write::Doom(id.into()));
+    }
+
+    /// They are gone.
+    pub fn undoom(&self, id: &str) {
+        self.send(Write::Undoom(id.into()));
+    }
+
     /// Writes the counters.
     pub fn count(&self, counters: Counters) {
         self.send(Write::Counters(counters));
@@ -152,7 +166,9 @@ fn prepare(connection: &Connection) -> rusqlite::Result<Kept> {
             Err(e) => tracing::warn!(job = id, error = %e, "a stored job makes no sense and is left out"),
         }
     }
-    Ok((records, counters(connection)?))
+    let mut rows = connection.prepare("SELECT id FROM doomed")?;
+    let doomed = rows.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    Ok((records, counters(connection)?, doomed))
 }
 
 fn counters(connection: &Connection) -> rusqlite::Result<Counters> {
@@ -186,11 +202,9 @@ fn perform(connection: &Connection, write: Write) {
                 None => result,
             }
         }
-        Write::Remove(id) => connection
-            .prepare_cached("DELETE FROM jobs WHERE id = ?1")
-            .and_then(|mut s| s.execute([id]))
-            .map(drop)
-            .map_err(|e| e.to_string()),
+        Write::Remove(id) => with(connection, "DELETE FROM jobs WHERE id = ?1", id),
+        Write::Doom(id) => with(connection, "INSERT OR REPLACE INTO doomed VALUES (?1)", id),
+        Write::Undoom(id) => with(connection, "DELETE FROM doomed WHERE id = ?1", id),
         Write::Counters(counters) => count(connection, counters).map_err(|e| e.to_string()),
         // The caller's.
         Write::Close(_) => Ok(()),
@@ -198,6 +212,11 @@ fn perform(connection: &Connection, write: Write) {
     if let Err(e) = result {
         tracing::error!(error = %e, "the job store cannot be written");
     }
+}
+
+fn with(connection: &Connection, statement: &str, id: String) -> Result<(), String> {
+    let done = connection.prepare_cached(statement).and_then(|mut s| s.execute([id]));
+    done.map(drop).map_err(|e| e.to_string())
 }
 
 fn put(connection: &Connection, record: &Record) -> Result<(), String> {
@@ -240,7 +259,9 @@ mod tests {
         let path = dir.path().join("state/jobs.sqlite3");
         let record = new_record(TranscodeRequest::new("http://u:p@h/a.mkv"), "c".into(), None, "s".into());
         {
-            let (store, (records, counters)) = Store::open(&path).unwrap();
+            let (store, (records, counters, doomed)) = Store::open(&path).unwrap();
+            assert!(doomed.is_empty());
+            store.doom("gone");
             assert!(records.is_empty() && counters == Counters::default());
             store.keep(&record).await.unwrap();
             store.count(Counters { processed: 3, seconds: 1.5, ..Counters::default() });
@@ -248,7 +269,9 @@ mod tests {
             store.close().await;
             assert!(store.keep(&record).await.is_err(), "it is closed");
         }
-        let (store, (records, counters)) = Store::open(&path).unwrap();
+        let (store, (records, counters, doomed)) = Store::open(&path).unwrap();
+        assert_eq!(doomed, ["gone"]);
+        store.undoom("gone");
         assert_eq!(
             (records[0].id.as_str(), counters.processed, counters.seconds),
             (record.id.as_str(), 3, 1.5)
@@ -256,7 +279,8 @@ mod tests {
         assert!(records[0].created <= now());
         store.remove(&record.id);
         store.close().await;
-        assert!(Store::open(&path).unwrap().1.0.is_empty());
+        let (_, (records, _, doomed)) = Store::open(&path).unwrap();
+        assert!(records.is_empty() && doomed.is_empty());
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;

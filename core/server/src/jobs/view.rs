@@ -64,6 +64,48 @@ pub struct Decision {
     pub reason: String,
 }
 
+/// How far a finished job's way to the object store is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StoredState {
+    /// Others come first.
+    Waiting,
+    /// On its way.
+    Uploading,
+    /// Everything is there.
+    Ready,
+    /// It will not be there, and why.
+    Failed,
+}
+
+impl StoredState {
+    /// Whether something is still to be put there.
+    pub fn is_open(self) -> bool {
+        matches!(self, StoredState::Waiting | StoredState::Uploading)
+    }
+}
+
+/// A finished job in the object store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Stored {
+    /// How far it is.
+    pub state: StoredState,
+    /// Where what a player opens is, or will be.
+    pub url: String,
+    /// How many files it has there.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What went wrong last.
+    pub error: Option<String>,
+}
+
+impl Stored {
+    pub(super) fn fail(&mut self, why: String) {
+        (self.state, self.error) = (StoredState::Failed, Some(why));
+    }
+}
+
 /// A job as it is now.
 #[derive(Clone, Debug)]
 pub struct JobView {
@@ -120,6 +162,8 @@ pub struct JobView {
     pub media_info: Option<serde_json::Value>,
     /// The qualities that are made, once they are known.
     pub variants: Option<Vec<serde_json::Value>>,
+    /// Where it is in the object store, once it is ready; `None` without a store, and for jobs on demand.
+    pub stored: Option<Stored>,
 }
 
 /// What happened to a job.

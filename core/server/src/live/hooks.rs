@@ -284,10 +284,14 @@ impl Inner {
 
     fn visited(&self, visit: Visit) -> Option<Told> {
         let event = if visit.watched.is_some() { "read_end" } else { "read" };
-        if event == "read" && self.config.authorize {
+        // Who decides has been told of those who came; where the server sends by itself, nobody is asked.
+        if event == "read" && self.config.authorize && visit.target.is_none() {
             return None;
         }
         let mut body = said(event, &visit.stream, visit.protocol, visit.peer);
+        if let Some(target) = visit.target {
+            body["target"] = json!(target);
+        }
         if let Some(watched) = visit.watched {
             body["seconds"] = json!(watched.as_secs_f64());
         }

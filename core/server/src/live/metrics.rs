@@ -6,6 +6,7 @@ use super::stream::StreamStats;
 use super::streams::{StreamState, StreamView};
 use super::upload::UploadStats;
 use super::usage::memory;
+use super::webrtc::{CONNECT_BOUNDS, Connects};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
@@ -171,6 +172,7 @@ impl LiveService {
                 "WHIP and WHEP sessions.",
                 webrtc.sessions().len(),
             );
+            connects(&mut page, &webrtc.connects());
         }
         self.pipelines_on(&mut page, &managed);
         self.uploads_on(&mut page);
@@ -253,6 +255,18 @@ impl LiveService {
         each("waiting_bytes", "gauge", "Bytes that wait for the store.", &|s| s.waiting_bytes);
         each("away", "gauge", "Whether the store takes nothing now.", &|s| u64::from(s.away));
     }
+}
+
+/// How long clients of WebRTC took to connect.
+fn connects(page: &mut Page, connects: &Connects) {
+    let name = "media_processor_webrtc_connection_time_seconds";
+    page.head(name, "histogram", "From an offer by WHIP or WHEP until media can flow.");
+    for (count, bound) in connects.within.iter().zip(CONNECT_BOUNDS) {
+        page.line(&format!("{name}_bucket"), &[("le", &bound.to_string())], count);
+    }
+    page.line(&format!("{name}_bucket"), &[("le", "+Inf")], connects.count);
+    page.line(&format!("{name}_sum"), &[], connects.sum);
+    page.line(&format!("{name}_count"), &[], connects.count);
 }
 
 /// How well a stream does, from 0 to 100.

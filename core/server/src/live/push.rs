@@ -1,6 +1,7 @@
 //! A stream sent on: pushed to an address, or recorded to files that go when they are old. What the target carries is copied.
 
 use super::recordings::Notes;
+use super::registry::{Live, Watching};
 use super::stream::{Item, Reader, Start, Stream, Tracks};
 use ghoststream::event::{Event, Next, PushState as Connection, State};
 use ghoststream::packet::{Codec, MediaKind, Packet};
@@ -61,17 +62,19 @@ impl PushTarget {
         }
     }
 
+    /// How packets go there; `None` for files.
+    fn protocol(&self) -> Option<&'static str> {
+        let PushTarget::Url(url) = self else { return None };
+        let (scheme, _) = url.split_once("://")?;
+        ["rtmp", "rtmps", "srt"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known))
+    }
+
     fn check(&self) -> Result<()> {
         match self {
-            PushTarget::Url(url) => {
-                let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-                match scheme.as_deref() {
-                    Some("rtmp" | "rtmps" | "srt") => Ok(()),
-                    _ => {
-                        Err(Error::invalid("url", format!("{}: rtmp, rtmps or srt is needed", self.label())))
-                    }
-                }
+            PushTarget::Url(_) if self.protocol().is_none() => {
+                Err(Error::invalid("url", format!("{}: rtmp, rtmps or srt is needed", self.label())))
             }
+            PushTarget::Url(_) => Ok(()),
             PushTarget::Files(files) => {
                 if !matches!(files.container, Container::Mp4 | Container::Mkv | Container::Ts) {
                     return Err(Error::invalid("container", "mp4, mkv or ts"));
@@ -165,13 +168,14 @@ pub struct Push {
 }
 
 impl Push {
-    /// Begins to send `source` to `target`, whether somebody publishes it now or later.
+    /// Begins to send `source` to `target`, whether somebody publishes it now or later. `live` is told when packets begin to go
+    /// to an address, and when they cease to.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] naming a field of `target`; an I/O error for a directory that cannot be made;
     /// [`ErrorKind::Memory`] when the system gives no thread. What is wrong with the target is told by [`Push::status`].
-    pub fn start(source: &Arc<Stream>, target: PushTarget) -> Result<Push> {
-        Push::begin(source, target, source.subscribe(Start::Group))
+    pub fn start(live: &Live, source: &Arc<Stream>, target: PushTarget) -> Result<Push> {
+        Push::begin(Some(live), source, target, source.subscribe(Start::Group))
     }
 
     /// As [`Push::start`] into files; that is no reason to fetch a stream that is fetched on demand.
@@ -179,10 +183,15 @@ impl Push {
     /// # Errors
     /// As there.
     pub fn record(source: &Arc<Stream>, recording: Recording) -> Result<Push> {
-        Push::begin(source, PushTarget::Files(recording), source.work_on(Start::Group))
+        Push::begin(None, source, PushTarget::Files(recording), source.work_on(Start::Group))
     }
 
-    fn begin(source: &Arc<Stream>, target: PushTarget, reader: Reader) -> Result<Push> {
+    fn begin(
+        live: Option<&Live>,
+        source: &Arc<Stream>,
+        target: PushTarget,
+        reader: Reader,
+    ) -> Result<Push> {
         target.check()?;
         if let PushTarget::Files(files) = &target {
             std::fs::create_dir_all(&files.directory)
@@ -193,6 +202,8 @@ impl Push {
         let stop = Arc::new(AtomicBool::new(false));
         let worker = Worker {
             name: source.name().into(),
+            live: live.cloned(),
+            sending: None,
             source: Arc::downgrade(source),
             target,
             tell,
@@ -234,6 +245,9 @@ impl Drop for Push {
 
 struct Worker {
     name: String,
+    live: Option<Live>,
+    /// Told of while packets go to an address.
+    sending: Option<Watching>,
     /// For the wall-clock time of its time 0, which is known better after some seconds.
     source: Weak<Stream>,
     target: PushTarget,
@@ -274,7 +288,12 @@ impl Worker {
         self.say(PushState::Stopped, None);
     }
 
-    fn say(&self, state: PushState, message: Option<String>) {
+    fn say(&mut self, state: PushState, message: Option<String>) {
+        if state != PushState::Running {
+            self.sending = None;
+        } else if let (None, Some(live), Some(protocol)) = (&self.sending, &self.live, self.target.protocol()) {
+            self.sending = Some(live.sending(&self.name, protocol, self.target.label()));
+        }
         self.tell.send_if_modified(|now| {
             let changed = (now.state, &now.message) != (state, &message);
             (now.state, now.message) = (state, message.clone());

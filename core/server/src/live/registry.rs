@@ -87,6 +87,8 @@ pub struct Visit {
     pub protocol: &'static str,
     /// From where.
     pub peer: Option<SocketAddr>,
+    /// Where this server sends the stream by itself, without keys; `None` for who came to watch it.
+    pub target: Option<String>,
     /// How long it was watched; `None` at the begin.
     pub watched: Option<Duration>,
 }
@@ -98,11 +100,15 @@ pub struct Watching {
     stream: String,
     protocol: &'static str,
     peer: Option<SocketAddr>,
+    target: Option<String>,
     since: Instant,
 }
 
 impl Drop for Watching {
     fn drop(&mut self) {
+        if self.target.is_some() {
+            return self.live.visited(self, Some(self.since.elapsed()));
+        }
         let mut all = self.live.0.viewers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(of) = all.get_mut(&self.stream) {
             if let Some(count) = of.get_mut(self.protocol) {
@@ -243,8 +249,23 @@ impl Live {
         let mut all = self.0.viewers.lock().unwrap_or_else(PoisonError::into_inner);
         *all.entry(name.into()).or_default().entry(protocol).or_default() += 1;
         drop(all);
-        let watching =
-            Watching { live: self.clone(), stream: name.into(), protocol, peer, since: Instant::now() };
+        self.begun(name, protocol, peer, None)
+    }
+
+    /// Says that this server sends stream `name` to `target` from now on. Nobody's viewer.
+    pub fn sending(&self, name: &str, protocol: &'static str, target: String) -> Watching {
+        self.begun(name, protocol, None, Some(target))
+    }
+
+    fn begun(
+        &self,
+        name: &str,
+        protocol: &'static str,
+        peer: Option<SocketAddr>,
+        target: Option<String>,
+    ) -> Watching {
+        let since = Instant::now();
+        let watching = Watching { live: self.clone(), stream: name.into(), protocol, peer, target, since };
         self.visited(&watching, None);
         watching
     }
@@ -262,7 +283,8 @@ impl Live {
     }
 
     fn visited(&self, by: &Watching, watched: Option<Duration>) {
-        let visit = Visit { stream: by.stream.clone(), protocol: by.protocol, peer: by.peer, watched };
+        let (stream, target) = (by.stream.clone(), by.target.clone());
+        let visit = Visit { stream, protocol: by.protocol, peer: by.peer, target, watched };
         // Nobody need listen.
         let _nobody = self.0.visits.send(visit);
     }

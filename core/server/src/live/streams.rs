@@ -199,7 +199,7 @@ impl Streams {
         let pushes = request
             .targets
             .iter()
-            .map(|t| Push::start(pull.stream(), t.clone()))
+            .map(|t| Push::start(&self.live, pull.stream(), t.clone()))
             .collect::<Result<Vec<_>>>()?;
         managed.running = Some(Running { since: Instant::now(), pull, pushes });
         self.note(id, "start");

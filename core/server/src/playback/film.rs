@@ -6,6 +6,7 @@
 use super::decide::{Method, Verdict};
 use super::document::Shape;
 use super::session::Load;
+use super::subtitles::{FilmText, Subtitle};
 use super::timeline::Timeline;
 use super::{key_frame, playlists};
 use ghoststream::PipelineSpec;
@@ -17,6 +18,7 @@ use std::path::Path;
 #[derive(Clone, Debug)]
 pub struct Film {
     shape: Shape,
+    subtitles: Vec<Subtitle>,
 }
 
 /// A file of a film.
@@ -32,17 +34,24 @@ pub struct FilmFile {
 
 const SEGMENT: &str = "video/iso.segment";
 const HLS: &str = "application/vnd.apple.mpegurl";
+const VTT: &str = "text/vtt; charset=utf-8";
 
 impl Film {
-    /// What `spec` makes of the source that `probe` describes, in `directory`: HLS and DASH over the same fMP4 segments.
+    /// What `spec` makes of the source that `probe` describes, in `directory`: HLS and DASH over the same fMP4 segments, and
+    /// `texts` beside them.
     ///
     /// # Errors
     /// In words: its length is not known, it cannot be read from any place, or something is asked for that parts cannot have.
-    pub fn new(spec: &PipelineSpec, probe: &Value, directory: &Path) -> Result<Film, String> {
+    pub fn new(
+        spec: &PipelineSpec,
+        probe: &Value,
+        texts: &[FilmText],
+        directory: &Path,
+    ) -> Result<Film, String> {
         let mut spec = spec.clone();
         let output = spec.outputs.first_mut().ok_or("nothing is asked for")?;
         if !matches!(output.subtitles, SubtitleChoice::None | SubtitleChoice::Default) {
-            return Err("subtitles are not made by several nodes".into());
+            return Err("subtitles are beside the document of a film that several nodes make".into());
         }
         let mut segment = output.segment.clone().unwrap_or_default();
         segment.container = SegmentContainer::Fmp4;
@@ -57,7 +66,8 @@ impl Film {
             Timeline::encoded(probe, target, None, start).ok_or("the length of the source is not known")?;
         let verdict =
             Verdict { method: Method::Transcode, keep_audio: false, reason: "several nodes make it".into() };
-        Ok(Film { shape: Shape::new(&spec, probe, &verdict, timeline, directory)? })
+        let subtitles = texts.iter().map(Subtitle::of_film).collect::<Result<_, _>>()?;
+        Ok(Film { shape: Shape::new(&spec, probe, &verdict, timeline, directory)?, subtitles })
     }
 
     /// How many segments each rendition has.
@@ -76,6 +86,13 @@ impl Film {
         self.shape.document(&all, first, end, false, &Load::default())
     }
 
+    /// The document of a run that reads the text that is in the source, if some is. The part with the first segment has all text
+    /// in it: a cue may begin long before the segment that it is shown in.
+    pub fn texts(&self) -> Option<PipelineSpec> {
+        let streams: Vec<usize> = self.subtitles.iter().filter_map(Subtitle::stream).collect();
+        (!streams.is_empty()).then(|| self.shape.texts(&streams))
+    }
+
     /// The names of all files that such a run adds, besides the init segments that every run makes.
     pub fn segments(&self, first: u64, end: u64) -> Vec<String> {
         let of = |r: usize| (first..end.min(self.count())).map(move |n| (r, n));
@@ -83,6 +100,12 @@ impl Film {
             (0..self.shape.renditions.len()).flat_map(of).map(|(r, n)| self.shape.path(r, n)).collect();
         if let Some(r) = self.shape.scrubbed() {
             names.extend((first..end.min(self.count())).map(|n| self.key_frame(r, n)));
+        }
+        if first == 0 {
+            for index in 0..self.subtitles.len() {
+                names.extend((0..self.count()).map(|n| format!("subtitles-{index}/{n:05}.vtt")));
+                names.push(format!("subtitles-{index}.vtt"));
+            }
         }
         names
     }
@@ -122,7 +145,29 @@ impl Film {
                 files.push(FilmFile { name, content_type: SEGMENT, data });
             }
         }
+        if first == 0 {
+            for (index, subtitle) in self.subtitles.iter().enumerate() {
+                let track = subtitle.filled(|stream| std::fs::read_to_string(self.shape.text(stream)))?;
+                files.extend(self.words(index, &track));
+            }
+        }
         Ok(files)
+    }
+
+    /// All files of a track of text but its playlist.
+    fn words(&self, index: usize, track: &Subtitle) -> Vec<FilmFile> {
+        let file = |name: String, text: String| FilmFile { name, content_type: VTT, data: text.into_bytes() };
+        let segments = &self.shape.timeline.segments;
+        let mut files: Vec<FilmFile> = segments
+            .iter()
+            .enumerate()
+            .map(|(n, (start, length))| {
+                let end = if n + 1 == segments.len() { f64::INFINITY } else { start + length };
+                file(format!("subtitles-{index}/{n:05}.vtt"), track.segment(*start, end, 0))
+            })
+            .collect();
+        files.push(file(format!("subtitles-{index}.vtt"), track.file()));
+        files
     }
 
     /// The playlists and the manifest, media playlists first; `inits` are the init segments in the order of their names.
@@ -144,9 +189,12 @@ impl Film {
         if let Some((n, r)) = shape.scrubbed().and_then(|n| Some((n, shape.renditions.get(n)?))) {
             files.push(file(format!("{}-iframes.m3u8", r.name), HLS, playlists::key_frames(shape, n)));
         }
-        let dash = playlists::manifest(shape, &[], &known);
+        let texts = (0..self.subtitles.len()).map(|n| (n, playlists::subtitle(shape, n)));
+        files.extend(texts.map(|(n, text)| file(format!("subtitles-{n}.m3u8"), HLS, text)));
+        let texts = &self.subtitles;
+        let dash = playlists::manifest(shape, texts, &known);
         files.push(file("manifest.mpd".into(), "application/dash+xml", dash));
-        files.push(file("master.m3u8".into(), HLS, playlists::multivariant(shape, &[], &known, false)));
+        files.push(file("master.m3u8".into(), HLS, playlists::multivariant(shape, texts, &known, false)));
         files
     }
 }

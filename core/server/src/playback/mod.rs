@@ -23,3 +23,4 @@ pub use decide::{Method, Verdict};
 pub use film::{Film, FilmFile};
 pub use runs::{InProcess, Places, Probed, Runner, Started, Wheel, Workers};
 pub use session::{Limits, Load, Session, Setup, View, original_name};
+pub use subtitles::FilmText;

@@ -6,6 +6,7 @@ use crate::jobs::FileError;
 use crate::worker::{Failure, Report};
 use ghoststream::package::webvtt::{self, Cue};
 use ghoststream::spec::SubtitleSpec;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::{OnceLock, Weak};
 use std::time::Duration;
@@ -14,8 +15,34 @@ use tokio::sync::mpsc;
 /// The longest subtitle file that is read.
 const LONGEST: u64 = 16 << 20;
 
+/// A track of text of a film that several machines make: all that they need to know of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilmText {
+    /// ISO 639 language.
+    pub language: Option<String>,
+    /// What players call it.
+    pub title: Option<String>,
+    /// Whether players show it unasked.
+    pub default: bool,
+    /// The stream of the source that it is in.
+    pub stream: Option<usize>,
+    /// What is in it, as WebVTT, when it is in no stream of the source.
+    pub words: Option<String>,
+}
+
+impl FilmText {
+    /// Reads a file of subtitles; the film begins at `start` seconds of it.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn read(mut self, file: &Path, start: f64) -> Result<FilmText, String> {
+        self.words = Some(webvtt::file(&shifted(read(file)?, start)));
+        Ok(self)
+    }
+}
+
 /// One track.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Subtitle {
     pub language: Option<String>,
     pub title: Option<String>,
@@ -40,6 +67,34 @@ impl Subtitle {
             stream: spec.stream,
             cues,
         })
+    }
+
+    /// A track of a film. The error is in words.
+    pub fn of_film(text: &FilmText) -> Result<Subtitle, String> {
+        let cues = match &text.words {
+            Some(words) => OnceLock::from(webvtt::parse(words).map_err(|e| e.to_string())?),
+            None => OnceLock::new(),
+        };
+        Ok(Subtitle {
+            language: text.language.clone(),
+            title: text.title.clone(),
+            default: text.default,
+            stream: text.stream.filter(|_| text.words.is_none()),
+            cues,
+        })
+    }
+
+    /// The stream of the source that it is in.
+    pub fn stream(&self) -> Option<usize> {
+        self.stream
+    }
+
+    /// As [`Subtitle`], with the cues that a run has written into `file`, if it is in the source.
+    pub fn filled(&self, file: impl FnOnce(usize) -> std::io::Result<String>) -> std::io::Result<Subtitle> {
+        let Some(stream) = self.stream else { return Ok(self.clone()) };
+        let wrong = |e: ghoststream::Error| std::io::Error::new(std::io::ErrorKind::InvalidData, e.to_string());
+        let cues = webvtt::parse(&file(stream)?).map_err(wrong)?;
+        Ok(Subtitle { cues: OnceLock::from(cues), ..self.clone() })
     }
 
     fn cues(&self) -> &[Cue] {

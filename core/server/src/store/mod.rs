@@ -16,17 +16,23 @@ use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    Attribute, Attributes, BackoffConfig, ClientOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
-    PutOptions, PutPayload, RetryConfig,
+    Attribute, Attributes, BackoffConfig, ClientOptions, MultipartUpload, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, RetryConfig,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio::io::AsyncReadExt;
 
 /// How long a file that is never changed may be kept by caches.
 pub const FOR_EVER: &str = "public, max-age=31536000, immutable";
 /// How long a playlist that grows may be kept by caches.
 pub const A_MOMENT: &str = "max-age=1";
+
+/// What is put there in one request, and the size of the parts of a longer file.
+const PART: u64 = 8 << 20;
+/// The most parts that a file has; S3 takes 10000.
+const MOST_PARTS: u64 = 9_000;
 
 /// What `store.url` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,6 +196,47 @@ impl Store {
         Ok(())
     }
 
+    /// Puts a file of this machine there, in parts when it is long, and gives its length. One part is in memory at a time; who
+    /// fetches it gets the whole or nothing.
+    ///
+    /// # Errors
+    /// As [`Store::put`]; the file cannot be read.
+    pub async fn put_file(
+        &self,
+        key: &str,
+        file: &std::path::Path,
+        content_type: &str,
+        cache_control: &str,
+    ) -> Result<u64> {
+        let unread = |e: std::io::Error| Error::from(e).context(format!("store: {key}: {}", file.display()));
+        let path = self.path(key)?;
+        let mut open = tokio::fs::File::open(file).await.map_err(unread)?;
+        let length = open.metadata().await.map_err(unread)?.len();
+        if length <= PART {
+            let mut data = Vec::new();
+            open.read_to_end(&mut data).await.map_err(unread)?;
+            self.put(key, data.into(), content_type, cache_control).await?;
+            return Ok(length);
+        }
+        let options = PutMultipartOptions {
+            attributes: self.attributes(content_type, cache_control),
+            ..PutMultipartOptions::default()
+        };
+        let begun = self.inner.put_multipart_opts(&path, options).await;
+        let mut parts = begun.map_err(|e| error(e, key))?;
+        let sent = match put_parts(parts.as_mut(), &mut open, PART.max(length / MOST_PARTS + 1)).await {
+            Ok(sent) => sent.map_err(unread),
+            Err(e) => Err(error(e, key)),
+        };
+        if let Err(e) = sent {
+            // The first error is the one to tell; what is left of the parts goes by the bucket's rules.
+            let _aborted = parts.abort().await;
+            return Err(e);
+        }
+        parts.complete().await.map_err(|e| error(e, key))?;
+        Ok(length)
+    }
+
     /// Puts a file there unless there is one with the key: `false` when there is. Of several who try at once, one gets
     /// `true`.
     ///
@@ -307,6 +354,22 @@ impl Store {
     }
 }
 
+/// All of `file`, in parts of `size`. The inner error is the file's.
+async fn put_parts(
+    parts: &mut dyn MultipartUpload,
+    file: &mut tokio::fs::File,
+    size: u64,
+) -> object_store::Result<std::io::Result<()>> {
+    loop {
+        let mut data = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+        match (&mut *file).take(size).read_to_end(&mut data).await {
+            Ok(0) => return Ok(Ok(())),
+            Ok(_) => parts.put_part(data.into()).await?,
+            Err(e) => return Ok(Err(e)),
+        }
+    }
+}
+
 fn payload(chunks: Vec<Bytes>) -> PutPayload {
     chunks.into_iter().collect()
 }
@@ -388,6 +451,13 @@ mod tests {
         let pieces = vec![Bytes::from("ab"), Bytes::from("cd")];
         store.put_chunks("joined", pieces, "text/plain", FOR_EVER).await.unwrap();
         assert_eq!(store.get("joined").await.unwrap(), "abcd");
+        let long: Vec<u8> = (0..PART * 2 + 7).map(|n| (n % 251) as u8).collect();
+        let file = dir.path().join("long");
+        std::fs::write(&file, &long).unwrap();
+        assert_eq!(store.put_file("long", &file, "video/mp4", FOR_EVER).await.unwrap(), PART * 2 + 7);
+        assert_eq!(store.get("long").await.unwrap(), long);
+        assert!(store.put_file("none", &dir.path().join("none"), "video/mp4", FOR_EVER).await.is_err());
+        assert!(!store.exists("none").await.unwrap());
     }
 
     #[tokio::test]

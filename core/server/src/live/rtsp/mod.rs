@@ -1,8 +1,10 @@
-//! RTSP: publishers by ANNOUNCE and RECORD, with RTP in the connection itself (RFC 2326, 10.12: interleaved). That is how
-//! encoders push through firewalls; what there is to be pulled is pulled by the engine. H.264, H.265, AAC and Opus.
+//! RTSP: publishers by ANNOUNCE and RECORD, readers by DESCRIBE and PLAY, with RTP in the connection itself (RFC 2326, 10.12:
+//! interleaved), which goes through firewalls; what there is to be pulled is pulled by the engine. H.264, H.265, AAC and Opus.
 
 pub mod depacketize;
 pub mod message;
+pub mod packetize;
+mod play;
 mod publish;
 pub mod sdp;
 mod session;
@@ -17,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-/// What publishers by RTSP are called.
+/// What publishers and readers by RTSP are called.
 const PROTOCOL: &str = "rtsp";
 
 /// How an RTSP listener behaves.
@@ -27,7 +29,7 @@ pub struct RtspOptions {
     pub connections: usize,
     /// How long a connection may say nothing.
     pub silence: Duration,
-    /// Who may publish.
+    /// Who may publish and read.
     pub keys: Keys,
 }
 

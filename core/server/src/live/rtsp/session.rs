@@ -1,11 +1,13 @@
 //! One connection: what is asked for and what is answered.
 
 use super::message::{self, Input, Request};
+use super::play::{Over, Play, control};
 use super::publish::{Ingest, Lane};
 use super::{PROTOCOL, RtspOptions, sdp};
 use crate::live::hooks::{Act, Asked};
 use crate::live::keys::shown;
 use crate::live::registry::{Live, Publisher, Refused};
+use crate::live::stream::Item;
 use bytes::BytesMut;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -15,7 +17,8 @@ use tokio::net::TcpStream;
 /// How long an answer may take to be sent.
 const SENDING: Duration = Duration::from_secs(10);
 /// What may be asked for.
-const METHODS: &str = "OPTIONS, ANNOUNCE, SETUP, RECORD, TEARDOWN, GET_PARAMETER, SET_PARAMETER";
+const METHODS: &str =
+    "OPTIONS, ANNOUNCE, DESCRIBE, SETUP, RECORD, PLAY, PAUSE, TEARDOWN, GET_PARAMETER, SET_PARAMETER";
 
 /// Why a connection is over.
 enum End {
@@ -29,6 +32,14 @@ enum State {
     New,
     Announced { asked: Asked, lanes: Vec<Lane> },
     Recording(Box<Ingest>),
+    Reading(Box<Play>),
+}
+
+/// What a connection waited for.
+enum Woken {
+    Read(std::io::Result<usize>),
+    Item(Item),
+    Late,
 }
 
 struct Session<'a> {
@@ -54,10 +65,15 @@ pub(super) async fn run(socket: TcpStream, peer: SocketAddr, live: Live, options
     let end = session.serve(socket).await;
     let stream = match &session.state {
         State::Recording(ingest) => ingest.name().to_string(),
+        State::Reading(play) => play.name().to_string(),
         State::Announced { asked, .. } => asked.stream.clone(),
         State::New => String::new(),
     };
-    let lost = if let State::Recording(ingest) = &session.state { ingest.lost() } else { 0 };
+    let lost = match &session.state {
+        State::Recording(ingest) => ingest.lost(),
+        State::Reading(play) => play.dropped(),
+        _ => 0,
+    };
     match end {
         End::Gone => tracing::debug!(%peer, stream, lost, "RTSP connection ended"),
         End::Peer(why) => tracing::warn!(%peer, stream, lost, "RTSP connection closed: {why}"),
@@ -91,12 +107,45 @@ impl Session<'_> {
                     }
                 }
             }
-            match tokio::time::timeout(self.options.silence, socket.read_buf(&mut have)).await {
-                Ok(Ok(0) | Err(_)) => return End::Gone,
-                Ok(Ok(_)) => {}
-                Err(_) => return End::Peer(format!("nothing for {} s", self.options.silence.as_secs())),
+            let silence = self.options.silence;
+            let patience = patience(&self.state, silence);
+            let woken = tokio::select! {
+                read = socket.read_buf(&mut have) => Woken::Read(read),
+                item = next_item(&mut self.state) => Woken::Item(item),
+                () = tokio::time::sleep(patience) => Woken::Late,
+            };
+            match woken {
+                Woken::Read(Ok(0) | Err(_)) => return End::Gone,
+                Woken::Read(Ok(_)) => {}
+                Woken::Item(item) => {
+                    let State::Reading(play) = &mut self.state else { continue };
+                    let bytes = match play.take(item) {
+                        Ok(bytes) => bytes,
+                        Err(Over::Ended) => return End::Gone,
+                        Err(Over::Changed(why)) => return End::Peer(why),
+                    };
+                    match tokio::time::timeout(SENDING, socket.write_all(&bytes)).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(_)) => return End::Gone,
+                        Err(_) => return End::Peer(format!("takes nothing for {} s", SENDING.as_secs())),
+                    }
+                }
+                // A reader that has a publisher is not late.
+                Woken::Late if self.plays() && !self.forsaken() => {}
+                Woken::Late if self.plays() => {
+                    return End::Peer("nobody publishes the stream any more".into());
+                }
+                Woken::Late => return End::Peer(format!("nothing for {} s", silence.as_secs())),
             }
         }
+    }
+
+    fn plays(&self) -> bool {
+        matches!(&self.state, State::Reading(play) if play.plays())
+    }
+
+    fn forsaken(&self) -> bool {
+        matches!(&self.state, State::Reading(play) if play.patience().is_some())
     }
 
     async fn answer(&mut self, request: &Request) -> String {
@@ -108,6 +157,7 @@ impl Session<'_> {
             200 => "OK",
             400 => "Bad Request",
             403 => "Forbidden",
+            404 => "Not Found",
             405 => "Method Not Allowed",
             415 => "Unsupported Media Type",
             453 => "Not Enough Bandwidth",
@@ -124,7 +174,7 @@ impl Session<'_> {
         for (name, value) in &headers {
             add(name, value);
         }
-        if !why.is_empty() {
+        if !why.is_empty() && status != 200 {
             add("Content-Type", "text/plain");
         }
         add("Content-Length", &why.len().to_string());
@@ -156,10 +206,29 @@ impl Session<'_> {
                     Err(answer) => answer,
                 }
             }
-            "DESCRIBE" | "PLAY" | "PAUSE" => {
-                let why = "streams are published by RTSP here, and read by SRT, RTMP, HLS, DASH or WHEP";
-                (405, vec![("Allow", METHODS.into())], why.into())
-            }
+            "DESCRIBE" => match self.describe(request).await {
+                Ok(text) => {
+                    let base = format!("{}/", request.url.trim_end_matches('/'));
+                    let headers = vec![("Content-Base", base), ("Content-Type", "application/sdp".into())];
+                    (200, headers, text)
+                }
+                Err(answer) => answer,
+            },
+            "PLAY" => match &mut self.state {
+                State::Reading(play) if play.lanes.iter().any(|l| l.channel.is_some()) => {
+                    play.begin();
+                    // It is live: there is no other place in it.
+                    (200, vec![("Range", "npt=now-".into()), session()], String::new())
+                }
+                _ => refused(455, "no track is set up"),
+            },
+            "PAUSE" => match &mut self.state {
+                State::Reading(play) => {
+                    play.pause();
+                    (200, vec![session()], String::new())
+                }
+                _ => refused(455, "nothing is played"),
+            },
             _ => refused(501, "there is no such method"),
         }
     }
@@ -197,27 +266,44 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// What there is to be read, as SDP.
+    async fn describe(&mut self, request: &Request) -> Result<String, Answer> {
+        let idle = match &self.state {
+            State::New => true,
+            State::Reading(play) => !play.plays(),
+            _ => false,
+        };
+        if !idle {
+            return Err(refused(455, "the connection is in use"));
+        }
+        let (name, query) = request.target();
+        if !self.options.keys.may_read(name, shown(query)) {
+            return Err(refused(403, "a key is needed to play"));
+        }
+        let asked = Asked {
+            act: Act::Read,
+            stream: name.into(),
+            protocol: PROTOCOL,
+            peer: Some(self.peer),
+            query: query.into(),
+        };
+        self.options.keys.allow(&asked).await.map_err(|why| refused(403, why))?;
+        let stream = self.live.get(name).ok_or_else(|| refused(404, "there is no such stream"))?;
+        let play = Play::of(&self.live, asked, stream).await;
+        let play = play.map_err(|(status, why)| refused(status, why))?;
+        let text = play.describe();
+        self.state = State::Reading(Box::new(play));
+        Ok(text)
+    }
+
     fn set_up(&mut self, request: &Request) -> Result<String, Answer> {
+        if let State::Reading(play) = &mut self.state {
+            return set_up_reading(play, request);
+        }
         let State::Announced { lanes, .. } = &mut self.state else {
-            return Err(refused(455, "nothing is announced"));
+            return Err(refused(455, "nothing is announced or described"));
         };
-        let transport = request.header("transport").unwrap_or_default();
-        // Of several the client takes what is answered.
-        let ours =
-            transport.split(',').map(str::trim).find(|t| t.to_ascii_uppercase().starts_with("RTP/AVP/TCP"));
-        let Some(ours) = ours else {
-            return Err(refused(461, "only RTP/AVP/TCP: RTP in this connection (rtsp_transport tcp)"));
-        };
-        let wanted = ours.split(';').find_map(|word| word.trim().strip_prefix("interleaved="));
-        let free = || (0..=254).step_by(2).find(|c| lanes.iter().all(|l| l.channel != Some(*c)));
-        let channel: Option<u8> = match wanted {
-            Some(pair) => pair.split('-').next().and_then(|c| c.parse().ok()),
-            None => free(),
-        };
-        let taken = |c: u8| lanes.iter().filter_map(|l| l.channel).any(|l| l.abs_diff(c) < 2);
-        let channel = channel.filter(|c| *c < 255 && !taken(*c));
-        let channel = channel
-            .ok_or_else(|| refused(400, "Transport: interleaved: these channels are in use, or none"))?;
+        let channel = channel(request, &lanes.iter().filter_map(|l| l.channel).collect::<Vec<_>>())?;
         let url = request.url.trim_end_matches('/');
         let named = |l: &&mut Lane| !l.control().is_empty() && url.ends_with(l.control());
         let known = lanes.iter().any(|l| !l.control().is_empty() && url.ends_with(l.control()));
@@ -243,6 +329,55 @@ impl Session<'_> {
         let lanes = std::mem::take(lanes);
         self.state = State::Recording(Box::new(Ingest::new(publication, lanes)));
         Ok(())
+    }
+}
+
+/// The channel that a request asks for, or one that is free beside those `used`.
+fn channel(request: &Request, used: &[u8]) -> Result<u8, Answer> {
+    let transport = request.header("transport").unwrap_or_default();
+    // Of several the client takes what is answered.
+    let ours =
+        transport.split(',').map(str::trim).find(|t| t.to_ascii_uppercase().starts_with("RTP/AVP/TCP"));
+    let Some(ours) = ours else {
+        return Err(refused(461, "only RTP/AVP/TCP: RTP in this connection (rtsp_transport tcp)"));
+    };
+    let wanted = ours.split(';').find_map(|word| word.trim().strip_prefix("interleaved="));
+    let taken = |c: u8| used.iter().any(|u| u.abs_diff(c) < 2);
+    let channel: Option<u8> = match wanted {
+        Some(pair) => pair.split('-').next().and_then(|c| c.parse().ok()),
+        None => (0..=254).step_by(2).find(|c| !taken(*c)),
+    };
+    let channel = channel.filter(|c| *c < 255 && !taken(*c));
+    channel.ok_or_else(|| refused(400, "Transport: interleaved: these channels are in use, or none"))
+}
+
+fn set_up_reading(play: &mut Play, request: &Request) -> Result<String, Answer> {
+    if play.plays() {
+        return Err(refused(455, "it plays already"));
+    }
+    let channel = channel(request, &play.lanes.iter().filter_map(|l| l.channel).collect::<Vec<_>>())?;
+    let url = request.url.trim_end_matches('/');
+    let mut lanes = play.lanes.iter_mut().enumerate();
+    let lane = lanes.find(|(n, lane)| lane.channel.is_none() && url.ends_with(&format!("/{}", control(*n))));
+    let (_, lane) = lane.ok_or_else(|| refused(404, "there is no such track, or it is set up"))?;
+    lane.channel = Some(channel);
+    let (source, last) = (lane.source(), channel + 1);
+    Ok(format!("RTP/AVP/TCP;unicast;interleaved={channel}-{last};ssrc={source:08X};mode=play"))
+}
+
+/// The next thing that a reader gets; none comes for others.
+async fn next_item(state: &mut State) -> Item {
+    match state {
+        State::Reading(play) => play.next().await,
+        _ => std::future::pending().await,
+    }
+}
+
+/// How long a connection may say nothing. A reader takes what is sent; that is enough.
+fn patience(state: &State, silence: Duration) -> Duration {
+    match state {
+        State::Reading(play) if play.plays() => play.patience().unwrap_or(Duration::from_secs(3600)),
+        _ => silence,
     }
 }
 

@@ -10,6 +10,7 @@
 //! a key frame; nobody else notices.
 
 mod clock;
+mod connects;
 mod fit;
 mod format;
 mod http;
@@ -21,6 +22,7 @@ mod session;
 mod stats;
 mod wire;
 
+pub use connects::{BOUNDS as CONNECT_BOUNDS, Connects};
 pub use stats::SessionStats;
 
 use crate::live::Live;
@@ -119,6 +121,7 @@ struct Hub {
     /// Of all sessions: the certificate is made once.
     config: str0m::RtcConfig,
     sessions: Mutex<HashMap<Uuid, Entry>>,
+    connects: Mutex<Connects>,
     reader: AbortHandle,
 }
 
@@ -172,7 +175,7 @@ impl WebRtc {
         let addresses: Vec<String> = wire.candidates().map(|a| a.to_string()).collect();
         tracing::info!("WebRTC on udp {}", addresses.join(", "));
         let reader = reader.abort_handle();
-        let hub = Hub { options, wire, config, sessions: Mutex::default(), reader };
+        let hub = Hub { options, wire, config, sessions: Mutex::default(), connects: Mutex::default(), reader };
         Ok(WebRtc { live, hub: Arc::new(hub) })
     }
 
@@ -197,6 +200,11 @@ impl WebRtc {
         let sessions = self.hub.lock();
         let viewers = sessions.values().filter(|e| e.wanted.is_none()).count();
         WebRtcStats { publishers: sessions.len() - viewers, viewers, strays, unsent }
+    }
+
+    /// How long it took until media could flow.
+    pub fn connects(&self) -> Connects {
+        *self.hub.connects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends a session by its id. Gives whether there was one.
@@ -230,6 +238,11 @@ impl Drop for Hub {
 impl Hub {
     fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Entry>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Media can flow, so long after the offer.
+    fn connected(&self, took: Duration) {
+        self.connects.lock().unwrap_or_else(PoisonError::into_inner).add(took);
     }
 
     fn remove(&self, id: Uuid) {

@@ -318,6 +318,7 @@ impl Running {
                 self.connected = true;
                 let peer = self.driver.known.last().copied();
                 self.stats(|s| (s.connected, s.peer) = (true, peer));
+                self.hub.connected(self.began.elapsed());
                 tracing::debug!(stream = self.handle.stream, session = %self.handle.id, "WebRTC connected");
                 if let Role::Play { play, .. } = &mut self.role {
                     play.begin(Instant::now()).map_err(over)?;

@@ -1,0 +1,261 @@
+//! What finished jobs made, in the object store: below `jobs/ID/`, media before the playlists that name it, one job at a time.
+//!
+//! - A store that is away is asked again, with pauses that grow; the next start of the server goes on where this one ended.
+//! - The files go with their job: when a client deletes it, after `store.keep_jobs_seconds`, or when the clean-up forgets it.
+//!   What is to be removed is written down first, so that it goes even if the server ends before.
+
+use super::record::Record;
+use super::view::{Status, Stored, StoredState};
+use super::{Inner, files};
+use crate::config::StoreConfig;
+use crate::store::{A_MOMENT, FOR_EVER, Store};
+use futures_util::{StreamExt, TryStreamExt};
+use ghoststream::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Files that are put there at once.
+const AT_ONCE: usize = 4;
+/// The pause after a failure, in addition to those of the store, and the longest one.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// Where finished jobs go.
+pub(super) struct Uploads {
+    store: Store,
+    /// Held by who puts something there or removes it.
+    turn: tokio::sync::Mutex<()>,
+    /// How long a job's files stay there, seconds.
+    pub keep: Option<f64>,
+}
+
+impl Uploads {
+    /// What the settings say; `None`: jobs stay here.
+    ///
+    /// # Errors
+    /// The store cannot be opened.
+    pub fn of(config: &StoreConfig) -> Result<Option<Uploads>, String> {
+        if config.url.is_none() || !config.jobs {
+            return Ok(None);
+        }
+        let store = Store::open(config).map_err(|e| e.message().to_string())?;
+        Ok(Some(Uploads { store, turn: tokio::sync::Mutex::default(), keep: config.keep_jobs_seconds }))
+    }
+
+    /// What is said of a job that has just become ready; `None` for one that makes its segments when they are asked for.
+    pub fn promise(&self, record: &Record) -> Option<Stored> {
+        let entry = record.file_name().filter(|n| *n != files::ARCHIVE).or(record.stream_path())?;
+        (!record.on_demand).then(|| Stored {
+            state: StoredState::Waiting,
+            url: format!("{}/{}", self.store.label().trim_end_matches('/'), key(&record.id, entry)),
+            files: 0,
+            bytes: 0,
+            error: None,
+        })
+    }
+}
+
+fn key(id: &str, name: &str) -> String {
+    format!("jobs/{id}/{name}")
+}
+
+/// Why a job did not reach the store.
+enum Halt {
+    /// It was deleted; whoever did that removes what is there.
+    Gone,
+    /// Its files are not here, or cannot be read.
+    Lost(String),
+    /// The store does not take it now.
+    Away(Error),
+}
+
+/// Puts a job there that has become ready, in the background.
+pub(super) fn begin(inner: &Arc<Inner>, id: &str) {
+    let (inner, id) = (inner.clone(), id.to_string());
+    tokio::spawn(async move {
+        let mut closing = inner.closing.subscribe();
+        let Some(uploads) = &inner.uploads else { return };
+        tokio::select! {
+            // The next start goes on.
+            _ = closing.wait_for(|c| *c) => {}
+            () = put(&inner, uploads, &id) => {}
+        }
+    });
+}
+
+/// Removes what is there of a job that nobody knows any more, in the background.
+pub(super) fn remove(inner: &Arc<Inner>, id: &str) {
+    inner.store.doom(id);
+    let (inner, id) = (inner.clone(), id.to_string());
+    tokio::spawn(async move {
+        let mut closing = inner.closing.subscribe();
+        let Some(uploads) = &inner.uploads else { return };
+        tokio::select! {
+            _ = closing.wait_for(|c| *c) => {}
+            () = forget(&inner, uploads, &id) => {}
+        }
+    });
+}
+
+/// Goes on with what the server's last run left.
+pub(super) fn resume(inner: &Arc<Inner>, doomed: Vec<String>) {
+    doomed.iter().for_each(|id| remove(inner, id));
+    let open = |stored: &Option<Stored>| stored.as_ref().is_some_and(|s| s.state.is_open());
+    let ids: Vec<String> = {
+        let table = inner.table();
+        let waiting = table.jobs.values().filter(|e| open(&e.record.stored));
+        waiting.map(|e| e.record.id.clone()).collect()
+    };
+    for id in ids {
+        match inner.uploads {
+            Some(_) => begin(inner, &id),
+            None => set(inner, &id, |s| s.fail("the server was started without store.jobs".into())),
+        }
+    }
+}
+
+/// Changes what is said of a job, and keeps it.
+fn set(inner: &Inner, id: &str, change: impl FnOnce(&mut Stored)) {
+    let mut table = inner.table();
+    if let Some(entry) = table.jobs.get_mut(id)
+        && let Some(stored) = &mut entry.record.stored
+    {
+        change(stored);
+        inner.store.put(&entry.record);
+    }
+}
+
+/// Whether the job is still one that goes there.
+fn check(inner: &Inner, id: &str) -> Result<Record, Halt> {
+    let record = inner.table().jobs.get(id).map(|e| e.record.clone()).ok_or(Halt::Gone)?;
+    if record.stored.is_none() {
+        return Err(Halt::Gone);
+    }
+    if record.cleaned || record.status != Status::Ready {
+        return Err(Halt::Lost("its files were removed here before the store had all of them".into()));
+    }
+    Ok(record)
+}
+
+async fn put(inner: &Arc<Inner>, uploads: &Uploads, id: &str) {
+    let _turn = uploads.turn.lock().await;
+    let label = uploads.store.label();
+    let mut pause = PAUSE.0;
+    loop {
+        match once(inner, uploads, id).await {
+            Ok((files, bytes)) => {
+                tracing::info!(job = id, files, bytes, "in {label}");
+                set(inner, id, |s| (s.state, s.files, s.bytes, s.error) = (StoredState::Ready, files, bytes, None));
+                return;
+            }
+            Err(Halt::Gone) => return,
+            Err(Halt::Lost(why)) => {
+                tracing::warn!(job = id, "not in {label}: {why}");
+                set(inner, id, |s| s.fail(why));
+                // No playlist names what is there.
+                if let Err(e) = clear(uploads, id).await {
+                    tracing::warn!(job = id, "what is there of it stays: {e}");
+                }
+                return;
+            }
+            Err(Halt::Away(e)) => {
+                if pause == PAUSE.0 {
+                    tracing::warn!(job = id, "{label} does not take it, and is asked again: {e}");
+                }
+                set(inner, id, |s| s.error = Some(e.message().to_string()));
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE.1);
+            }
+        }
+    }
+}
+
+/// One try; gives how many files and bytes are there.
+async fn once(inner: &Arc<Inner>, uploads: &Uploads, id: &str) -> Result<(u64, u64), Halt> {
+    let record = check(inner, id)?;
+    set(inner, id, |s| s.state = StoredState::Uploading);
+    let directory = inner.directory(id);
+    let (below, entry) = (directory.clone(), record.stream_path());
+    let steps = tokio::task::spawn_blocking(move || steps(&below, entry)).await;
+    let steps = steps.map_err(|e| Halt::Lost(e.to_string()))?.map_err(|e| Halt::Lost(e.to_string()))?;
+    let (mut count, mut total) = (0, 0);
+    for step in steps {
+        let requests = step.iter().map(|name| async {
+            check(inner, id)?;
+            put_one(uploads, id, &directory, name).await
+        });
+        let sizes: Vec<u64> = futures_util::stream::iter(requests).buffered(AT_ONCE).try_collect().await?;
+        count += sizes.len() as u64;
+        total += sizes.iter().sum::<u64>();
+    }
+    Ok((count, total))
+}
+
+async fn put_one(uploads: &Uploads, id: &str, directory: &Path, name: &str) -> Result<u64, Halt> {
+    let cache = if files::is_playlist(name) { A_MOMENT } else { FOR_EVER };
+    let path = directory.join(name);
+    let put = uploads.store.put_file(&key(id, name), &path, files::content_type(name), cache).await;
+    put.map_err(|e| match std::fs::File::open(&path) {
+        Ok(_) => Halt::Away(e),
+        Err(why) => Halt::Lost(format!("{name}: {why}")),
+    })
+}
+
+/// A job's files in the order in which they are put there: media, playlists, and last what a player opens.
+fn steps(directory: &Path, entry: Option<&str>) -> std::io::Result<[Vec<String>; 3]> {
+    let mut names = Vec::new();
+    files::list(directory, "", &mut names)?;
+    names.sort();
+    let mut steps = [const { Vec::new() }; 3];
+    for name in names.into_iter().filter(|n| !n.starts_with(files::ARCHIVE)) {
+        let step = match &name {
+            n if Some(n.as_str()) == entry => 2,
+            n if files::is_playlist(n) => 1,
+            _ => 0,
+        };
+        steps[step].push(name);
+    }
+    Ok(steps)
+}
+
+async fn forget(inner: &Arc<Inner>, uploads: &Uploads, id: &str) {
+    let _turn = uploads.turn.lock().await;
+    let mut pause = PAUSE.0;
+    while let Err(e) = clear(uploads, id).await {
+        if pause == PAUSE.0 {
+            tracing::warn!(job = id, "its files in {} are still there: {e}", uploads.store.label());
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE.1);
+    }
+    inner.store.undoom(id);
+    tracing::info!(job = id, "its files in {} are removed", uploads.store.label());
+}
+
+/// Removes all that is there of a job: first what names others.
+async fn clear(uploads: &Uploads, id: &str) -> ghoststream::Result<()> {
+    let all = uploads.store.list(&format!("jobs/{id}")).await?;
+    let (lists, media): (Vec<_>, Vec<_>) = all.into_iter().partition(|s| files::is_playlist(&s.key));
+    for step in [lists, media] {
+        let requests = step.iter().map(|stored| uploads.store.delete(&stored.key));
+        futures_util::stream::iter(requests).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_player_opens_comes_last_and_what_is_ours_never() {
+        let dir = tempfile::tempdir().unwrap();
+        files::create(dir.path()).unwrap();
+        for name in ["master.m3u8", "stream_0.m3u8", "stream_0_0.ts", "a.vtt", "output.tar"] {
+            std::fs::write(dir.path().join(name), name).unwrap();
+        }
+        let [media, lists, last] = steps(dir.path(), Some("master.m3u8")).unwrap();
+        assert_eq!(media, ["a.vtt", "stream_0_0.ts"]);
+        assert_eq!((lists, last), (vec!["stream_0.m3u8".to_string()], vec!["master.m3u8".to_string()]));
+    }
+}

@@ -1,0 +1,211 @@
+//! A reader's side of a connection: what a stream carries is described, and sent as RTP from then on.
+
+use super::PROTOCOL;
+use super::packetize::Packetizer;
+use crate::live::hooks::Asked;
+use crate::live::registry::{Live, Watching};
+use crate::live::stream::{Item, Reader, Start, Stream, Tracks};
+use ghoststream::packet::MediaKind;
+use ghoststream::time::{MICROSECONDS, Rounding, rescale};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long the tracks of a stream that nobody publishes yet are waited for.
+const TRACKS: Duration = Duration::from_secs(5);
+/// How long a reader waits for the next publisher.
+const AWAY: Duration = Duration::from_secs(10);
+/// Microseconds of the stream between two sender reports of a track.
+const REPORTS: i64 = 5_000_000;
+/// The first payload type that SDP gives a meaning.
+const PAYLOAD: u8 = 96;
+/// The most that is put together before it is sent.
+const PIECE: usize = 256 << 10;
+
+/// A track.
+#[derive(Debug)]
+pub(super) struct Lane {
+    /// Its place in the stream.
+    place: usize,
+    packetizer: Packetizer,
+    /// Where its packets go; `None` when it was not set up.
+    pub channel: Option<u8>,
+    /// The stream's time in its last report.
+    reported: Option<i64>,
+}
+
+impl Lane {
+    /// The source that its packets name.
+    pub fn source(&self) -> u32 {
+        self.packetizer.source()
+    }
+}
+
+/// A reader.
+#[derive(Debug)]
+pub(super) struct Play {
+    live: Live,
+    asked: Asked,
+    stream: Arc<Stream>,
+    pub lanes: Vec<Lane>,
+    /// While it plays.
+    reading: Option<(Reader, Watching)>,
+    /// Since when nobody publishes.
+    away: Option<Instant>,
+}
+
+/// Why a reader gets no more.
+pub(super) enum Over {
+    /// The stream is.
+    Ended,
+    /// What is wrong.
+    Changed(String),
+}
+
+/// What SETUP calls a track.
+pub(super) fn control(lane: usize) -> String {
+    format!("trackID={lane}")
+}
+
+impl Play {
+    /// Waits until the tracks of `stream` are known. The error is for who asked, with its status.
+    pub async fn of(live: &Live, asked: Asked, stream: Arc<Stream>) -> Result<Play, (u16, String)> {
+        let tracks = match stream.tracks() {
+            Some(tracks) => tracks,
+            None => {
+                let mut reader = stream.subscribe(Start::Next);
+                let known = async {
+                    loop {
+                        match reader.next().await {
+                            Item::Tracks(tracks) => return Some(tracks),
+                            Item::End => return None,
+                            _ => {}
+                        }
+                    }
+                };
+                let known = tokio::time::timeout(TRACKS, known).await;
+                known.ok().flatten().ok_or((404, "nobody publishes the stream".to_string()))?
+            }
+        };
+        let lanes = lanes(&tracks);
+        if lanes.is_empty() {
+            let why = "RTP here carries H.264, H.265, AAC and Opus, and the stream has none of them";
+            return Err((415, why.into()));
+        }
+        Ok(Play { live: live.clone(), asked, stream, lanes, reading: None, away: None })
+    }
+
+    /// The stream's name.
+    pub fn name(&self) -> &str {
+        &self.asked.stream
+    }
+
+    /// The description of all tracks.
+    pub fn describe(&self) -> String {
+        let mut text = format!(
+            "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns={}\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\na=range:npt=now-\r\n",
+            self.name()
+        );
+        let tracks = self.lanes.iter().enumerate().map(|(n, lane)| lane.packetizer.describe(&control(n)));
+        text.extend(tracks);
+        text
+    }
+
+    /// Begins, or goes on at the newest key frame.
+    pub fn begin(&mut self) {
+        if self.reading.is_none() {
+            let watching = self.live.watching(self.name(), PROTOCOL, self.asked.peer);
+            self.reading = Some((self.stream.subscribe(Start::Group), watching));
+            self.away = self.stream.tracks().is_none().then(Instant::now);
+            self.lanes.iter_mut().for_each(|lane| lane.reported = None);
+        }
+    }
+
+    /// Sends nothing until it begins again.
+    pub fn pause(&mut self) {
+        self.reading = None;
+    }
+
+    /// Whether packets are on their way.
+    pub fn plays(&self) -> bool {
+        self.reading.is_some()
+    }
+
+    /// Packets that the reader was too slow for.
+    pub fn dropped(&self) -> u64 {
+        self.reading.as_ref().map_or(0, |(reader, _)| reader.dropped())
+    }
+
+    /// How much longer it is waited for a publisher; `None` while there is one.
+    pub fn patience(&self) -> Option<Duration> {
+        self.away.map(|since| AWAY.saturating_sub(since.elapsed()))
+    }
+
+    /// The next thing of the stream; none comes while it is paused. Cancel safe.
+    pub async fn next(&mut self) -> Item {
+        match &mut self.reading {
+            Some((reader, _)) => reader.next().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What `item`, and what waits behind it, is on the wire.
+    pub fn take(&mut self, item: Item) -> Result<Vec<u8>, Over> {
+        let mut out = Vec::new();
+        let mut next = Some(item);
+        while let Some(item) = next {
+            self.one(item, &mut out)?;
+            let room = out.len() < PIECE;
+            next = self.reading.as_mut().filter(|_| room).and_then(|(reader, _)| reader.try_next());
+        }
+        Ok(out)
+    }
+
+    fn one(&mut self, item: Item, out: &mut Vec<u8>) -> Result<(), Over> {
+        match item {
+            Item::Tracks(tracks) => {
+                self.away = None;
+                for lane in &mut self.lanes {
+                    let info = tracks.streams.get(lane.place);
+                    if !info.is_some_and(|info| lane.packetizer.follow(info)) {
+                        return Err(Over::Changed("the stream has other tracks now".into()));
+                    }
+                }
+            }
+            Item::Packet(packet) => {
+                let lane = self.lanes.iter_mut().find(|l| l.place == packet.stream);
+                let Some((channel, lane)) = lane.and_then(|lane| Some((lane.channel?, lane))) else {
+                    return Ok(());
+                };
+                let Some(time) = packet.pts.or(packet.dts) else { return Ok(()) };
+                let time = rescale(time, packet.base, MICROSECONDS, Rounding::Nearest);
+                if lane.reported.is_none_or(|at| (time - at).abs() >= REPORTS) {
+                    lane.reported = Some(time);
+                    let since = Duration::from_micros(u64::try_from(time).unwrap_or(0));
+                    lane.packetizer.report(time, self.stream.epoch() + since, channel + 1, out);
+                }
+                lane.packetizer.push(&packet, channel, out);
+            }
+            Item::Away => self.away = Some(Instant::now()),
+            Item::End => return Err(Over::Ended),
+        }
+        Ok(())
+    }
+}
+
+/// The tracks that are sent: of a ladder the largest pictures, and all sound.
+fn lanes(tracks: &Tracks) -> Vec<Lane> {
+    let mut lanes: Vec<Lane> = Vec::new();
+    let mut pictures = false;
+    for (place, info) in tracks.streams.iter().enumerate() {
+        if info.kind == MediaKind::Video && pictures {
+            continue;
+        }
+        let payload = PAYLOAD + u8::try_from(lanes.len()).unwrap_or(0).min(31);
+        let seed = uuid::Uuid::new_v4().as_u64_pair().1;
+        let Some(packetizer) = Packetizer::new(info, payload, seed) else { continue };
+        pictures |= info.kind == MediaKind::Video;
+        lanes.push(Lane { place, packetizer, channel: None, reported: None });
+    }
+    lanes.truncate(16);
+    lanes
+}
