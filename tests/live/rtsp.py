@@ -194,8 +194,7 @@ def read(server: Server, name: str, *options: str, program: str = "ffmpeg", seco
 def check_ffmpeg_reads(server: Server) -> None:
     server.publish("r/one", *H264, *AAC)
     whole(read(server, "r/one", "-rtsp_transport", "tcp"), "h264", "aac")
-    # It asks for UDP first, and is told that there is none.
-    whole(read(server, "r/one"), "h264", "aac")
+    whole(read(server, "r/one", "-rtsp_transport", "udp"), "h264", "aac")
     server.publish("r/two", *HEVC, *OPUS, program=FFMPEG9)
     whole(read(server, "r/two", program=FFMPEG9), "hevc", "opus")
     described = subprocess.run(["ffprobe", "-v", "error", "-show_entries", "stream=codec_name,width,channels", "-of", "csv=p=0", f"rtsp://{server.rtsp}/r/one"],
@@ -234,7 +233,9 @@ def check_readers_come_go_and_are_told(server: Server) -> None:
     tcp = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"
     for requests, status in [
         ([f"DESCRIBE ; {url}", f"PLAY ; {url}"], 455),
-        ([f"DESCRIBE ; {url}", f"SETUP ; {url}/trackID=0 ; Transport: RTP/AVP;unicast;client_port=5000-5001"], 461),
+        ([f"DESCRIBE ; {url}", f"SETUP ; {url}/trackID=0 ; Transport: RTP/AVP;unicast;client_port=53-54"], 461),
+        ([f"DESCRIBE ; {url}", f"SETUP ; {url}/trackID=0 ; Transport: RTP/AVP;multicast"], 461),
+        ([f"DESCRIBE ; {url}", f"SETUP ; {url}/trackID=0 ; Transport: RTP/AVP;unicast;client_port=54000-54001", f"PLAY ; {url}", f"TEARDOWN ; {url}"], 200),
         ([f"DESCRIBE ; {url}", f"SETUP ; {url}/trackID=7 ; {tcp}"], 404),
         ([f"DESCRIBE ; {url}", f"SETUP ; {url}/trackID=0 ; {tcp}", f"SETUP ; {url}/trackID=1 ; {tcp}"], 400),
         ([f"DESCRIBE ; {url}", f"SETUP ; {url}/trackID=0 ; {tcp}", f"RECORD ; {url}"], 455),

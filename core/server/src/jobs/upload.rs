@@ -180,9 +180,10 @@ async fn once(inner: &Arc<Inner>, uploads: &Uploads, id: &str) -> Result<(u64, u
     let steps = steps.map_err(|e| Halt::Lost(e.to_string()))?.map_err(|e| Halt::Lost(e.to_string()))?;
     let (mut count, mut total) = (0, 0);
     for step in steps {
-        let requests = step.iter().map(|name| async {
+        let directory = &directory;
+        let requests = step.into_iter().map(|name| async move {
             check(inner, id)?;
-            put_one(uploads, id, &directory, name).await
+            put_one(uploads, id, directory, &name).await
         });
         let sizes: Vec<u64> = futures_util::stream::iter(requests).buffered(AT_ONCE).try_collect().await?;
         count += sizes.len() as u64;
@@ -237,7 +238,7 @@ async fn clear(uploads: &Uploads, id: &str) -> ghoststream::Result<()> {
     let all = uploads.store.list(&format!("jobs/{id}")).await?;
     let (lists, media): (Vec<_>, Vec<_>) = all.into_iter().partition(|s| files::is_playlist(&s.key));
     for step in [lists, media] {
-        let requests = step.iter().map(|stored| uploads.store.delete(&stored.key));
+        let requests = step.into_iter().map(|stored| async move { uploads.store.delete(&stored.key).await });
         futures_util::stream::iter(requests).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
     }
     Ok(())

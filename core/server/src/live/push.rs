@@ -12,6 +12,7 @@ use ghoststream::spec::{
 use ghoststream::time::{MICROSECONDS, Rounding, rescale};
 use ghoststream::{Error, ErrorKind, Job, Pipeline, Result};
 use serde::Serialize;
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -203,7 +204,7 @@ impl Push {
         let worker = Worker {
             name: source.name().into(),
             live: live.cloned(),
-            sending: None,
+            sending: RefCell::new(None),
             source: Arc::downgrade(source),
             target,
             tell,
@@ -247,7 +248,7 @@ struct Worker {
     name: String,
     live: Option<Live>,
     /// Told of while packets go to an address.
-    sending: Option<Watching>,
+    sending: RefCell<Option<Watching>>,
     /// For the wall-clock time of its time 0, which is known better after some seconds.
     source: Weak<Stream>,
     target: PushTarget,
@@ -288,12 +289,14 @@ impl Worker {
         self.say(PushState::Stopped, None);
     }
 
-    fn say(&mut self, state: PushState, message: Option<String>) {
+    fn say(&self, state: PushState, message: Option<String>) {
+        let mut sending = self.sending.borrow_mut();
         if state != PushState::Running {
-            self.sending = None;
-        } else if let (None, Some(live), Some(protocol)) = (&self.sending, &self.live, self.target.protocol()) {
-            self.sending = Some(live.sending(&self.name, protocol, self.target.label()));
+            *sending = None;
+        } else if let (None, Some(live), Some(protocol)) = (&*sending, &self.live, self.target.protocol()) {
+            *sending = Some(live.sending(&self.name, protocol, self.target.label()));
         }
+        drop(sending);
         self.tell.send_if_modified(|now| {
             let changed = (now.state, &now.message) != (state, &message);
             (now.state, now.message) = (state, message.clone());

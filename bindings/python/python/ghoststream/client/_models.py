@@ -112,6 +112,7 @@ class TranscodeJob:
     control_token: str | None = None
     variants: list[dict[str, Any]] | None = None
     media_info: dict[str, Any] | None = None
+    store: dict[str, Any] | None = None
     subtitles: list[dict[str, Any]] | None = None
 
     @classmethod

@@ -1,5 +1,6 @@
-//! RTSP: publishers by ANNOUNCE and RECORD, readers by DESCRIBE and PLAY, with RTP in the connection itself (RFC 2326, 10.12:
-//! interleaved), which goes through firewalls; what there is to be pulled is pulled by the engine. H.264, H.265, AAC and Opus.
+//! RTSP: publishers by ANNOUNCE and RECORD, with RTP in the connection itself (RFC 2326, 10.12: interleaved), which goes through
+//! firewalls; readers by DESCRIBE and PLAY, with RTP there or by UDP. What there is to be pulled is pulled by the engine. H.264,
+//! H.265, AAC and Opus.
 
 pub mod depacketize;
 pub mod message;
@@ -8,6 +9,7 @@ mod play;
 mod publish;
 pub mod sdp;
 mod session;
+mod udp;
 
 use super::keys::Keys;
 use super::registry::Live;

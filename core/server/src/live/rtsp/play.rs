@@ -2,6 +2,7 @@
 
 use super::PROTOCOL;
 use super::packetize::Packetizer;
+use super::udp::Pair;
 use crate::live::hooks::Asked;
 use crate::live::registry::{Live, Watching};
 use crate::live::stream::{Item, Reader, Start, Stream, Tracks};
@@ -21,6 +22,15 @@ const PAYLOAD: u8 = 96;
 /// The most that is put together before it is sent.
 const PIECE: usize = 256 << 10;
 
+/// How a track's packets go to the reader.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// In the connection, on this channel and the one behind it.
+    Connection(u8),
+    /// By themselves.
+    Datagrams(Pair),
+}
+
 /// A track.
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -28,7 +38,7 @@ pub(super) struct Lane {
     place: usize,
     packetizer: Packetizer,
     /// Where its packets go; `None` when it was not set up.
-    pub channel: Option<u8>,
+    pub way: Option<Way>,
     /// The stream's time in its last report.
     reported: Option<i64>,
 }
@@ -114,7 +124,9 @@ impl Play {
     pub fn begin(&mut self) {
         if self.reading.is_none() {
             let watching = self.live.watching(self.name(), PROTOCOL, self.asked.peer);
-            self.reading = Some((self.stream.subscribe(Start::Group), watching));
+            // A whole group at once is more than a reader's socket takes.
+            let start = if self.by_datagrams() { Start::Next } else { Start::Group };
+            self.reading = Some((self.stream.subscribe(start), watching));
             self.away = self.stream.tracks().is_none().then(Instant::now);
             self.lanes.iter_mut().for_each(|lane| lane.reported = None);
         }
@@ -130,14 +142,28 @@ impl Play {
         self.reading.is_some()
     }
 
+    /// Whether packets go by UDP: then nothing says that the reader is still there but what it says.
+    pub fn by_datagrams(&self) -> bool {
+        self.lanes.iter().any(|lane| matches!(lane.way, Some(Way::Datagrams(_))))
+    }
+
+    /// The channels of the connection that are in use.
+    pub fn channels(&self) -> Vec<u8> {
+        let used = self.lanes.iter().filter_map(|lane| match lane.way {
+            Some(Way::Connection(channel)) => Some(channel),
+            _ => None,
+        });
+        used.collect()
+    }
+
     /// Packets that the reader was too slow for.
     pub fn dropped(&self) -> u64 {
         self.reading.as_ref().map_or(0, |(reader, _)| reader.dropped())
     }
 
-    /// How much longer it is waited for a publisher; `None` while there is one.
-    pub fn patience(&self) -> Option<Duration> {
-        self.away.map(|since| AWAY.saturating_sub(since.elapsed()))
+    /// Until when it is waited for a publisher; `None` while there is one.
+    pub fn until(&self) -> Option<Instant> {
+        self.away.map(|since| since + AWAY)
     }
 
     /// The next thing of the stream; none comes while it is paused. Cancel safe.
@@ -173,9 +199,9 @@ impl Play {
             }
             Item::Packet(packet) => {
                 let lane = self.lanes.iter_mut().find(|l| l.place == packet.stream);
-                let Some((channel, lane)) = lane.and_then(|lane| Some((lane.channel?, lane))) else {
-                    return Ok(());
-                };
+                let Some(lane) = lane.filter(|lane| lane.way.is_some()) else { return Ok(()) };
+                let channel = if let Some(Way::Connection(channel)) = lane.way { channel } else { 0 };
+                let before = out.len();
                 let Some(time) = packet.pts.or(packet.dts) else { return Ok(()) };
                 let time = rescale(time, packet.base, MICROSECONDS, Rounding::Nearest);
                 if lane.reported.is_none_or(|at| (time - at).abs() >= REPORTS) {
@@ -184,6 +210,10 @@ impl Play {
                     lane.packetizer.report(time, self.stream.epoch() + since, channel + 1, out);
                 }
                 lane.packetizer.push(&packet, channel, out);
+                if let Some(Way::Datagrams(pair)) = &lane.way {
+                    pair.send(&out[before..]);
+                    out.truncate(before);
+                }
             }
             Item::Away => self.away = Some(Instant::now()),
             Item::End => return Err(Over::Ended),
@@ -204,7 +234,7 @@ fn lanes(tracks: &Tracks) -> Vec<Lane> {
         let seed = uuid::Uuid::new_v4().as_u64_pair().1;
         let Some(packetizer) = Packetizer::new(info, payload, seed) else { continue };
         pictures |= info.kind == MediaKind::Video;
-        lanes.push(Lane { place, packetizer, channel: None, reported: None });
+        lanes.push(Lane { place, packetizer, way: None, reported: None });
     }
     lanes.truncate(16);
     lanes

@@ -1,15 +1,16 @@
 //! One connection: what is asked for and what is answered.
 
 use super::message::{self, Input, Request};
-use super::play::{Over, Play, control};
+use super::play::{Over, Play, Way, control};
 use super::publish::{Ingest, Lane};
+use super::udp::Pair;
 use super::{PROTOCOL, RtspOptions, sdp};
 use crate::live::hooks::{Act, Asked};
 use crate::live::keys::shown;
 use crate::live::registry::{Live, Publisher, Refused};
 use crate::live::stream::Item;
 use bytes::BytesMut;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -44,6 +45,8 @@ enum Woken {
 
 struct Session<'a> {
     peer: SocketAddr,
+    /// The address that it came to.
+    local: IpAddr,
     live: Live,
     options: &'a RtspOptions,
     id: String,
@@ -61,7 +64,8 @@ fn refused(status: u16, why: impl Into<String>) -> Answer {
 /// Serves a connection to its end.
 pub(super) async fn run(socket: TcpStream, peer: SocketAddr, live: Live, options: &RtspOptions) {
     let id = uuid::Uuid::new_v4().simple().to_string();
-    let mut session = Session { peer, live, options, id, state: State::New, over: false };
+    let local = socket.local_addr().map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |a| a.ip());
+    let mut session = Session { peer, local, live, options, id, state: State::New, over: false };
     let end = session.serve(socket).await;
     let stream = match &session.state {
         State::Recording(ingest) => ingest.name().to_string(),
@@ -83,6 +87,7 @@ pub(super) async fn run(socket: TcpStream, peer: SocketAddr, live: Live, options
 impl Session<'_> {
     async fn serve(&mut self, mut socket: TcpStream) -> End {
         let mut have = BytesMut::with_capacity(64 << 10);
+        let mut heard = Instant::now();
         loop {
             loop {
                 let input = match message::next(&mut have) {
@@ -108,15 +113,21 @@ impl Session<'_> {
                 }
             }
             let silence = self.options.silence;
-            let patience = patience(&self.state, silence);
+            let forsaken = self.reading().and_then(Play::until);
+            // A reader that takes what is sent in the connection need not say anything.
+            let silent = match self.reading() {
+                Some(play) if !play.by_datagrams() => None,
+                _ => Some(heard + silence),
+            };
+            let late = [forsaken, silent].into_iter().flatten().min();
             let woken = tokio::select! {
                 read = socket.read_buf(&mut have) => Woken::Read(read),
                 item = next_item(&mut self.state) => Woken::Item(item),
-                () = tokio::time::sleep(patience) => Woken::Late,
+                () = until(late) => Woken::Late,
             };
             match woken {
                 Woken::Read(Ok(0) | Err(_)) => return End::Gone,
-                Woken::Read(Ok(_)) => {}
+                Woken::Read(Ok(_)) => heard = Instant::now(),
                 Woken::Item(item) => {
                     let State::Reading(play) = &mut self.state else { continue };
                     let bytes = match play.take(item) {
@@ -130,9 +141,7 @@ impl Session<'_> {
                         Err(_) => return End::Peer(format!("takes nothing for {} s", SENDING.as_secs())),
                     }
                 }
-                // A reader that has a publisher is not late.
-                Woken::Late if self.plays() && !self.forsaken() => {}
-                Woken::Late if self.plays() => {
+                Woken::Late if forsaken.is_some_and(|at| at <= Instant::now()) => {
                     return End::Peer("nobody publishes the stream any more".into());
                 }
                 Woken::Late => return End::Peer(format!("nothing for {} s", silence.as_secs())),
@@ -140,12 +149,12 @@ impl Session<'_> {
         }
     }
 
-    fn plays(&self) -> bool {
-        matches!(&self.state, State::Reading(play) if play.plays())
-    }
-
-    fn forsaken(&self) -> bool {
-        matches!(&self.state, State::Reading(play) if play.patience().is_some())
+    /// The reader, while it plays.
+    fn reading(&self) -> Option<&Play> {
+        match &self.state {
+            State::Reading(play) if play.plays() => Some(play),
+            _ => None,
+        }
     }
 
     async fn answer(&mut self, request: &Request) -> String {
@@ -215,7 +224,7 @@ impl Session<'_> {
                 Err(answer) => answer,
             },
             "PLAY" => match &mut self.state {
-                State::Reading(play) if play.lanes.iter().any(|l| l.channel.is_some()) => {
+                State::Reading(play) if play.lanes.iter().any(|l| l.way.is_some()) => {
                     play.begin();
                     // It is live: there is no other place in it.
                     (200, vec![("Range", "npt=now-".into()), session()], String::new())
@@ -298,12 +307,16 @@ impl Session<'_> {
 
     fn set_up(&mut self, request: &Request) -> Result<String, Answer> {
         if let State::Reading(play) = &mut self.state {
-            return set_up_reading(play, request);
+            return set_up_reading(play, request, self.local, self.peer.ip());
         }
         let State::Announced { lanes, .. } = &mut self.state else {
             return Err(refused(455, "nothing is announced or described"));
         };
-        let channel = channel(request, &lanes.iter().filter_map(|l| l.channel).collect::<Vec<_>>())?;
+        let used: Vec<u8> = lanes.iter().filter_map(|l| l.channel).collect();
+        let Some(Wanted::Channel(wanted)) = wanted(request, false) else {
+            return Err(refused(461, "only RTP/AVP/TCP: RTP in this connection (rtsp_transport tcp)"));
+        };
+        let channel = channel(wanted, &used)?;
         let url = request.url.trim_end_matches('/');
         let named = |l: &&mut Lane| !l.control().is_empty() && url.ends_with(l.control());
         let known = lanes.iter().any(|l| !l.control().is_empty() && url.ends_with(l.control()));
@@ -332,37 +345,72 @@ impl Session<'_> {
     }
 }
 
-/// The channel that a request asks for, or one that is free beside those `used`.
-fn channel(request: &Request, used: &[u8]) -> Result<u8, Answer> {
-    let transport = request.header("transport").unwrap_or_default();
-    // Of several the client takes what is answered.
-    let ours =
-        transport.split(',').map(str::trim).find(|t| t.to_ascii_uppercase().starts_with("RTP/AVP/TCP"));
-    let Some(ours) = ours else {
-        return Err(refused(461, "only RTP/AVP/TCP: RTP in this connection (rtsp_transport tcp)"));
-    };
-    let wanted = ours.split(';').find_map(|word| word.trim().strip_prefix("interleaved="));
+/// A transport that a client offers.
+enum Wanted {
+    /// In the connection, on this channel.
+    Channel(Option<String>),
+    /// By UDP, to this port and the next.
+    Port(u16),
+}
+
+/// The first transport of a request that there is here. Of several the client takes what is answered.
+fn wanted(request: &Request, datagrams: bool) -> Option<Wanted> {
+    let all = request.header("transport").unwrap_or_default().split(',').map(str::trim);
+    all.filter(|one| !one.contains("multicast")).find_map(|one| {
+        let mut words = one.split(';').map(str::trim);
+        let profile = words.next()?.to_ascii_uppercase();
+        let first = |name: &str| {
+            let value = one.split(';').find_map(|word| word.trim().strip_prefix(name)?.strip_prefix('='));
+            value.map(|pair| pair.split('-').next().unwrap_or_default().to_string())
+        };
+        match profile.as_str() {
+            "RTP/AVP/TCP" => Some(Wanted::Channel(first("interleaved"))),
+            "RTP/AVP" | "RTP/AVP/UDP" if datagrams => Some(Wanted::Port(first("client_port")?.parse().ok()?)),
+            _ => None,
+        }
+    })
+}
+
+/// The channel that a client asks for, or one that is free beside those `used`.
+fn channel(wanted: Option<String>, used: &[u8]) -> Result<u8, Answer> {
     let taken = |c: u8| used.iter().any(|u| u.abs_diff(c) < 2);
     let channel: Option<u8> = match wanted {
-        Some(pair) => pair.split('-').next().and_then(|c| c.parse().ok()),
+        Some(first) => first.parse().ok(),
         None => (0..=254).step_by(2).find(|c| !taken(*c)),
     };
     let channel = channel.filter(|c| *c < 255 && !taken(*c));
     channel.ok_or_else(|| refused(400, "Transport: interleaved: these channels are in use, or none"))
 }
 
-fn set_up_reading(play: &mut Play, request: &Request) -> Result<String, Answer> {
+fn set_up_reading(play: &mut Play, request: &Request, local: IpAddr, peer: IpAddr) -> Result<String, Answer> {
     if play.plays() {
         return Err(refused(455, "it plays already"));
     }
-    let channel = channel(request, &play.lanes.iter().filter_map(|l| l.channel).collect::<Vec<_>>())?;
+    let used = play.channels();
     let url = request.url.trim_end_matches('/');
     let mut lanes = play.lanes.iter_mut().enumerate();
-    let lane = lanes.find(|(n, lane)| lane.channel.is_none() && url.ends_with(&format!("/{}", control(*n))));
+    let lane = lanes.find(|(n, lane)| lane.way.is_none() && url.ends_with(&format!("/{}", control(*n))));
     let (_, lane) = lane.ok_or_else(|| refused(404, "there is no such track, or it is set up"))?;
-    lane.channel = Some(channel);
-    let (source, last) = (lane.source(), channel + 1);
-    Ok(format!("RTP/AVP/TCP;unicast;interleaved={channel}-{last};ssrc={source:08X};mode=play"))
+    let source = lane.source();
+    match wanted(request, true) {
+        Some(Wanted::Channel(wanted)) => {
+            let channel = channel(wanted, &used)?;
+            lane.way = Some(Way::Connection(channel));
+            let last = channel + 1;
+            Ok(format!("RTP/AVP/TCP;unicast;interleaved={channel}-{last};ssrc={source:08X};mode=play"))
+        }
+        Some(Wanted::Port(to)) => {
+            let no = |e: std::io::Error| refused(461, format!("Transport: client_port: {e}"));
+            let pair = Pair::open(local, peer, to).map_err(no)?;
+            let (first, last) = pair.ports().map_err(no)?;
+            lane.way = Some(Way::Datagrams(pair));
+            let next = to.saturating_add(1);
+            Ok(format!(
+                "RTP/AVP;unicast;client_port={to}-{next};server_port={first}-{last};ssrc={source:08X};mode=play"
+            ))
+        }
+        None => Err(refused(461, "RTP/AVP/TCP, or RTP/AVP with client_port")),
+    }
 }
 
 /// The next thing that a reader gets; none comes for others.
@@ -373,11 +421,11 @@ async fn next_item(state: &mut State) -> Item {
     }
 }
 
-/// How long a connection may say nothing. A reader takes what is sent; that is enough.
-fn patience(state: &State, silence: Duration) -> Duration {
-    match state {
-        State::Reading(play) if play.plays() => play.patience().unwrap_or(Duration::from_secs(3600)),
-        _ => silence,
+/// Waits until `at`; for ever without a time.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 
