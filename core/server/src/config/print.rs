@@ -105,7 +105,10 @@ const REMARKS: &[(&str, &str)] = &[
     ),
     ("live.token_secret", "signs tokens, as good as a key for one stream and some time"),
     ("live.hooks", "Who is told of publishers and viewers."),
-    ("live.hooks.urls", "where events are posted: publish, unpublish, read, read_end; pushes to elsewhere read too"),
+    (
+        "live.hooks.urls",
+        "where events are posted: publish, unpublish, read, read_end; pushes to elsewhere read too",
+    ),
     ("live.hooks.secret", "signs them; null takes what callbacks are signed with"),
     ("live.hooks.authorize", "an answer other than success refuses who publishes or reads"),
     ("store", "An object store (S3) or a directory that files are put into."),

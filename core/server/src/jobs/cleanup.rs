@@ -132,7 +132,8 @@ pub(super) async fn pass(inner: &Arc<Inner>, orphans: bool) -> Cleaned {
     let keep = inner.uploads.as_ref().and_then(|u| u.keep);
     let acts: Vec<(String, Act)> = {
         let table = inner.table();
-        let acts = table.jobs.values().map(|e| (e.record.id.clone(), age(&e.record, now, file_stays, keep).act()));
+        let acts =
+            table.jobs.values().map(|e| (e.record.id.clone(), age(&e.record, now, file_stays, keep).act()));
         acts.filter(|(_, act)| *act != Act::Leave).collect()
     };
     let mut cleaned = Cleaned::default();

@@ -145,7 +145,9 @@ async fn put(inner: &Arc<Inner>, uploads: &Uploads, id: &str) {
         match once(inner, uploads, id).await {
             Ok((files, bytes)) => {
                 tracing::info!(job = id, files, bytes, "in {label}");
-                set(inner, id, |s| (s.state, s.files, s.bytes, s.error) = (StoredState::Ready, files, bytes, None));
+                set(inner, id, |s| {
+                    (s.state, s.files, s.bytes, s.error) = (StoredState::Ready, files, bytes, None)
+                });
                 return;
             }
             Err(Halt::Gone) => return,

@@ -321,3 +321,35 @@ async fn deliver(
         () = farewell => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pushes_are_told_of_and_never_asked_for() {
+        let visit = |target: Option<&str>, watched| Visit {
+            stream: "live/a".into(),
+            protocol: "rtmp",
+            peer: None,
+            target: target.map(String::from),
+            watched,
+        };
+        for authorize in [false, true] {
+            let config = HooksConfig { urls: vec!["http://h/".into()], authorize, ..HooksConfig::default() };
+            let Hooks(Some(inner)) = Hooks::new(&config, None) else { panic!() };
+            let (event, stream, body) = inner.visited(visit(Some("rtmp://far/live"), None)).unwrap();
+            assert_eq!(
+                (event, stream.as_str(), body["target"].as_str()),
+                ("read", "live/a", Some("rtmp://far/live"))
+            );
+            let (event, _, body) =
+                inner.visited(visit(Some("rtmp://far/live"), Some(Duration::from_secs(2)))).unwrap();
+            assert_eq!((event, body["seconds"].as_f64()), ("read_end", Some(2.0)));
+            // Who comes was asked for where hooks decide.
+            let told = inner.visited(visit(None, None));
+            assert_eq!(told.is_none(), authorize);
+            assert!(told.is_none_or(|(.., body)| body.get("target").is_none()));
+        }
+    }
+}

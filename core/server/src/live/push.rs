@@ -187,12 +187,7 @@ impl Push {
         Push::begin(None, source, PushTarget::Files(recording), source.work_on(Start::Group))
     }
 
-    fn begin(
-        live: Option<&Live>,
-        source: &Arc<Stream>,
-        target: PushTarget,
-        reader: Reader,
-    ) -> Result<Push> {
+    fn begin(live: Option<&Live>, source: &Arc<Stream>, target: PushTarget, reader: Reader) -> Result<Push> {
         target.check()?;
         if let PushTarget::Files(files) = &target {
             std::fs::create_dir_all(&files.directory)

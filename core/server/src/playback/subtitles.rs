@@ -92,7 +92,8 @@ impl Subtitle {
     /// As [`Subtitle`], with the cues that a run has written into `file`, if it is in the source.
     pub fn filled(&self, file: impl FnOnce(usize) -> std::io::Result<String>) -> std::io::Result<Subtitle> {
         let Some(stream) = self.stream else { return Ok(self.clone()) };
-        let wrong = |e: ghoststream::Error| std::io::Error::new(std::io::ErrorKind::InvalidData, e.to_string());
+        let wrong =
+            |e: ghoststream::Error| std::io::Error::new(std::io::ErrorKind::InvalidData, e.to_string());
         let cues = webvtt::parse(&file(stream)?).map_err(wrong)?;
         Ok(Subtitle { cues: OnceLock::from(cues), ..self.clone() })
     }

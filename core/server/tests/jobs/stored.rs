@@ -58,7 +58,10 @@ async fn streams_and_files_are_there_until_they_are_deleted() {
     let view = stored(&jobs, &file.id).await;
     assert!(view.stored.unwrap().url.ends_with("/output.mp4"));
     let whole = store.join("jobs").join(&file.id).join("output.mp4");
-    assert_eq!(std::fs::read(&whole).unwrap(), std::fs::read(place.job_dir(&file.id).join("output.mp4")).unwrap());
+    assert_eq!(
+        std::fs::read(&whole).unwrap(),
+        std::fs::read(place.job_dir(&file.id).join("output.mp4")).unwrap()
+    );
     assert_eq!(ready(&jobs, &demand.id).await.stored, None, "it is never made as a whole");
     assert!(jobs.delete(&stream.id).await);
     gone(&directory).await;
@@ -76,7 +79,9 @@ async fn a_store_that_is_away_gets_the_rest_when_it_is_back_and_after_a_restart(
     std::fs::write(store.join("jobs"), "in the way").unwrap();
     let view = jobs.start(request(&source, body), client("a")).await.unwrap();
     ready(&jobs, &view.id).await;
-    let view = until(&jobs, &view.id, "a failure is told", |v| v.stored.as_ref().is_some_and(|s| s.error.is_some())).await;
+    let view =
+        until(&jobs, &view.id, "a failure is told", |v| v.stored.as_ref().is_some_and(|s| s.error.is_some()))
+            .await;
     assert_eq!(state(&view), Some(StoredState::Uploading), "it goes on");
     jobs.close().await;
     std::fs::remove_file(store.join("jobs")).unwrap();

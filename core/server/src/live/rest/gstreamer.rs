@@ -124,7 +124,9 @@ impl Body {
             // Played from here: nothing is sent.
             OutputType::Webrtc => {}
             OutputType::Rtsp => {
-                return bad("output_type rtsp: streams are not sent by RTSP, but read here (live.rtsp_port); take rtmp, file or webrtc");
+                return bad(
+                    "output_type rtsp: streams are not sent by RTSP, but read here (live.rtsp_port); take rtmp, file or webrtc",
+                );
             }
         }
         match (self.is_recording, self.recording_path.filter(|p| !p.is_empty())) {

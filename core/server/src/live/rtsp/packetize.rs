@@ -294,20 +294,31 @@ mod tests {
 
     fn again(out: &[u8], format: &Format) -> Vec<Frame> {
         let mut depacketizer = Depacketizer::new(format);
-        let frames = read(out).iter().flat_map(|(_, data)| depacketizer.push(&Rtp::read(data).unwrap())).collect();
+        let frames =
+            read(out).iter().flat_map(|(_, data)| depacketizer.push(&Rtp::read(data).unwrap())).collect();
         assert_eq!(depacketizer.lost(), 0);
         frames
     }
 
     fn prefixed(units: &[&[u8]]) -> Bytes {
-        units.iter().flat_map(|u| [&(u.len() as u32).to_be_bytes()[..], u].concat()).collect::<Vec<u8>>().into()
+        units
+            .iter()
+            .flat_map(|u| [&(u.len() as u32).to_be_bytes()[..], u].concat())
+            .collect::<Vec<u8>>()
+            .into()
     }
 
     #[test]
     fn what_is_sent_is_what_is_read() {
         let long: Vec<u8> = (0..5000u32).map(|n| n as u8).collect();
         for (kind, format, key, other, set) in [
-            (Kind::H264, Format::H264 { sets: Vec::new() }, &[0x65u8][..], &[0x41u8][..], &[0x67u8, 1, 2, 3][..]),
+            (
+                Kind::H264,
+                Format::H264 { sets: Vec::new() },
+                &[0x65u8][..],
+                &[0x41u8][..],
+                &[0x67u8, 1, 2, 3][..],
+            ),
             (
                 Kind::H265,
                 Format::H265 { sets: Vec::new() },
@@ -340,7 +351,11 @@ mod tests {
         assert!(packetizer.describe("trackID=1").contains("config=1190\r\n"));
         let mut out = Vec::new();
         packetizer.push(&Packet::new(vec![5; 300].into(), 1024, 1024, Rational::new(1, 48_000)), 2, &mut out);
-        packetizer.push(&Packet::new(vec![5; 9000].into(), 2048, 1024, Rational::new(1, 48_000)), 2, &mut out);
+        packetizer.push(
+            &Packet::new(vec![5; 9000].into(), 2048, 1024, Rational::new(1, 48_000)),
+            2,
+            &mut out,
+        );
         let format = Format::Aac { config: vec![0x11, 0x90], samples: 1024, bits: Some((13, 3, 3)) };
         let frames = again(&out, &format);
         assert_eq!((frames.len(), &frames[0].data[..], frames[0].timestamp), (1, &[5; 300][..], 7 + 1024));
@@ -353,7 +368,8 @@ mod tests {
         let mut out = Vec::new();
         packetizer.report(1_000_000, UNIX_EPOCH + Duration::from_millis(1500), 1, &mut out);
         let [(1, report)] = &read(&out)[..] else { panic!() };
-        let word = |at: usize| u32::from_be_bytes([report[at], report[at + 1], report[at + 2], report[at + 3]]);
+        let word =
+            |at: usize| u32::from_be_bytes([report[at], report[at + 1], report[at + 2], report[at + 3]]);
         assert_eq!((report[1], word(4), word(8), word(12)), (200, 0xfeed_beef, 2_208_988_801, 1 << 31));
         assert_eq!(word(16), 0xffff_fff0u32.wrapping_add(90_000));
         // The name, in whole words.
@@ -362,7 +378,10 @@ mod tests {
 
     #[test]
     fn text_for_sdp() {
-        assert_eq!([&b""[..], b"f", b"fo", b"foo", b"foob"].map(base64), ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]);
+        assert_eq!(
+            [&b""[..], b"f", b"fo", b"foo", b"foob"].map(base64),
+            ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]
+        );
         assert_eq!(hex(&[0, 0x9f]), "009f");
     }
 }

@@ -175,7 +175,8 @@ impl WebRtc {
         let addresses: Vec<String> = wire.candidates().map(|a| a.to_string()).collect();
         tracing::info!("WebRTC on udp {}", addresses.join(", "));
         let reader = reader.abort_handle();
-        let hub = Hub { options, wire, config, sessions: Mutex::default(), connects: Mutex::default(), reader };
+        let hub =
+            Hub { options, wire, config, sessions: Mutex::default(), connects: Mutex::default(), reader };
         Ok(WebRtc { live, hub: Arc::new(hub) })
     }
 
