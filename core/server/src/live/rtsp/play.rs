@@ -9,7 +9,7 @@ use crate::live::stream::{Item, Reader, Start, Stream, Tracks};
 use ghoststream::packet::MediaKind;
 use ghoststream::time::{MICROSECONDS, Rounding, rescale};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long the tracks of a stream that nobody publishes yet are waited for.
 const TRACKS: Duration = Duration::from_secs(5);
@@ -59,6 +59,9 @@ pub(super) struct Play {
     pub lanes: Vec<Lane>,
     /// While it plays.
     reading: Option<(Reader, Watching)>,
+    /// The wall clock at the stream's time 0, as it was known when the reader began: what it is told later must not move its
+    /// time.
+    epoch: SystemTime,
     /// Since when nobody publishes.
     away: Option<Instant>,
 }
@@ -101,7 +104,8 @@ impl Play {
             let why = "RTP here carries H.264, H.265, AAC and Opus, and the stream has none of them";
             return Err((415, why.into()));
         }
-        Ok(Play { live: live.clone(), asked, stream, lanes, reading: None, away: None })
+        let epoch = stream.epoch();
+        Ok(Play { live: live.clone(), asked, stream, lanes, reading: None, epoch, away: None })
     }
 
     /// The stream's name.
@@ -128,6 +132,7 @@ impl Play {
             let start = if self.by_datagrams() { Start::Next } else { Start::Group };
             self.reading = Some((self.stream.subscribe(start), watching));
             self.away = self.stream.tracks().is_none().then(Instant::now);
+            self.epoch = self.stream.epoch();
             self.lanes.iter_mut().for_each(|lane| lane.reported = None);
         }
     }
@@ -207,7 +212,7 @@ impl Play {
                 if lane.reported.is_none_or(|at| (time - at).abs() >= REPORTS) {
                     lane.reported = Some(time);
                     let since = Duration::from_micros(u64::try_from(time).unwrap_or(0));
-                    lane.packetizer.report(time, self.stream.epoch() + since, channel + 1, out);
+                    lane.packetizer.report(time, self.epoch + since, channel + 1, out);
                 }
                 lane.packetizer.push(&packet, channel, out);
                 if let Some(Way::Datagrams(pair)) = &lane.way {
