@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     /// Cancels writing, only when the job is cancelled.
     pub output_interrupt: Interrupt,
     pub clock: Arc<dyn Clock>,
+    /// The source goes on while the job is paused.
+    live: bool,
     state: Mutex<State>,
     stop: AtomicBool,
     cancel: AtomicBool,
@@ -59,7 +61,7 @@ struct Gate {
 }
 
 impl Shared {
-    pub fn new(id: u64, name: String, clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub fn new(id: u64, name: String, live: bool, clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Shared {
             id,
             name,
@@ -67,6 +69,7 @@ impl Shared {
             interrupt: Interrupt::new(),
             output_interrupt: Interrupt::new(),
             clock,
+            live,
             state: Mutex::new(State::Starting),
             stop: AtomicBool::new(false),
             cancel: AtomicBool::new(false),
@@ -202,8 +205,10 @@ impl Shared {
         };
         self.gate_changed.notify_all();
         if was && self.state() == State::Paused {
-            // What was shown before and what is shown now have nothing in common.
-            self.ask_key(None);
+            if self.live {
+                // What was shown before and what is shown now have nothing in common.
+                self.ask_key(None);
+            }
             self.set_state(State::Running);
         }
     }

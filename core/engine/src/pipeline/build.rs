@@ -51,7 +51,7 @@ pub(super) fn start(spec: PipelineSpec, streams: &[StreamInfo], clock: Arc<dyn C
     crate::log::install();
     let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
     let name = spec.name.clone().unwrap_or_else(|| format!("job-{id}"));
-    let shared = Shared::new(id, name, clock);
+    let shared = Shared::new(id, name, spec.source.is_live(), clock);
     let (inputs, fed) = Inputs::new(&spec, streams, &shared);
     let mut ports = Ports {
         bytes: Mutex::new(fed.bytes),
