@@ -14,9 +14,14 @@ use std::time::Duration;
 const BASE: Rational = Rational::new(1, 25);
 const SOON: Option<Duration> = Some(Duration::from_secs(20));
 
+/// Luma and chroma of picture `n`.
+fn pixels(n: i64, width: u32, height: u32) -> (Vec<u8>, Vec<u8>) {
+    let luma = (0..width * height).map(|i| (16 + (i + n as u32 * 5) % 200) as u8).collect();
+    (luma, vec![100 + (n % 50) as u8; (width * height / 2) as usize])
+}
+
 fn frame(n: i64, width: u32, height: u32) -> Frame {
-    let luma: Vec<u8> = (0..width * height).map(|i| (16 + (i + n as u32 * 5) % 200) as u8).collect();
-    let chroma = vec![100 + (n % 50) as u8; (width * height / 2) as usize];
+    let (luma, chroma) = pixels(n, width, height);
     let planes = vec![(luma.into(), width as usize), (chroma.into(), width as usize)];
     let mut frame = Frame::wrap(PixelFormat::nv12(), width, height, planes, BASE).unwrap();
     (frame.pts, frame.duration) = (Some(n), 1);
@@ -212,4 +217,121 @@ fn what_a_receiver_lost_is_told_to_the_encoder() {
     rest(&job);
     let told = warnings(&job);
     assert!(told.iter().any(|m| m.contains("libx264 cannot do without a picture that was lost")), "{told:?}");
+}
+
+/// What the stand-in's log has of its presets, in order: the number, and by which call.
+fn presets_told() -> Vec<(i64, String)> {
+    let log = std::fs::read_to_string(std::env::var("GS_STANDIN_LOG").unwrap()).unwrap();
+    log.lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|line| line["call"] == "standin.preset")
+        .map(|line| (line["preset"].as_i64().unwrap(), line["by"].as_str().unwrap().to_owned()))
+        .collect()
+}
+
+/// Pictures of an elementary stream, in the order in which they are shown.
+fn decoded(packets: &[Packet], form: &str, size: usize) -> Vec<Vec<u8>> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("stream");
+    let bytes: Vec<u8> = packets.iter().flat_map(|p| p.data.to_vec()).collect();
+    std::fs::write(&path, bytes).unwrap();
+    let out = std::process::Command::new("ffmpeg")
+        .args(["-v", "error", "-f", form, "-i"])
+        .arg(&path)
+        .args(["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "nv12", "-"])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&out.stderr), "", "{form}");
+    out.stdout.chunks(size).map(<[u8]>::to_vec).collect()
+}
+
+#[test]
+#[ignore = "needs the stand-in driver: tests/standin/run engine"]
+fn a_preset_changes_at_the_next_key_picture_and_no_picture_is_lost() {
+    let by = |preset: i64, call: &str| (preset, call.to_owned());
+    // The stand-in's presets have two B pictures from P3 (H.264) and P2 (HEVC, AV1) on.
+    for (codec, form) in [("h264", "h264"), ("hevc", "hevc"), ("av1", "obu")] {
+        for (first, then, last, extra, wanted) in [
+            // The order of pictures stays: the running session takes it.
+            ("p5", "p4", "p7", json!({}), vec![by(5, "initialize"), by(4, "reconfigure"), by(7, "reconfigure")]),
+            ("p4", "p1", "p4", json!({"b_frames": 0}), vec![
+                by(4, "initialize"),
+                by(1, "reconfigure"),
+                by(4, "reconfigure"),
+            ]),
+            // The stream was described without B pictures; a slower preset brings none.
+            ("p1", "p6", "p2", json!({"tune": "ull"}), vec![
+                by(1, "initialize"),
+                by(6, "reconfigure"),
+                by(2, "reconfigure"),
+            ]),
+            ("p1", "p4", "p1", json!({}), vec![by(1, "initialize"), by(4, "reconfigure"), by(1, "reconfigure")]),
+            // It does not, and sessions follow each other.
+            ("p4", "p1", "p5", json!({}), vec![by(4, "initialize"), by(1, "initialize"), by(5, "initialize")]),
+        ] {
+            let name = format!("{codec} {first} {then} {last} {extra}");
+            let told = presets_told().len();
+            let mut video = json!({
+                "codec": codec, "encoder": format!("{codec}_nvenc"), "preset": first, "bitrate": "2M", "gop": 20,
+            });
+            for (key, value) in extra.as_object().unwrap() {
+                video[key] = value.clone();
+            }
+            let job = encoder(video);
+            let push =
+                |range: std::ops::Range<i64>| range.for_each(|n| job.push_frame(frame(n, 640, 360)).unwrap());
+            let set = |preset: &str| {
+                let change: Change = serde_json::from_value(json!({"preset": preset})).unwrap();
+                job.set(&change).unwrap();
+            };
+            push(0..5);
+            let opened = one(&job);
+            set(then);
+            // Its own key pictures, then one that is asked for.
+            push(5..25);
+            // Commands are taken between frames: the next one when this key picture is in.
+            let mut packets = vec![opened];
+            while packets.last().unwrap().pts != Some(20) {
+                packets.push(one(&job));
+            }
+            set(last);
+            push(25..32);
+            job.set(&Change { key_frame: true, ..Change::default() }).unwrap();
+            push(32..40);
+            packets.extend(rest(&job));
+            assert_eq!(warnings(&job), [] as [String; 0], "{name}");
+            let mut shown: Vec<i64> = packets.iter().filter_map(|p| p.pts).collect();
+            shown.sort_unstable();
+            assert_eq!(shown, (0..40).collect::<Vec<_>>(), "{name}");
+            let times: Vec<_> = packets.iter().map(|p| (p.dts, p.pts)).collect();
+            assert!(times.windows(2).all(|w| w[0].0 < w[1].0), "{name}: {times:?}");
+            assert!(times.iter().all(|(dts, pts)| dts <= pts), "{name}: {times:?}");
+            let keys: Vec<i64> = packets.iter().filter(|p| p.key).filter_map(|p| p.pts).collect();
+            assert_eq!((keys[0], keys[1], keys.len()), (0, 20, 3), "{name}: {keys:?}");
+            assert!((21..=32).contains(&keys[2]), "{name}: {keys:?}");
+            assert_eq!(presets_told()[told..], wanted, "{name}");
+            // Without loss, whatever the sessions: the stand-in's are.
+            let pictures = decoded(&packets, form, 640 * 360 * 3 / 2);
+            assert_eq!(pictures.len(), 40, "{name}");
+            for (n, picture) in pictures.iter().enumerate() {
+                let (luma, chroma) = pixels(n as i64, 640, 360);
+                assert!(*picture == [luma, chroma].concat(), "{name}: picture {n}");
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the stand-in driver: tests/standin/run engine"]
+fn a_preset_that_cannot_be_had_changes_nothing() {
+    let told = presets_told().len();
+    let job = encoder(json!({"bitrate": "2M", "gop": 1000, "options": {"preset": "p3"}}));
+    (0..5).for_each(|n| job.push_frame(frame(n, 640, 360)).unwrap());
+    one(&job);
+    job.set(&serde_json::from_value(json!({"preset": "p1", "key_frame": true})).unwrap()).unwrap();
+    (5..15).for_each(|n| job.push_frame(frame(n, 640, 360)).unwrap());
+    assert_eq!(rest(&job).len(), 14);
+    let said = warnings(&job);
+    assert!(said.len() == 1 && said[0].contains("video.options.preset: keeps the preset at p3"), "{said:?}");
+    assert_eq!(presets_told()[told..], [(3, "initialize".to_owned())]);
 }

@@ -155,9 +155,17 @@ uint32_t Session::initialize(const Init &init) {
         return refuse(NV_ENC_ERR_GENERIC, problem);
     }
     initialized_ = true;
+    tell_preset(init.preset, "initialize");
     if (engine_ < 0) engine_ = take_engine(device_->ordinal, device_->encoders);
     update();
     return 0;
+}
+
+void Session::tell_preset(const Guid &preset, const char *by) const {
+    const std::vector<Guid> known = presets(*layout_);
+    const auto at = std::find(known.begin(), known.end(), preset);
+    // P1 to P7 are the first ones.
+    standin_log("standin.preset", "\"preset\":%d,\"by\":\"%s\",\"encoder\":\"%p\"", at == known.end() ? 0 : static_cast<int>(at - known.begin()) + 1, by, self_);
 }
 
 void Session::update() {
@@ -176,6 +184,10 @@ uint32_t Session::reconfigure(const Reconfigure &change) {
     const Config config = next.has_config ? next.config : config_;
     const auto refused = [&](const char *what) { return violate(NV_ENC_ERR_INVALID_PARAM, "reconfigure", call, text("%s cannot change in a session", what)); };
     if (next.codec != init_.codec) return refused("the codec");
+    if (next.tuning != init_.tuning) return refused("tuningInfo");
+    const std::vector<Guid> known = presets(*layout_);
+    if (next.preset != Guid() && std::find(known.begin(), known.end(), next.preset) == known.end())
+        return refuse(NV_ENC_ERR_UNSUPPORTED_PARAM, "the preset is not supported by this driver");
     if (next.decide_types != init_.decide_types) return refused("enablePTD");
     if (next.async != init_.async) return refused("enableEncodeAsync");
     if (config.gop != config_.gop) return refused("gopLength");
@@ -204,6 +216,7 @@ uint32_t Session::reconfigure(const Reconfigure &change) {
         if (const uint32_t status = advance(true, coded)) return status;
         order_.restart();
     }
+    if (next.preset != init_.preset) tell_preset(next.preset, "reconfigure");
     init_ = next;
     config_ = config;
     writer_->change(stream_info());

@@ -112,6 +112,7 @@ class Session {
 
     void close_view(Output &output);
     void update();
+    void tell_preset(const Guid &preset, const char *by) const;
 
     Handle self_;
     const Layout *layout_;

@@ -113,7 +113,7 @@ pub struct Change {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub height: Option<u32>,
     /// New preset, from the encoder's next key frame on: a faster one where the machine cannot keep up. Not between the
-    /// passes of a two-pass encode, and not with NVENC.
+    /// passes of a two-pass encode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
     /// End the encoding of rung `rung` of a segmented output, for good: from a key frame about two seconds later on, its

@@ -213,7 +213,7 @@ impl Session {
         self.capabilities(config.codec)?.check(config, self.version())?;
         let api = self.version();
         let current = self.encoder.context.enter()?;
-        let preset = self.preset(config)?;
+        let preset = preset(&self.encoder, config)?;
         let mut raw = Box::new(translate::config(config, &preset.presetCfg, api));
         let mut params = translate::initialize(config, &mut *raw, api)?;
         call!(
@@ -235,19 +235,20 @@ impl Session {
         let submitter = Submitter::new(shared.clone(), config.clone(), raw, params, b_frames, ahead);
         Ok((submitter, Retriever::new(shared)))
     }
+}
 
-    fn preset(&self, config: &EncodeConfig) -> Result<Box<PresetConfig>> {
-        let mut out = Box::new(PresetConfig::zeroed());
-        out.version = self.version().of(Structure::PresetConfig);
-        out.presetCfg.version = self.version().of(Structure::Config);
-        let preset = translate::preset(config.preset)?;
-        call!(
-            self.encoder,
-            nvEncGetEncodePresetConfigEx(config.codec.guid(), preset, config.tuning.number(), &mut *out),
-            format!("ask for preset p{} of {}", config.preset, config.codec.name())
-        )?;
-        Ok(out)
-    }
+/// What the driver makes of the preset and tuning of `config`. The context must be current.
+pub(super) fn preset(encoder: &Encoder, config: &EncodeConfig) -> Result<Box<PresetConfig>> {
+    let mut out = Box::new(PresetConfig::zeroed());
+    out.version = encoder.api().of(Structure::PresetConfig);
+    out.presetCfg.version = encoder.api().of(Structure::Config);
+    let preset = translate::preset(config.preset)?;
+    call!(
+        *encoder,
+        nvEncGetEncodePresetConfigEx(config.codec.guid(), preset, config.tuning.number(), &mut *out),
+        format!("ask for preset p{} of {}", config.preset, config.codec.name())
+    )?;
+    Ok(out)
 }
 
 impl std::fmt::Debug for Session {

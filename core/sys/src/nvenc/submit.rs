@@ -30,10 +30,10 @@ const HISTORY: usize = 256;
 ///
 /// Dropping it without [`Submitter::finish`] ends the stream for the retriever without what waits in the encoder.
 pub struct Submitter {
-    shared: Arc<Shared>,
-    config: EncodeConfig,
-    raw: Box<Config>,
-    params: Initialize,
+    pub(super) shared: Arc<Shared>,
+    pub(super) config: EncodeConfig,
+    pub(super) raw: Box<Config>,
+    pub(super) params: Initialize,
     b_frames: u32,
     lookahead: u32,
     next: u64,

@@ -3,7 +3,7 @@
 
 use crate::encode::rate::Settings;
 use crate::error::{Error, Result};
-use crate::frame::PixelFormat;
+use crate::frame::{ChromaLocation, Colour, ColourRange, PixelFormat};
 use crate::packet::Codec;
 use ghoststream_sys::nvenc::{
     self as nv, ApiVersion, BRef, Capabilities, EncodeConfig, Entropy, IntraRefresh, Lookahead, MultiPass,
@@ -431,4 +431,39 @@ fn profile(codec: nv::Codec, name: &str, value: &str) -> Result<Profile> {
         nv::Codec::Av1 => &[("main", Profile::Main)],
     };
     word(name, value, known)
+}
+
+/// How far pictures are moved from their turn when they are coded, at most.
+pub(super) fn reorder(config: &Config, b_frames: u32) -> u32 {
+    match (config.encode.b_ref, b_frames) {
+        (_, 0 | 1) => b_frames,
+        (Some(nv::BRef::None), _) => 1,
+        (Some(nv::BRef::Middle), _) => 2,
+        // What the driver makes of it is not known.
+        _ => b_frames,
+    }
+}
+
+/// Colour in the numbers of H.273.
+pub(super) fn vui(colour: Colour) -> nv::Vui {
+    nv::Vui {
+        primaries: colour.primaries.into(),
+        transfer: colour.transfer.into(),
+        matrix: colour.matrix.into(),
+        full_range: colour.range == ColourRange::Full,
+        chroma_location: chroma_location(colour),
+    }
+}
+
+/// Chroma's place in H.264's numbers.
+fn chroma_location(colour: Colour) -> Option<u32> {
+    Some(match colour.chroma {
+        ChromaLocation::Unspecified => return None,
+        ChromaLocation::Left => 0,
+        ChromaLocation::Center => 1,
+        ChromaLocation::TopLeft => 2,
+        ChromaLocation::Top => 3,
+        ChromaLocation::BottomLeft => 4,
+        ChromaLocation::Bottom => 5,
+    })
 }

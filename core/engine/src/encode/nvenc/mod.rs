@@ -8,6 +8,7 @@ mod retrieve;
 mod schedule;
 mod stage;
 mod timing;
+mod turn;
 mod upload;
 
 pub use config::{Config, surface};

@@ -1,21 +1,20 @@
 //! The encoder as a stage: frames go in on the caller's thread, coded pictures come out on one of their own.
 
-use super::config::{self, Config};
+use super::config::{self, Config, reorder, vui};
 use super::gpu::{Gpu, gpus};
 use super::pack::{Shape, pack};
 use super::retrieve::{Coded, Retrieval, Wake};
 use super::schedule::{self, Need, Place};
 use super::timing::{Inside, Timing};
+use super::turn::{Again, Headers};
 use super::upload::Upload;
 use crate::encode::rate::{Request, Settings, map};
 use crate::encode::video::{NOT_HDR, known_hdr, rate_of, rising};
 use crate::encode::{Encoder, VideoEncode, presets, stream};
 use crate::error::{Error, ErrorKind, Result};
-use crate::frame::{
-    ChromaLocation, Colour, ColourRange, Frame, HdrMetadata, Memory, PixelFormat, VideoParams,
-};
+use crate::frame::{Colour, Frame, HdrMetadata, Memory, PixelFormat, VideoParams};
 use crate::packet::{Codec, MediaKind, Packet, SideData, StreamInfo, VideoInfo};
-use crate::spec::Bitrate;
+use crate::spec::{Bitrate, Preset};
 use crate::stage::{Control, Outlet, Stage};
 use crate::time::{Rational, TimeBase};
 use ghoststream_sys::cuda::{Context, Stream};
@@ -88,11 +87,11 @@ pub(super) fn failed(e: nv::Error) -> Error {
 /// and start codes.
 pub struct NvencEncoder {
     name: String,
-    codec: Codec,
-    config: VideoEncode,
-    hooks: Hooks,
-    open: Option<Open>,
-    stream: Option<StreamInfo>,
+    pub(super) codec: Codec,
+    pub(super) config: VideoEncode,
+    pub(super) hooks: Hooks,
+    pub(super) open: Option<Open>,
+    pub(super) stream: Option<StreamInfo>,
     cell: Option<i64>,
     key_wanted: bool,
     /// Whether it was told that a session is waited for.
@@ -100,8 +99,12 @@ pub struct NvencEncoder {
     /// What the next picture's packet gets beside it.
     messages: Vec<(u32, bytes::Bytes)>,
     last: Option<i64>,
+    /// Pictures since the encoder's last key picture, with it.
+    since_key: u32,
+    /// The preset from the next key picture on.
+    pub(super) next_preset: Option<Preset>,
     wake: Option<Wake>,
-    summary: String,
+    pub(super) summary: String,
 }
 
 /// Where pictures come from.
@@ -114,24 +117,28 @@ enum Input {
     Device(Option<av::HwFrames>),
 }
 
-struct Open {
-    submitter: nv::Submitter,
+pub(super) struct Open {
+    pub(super) submitter: nv::Submitter,
     retrieval: Retrieval,
     input: Input,
-    params: VideoParams,
-    host_format: PixelFormat,
+    pub(super) params: VideoParams,
+    pub(super) host_format: PixelFormat,
     base: TimeBase,
-    timing: Timing,
-    settings: Settings,
+    pub(super) timing: Timing,
+    pub(super) settings: Settings,
     hdr: HdrMetadata,
     /// The largest size that it can change to.
-    most: (u32, u32),
+    pub(super) most: (u32, u32),
+    /// B pictures in a row that were asked for, whatever a preset makes of it.
+    pub(super) b_frames: Option<u32>,
+    /// B pictures in a row that the stream was described with.
+    pub(super) most_b: u32,
     taken: VecDeque<Coded>,
-    label: String,
-    capabilities: nv::Capabilities,
+    pub(super) label: String,
+    pub(super) capabilities: nv::Capabilities,
     broken: bool,
     /// Headers that have changed since the stream was described, for key packets from a time on.
-    headers: Option<(i64, bytes::Bytes)>,
+    pub(super) headers: Headers,
     context: Arc<Context>,
     cuda: Arc<Stream>,
     _counted: Counted,
@@ -165,11 +172,13 @@ impl NvencEncoder {
             waiting: Cell::new(false),
             messages: Vec::new(),
             last: None,
+            since_key: 0,
+            next_preset: None,
             wake: None,
         })
     }
 
-    fn settings(&self, format: PixelFormat, colour: Colour) -> Result<Settings> {
+    pub(super) fn settings(&self, format: PixelFormat, colour: Colour) -> Result<Settings> {
         map(&Request {
             encoder: &self.name,
             spec: &self.config.spec,
@@ -209,7 +218,8 @@ impl NvencEncoder {
         Ok((config, settings, hdr))
     }
 
-    fn open(&self, frame: &Frame) -> Result<Open> {
+    /// Opens a session for pictures like `frame`; `again` has what goes on from the session before.
+    pub(super) fn open(&self, frame: &Frame, again: Option<&Again>) -> Result<Open> {
         let params = frame.video();
         let host_format = match frame.media().hw_frames() {
             Some(pool) => pool.host_format(),
@@ -217,6 +227,14 @@ impl NvencEncoder {
         };
         let (mut config, settings, hdr) = self.configure(frame, host_format)?;
         let size = (params.width, params.height);
+        let asked_b = config.encode.b_frames;
+        let mut most = size;
+        if let Some(again) = again {
+            most = (size.0.max(again.most.0), size.1.max(again.most.1));
+            config.encode.b_frames = again.b_frames.or(asked_b);
+            // Whoever begins to watch here has only what the stream was described with.
+            config.encode.repeat_headers |= config.encode.codec == nv::Codec::Av1;
+        }
         let gpus = self.patiently("nvenc", ASK_AGAIN, gpus)?;
         let home = match frame.memory() {
             Memory::Host => None,
@@ -249,7 +267,7 @@ impl NvencEncoder {
         let capabilities = *gpu.capabilities(&self.codec)?;
         // Sizes up to the first can be changed to.
         if capabilities.dynamic_size != 0 {
-            config.encode.max_size = Some(size);
+            config.encode.max_size = Some(most);
         }
         let (submitter, retriever) = session.initialize(&config.encode).map_err(failed)?;
         // The encoder reads in order with the default stream, and so behind every stream of the engine's.
@@ -263,7 +281,8 @@ impl NvencEncoder {
             _ => Input::Device(None),
         };
         let base = self.config.time_base.unwrap_or(frame.base);
-        let reorder = reorder(&config, submitter.b_frames());
+        let b_frames = submitter.b_frames();
+        let reorder = reorder(&config, b_frames);
         let step = 1.0 / (rate.max(1e-3) * base.as_f64());
         Ok(Open {
             timing: Timing::new(reorder, step.round() as i64),
@@ -275,12 +294,14 @@ impl NvencEncoder {
             base,
             settings,
             hdr,
-            most: size,
+            most,
+            b_frames: asked_b,
+            most_b: again.map_or(b_frames, |again| again.most_b),
             taken: VecDeque::new(),
             label: gpu.label(),
             capabilities,
             broken: false,
-            headers: None,
+            headers: Headers::default(),
             context,
             cuda,
             _counted: counted,
@@ -354,9 +375,15 @@ impl NvencEncoder {
             reorder,
         });
         info.native = Some(parameters);
-        self.summary = format!("{}, {}", open.label, open.settings.summary);
+        self.summarize();
         self.stream = Some(info);
         Ok(())
+    }
+
+    pub(super) fn summarize(&mut self) {
+        if let Some(open) = &self.open {
+            self.summary = format!("{}, {}", open.label, open.settings.summary);
+        }
     }
 
     /// Emits what has come out.
@@ -374,6 +401,35 @@ impl NvencEncoder {
             }
             None => Ok(()),
         }
+    }
+
+    /// Everything that is inside comes out; the session is of no more use.
+    pub(super) fn drain(&mut self, out: &mut dyn Outlet<Packet>) -> Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let broken = open.broken;
+        // Also after a failure: what the encoder still has may come out.
+        let ended = open.submitter.finish().map_err(failed);
+        open.retrieval.end();
+        let mut result = if broken { Ok(()) } else { ended };
+        let mut looks = if broken { 4 } else { u32::MAX };
+        loop {
+            let more = self.open.as_ref().is_some_and(|o| o.retrieval.wait(LOOK));
+            match self.collect(out) {
+                Err(e) if e.kind() == ErrorKind::Cancelled => result = Err(e),
+                Err(e) if result.is_ok() && !broken => result = Err(e),
+                _ => {}
+            }
+            looks -= 1;
+            let cancelled = result.as_ref().is_err_and(|e| e.kind() == ErrorKind::Cancelled);
+            if !more || looks == 0 || cancelled || (self.hooks.given_up)() {
+                break;
+            }
+        }
+        let left = self.open.as_ref().map_or(0, |o| o.timing.len());
+        if result.is_ok() && !broken && left > 0 && !(self.hooks.given_up)() {
+            return Err(Error::new(ErrorKind::Device, format!("nvenc kept {left} pictures back")));
+        }
+        result
     }
 
     fn control_rates(&mut self, target: u64, max: Option<u64>) -> Result<()> {
@@ -416,8 +472,8 @@ impl NvencEncoder {
         };
         let Some(open) = &mut self.open else { return Ok(()) };
         open.submitter.reconfigure(&changes).map_err(failed)?;
-        self.summary = format!("{}, {}", open.label, settings.summary);
         open.settings = settings;
+        self.summarize();
         Ok(())
     }
 }
@@ -496,10 +552,9 @@ impl Open {
         let mut packet = Packet::new(coded.data, picture.pts, picture.duration, self.base);
         packet.dts = Some(dts);
         packet.key = key;
-        if let Some((from, headers)) = &self.headers
-            && key
+        if key
             && *codec != Codec::Av1
-            && picture.pts >= *from
+            && let Some(headers) = self.headers.at(picture.pts)
         {
             packet.data = [&headers[..], &packet.data[..]].concat().into();
         }
@@ -524,7 +579,7 @@ impl Open {
         }
         let changes = nv::Changes { size: Some(size), ..nv::Changes::default() };
         self.submitter.reconfigure(&changes).map_err(failed)?;
-        self.headers = Some((pts, self.submitter.headers().map_err(failed)?.into()));
+        self.headers.set(pts, self.submitter.headers().map_err(failed)?.into());
         (self.params.width, self.params.height) = size;
         match &mut self.input {
             Input::Device(pool) => *pool = None,
@@ -541,17 +596,17 @@ impl Open {
 impl Stage<Frame, Packet> for NvencEncoder {
     fn push(&mut self, frame: Frame, out: &mut dyn Outlet<Packet>) -> Result<()> {
         if self.open.is_none() {
-            self.open = Some(self.open(&frame)?);
+            self.open = Some(self.open(&frame, None)?);
             self.describe()?;
         }
         self.collect(out)?;
-        let Some(mut open) = self.open.as_mut() else { return Ok(()) };
+        let Some(open) = self.open.as_mut() else { return Ok(()) };
         let wanted = frame.force_key || std::mem::take(&mut self.key_wanted);
         let cell = match (&self.config.grid, frame.presentation()) {
             (Some(grid), Some(time)) => Some(grid.cell(time)),
             _ => None,
         };
-        let force = wanted || (cell.is_some() && cell != self.cell);
+        let mut force = wanted || (cell.is_some() && cell != self.cell);
         if cell.is_some() {
             self.cell = cell;
         }
@@ -562,9 +617,16 @@ impl Stage<Frame, Packet> for NvencEncoder {
         if now.format != open.params.format {
             return Err(Error::invalid("nvenc", format!("the picture changed to {now:?} in mid-stream")));
         }
+        let due = open.submitter.config().gop.is_some_and(|gop| self.since_key >= gop);
+        if (force || due) && self.since_key > 0 && self.turn(&frame, pts, out)? {
+            force = true;
+        }
+        let Some(mut open) = self.open.as_mut() else { return Ok(()) };
         if (now.width, now.height) != (open.params.width, open.params.height) {
             open.resize(&frame, pts)?;
+            force = true;
         }
+        self.since_key = if force || due { 1 } else { self.since_key.saturating_add(1) };
         while !open.submitter.wait(LOOK).map_err(failed)? {
             if (self.hooks.given_up)() {
                 return Err(Error::cancelled());
@@ -599,31 +661,8 @@ impl Stage<Frame, Packet> for NvencEncoder {
     }
 
     fn finish(&mut self, out: &mut dyn Outlet<Packet>) -> Result<()> {
-        let Some(open) = &mut self.open else { return Ok(()) };
-        let broken = open.broken;
-        // Also after a failure: what the encoder still has may come out.
-        let ended = open.submitter.finish().map_err(failed);
-        open.retrieval.end();
-        let mut result = if broken { Ok(()) } else { ended };
-        let mut looks = if broken { 4 } else { u32::MAX };
-        loop {
-            let more = self.open.as_ref().is_some_and(|o| o.retrieval.wait(LOOK));
-            match self.collect(out) {
-                Err(e) if e.kind() == ErrorKind::Cancelled => result = Err(e),
-                Err(e) if result.is_ok() && !broken => result = Err(e),
-                _ => {}
-            }
-            looks -= 1;
-            let cancelled = result.as_ref().is_err_and(|e| e.kind() == ErrorKind::Cancelled);
-            if !more || looks == 0 || cancelled || (self.hooks.given_up)() {
-                break;
-            }
-        }
-        let left = self.open.as_ref().map_or(0, |o| o.timing.len());
+        let result = self.drain(out);
         self.open = None;
-        if result.is_ok() && !broken && left > 0 && !(self.hooks.given_up)() {
-            return Err(Error::new(ErrorKind::Device, format!("nvenc kept {left} pictures back")));
-        }
         result
     }
 
@@ -634,6 +673,7 @@ impl Stage<Frame, Packet> for NvencEncoder {
                 Ok(())
             }
             Control::Bitrate { target, max } => self.control_rates(*target, *max),
+            Control::Preset(preset) => self.control_preset(*preset),
             Control::Message { kind, payload } => {
                 self.messages.push((*kind, payload.clone()));
                 Ok(())
@@ -730,39 +770,4 @@ fn open_sessions() -> Option<u32> {
         return None;
     }
     known.iter().map(|device| ghoststream_sys::nvml::usage(device.index).encoder_sessions).sum()
-}
-
-/// How far pictures are moved from their turn when they are coded, at most.
-fn reorder(config: &Config, b_frames: u32) -> u32 {
-    match (config.encode.b_ref, b_frames) {
-        (_, 0 | 1) => b_frames,
-        (Some(nv::BRef::None), _) => 1,
-        (Some(nv::BRef::Middle), _) => 2,
-        // What the driver makes of it is not known.
-        _ => b_frames,
-    }
-}
-
-/// Colour in the numbers of H.273.
-fn vui(colour: Colour) -> nv::Vui {
-    nv::Vui {
-        primaries: colour.primaries.into(),
-        transfer: colour.transfer.into(),
-        matrix: colour.matrix.into(),
-        full_range: colour.range == ColourRange::Full,
-        chroma_location: chroma_location(colour),
-    }
-}
-
-/// Chroma's place in H.264's numbers.
-fn chroma_location(colour: Colour) -> Option<u32> {
-    Some(match colour.chroma {
-        ChromaLocation::Unspecified => return None,
-        ChromaLocation::Left => 0,
-        ChromaLocation::Center => 1,
-        ChromaLocation::TopLeft => 2,
-        ChromaLocation::Top => 3,
-        ChromaLocation::BottomLeft => 4,
-        ChromaLocation::Bottom => 5,
-    })
 }
