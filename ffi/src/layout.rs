@@ -92,6 +92,9 @@ fn layouts() -> Vec<Layout> {
             base_den,
             stream,
             reserved,
+            picture,
+            qp,
+            gpu_time,
         }),
         layout!(gs_capture_options {
             size,

@@ -3,7 +3,7 @@
 use crate::boundary::{OutStruct, SizedStruct, counted, enter, enter_or, handle};
 use crate::frame::GS_NO_TIME;
 use crate::status::gs_status;
-use engine::packet::Packet;
+use engine::packet::{Packet, PictureType};
 use engine::time::Timestamp;
 
 /// A coded picture, or a piece of coded sound or text. Counted; immutable.
@@ -17,6 +17,16 @@ pub struct gs_packet {
 /// Flag of gs_packet_info: decoding can start here.
 /// Since: 0
 pub const GS_PACKET_KEY: u32 = 1;
+
+/// A picture that is predicted from nothing.
+/// Since: 0
+pub const GS_PICTURE_I: u32 = 1;
+/// A picture that is predicted from pictures before it.
+/// Since: 0
+pub const GS_PICTURE_P: u32 = 2;
+/// A picture that is predicted from pictures before and behind it.
+/// Since: 0
+pub const GS_PICTURE_B: u32 = 3;
 
 /// What a packet is.
 /// Since: 0
@@ -52,9 +62,15 @@ pub struct gs_packet_info {
     pub stream: u32,
     /// 0.
     pub reserved: u32,
+    /// From what the job's encoder predicted the picture: GS_PICTURE_…; 0 where it does not say.
+    pub picture: u32,
+    /// The picture's quantiser on average, in the codec's own scale; below 0 where the encoder does not say.
+    pub qp: f32,
+    /// How long the GPU had the picture, in nanoseconds; 0 where the encoder does not say.
+    pub gpu_time: u64,
 }
 
-// SAFETY: repr(C), begins with a u32, integers and a raw pointer.
+// SAFETY: repr(C), begins with a u32, numbers and a raw pointer.
 unsafe impl SizedStruct for gs_packet_info {
     const FIRST: usize = 88;
 }
@@ -98,6 +114,14 @@ pub unsafe extern "C" fn gs_packet_get_info(
             base_den: p.base.den,
             stream: p.stream as u32,
             reserved: 0,
+            picture: p.coding.map_or(0, |c| match c.kind {
+                PictureType::Unknown => 0,
+                PictureType::I => GS_PICTURE_I,
+                PictureType::P => GS_PICTURE_P,
+                PictureType::B => GS_PICTURE_B,
+            }),
+            qp: p.coding.and_then(|c| c.qp).unwrap_or(-1.0),
+            gpu_time: p.coding.and_then(|c| c.gpu_time).map_or(0, |t| t.as_nanos() as u64),
         });
         Ok(gs_status::GS_OK)
     })

@@ -1,7 +1,7 @@
 //! Coded packets.
 
 use crate::region::Region;
-use ghoststream::packet::Packet as EnginePacket;
+use ghoststream::packet::{Packet as EnginePacket, PictureType};
 use pyo3::prelude::*;
 
 /// One coded access unit.
@@ -52,6 +52,28 @@ impl Packet {
     #[getter]
     fn is_keyframe(&self) -> bool {
         self.packet.key
+    }
+
+    /// `I`, `P` or `B`.
+    #[getter]
+    fn picture_type(&self) -> Option<&'static str> {
+        match self.packet.coding?.kind {
+            PictureType::Unknown => None,
+            PictureType::I => Some("I"),
+            PictureType::P => Some("P"),
+            PictureType::B => Some("B"),
+        }
+    }
+
+    #[getter]
+    fn qp(&self) -> Option<f32> {
+        self.packet.coding?.qp
+    }
+
+    /// Seconds.
+    #[getter]
+    fn gpu_time(&self) -> Option<f64> {
+        Some(self.packet.coding?.gpu_time?.as_secs_f64())
     }
 
     #[getter]

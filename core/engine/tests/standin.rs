@@ -1,14 +1,19 @@
 //! The direct NVENC encoder on the stand-in driver, where its owner changes it while it runs. Ignored unless asked for:
 //! `tests/standin/run engine` runs these with the driver in LD_LIBRARY_PATH.
 
+use ghoststream::encode::nvenc::{Hooks, NvencEncoder};
+use ghoststream::encode::{Encoder, VideoEncode};
 use ghoststream::event::{Event, Next, Outcome};
-use ghoststream::frame::{Frame, PixelFormat};
+use ghoststream::frame::{CudaPool, Frame, PixelFormat};
 use ghoststream::job::{Change, Message, Taken};
-use ghoststream::packet::Packet;
+use ghoststream::packet::{Packet, PictureType};
 use ghoststream::spec::{Bitrate, FrameRate};
+use ghoststream::stage::Stage;
 use ghoststream::time::Rational;
 use ghoststream::{Job, Pipeline};
 use serde_json::{Value, json};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const BASE: Rational = Rational::new(1, 25);
@@ -334,4 +339,133 @@ fn a_preset_that_cannot_be_had_changes_nothing() {
     let said = warnings(&job);
     assert!(said.len() == 1 && said[0].contains("video.options.preset: keeps the preset at p3"), "{said:?}");
     assert_eq!(presets_told()[told..], [(3, "initialize".to_owned())]);
+}
+
+#[test]
+#[ignore = "needs the stand-in driver: tests/standin/run engine"]
+fn each_packet_says_how_its_picture_was_coded() {
+    for codec in ["h264", "hevc", "av1"] {
+        let job = encoder(json!({
+            "codec": codec, "encoder": format!("{codec}_nvenc"), "qp": 20, "b_frames": 2, "lookahead": 3, "gop": 9,
+        }));
+        (0..20).for_each(|n| job.push_frame(frame(n, 640, 360)).unwrap());
+        let packets = rest(&job);
+        let coded: Vec<_> = packets.iter().map(|p| p.coding.unwrap()).collect();
+        assert!(coded.iter().all(|c| c.qp == Some(20.0)), "{codec}: {coded:?}");
+        // The stand-in codes while the call lasts, so that there is something between the marks.
+        assert!(coded.iter().all(|c| c.gpu_time.is_some_and(|t| !t.is_zero())), "{codec}: {coded:?}");
+        let kinds = |kind| coded.iter().filter(|c| c.kind == kind).count() as u64;
+        assert!(packets.iter().zip(&coded).all(|(p, c)| !p.key || c.kind == PictureType::I), "{codec}");
+        let stats = job.stats().tracks[0].coding.unwrap();
+        assert_eq!(
+            (stats.i, stats.p, stats.b, stats.qp),
+            (kinds(PictureType::I), kinds(PictureType::P), kinds(PictureType::B), Some(20.0)),
+            "{codec}"
+        );
+        assert!(stats.i == 3 && stats.p + stats.b == 17 && stats.gpu_time.unwrap() > 0.0, "{codec}: {stats:?}");
+    }
+}
+
+/// Counts what the whole process takes from Rust's allocator.
+struct Counting;
+
+static TAKEN: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: the system's allocator does it all.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        TAKEN.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as it was asked for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(start, layout) }
+    }
+
+    unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        TAKEN.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.realloc(start, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Lines of the stand-in's log so far, of calls that take memory or tell the driver of some.
+fn taken_on_the_device() -> Vec<String> {
+    const TAKING: [&str; 10] = [
+        "cuMemAlloc", "cuMemHostAlloc", "cuMemHostRegister", "cuEventCreate", "cuStreamCreate", "cuArray",
+        "NvEncCreate", "NvEncRegisterResource", "NvEncInitialize", "NvEncOpen",
+    ];
+    let log = std::fs::read_to_string(std::env::var("GS_STANDIN_LOG").unwrap()).unwrap();
+    log.lines()
+        .filter(|l| TAKING.iter().any(|name| l.contains(&format!("\"call\":\"{name}"))))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Run by itself, with an encoder that is slower than its owner and makes small pictures.
+#[test]
+#[ignore = "needs the stand-in driver: tests/standin/run engine"]
+fn nothing_is_allocated_for_a_picture_once_it_runs() {
+    const WARM: i64 = 80;
+    const MEASURED: i64 = 120;
+    for (name, video, format) in [
+        ("h264", json!({"b_frames": 0}), "nv12"),
+        ("h264", json!({"b_frames": 3, "lookahead": 8}), "yuv420p"),
+        ("hevc", json!({"b_frames": 2, "cbr": true}), "p010le"),
+        // FFmpeg has no device frames of this: the encoder's own buffers take it.
+        ("hevc", json!({"b_frames": 0}), "nv16"),
+        ("h264", json!({"b_frames": 0}), "cuda"),
+        ("hevc", json!({"b_frames": 3}), "cuda"),
+    ] {
+        let mut spec = json!({"codec": name, "encoder": format!("{name}_nvenc"), "bitrate": "2M", "gop": 60_000});
+        for (key, value) in video.as_object().unwrap() {
+            spec[key] = value.clone();
+        }
+        let name = format!("{spec} {format}");
+        let config = VideoEncode::new(serde_json::from_value(spec).unwrap());
+        let mut encoder = NvencEncoder::new(config, Hooks::default()).unwrap();
+        let pool = (format == "cuda").then(|| CudaPool::of(0, PixelFormat::nv12(), 320, 180).unwrap());
+        let frames: Vec<Frame> = (0..24)
+            .map(|_| match &pool {
+                Some(pool) => Frame::new(pool.frames().frame().unwrap(), BASE),
+                None => {
+                    let format = PixelFormat::from_name(format).unwrap();
+                    let planes = (0..format.descriptor().unwrap().planes)
+                        .map(|i| {
+                            let (rows, bytes) = format.plane_layout(320, 180, i).unwrap();
+                            (vec![96; rows * bytes].into(), bytes)
+                        })
+                        .collect();
+                    Frame::wrap(format, 320, 180, planes, BASE).unwrap()
+                }
+            })
+            .collect();
+        let mut packets: Vec<Packet> = Vec::with_capacity(256);
+        let mut out = 0;
+        let mut push = |encoder: &mut NvencEncoder, range: std::ops::Range<i64>| {
+            for n in range {
+                let mut frame = frames[n as usize % frames.len()].clone();
+                (frame.pts, frame.duration) = (Some(n), 1);
+                encoder.push(frame, &mut packets).unwrap();
+                out += packets.len();
+                packets.clear();
+            }
+        };
+        push(&mut encoder, 0..WARM);
+        let (device, host) = (taken_on_the_device(), TAKEN.load(Ordering::Relaxed));
+        push(&mut encoder, WARM..WARM + MEASURED);
+        let host = TAKEN.load(Ordering::Relaxed) - host;
+        assert_eq!(taken_on_the_device()[device.len()..], [] as [String; 0], "{name}");
+        // Coded pictures are cut from pieces of a MiB, each of which takes two.
+        assert!(host <= 4, "{name}: {host} allocations for {MEASURED} pictures");
+        let mut rest: Vec<Packet> = Vec::new();
+        encoder.finish(&mut rest).unwrap();
+        assert_eq!(out + rest.len(), (WARM + MEASURED) as usize, "{name}");
+        assert!(encoder.stream().is_some(), "{name}");
+    }
 }

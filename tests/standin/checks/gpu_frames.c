@@ -38,6 +38,9 @@ static gs_status drain(gs_encoder *encoder, int64_t timeout, FILE *out, int *pac
         memset(&info, 0, sizeof info);
         info.size = sizeof info;
         gs_packet_get_info(packet, &info);
+        /* Each picture says how it was coded, and how long the GPU had it. */
+        if ((*packets == 0) != (info.picture == GS_PICTURE_I && (info.flags & GS_PACKET_KEY)) || info.qp < 0 || !info.gpu_time)
+            abort();
         fwrite(info.data, 1, info.bytes, out);
         ++*packets;
         gs_packet_unref(&packet);

@@ -113,16 +113,21 @@ class VersionedDLPack(DLPack):
 
 kind, path, frames = sys.argv[1], sys.argv[2], int(sys.argv[3])
 make = {"dlpack": DLPack, "versioned": VersionedDLPack, "interface": Interface}[kind]
+packets = []
 with open(path, "wb") as out:
     with gs.Encoder(codec="h264", fps=25, encoder="h264_nvenc", lossless=True, fallback=False) as encoder:
         for n in range(frames):
             frame = gs.Frame.from_cuda(make(n), "nv12")
             assert (frame.memory, frame.width, frame.height) == ("cuda", WIDTH, HEIGHT), frame
             for packet in encoder.encode(frame):
+                packets.append((packet.picture_type, packet.qp, packet.gpu_time))
                 out.write(bytes(packet))
             del frame
         for packet in encoder.encode():
+            packets.append((packet.picture_type, packet.qp, packet.gpu_time))
             out.write(bytes(packet))
+# Each picture says how it was coded, and how long the GPU had it.
+assert packets[0][0] == "I" and all(kind in ("I", "P", "B") and qp == 0 and time > 0 for kind, qp, time in packets), packets
 gc.collect()
 assert given == frames and not kept, f"{given} of {frames} given back"
 cuda.cuDevicePrimaryCtxRelease_v2(0)

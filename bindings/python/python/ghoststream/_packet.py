@@ -67,6 +67,21 @@ class Packet(_native.Buffer):
         return self._inner.is_keyframe
 
     @property
+    def picture_type(self) -> str | None:
+        """``"I"``, ``"P"`` or ``"B"``: from what the picture is predicted; ``None`` where the encoder does not say."""
+        return self._inner.picture_type
+
+    @property
+    def qp(self) -> float | None:
+        """The picture's quantiser on average, in the codec's own scale; ``None`` where the encoder does not say."""
+        return self._inner.qp
+
+    @property
+    def gpu_time(self) -> float | None:
+        """Seconds that the GPU had the picture; ``None`` for encoders that do not work on one, or do not say."""
+        return self._inner.gpu_time
+
+    @property
     def stream(self) -> int:
         """Index into the output's streams."""
         return self._inner.stream

@@ -1,6 +1,6 @@
 //! Packets across the border to FFmpeg, without copying payloads.
 
-use super::{Packet, SideData};
+use super::{Coding, Packet, PictureType, SideData};
 use crate::error::Result;
 use crate::time::TimeBase;
 use ghoststream_sys::ffmpeg as av;
@@ -9,13 +9,38 @@ use ghoststream_sys::ffmpeg as av;
 const NEW_EXTRADATA: i32 = 1;
 /// `AV_PKT_DATA_SKIP_SAMPLES`, likewise.
 const SKIP_SAMPLES: i32 = 11;
+/// `AV_PKT_DATA_QUALITY_STATS`, likewise: how encoders tell quantiser and picture type.
+const QUALITY: i32 = 8;
+/// FFmpeg's unit of quality: a step of the quantiser.
+const LAMBDA: f32 = 118.0;
+
+/// What an encoder of FFmpeg's says of a picture.
+fn coding(data: &[u8]) -> Option<Coding> {
+    let [a, b, c, d, kind, ..] = *data else { return None };
+    let quality = u32::from_le_bytes([a, b, c, d]);
+    let kind = match kind {
+        1 => PictureType::I,
+        2 => PictureType::P,
+        3 => PictureType::B,
+        _ => PictureType::Unknown,
+    };
+    // Encoders that do not know leave 0.
+    let qp = Some(quality).filter(|q| (1..=255 * 118).contains(q)).map(|q| q as f32 / LAMBDA);
+    Some(Coding { kind, qp, gpu_time: None })
+}
 
 impl Packet {
     /// Takes FFmpeg's packet of a stream whose time base is `base`. The payload is shared, not copied.
     pub(crate) fn from_av(packet: &av::Packet, base: TimeBase) -> Packet {
+        let mut told = None;
         let side_data = packet
             .side_data()
             .into_iter()
+            .inspect(|(kind, data)| {
+                if *kind == QUALITY {
+                    told = coding(data);
+                }
+            })
             .map(|(kind, data)| match (kind, &data[..]) {
                 (NEW_EXTRADATA, _) => SideData::NewExtradata(data),
                 (SKIP_SAMPLES, [a, b, c, d, e, f, g, h, ..]) => SideData::SkipSamples {
@@ -36,6 +61,7 @@ impl Packet {
             // What an edit list hides lies before time 0 and is cut away there; copies keep it.
             hidden: false,
             side_data,
+            coding: told,
         }
     }
 

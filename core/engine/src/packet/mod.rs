@@ -35,6 +35,33 @@ pub struct Packet {
     pub hidden: bool,
     /// What else travels with the packet.
     pub side_data: Vec<SideData>,
+    /// How the job's encoder coded the picture, where it says.
+    pub coding: Option<Coding>,
+}
+
+/// How an encoder coded a picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Coding {
+    /// From what it is predicted.
+    pub kind: PictureType,
+    /// The quantiser on average, in the codec's own scale; `None` where the encoder does not say.
+    pub qp: Option<f32>,
+    /// How long the GPU had it: between the marks in front of it and behind it in the streams that the encoder follows.
+    /// `None` for encoders that do not work on one, or do not say.
+    pub gpu_time: Option<std::time::Duration>,
+}
+
+/// From what a picture is predicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PictureType {
+    /// The encoder does not say.
+    Unknown,
+    /// From nothing; a key frame is one of these.
+    I,
+    /// From pictures that are shown before it.
+    P,
+    /// From pictures before and behind it.
+    B,
 }
 
 /// Data attached to a packet.
@@ -72,6 +99,7 @@ impl Packet {
             stream: 0,
             hidden: false,
             side_data: Vec::new(),
+            coding: None,
         }
     }
 

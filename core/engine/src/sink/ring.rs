@@ -192,6 +192,7 @@ impl Item {
             stream: self.track,
             hidden: false,
             side_data: self.side_data.clone(),
+            coding: None,
         })
     }
 

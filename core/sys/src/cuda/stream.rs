@@ -117,13 +117,17 @@ impl Stream {
     ///
     /// # Errors
     /// `Invalid` when a part does not lie in the buffer; `Lost`.
-    pub fn upload(&self, from: PinnedBuffer, parts: &mut [(Layout, PlaneMut<'_>)]) -> Result<InFlight> {
+    pub fn upload<'a>(
+        &self,
+        from: PinnedBuffer,
+        parts: impl IntoIterator<Item = (Layout, PlaneMut<'a>)>,
+    ) -> Result<InFlight> {
         let flight = InFlight::begin(from)?;
         let _current = self.context.enter()?;
-        for (layout, plane) in parts {
+        for (layout, mut plane) in parts {
             let bytes = flight.bytes();
             let host = Host { bytes: layout.of(bytes)?, pitch: layout.pitch };
-            let job = copy::upload(host, plane)?;
+            let job = copy::upload(host, &mut plane)?;
             // SAFETY: the ranges were checked; `flight` keeps the host's, untouched, until the copy is done.
             check(unsafe { (self.context.api.copy_async)(&job, self.raw) }, "copy to the device")?;
         }
@@ -215,6 +219,11 @@ impl Event {
     /// `Lost`.
     pub fn record(&self, stream: &Stream) -> Result<()> {
         let _current = self.context.enter()?;
+        self.record_here(stream)
+    }
+
+    /// As [`Event::record`], where the context is current.
+    pub(crate) fn record_here(&self, stream: &Stream) -> Result<()> {
         // SAFETY: both live.
         check(unsafe { (self.context.api.event_record)(self.raw, stream.raw) }, "mark a CUDA stream")
     }
@@ -250,6 +259,14 @@ impl Event {
         let code = unsafe { (self.context.api.event_elapsed)(&mut milliseconds, start.raw, self.raw) };
         check(code, "measure device time")?;
         Ok(milliseconds)
+    }
+
+    /// As [`Event::elapsed`], where the context is current; `None` where the driver does not say.
+    pub(crate) fn elapsed_here(&self, start: &Event) -> Option<f32> {
+        let mut milliseconds = 0.0;
+        // SAFETY: both live; fills one number.
+        let code = unsafe { (self.context.api.event_elapsed)(&mut milliseconds, start.raw, self.raw) };
+        (code == 0).then_some(milliseconds)
     }
 }
 

@@ -152,6 +152,25 @@ impl Frame {
         self.spans()?.map(|(a, p, b, r)| Ok(PlaneMut::new(a, p, b, r))).collect()
     }
 
+    /// As [`Frame::device_planes`], one after another and without a list.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn each_device_plane(&self) -> Result<impl Iterator<Item = Plane<'_>>> {
+        Ok(self.spans()?.map(|(a, p, b, r)| Plane::new(a, p, b, r)))
+    }
+
+    /// As [`Frame::device_planes_mut`], one after another and without a list.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn each_device_plane_mut(&mut self) -> Result<impl Iterator<Item = PlaneMut<'_>>> {
+        if !self.is_writable() {
+            return Err(Error::invalid("write to a CUDA frame that others hold too"));
+        }
+        Ok(self.spans()?.map(|(a, p, b, r)| PlaneMut::new(a, p, b, r)))
+    }
+
     /// Whether it is a CUDA frame in `context`.
     pub fn is_in_cuda(&self, context: &Context) -> bool {
         // SAFETY: a live frame; only an address is read.
@@ -176,17 +195,22 @@ impl Frame {
         let format = format.ok_or_else(|| Error::invalid("take a frame for a CUDA frame that is none"))?;
         let (width, height) = (self.width(), self.height());
         let planes = format.descriptor().map_or(0, |d| d.planes);
-        let spans: Vec<_> = (0..planes)
-            .filter_map(|i| {
-                let (rows, bytes) = format.plane_layout(width, height, i)?;
-                let (address, pitch) = (self.data_ptr(i) as u64, self.device_stride(i));
-                (address != 0 && pitch >= bytes).then_some((address, pitch, bytes, rows))
-            })
-            .collect();
-        if planes == 0 || spans.len() != planes {
+        // No format has more, and pictures come often: nothing is allocated.
+        let mut spans = [(0, 0, 0, 0); 4];
+        let mut found = 0;
+        for (i, span) in spans.iter_mut().enumerate().take(planes) {
+            let Some((rows, bytes)) = format.plane_layout(width, height, i) else { break };
+            let (address, pitch) = (self.data_ptr(i) as u64, self.device_stride(i));
+            if address == 0 || pitch < bytes {
+                break;
+            }
+            *span = (address, pitch, bytes, rows);
+            found += 1;
+        }
+        if planes == 0 || found != planes {
             return Err(Error::invalid(format!("a CUDA frame of {format} without its planes")));
         }
-        Ok(spans.into_iter())
+        Ok(spans.into_iter().take(found))
     }
 }
 

@@ -23,6 +23,14 @@ pub struct InputBuffer {
     pitch: u32,
 }
 
+/// A plane in host memory.
+struct Rows<'a> {
+    from: &'a [u8],
+    stride: usize,
+    rows: usize,
+    bytes: usize,
+}
+
 /// Drivers of all ages have taken buffers of such sizes.
 const ALIGN: u32 = 32;
 
@@ -82,6 +90,38 @@ impl InputBuffer {
                 self.surface.name()
             )));
         }
+        self.write(|i| Rows {
+            from: frame.plane(i),
+            stride: frame.stride(i),
+            rows: frame.plane_height(i),
+            bytes: frame.row_bytes(i),
+        })
+    }
+
+    /// As [`InputBuffer::fill`], from `bytes` that have the surface's planes one after another, all with rows of
+    /// `row_bytes` and nothing between them; not for surfaces with narrower planes.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fill_packed(&mut self, bytes: &[u8], row_bytes: usize) -> Result<()> {
+        let luma = self.height as usize;
+        let rows = match self.surface {
+            Surface::Nv12 | Surface::P010 => [luma, luma.div_ceil(2), 0],
+            Surface::Nv16 | Surface::P210 => [luma, luma, 0],
+            Surface::Yuv444p | Surface::Yuv444p16 => [luma; 3],
+            Surface::Yuv420p => return Err(Error::invalid("a planar 4:2:0 picture has rows of two lengths")),
+        };
+        let all = rows.iter().sum::<usize>() * row_bytes;
+        if row_bytes == 0 || bytes.len() < all {
+            return Err(Error::invalid(format!("a picture of {} bytes, {all} are due", bytes.len())));
+        }
+        self.write(|i| {
+            let start = rows[..i].iter().sum::<usize>() * row_bytes;
+            Rows { from: &bytes[start..], stride: row_bytes, rows: rows[i], bytes: row_bytes }
+        })
+    }
+
+    fn write<'a>(&mut self, plane: impl Fn(usize) -> Rows<'a>) -> Result<()> {
         let Some(handle) = self.handle else { return Err(Error::invalid("an input buffer that is gone")) };
         let _current = self.shared.encoder.context().enter()?;
         let mut locked = LockInput::zeroed();
@@ -90,20 +130,19 @@ impl InputBuffer {
         call!(self.shared.encoder, nvEncLockInputBuffer(&mut locked), "write an input buffer")?;
         self.pitch = locked.pitch;
         let start = locked.bufferDataPtr.cast::<u8>();
-        let copied = self.copy(frame, start, locked.pitch as usize);
+        let copied = self.copy(plane, start, locked.pitch as usize);
         let unlocked =
             call!(self.shared.encoder, nvEncUnlockInputBuffer(handle.0), "give an input buffer back");
         copied.and(unlocked)
     }
 
-    fn copy(&self, frame: &Frame, start: *mut u8, pitch: usize) -> Result<()> {
+    fn copy<'a>(&self, plane: impl Fn(usize) -> Rows<'a>, start: *mut u8, pitch: usize) -> Result<()> {
         if start.is_null() {
             return Err(Error::invalid("the driver gave no memory to write a picture to"));
         }
         let planes = self.surface.planes(pitch, self.rows as usize, false);
         for (i, (offset, pitch)) in planes.into_iter().take(self.surface.plane_count()).enumerate() {
-            let (from, stride) = (frame.plane(i), frame.stride(i));
-            let (rows, bytes) = (frame.plane_height(i), frame.row_bytes(i));
+            let Rows { from, stride, rows, bytes } = plane(i);
             if bytes > pitch || from.is_empty() {
                 return Err(Error::invalid(format!(
                     "rows of {bytes} bytes do not fit in the encoder's of {pitch}"

@@ -1,11 +1,12 @@
 //! The half of an encoder that coded pictures come out of.
 
-use super::error::{Error, Kind, Result};
+use super::error::{Error, Result};
 use super::layout::{LockBitstream, Plain};
 use super::library::Structure;
 use super::picture::PictureKind;
-use super::session::call;
+use super::session::{call, status};
 use super::shared::{Job, Shared};
+use super::values::{ERR_ENCODER_BUSY, ERR_LOCK_BUSY};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,9 @@ pub struct Coded<'a> {
     pub kind: PictureKind,
     /// The quantiser on average.
     pub average_qp: u32,
+    /// How long the device had it: from mark to mark in the streams that the encoder follows, divided among the pictures
+    /// that were coded at once. It counts what else the device did in between; `None` where the device does not say.
+    pub gpu_time: Option<Duration>,
     /// Where it is in the order of display, as the encoder counts.
     pub display_index: u32,
     /// Its temporal layer.
@@ -72,19 +76,18 @@ impl Retriever {
             *self.lock = LockBitstream::zeroed();
             self.lock.version = self.shared.encoder.api().of(Structure::LockBitstream);
             self.lock.outputBitstream = job.output.0;
-            let locked =
-                call!(self.shared.encoder, nvEncLockBitstream(&mut *self.lock), "read a coded picture");
-            match locked {
-                Ok(()) => return Ok(Next::Coded(self.coded(job))),
+            match status!(self.shared.encoder, nvEncLockBitstream(&mut *self.lock))? {
+                0 => return Ok(Next::Coded(self.coded(job))),
                 // Some drivers say so instead of waiting.
-                Err(e) if e.kind() == Kind::Busy => {
+                ERR_ENCODER_BUSY | ERR_LOCK_BUSY => {
                     if Instant::now() >= deadline {
                         self.shared.state().ready.push_front(job);
                         return Ok(Next::Later);
                     }
                     std::thread::sleep(Duration::from_micros(200));
                 }
-                Err(e) => {
+                code => {
+                    let e = self.shared.encoder.error(code, "read a coded picture");
                     self.shared.state().ready.push_front(job);
                     self.shared.fail(&e);
                     return Err(e);
@@ -133,6 +136,7 @@ impl Retriever {
             tag: meta.map_or(0, |m| m.tag),
             kind: PictureKind::of(lock.pictureType),
             average_qp: lock.frameAvgQP,
+            gpu_time: self.shared.time(job.share),
             display_index: lock.frameIdxDisplay,
             temporal_id: lock.temporalId,
             lock,

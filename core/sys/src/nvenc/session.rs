@@ -30,6 +30,22 @@ macro_rules! call {
 }
 pub(super) use call;
 
+/// As [`call!`], for functions that are called for each picture and say ordinary things by their status: gives it as it
+/// is, and makes nothing of it.
+macro_rules! status {
+    ($encoder:expr, $function:ident($($argument:expr),*)) => {{
+        let encoder: &$crate::nvenc::session::Encoder = &$encoder;
+        match encoder.functions().$function {
+            // SAFETY: as in `call!`.
+            Some(function) => Ok(unsafe { function(encoder.raw() $(, $argument)*) } as u32),
+            None => Err($crate::nvenc::error::Error::unsupported(
+                concat!("this driver has no ", stringify!($function)),
+            )),
+        }
+    }};
+}
+pub(super) use status;
+
 /// The driver's session. Destroyed when dropped; whoever made buffers in it has released them before.
 pub(super) struct Encoder {
     library: &'static Library,
@@ -61,7 +77,12 @@ impl Encoder {
     }
 
     pub fn check(&self, code: c_int, what: impl Into<Cow<'static, str>>) -> Result<()> {
-        if code == 0 { Ok(()) } else { Err(Error::status(code as u32, what, self.last_words())) }
+        if code == 0 { Ok(()) } else { Err(self.error(code as u32, what)) }
+    }
+
+    /// The failure of status `code`, with what the driver says of it.
+    pub fn error(&self, code: u32, what: impl Into<Cow<'static, str>>) -> Error {
+        Error::status(code, what, self.last_words())
     }
 
     /// What the driver says of its last failure; often nothing.

@@ -5,12 +5,13 @@ use super::layout::{CreateBitstream, LockBitstream, PicParams, Plain};
 use super::library::Structure;
 use super::session::{Encoder, call};
 use super::values::PIC_FLAG_EOS;
-use crate::cuda::Stream;
+use crate::cuda::{Event, Stream};
 use crate::ffmpeg::{Frame, HwFrames};
 use cudarc::driver::sys::CUstream;
 use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// A handle of the driver's, which only the driver follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,27 @@ unsafe impl Send for Handle {}
 pub(super) struct Job {
     pub output: Handle,
     pub number: u64,
+    /// Its part of the device's time.
+    pub share: Option<Share>,
+}
+
+/// Pictures that one call had coded share the time between two marks.
+#[derive(Clone, Copy)]
+pub(super) struct Share {
+    slot: usize,
+    pictures: u32,
+}
+
+impl Share {
+    pub fn of(slot: Option<usize>, pictures: usize) -> Option<Share> {
+        Some(Share { slot: slot?, pictures: u32::try_from(pictures).ok().filter(|n| *n > 0)? })
+    }
+}
+
+/// Marks in the encoder's streams, in front of what a call queued and behind it.
+struct Marks {
+    begin: Event,
+    end: Event,
 }
 
 /// What comes back with the coded picture.
@@ -101,12 +123,17 @@ pub(super) struct Shared {
     pub buffers: Mutex<Vec<Handle>>,
     /// The streams that the encoder was given, and where it reads their handles.
     pub streams: Mutex<Option<Streams>>,
+    /// The stream that it follows when it was given none.
+    default: Arc<Stream>,
+    /// One for each output, which is not given again before all that were coded with it are read; then one for the end of
+    /// the stream.
+    marks: Vec<Marks>,
 }
 
 pub(super) struct Streams {
     pub handles: Box<[CUstream; 2]>,
-    /// Keeps them alive.
-    pub _owners: [Arc<Stream>; 2],
+    /// Of input and output.
+    pub owners: [Arc<Stream>; 2],
 }
 
 // SAFETY: handles that only the driver follows.
@@ -120,7 +147,6 @@ unsafe impl Send for Shared {}
 impl Shared {
     pub fn new(encoder: Encoder, outputs: u32) -> Result<Shared> {
         let mut shared = Shared {
-            encoder,
             state: Mutex::new(State::default()),
             wake_retriever: Condvar::new(),
             wake_submitter: Condvar::new(),
@@ -128,6 +154,9 @@ impl Shared {
             outputs: Vec::with_capacity(outputs as usize),
             buffers: Mutex::new(Vec::new()),
             streams: Mutex::new(None),
+            default: Stream::default_of(encoder.context()),
+            marks: Vec::with_capacity(outputs as usize + 1),
+            encoder,
         };
         let context = shared.encoder.context().clone();
         let _current = context.enter()?;
@@ -136,6 +165,9 @@ impl Shared {
             create.version = shared.encoder.api().of(Structure::CreateBitstream);
             call!(shared.encoder, nvEncCreateBitstreamBuffer(&mut create), "make an output buffer")?;
             shared.outputs.push(Handle(create.bitstreamBuffer));
+        }
+        for _ in 0..=outputs {
+            shared.marks.push(Marks { begin: Event::timed(&context)?, end: Event::timed(&context)? });
         }
         shared.state().free_outputs = shared.outputs.clone();
         Ok(shared)
@@ -151,13 +183,52 @@ impl Shared {
         let mut params = PicParams::zeroed();
         params.version = self.encoder.api().of(Structure::PicParams);
         params.encodePicFlags = PIC_FLAG_EOS;
+        // Of the last end's pictures, those that are not read yet lose their marks.
+        let ends = self.outputs.len();
+        for job in self.state().ready.iter_mut() {
+            job.share = job.share.filter(|share| share.slot != ends);
+        }
+        let slot = Some(ends).filter(|slot| self.begin(Some(*slot)));
         call!(self.encoder, nvEncEncodePicture(&mut params), "end the stream")?;
+        let slot = slot.filter(|slot| self.end(Some(*slot)));
         let mut state = self.state();
-        let waiting = std::mem::take(&mut state.waiting);
-        state.ready.extend(waiting);
+        let state = &mut *state;
+        let share = Share::of(slot, state.waiting.len());
+        state.ready.extend(state.waiting.drain(..).map(|job| Job { share, ..job }));
         state.open = false;
         self.wake_retriever.notify_all();
         Ok(())
+    }
+
+    /// Which marks go with `output`.
+    pub fn slot(&self, output: Handle) -> Option<usize> {
+        self.outputs.iter().position(|o| *o == output)
+    }
+
+    /// Marks the input's stream; what is queued now comes behind it. Whether that worked. The context must be current.
+    pub fn begin(&self, slot: Option<usize>) -> bool {
+        self.mark(slot, 0, |marks| &marks.begin)
+    }
+
+    /// Marks the output's stream, behind what was queued.
+    pub fn end(&self, slot: Option<usize>) -> bool {
+        self.mark(slot, 1, |marks| &marks.end)
+    }
+
+    fn mark(&self, slot: Option<usize>, side: usize, which: impl Fn(&Marks) -> &Event) -> bool {
+        let Some(marks) = slot.and_then(|slot| self.marks.get(slot)) else { return false };
+        let streams = lock(&self.streams);
+        let stream = streams.as_ref().map_or(&self.default, |streams| &streams.owners[side]);
+        which(marks).record_here(stream).is_ok()
+    }
+
+    /// How long the device had a picture; `None` where it does not say. The context must be current.
+    pub fn time(&self, share: Option<Share>) -> Option<Duration> {
+        let share = share?;
+        let marks = self.marks.get(share.slot)?;
+        // Where the end is not reached although the picture is there, the marks say nothing of it.
+        let milliseconds = marks.end.elapsed_here(&marks.begin)?;
+        Duration::try_from_secs_f32(milliseconds / 1e3).ok().map(|time| time / share.pictures)
     }
 
     /// Unmaps a registration; forgets those of foreign memory.

@@ -9,8 +9,8 @@ use super::layout::{
 };
 use super::library::{ApiVersion, Structure};
 use super::picture::{self, Force, Picture};
-use super::session::call;
-use super::shared::{Handle, Held, Holding, Job, Meta, Registration, Shared, Streams, lock};
+use super::session::{call, status};
+use super::shared::{Handle, Held, Holding, Job, Meta, Registration, Share, Shared, Streams, lock};
 use super::translate;
 use super::values::*;
 use crate::cuda::{Context, Stream};
@@ -44,6 +44,14 @@ pub struct Submitter {
 
 // SAFETY: pointers in the structs lead to the submitter's own boxes, or are rewritten before each use.
 unsafe impl Send for Submitter {}
+
+/// What the encoder did with a picture.
+enum Given {
+    /// It wants more input before it codes.
+    Waits,
+    /// It codes; the marks around that, where there are any.
+    Coded(Option<usize>),
+}
 
 /// Where a picture's pixels are.
 #[derive(Debug)]
@@ -120,7 +128,7 @@ impl Submitter {
         let _current = self.shared.encoder.context().enter()?;
         let streams = Streams {
             handles: Box::new([input.raw(), output.raw()]),
-            _owners: [input.clone(), output.clone()],
+            owners: [input.clone(), output.clone()],
         };
         let (i, o) = (&raw const streams.handles[0], &raw const streams.handles[1]);
         call!(
@@ -214,8 +222,8 @@ impl Submitter {
         let result = context.enter().map_err(Error::from).and_then(|_current| {
             let (buffer, format, pitch, holding) = self.place(input)?;
             match self.encode(output, buffer, format, pitch, picture) {
-                Ok(more) => {
-                    self.note(output, holding, picture, more);
+                Ok(given) => {
+                    self.note(output, holding, picture, given);
                     Ok(())
                 }
                 Err(e) => {
@@ -357,7 +365,6 @@ impl Submitter {
         }
     }
 
-    /// Whether the encoder wants more input before it codes.
     fn encode(
         &mut self,
         output: Handle,
@@ -365,7 +372,7 @@ impl Submitter {
         format: u32,
         pitch: u32,
         picture: &Picture<'_>,
-    ) -> Result<bool> {
+    ) -> Result<Given> {
         let (api, codec) = (self.version(), self.config.codec);
         let av1 = codec == Codec::Av1;
         // Parameters for HDR metadata are newer than messages for it, and H.264 has none.
@@ -444,22 +451,22 @@ impl Submitter {
                 }
             }
         }
+        let slot = self.shared.slot(output);
+        let timed = self.shared.begin(slot);
         let deadline = Instant::now() + BUSY;
         loop {
-            let encoded =
-                call!(self.shared.encoder, nvEncEncodePicture(&mut *self.picture), "encode a picture");
-            match encoded {
-                Ok(()) => return Ok(false),
-                Err(e) if e.code() == Some(ERR_NEED_MORE_INPUT) => return Ok(true),
-                Err(e) if e.code() == Some(ERR_ENCODER_BUSY) && Instant::now() < deadline => {
+            match status!(self.shared.encoder, nvEncEncodePicture(&mut *self.picture))? {
+                ERR_NEED_MORE_INPUT => return Ok(Given::Waits),
+                0 => return Ok(Given::Coded(slot.filter(|_| timed && self.shared.end(slot)))),
+                ERR_ENCODER_BUSY if Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(1));
                 }
-                Err(e) => return Err(e),
+                code => return Err(self.shared.encoder.error(code, "encode a picture")),
             }
         }
     }
 
-    fn note(&mut self, output: Handle, holding: Holding, picture: &Picture<'_>, more: bool) {
+    fn note(&mut self, output: Handle, holding: Holding, picture: &Picture<'_>, given: Given) {
         let number = self.next;
         self.next += 1;
         if self.history.len() == HISTORY {
@@ -476,11 +483,12 @@ impl Submitter {
             tag: picture.tag,
         });
         state.held.push(Held { number, holding, output_read: false, coded: false });
-        state.waiting.push_back(Job { output, number });
-        if !more {
+        state.waiting.push_back(Job { output, number, share: None });
+        if let Given::Coded(slot) = given {
             // Success means that pictures are coded, all but those that the encoder still looks ahead over.
             let coded = state.waiting.len().saturating_sub(self.lookahead as usize);
-            state.ready.extend(state.waiting.drain(..coded));
+            let share = Share::of(slot, coded);
+            state.ready.extend(state.waiting.drain(..coded).map(|job| Job { share, ..job }));
             self.shared.wake_retriever.notify_all();
         }
     }

@@ -60,7 +60,7 @@ pub fn copies() {
     }
     let sent = pinned.bytes()[16..].to_vec();
     let from = Layout { offset: 16, pitch: row };
-    let up = stream.upload(pinned, &mut [(from, first.plane_mut())]).unwrap();
+    let up = stream.upload(pinned, [(from, first.plane_mut())]).unwrap();
     let mut packed = second.view_mut(0, row, row, rows).unwrap();
     stream.copy(&first.plane(), &mut packed).unwrap();
     let mark = Event::timed(&context).unwrap();
@@ -80,9 +80,9 @@ pub fn copies() {
     assert_eq!(back[3 * row..], sent[3 * row..]);
     // A buffer that nobody waits for is not given back before the copy is done.
     let pinned = PinnedBuffer::new(&context, row * rows).unwrap();
-    drop(stream.upload(pinned, &mut [(Layout { offset: 0, pitch: row }, first.plane_mut())]).unwrap());
+    drop(stream.upload(pinned, [(Layout { offset: 0, pitch: row }, first.plane_mut())]).unwrap());
     let small = PinnedBuffer::new(&context, row * rows - 1).unwrap();
-    let e = stream.upload(small, &mut [(Layout { offset: 0, pitch: row }, first.plane_mut())]).unwrap_err();
+    let e = stream.upload(small, [(Layout { offset: 0, pitch: row }, first.plane_mut())]).unwrap_err();
     assert_eq!(e.kind(), Kind::Invalid);
     assert!(second.view(1, row, row, rows).is_err() && second.view(0, row - 1, row, 2).is_err());
     let e = DeviceBuffer::linear(&context, 1 << 50).unwrap_err();

@@ -24,8 +24,10 @@ pub(super) struct Coded {
     pub data: Bytes,
     pub pts: i64,
     pub kind: PictureKind,
-    /// Quantiser and picture type, as FFmpeg's encoders attach them to packets.
-    pub quality: Bytes,
+    /// The quantiser on average.
+    pub qp: u32,
+    /// How long the device had it, where it says.
+    pub gpu_time: Option<Duration>,
     /// The driver gave back a time that it was never given.
     pub stray: bool,
 }
@@ -162,21 +164,6 @@ impl Drop for Over<'_> {
     }
 }
 
-const QUALITY_BYTES: usize = 8;
-
-/// The quantiser in FFmpeg's lambda units, the picture type by its numbers, no error sums.
-fn quality(average_qp: u32, kind: PictureKind) -> [u8; QUALITY_BYTES] {
-    const LAMBDA: u32 = 118;
-    let kind = match kind {
-        PictureKind::Idr | PictureKind::I => 1,
-        PictureKind::P | PictureKind::NonReferenceP | PictureKind::IntraRefresh | PictureKind::Skipped => 2,
-        PictureKind::B => 3,
-        PictureKind::Unknown => 0,
-    };
-    let [a, b, c, d] = average_qp.saturating_mul(LAMBDA).to_le_bytes();
-    [a, b, c, d, kind, 0, 0, 0]
-}
-
 fn run(shared: &Shared, mut retriever: Retriever) {
     let over = Over(shared);
     let mut memory = BytesMut::new();
@@ -184,17 +171,16 @@ fn run(shared: &Shared, mut retriever: Retriever) {
         let found = match retriever.next(LOOK) {
             Ok(Next::Coded(coded)) => {
                 let bytes = coded.bytes();
-                if memory.capacity() < bytes.len() + QUALITY_BYTES {
-                    memory.reserve((bytes.len() + QUALITY_BYTES).max(PIECE));
+                if memory.capacity() < bytes.len() {
+                    memory.reserve(bytes.len().max(PIECE));
                 }
                 memory.extend_from_slice(bytes);
-                let data = memory.split().freeze();
-                memory.extend_from_slice(&quality(coded.average_qp, coded.kind));
                 Some(Coded {
-                    data,
+                    data: memory.split().freeze(),
                     pts: coded.pts,
                     kind: coded.kind,
-                    quality: memory.split().freeze(),
+                    qp: coded.average_qp,
+                    gpu_time: coded.gpu_time,
                     stray: coded.is_stray(),
                 })
             }

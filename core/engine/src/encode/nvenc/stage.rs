@@ -13,7 +13,7 @@ use crate::encode::video::{NOT_HDR, known_hdr, rate_of, rising};
 use crate::encode::{Encoder, VideoEncode, presets, stream};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Colour, Frame, HdrMetadata, Memory, PixelFormat, VideoParams};
-use crate::packet::{Codec, MediaKind, Packet, SideData, StreamInfo, VideoInfo};
+use crate::packet::{Codec, Coding, MediaKind, Packet, PictureType, StreamInfo, VideoInfo};
 use crate::spec::{Bitrate, Preset};
 use crate::stage::{Control, Outlet, Stage};
 use crate::time::{Rational, TimeBase};
@@ -62,8 +62,6 @@ impl Default for Hooks {
     }
 }
 
-/// `AV_PKT_DATA_QUALITY_STATS`: how FFmpeg's encoders tell quantiser and picture type.
-const QUALITY: i32 = 8;
 /// How long the driver is left alone before it is asked for a session again.
 const AGAIN: Duration = Duration::from_millis(200);
 /// The same for the question what there is, which takes a process.
@@ -111,8 +109,9 @@ pub struct NvencEncoder {
 enum Input {
     /// Host memory: copied to the device.
     Host(Box<Upload>),
-    /// Host memory: copied into the encoder's own buffers, for formats that FFmpeg has no device frames of.
-    Buffers(Shape),
+    /// Host memory: copied into the encoder's own buffers, for formats that FFmpeg has no device frames of. With room to
+    /// lay a picture out.
+    Buffers(Shape, Vec<u8>),
     /// Device memory. What lies there in pieces is copied into one by the pool.
     Device(Option<av::HwFrames>),
 }
@@ -275,7 +274,7 @@ impl NvencEncoder {
         let input = match frame.memory() {
             Memory::Host => match Upload::new(&context, &cuda, shape) {
                 Ok(upload) => Input::Host(Box::new(upload)),
-                Err(e) if e.kind() == ErrorKind::Unsupported => Input::Buffers(shape),
+                Err(e) if e.kind() == ErrorKind::Unsupported => Input::Buffers(shape, Vec::new()),
                 Err(e) => return Err(e),
             },
             _ => Input::Device(None),
@@ -489,10 +488,11 @@ impl Input {
     ) -> Result<nv::Input> {
         match self {
             Input::Host(upload) => Ok(nv::Input::Frame(upload.send(picture)?)),
-            Input::Buffers(shape) => {
-                let packed = unpadded(picture, shape)?;
+            Input::Buffers(shape, room) => {
+                room.resize(shape.bytes(), 0);
+                pack(picture, shape, room)?;
                 let mut buffer = submitter.buffer().map_err(failed)?;
-                buffer.fill(&packed).map_err(failed)?;
+                buffer.fill_packed(room, shape.row_bytes()).map_err(failed)?;
                 Ok(nv::Input::Buffer(buffer))
             }
             Input::Device(pool) => match submitter.check_frame(picture) {
@@ -507,9 +507,9 @@ impl Input {
                         }
                     };
                     let mut whole = pool.frame()?;
-                    let from = picture.device_planes()?;
-                    for (from, mut to) in from.iter().zip(whole.device_planes_mut()?) {
-                        cuda.copy(from, &mut to)?;
+                    let from = picture.each_device_plane()?;
+                    for (from, mut to) in from.zip(whole.each_device_plane_mut()?) {
+                        cuda.copy(&from, &mut to)?;
                     }
                     Ok(nv::Input::Frame(whole))
                 }
@@ -517,22 +517,6 @@ impl Input {
             },
         }
     }
-}
-
-/// `picture` in the format of its surface, rows without padding.
-fn unpadded(picture: &av::Frame, shape: &Shape) -> Result<av::Frame> {
-    let mut bytes = vec![0; shape.bytes()];
-    pack(picture, shape, &mut bytes)?;
-    let format = shape.surface.pixel_format();
-    let mut rest = bytes::Bytes::from(bytes);
-    let row = shape.row_bytes();
-    let planes = (0..format.descriptor().map_or(0, |d| d.planes)).filter_map(|i| {
-        let (rows, _) = format.plane_layout(shape.width, shape.height, i)?;
-        let part = rest.split_to((rows * row).min(rest.len()));
-        Some((part, row))
-    });
-    let planes = planes.collect();
-    Ok(av::Frame::wrap_bytes(format, shape.width, shape.height, planes)?)
 }
 
 impl Open {
@@ -558,7 +542,19 @@ impl Open {
         {
             packet.data = [&headers[..], &packet.data[..]].concat().into();
         }
-        packet.side_data = vec![SideData::Ffmpeg { kind: QUALITY, data: coded.quality }];
+        packet.coding = Some(Coding {
+            kind: match coded.kind {
+                nv::PictureKind::Idr | nv::PictureKind::I => PictureType::I,
+                nv::PictureKind::P
+                | nv::PictureKind::NonReferenceP
+                | nv::PictureKind::IntraRefresh
+                | nv::PictureKind::Skipped => PictureType::P,
+                nv::PictureKind::B => PictureType::B,
+                nv::PictureKind::Unknown => PictureType::Unknown,
+            },
+            qp: Some(coded.qp as f32),
+            gpu_time: coded.gpu_time,
+        });
         Ok(packet)
     }
 
@@ -583,7 +579,7 @@ impl Open {
         (self.params.width, self.params.height) = size;
         match &mut self.input {
             Input::Device(pool) => *pool = None,
-            Input::Buffers(shape) => (shape.width, shape.height) = size,
+            Input::Buffers(shape, _) => (shape.width, shape.height) = size,
             Input::Host(upload) => {
                 let shape = Shape { width: size.0, height: size.1, ..upload.shape() };
                 **upload = Upload::new(&self.context, &self.cuda, shape)?;

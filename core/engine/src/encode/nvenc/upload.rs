@@ -59,14 +59,12 @@ impl Upload {
         let mut frame = self.frames.frame()?;
         let row = self.shape.row_bytes();
         let mut at = 0;
-        let mut parts = Vec::with_capacity(3);
-        for plane in frame.device_planes_mut()? {
-            let rows = plane.rows();
-            parts.push((Layout { offset: at, pitch: row }, plane));
-            at += rows * row;
-        }
-        let flight = self.stream.upload(pinned, &mut parts)?;
-        drop(parts);
+        let parts = frame.each_device_plane_mut()?.map(|plane| {
+            let offset = at;
+            at += plane.rows() * row;
+            (Layout { offset, pitch: row }, plane)
+        });
+        let flight = self.stream.upload(pinned, parts)?;
         self.flying.push_back(flight);
         Ok(frame)
     }
