@@ -56,6 +56,22 @@ class ScaleArgs(ctypes.Structure):
     ]
 
 
+class Rung(ctypes.Structure):
+    _fields_ = [
+        ("to", Picture),
+        ("across", Axis * 2),
+        ("down", Axis * 2),
+        ("gain", f32 * 2),
+        ("offset", f32 * 2),
+        ("dither", u32),
+        ("reserved", u32),
+    ]
+
+
+class LadderArgs(ctypes.Structure):
+    _fields_ = [("from_", Picture), ("rung", Rung * 4), ("count", u32), ("reserved", u32)]
+
+
 class ConvertArgs(ctypes.Structure):
     _fields_ = [("from_", Picture), ("to", Picture), ("colour", Affine), ("dither", u32), ("reserved", u32)]
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from pictures import FORMATS, Image, ScaleArgs, axis, launch
+from machine import MACHINE
+from pictures import FORMATS, Image, LadderArgs, Rung, ScaleArgs, axis, launch
 
 SITING = {"left": (-0.5, 0.0), "centre": (0.0, 0.0), "topleft": (-0.5, -0.5)}
 
@@ -66,6 +67,22 @@ def run(a, b, shape, siting="left", gain=(1, 1), offset=(0, 0), dither=False, c=
         args.gain[g], args.offset[g] = gain[g], offset[g]
     launch("scale", args, *b.size, depth=2)
     assert b.padding_is_whole()
+
+
+def run_ladder(a, rungs, shape, gain=(1, 1), tile=(64, 32)):
+    """All of `rungs` in one launch, over parts of the source of `tile` samples."""
+    args = LadderArgs(a.picture(), count=len(rungs))
+    tables = []
+    for k, b in enumerate(rungs):
+        args.rung[k] = Rung(b.picture())
+        for g, axes in enumerate(geometry(a, b, "left")):
+            across, down = (axis(shape, *x) for x in axes)
+            tables += [across, down]
+            args.rung[k].across[g], args.rung[k].down[g] = across, down
+            args.rung[k].gain[g] = gain[g]
+    grid = (-(-a.size[0] // tile[0]), -(-a.size[1] // tile[1]), 2)
+    MACHINE.launch("ladder", args, grid, (32, 8, 1))
+    assert all(b.padding_is_whole() for b in rungs)
 
 
 def expected(a, b, component, shape, siting="left", gain=(1, 1), offset=(0, 0), c=0.6):
@@ -138,6 +155,37 @@ def test_a_ladder_in_a_cascade():
         run(last, rung, "bicubic", c=c)
         assert apart(last, rung, "bicubic", c=c) <= 0.501
         last = rung
+
+
+@pytest.mark.parametrize("shape", ["bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize("name", ["nv12", "p010", "yuv444p"])
+def test_a_ladder_in_one_pass(name, shape):
+    # Whole fractions of the source, sizes that nothing divides, one that is larger, and the source's own.
+    for sizes in [[(96, 54), (72, 40), (48, 26), (36, 20)], [(97, 55), (30, 18), (288, 162)], [(144, 80), (2, 2)]]:
+        a = Image(name, 144, 80).noise(9)
+        rungs = [Image(name, *size) for size in sizes]
+        run_ladder(a, rungs, shape)
+        for b in rungs:
+            assert apart(a, b, shape) <= 0.5 + a.max * 2e-6, b.size
+
+
+def test_a_ladder_leaves_nothing_out():
+    # However the source is cut into parts, each sample of each rung is written, and once is enough.
+    a = Image("nv12", 130, 70).noise(10)
+    for tile in [(64, 32), (32, 8), (200, 100), (7, 5)]:
+        one, two = [[Image("nv12", *size) for size in [(130, 70), (65, 35), (33, 17), (3, 1)]] for _ in range(2)]
+        run_ladder(a, one, "bicubic", tile=tile)
+        for b in two:
+            run(a, b, "bicubic")
+        for b, c in zip(one, two):
+            assert all((b.view(i) == c.view(i)).all() for i in range(3)), (tile, b.size)
+
+
+def test_a_ladder_of_another_depth():
+    a, rungs = Image("p010", 96, 54).noise(11), [Image("nv12", 64, 36), Image("nv12", 32, 18)]
+    run_ladder(a, rungs, "bicubic", gain=(0.25, 0.25))
+    for b in rungs:
+        assert apart(a, b, "bicubic", gain=(0.25, 0.25)) <= 0.501
 
 
 def test_dither_keeps_the_mean_and_whole_codes():

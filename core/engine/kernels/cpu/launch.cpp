@@ -28,6 +28,7 @@ template <typename Call> void run(const unsigned grid[3], const unsigned block[3
 
 LAUNCHER(taps, TapsArgs)
 LAUNCHER(scale, ScaleArgs)
+LAUNCHER(ladder, LadderArgs)
 LAUNCHER(convert, ConvertArgs)
 LAUNCHER(place, PlaceArgs)
 LAUNCHER(tone_map, ToneMapArgs)

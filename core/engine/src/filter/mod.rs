@@ -18,7 +18,7 @@
 //! | text and bitmap subtitles | [`BurnIn`] | libass; bitmaps here |
 //! | image over the picture | [`Watermark`] | here |
 //! | HDR to SDR | [`ToneMap`] | zimg, tonemap; BT.2390 here |
-//! | size, format, matrix; crop, pad, turn; sharpen; HDR to SDR of CUDA frames | [`cuda`] | kernels of our own |
+//! | size, format, matrix; crop, pad, turn; sharpen; HDR to SDR of CUDA frames; [`cuda::Ladder`] for a ladder | [`cuda`] | kernels of our own |
 //! | to a device, back, size there | [`Upload`], [`Download`], [`DeviceScale`] | scale_cuda, scale_vaapi, vpp_qsv, scale_vulkan, scale_vt |
 //! | sound | [`AudioConform`] | swresample, loudnorm; gaps and frames here |
 

@@ -6,7 +6,7 @@ use crate::encode::{self, nvenc, presets};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::device::OnDevice;
 use crate::filter::{
-    self, Deinterlace, DeviceScale, Download, FilterContext, FrameRate, Rotate, Scale, ScaleTarget, Upload,
+    self, Cascade, Deinterlace, DeviceScale, Download, FilterContext, FrameRate, Rotate, Scale, ScaleTarget, Upload,
 };
 use crate::frame::{ColourRange, Frame, Memory};
 use crate::job::shared::Shared;
@@ -93,6 +93,25 @@ pub(super) fn scaler(track: &VideoTrack, target: ScaleTarget) -> Box<dyn Stage<F
         (true, None) => Box::new(Keep),
         (false, _) => Box::new(Scale::new(target)),
     }
+}
+
+/// What makes the frames of several tracks that differ in size only: on a GPU by our kernels in one pass over each
+/// picture, elsewhere each from the next larger one.
+pub(super) fn scalers(
+    tracks: &[&VideoTrack],
+    targets: Vec<ScaleTarget>,
+) -> Result<Box<dyn Stage<Frame, (usize, Frame)>>> {
+    let by_kernels = |t: &&VideoTrack| {
+        t.placement.stays() && matches!(t.placement.scale, None | Some(OnDevice::Kernels))
+    };
+    if tracks.iter().all(by_kernels) && tracks.iter().any(|t| t.placement.scale.is_some()) {
+        return Ok(Box::new(filter::cuda::Ladder::new(targets)));
+    }
+    let scales = targets.clone();
+    Ok(Box::new(Cascade::new(targets, |i, from| {
+        let again = from.is_some_and(|from| tracks[from].scaled);
+        scaler(tracks[i], ScaleTarget { again, ..scales[i].clone() })
+    })?))
 }
 
 /// The stages between scaling and the encoder.

@@ -1,4 +1,4 @@
-//! The threads of encoded tracks: filters, the scaling cascade, encoders, and the head start of the smallest rung.
+//! The threads of encoded tracks: filters, the scaling of a ladder, encoders, and the head start of the smallest rung.
 
 use super::build::{FRAMES, Graph};
 use super::chain;
@@ -11,7 +11,7 @@ use crate::encode::nvenc::{self, NvencEncoder};
 use crate::encode::presets::{self, Input};
 use crate::encode::{self, AudioEncoder, Encoder, KeyGrid, VideoEncode, VideoEncoder, probe, select};
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::{AudioConform, AudioTarget, Cascade, FilterContext, ScaleTarget, Trim};
+use crate::filter::{AudioConform, AudioTarget, FilterContext, Trim};
 use crate::frame::{Frame, PixelFormat};
 use crate::job::shared::Shared;
 use crate::packet::{AudioInfo, Codec, StreamInfo};
@@ -80,7 +80,7 @@ impl Graph<'_> {
         })
     }
 
-    /// Encoders of one output: those that differ in size only share their filters and scale in a cascade.
+    /// Encoders of one output: those that differ in size only share their filters and what scales them.
     pub(super) fn video_threads(
         &mut self,
         index: usize,
@@ -128,15 +128,11 @@ impl Graph<'_> {
                 let cut = self.cut(track, output);
                 self.encode_thread(index, rx, lead, upload, cut, encoder, outs)?;
             }
-            let scales = targets.clone();
-            let cascade = Cascade::new(targets, |i, from| {
-                let again = from.is_some_and(|from| made[from].scaled);
-                chain::scaler(made[i], ScaleTarget { again, ..scales[i].clone() })
-            })?;
+            let scale = chain::scalers(&made, targets)?;
             let meter = self.shared.meter(format!("scale {index}"));
             meter.watch(rx.monitor());
             self.thread(format!("scale{index}"), move |shared| {
-                if let Err(e) = worker::fan_out(shared, &meter, rx, chain, cascade, rungs) {
+                if let Err(e) = worker::fan_out(shared, &meter, rx, chain, scale, rungs) {
                     shared.fail(e.context("scale"));
                 }
             })?;

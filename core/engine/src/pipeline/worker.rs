@@ -3,7 +3,7 @@
 
 use crate::encode::{Encoder, KeyGrid};
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::{Cascade, Download};
+use crate::filter::Download;
 use crate::frame::Frame;
 use crate::job::shared::{Meter, Shared, TrackMeter};
 use crate::link::{Received, Receiver, Sender};
@@ -154,7 +154,7 @@ pub(crate) fn fan_out(
     meter: &Meter,
     input: Receiver<Frame>,
     mut chain: Chain,
-    mut cascade: Cascade,
+    mut scale: Box<dyn Stage<Frame, (usize, Frame)>>,
     outs: Vec<Sender<Frame>>,
 ) -> Result<()> {
     let mut outs: Vec<Option<Sender<Frame>>> = outs.into_iter().map(Some).collect();
@@ -165,15 +165,15 @@ pub(crate) fn fan_out(
             return Ok(());
         }
         let (rungs, result) = measured(shared, meter, |out: &mut Vec<(usize, Frame)>| {
-            let mut to_cascade = OutletFn(|f| cascade.push(f, out));
+            let mut to_scale = OutletFn(|f| scale.push(f, out));
             match frame {
                 Some(frame) => {
                     meter.count_in();
-                    push_through(&mut chain, frame, &mut to_cascade)
+                    push_through(&mut chain, frame, &mut to_scale)
                 }
                 None => {
-                    finish_through(&mut chain, &mut to_cascade)?;
-                    cascade.finish(out)
+                    finish_through(&mut chain, &mut to_scale)?;
+                    scale.finish(out)
                 }
             }
         });

@@ -12,15 +12,26 @@ use ghoststream_sys::cuda::{Arg, Grid};
 /// Threads of a block: a warp along the rows.
 const BLOCK: [u32; 2] = [32, 8];
 
+/// Samples of the source that a block of `ladder` has.
+const TILE: [u32; 2] = [64, 32];
+
+/// One size of several.
+pub(super) struct Rung<'a> {
+    pub to: Surface,
+    pub tables: &'a Tables,
+    pub levels: &'a [(f64, f64); 2],
+    pub dither: bool,
+}
+
 /// A structure as C lays it out.
 struct Bytes {
-    data: [u8; 512],
+    data: [u8; 1024],
     len: usize,
 }
 
 impl Bytes {
     fn new() -> Self {
-        Bytes { data: [0; 512], len: 0 }
+        Bytes { data: [0; 1024], len: 0 }
     }
 
     fn put(mut self, bytes: &[u8]) -> Self {
@@ -39,14 +50,26 @@ impl Bytes {
         values.iter().fold(self, |b, v| b.put(&v.to_ne_bytes()))
     }
 
+    fn picture(self, surface: &Surface) -> Self {
+        let b = (0..4).fold(self, |b, i| {
+            let (at, pitch, step) = surface.component(i);
+            b.put(&at.to_ne_bytes()).words([pitch, step])
+        });
+        b.words(surface.rest())
+    }
+
     fn pictures(self, from: &Surface, to: &Surface) -> Self {
-        [from, to].into_iter().fold(self, |b, surface| {
-            let b = (0..4).fold(b, |b, i| {
-                let (at, pitch, step) = surface.component(i);
-                b.put(&at.to_ne_bytes()).words([pitch, step])
-            });
-            b.words(surface.rest())
-        })
+        self.picture(from).picture(to)
+    }
+
+    /// Tables, gains and offsets.
+    fn scaling(self, tables: &Tables, [luma, chroma]: &[(f64, f64); 2], dither: bool) -> Self {
+        self.table(tables.get(0, 0))
+            .table(tables.get(1, 0))
+            .table(tables.get(0, 1))
+            .table(tables.get(1, 1))
+            .floats(&[luma.0 as f32, chroma.0 as f32, luma.1 as f32, chroma.1 as f32])
+            .words([flag(dither), 0])
     }
 
     fn table(self, table: &Table) -> Self {
@@ -112,16 +135,22 @@ impl Kernels {
         levels: &[(f64, f64); 2],
         dither: bool,
     ) -> Result<()> {
-        let [luma, chroma] = levels;
-        let bytes = Bytes::new()
-            .pictures(from, to)
-            .table(tables.get(0, 0))
-            .table(tables.get(1, 0))
-            .table(tables.get(0, 1))
-            .table(tables.get(1, 1))
-            .floats(&[luma.0 as f32, chroma.0 as f32, luma.1 as f32, chroma.1 as f32])
-            .words([flag(dither), 0]);
+        let bytes = Bytes::new().pictures(from, to).scaling(tables, levels, dither);
         Ok(self.scale.launch(&self.stream, over(to, 2), &[Arg::Bytes(bytes.all())])?)
+    }
+
+    /// As [`Kernels::scale`], one to four sizes of a picture at once.
+    pub(super) fn ladder(&self, from: &Surface, rungs: &[Rung<'_>]) -> Result<()> {
+        // Places without a rung are not looked at.
+        let Some(last) = rungs.last() else { return Ok(()) };
+        let bytes = (0..4).fold(Bytes::new().picture(from), |b, i| {
+            let Rung { to, tables, levels, dither } = rungs.get(i).unwrap_or(last);
+            b.picture(to).scaling(tables, levels, *dither)
+        });
+        let bytes = bytes.words([rungs.len().min(4) as u32, 0]);
+        let mut grid = Grid::cover(from.size[0], from.size[1], TILE);
+        (grid.threads, grid.blocks[2]) = ([BLOCK[0], BLOCK[1], 1], 2);
+        Ok(self.ladder.launch(&self.stream, grid, &[Arg::Bytes(bytes.all())])?)
     }
 
     /// Matrix, range and depth, sample by sample.

@@ -7,6 +7,7 @@
 //! waits.
 
 mod colour;
+mod ladder;
 mod launch;
 mod layout;
 mod place;
@@ -15,6 +16,7 @@ mod sharpen;
 mod table;
 mod tone_map;
 
+pub use ladder::Ladder;
 pub use place::Place;
 pub use scale::Scale;
 pub use sharpen::Sharpen;
@@ -40,6 +42,7 @@ struct Kernels {
     stream: Arc<Stream>,
     taps: Function,
     scale: Function,
+    ladder: Function,
     convert: Function,
     place: Function,
     tone_map: Function,
@@ -133,6 +136,7 @@ impl Kernels {
             stream: Stream::default_of(&context),
             taps: module.function("taps")?,
             scale: module.function("scale")?,
+            ladder: module.function("ladder")?,
             convert: module.function("convert")?,
             place: module.function("place")?,
             tone_map: module.function("tone_map")?,

@@ -4,7 +4,7 @@ use super::colour::{self, Affine};
 use super::layout::{Layout, Surface};
 use super::table::{Shape, Side, Tables, axes};
 use super::{Following, Kernels};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::filter::colour::{assumed, complete};
 use crate::filter::scale::{ScaleTarget, aspect};
 use crate::frame::{ChromaLocation, Colour, Frame, PixelFormat, VideoParams};
@@ -60,7 +60,7 @@ impl Stage<Frame, Frame> for Scale {
     }
 }
 
-enum Made {
+pub(super) enum Made {
     /// The frames are right already.
     Pass,
     /// Only their colour has to be named.
@@ -68,12 +68,12 @@ enum Made {
     Run(Box<Run>),
 }
 
-struct Run {
+pub(super) struct Run {
     steps: Vec<Step>,
-    source: Layout,
-    target: Layout,
+    pub source: Layout,
+    pub target: Layout,
     between: Vec<(DeviceBuffer, [u32; 2])>,
-    pool: av::HwFrames,
+    pub pool: av::HwFrames,
     colour: Colour,
     aspect: Rational,
 }
@@ -99,7 +99,7 @@ enum Work {
 }
 
 impl Made {
-    fn new(kernels: &Kernels, source: &VideoParams, target: &ScaleTarget) -> Result<Made> {
+    pub fn new(kernels: &Kernels, source: &VideoParams, target: &ScaleTarget) -> Result<Made> {
         if target.width == 0 || target.height == 0 {
             return Err(Error::invalid("width", "a picture needs at least one pixel"));
         }
@@ -121,7 +121,15 @@ impl Made {
         Ok(Made::Run(Box::new(Planner::new(kernels, source, target, format, from, to)?.plan()?)))
     }
 
-    fn run(&mut self, kernels: &Kernels, frame: &Frame) -> Result<Frame> {
+    /// The work, where it is one step: sizes, subsampling, depth and range.
+    pub fn single(&self) -> Option<&Run> {
+        match self {
+            Made::Run(run) if matches!(&run.steps[..], [Step { work: Work::Scale(..), .. }]) => Some(run),
+            _ => None,
+        }
+    }
+
+    pub fn run(&mut self, kernels: &Kernels, frame: &Frame) -> Result<Frame> {
         let run = match self {
             Made::Pass => return Ok(frame.clone()),
             Made::Retag(colour) => {
@@ -147,9 +155,24 @@ impl Made {
                 Work::Convert(colour) => kernels.convert(at(*from), at(*to), colour, *dither)?,
             }
         }
+        run.named(made, frame)
+    }
+}
+
+impl Run {
+    /// What its only step needs.
+    pub fn scaling(&self) -> Result<(&Tables, &[(f64, f64); 2], bool)> {
+        match &self.steps[..] {
+            [Step { work: Work::Scale(tables, levels), dither, .. }] => Ok((&**tables, levels, *dither)),
+            _ => Err(Error::new(ErrorKind::Internal, "a scaling of several steps as one")),
+        }
+    }
+
+    /// `made` with what `frame` says of itself.
+    pub fn named(&self, mut made: av::Frame, frame: &Frame) -> Result<Frame> {
         made.copy_props(frame.media())?;
-        made.set_colour(run.colour);
-        made.set_sample_aspect((run.aspect.num, run.aspect.den));
+        made.set_colour(self.colour);
+        made.set_sample_aspect((self.aspect.num, self.aspect.den));
         Ok(frame.with_media(made))
     }
 }

@@ -190,6 +190,37 @@ fn a_cascade_on_the_device_is_the_hosts() {
 }
 
 #[test]
+fn a_ladder_in_one_pass_is_what_the_host_makes_of_the_source() {
+    let Some(device) = device() else { return };
+    // More than one launch takes, one of them twice, one that the source is already, one of another matrix.
+    let mut targets: Vec<ScaleTarget> =
+        [(160, 90), (240, 136), (80, 46), (160, 90), (320, 180), (200, 112), (106, 60)]
+            .map(|(w, h)| ScaleTarget::size(w, h))
+            .into();
+    targets.push(ScaleTarget {
+        colour: Some(Colour { matrix: 6, ..Colour::default() }),
+        ..ScaleTarget::size(120, 68)
+    });
+    for format in ["nv12", "p010le"] {
+        let mut ladder = cuda::Ladder::new(targets.clone());
+        for i in 0..2 {
+            let frame = at(scene(format, 320, 180, SDR), i);
+            let up = one(&mut Upload::new(device.clone()), frame.clone());
+            let mut out = Vec::new();
+            ladder.push(up, &mut out).unwrap();
+            let order: Vec<usize> = out.iter().map(|(i, _)| *i).collect();
+            assert_eq!(order, [4, 1, 5, 0, 3, 7, 6, 2]);
+            for (i, made) in out {
+                assert_eq!((made.pts, made.memory()), (frame.pts, Memory::Cuda));
+                let here = one(&mut Scale::new(targets[i].clone()), frame.clone());
+                let (most, square) = apart(&one(&mut Download, made), &here);
+                assert!(most <= 1 && square < 0.5, "{format} {:?}: {most} {square}", targets[i]);
+            }
+        }
+    }
+}
+
+#[test]
 fn what_is_right_already_is_not_touched() {
     let Some(device) = device() else { return };
     let up = one(&mut Upload::new(device), scene("nv12", 320, 180, Colour::default()));
