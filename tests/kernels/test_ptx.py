@@ -13,6 +13,7 @@ def test_the_kernels_and_their_arguments():
     kernels = {
         "taps": pictures.TapsArgs,
         "scale": pictures.ScaleArgs,
+        "ladder": pictures.LadderArgs,
         "convert": pictures.ConvertArgs,
         "place": pictures.PlaceArgs,
         "tone_map": pictures.ToneMapArgs,

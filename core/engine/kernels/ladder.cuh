@@ -56,18 +56,13 @@ DEVICE void rung_part(const Picture &from, const Rung &rung, unsigned group) {
         }
 }
 
-// The indices are constants at each call, as in `scale`.
-DEVICE void ladder_part(const LadderArgs &args, unsigned group) {
-    rung_part(args.from, args.rung[0], group);
-    if (args.count > 1) rung_part(args.from, args.rung[1], group);
-    if (args.count > 2) rung_part(args.from, args.rung[2], group);
-    if (args.count > 3) rung_part(args.from, args.rung[3], group);
-}
-
-// A grid over the source, two deep: the first component, then the other two.
-KERNEL ladder(LadderArgs args) {
-    if (blockIdx.z == 0)
-        ladder_part(args, 0);
-    else
-        ladder_part(args, 1);
+// A grid over the source, two deep: the first component, then the other two. The arguments stay where they are, so that
+// rungs can be indexed without a copy, and one piece of code does for all.
+KERNEL ladder(const IN_PLACE LadderArgs args) {
+    ROLLED for (unsigned r = 0; r < args.count; r++) {
+        if (blockIdx.z == 0)
+            rung_part(args.from, args.rung[r], 0);
+        else
+            rung_part(args.from, args.rung[r], 1);
+    }
 }

@@ -5,6 +5,8 @@
 #ifdef __CUDACC__
 #define KERNEL extern "C" __global__ void
 #define DEVICE static __device__ __forceinline__
+#define IN_PLACE __grid_constant__
+#define ROLLED _Pragma("unroll 1")
 typedef unsigned long long u64;
 #else
 #include "cpu/shim.h"

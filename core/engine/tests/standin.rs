@@ -258,21 +258,43 @@ fn a_preset_changes_at_the_next_key_picture_and_no_picture_is_lost() {
     for (codec, form) in [("h264", "h264"), ("hevc", "hevc"), ("av1", "obu")] {
         for (first, then, last, extra, wanted) in [
             // The order of pictures stays: the running session takes it.
-            ("p5", "p4", "p7", json!({}), vec![by(5, "initialize"), by(4, "reconfigure"), by(7, "reconfigure")]),
-            ("p4", "p1", "p4", json!({"b_frames": 0}), vec![
-                by(4, "initialize"),
-                by(1, "reconfigure"),
-                by(4, "reconfigure"),
-            ]),
+            (
+                "p5",
+                "p4",
+                "p7",
+                json!({}),
+                vec![by(5, "initialize"), by(4, "reconfigure"), by(7, "reconfigure")],
+            ),
+            (
+                "p4",
+                "p1",
+                "p4",
+                json!({"b_frames": 0}),
+                vec![by(4, "initialize"), by(1, "reconfigure"), by(4, "reconfigure")],
+            ),
             // The stream was described without B pictures; a slower preset brings none.
-            ("p1", "p6", "p2", json!({"tune": "ull"}), vec![
-                by(1, "initialize"),
-                by(6, "reconfigure"),
-                by(2, "reconfigure"),
-            ]),
-            ("p1", "p4", "p1", json!({}), vec![by(1, "initialize"), by(4, "reconfigure"), by(1, "reconfigure")]),
+            (
+                "p1",
+                "p6",
+                "p2",
+                json!({"tune": "ull"}),
+                vec![by(1, "initialize"), by(6, "reconfigure"), by(2, "reconfigure")],
+            ),
+            (
+                "p1",
+                "p4",
+                "p1",
+                json!({}),
+                vec![by(1, "initialize"), by(4, "reconfigure"), by(1, "reconfigure")],
+            ),
             // It does not, and sessions follow each other.
-            ("p4", "p1", "p5", json!({}), vec![by(4, "initialize"), by(1, "initialize"), by(5, "initialize")]),
+            (
+                "p4",
+                "p1",
+                "p5",
+                json!({}),
+                vec![by(4, "initialize"), by(1, "initialize"), by(5, "initialize")],
+            ),
         ] {
             let name = format!("{codec} {first} {then} {last} {extra}");
             let told = presets_told().len();
@@ -362,7 +384,10 @@ fn each_packet_says_how_its_picture_was_coded() {
             (kinds(PictureType::I), kinds(PictureType::P), kinds(PictureType::B), Some(20.0)),
             "{codec}"
         );
-        assert!(stats.i == 3 && stats.p + stats.b == 17 && stats.gpu_time.unwrap() > 0.0, "{codec}: {stats:?}");
+        assert!(
+            stats.i == 3 && stats.p + stats.b == 17 && stats.gpu_time.unwrap() > 0.0,
+            "{codec}: {stats:?}"
+        );
     }
 }
 
@@ -397,8 +422,16 @@ static COUNTING: Counting = Counting;
 /// Lines of the stand-in's log so far, of calls that take memory or tell the driver of some.
 fn taken_on_the_device() -> Vec<String> {
     const TAKING: [&str; 10] = [
-        "cuMemAlloc", "cuMemHostAlloc", "cuMemHostRegister", "cuEventCreate", "cuStreamCreate", "cuArray",
-        "NvEncCreate", "NvEncRegisterResource", "NvEncInitialize", "NvEncOpen",
+        "cuMemAlloc",
+        "cuMemHostAlloc",
+        "cuMemHostRegister",
+        "cuEventCreate",
+        "cuStreamCreate",
+        "cuArray",
+        "NvEncCreate",
+        "NvEncRegisterResource",
+        "NvEncInitialize",
+        "NvEncOpen",
     ];
     let log = std::fs::read_to_string(std::env::var("GS_STANDIN_LOG").unwrap()).unwrap();
     log.lines()
@@ -422,7 +455,8 @@ fn nothing_is_allocated_for_a_picture_once_it_runs() {
         ("h264", json!({"b_frames": 0}), "cuda"),
         ("hevc", json!({"b_frames": 3}), "cuda"),
     ] {
-        let mut spec = json!({"codec": name, "encoder": format!("{name}_nvenc"), "bitrate": "2M", "gop": 60_000});
+        let mut spec =
+            json!({"codec": name, "encoder": format!("{name}_nvenc"), "bitrate": "2M", "gop": 60_000});
         for (key, value) in video.as_object().unwrap() {
             spec[key] = value.clone();
         }

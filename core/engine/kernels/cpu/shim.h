@@ -4,6 +4,8 @@
 
 #define KERNEL static void
 #define DEVICE static inline
+#define IN_PLACE
+#define ROLLED
 typedef unsigned long long u64;
 
 static inline double sinpi(double x) { return sin(3.141592653589793 * x); }

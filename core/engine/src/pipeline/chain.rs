@@ -6,7 +6,8 @@ use crate::encode::{self, nvenc, presets};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::device::OnDevice;
 use crate::filter::{
-    self, Cascade, Deinterlace, DeviceScale, Download, FilterContext, FrameRate, Rotate, Scale, ScaleTarget, Upload,
+    self, Cascade, Deinterlace, DeviceScale, Download, FilterContext, FrameRate, Rotate, Scale, ScaleTarget,
+    Upload,
 };
 use crate::frame::{ColourRange, Frame, Memory};
 use crate::job::shared::Shared;
@@ -101,9 +102,8 @@ pub(super) fn scalers(
     tracks: &[&VideoTrack],
     targets: Vec<ScaleTarget>,
 ) -> Result<Box<dyn Stage<Frame, (usize, Frame)>>> {
-    let by_kernels = |t: &&VideoTrack| {
-        t.placement.stays() && matches!(t.placement.scale, None | Some(OnDevice::Kernels))
-    };
+    let by_kernels =
+        |t: &&VideoTrack| t.placement.stays() && matches!(t.placement.scale, None | Some(OnDevice::Kernels));
     if tracks.iter().all(by_kernels) && tracks.iter().any(|t| t.placement.scale.is_some()) {
         return Ok(Box::new(filter::cuda::Ladder::new(targets)));
     }

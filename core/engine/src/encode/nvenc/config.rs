@@ -437,8 +437,8 @@ fn profile(codec: nv::Codec, name: &str, value: &str) -> Result<Profile> {
 pub(super) fn reorder(config: &Config, b_frames: u32) -> u32 {
     match (config.encode.b_ref, b_frames) {
         (_, 0 | 1) => b_frames,
-        (Some(nv::BRef::None), _) => 1,
-        (Some(nv::BRef::Middle), _) => 2,
+        (Some(BRef::None), _) => 1,
+        (Some(BRef::Middle), _) => 2,
         // What the driver makes of it is not known.
         _ => b_frames,
     }
