@@ -88,6 +88,18 @@
 // Since: 0
 #define GS_PACKET_KEY 1
 
+// A picture that is predicted from nothing.
+// Since: 0
+#define GS_PICTURE_I 1
+
+// A picture that is predicted from pictures before it.
+// Since: 0
+#define GS_PICTURE_P 2
+
+// A picture that is predicted from pictures before and behind it.
+// Since: 0
+#define GS_PICTURE_B 3
+
 // Flag of gs_capture_options: sound too. Pictures and sound come interleaved by time.
 // Since: 0
 #define GS_CAPTURE_AUDIO 1
@@ -506,6 +518,12 @@ typedef struct gs_packet_info {
     uint32_t stream;
     // 0.
     uint32_t reserved;
+    // From what the job's encoder predicted the picture: GS_PICTURE_…; 0 where it does not say.
+    uint32_t picture;
+    // The picture's quantiser on average, in the codec's own scale; below 0 where the encoder does not say.
+    float qp;
+    // How long the GPU had the picture, in nanoseconds; 0 where the encoder does not say.
+    uint64_t gpu_time;
 } gs_packet_info;
 
 // What to take from a source and in what form. All may be 0: pictures of the best stream as they are decoded.

@@ -1,7 +1,6 @@
 //! A ladder's sizes in one pass over each picture.
 
-use super::launch::Rung;
-use super::layout::{Layout, Surface};
+use super::layout::Surface;
 use super::scale::Made;
 use super::{Following, Kernels};
 use crate::error::{Error, Result};
@@ -64,16 +63,15 @@ fn run(kernels: &Kernels, all: &mut [One], frame: &Frame) -> Result<Vec<Frame>> 
     }
     for part in together.chunks_mut(RUNGS) {
         let mut rungs = Vec::with_capacity(part.len());
-        let mut from: Option<(Layout, Surface)> = None;
+        let mut from = None;
         for (i, media) in part.iter_mut() {
             let Some(run) = all[*i].made.single() else { continue };
-            let (tables, levels, dither) = run.scaling()?;
             if from.is_none() {
-                from = Some((run.source, Surface::read(frame.media(), run.source)?));
+                from = Some(Surface::read(frame.media(), run.source)?);
             }
-            rungs.push(Rung { to: Surface::write(media, run.target)?, tables, levels, dither });
+            rungs.push(run.rung(Surface::write(media, run.target)?)?);
         }
-        if let Some((_, from)) = &from {
+        if let Some(from) = &from {
             kernels.ladder(from, &rungs)?;
         }
     }

@@ -1,6 +1,7 @@
 //! Size, pixel format, matrix and range.
 
 use super::colour::{self, Affine};
+use super::launch::Rung;
 use super::layout::{Layout, Surface};
 use super::table::{Shape, Side, Tables, axes};
 use super::{Following, Kernels};
@@ -160,10 +161,12 @@ impl Made {
 }
 
 impl Run {
-    /// What its only step needs.
-    pub fn scaling(&self) -> Result<(&Tables, &[(f64, f64); 2], bool)> {
+    /// Its only step, into `to`.
+    pub fn rung(&self, to: Surface) -> Result<Rung<'_>> {
         match &self.steps[..] {
-            [Step { work: Work::Scale(tables, levels), dither, .. }] => Ok((&**tables, levels, *dither)),
+            [Step { work: Work::Scale(tables, levels), dither, .. }] => {
+                Ok(Rung { to, tables, levels, dither: *dither })
+            }
             _ => Err(Error::new(ErrorKind::Internal, "a scaling of several steps as one")),
         }
     }
