@@ -1,6 +1,5 @@
 //! What all threads of one job share: its state, its flags, its meters and the way to stop everything.
 
-use super::CodingStats;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Done, Event, EventQueue, Progress, State};
 use crate::link::{LinkStats, Monitor};
@@ -379,8 +378,6 @@ pub(crate) struct TrackMeter {
     pub reached_us: AtomicI64,
     pub packets: AtomicU64,
     pub bytes: AtomicU64,
-    /// What the encoder says of its pictures.
-    pub coding: Mutex<Option<CodingStats>>,
     pub ended: AtomicBool,
     controls: Mutex<Vec<Control>>,
     has_controls: AtomicBool,
@@ -406,7 +403,6 @@ impl TrackMeter {
             reached_us: AtomicI64::new(0),
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
-            coding: Mutex::new(None),
             ended: AtomicBool::new(false),
             controls: Mutex::new(Vec::new()),
             has_controls: AtomicBool::new(false),
