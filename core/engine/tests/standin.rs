@@ -378,10 +378,15 @@ fn each_packet_says_how_its_picture_was_coded() {
         assert!(coded.iter().all(|c| c.gpu_time.is_some_and(|t| !t.is_zero())), "{codec}: {coded:?}");
         let kinds = |kind| coded.iter().filter(|c| c.kind == kind).count() as u64;
         assert!(packets.iter().zip(&coded).all(|(p, c)| !p.key || c.kind == PictureType::I), "{codec}");
+        let stats = job.stats().tracks[0].coding.unwrap();
         assert_eq!(
-            (kinds(PictureType::I), kinds(PictureType::P) + kinds(PictureType::B)),
-            (3, 17),
+            (stats.i, stats.p, stats.b, stats.qp),
+            (kinds(PictureType::I), kinds(PictureType::P), kinds(PictureType::B), Some(20.0)),
             "{codec}"
+        );
+        assert!(
+            stats.i == 3 && stats.p + stats.b == 17 && stats.gpu_time.unwrap() > 0.0,
+            "{codec}: {stats:?}"
         );
     }
 }

@@ -1,9 +1,11 @@
 //! A running pipeline: state, events, statistics, live changes, stop and cancel, and the application's side of fed
 //! sources and packet outputs.
 
+mod coding;
 mod progress;
 pub(crate) mod shared;
 
+pub use coding::CodingStats;
 pub(crate) use progress::{INTERVAL, Ticker};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -224,6 +226,9 @@ pub struct TrackStats {
     pub bytes: u64,
     /// Output time reached, seconds.
     pub time: f64,
+    /// How its pictures were coded, where the encoder says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coding: Option<CodingStats>,
 }
 
 impl Job {
@@ -276,6 +281,7 @@ impl Job {
                 packets: t.packets.load(Ordering::Relaxed),
                 bytes: t.bytes.load(Ordering::Relaxed),
                 time: t.reached_us.load(Ordering::Relaxed) as f64 / 1e6,
+                coding: *lock(&t.coding),
             })
             .collect();
         Stats {

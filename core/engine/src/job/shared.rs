@@ -1,5 +1,6 @@
 //! What all threads of one job share: its state, its flags, its meters and the way to stop everything.
 
+use super::CodingStats;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Done, Event, EventQueue, Progress, State};
 use crate::link::{LinkStats, Monitor};
@@ -378,6 +379,8 @@ pub(crate) struct TrackMeter {
     pub reached_us: AtomicI64,
     pub packets: AtomicU64,
     pub bytes: AtomicU64,
+    /// What the encoder says of its pictures.
+    pub coding: Mutex<Option<CodingStats>>,
     pub ended: AtomicBool,
     controls: Mutex<Vec<Control>>,
     has_controls: AtomicBool,
@@ -403,6 +406,7 @@ impl TrackMeter {
             reached_us: AtomicI64::new(0),
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            coding: Mutex::new(None),
             ended: AtomicBool::new(false),
             controls: Mutex::new(Vec::new()),
             has_controls: AtomicBool::new(false),

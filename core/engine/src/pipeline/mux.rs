@@ -4,9 +4,9 @@
 use super::relay::{self, Relays};
 use super::worker::ToMux;
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::shared::{Meter, Remote, Shared, TrackMeter};
+use crate::job::shared::{Meter, Remote, Shared, TrackMeter, lock};
 use crate::link::Receiver;
-use crate::packet::{Disposition, MediaKind, Packet, StreamInfo};
+use crate::packet::{Coding, Disposition, MediaKind, Packet, StreamInfo};
 use crate::sink::{Command, Fate, OutputSink, TrackHeader};
 use crate::time::Timestamp;
 use std::collections::VecDeque;
@@ -309,7 +309,7 @@ impl Mux {
             self.sink.begin_lead(&header)?;
         }
         while let Some(packet) = self.tracks[index].waiting.pop_front() {
-            note(&self.tracks[index].meter, packet.data.len(), end(&packet));
+            note(&self.tracks[index].meter, packet.data.len(), end(&packet), packet.coding);
             self.sink.write_lead(packet)?;
             meter.count_out(1);
         }
@@ -333,12 +333,12 @@ impl Mux {
             let Some(mut packet) = track.waiting.pop_front() else { break };
             let Some(slot) = track.slot else { continue };
             packet.stream = slot;
-            let (size, end) = (packet.data.len(), end(&packet));
+            let (size, end, coding) = (packet.data.len(), end(&packet), packet.coding);
             // The payload is shared: what stays here is the last hold on it, given back to whoever allocated it.
             self.spent.push(ToMux::Packet(index, packet.clone()));
             match self.sink.write(slot, packet)? {
                 Fate::Written => {
-                    note(&track.meter, size, end);
+                    note(&track.meter, size, end, coding);
                     meter.count_out(1);
                 }
                 Fate::LeftOut(why) => {
@@ -416,7 +416,10 @@ impl Mux {
     }
 }
 
-fn note(meter: &TrackMeter, bytes: usize, end: Option<i64>) {
+fn note(meter: &TrackMeter, bytes: usize, end: Option<i64>, coding: Option<Coding>) {
+    if let Some(coding) = coding {
+        lock(&meter.coding).get_or_insert_default().count(coding);
+    }
     meter.packets.fetch_add(1, Ordering::Relaxed);
     meter.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     if let Some(end) = end {
