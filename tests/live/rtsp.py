@@ -187,7 +187,8 @@ def read(server: Server, name: str, *options: str, program: str = "ffmpeg", seco
     times: dict[str, list[float]] = {}
     for stream in all_of["streams"]:
         own = [float(p["pts_time"]) for p in all_of["packets"] if p["stream_index"] == stream["index"]]
-        times[stream["codec_name"]] = sorted(own)
+        # FFmpeg dates the first picture before it knows how the tracks lie to each other: the second one counts.
+        times[stream["codec_name"]] = sorted(own)[1:]
     decoded = subprocess.run(["ffmpeg", "-v", "error", "-i", out, "-f", "null", "-"], capture_output=True, text=True, timeout=60, check=True)
     assert not decoded.stderr, decoded.stderr
     return times
