@@ -17,7 +17,8 @@ from peers import flashes_and_beeps  # noqa: E402
 GS = os.environ["GS_CLI"]
 WORK = pathlib.Path(os.environ["GS_WORK"]) / "offset"
 SECONDS = int(os.environ.get("GS_AV_SECONDS", "60"))
-FRAME = 1 / 30
+# A frame of 30 a second, and what is measured at the 60 a second of the recording.
+FRAME, GRID = 1 / 30, 1 / 60
 
 
 def film(seconds: int) -> pathlib.Path:
@@ -29,6 +30,12 @@ def film(seconds: int) -> pathlib.Path:
         check=True,
     )
     return path
+
+
+def used() -> tuple[int, int]:
+    """What the machine's processors did so far: idle, and altogether."""
+    spent = [int(n) for n in pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return spent[3] + spent[4], sum(spent)
 
 
 def main() -> int:
@@ -49,9 +56,11 @@ def main() -> int:
                  "latency-time=10000"], log="player", env=way.env)
             session.wait_for("the player", lambda: desk.nodes(media_class="Stream/Output/Audio"))
             out = WORK / "recorded.mkv"
+            before = used()
             done = way.run([GS, "record", "screen:", out, "-y", "--fps", "60", "--audio", "desktop", "--duration",
-                            str(SECONDS), "-e", "libx264", "--tune", "ull", "--audio-codec", "flac", "--speed", "p1"],
+                            str(SECONDS), "-e", "libx264", "--tune", "ull", "--audio-codec", "flac", "--speed", "p1", "-vv"],
                            check=False, timeout=SECONDS + 40)
+            idle, whole = (b - a for a, b in zip(before, used()))
             if done.returncode != 0:
                 print(f"    FAILED  the recording: {done.stderr}\n{desk.log('player')[-500:]}")
                 return 1
@@ -66,9 +75,17 @@ def main() -> int:
     begin, middle, end = (statistics.median(part) for part in (apart[:third], apart, apart[-third:]))
     print(f"    {len(apart)} flashes: pictures are {middle * 1000:+.0f} ms from their sound ({min(apart) * 1000:+.0f} to "
           f"{max(apart) * 1000:+.0f}); {(end - begin) * 1000:+.0f} ms between beginning and end")
+    print("    " + " ".join(line for line in done.stderr.splitlines() if "captured taken=" in line))
     good = abs(middle) <= FRAME and abs(end - begin) <= FRAME
     print(f"    {'ok' if good else 'FAILED'}  picture and sound are together, to a frame")
-    return 0 if good else 1
+    far = [(round(f, 3), round(b, 3)) for f, b in pairs if abs(f - b) > FRAME + GRID]
+    # On a machine that has no time for it the player stumbles itself: film and beeps come late on the screen, too.
+    if far and idle < whole * 0.4:
+        print(f"    {len(far)} flashes are not with their beep, with {100 * idle / whole:.0f} % of the machine idle: not held against it")
+        far = []
+    else:
+        print(f"    {'FAILED' if far else 'ok'}  each flash with its beep{f': {far}' if far else ''}")
+    return 0 if good and not far else 1
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 /* A screen of PipeWire for tests, which does what desktops do and GStreamer does not: the pointer beside the picture, pictures
  * as DMA-BUFs with modifiers, buffers with nothing but a new pointer. There is no GPU: what is called a DMA-BUF is a sealed memfd.
  *
- *   screen_standin NAME [memory|linear|tiled] [pointer|numbers|resize|pause] [pods DIRECTORY]
+ *   screen_standin NAME [memory|linear|tiled] [pointer|numbers|resize|moves|pause] [pods DIRECTORY]
  *
  * memory   host memory only
  * linear   DMA-BUFs in rows only
@@ -9,6 +9,7 @@
  * pointer  after one second the pointer moves, without a new picture
  * numbers  the number of the buffer is drawn along the top, in 16 bits
  * resize   after one second the picture is of half the size
+ * moves    after one second it has nothing but host memory
  * pause    after one second nothing comes for a second
  * pods     every format that is agreed on is written there, as PipeWire's bytes
  *
@@ -44,7 +45,7 @@ static struct {
     struct spa_source *timer;
     const uint64_t *modifiers;
     int n_modifiers;
-    bool memory, pointer, numbers, resize, pause, dmabuf, told, streaming, done;
+    bool memory, pointer, numbers, resize, moves, pause, dmabuf, told, streaming, done;
     uint32_t width, height;
     int rest;
     const char *pods;
@@ -247,13 +248,17 @@ static void tick(void *data, uint64_t expirations)
         pw_stream_set_active(s.stream, true);
     if (!s.streaming || s.rest)
         return;
-    if (s.frames >= RATE && !s.done && s.resize) {
+    if (s.frames >= RATE && !s.done && (s.resize || s.moves)) {
         uint8_t bytes[4096];
         struct spa_pod_builder b = SPA_POD_BUILDER_INIT(bytes, sizeof bytes);
         const struct spa_pod *params[4];
         s.done = true;
-        s.width = WIDTH / 2;
-        s.height = HEIGHT / 2;
+        if (s.moves)
+            s.n_modifiers = 0;
+        if (s.resize) {
+            s.width = WIDTH / 2;
+            s.height = HEIGHT / 2;
+        }
         pw_stream_update_params(s.stream, params, offers(&b, params, NULL));
     } else if (s.frames >= RATE && !s.done && s.pause) {
         s.done = true;
@@ -294,6 +299,8 @@ int main(int argc, char **argv)
             s.numbers = true;
         else if (!strcmp(argv[i], "resize"))
             s.resize = true;
+        else if (!strcmp(argv[i], "moves"))
+            s.moves = true;
         else if (!strcmp(argv[i], "pause"))
             s.pause = true;
         else if (!strcmp(argv[i], "pods") && i + 1 < argc)

@@ -22,7 +22,7 @@ using Proc = void (*)();
 
 constexpr int NONE = 0x3038, EXTENSIONS = 0x3055, CUDA_DEVICE = 0x323A;
 constexpr unsigned DMA_BUF = 0x3270, IMAGE_OF_TEXTURE = 0x30B1, TEXTURE_2D = 0x0DE1;
-constexpr uint64_t PAIRS = 0x0300000000606010;
+constexpr uint64_t PAIRS = 0x0300000000606014;
 constexpr uint32_t fourcc(const char *s) { return uint32_t(s[0]) | uint32_t(s[1]) << 8 | uint32_t(s[2]) << 16 | uint32_t(s[3]) << 24; }
 constexpr uint32_t FORMATS[] = {fourcc("XR24"), fourcc("AR24"), fourcc("XB24"), fourcc("AB24"), fourcc("NV12")};
 

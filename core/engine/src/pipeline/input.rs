@@ -16,7 +16,9 @@ use crate::source::{
     seek::Seeker,
     sound::{self, Leading, Origin, Sound},
 };
-use crate::spec::{FramesSpec, PipelineSpec, RawAudioSpec, RawMemory, RawVideoSpec, ScreenSpec};
+use crate::spec::{
+    Device, FramesSpec, PipelineSpec, RawAudioSpec, RawMemory, RawVideoSpec, ScreenSpec, VideoChoice,
+};
 use crate::stage::Source;
 use crate::time::{Clock, MICROSECONDS, Rational, Timestamp};
 use bytes::Bytes;
@@ -305,19 +307,32 @@ fn screen(
     clock: Arc<dyn Clock>,
     interrupt: &av::Interrupt,
 ) -> Result<Input> {
-    let screen = Screen::open(wanted, spec.source.duration, clock, interrupt.clone())?;
-    let stream = screen.stream();
+    let screen = Screen::open(wanted, spec.source.duration, clock, interrupt.clone(), for_nvenc(spec))?;
+    let (stream, device) = (screen.stream(), screen.device());
     Ok(Input {
         packets: None,
         counts: Some(screen.counts()),
         frames: Some(Box::new(screen)),
         sounds: Vec::new(),
         fed: false,
-        offer: raw_offer(spec, vec![stream]),
+        offer: Offer { device, ..raw_offer(spec, vec![stream]) },
         origin: Timestamp::new(0, MICROSECONDS),
         note: None,
         key: None,
     })
+}
+
+/// Whether all pictures are for NVENC, by the document's own words, which takes them in CUDA memory.
+fn for_nvenc(spec: &PipelineSpec) -> bool {
+    let mut tracks = spec.outputs.iter().filter_map(|output| match &output.video {
+        VideoChoice::Track(video) => Some(match video.encoder.as_deref() {
+            Some("auto") | None => video.device == Device::Cuda,
+            Some(name) => name == "nvenc" || name.ends_with("_nvenc"),
+        }),
+        VideoChoice::Default => Some(false),
+        VideoChoice::None => None,
+    });
+    tracks.next().is_some_and(|first| first && tracks.all(|other| other))
 }
 
 /// A source without pictures, for sound.

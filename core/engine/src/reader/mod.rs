@@ -127,7 +127,7 @@ impl Reader {
                     return Err(Error::new(ErrorKind::NotFound, message));
                 }
                 let clock = Arc::new(SystemClock::default());
-                let screen = Screen::open(screen, spec.duration, clock, interrupt.clone())?;
+                let screen = Screen::open(screen, spec.duration, clock, interrupt.clone(), false)?;
                 (probe::of_screen(spec, &screen), Inner::Screen(Box::new(screen)))
             }
             (Some(p), None) => {

@@ -100,9 +100,12 @@ pub(super) struct State {
     pub failed: Option<Error>,
 }
 
+/// Address, pitch, width, rows and format of device memory.
+pub(super) type Key = (u64, usize, u32, u32, u32);
+
 /// Device memory that the encoder was told of.
 pub(super) struct Registration {
-    pub key: (u64, usize, u32, u32, u32),
+    pub key: Key,
     pub registered: Handle,
     pub uses: u32,
     pub last: u64,

@@ -263,7 +263,7 @@ impl Submitter {
     ///
     /// # Errors
     /// `Invalid` for a frame of another kind, size, format or context; `Unsupported` for one whose planes do not lie one
-    /// after another, which must be copied.
+    /// after another, and for one that the encoder still reads (a picture that is given again), which must be copied.
     pub fn check_frame(&self, frame: &Frame) -> Result<()> {
         let c = &self.config;
         if !frame.is_in_cuda(self.context()) {
@@ -294,6 +294,10 @@ impl Submitter {
         if !together {
             return Err(Error::unsupported("a frame whose planes do not lie one after another"));
         }
+        let key = self.key(frame);
+        if lock(&self.shared.registrations).iter().any(|r| r.key == key && r.uses > 0) {
+            return Err(Error::unsupported("a frame that the encoder reads already"));
+        }
         Ok(())
     }
 
@@ -320,12 +324,16 @@ impl Submitter {
         }
     }
 
-    fn register(&self, frame: &Frame) -> Result<(Handle, u32)> {
-        let pitch = frame.device_stride(0);
-        let address = frame.data_ptr(0) as u64;
-        let format = self.config.surface.number(true);
+    /// What tells a frame's memory from all other.
+    fn key(&self, frame: &Frame) -> super::shared::Key {
         let rows = surface_rows(frame).and_then(|rows| u32::try_from(rows).ok()).unwrap_or(frame.height());
-        let key = (address, pitch, frame.width(), rows, format);
+        let format = self.config.surface.number(true);
+        (frame.data_ptr(0) as u64, frame.device_stride(0), frame.width(), rows, format)
+    }
+
+    fn register(&self, frame: &Frame) -> Result<(Handle, u32)> {
+        let key = self.key(frame);
+        let (address, pitch, _, rows, format) = key;
         let mut registrations = lock(&self.shared.registrations);
         if let Some(known) = registrations.iter_mut().find(|r| r.key == key) {
             known.uses += 1;

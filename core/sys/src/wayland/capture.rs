@@ -9,6 +9,7 @@ use super::turn::upright;
 use super::{Error, Kind};
 use crate::ffmpeg::PixelFormat;
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -28,6 +29,8 @@ const FIRST: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(10);
 /// Failures in a row after which the monitor counts as gone.
 const FAILURES: u32 = 300;
+/// Pictures that wait to be taken: whoever is late finds those of the moments that he missed.
+const WAITING: usize = 4;
 /// How long pictures are taken that nobody asks for.
 const IDLE: Duration = Duration::from_millis(500);
 
@@ -120,7 +123,7 @@ impl Capture {
         let size = (first.width, first.height, first.format);
         let shared = Arc::new(Shared {
             state: Mutex::new(Latest {
-                picture: Some(first),
+                pictures: VecDeque::from([first]),
                 error: None,
                 asked: Instant::now(),
                 closed: false,
@@ -168,10 +171,10 @@ impl Capture {
         if idle {
             self.shared.changed.notify_all();
         }
-        match (&state.picture, &state.error) {
-            (Some(_), _) => Ok(true),
-            (None, Some(e)) => Err(e.clone()),
-            (None, None) => Ok(false),
+        match &state.error {
+            _ if !state.pictures.is_empty() => Ok(true),
+            Some(e) => Err(e.clone()),
+            None => Ok(false),
         }
     }
 
@@ -180,23 +183,31 @@ impl Capture {
         let mut state = self.shared.lock();
         state.asked = Instant::now();
         self.shared.changed.notify_all();
-        let nothing = |state: &mut Latest| state.picture.is_none() && state.error.is_none();
+        let nothing = |state: &mut Latest| state.pictures.is_empty() && state.error.is_none();
         // Whatever ended the wait is looked at anew.
         drop(self.shared.fresh.wait_timeout_while(state, time, nothing));
     }
 
-    /// The newest picture, unless it was taken before. Does not wait.
+    /// The newest picture, unless it was taken before; older ones go. Does not wait.
     ///
     /// # Errors
     /// As for [`Capture::changed`].
     pub fn take(&self) -> Result<Option<Picture>, Error> {
         let mut state = self.shared.lock();
         state.asked = Instant::now();
-        match (state.picture.take(), &state.error) {
+        let newest = state.pictures.pop_back();
+        state.pictures.clear();
+        match (newest, &state.error) {
             (Some(picture), _) => Ok(Some(picture)),
             (None, Some(e)) => Err(e.clone()),
             (None, None) => Ok(None),
         }
+    }
+
+    /// The newest picture that was shown `ago` or longer ago, unless it was taken before; older ones go, later ones stay. A few
+    /// are kept. Does not wait.
+    pub fn take_shown(&self, ago: Duration) -> Option<Picture> {
+        take_shown(&mut self.shared.lock().pictures, ago)
     }
 }
 
@@ -213,7 +224,8 @@ impl Drop for Capture {
 }
 
 struct Latest {
-    picture: Option<Picture>,
+    /// The newest ones that were not taken, the oldest first.
+    pictures: VecDeque<Picture>,
     error: Option<Error>,
     /// When somebody last looked for a picture.
     asked: Instant,
@@ -236,7 +248,7 @@ impl Shared {
     /// Waits while nobody looks for pictures; `false` at the end.
     fn is_wanted(&self) -> bool {
         let mut state = self.lock();
-        while !state.closed && state.picture.is_some() && state.asked.elapsed() > IDLE {
+        while !state.closed && !state.pictures.is_empty() && state.asked.elapsed() > IDLE {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         !state.closed
@@ -325,7 +337,12 @@ impl Taker {
                 Ok(Taken::Picture(picture)) => {
                     failures = 0;
                     let next = picture.shown + pause;
-                    shared.lock().picture = Some(picture);
+                    let mut state = shared.lock();
+                    state.pictures.push_back(picture);
+                    if state.pictures.len() > WAITING {
+                        state.pictures.pop_front();
+                    }
+                    drop(state);
                     shared.fresh.notify_all();
                     next
                 }
@@ -504,6 +521,11 @@ impl Taker {
     }
 }
 
+fn take_shown(pictures: &mut VecDeque<Picture>, ago: Duration) -> Option<Picture> {
+    let old = pictures.iter().take_while(|p| p.age() >= ago).count();
+    pictures.drain(..old).next_back()
+}
+
 /// Whether what is captured has gone.
 fn is_over(state: &State, global: u32) -> bool {
     state.session.stopped || state.output(global).is_none()
@@ -622,6 +644,28 @@ mod tests {
             assert!(e.kind == kind && e.to_string().contains(said), "{e}");
         }
         assert_eq!(choose(&[], &Target::Monitor(None)).expect_err("none").kind, Kind::NotFound);
+    }
+
+    #[test]
+    fn who_is_late_finds_the_pictures_of_the_moments_that_he_missed() {
+        let now = Instant::now();
+        let shown = |ago: u64| Picture {
+            width: 1,
+            height: 1,
+            stride: 4,
+            format: PixelFormat::from_name("bgr0").expect("known"),
+            data: Bytes::from_static(&[0; 4]),
+            shown: now - Duration::from_secs(ago),
+        };
+        let mut waiting = VecDeque::from([shown(40), shown(30), shown(20), shown(10)]);
+        let mut take = |ago| {
+            let taken = take_shown(&mut waiting, Duration::from_secs(ago));
+            (taken.map(|p| (now - p.shown).as_secs()), waiting.len())
+        };
+        assert_eq!(
+            [take(50), take(25), take(25), take(5)],
+            [(None, 4), (Some(30), 2), (None, 2), (Some(10), 0)]
+        );
     }
 
     #[test]

@@ -21,7 +21,7 @@ fn on_egl(name: &str, knobs: &[(&str, &str)], body: impl FnOnce()) -> Option<Log
 }
 
 /// The arrangement that the stand-in's GPU reads: rows in pairs, the second first.
-const PAIRS: u64 = 0x0300_0000_0060_6010;
+const PAIRS: u64 = 0x0300_0000_0060_6014;
 const WHOLE: (u32, u32) = (176, 120);
 const CROP: [u32; 4] = [8, 6, 160, 110];
 const PITCH: usize = 176 * 4 + 64;

@@ -3,6 +3,8 @@
 #[cfg(target_os = "linux")]
 mod camera;
 #[cfg(target_os = "linux")]
+mod gpu;
+#[cfg(target_os = "linux")]
 mod list;
 #[cfg(target_os = "linux")]
 mod node;
@@ -49,8 +51,12 @@ trait Grabber: Send {
     fn backend(&self) -> &'static str;
     /// Pixels of the first picture.
     fn size(&self) -> (u32, u32);
-    /// Format of the pictures.
+    /// Format of the pictures; of those on a device, what their samples are.
     fn format(&self) -> PixelFormat;
+    /// The device that pictures are on, by FFmpeg's name, and their colour; `None`: they are in host memory.
+    fn on_device(&self) -> Option<(&'static str, Colour)> {
+        None
+    }
     /// Whether pictures come in the screen's own time and are only fetched, so that waiting a little for a late one helps.
     fn is_timed(&self) -> bool {
         false
@@ -63,6 +69,10 @@ trait Grabber: Send {
     }
     /// The picture now; `None`: still the one before.
     fn grab(&mut self) -> Result<Option<Shot>>;
+    /// The newest picture that was shown so long ago or longer and was not given yet, where some are kept; later ones stay.
+    fn grab_shown(&mut self, _ago: Duration) -> Result<Option<Shot>> {
+        Ok(None)
+    }
     /// What a user should know that happened meanwhile: codes and texts of warnings.
     fn said(&mut self) -> Vec<(&'static str, String)> {
         Vec::new()
@@ -129,7 +139,8 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Begins to watch. Taking pictures ends after `duration`, or when `interrupt` is cancelled.
+    /// Begins to watch. Taking pictures ends after `duration`, or when `interrupt` is cancelled. With `gpu` pictures that are in
+    /// memory of a GPU already may come in CUDA memory.
     ///
     /// # Errors
     /// [`crate::ErrorKind::NotFound`] when there is no such display, monitor or window;
@@ -139,8 +150,9 @@ impl Screen {
         duration: Option<Seconds>,
         clock: Arc<dyn Clock>,
         interrupt: av::Interrupt,
+        gpu: bool,
     ) -> Result<Screen> {
-        let (grabber, note) = open(spec, &interrupt)?;
+        let (grabber, note) = open(spec, &interrupt, gpu)?;
         tracing::info!(backend = grabber.backend(), source = spec.label(), "capturing");
         let mut screen = Screen::of(grabber, spec, clock, interrupt);
         screen.duration = duration.map(|d| Duration::from_secs_f64(d.0));
@@ -183,6 +195,11 @@ impl Screen {
         self.counts.clone()
     }
 
+    /// The device that pictures are on; `None`: in host memory.
+    pub fn device(&self) -> Option<&'static str> {
+        self.grabber.on_device().map(|(device, _)| device)
+    }
+
     /// The one stream of it.
     pub fn stream(&self) -> StreamInfo {
         let (width, height) = self.grabber.size();
@@ -194,7 +211,7 @@ impl Screen {
             frame_rate: Some(self.rate),
             constant_rate: Some(!self.variable),
             sample_aspect: Rational::new(1, 1),
-            colour: Colour::default(),
+            colour: self.grabber.on_device().map(|(_, colour)| colour).unwrap_or_default(),
             hdr: Default::default(),
             rotation: 0.0,
             field_order: FieldOrder::Progressive,
@@ -234,22 +251,32 @@ impl Screen {
         }
         self.pacer.asked(self.clock.now());
         loop {
-            match self.pacer.step(self.clock.now()) {
+            let (tick, passed) = match self.pacer.step(self.clock.now()) {
                 Step::Wait(time) => {
                     if !self.wait(time) {
                         return Ok(None);
                     }
+                    continue;
                 }
-                Step::Repeat(tick) => {
-                    self.counts.late.fetch_add(1, Ordering::Relaxed);
-                    return self.give(tick, false);
-                }
-                Step::Take(tick) => {
-                    let fresh = !self.unused && (self.grabber.changed()? || self.comes_late()?);
-                    self.moving = fresh;
-                    return self.give(tick, fresh);
-                }
+                Step::Repeat(tick) => (tick, true),
+                Step::Take(tick) => (tick, false),
+            };
+            let ago = self.pacer.since(tick, self.clock.now());
+            // Its moment is over, but what was shown then may be kept.
+            if (passed || ago > self.interval() / 4)
+                && let Some(shot) = self.grabber.grab_shown(ago)?
+            {
+                self.keep(shot);
+                self.moving = true;
+                return self.give(tick, false);
             }
+            if passed {
+                self.counts.late.fetch_add(1, Ordering::Relaxed);
+                return self.give(tick, false);
+            }
+            let fresh = !self.unused && (self.grabber.changed()? || self.comes_late()?);
+            self.moving = fresh;
+            return self.give(tick, fresh);
         }
     }
 
@@ -365,7 +392,13 @@ impl Screen {
     fn turn(&mut self) {
         let Some(spec) = lock(&self.counts.turn).take() else { return };
         let label = spec.label();
-        let taken = open(&spec, &self.interrupt).and_then(|(mut grabber, note)| {
+        // What is behind takes pictures on a device only where they were there from the beginning.
+        let gpu = self.device().is_some();
+        let taken = open(&spec, &self.interrupt, gpu).and_then(|(mut grabber, note)| {
+            if grabber.on_device().is_some() != gpu {
+                let message = "its pictures come in host memory, and those before on the encoder's GPU";
+                return Err(Error::unsupported(message));
+            }
             let shot = grabber.grab()?;
             Ok((grabber, note, shot))
         });
@@ -423,6 +456,20 @@ impl Source<Frame> for Screen {
     }
 }
 
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let Counts { taken, repeated, late, dropped, .. } = &*self.counts;
+        tracing::debug!(
+            taken = of(taken),
+            repeated = of(repeated),
+            late = of(late),
+            dropped = of(dropped),
+            "captured"
+        );
+    }
+}
+
 /// Whether a failure after the first picture says that there will be no more.
 fn is_gone(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Device | ErrorKind::NotFound | ErrorKind::Io)
@@ -433,11 +480,11 @@ type Said = Option<(&'static str, String)>;
 
 /// Begins to watch.
 #[cfg(target_os = "linux")]
-fn open(spec: &ScreenSpec, interrupt: &av::Interrupt) -> Result<(Box<dyn Grabber>, Said)> {
+fn open(spec: &ScreenSpec, interrupt: &av::Interrupt, gpu: bool) -> Result<(Box<dyn Grabber>, Said)> {
     let x11 = || x11::X11::open(spec).map(|x| (Box::new(x) as Box<dyn Grabber>, None));
     let wayland = || wayland::Wayland::open(spec).map(|w| (Box::new(w) as Box<dyn Grabber>, None));
     let node = || {
-        let (node, note) = node::Node::open(spec, interrupt)?;
+        let (node, note) = node::Node::open(spec, interrupt, gpu)?;
         Ok((Box::new(node) as Box<dyn Grabber>, note.map(|note| ("source", note))))
     };
     if let Some(camera) = &spec.camera {
@@ -482,7 +529,7 @@ fn open(spec: &ScreenSpec, interrupt: &av::Interrupt) -> Result<(Box<dyn Grabber
 const NOT_OFFERED: &str = "this Wayland compositor offers neither ext-image-copy-capture nor wlr-screencopy";
 
 #[cfg(not(target_os = "linux"))]
-fn open(_: &ScreenSpec, _: &av::Interrupt) -> Result<(Box<dyn Grabber>, Said)> {
+fn open(_: &ScreenSpec, _: &av::Interrupt, _: bool) -> Result<(Box<dyn Grabber>, Said)> {
     Err(Error::unsupported("source.screen: screens are captured on Linux only"))
 }
 

@@ -1,10 +1,11 @@
 //! A video node of PipeWire, one's own choice or what the user picked in the desktop portal's dialog.
 
+use super::gpu::Gpu;
 use super::pointer::{self, Pointer};
 use super::{Grabber, Shot, token};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Crop;
-use crate::frame::{Frame, PixelFormat};
+use crate::frame::{Colour, Frame, PixelFormat};
 use crate::spec::{CropSpec, RegionSpec, ScreenBackend, ScreenPick, ScreenSpec};
 use crate::stage::Stage;
 use crate::time::MICROSECONDS;
@@ -19,8 +20,11 @@ pub(super) struct Node {
     // The stream ends before the session that it belongs to.
     stream: pipewire::VideoStream,
     session: Option<portal::Session>,
+    /// Takes pictures to the encoder without the host.
+    gpu: Option<Gpu>,
     size: (u32, u32),
     format: PixelFormat,
+    on_gpu: bool,
     latest: Option<Shot>,
     /// What of the picture is wanted.
     part: Option<Crop>,
@@ -65,8 +69,8 @@ fn part(region: &RegionSpec) -> Crop {
 }
 
 impl Node {
-    /// Begins to watch, and what a user should know.
-    pub fn open(spec: &ScreenSpec, interrupt: &av::Interrupt) -> Result<(Node, Option<String>)> {
+    /// Begins to watch, and what a user should know. With `gpu` pictures may come in CUDA memory.
+    pub fn open(spec: &ScreenSpec, interrupt: &av::Interrupt, gpu: bool) -> Result<(Node, Option<String>)> {
         let (mut session, mut note) = (None, None);
         let node = match spec.node {
             Some(node) if spec.backend == ScreenBackend::PipeWire => node,
@@ -76,7 +80,7 @@ impl Node {
                 session.insert(opened).node
             }
         };
-        Self::connect(node, session, spec, interrupt).map(|opened| (opened, note))
+        Self::connect(node, session, spec, interrupt, gpu).map(|opened| (opened, note))
     }
 
     /// The camera that PipeWire calls `name`.
@@ -84,7 +88,7 @@ impl Node {
         let found = pipewire::nodes().map_err(|e| of_pipewire(e).context("camera"))?;
         let mut cameras = found.iter().filter(|n| n.class == pipewire::NodeClass::Camera);
         match cameras.clone().find(|n| n.name == name || n.description.as_deref() == Some(name)) {
-            Some(node) => Self::connect(node.id, None, spec, interrupt),
+            Some(node) => Self::connect(node.id, None, spec, interrupt, false),
             None => {
                 let there: Vec<&str> = cameras.by_ref().map(|n| n.name.as_str()).collect();
                 let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
@@ -104,6 +108,7 @@ impl Node {
         mut session: Option<portal::Session>,
         spec: &ScreenSpec,
         interrupt: &av::Interrupt,
+        gpu: bool,
     ) -> Result<Node> {
         let remote = session.as_mut().map(portal::Session::remote).transpose().map_err(of_portal)?;
         let rate = spec.frame_rate.0;
@@ -112,8 +117,11 @@ impl Node {
             Some(session) => session.cursor == portal::Cursor::Beside,
             None => spec.cursor && spec.camera.is_none(),
         };
+        let mut said = Vec::new();
+        let gpu = if gpu { on_gpu(spec, beside, &mut said) } else { None };
         let options = pipewire::VideoOptions {
             max_rate,
+            dmabuf: gpu.as_ref().map(Gpu::formats).unwrap_or_default(),
             last_resort: if spec.dmabuf { readable() } else { Vec::new() },
             cursor: beside,
             // Only the newest picture is wanted.
@@ -124,13 +132,29 @@ impl Node {
         let format = PixelFormat::yuv420p();
         let part = spec.region.as_ref().map(part);
         let pointer = beside.then(Pointer::default);
-        let (size, latest, said) = ((0, 0), None, Vec::new());
-        let mut opened = Node { stream, session, size, format, latest, part, pointer, said };
+        let (size, latest, on_gpu) = ((0, 0), None, false);
+        let mut opened = Node { stream, session, gpu, size, format, on_gpu, latest, part, pointer, said };
+        let first = opened.first(node, interrupt);
+        if let Err(e) = &first
+            && opened.gpu.is_some()
+            && matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::Device | ErrorKind::Memory)
+        {
+            let message =
+                format!("the GPU does not take the screen's pictures, host memory does: {}", e.message());
+            let session = opened.session.take();
+            drop(opened);
+            let mut again = Self::connect(node, session, spec, interrupt, false)?;
+            again.said.push(("fallback", message));
+            return Ok(again);
+        }
         // What it has may be nothing but what was refused.
-        opened.first(node, interrupt).map_err(|e| match e.kind() {
+        first.map_err(|e| match e.kind() {
             ErrorKind::Unsupported | ErrorKind::Io if !spec.dmabuf => e.context("without DMA-BUFs"),
             _ => e,
         })?;
+        if opened.gpu.is_some() && !opened.on_gpu {
+            opened.said.push(through_host("the node gives no DMA-BUFs that the GPU takes"));
+        }
         Ok(opened)
     }
 
@@ -168,8 +192,12 @@ impl Node {
     /// Says what a user should know of what was agreed.
     fn agreed(&mut self, agreed: &pipewire::VideoFormat) {
         tracing::debug!(?agreed, "PipeWire");
-        if agreed.dmabuf.is_some() {
+        if agreed.dmabuf.is_some() && self.gpu.is_none() {
             let message = "the node gives its pictures as DMA-BUFs only: each is read into host memory";
+            self.said.push(("transfer", message.into()));
+        }
+        if agreed.dmabuf.is_none() && self.on_gpu {
+            let message = "the node gives its pictures in host memory now: each is uploaded to the GPU";
             self.said.push(("transfer", message.into()));
         }
         if self.pointer.is_some() && !pointer::can_be_in(agreed.format) {
@@ -187,7 +215,13 @@ impl Node {
         };
         let media = match frame.pixels {
             pipewire::Pixels::Host(media) => Some(media),
-            pipewire::Pixels::DmaBuf(picture) => Some(shared(picture)?.read_dmabuf()?),
+            pipewire::Pixels::DmaBuf(picture) => {
+                let picture = shared(picture)?;
+                Some(match &mut self.gpu {
+                    Some(gpu) => gpu.take(&picture)?,
+                    None => picture.read_dmabuf()?,
+                })
+            }
             pipewire::Pixels::None => None,
         };
         let media = match (&mut self.pointer, media) {
@@ -197,11 +231,24 @@ impl Node {
         };
         let Some(media) = media else { return Ok(()) };
         let media = self.cut(media)?;
+        let media = self.in_its_place(media)?;
         if self.size == (0, 0) {
-            (self.size, self.format) = ((media.width(), media.height()), media.format());
+            let samples = media.hw_frames().map_or(media.format(), |pool| pool.host_format());
+            (self.size, self.format) = ((media.width(), media.height()), samples);
+            self.on_gpu = media.is_hardware();
         }
         self.latest = Some(Shot { media, age: Some(frame.age) });
         Ok(())
+    }
+
+    /// A picture where the first one was: a node may give its pictures another way later.
+    fn in_its_place(&mut self, media: av::Frame) -> Result<av::Frame> {
+        let Some(gpu) = self.gpu.as_mut().filter(|_| self.size != (0, 0)) else { return Ok(media) };
+        match (self.on_gpu, media.is_hardware()) {
+            (true, false) => gpu.upload(media),
+            (false, true) => Ok(media.transfer_to_host()?),
+            _ => Ok(media),
+        }
     }
 
     /// The part of a picture that is wanted.
@@ -221,6 +268,29 @@ impl Node {
         let cut = cut.pop();
         cut.ok_or_else(|| Error::new(ErrorKind::Internal, "a part of a picture is none"))?.to_media()
     }
+}
+
+/// The way to the encoder without the host, where there is one.
+fn on_gpu(spec: &ScreenSpec, pointer: bool, said: &mut Vec<(&'static str, String)>) -> Option<Gpu> {
+    let why = if !spec.dmabuf {
+        "DMA-BUFs are not wanted".into()
+    } else if spec.region.is_some() {
+        "a part of the picture is cut out on the host".into()
+    } else if pointer {
+        "the pointer comes beside the picture and is drawn on the host".into()
+    } else {
+        match Gpu::open() {
+            Ok(gpu) if gpu.formats().is_empty() => "the GPU's EGL names no arrangements of DMA-BUFs".into(),
+            Ok(gpu) => return Some(gpu),
+            Err(e) => e.to_string(),
+        }
+    };
+    said.push(through_host(&why));
+    None
+}
+
+fn through_host(why: &str) -> (&'static str, String) {
+    ("transfer", format!("pictures go through host memory to the encoder: {why}"))
 }
 
 /// Has the user pick, or restores what he picked before.
@@ -266,6 +336,10 @@ impl Grabber for Node {
 
     fn format(&self) -> PixelFormat {
         self.format
+    }
+
+    fn on_device(&self) -> Option<(&'static str, Colour)> {
+        self.on_gpu.then_some(("cuda", Gpu::COLOUR))
     }
 
     fn is_timed(&self) -> bool {

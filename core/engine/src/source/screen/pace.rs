@@ -13,7 +13,7 @@ pub(super) enum Step {
     Wait(Duration),
     /// Take the picture of this tick.
     Take(u64),
-    /// Give the picture before once more, as that of this tick: its own moment has passed.
+    /// Give what was shown then, or the picture before once more, as that of this tick: its moment has passed.
     Repeat(u64),
 }
 
@@ -51,6 +51,11 @@ impl Pacer {
         let ticks = at.as_nanos() * self.rate.num.unsigned_abs() as u128
             / self.rate.den.unsigned_abs().max(1) as u128;
         u64::try_from(ticks / 1_000_000_000).unwrap_or(u64::MAX)
+    }
+
+    /// How long ago tick `n` was.
+    pub fn since(&self, n: u64, now: Duration) -> Duration {
+        now.saturating_sub(self.start.unwrap_or(now) + self.due(n))
     }
 
     /// The next picture is asked for. What passed since the last one was handed out is whoever took it: those ticks are

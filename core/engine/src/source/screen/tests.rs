@@ -2,9 +2,9 @@ use super::*;
 use crate::spec::FrameRate;
 use std::sync::Mutex;
 
-/// A clock that only sleeping moves.
+/// A clock that only sleeping moves. Who sleeps past the given time sleeps that much too long, once.
 #[derive(Default)]
-struct Hands(Mutex<Duration>);
+struct Hands(Mutex<Duration>, Mutex<Option<(Duration, Duration)>>);
 
 impl Clock for Hands {
     fn now(&self) -> Duration {
@@ -12,7 +12,11 @@ impl Clock for Hands {
     }
 
     fn sleep(&self, duration: Duration) {
-        *self.0.lock().expect("unpoisoned") += duration;
+        let mut now = self.0.lock().expect("unpoisoned");
+        *now += duration;
+        if let Some((_, more)) = self.1.lock().expect("unpoisoned").take_if(|(at, _)| *at <= *now) {
+            *now += more;
+        }
     }
 }
 
@@ -59,6 +63,15 @@ impl Grabber for Drawn {
         self.clock.sleep(self.cost);
         let media = av::Frame::alloc_video(self.format(), self.width, 2, 0)?;
         Ok(Some(Shot { media, age: shown.filter(|_| self.timed).map(|shown| now - shown) }))
+    }
+
+    fn grab_shown(&mut self, ago: Duration) -> Result<Option<Shot>> {
+        let now = self.clock.now();
+        let shown = self.changes.iter().rfind(|t| **t + ago <= now).copied();
+        let Some(shown) = shown.filter(|_| self.timed) else { return Ok(None) };
+        self.changes.retain(|t| *t > shown);
+        let media = av::Frame::alloc_video(self.format(), self.width, 2, 0)?;
+        Ok(Some(Shot { media, age: Some(now - shown) }))
     }
 }
 
@@ -162,6 +175,19 @@ fn pictures_that_jitter_around_a_tick_are_all_taken() {
     assert_eq!(times(&mut screen).len(), 250);
     let [taken, repeated, dropped] = counted(&screen);
     assert!(taken >= 248 && repeated <= 3 && dropped == 0, "{taken} {repeated} {dropped}");
+}
+
+#[test]
+fn who_was_late_gives_what_was_shown_at_the_moments_that_passed() {
+    let changes: Vec<u64> = (0..260).map(|n| n * 10).collect();
+    let drawn = Drawn { timed: true, ..drawn(&changes, 0) };
+    *drawn.clock.1.lock().expect("unpoisoned") =
+        Some((Duration::from_millis(500), Duration::from_millis(35)));
+    let mut screen = screen_of(drawn, false);
+    assert_eq!(times(&mut screen).len(), 250);
+    let [taken, repeated, dropped] = counted(&screen);
+    assert!(taken >= 250 && repeated == 0 && dropped == 0, "{taken} {repeated} {dropped}");
+    assert_eq!(screen.counts().late.load(Ordering::Relaxed), 0);
 }
 
 #[test]

@@ -62,11 +62,18 @@ impl Grabber for Wayland {
     }
 
     fn grab(&mut self) -> Result<Option<Shot>> {
-        let Some(p) = self.capture.take().map_err(error)? else { return Ok(None) };
-        let age = p.age();
-        let media = av::Frame::wrap_bytes(p.format, p.width, p.height, vec![(p.data, p.stride)])?;
-        Ok(Some(Shot { media, age: Some(age) }))
+        self.capture.take().map_err(error)?.map(shot).transpose()
     }
+
+    fn grab_shown(&mut self, ago: Duration) -> Result<Option<Shot>> {
+        self.capture.take_shown(ago).map(shot).transpose()
+    }
+}
+
+fn shot(p: wayland::Picture) -> Result<Shot> {
+    let age = p.age();
+    let media = av::Frame::wrap_bytes(p.format, p.width, p.height, vec![(p.data, p.stride)])?;
+    Ok(Shot { media, age: Some(age) })
 }
 
 /// Whether the environment's compositor hands out its pictures, or why not.
