@@ -5,9 +5,7 @@ use ghoststream::probe::{ProbeOptions, probe};
 use ghoststream::spec::SourceSpec;
 use ghoststream_server::contract::request::ClientProfile;
 use ghoststream_server::jobs::{Body, FileError, Served};
-use ghoststream_server::playback::{
-    InProcess, Limits, Load, Probed, Runner, Session, Setup, Started, Wheel,
-};
+use ghoststream_server::playback::{InProcess, Limits, Load, Probed, Runner, Session, Setup, Started, Wheel};
 use ghoststream_server::worker::Report;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -329,9 +327,8 @@ async fn whoever_waits_after_a_seek_has_the_machine_alone() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let halted = || -> Vec<bool> {
-        runner.runs.lock().unwrap().iter().map(|r| r.0.load(Ordering::SeqCst)).collect()
-    };
+    let halted =
+        || -> Vec<bool> { runner.runs.lock().unwrap().iter().map(|r| r.0.load(Ordering::SeqCst)).collect() };
     let first = ask(2);
     begun(1).await;
     assert_eq!(halted(), [false]);

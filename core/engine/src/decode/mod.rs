@@ -132,7 +132,10 @@ impl AvDecoder {
             next_pts: None,
             on_device: kind.is_some(),
             keys: options.keys && stream.kind == MediaKind::Video,
-            from: options.from.filter(|_| stream.kind == MediaKind::Video).map(|t| t.to(stream.time_base).ticks),
+            from: options
+                .from
+                .filter(|_| stream.kind == MediaKind::Video)
+                .map(|t| t.to(stream.time_base).ticks),
             damage: Arc::default(),
             frames: 0,
         })
