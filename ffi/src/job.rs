@@ -185,7 +185,8 @@ pub unsafe extern "C" fn gs_job_pause(job: *mut gs_job) -> gs_status {
     enter(|| unsafe { self::job(job) }?.pause().map(|()| gs_status::GS_OK))
 }
 
-/// Continues after gs_job_pause, with a key frame where video is encoded; nothing happens to a job that is not paused.
+/// Continues after gs_job_pause, with a key frame where video of a live source is encoded; nothing happens to a job that is not
+/// paused.
 /// Owns: nothing.
 /// Thread: any.
 /// Errors: GS_STATE unless the job is running or paused; GS_INVALID.

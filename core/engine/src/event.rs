@@ -27,8 +27,10 @@ pub enum State {
 pub type Word = &'static str;
 
 /// The words that warnings have; see [`Event::Warning`].
-const CODES: &[Word] =
-    &["fallback", "dropped", "rung", "transfer", "source", "output", "skipped", "control", "save", "network"];
+pub(crate) const CODES: &[Word] = &[
+    "fallback", "dropped", "rung", "transfer", "source", "output", "skipped", "control", "save", "network",
+    "two_pass",
+];
 
 /// Reads a word as the one of `known` that it is.
 pub(crate) fn word<'de, D: Deserializer<'de>>(d: D, known: &[Word]) -> Result<Word, D::Error> {
@@ -78,7 +80,8 @@ pub enum Event {
     /// Something the owner should know although the job goes on: a fallback, a drop, an inserted transfer.
     Warning {
         /// A stable word: `fallback`, `dropped`, `rung` (one that is encoded no more), `transfer`, `source`, `output`, `skipped`, `control` (a change or command
-        /// that could not be obeyed), `save` (a replay that could not be saved), `network`.
+        /// that could not be obeyed), `save` (a replay that could not be saved), `network`,
+        /// `two_pass`.
         #[serde(deserialize_with = "code")]
         code: Word,
         /// What happened.

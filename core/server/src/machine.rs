@@ -3,7 +3,7 @@
 use crate::adapt::{self, GpuLoad, GpuSource, Hardware, JobsLoad, Monitor, Snapshot};
 use crate::contract::service::{HardwareStatus, JobsStatus, RealtimeStatus, Status};
 use crate::http::App;
-use crate::jobs::{self, Bounds, Jobs, Offer, Relief};
+use crate::jobs::{Bounds, Jobs, Offer, Relief};
 use crate::serve::ended;
 use ghoststream::device::{Devices, NvidiaUsage, nvidia_usage};
 use std::path::Path;
@@ -119,7 +119,7 @@ fn gpu_load(usage: NvidiaUsage) -> GpuLoad {
 }
 
 fn load(jobs: &Jobs) -> JobsLoad {
-    let running = jobs.list().into_iter().filter(|j| j.status == jobs::Status::Processing);
+    let running = jobs.list().into_iter().filter(|j| j.encoding);
     let mut load = JobsLoad::default();
     for job in running {
         load.active += 1;
@@ -155,6 +155,8 @@ fn status(hardware: &Hardware, snapshot: &Snapshot, decision: &adapt::Decision) 
             max_concurrent_jobs: u64::from(decision.max_jobs),
             quality_factor: decision.quality_factor,
             recent_success_rate: 1.0,
+            pressure: decision.pressure,
+            reasons: decision.reasons.clone(),
             ..JobsStatus::default()
         },
     }

@@ -2,7 +2,7 @@
 
 use ghoststream::PipelineSpec;
 use ghoststream::probe::{ProbeOptions, probe};
-use ghoststream::spec::SourceSpec;
+use ghoststream::spec::{Seconds, SourceSpec};
 use ghoststream_server::contract::request::ClientProfile;
 use ghoststream_server::jobs::{Body, FileError, Served};
 use ghoststream_server::playback::{InProcess, Limits, Load, Probed, Runner, Session, Setup, Started, Wheel};
@@ -152,6 +152,53 @@ async fn everything_is_listed_at_once_and_made_in_any_order() {
     let view = session.view();
     assert_eq!((view.segments, view.decision.method.as_str()), ((7, 7), "transcode"));
     assert_eq!(view.encoder.as_deref(), Some("libx264"));
+}
+
+/// Where the pictures of a segment begin, seconds.
+fn begins(dir: &Dir, data: &[u8]) -> f64 {
+    let path = dir.path("one.ts");
+    std::fs::write(&path, data).unwrap();
+    let args =
+        ["-v", "error", "-select_streams", "v:0", "-show_entries", "packet=pts_time", "-of", "csv=p=0"];
+    let out = Command::new("ffprobe").args(args).arg(&path).output().unwrap();
+    let times = String::from_utf8(out.stdout).unwrap();
+    times.lines().filter_map(|l| l.trim_end_matches(',').parse::<f64>().ok()).fold(f64::MAX, f64::min)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn segments_begin_where_the_playlist_says_at_any_rate() {
+    // Rates at which half a picture is no whole number of microseconds, and a start that is not on a picture.
+    for (rate, start) in
+        [("30", 5.5), ("12", 1.3), ("48", 0.7), ("20250000/675779", 0.4), ("30000/1001", 2.2)]
+    {
+        let dir = Dir::new();
+        let input = dir.path("in.mp4").to_string_lossy().into_owned();
+        ffmpeg(&format!(
+            "-f lavfi -i testsrc2=s=160x90:r={rate}:d=17 -f lavfi -i sine=440:sample_rate=48000:d=17 \
+             -c:v libx264 -preset ultrafast -g 250 -bf 2 -pix_fmt yuv420p -c:a aac {input}"
+        ));
+        let mut setup = setup(&dir, &input, json!({}));
+        setup.spec.source.start = Some(Seconds(start));
+        let session = open(setup).await;
+        let list = text(&session, "master.m3u8").await;
+        let lengths =
+            list.lines().filter_map(|l| l.strip_prefix("#EXTINF:")?.split(',').next()?.parse::<f64>().ok());
+        let lengths: Vec<f64> = lengths.collect();
+        let names = uris(&list);
+        assert!(names.len() >= 6 && names.len() == lengths.len(), "{rate}: {list}");
+        let mut first = None;
+        let mut expected = 0.0;
+        for (name, length) in names.iter().zip(&lengths) {
+            let at = begins(&dir, &get(&session, name).await);
+            let zero = *first.get_or_insert(at);
+            assert!(
+                (at - zero - expected).abs() < 0.02,
+                "{rate} from {start}: {name} at {}, not {expected}",
+                at - zero
+            );
+            expected += length;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -334,6 +381,7 @@ async fn whoever_waits_after_a_seek_has_the_machine_alone() {
     assert_eq!(halted(), [false]);
     // The player seeks: it no longer waits for the one, but for another far behind it, which the first run would make too.
     first.abort();
+    let _aborted = first.await;
     let second = ask(20);
     begun(2).await;
     assert_eq!(halted(), [true, false]);

@@ -162,7 +162,7 @@ class Job:
         self._inner.pause()
 
     def resume(self) -> None:
-        """Continues after :meth:`pause`, with a key frame where video is encoded."""
+        """Continues after :meth:`pause`, with a key frame where video of a live source is encoded."""
         self._inner.resume()
 
     def split(self, output: int = 0) -> None:

@@ -156,9 +156,11 @@ impl AvDecoder {
     fn skip_unseen(&mut self, packet: &av::Packet) {
         let Some(from) = self.from else { return };
         let over = packet.pts().is_some_and(|pts| packet.duration() > 0 && pts + packet.duration() <= from);
-        self.decoder.set_skip(if over { av::Skip::NonReference } else { av::Skip::Nothing });
-        // Whatever is decoded from here on is presented later.
-        if packet.dts().is_some_and(|dts| dts >= from) {
+        // Whatever is decoded from `from` on is presented later.
+        let behind = packet.dts().is_some_and(|dts| dts >= from);
+        let skip = if over && !behind { av::Skip::NonReference } else { av::Skip::Nothing };
+        self.decoder.set_skip(skip);
+        if behind {
             self.from = None;
         }
     }

@@ -436,7 +436,8 @@ impl Job {
         if self.shared.pause() { Ok(()) } else { Err(self.not_running()) }
     }
 
-    /// Continues after [`Job::pause`], with a key frame where video is encoded; nothing happens when it is not paused.
+    /// Continues after [`Job::pause`], with a key frame where video of a live source is encoded; nothing happens when it is
+    /// not paused.
     ///
     /// # Errors
     /// [`ErrorKind::State`] unless the job is running or paused.

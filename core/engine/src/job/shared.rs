@@ -112,6 +112,8 @@ impl Shared {
     }
 
     pub fn warn(&self, code: &'static str, message: impl Into<String>) {
+        // A server that reads it back knows these only.
+        debug_assert!(crate::event::CODES.contains(&code), "{code}");
         let message = message.into();
         tracing::warn!(job = self.id, code, "{message}");
         self.events.push(Event::Warning { code, message });
@@ -223,10 +225,10 @@ impl Shared {
         }
     }
 
-    /// Waits while the job is paused.
+    /// Waits while the job is paused; a pause that comes too late for a job that ends does not hold it.
     pub fn pass_gate(&self) {
         let mut gate = lock(&self.gate);
-        while gate.paused {
+        while gate.paused && !self.is_stopping() && !self.is_cancelled() {
             gate = self.gate_changed.wait(gate).unwrap_or_else(PoisonError::into_inner);
         }
     }

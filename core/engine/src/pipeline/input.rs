@@ -322,13 +322,20 @@ fn screen(
     })
 }
 
-/// Whether all pictures are for NVENC, by the document's own words, which takes them in CUDA memory.
+/// Whether all pictures are for NVENC, by the document's own words, as it takes them from CUDA memory: 8-bit 4:2:0.
 fn for_nvenc(spec: &PipelineSpec) -> bool {
     let mut tracks = spec.outputs.iter().filter_map(|output| match &output.video {
-        VideoChoice::Track(video) => Some(match video.encoder.as_deref() {
-            Some("auto") | None => video.device == Device::Cuda,
-            Some(name) => name == "nvenc" || name.ends_with("_nvenc"),
-        }),
+        VideoChoice::Track(video) => {
+            let nvenc = match video.encoder.as_deref() {
+                Some("auto") | None => video.device == Device::Cuda,
+                Some(name) => name == "nvenc" || name.ends_with("_nvenc"),
+            };
+            // They come as 8-bit 4:2:0; who asks for more gets it from the screen's own RGB.
+            let plain = matches!(video.pixel_format.as_deref(), None | Some("nv12" | "yuv420p"))
+                && video.bit_depth.is_none_or(|bits| bits == 8)
+                && video.colour.is_none();
+            Some(nvenc && plain)
+        }
         VideoChoice::Default => Some(false),
         VideoChoice::None => None,
     });

@@ -329,4 +329,8 @@ pub struct JobsStatus {
     pub quality_factor: f64,
     /// Of the last jobs, 0 to 1.
     pub recent_success_rate: f64,
+    /// How hard it is to keep up, 0 to 3; from 1 on, quality is given up.
+    pub pressure: u8,
+    /// Why limits are not those of the hardware alone, one sentence each.
+    pub reasons: Vec<String>,
 }

@@ -121,14 +121,16 @@ async fn send(app: &App, headers: &HeaderMap, served: Served) -> Answer<Response
     let modified = opened.modified.map(http_date);
     let etag = served.etag.or_else(|| Some(file_tag(opened.size, opened.modified?)));
     let (etag, modified) = (etag.as_deref(), modified.as_deref());
-    let mut response = Response::builder()
-        .header(header::CONTENT_TYPE, served.content_type)
-        .header(header::ACCEPT_RANGES, "bytes");
+    let content_type = match &served.cache {
+        Cache::Attachment(_) => "application/octet-stream",
+        _ => served.content_type,
+    };
+    let mut response =
+        Response::builder().header(header::CONTENT_TYPE, content_type).header(header::ACCEPT_RANGES, "bytes");
     response = match &served.cache {
         Cache::NoCache => response.header(header::CACHE_CONTROL, "no-cache"),
         Cache::Immutable => response.header(header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
         Cache::Attachment(name) => response
-            .header(header::CONTENT_TYPE, "application/octet-stream")
             .header(header::CONTENT_DISPOSITION, attachment(name))
             .header(header::CACHE_CONTROL, "no-cache"),
     };

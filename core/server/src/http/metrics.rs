@@ -110,9 +110,9 @@ fn render(app: &App) -> String {
     page.one("job_seconds_mean", "gauge", "Mean wall time of a successful job.", stats.average_seconds);
     page.one("media_written_bytes_total", "counter", "Bytes that jobs wrote.", stats.bytes);
     let running: Vec<_> = jobs.iter().filter(|j| j.status == Status::Processing).collect();
-    page.head("encoder_sessions", "gauge", "Running jobs by kind of encoder.");
+    page.head("encoder_sessions", "gauge", "Jobs that are encoded just now, by kind of encoder.");
     let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
-    for job in &running {
+    for job in jobs.iter().filter(|j| j.encoding) {
         *kinds.entry(job.hw_accel_used.as_deref().unwrap_or("unknown")).or_default() += 1;
     }
     for (kind, count) in kinds {
@@ -122,7 +122,8 @@ fn render(app: &App) -> String {
         "encode_fps",
         "gauge",
         "Frames per second of all running jobs.",
-        running.iter().map(|j| j.fps).sum::<f64>(),
+        // An empty sum is -0.
+        running.iter().map(|j| j.fps).sum::<f64>() + 0.0,
     );
     let slowest = running.iter().map(|j| j.speed).filter(|s| *s > 0.0).reduce(f64::min);
     page.one(

@@ -219,7 +219,7 @@ fn video(request: &TranscodeRequest, context: &Context<'_>, codec: &str) -> Resu
         }
     };
     let software = spec.device == Device::Software;
-    rates(&mut spec, rate, rate, software);
+    rates(&mut spec, rate, rate, software, codec);
     spec.preset = Some(context.bounds.load.preset(preset(request, context, spec.device)));
     spec.two_pass = wanted.two_pass;
     if wanted.two_pass && !context.media.is_recorded() {
@@ -260,12 +260,13 @@ fn limits(context: &Context<'_>) -> Bounds {
     }
 }
 
-/// The buffer is that of the contract: 1.5 seconds in software, 2 in hardware.
-fn rates(spec: &mut VideoSpec, average: u64, peak: u64, software: bool) {
+/// The buffer is that of the contract: 1.5 seconds in software, 2 in hardware. SVT-AV1 has none, and may have to go on where
+/// hardware fails.
+fn rates(spec: &mut VideoSpec, average: u64, peak: u64, software: bool, codec: &str) {
     spec.bitrate = Some(Bitrate(average));
     spec.max_bitrate = Some(Bitrate(peak));
     let share = if software { 15 } else { 20 };
-    spec.buffer = Some(Bitrate(peak * share / 10));
+    spec.buffer = (codec != "av1").then_some(Bitrate(peak * share / 10));
 }
 
 /// The preset of the encoders on a machine at its best.
@@ -348,7 +349,7 @@ fn rungs(
     let software = placed(request, context.config, context.software) == Device::Software;
     let list = list.into_iter().map(|rung| {
         let mut spec = VideoSpec { width: Some(rung.size.0), height: Some(rung.size.1), ..VideoSpec::new() };
-        rates(&mut spec, rung.bitrate, rung.bitrate + rung.bitrate / 10, software);
+        rates(&mut spec, rung.bitrate, rung.bitrate + rung.bitrate / 10, software, codec);
         spec
     });
     LadderSpec::Rungs(list.collect())
@@ -528,6 +529,15 @@ mod tests {
         assert_eq!((&o["audio"][0]["codec"], &o["audio"][0]["channels"]), (&json!("opus"), &Value::Null));
         let spec = made(json!({"start_time": 5}), &media(false), |_| {}).unwrap();
         assert_eq!(spec["source"]["start"], json!(5.0));
+    }
+
+    #[test]
+    fn a_buffer_only_where_every_encoder_of_the_codec_has_one() {
+        for (codec, buffer) in [("h264", true), ("h265", true), ("vp9", true), ("av1", false)] {
+            let wanted = json!({"format": "mkv", "video_codec": codec});
+            let o = output(json!({"mode": "batch", "output": wanted}));
+            assert_eq!(!o["video"]["buffer"].is_null(), buffer, "{codec}");
+        }
     }
 
     #[test]

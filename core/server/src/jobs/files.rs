@@ -226,9 +226,11 @@ pub(super) fn list(directory: &Path, below: &str, names: &mut Vec<String>) -> io
             continue;
         }
         let whole = format!("{below}{name}");
-        if entry.file_type()?.is_dir() {
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
             list(&entry.path(), &format!("{whole}/"), names)?;
-        } else {
+        } else if kind.is_file() {
+            // No links: a worker that was taken over could name what it may not read.
             names.push(whole);
         }
     }

@@ -160,10 +160,13 @@ impl Jobs {
             .map_err(|why| Failure { kind: Some(ErrorKind::Denied), message: format!("source: {why}") })?;
         let scratch = Scratch::new(inner)?;
         let film = plan.film(&scratch.0).map_err(invalid)?;
-        let texts = film.texts().filter(|_| first == 0);
-        for document in texts.into_iter().chain([film.document(first, end)]) {
-            run(inner, document, sandbox(&url, &scratch.0)).await?;
+        if let Some(texts) = film.texts().filter(|_| first == 0)
+            && let Err(e) = run(inner, texts, sandbox(&url, &scratch.0)).await
+        {
+            // As in playback: the film is worth more than its words.
+            tracing::warn!("the text of a film cannot be read: {}", e.message);
         }
+        run(inner, film.document(first, end), sandbox(&url, &scratch.0)).await?;
         let read = tokio::task::spawn_blocking(move || {
             let files = film.collect(first, end);
             drop(scratch);

@@ -465,10 +465,11 @@ impl Inner {
             table.forget(id);
             stored
         };
-        self.store.remove(id);
+        // Written down before the job is gone, so that nothing stays there after a crash in between.
         if stored {
             upload::remove(self, id);
         }
+        self.store.remove(id);
     }
 
     fn remove_files(&self, id: &str) {

@@ -169,6 +169,7 @@ impl Record {
             media_info: self.media_info.clone(),
             variants: self.variants.clone(),
             stored: self.stored.clone(),
+            encoding: self.status == Status::Processing,
         }
     }
 }

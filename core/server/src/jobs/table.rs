@@ -126,6 +126,7 @@ impl Table {
         if let Some(now) = entry.session.as_ref().map(Session::view) {
             view.hw_accel_used = view.hw_accel_used.or(now.encoder.as_deref().map(|e| accel_of(e).into()));
             view.current_time = now.position;
+            view.encoding |= now.runs.0 > now.runs.1;
             view.warnings.extend(now.warnings);
         }
         Some(view)
@@ -260,12 +261,18 @@ impl Table {
             failed: c.failed,
             cancelled: c.cancelled,
             queued: self.queue.len(),
-            active: self.queue.running(),
+            active: self.queue.running() + self.sessions_making(),
             average_seconds: if c.successful > 0 { c.seconds / c.successful as f64 } else { 0.0 },
             bytes: c.bytes,
             limit: self.queue.limit(),
             queue_limit: self.queue.capacity(),
         }
+    }
+
+    /// Playback sessions that make segments just now.
+    fn sessions_making(&self) -> usize {
+        let sessions = self.jobs.values().filter_map(|e| e.session.as_ref());
+        sessions.map(|s| s.view().runs).filter(|(all, halted)| all > halted).count()
     }
 
     pub fn shared(&self) -> SharedStreams {

@@ -10,13 +10,13 @@ use super::{Inner, files};
 use crate::config::StoreConfig;
 use crate::store::{A_MOMENT, FOR_EVER, Store};
 use futures_util::{StreamExt, TryStreamExt};
-use ghoststream::Error;
+use ghoststream::{Error, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Files that are put there at once.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 2;
 /// The pause after a failure, in addition to those of the store, and the longest one.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
@@ -199,6 +199,10 @@ async fn put_one(uploads: &Uploads, id: &str, directory: &Path, name: &str) -> R
     let path = directory.join(name);
     let put = uploads.store.put_file(&key(id, name), &path, files::content_type(name), cache).await;
     put.map_err(|e| match std::fs::File::open(&path) {
+        // A store that refuses would refuse again, and all other jobs would wait for this one.
+        Ok(_) if matches!(e.kind(), ErrorKind::Denied | ErrorKind::Invalid | ErrorKind::Unsupported) => {
+            Halt::Lost(e.to_string())
+        }
         Ok(_) => Halt::Away(e),
         Err(why) => Halt::Lost(format!("{name}: {why}")),
     })

@@ -164,6 +164,8 @@ pub struct JobView {
     pub variants: Option<Vec<serde_json::Value>>,
     /// Where it is in the object store, once it is ready; `None` without a store, and for jobs on demand.
     pub stored: Option<Stored>,
+    /// Whether a worker encodes for it just now: it is being made, or segments that somebody asked for are.
+    pub encoding: bool,
 }
 
 /// What happened to a job.

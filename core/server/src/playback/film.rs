@@ -147,7 +147,12 @@ impl Film {
         }
         if first == 0 {
             for (index, subtitle) in self.subtitles.iter().enumerate() {
-                let track = subtitle.filled(|stream| std::fs::read_to_string(self.shape.text(stream)))?;
+                // What could not be read has no words.
+                let read = |stream| match std::fs::read_to_string(self.shape.text(stream)) {
+                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok("WEBVTT\n\n".into()),
+                    read => read,
+                };
+                let track = subtitle.filled(read)?;
                 files.extend(self.words(index, &track));
             }
         }

@@ -9,8 +9,9 @@ use ghoststream::{Error, Job, Pipeline, PipelineSpec};
 use serde_json::Value;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// The answer to a probe.
@@ -95,8 +96,18 @@ pub struct Workers {
     pool: Pool,
     sandbox: Sandbox,
     places: Places,
-    spare: Arc<Mutex<Option<Worker>>>,
+    spare: Arc<Mutex<Option<Spare>>>,
 }
+
+/// A worker that waits for the next run.
+struct Spare {
+    worker: Worker,
+    /// Tells it from the one that waited before it.
+    number: u64,
+}
+
+/// How long a worker is kept for the next run. Sessions stay when their viewers are gone, and would keep a process each.
+const KEPT: Duration = Duration::from_secs(60);
 
 impl Workers {
     /// Workers of `pool`, which may reach what `sandbox` says, as many as there are `places`.
@@ -110,7 +121,7 @@ impl Workers {
     }
 
     async fn take(&self) -> Result<Worker, Failure> {
-        let spare = lock(&self.spare).take().filter(Worker::is_alive);
+        let spare = lock(&self.spare).take().map(|s| s.worker).filter(Worker::is_alive);
         if let Some(worker) = spare {
             return Ok(worker);
         }
@@ -120,10 +131,20 @@ impl Workers {
     }
 
     fn give_back(&self, worker: Worker) {
-        if worker.is_alive() {
-            // A second one ends here.
-            lock(&self.spare).get_or_insert(worker);
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let mut spare = lock(&self.spare);
+        // A second one ends here.
+        if !worker.is_alive() || spare.is_some() {
+            return;
         }
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        *spare = Some(Spare { worker, number });
+        let kept = Arc::downgrade(&self.spare);
+        tokio::spawn(async move {
+            tokio::time::sleep(KEPT).await;
+            let Some(spare) = kept.upgrade() else { return };
+            let _ends_here = lock(&spare).take_if(|s| s.number == number);
+        });
     }
 }
 

@@ -79,7 +79,8 @@ impl Timeline {
                 break;
             }
             begins.push(at);
-            starts.push(at - step / 2.0);
+            // Encoders that count frames round it to the nearest one, which must not be the one before.
+            starts.push(at - step / 4.0);
         }
         Timeline { segments: lengths(&begins, end), starts, frame_rate: rate, even_out }
     }

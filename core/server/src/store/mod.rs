@@ -30,7 +30,7 @@ pub const FOR_EVER: &str = "public, max-age=31536000, immutable";
 pub const A_MOMENT: &str = "max-age=1";
 
 /// What is put there in one request, and the size of the parts of a longer file.
-const PART: u64 = 8 << 20;
+const PART: u64 = 5 << 20;
 /// The most parts that a file has; S3 takes 10000.
 const MOST_PARTS: u64 = 9_000;
 

@@ -129,6 +129,18 @@ fn a_file_is_made_and_downloaded() {
 }
 
 #[test]
+fn every_codec_makes_a_file_in_software() {
+    let site = Site::new();
+    let clip = site.clip("a.mp4", 1);
+    for codec in ["h265", "vp9", "av1"] {
+        let output = json!({ "format": "mkv", "video_codec": codec, "hw_accel": "software" });
+        let job = site.start(json!({ "source": clip, "mode": "batch", "output": output }));
+        let done = site.until(text(&job, "job_id"), "ready");
+        assert_eq!(done["hw_accel_used"], "software", "{codec}: {done}");
+    }
+}
+
+#[test]
 fn a_source_that_is_not_there() {
     let site = Site::new();
     let missing = site.clip("a.mp4", 1).replace("a.mp4", "b.mp4");

@@ -122,7 +122,10 @@ fn the_status_that_was_promised() {
         &status["realtime"],
         "cpu_percent gpu_percent gpu_temperature_c load_factor is_overloaded load_trend",
     );
-    has(&status["jobs"], "active_jobs queued_jobs max_concurrent_jobs quality_factor recent_success_rate");
+    has(
+        &status["jobs"],
+        "active_jobs queued_jobs max_concurrent_jobs quality_factor recent_success_rate pressure reasons",
+    );
     let tier = status["hardware"]["tier"].as_str().unwrap();
     assert!(["ultra", "high", "medium", "low", "minimal"].contains(&tier));
     assert_eq!(status["hardware"]["max_resolution"].as_array().unwrap().len(), 2);

@@ -41,6 +41,7 @@ impl Reply {
     }
 
     pub fn header(&self, name: &str) -> &str {
+        assert!(self.headers.get_all(name).iter().count() <= 1, "{name} is there twice");
         self.headers.get(name).map_or("", |v| v.to_str().unwrap())
     }
 }

@@ -207,7 +207,14 @@ impl Capture {
     /// The newest picture that was shown `ago` or longer ago, unless it was taken before; older ones go, later ones stay. A few
     /// are kept. Does not wait.
     pub fn take_shown(&self, ago: Duration) -> Option<Picture> {
-        take_shown(&mut self.shared.lock().pictures, ago)
+        let mut state = self.shared.lock();
+        // Whoever takes them looks, as with `changed`.
+        let idle = state.asked.elapsed() > IDLE;
+        state.asked = Instant::now();
+        if idle {
+            self.shared.changed.notify_all();
+        }
+        take_shown(&mut state.pictures, ago)
     }
 }
 

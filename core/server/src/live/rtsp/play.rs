@@ -152,6 +152,16 @@ impl Play {
         self.lanes.iter().any(|lane| matches!(lane.way, Some(Way::Datagrams(_))))
     }
 
+    /// Whether the reader has reported anything by UDP since this was last asked.
+    pub fn reports(&self) -> bool {
+        let pairs = self.lanes.iter().filter_map(|lane| match &lane.way {
+            Some(Way::Datagrams(pair)) => Some(pair),
+            _ => None,
+        });
+        // Each is asked: what waits there is taken.
+        pairs.filter(|pair| pair.has_reports()).count() > 0
+    }
+
     /// The channels of the connection that are in use.
     pub fn channels(&self) -> Vec<u8> {
         let used = self.lanes.iter().filter_map(|lane| match lane.way {

@@ -144,6 +144,8 @@ impl Session<'_> {
                 Woken::Late if forsaken.is_some_and(|at| at <= Instant::now()) => {
                     return End::Peer("nobody publishes the stream any more".into());
                 }
+                // Reports of a reader say that it is there too (RFC 2326, section 10.5).
+                Woken::Late if self.reading().is_some_and(Play::reports) => heard = Instant::now(),
                 Woken::Late => return End::Peer(format!("nothing for {} s", silence.as_secs())),
             }
         }

@@ -33,6 +33,21 @@ impl Pair {
         Ok((self.packets.0.local_addr()?.port(), self.reports.0.local_addr()?.port()))
     }
 
+    /// Takes what the peer has reported; whether that is anything.
+    pub fn has_reports(&self) -> bool {
+        let (socket, peer) = &self.reports;
+        let mut data = [0; 2048];
+        let mut some = false;
+        // No more than a socket holds: what a flood adds meanwhile is not waited for.
+        for _ in 0..1024 {
+            match socket.recv_from(&mut data) {
+                Ok((_, from)) => some |= from.ip() == peer.ip(),
+                Err(_) => break,
+            }
+        }
+        some
+    }
+
     /// Sends packets that are framed for a connection: those of even channels are packets, the others reports. Nobody waits:
     /// what the system does not take is lost, as what is lost on the way.
     pub fn send(&self, mut framed: &[u8]) {
