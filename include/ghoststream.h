@@ -1101,7 +1101,8 @@ gs_status gs_job_set(struct gs_job *job,
 // Since: 0
 gs_status gs_job_pause(struct gs_job *job);
 
-// Continues after gs_job_pause, with a key frame where video is encoded; nothing happens to a job that is not paused.
+// Continues after gs_job_pause, with a key frame where video of a live source is encoded; nothing happens to a job that is not
+// paused.
 // Owns: nothing.
 // Thread: any.
 // Errors: GS_STATE unless the job is running or paused; GS_INVALID.

@@ -35,7 +35,8 @@ mdns: {enabled: false, udp_enabled: false}
 transcoding: {temp_directory: "%(work)s/jobs", idle_workers: 0}
 hardware: {prefer_hw_accel: false}
 security: {state_directory: "%(work)s/state", rate_limit_per_minute: 0}
-live: {enabled: true, rtmp_port: null, webrtc_port: null, rtsp_port: 0, max_connections: 30, publish_key: k3y, segment_duration: 1}
+live: {enabled: true, rtmp_port: null, webrtc_port: null, rtsp_port: 0, max_connections: 30, publish_key: k3y, segment_duration: 1,
+       keys: [{stream: r/own, read: rd1}]}
 """
 H264 = ["-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-g", "25"]
 # RTP says when a picture is shown, not when it is decoded: a copy is only made of pictures that are in order.
@@ -227,6 +228,17 @@ def check_gstreamer_reads(server: Server) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     counts = dict(line.split(",")[:2] for line in done.stdout.split())
     assert int(counts["h264"]) > 25 and int(counts["aac"]) > 25, (counts, done.stderr)
+
+
+def check_readers_need_their_key(server: Server) -> None:
+    server.publish("r/own", *ORDERED, *AAC)
+    read(server, "r/own?key=rd1", seconds=1)
+    url = "rtsp://HOST/r/own"
+    for key, status in [("", 403), ("?key=wrong", 403), ("?key=k3y", 403), ("?key=rd1", 200)]:
+        assert server.talk(f"DESCRIBE ; {url}{key}") == [status], key
+    # Nothing is played that was not described.
+    tcp = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"
+    assert server.talk(f"SETUP ; {url}/trackID=0 ; {tcp}", f"PLAY ; {url}")[-1] == 455
 
 
 def check_readers_come_go_and_are_told(server: Server) -> None:
