@@ -269,6 +269,27 @@ int gsav_frame_from_pool(AVBufferRef *frames, AVFrame *frame)
     return av_hwframe_get_buffer(frames, frame, 0);
 }
 
+static void free_kept(void *opaque, uint8_t *data)
+{
+    AVFrame *frame = (AVFrame *)data;
+    (void)opaque;
+    av_frame_free(&frame);
+}
+
+/* Keeps `source` for as long as `frame`, or what is made of it, lives. */
+static int keep_source(AVFrame *frame, const AVFrame *source)
+{
+    AVFrame *kept = av_frame_clone(source);
+    AVBufferRef *holder = kept ? av_buffer_create((uint8_t *)kept, sizeof(*kept), free_kept, NULL, 0) : NULL;
+    if (!holder) {
+        av_frame_free(&kept);
+        return AVERROR(ENOMEM);
+    }
+    av_buffer_unref(&frame->opaque_ref);
+    frame->opaque_ref = holder;
+    return 0;
+}
+
 /* Copies pixels and properties; the format of an empty target is the library's choice. */
 int gsav_frame_transfer(AVFrame *to, const AVFrame *from)
 {
@@ -277,5 +298,10 @@ int gsav_frame_transfer(AVFrame *to, const AVFrame *from)
     if (!from->hw_frames_ctx && !to->hw_frames_ctx)
         return AVERROR(ENOSYS);
     ret = av_hwframe_transfer_data(to, from, 0);
-    return ret < 0 ? ret : av_frame_copy_props(to, from);
+    if (ret >= 0)
+        ret = av_frame_copy_props(to, from);
+    /* Vulkan reads the host's memory itself, and later: FFmpeg does not wait for uploads. */
+    if (ret >= 0 && to->format == AV_PIX_FMT_VULKAN && !from->hw_frames_ctx && from->buf[0])
+        ret = keep_source(to, from);
+    return ret;
 }
