@@ -126,7 +126,9 @@ def test_an_encoder_gives_packets_that_decode(tmp_path):
             encoder.encode(next(pictures(1)))
     assert len(packets) == 25 and packets[0].is_keyframe
     assert packets[0].picture_type == "I" and {p.picture_type for p in packets} <= {"I", "P", "B"}
-    assert all(0 < p.qp <= 51 and p.gpu_time is None for p in packets)
+    # x264 says 0, which is no answer, of pictures in which everything is skipped.
+    assert 0 < packets[0].qp <= 51 and all(p.qp is None or 0 < p.qp <= 51 for p in packets)
+    assert all(p.gpu_time is None for p in packets)
     assert sorted(round(p.time * 25) for p in packets) == list(range(25))
     path = tmp_path / "out.h264"
     with path.open("wb") as file:

@@ -29,7 +29,7 @@ pub type Word = &'static str;
 /// The words that warnings have; see [`Event::Warning`].
 pub(crate) const CODES: &[Word] = &[
     "fallback", "dropped", "rung", "transfer", "source", "output", "skipped", "control", "save", "network",
-    "two_pass",
+    "two_pass", "waiting",
 ];
 
 /// Reads a word as the one of `known` that it is.
@@ -81,7 +81,7 @@ pub enum Event {
     Warning {
         /// A stable word: `fallback`, `dropped`, `rung` (one that is encoded no more), `transfer`, `source`, `output`, `skipped`, `control` (a change or command
         /// that could not be obeyed), `save` (a replay that could not be saved), `network`,
-        /// `two_pass`.
+        /// `two_pass`, `waiting` (for an encode session that others hold).
         #[serde(deserialize_with = "code")]
         code: Word,
         /// What happened.
