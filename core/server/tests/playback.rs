@@ -369,11 +369,14 @@ async fn whoever_waits_after_a_seek_has_the_machine_alone() {
         let session = session.clone();
         tokio::spawn(async move { get(&session, &format!("segment_{n:05}.ts")).await })
     };
-    let begun = async |count: usize| {
-        while runner.runs.lock().unwrap().len() < count {
+    let soon = async |what: &dyn Fn() -> bool| {
+        let began = Instant::now();
+        while !what() {
+            assert!(began.elapsed() < HOLD, "it does not happen");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
+    let begun = async |count: usize| soon(&|| runner.runs.lock().unwrap().len() >= count).await;
     let halted =
         || -> Vec<bool> { runner.runs.lock().unwrap().iter().map(|r| r.0.load(Ordering::SeqCst)).collect() };
     let first = ask(2);
@@ -390,9 +393,7 @@ async fn whoever_waits_after_a_seek_has_the_machine_alone() {
     assert_eq!(halted(), [true, false]);
     // A second viewer at the first place: both are waited for.
     let third = ask(2);
-    while halted() != [false, false] {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    soon(&|| halted() == [false, false]).await;
     second.abort();
     third.abort();
 }

@@ -126,7 +126,7 @@ impl Table {
         if let Some(now) = entry.session.as_ref().map(Session::view) {
             view.hw_accel_used = view.hw_accel_used.or(now.encoder.as_deref().map(|e| accel_of(e).into()));
             view.current_time = now.position;
-            view.encoding |= now.runs.0 > now.runs.1;
+            view.encoding |= entry.session.as_ref().is_some_and(Session::is_making);
             view.warnings.extend(now.warnings);
         }
         Some(view)
@@ -272,7 +272,7 @@ impl Table {
     /// Playback sessions that make segments just now.
     fn sessions_making(&self) -> usize {
         let sessions = self.jobs.values().filter_map(|e| e.session.as_ref());
-        sessions.map(|s| s.view().runs).filter(|(all, halted)| all > halted).count()
+        sessions.filter(|s| s.is_making()).count()
     }
 
     pub fn shared(&self) -> SharedStreams {

@@ -71,14 +71,19 @@ enum Halt {
 
 /// Puts a job there that has become ready, in the background.
 pub(super) fn begin(inner: &Arc<Inner>, id: &str) {
+    behind(inner, id, false);
+}
+
+/// Puts a job there, or removes it, until the server ends; its next start goes on.
+fn behind(inner: &Arc<Inner>, id: &str, removes: bool) {
     let (inner, id) = (inner.clone(), id.to_string());
     tokio::spawn(async move {
         let mut closing = inner.closing.subscribe();
         let Some(uploads) = &inner.uploads else { return };
         tokio::select! {
-            // The next start goes on.
             _ = closing.wait_for(|c| *c) => {}
-            () = put(&inner, uploads, &id) => {}
+            () = forget(&inner, uploads, &id), if removes => {}
+            () = put(&inner, uploads, &id), if !removes => {}
         }
     });
 }
@@ -86,15 +91,7 @@ pub(super) fn begin(inner: &Arc<Inner>, id: &str) {
 /// Removes what is there of a job that nobody knows any more, in the background.
 pub(super) fn remove(inner: &Arc<Inner>, id: &str) {
     inner.store.doom(id);
-    let (inner, id) = (inner.clone(), id.to_string());
-    tokio::spawn(async move {
-        let mut closing = inner.closing.subscribe();
-        let Some(uploads) = &inner.uploads else { return };
-        tokio::select! {
-            _ = closing.wait_for(|c| *c) => {}
-            () = forget(&inner, uploads, &id) => {}
-        }
-    });
+    behind(inner, id, true);
 }
 
 /// Goes on with what the server's last run left.

@@ -326,6 +326,11 @@ impl Session {
         }
     }
 
+    /// Whether segments are being made just now.
+    pub fn is_making(&self) -> bool {
+        self.0.lock().runs.iter().any(|r| !r.paused)
+    }
+
     /// Takes over what the machine can do now: runs that begin from here on have rates multiplied with `quality` and presets
     /// `faster` steps further, players that open it are not offered the top rung with `drop_top`. Running encoders get the new
     /// rate at once; where streams carry their parameters themselves (MPEG-TS) runs that nobody waits for begin anew, so that

@@ -165,12 +165,7 @@ impl Capture {
     /// # Errors
     /// [`Kind::Gone`] when the compositor or the monitor is, after the last picture was taken.
     pub fn changed(&self) -> Result<bool, Error> {
-        let mut state = self.shared.lock();
-        let idle = state.asked.elapsed() > IDLE;
-        state.asked = Instant::now();
-        if idle {
-            self.shared.changed.notify_all();
-        }
+        let state = self.looked();
         match &state.error {
             _ if !state.pictures.is_empty() => Ok(true),
             Some(e) => Err(e.clone()),
@@ -204,17 +199,21 @@ impl Capture {
         }
     }
 
-    /// The newest picture that was shown `ago` or longer ago, unless it was taken before; older ones go, later ones stay. A few
-    /// are kept. Does not wait.
-    pub fn take_shown(&self, ago: Duration) -> Option<Picture> {
+    /// Notes that somebody looks, and wakes a capture that went idle meanwhile.
+    fn looked(&self) -> MutexGuard<'_, Latest> {
         let mut state = self.shared.lock();
-        // Whoever takes them looks, as with `changed`.
         let idle = state.asked.elapsed() > IDLE;
         state.asked = Instant::now();
         if idle {
             self.shared.changed.notify_all();
         }
-        take_shown(&mut state.pictures, ago)
+        state
+    }
+
+    /// The newest picture that was shown `ago` or longer ago, unless it was taken before; older ones go, later ones stay. A few
+    /// are kept. Does not wait.
+    pub fn take_shown(&self, ago: Duration) -> Option<Picture> {
+        take_shown(&mut self.looked().pictures, ago)
     }
 }
 
