@@ -87,7 +87,10 @@ export type ProgressEvent =
       job_id: string;
       data: { progress: number; frame?: number; fps?: number; time: number; speed?: number };
     }
-  | { type: "status_change"; job_id: string; data: { status: JobStatus } };
+  | { type: "status_change"; job_id: string; data: { status: JobStatus } }
+  /** The job makes less for the state of the machine, or no longer does: what bit rates are multiplied with, steps towards faster
+   * presets, and whether the top rung is left out. */
+  | { type: "adaptation"; job_id: string; data: { quality_factor: number; faster: number; drop_top: boolean } };
 
 /** How a client behaves. */
 export interface ClientOptions {

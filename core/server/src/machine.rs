@@ -1,6 +1,7 @@
 //! Watches the machine while the server runs: snapshots become decisions, decisions become limits and `/api/status`.
 
 use crate::adapt::{self, GpuLoad, GpuSource, Hardware, JobsLoad, Monitor, Snapshot};
+use crate::contract::event;
 use crate::contract::service::{HardwareStatus, JobsStatus, RealtimeStatus, Status};
 use crate::http::App;
 use crate::jobs::{Bounds, Jobs, Offer, Relief};
@@ -19,7 +20,7 @@ pub async fn watch(app: Arc<App>, told: watch::Sender<Status>) {
     let (jobs, mut ending) = (app.jobs.clone(), app.ending.clone());
     let mut monitor = Monitor::new(Path::new("/"), Some(Box::new(Nvidia)));
     let mut state = adapt::State::default();
-    let mut reasons = Vec::new();
+    let mut known = None;
     let read = || Hardware::read(Path::new("/"));
     let Ok(basic) = tokio::task::spawn_blocking(read).await else { return };
     let mut beat = tokio::time::interval(EVERY);
@@ -46,7 +47,12 @@ pub async fn watch(app: Arc<App>, told: watch::Sender<Status>) {
         };
         let (next, decision) = adapt::decide(&hardware, &settings, &state, &snapshot);
         state = next;
-        if decision.reasons != reasons {
+        // Figures in the reasons change all the time.
+        let substance =
+            (decision.pressure, decision.max_jobs, decision.quality_factor, decision.reasons.len());
+        let before = known.replace(substance);
+        let changed = before.map_or(!decision.reasons.is_empty(), |before| before != substance);
+        if changed {
             tracing::info!(
                 max_jobs = decision.max_jobs,
                 quality = decision.quality_factor,
@@ -57,7 +63,6 @@ pub async fn watch(app: Arc<App>, told: watch::Sender<Status>) {
                     decision.reasons.join("; ")
                 }
             );
-            reasons.clone_from(&decision.reasons);
         }
         jobs.set_limit(decision.max_jobs as usize);
         // A tier's sizes are what a ladder is offered on its own; what a request asks for is its own affair. How many rungs
@@ -69,7 +74,11 @@ pub async fn watch(app: Arc<App>, told: watch::Sender<Status>) {
             load: Relief { faster: decision.faster, drop_top: decision.drop_top },
             ..Bounds::default()
         });
-        told.send_replace(status(&hardware, &snapshot, &decision));
+        let status = status(&hardware, &snapshot, &decision);
+        if changed {
+            app.hub.announce(event::adaptation(&status.jobs));
+        }
+        told.send_replace(status);
     }
 }
 

@@ -528,6 +528,49 @@ async fn subtitles_of_the_source_are_read_when_somebody_asks() {
     session.close().await;
 }
 
+/// What ffprobe calls the profile of the pictures.
+fn profile_of(dir: &Dir, segment: &[u8]) -> String {
+    let path = dir.path("profile.ts");
+    std::fs::write(&path, segment).unwrap();
+    let out = Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", "v", "-show_entries", "stream=profile", "-of", "csv=p=0"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&out.stdout).lines().next().unwrap_or_default().trim_end_matches(',').to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_quality_of_a_ladder_is_still_a_ladder() {
+    let dir = Dir::new();
+    let plain = clip(&dir, "plain.mp4", 6, 50);
+    let input = dir.path("in.mkv").to_string_lossy().into_owned();
+    ffmpeg(&format!(
+        "-i {plain} -f lavfi -i sine=frequency=880:d=6 -map 0:v -map 0:a -map 1:a -c:v copy -c:a aac \
+         -metadata:s:a:0 language=eng -metadata:s:a:1 language=fre {input}"
+    ));
+    let rung = json!([{"width": 320, "height": 180, "bitrate": "300k"}]);
+    let session = open(setup(&dir, &input, json!({"ladder": rung}))).await;
+    let master = text(&session, "master.m3u8").await;
+    assert_eq!(master.matches("#EXT-X-STREAM-INF").count(), 1, "{master}");
+    let list = uris(&master).into_iter().next().unwrap();
+    let whole = fetch(&session, &list, &dir.path("one")).await;
+    assert_eq!(decoded(&whole).0, 150);
+    session.close().await;
+    std::fs::remove_dir_all(dir.path("segments")).unwrap();
+    let sounds =
+        json!({"ladder": rung, "audio": [{"codec": "aac", "stream": 1}, {"codec": "aac", "stream": 2}]});
+    let session = open(setup(&dir, &input, sounds)).await;
+    let master = text(&session, "master.m3u8").await;
+    for word in ["LANGUAGE=\"en\"", "LANGUAGE=\"fr\"", "URI=\"audio-2.m3u8\"", "AUDIO=\"audio\""] {
+        assert!(master.contains(word), "{word}: {master}");
+    }
+    let second = text(&session, "audio-2.m3u8").await;
+    let sound = get(&session, &uris(&second)[0]).await;
+    assert!(sound.len() > 1000);
+    session.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_under_load_gets_less_to_do() {
     let dir = Dir::new();
@@ -536,18 +579,25 @@ async fn a_machine_under_load_gets_less_to_do() {
     ffmpeg(&format!(
         "-f lavfi -i testsrc2=s=320x180:r=25:d=60,noise=alls=50:allf=t -c:v libx264 -preset ultrafast -crf 20 -pix_fmt yuv420p {input}"
     ));
-    let ladder = json!({"ladder": [{"width": 320, "height": 180, "bitrate": "800k"}, {"width": 160, "height": 90, "bitrate": "200k"}]});
+    let ladder = json!({"ladder": [{"width": 320, "height": 180, "bitrate": "800k"}, {"width": 160, "height": 90, "bitrate": "200k"}],
+        "video": {"codec": "h264", "device": "software", "preset": "p3", "profile": "high"}});
     let session = open(setup(&dir, &input, ladder)).await;
     let size = |name: &'static str| {
         let session = session.clone();
         async move { get(&session, name).await.len() as f64 }
     };
     let full = size("180p/00001.ts").await;
-    assert!(text(&session, "master.m3u8").await.contains("RESOLUTION=320x180"));
+    let master = text(&session, "master.m3u8").await;
+    assert!(master.contains("RESOLUTION=320x180"));
+    let codecs = master.contains("avc1.6400");
     session.adapt(Load { quality: 0.4, faster: 2, drop_top: true });
     // Runs that begin now. The run that was there may be in front of it, so this is far away.
     let saved = size("180p/00025.ts").await;
     assert!(saved < full * 0.7, "{saved} after {full} bytes");
+    // x264's fastest preset writes Constrained Baseline where no profile is asked for, and players were told High.
+    let segment = get(&session, "180p/00025.ts").await;
+    let profile = profile_of(&dir, &segment);
+    assert_eq!((profile.as_str(), codecs), ("High", true));
     let master = text(&session, "master.m3u8").await;
     assert!(!master.contains("RESOLUTION=320x180") && master.contains("RESOLUTION=160x90"), "{master}");
     session.adapt(Load::default());

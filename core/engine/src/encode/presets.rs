@@ -193,6 +193,8 @@ pub struct Table {
     pub lookahead: Knob,
     /// Profiles and how they are set.
     pub profiles: (Knob, &'static [Profile]),
+    /// What a stream must use to be of a profile, where presets leave that out.
+    pub profile_tools: &'static [(&'static str, &'static [Set])],
     /// Level.
     pub level: (Knob, LevelForm),
     /// What makes key frames come on a grid and nowhere else.
@@ -288,6 +290,7 @@ fn plain(name: &'static str, codec: &'static str) -> Table {
         no_b_frames: NOTHING,
         lookahead: Knob::None,
         profiles: (Knob::None, &[]),
+        profile_tools: &[],
         level: (Knob::None, LevelForm::Dotted),
         grid: NOTHING,
         always: NOTHING,
@@ -319,6 +322,11 @@ fn x264() -> Table {
         b_frames: Some(16),
         lookahead: Knob::Option("rc-lookahead"),
         profiles: (Knob::Option("profile"), H264_PROFILES),
+        // Without them, as ultrafast has it, x264 writes Constrained Baseline whatever was asked for (x264_sps_init).
+        profile_tools: &[
+            ("main", &[Set::Param("cabac", "1")]),
+            ("high", &[Set::Param("cabac", "1"), Set::Param("8x8dct", "1")]),
+        ],
         level: (Knob::Option("level"), LevelForm::Dotted),
         grid: &[Set::Option("sc_threshold", "0")],
         always: &[Set::Option("forced-idr", "1"), Set::Param("open-gop", "0")],

@@ -456,6 +456,9 @@ impl Mapper<'_> {
             return Err(Error::invalid("video.b_frames", format!("profile {name} has none")));
         }
         self.turn(knob, profile.value);
+        if let Some((_, tools)) = self.table.profile_tools.iter().find(|(p, _)| *p == name) {
+            self.set_all(tools);
+        }
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Messages of the WebSocket.
 
+use super::service::JobsStatus;
 use crate::jobs::Status;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -83,6 +84,33 @@ pub fn progress(job_id: &str, data: &ProgressData) -> String {
 /// `{"type":"status_change",…}`.
 pub fn status_change(job_id: &str, status: Status) -> String {
     json!({ "type": "status_change", "job_id": job_id, "data": { "status": status } }).to_string()
+}
+
+/// What a job makes less of, for the state of the machine, or no longer does.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct AdaptationData {
+    /// What bit rates are multiplied with; 1 when the machine is well.
+    pub quality_factor: f64,
+    /// Steps by which encoders have faster presets.
+    pub faster: u8,
+    /// Whether the top rung of a ladder is left out.
+    pub drop_top: bool,
+}
+
+/// `{"type":"adaptation","job_id":…}`: a job follows the machine's state.
+pub fn job_adaptation(job_id: &str, data: &AdaptationData) -> String {
+    json!({ "type": "adaptation", "job_id": job_id, "data": data }).to_string()
+}
+
+/// `{"type":"adaptation",…}` without a job: what the machine allows now, as `jobs` of `/api/status` has it.
+pub fn adaptation(jobs: &JobsStatus) -> String {
+    json!({ "type": "adaptation", "data": {
+        "pressure": jobs.pressure,
+        "max_concurrent_jobs": jobs.max_concurrent_jobs,
+        "quality_factor": jobs.quality_factor,
+        "reasons": jobs.reasons,
+    } })
+    .to_string()
 }
 
 /// `{"type":"ping"|"pong","ts":…}`.

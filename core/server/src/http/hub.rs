@@ -1,7 +1,7 @@
 //! From job events to WebSocket clients: every message is written once, and each client has a short queue of its own, so
 //! that a slow one holds up nobody.
 
-use crate::contract::event::{ProgressData, progress, status_change};
+use crate::contract::event::{AdaptationData, ProgressData, job_adaptation, progress, status_change};
 use crate::contract::service::ClientLine;
 use crate::jobs::JobEvent;
 use crate::serve::ended;
@@ -120,12 +120,30 @@ impl Hub {
                 (job, true, progress(job, &data))
             }
             JobEvent::Status { job, status } => (job, false, status_change(job, *status)),
+            JobEvent::Adapted { job, load } => {
+                let data = AdaptationData {
+                    quality_factor: load.quality,
+                    faster: load.faster,
+                    drop_top: load.drop_top,
+                };
+                (job, false, job_adaptation(job, &data))
+            }
         };
+        self.send(Some(job), is_progress, text);
+    }
+
+    /// Tells everybody who follows all jobs something that is about none of them.
+    pub fn announce(&self, text: String) {
+        self.send(None, false, text);
+    }
+
+    fn send(&self, job: Option<&String>, progress: bool, text: String) {
         let text = Utf8Bytes::from(text);
         let clients: Vec<Arc<Client>> =
             locked(&self.clients).values().filter(|c| c.hears_of(job)).cloned().collect();
         for client in clients {
-            if client.push(Waiting { job: job.clone(), progress: is_progress, text: text.clone() }) {
+            let job = job.cloned().unwrap_or_default();
+            if client.push(Waiting { job, progress, text: text.clone() }) {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -143,10 +161,11 @@ impl Client {
         change(&mut locked(&self.follows));
     }
 
-    fn hears_of(&self, job: &str) -> bool {
+    /// `None`: of what is about no job.
+    fn hears_of(&self, job: Option<&String>) -> bool {
         match &*locked(&self.follows) {
             Follows::All => true,
-            Follows::Jobs(jobs) => jobs.contains(job),
+            Follows::Jobs(jobs) => job.is_some_and(|job| jobs.contains(job)),
         }
     }
 
@@ -211,6 +230,7 @@ impl Follows {
 mod tests {
     use super::*;
     use crate::jobs::Status;
+    use crate::playback::Load;
 
     fn progress_of(job: &str, percent: f64) -> JobEvent {
         JobEvent::Progress { job: job.into(), progress: percent, frame: 1, fps: 1.0, time: 1.0, speed: 1.0 }
@@ -232,6 +252,12 @@ mod tests {
         one.follow(|f| f.remove(&["a".into()]));
         hub.tell(&JobEvent::Status { job: "a".into(), status: Status::Ready });
         assert_eq!((queued(&all).len(), queued(&one).len()), (3, 1));
+        hub.announce("the machine is hot".into());
+        let load = Load { quality: 0.6, faster: 2, drop_top: true };
+        hub.tell(&JobEvent::Adapted { job: "b".into(), load });
+        assert_eq!((queued(&all).len(), queued(&one).len()), (5, 1));
+        let data = r#""data":{"drop_top":true,"faster":2,"quality_factor":0.6},"job_id":"b""#;
+        assert!(queued(&all)[4].contains(data), "{}", queued(&all)[4]);
         hub.leave(&all);
         assert_eq!(hub.clients().len(), 1);
         assert_eq!(hub.clients()[0].client, "x");

@@ -43,13 +43,15 @@ pub async fn start(
     }
     let request = permitted(&app, request).await?;
     let client = Client { id: peer.ip().to_canonical().to_string(), session: request.session_id.clone() };
-    let job = app.jobs.start(request, client).await.map_err(|e| refused(e, &body))?;
+    let mut job = app.jobs.start(request, client).await.map_err(|e| refused(e, &body))?;
     if !ignored.is_empty() {
         tracing::info!(job = %job.id, "ignored fields of the request: {}", ignored.join(", "));
+        let said: Vec<String> =
+            ignored.iter().map(|field| format!("{field}: no such field; it is ignored")).collect();
+        app.jobs.warn(&job.id, said.clone());
+        job.warnings.extend(said);
     }
-    let mut answer = response(&app, &job, &app.base(&parts.headers));
-    answer.warnings.extend(ignored.iter().map(|field| format!("{field}: no such field; it is ignored")));
-    Ok(Json(answer))
+    Ok(Json(response(&app, &job, &app.base(&parts.headers))))
 }
 
 /// The request with its sources as they are to be opened, if the policy allows them all.

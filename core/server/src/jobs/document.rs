@@ -221,6 +221,10 @@ fn video(request: &TranscodeRequest, context: &Context<'_>, codec: &str) -> Resu
     let software = spec.device == Device::Software;
     rates(&mut spec, rate, rate, software, codec);
     spec.preset = Some(context.bounds.load.preset(preset(request, context, spec.device)));
+    if codec == "h264" {
+        // What players are told before the first picture holds whatever preset the machine's state asks for.
+        spec.profile = Some("high".into());
+    }
     spec.two_pass = wanted.two_pass;
     if wanted.two_pass && !context.media.is_recorded() {
         return Err(unfit("output.two_pass", "the source cannot be read twice"));
@@ -233,6 +237,26 @@ fn video(request: &TranscodeRequest, context: &Context<'_>, codec: &str) -> Resu
         }
     }
     Ok(spec)
+}
+
+/// What of the request is not made as it was asked for, each in a sentence.
+pub(super) fn notes(request: &TranscodeRequest, context: &Context<'_>) -> Vec<String> {
+    let mut notes = Vec::new();
+    let config = &context.config.limits;
+    let most = config.max_bitrate.bits();
+    if let Some((asked, most)) = request.output.bitrate.bits().zip(most).filter(|(a, m)| a > m) {
+        let (asked, most) = (asked / 1000, most / 1000);
+        notes.push(format!("output.bitrate: {asked} kbit/s, limits.max_bitrate allows {most} kbit/s"));
+    }
+    let larger = |(a, b): &(Size, Size)| a.0.max(a.1) > b.0.max(b.1) || a.0.min(a.1) > b.0.min(b.1);
+    let sizes = request.output.resolution.size().zip(config.max_resolution.size());
+    if let Some((asked, most)) = sizes.filter(larger) {
+        notes.push(format!(
+            "output.resolution: {}x{}, limits.max_resolution allows {}x{}",
+            asked.0, asked.1, most.0, most.1
+        ));
+    }
+    notes
 }
 
 fn burns(request: &TranscodeRequest) -> bool {
@@ -355,23 +379,35 @@ fn rungs(
     LadderSpec::Rungs(list.collect())
 }
 
+/// Soundtracks of a ladder at most.
+const SOUNDTRACKS: usize = 16;
+
 fn audio(request: &TranscodeRequest, context: &Context<'_>, ladder: bool) -> AudioChoice {
-    let Some(source) = context.media.audio.first() else { return AudioChoice::None };
+    // One quality is one media playlist, which old clients count on, and has no place for a second soundtrack.
+    let most = if ladder { SOUNDTRACKS } else { 1 };
+    let sources = &context.media.audio;
+    if sources.is_empty() {
+        return AudioChoice::None;
+    }
     let default = match request.output.format {
         Format::Webm => AudioCodec::Opus,
         _ => context.config.transcoding.default_audio_codec,
     };
     let codec = request.output.audio_codec.unwrap_or(default);
-    if codec == AudioCodec::Copy {
-        return AudioChoice::Tracks(vec![AudioSpec::copy()]);
-    }
-    let most = request.output.max_audio_channels.max(1);
-    let mut spec = AudioSpec { codec: Some(Codec::from_name(codec.name())), ..AudioSpec::new() };
-    spec.channels = (source.channels > most).then_some(most);
-    if ladder && codec != AudioCodec::Flac {
-        spec.bitrate = Some(Bitrate(LADDER_AUDIO));
-    }
-    AudioChoice::Tracks(vec![spec])
+    let tracks = sources.iter().take(most).map(|source| {
+        let stream = (ladder && sources.len() > 1).then_some(source.stream);
+        if codec == AudioCodec::Copy {
+            return AudioSpec { stream, ..AudioSpec::copy() };
+        }
+        let most = request.output.max_audio_channels.max(1);
+        let mut spec = AudioSpec { stream, codec: Some(Codec::from_name(codec.name())), ..AudioSpec::new() };
+        spec.channels = (source.channels > most).then_some(most);
+        if ladder && codec != AudioCodec::Flac {
+            spec.bitrate = Some(Bitrate(LADDER_AUDIO));
+        }
+        spec
+    });
+    AudioChoice::Tracks(tracks.collect())
 }
 
 fn subtitles(request: &TranscodeRequest, context: &Context<'_>, container: Container) -> SubtitleChoice {
@@ -465,7 +501,7 @@ mod tests {
                 bit_rate: None,
                 colour: ["bt2020".into(), "smpte2084".into(), "bt2020nc".into()],
             }),
-            audio: vec![Audio { codec: "ac3".into(), channels: 6 }],
+            audio: vec![Audio { stream: 1, codec: "ac3".into(), channels: 6 }],
             texts: vec![Text { stream: 2, language: Some("fre".into()), title: None, default: false }],
         }
     }
@@ -529,6 +565,40 @@ mod tests {
         assert_eq!((&o["audio"][0]["codec"], &o["audio"][0]["channels"]), (&json!("opus"), &Value::Null));
         let spec = made(json!({"start_time": 5}), &media(false), |_| {}).unwrap();
         assert_eq!(spec["source"]["start"], json!(5.0));
+    }
+
+    #[test]
+    fn what_limits_take_away_is_said() {
+        let noted = |body: Value| {
+            let mut said = Vec::new();
+            let request = TranscodeRequest::read(&body).unwrap().request;
+            made(body, &media(false), |context| said = notes(&request, context)).unwrap();
+            said
+        };
+        assert!(noted(json!({"source": "x", "output": {"bitrate": "50M", "resolution": "4k"}})).is_empty());
+        assert_eq!(
+            noted(json!({"source": "x", "output": {"bitrate": "200M"}})),
+            ["output.bitrate: 200000 kbit/s, limits.max_bitrate allows 50000 kbit/s"]
+        );
+    }
+
+    #[test]
+    fn a_ladder_offers_every_soundtrack_and_a_single_quality_the_first() {
+        let two = || {
+            let mut media = media(false);
+            media.audio.push(Audio { stream: 3, codec: "aac".into(), channels: 2 });
+            media
+        };
+        let tracks =
+            |mode: &str| made(json!({"mode": mode}), &two(), |_| {}).unwrap()["outputs"][0]["audio"].clone();
+        let abr = tracks("abr");
+        assert_eq!((&abr[0]["stream"], &abr[1]["stream"]), (&json!(1), &json!(3)), "{abr}");
+        assert_eq!(
+            (&abr[0]["channels"], &abr[1]["channels"]),
+            (&json!(2), &Value::Null),
+            "5.1 is mixed down"
+        );
+        assert_eq!(tracks("stream").as_array().map(Vec::len), Some(1));
     }
 
     #[test]

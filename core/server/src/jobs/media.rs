@@ -57,6 +57,8 @@ pub struct Video {
 /// An audio stream.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Audio {
+    /// Its place in the container.
+    pub stream: usize,
     /// FFmpeg's codec name.
     pub codec: String,
     /// Channels.
@@ -92,7 +94,11 @@ impl Media {
             seekable: probe["seekable"].as_bool().unwrap_or(false),
             video,
             audio: audio
-                .map(|s| Audio { codec: text(&s["codec"]), channels: number(&s["audio"]["channels"]) })
+                .map(|s| Audio {
+                    stream: number(&s["index"]) as usize,
+                    codec: text(&s["codec"]),
+                    channels: number(&s["audio"]["channels"]),
+                })
                 .collect(),
             texts: streams.iter().filter_map(text_of).collect(),
         }

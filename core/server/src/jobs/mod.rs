@@ -3,6 +3,7 @@
 
 pub(crate) mod callback;
 mod cleanup;
+mod conform;
 mod document;
 mod fetch;
 mod files;
@@ -132,8 +133,7 @@ impl Jobs {
             settings: RwLock::new(Settings::new(config)),
             root,
             pool,
-            // A viewer far from the others needs a second run, and halted ones cost only memory.
-            places: crate::playback::Places::new(settings.max_concurrent_jobs.saturating_mul(2)),
+            places: crate::playback::Places::new(runs(settings.max_concurrent_jobs)),
             store,
             uploads,
             events: broadcast::channel(EVENTS).0,
@@ -161,16 +161,19 @@ impl Jobs {
         self.set_limit(config.transcoding.max_concurrent_jobs);
     }
 
-    /// How many jobs may run at once from now on. Running ones go on.
+    /// How many jobs may run at once from now on, and with them how many runs of playback sessions. Running ones go on.
     pub fn set_limit(&self, limit: usize) {
         self.0.table().queue.set_limit(limit);
+        self.0.places.resize(runs(limit));
         self.0.wake.notify_one();
     }
 
     /// What a job that begins from now on may make at most, for this machine in its present state. Encoders that run follow
     /// a change of the quality at once, where they can.
     pub fn set_bounds(&self, bounds: Bounds) {
-        self.0.table().set_bounds(bounds);
+        let events = self.0.table().set_bounds(bounds);
+        // Nobody may listen.
+        events.into_iter().for_each(|event| drop(self.0.events.send(event)));
     }
 
     /// The workers, for runs that belong to no queue.
@@ -222,6 +225,14 @@ impl Jobs {
         inner.wake.notify_one();
         // As it was asked for: by now it may be under way.
         Ok(record.view(&record::Live::default()))
+    }
+
+    /// Adds to what is worth knowing of a job.
+    pub fn warn(&self, id: &str, warnings: impl IntoIterator<Item = String>) {
+        if let Some(entry) = self.0.table().jobs.get_mut(id) {
+            warnings.into_iter().for_each(|w| entry.record.warn_once(w));
+            self.0.store.put(&entry.record);
+        }
     }
 
     /// A job as it is now.
@@ -364,6 +375,12 @@ impl Jobs {
     pub async fn close(&self) {
         self.0.close().await;
     }
+}
+
+/// The runs of playback sessions that go with `jobs` jobs at once: a viewer far from the others needs a second run, and halted
+/// ones cost only memory.
+fn runs(jobs: usize) -> usize {
+    jobs.saturating_mul(2)
 }
 
 fn new_record(request: TranscodeRequest, client: String, session: Option<String>, share: String) -> Record {

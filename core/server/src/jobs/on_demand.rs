@@ -41,7 +41,7 @@ pub(super) fn wanted(record: &Record, settings: &Settings, media: &Media) -> Res
 /// # Errors
 /// In words.
 pub(super) async fn open(inner: &Arc<Inner>, record: &Record, prepared: Prepared) -> Result<Session, String> {
-    let Prepared { worker, sandbox, probe, mut spec, directory, quality, .. } = prepared;
+    let Prepared { worker, sandbox, probe, mut spec, directory, bounds, .. } = prepared;
     let shorter = inner.settings().config.transcoding.on_demand_segment_duration;
     for segment in spec.outputs.iter_mut().filter_map(|o| o.segment.as_mut()) {
         segment.duration.0 = segment.duration.0.min(shorter);
@@ -56,7 +56,9 @@ pub(super) async fn open(inner: &Arc<Inner>, record: &Record, prepared: Prepared
         entry.record.on_demand = true;
         entry.record.decision = Some(session.view().decision);
         entry.record.duration = Some(session.view().duration);
-        entry.quality = quality;
+        let told = |(size, bits): (_, u64)| run::variant(Some(size), Some(bits));
+        entry.record.variants = Some(session.pictures().into_iter().map(told).collect());
+        entry.quality = bounds.quality;
         entry.session = Some(session.clone());
         entry.changed.notify_waiters();
     }

@@ -90,6 +90,13 @@ impl Record {
         }
     }
 
+    /// As [`Record::warn`], for what is said again at every attempt.
+    pub fn warn_once(&mut self, text: String) {
+        if !self.warnings.contains(&text) {
+            self.warn(text);
+        }
+    }
+
     /// What a player opens.
     pub fn stream_path(&self) -> Option<&'static str> {
         if self.decision.as_ref().is_some_and(|d| d.method == "direct") {

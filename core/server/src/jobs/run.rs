@@ -1,6 +1,8 @@
 //! From the queue to the end: attempts in workers, and what follows from how they went.
 
-use super::document::{Context, document, source};
+use super::conform::conform;
+use super::document::{Context, document, notes, source, usual_preset};
+use super::ladder::Bounds;
 use super::media::Media;
 use super::queue::Waiting;
 use super::record::{Live, Record, accel_of, now};
@@ -245,8 +247,10 @@ pub(super) struct Prepared {
     pub media: Media,
     pub spec: PipelineSpec,
     pub directory: PathBuf,
-    /// The machine's quality that the document counts on.
-    pub quality: f64,
+    /// The request's subtitle files, as far as they could be had.
+    pub subtitles: Vec<Option<PathBuf>>,
+    /// What the machine allowed when the document was written.
+    pub bounds: Bounds,
     /// What its encoders would have as preset on a machine at its best.
     pub preset: ghoststream::spec::Preset,
 }
@@ -279,7 +283,6 @@ async fn work(inner: &Arc<Inner>, id: &str, held: &Mutex<Option<Gone>>) -> Resul
         entry.record.duration = prepared.media.duration.map(|d| (d - record.request.start_time).max(0.0));
         entry.record.encoder = None;
         entry.record.media_info = Some(prepared.media.describe());
-        entry.record.variants = Some(variants(&prepared.spec));
         if record.software && !record.request_software(&settings) {
             entry.record.encoder = Some("software".into());
         }
@@ -294,6 +297,12 @@ async fn work(inner: &Arc<Inner>, id: &str, held: &Mutex<Option<Gone>>) -> Resul
                 prepared = prepare(inner, &record, held).await?;
             }
         }
+    }
+    let decision = conform(inner, &record, &mut prepared).await;
+    if let Some(entry) = inner.table().jobs.get_mut(id) {
+        tracing::info!(job = id, method = decision.method, reason = decision.reason, "decided");
+        entry.record.decision = Some(decision);
+        entry.record.variants = Some(variants(&prepared.spec, &prepared.media));
     }
     let Prepared { worker, spec, directory, preset, .. } = prepared;
     let rates = video_rates(&spec, inner.table().bounds.quality);
@@ -319,15 +328,27 @@ async fn work(inner: &Arc<Inner>, id: &str, held: &Mutex<Option<Gone>>) -> Resul
 }
 
 /// What clients are told of the qualities that are made.
-fn variants(spec: &PipelineSpec) -> Vec<serde_json::Value> {
+fn variants(spec: &PipelineSpec, media: &Media) -> Vec<serde_json::Value> {
     let outputs = spec.outputs.first();
     let rungs = outputs.and_then(|o| match (&o.ladder, &o.video) {
         (Some(LadderSpec::Rungs(rungs)), _) => Some(rungs.iter().collect::<Vec<_>>()),
         (_, VideoChoice::Track(video)) => Some(vec![&**video]),
         _ => None,
     });
-    let told = |v: &VideoSpec| serde_json::json!({ "width": v.width, "height": v.height, "bitrate": v.bitrate.map(|b| b.0) });
+    let source = media.video.as_ref();
+    let told = |v: &VideoSpec| match v.is_copy() {
+        true => variant(source.map(|s| (s.width, s.height)), source.and_then(|s| s.bit_rate)),
+        false => {
+            let size = v.width.zip(v.height).or(source.map(|s| (s.width, s.height)));
+            variant(size, v.bitrate.map(|b| b.0))
+        }
+    };
     rungs.unwrap_or_default().into_iter().map(told).collect()
+}
+
+/// What clients are told of a quality.
+pub(super) fn variant(size: Option<(u32, u32)>, bitrate: Option<u64>) -> serde_json::Value {
+    serde_json::json!({ "width": size.map(|s| s.0), "height": size.map(|s| s.1), "bitrate": bitrate })
 }
 
 /// Bits per second of each video track as they would be on a machine at its best.
@@ -385,8 +406,11 @@ pub(super) async fn prepare(
         message: format!("{}: {}", unfit.field, unfit.message),
     })?;
     spec.source.hosts = opened.hosts;
-    let preset = super::document::usual_preset(&record.request, &context);
-    Ok(Prepared { worker, sandbox, probe, media, spec, directory, quality: bounds.quality, preset })
+    let preset = usual_preset(&record.request, &context);
+    if let Some(entry) = inner.table().jobs.get_mut(&record.id) {
+        notes(&record.request, &context).into_iter().for_each(|note| entry.record.warn_once(note));
+    }
+    Ok(Prepared { worker, sandbox, probe, media, spec, directory, subtitles, bounds, preset })
 }
 
 impl Record {

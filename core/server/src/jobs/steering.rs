@@ -27,12 +27,15 @@ impl Steering {
         Steering { control, course: Course { rates, preset, dropped: 0 } }
     }
 
-    /// Makes the encoders of job `id` follow from `before` to `now`.
-    pub fn adapt(&mut self, id: &str, before: &Bounds, now: &Bounds) {
-        for change in self.course.changes(before, now) {
+    /// Makes the encoders of job `id` follow from `before` to `now`; true if that changes anything.
+    pub fn adapt(&mut self, id: &str, before: &Bounds, now: &Bounds) -> bool {
+        let changes = self.course.changes(before, now);
+        let any = !changes.is_empty();
+        for change in changes {
             tracing::info!(job = id, change = %said(&change), "its encoders are adapted to the machine's state");
             self.control.set(change);
         }
+        any
     }
 }
 

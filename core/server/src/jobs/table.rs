@@ -6,7 +6,7 @@ use super::record::{Live, Record, accel_of, now};
 use super::retry::Cooldown;
 use super::steering::Steering;
 use super::store::Counters;
-use super::view::{JobView, SharedStream, SharedStreams, Stats, Status};
+use super::view::{JobEvent, JobView, SharedStream, SharedStreams, Stats, Status};
 use crate::playback::Session;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -123,11 +123,15 @@ impl Table {
     pub fn view(&self, id: &str) -> Option<JobView> {
         let entry = self.jobs.get(id)?;
         let mut view = entry.record.view(&entry.live);
-        if let Some(now) = entry.session.as_ref().map(Session::view) {
+        if let Some(session) = &entry.session {
+            let now = session.view();
             view.hw_accel_used = view.hw_accel_used.or(now.encoder.as_deref().map(|e| accel_of(e).into()));
             view.current_time = now.position;
-            view.encoding |= entry.session.as_ref().is_some_and(Session::is_making);
-            view.warnings.extend(now.warnings);
+            view.encoding |= session.is_making();
+            view.speed = session.speed().unwrap_or(view.speed);
+            // The record has those that came before its first segment.
+            let new: Vec<String> = now.warnings.into_iter().filter(|w| !view.warnings.contains(w)).collect();
+            view.warnings.extend(new);
         }
         Some(view)
     }
@@ -175,20 +179,22 @@ impl Table {
         }
     }
 
-    /// Takes new bounds over; running encoders and sessions follow them.
-    pub fn set_bounds(&mut self, bounds: Bounds) {
+    /// Takes new bounds over; running encoders and sessions follow them. What to tell of it.
+    pub fn set_bounds(&mut self, bounds: Bounds) -> Vec<JobEvent> {
         let before = std::mem::replace(&mut self.bounds, bounds);
         if before == bounds {
-            return;
+            return Vec::new();
         }
+        let mut events = Vec::new();
         for (id, entry) in &mut self.jobs {
-            if let Some(session) = &entry.session {
-                session.adapt(bounds.of_session(entry.quality));
-            }
-            if let Some(steering) = &mut entry.steering {
-                steering.adapt(id, &before, &bounds);
+            let load = bounds.of_session(entry.quality);
+            let mut changed = entry.session.as_ref().is_some_and(|s| s.adapt(load));
+            changed |= entry.steering.as_mut().is_some_and(|s| s.adapt(id, &before, &bounds));
+            if changed {
+                events.push(JobEvent::Adapted { job: id.clone(), load });
             }
         }
+        events
     }
 
     pub fn forget(&mut self, id: &str) {

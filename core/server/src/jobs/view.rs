@@ -1,5 +1,6 @@
 //! What the rest of the server sees of jobs: their state, what is served of them, events and errors.
 
+use crate::playback::Load;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -192,6 +193,13 @@ pub enum JobEvent {
         job: String,
         /// The new one.
         status: Status,
+    },
+    /// Its encoders follow the state of the machine.
+    Adapted {
+        /// The job.
+        job: String,
+        /// What it saves now.
+        load: Load,
     },
 }
 

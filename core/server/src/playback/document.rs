@@ -22,6 +22,8 @@ pub(super) struct Shape {
     pub timeline: Timeline,
     /// Picture and sound are in the same segments.
     pub muxed: bool,
+    /// Several qualities were asked for, even if there is but one.
+    pub ladder: bool,
     /// The sound in the segments of the picture.
     sound: Option<AudioSpec>,
     pub ts: bool,
@@ -134,6 +136,7 @@ impl Shape {
             renditions,
             timeline,
             muxed,
+            ladder: output.ladder.is_some(),
             sound: within,
             ts,
             dash: !ts && output.format.is_some_and(|f| f != Container::Hls),

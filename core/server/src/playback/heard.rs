@@ -9,6 +9,9 @@ use std::sync::Weak;
 use std::time::Instant;
 use tokio::sync::mpsc;
 
+/// What the system says of a disk without room, and of a user without quota (ENOSPC, EDQUOT).
+const FULL: [&str; 2] = ["(os error 28)", "(os error 122)"];
+
 impl Inner {
     /// What a run has to say; `false` when it is over.
     pub(super) fn hear(&self, id: u64, report: Report) -> bool {
@@ -21,10 +24,7 @@ impl Inner {
                 }
             }
             Report::Warning { code, message } if code == "fallback" || code == "source" => {
-                let mut state = self.lock();
-                if !state.warnings.contains(&message) && state.warnings.len() < 50 {
-                    state.warnings.push(message);
-                }
+                self.lock().warn(message);
             }
             Report::Done(done) => {
                 let failure = Failure::of_done(&done).map(|f| f.message);
@@ -68,6 +68,8 @@ impl Inner {
             && let Some(next) = run.next.get_mut(at)
         {
             *next = number + 1;
+            let length = self.shape.timeline.segments.get(number as usize).map_or(0.0, |s| s.1);
+            run.pace.made(at, length, now);
         }
         drop(state);
         self.changed();
@@ -80,10 +82,17 @@ impl Inner {
         let run = state.runs.remove(at);
         if let Some(why) = failure {
             state.failures += 1;
-            if !state.software && state.failures == 1 {
+            if FULL.iter().any(|error| why.contains(error)) {
+                // Neither the source nor an encoder is to blame. Who waits tries again where there is room now.
+                if self.make_room(&mut state) {
+                    state.warn("the disk is full: segments that were played are removed".into());
+                } else {
+                    state.failure = Some((id, why));
+                }
+            } else if !state.software && state.failures == 1 {
                 // Whatever it was, the next try asks less of the machine. Who waits starts it.
                 state.software = true;
-                state.warnings.push(format!("{why}; going on in software"));
+                state.warn(format!("{why}; going on in software"));
             } else {
                 state.failure = Some((id, why));
             }

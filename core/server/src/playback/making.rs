@@ -1,6 +1,7 @@
 //! The runs of a session: what is made next, for whom, and what stops.
 
 use super::heard::listen;
+use super::pace::Pace;
 use super::runs::Wheel;
 use super::segments::{Key, Segments};
 use super::session::{Inner, Load};
@@ -45,6 +46,19 @@ pub(super) enum Text {
 }
 
 impl State {
+    /// Keeps what is worth knowing.
+    pub fn warn(&mut self, text: String) {
+        if !self.warnings.contains(&text) && self.warnings.len() < 50 {
+            self.warnings.push(text);
+        }
+    }
+
+    /// Where viewers are: the segments that somebody wanted last.
+    fn near(&self, now: Instant) -> Vec<u64> {
+        let recent = |when: &Instant| now.saturating_duration_since(*when) < RECENT;
+        self.wanted.iter().flatten().filter(|(_, when)| recent(when)).map(|(n, _)| *n).collect()
+    }
+
     /// Ends everything that goes on.
     pub fn end(&mut self) {
         self.runs.drain(..).for_each(|run| run.wheel.cancel());
@@ -69,9 +83,24 @@ pub(super) struct Run {
     pub told: u32,
     /// When somebody last wanted something of it.
     pub touched: Instant,
+    /// How fast it is.
+    pub pace: Pace,
 }
 
 impl Run {
+    /// Halts it.
+    fn halt(&mut self) {
+        self.paused = true;
+        self.wheel.pause();
+        self.pace.halted();
+    }
+
+    /// Seconds of media that it makes in a second, of the slowest rendition that it is not through with.
+    pub fn speed(&self, length: f64, now: Instant) -> Option<f64> {
+        let open = self.next.iter().enumerate().filter(|(_, next)| **next < self.end);
+        open.filter_map(|(at, _)| self.pace.speed(at, length, now)).reduce(f64::min)
+    }
+
     /// What comes next of `rendition`, if it is one of them.
     fn next_of(&self, rendition: usize) -> Option<u64> {
         let at = self.renditions.iter().position(|r| *r == rendition)?;
@@ -221,8 +250,7 @@ impl Inner {
         let waiting = state.waiting.values().filter(|k| !served(**k));
         let awaited: Vec<u64> = waiting.filter_map(|k| coming(&state.runs, *k)).collect();
         for run in state.runs.iter_mut().filter(|r| !awaited.contains(&r.id)) {
-            run.paused = true;
-            run.wheel.pause();
+            run.halt();
         }
         let spec = self.shape.document(&set, number, end, state.software, &state.load);
         let rates = self.shape.rates(&set);
@@ -234,6 +262,7 @@ impl Inner {
         state.runs.push(Run {
             id,
             next: vec![number; set.len()],
+            pace: Pace::new(set.len()),
             renditions: set,
             rates,
             first: number,
@@ -290,11 +319,11 @@ impl Inner {
     }
 
     /// See [`super::Session::adapt`].
-    pub(super) fn adapt(&self, load: Load) {
+    pub(super) fn adapt(&self, load: Load) -> bool {
         let mut state = self.lock();
         let before = std::mem::replace(&mut state.load, load);
         if before == load {
-            return;
+            return false;
         }
         let awaited: Vec<u64> = state.waiting.values().filter_map(|k| coming(&state.runs, *k)).collect();
         let anew = self.shape.ts && before.faster != load.faster;
@@ -309,6 +338,7 @@ impl Inner {
             }
             true
         });
+        true
     }
 
     /// Halts and continues runs, ends those that nobody follows, and removes old segments.
@@ -339,7 +369,7 @@ impl Inner {
             // Said again now and then: a run that has not begun does not hear it.
             run.told = if pause { run.told + 1 } else { 0 };
             match (pause, run.paused) {
-                (true, _) if run.told % 5 == 1 => run.wheel.pause(),
+                (true, _) if run.told % 5 == 1 => run.halt(),
                 (false, true) => run.wheel.resume(),
                 _ => {}
             }
@@ -354,18 +384,26 @@ impl Inner {
             }
             keep
         });
-        let near: Vec<Key> = state
-            .wanted
-            .iter()
-            .enumerate()
-            .filter_map(|(r, w)| {
-                w.filter(|(_, when)| now.saturating_duration_since(*when) < RECENT).map(|(n, _)| (r, n))
-            })
-            .collect();
+        let near = state.near(now);
         let span = (self.limits.ahead / self.shape.timeline.longest().max(0.5)).ceil() as u64 + REACH;
-        let keep = |(_, n): Key| near.iter().any(|(_, at)| (at.saturating_sub(1)..=at + span).contains(&n));
-        for (rendition, number) in state.segments.evict(self.limits.bytes, self.limits.age, now, keep) {
-            let path = self.shape.directory.join(self.shape.path(rendition, number));
+        let keep = |(_, n): Key| near.iter().any(|at| (at.saturating_sub(1)..=at + span).contains(&n));
+        let gone = state.segments.evict(self.limits.bytes, self.limits.age, now, keep);
+        self.remove(&gone);
+    }
+
+    /// Removes all but what viewers are at, and says whether that was anything.
+    pub(super) fn make_room(&self, state: &mut State) -> bool {
+        let now = Instant::now();
+        let near = state.near(now);
+        let keep = |(_, n): Key| near.iter().any(|at| (*at..=at + REACH).contains(&n));
+        let gone = state.segments.evict(0, Duration::MAX, now, keep);
+        self.remove(&gone);
+        !gone.is_empty()
+    }
+
+    fn remove(&self, segments: &[Key]) {
+        for (rendition, number) in segments {
+            let path = self.shape.directory.join(self.shape.path(*rendition, *number));
             if let Err(e) = std::fs::remove_file(&path) {
                 tracing::debug!(error = %e, "a segment was gone already");
             }

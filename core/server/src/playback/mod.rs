@@ -12,6 +12,7 @@ mod heard;
 mod key_frame;
 mod making;
 mod names;
+mod pace;
 pub mod playlists;
 mod runs;
 mod segments;

@@ -35,18 +35,63 @@ pub trait Runner: Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub struct Places {
     free: Arc<Semaphore>,
+    room: Arc<Mutex<Room>>,
     waiting: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Room {
+    /// How many places there shall be.
+    wanted: usize,
+    /// How many there are: more than wanted as long as runs of before hold them.
+    there: usize,
 }
 
 impl Places {
     /// Room for `count` runs, at least one.
     pub fn new(count: usize) -> Self {
-        Places { free: Arc::new(Semaphore::new(count.max(1))), waiting: Arc::default() }
+        let count = count.max(1);
+        Places {
+            free: Arc::new(Semaphore::new(count)),
+            room: Arc::new(Mutex::new(Room { wanted: count, there: count })),
+            waiting: Arc::default(),
+        }
     }
 
-    async fn take(&self) -> Option<OwnedSemaphorePermit> {
+    /// Room for `count` runs from now on, at least one. Those that run go on; what is too much goes when they end.
+    pub fn resize(&self, count: usize) {
+        let mut room = lock(&self.room);
+        room.wanted = count.max(1);
+        if room.wanted > room.there {
+            self.free.add_permits(room.wanted - room.there);
+            room.there = room.wanted;
+        } else {
+            room.there -= self.free.forget_permits(room.there - room.wanted);
+        }
+    }
+
+    async fn take(&self) -> Option<Place> {
         let _counted = Counted::new(&self.waiting);
-        self.free.clone().acquire_owned().await.ok()
+        let permit = self.free.clone().acquire_owned().await.ok()?;
+        Some(Place { permit: Some(permit), room: self.room.clone() })
+    }
+}
+
+/// A place that is taken.
+struct Place {
+    permit: Option<OwnedSemaphorePermit>,
+    room: Arc<Mutex<Room>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut room = lock(&self.room);
+        if let Some(permit) = self.permit.take()
+            && room.there > room.wanted
+        {
+            permit.forget();
+            room.there -= 1;
+        }
     }
 }
 
@@ -336,4 +381,38 @@ fn tell(job: &Job, sender: &mpsc::UnboundedSender<Report>) {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn places_follow_a_limit_that_changes() {
+        let places = Places::new(3);
+        let at_once = || async {
+            let mut held = Vec::new();
+            while let Ok(Some(place)) = tokio::time::timeout(Duration::from_millis(20), places.take()).await {
+                held.push(place);
+            }
+            held
+        };
+        let mut three = at_once().await;
+        assert_eq!(three.len(), 3);
+        places.resize(1);
+        three.pop();
+        assert!(at_once().await.is_empty(), "two still run");
+        three.clear();
+        assert_eq!(at_once().await.len(), 1);
+        places.resize(4);
+        assert_eq!(at_once().await.len(), 4);
+        let four = at_once().await;
+        // Down and up again while they run: nothing is lost and nothing comes twice.
+        places.resize(2);
+        places.resize(4);
+        drop(four);
+        assert_eq!(at_once().await.len(), 4);
+        places.resize(0);
+        assert_eq!(at_once().await.len(), 1, "never none");
+    }
 }

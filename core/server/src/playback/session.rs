@@ -326,17 +326,32 @@ impl Session {
         }
     }
 
+    /// Size and bits per second of each quality of the pictures.
+    pub fn pictures(&self) -> Vec<((u32, u32), u64)> {
+        let videos = self.0.shape.renditions.iter().filter(|r| r.is_video());
+        videos.map(|r| ((r.width, r.height), r.average)).collect()
+    }
+
     /// Whether segments are being made just now.
     pub fn is_making(&self) -> bool {
         self.0.lock().runs.iter().any(|r| !r.paused)
     }
 
+    /// Seconds of media that the slowest of its runs makes in a second, halted ones aside; `None` while that is not known.
+    pub fn speed(&self) -> Option<f64> {
+        let inner = &self.0;
+        let (now, length) = (Instant::now(), inner.shape.timeline.longest());
+        let state = inner.lock();
+        let running = state.runs.iter().filter(|r| !r.paused);
+        running.filter_map(|r| r.speed(length, now)).reduce(f64::min)
+    }
+
     /// Takes over what the machine can do now: runs that begin from here on have rates multiplied with `quality` and presets
     /// `faster` steps further, players that open it are not offered the top rung with `drop_top`. Running encoders get the new
     /// rate at once; where streams carry their parameters themselves (MPEG-TS) runs that nobody waits for begin anew, so that
-    /// the preset changes with their next segment.
-    pub fn adapt(&self, load: Load) {
-        self.0.adapt(load);
+    /// the preset changes with their next segment. False if that is what held before.
+    pub fn adapt(&self, load: Load) -> bool {
+        self.0.adapt(load)
     }
 
     /// Ends all runs and waits until nothing writes any more (some seconds at most). What is asked for later starts new
@@ -404,7 +419,7 @@ impl Inner {
 
     /// Whether `master.m3u8` is the media playlist itself, as clients of the original expect of one quality.
     fn plain(&self) -> bool {
-        self.shape.renditions.len() == 1 && self.subtitles.is_empty()
+        self.shape.renditions.len() == 1 && self.subtitles.is_empty() && !self.shape.ladder
     }
 
     fn served(&self, name: &str, serial: u64) -> Served {

@@ -122,6 +122,9 @@ fn unknown_fields_are_ignored_and_named() {
     let job = site.start(json!({ "source": clip, "colour": 1, "output": { "crf": 3 } }));
     let warnings = job["warnings"].to_string();
     assert!(warnings.contains("colour") && warnings.contains("output.crf"), "{warnings}");
+    let id = job["job_id"].as_str().unwrap();
+    let status = site.get(&format!("/api/transcode/{id}/status")).json();
+    assert!(status["warnings"].to_string().contains("output.crf: no such field"), "{status}");
 }
 
 #[test]

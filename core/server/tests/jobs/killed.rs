@@ -12,6 +12,31 @@ struct Server {
 
 impl Server {
     fn start(place: &Place) -> Server {
+        Server::start_by(place, Command::new(command()))
+    }
+
+    /// A server whose jobs have a disk of their own of `size` (mount(8)) that no other program sees; `None` where that takes
+    /// rights that we do not have.
+    fn start_with_disk(place: &Place, size: &str) -> Option<Server> {
+        let jobs = place.path("jobs");
+        std::fs::create_dir_all(&jobs).unwrap();
+        let mount = format!("mount -t tmpfs -o size={size} none '{}'", jobs.display());
+        let unshare = |script: &str| {
+            let mut command = Command::new("unshare");
+            command.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+            command
+        };
+        if !unshare(&mount).status().is_ok_and(|s| s.success()) {
+            assert!(std::env::var_os("GS_REQUIRE_PEERS").is_none(), "no file system can be mounted here");
+            eprintln!("SKIPPED: no file system can be mounted here");
+            return None;
+        }
+        let mut by = unshare(&format!("{mount} && exec \"$@\""));
+        by.arg(command());
+        Some(Server::start_by(place, by))
+    }
+
+    fn start_by(place: &Place, mut by: Command) -> Server {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let settings = place.path("ghoststream.yaml");
         let text = json!({
@@ -24,7 +49,7 @@ impl Server {
         });
         // JSON is YAML.
         std::fs::write(&settings, text.to_string()).unwrap();
-        let child = Command::new(command())
+        let child = by
             .args(["serve", "--config"])
             .arg(&settings)
             .stdout(Stdio::null())
@@ -108,4 +133,61 @@ fn a_killed_server_keeps_its_promises() {
     server.ready(&waiting);
     let found = probe(&place.job_dir(&running).join("output.mp4"));
     assert_eq!(video(&found)["nb_read_frames"], "1000");
+}
+
+/// A disk that is full fails the job that fills it, with nothing left of it, and whoever comes then has room.
+#[test]
+fn a_full_disk_fails_a_job_and_is_empty_again() {
+    let place = Place::new();
+    let small = place.clip("small.mp4", 2);
+    let large = place.path("noise.mp4").to_string_lossy().into_owned();
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=640x360:r=25:d=30,noise=alls=60:allf=t -c:v libx264 -preset ultrafast -crf 30 -pix_fmt yuv420p {large}"
+    ));
+    let Some(server) = Server::start_with_disk(&place, "4m") else { return };
+    // As the server sees it.
+    let seen = std::path::PathBuf::from(format!("/proc/{}/root", server.child.id()));
+    for (body, kind) in [
+        (json!({"source": large, "playback": "growing", "output": {"bitrate": "4M"}}), "growing"),
+        (json!({"source": large, "mode": "batch", "output": {"format": "mp4", "bitrate": "4M"}}), "batch"),
+    ] {
+        let failing = server.begin(&body);
+        let told = server.wait(&failing, |s| {
+            assert!(s["status"] != "ready", "{kind}: {s}");
+            s["status"] == "error"
+        });
+        let why = told["error_message"].as_str().unwrap_or_default();
+        assert!(why.contains("No space left on device"), "{kind}: {told}");
+        let dir = place.job_dir(&failing);
+        let dir = seen.join(dir.strip_prefix("/").unwrap());
+        let left: Vec<_> = std::fs::read_dir(&dir).into_iter().flatten().filter_map(Result::ok).collect();
+        let bytes: u64 = left.iter().map(|f| f.metadata().map_or(0, |m| m.len())).sum();
+        assert!(bytes < 4096, "{kind}: {left:?}");
+        let next = server.begin(&json!({"source": small, "mode": "batch", "output": {"format": "mp4"}}));
+        server.ready(&next);
+        assert_eq!(
+            ureq::delete(format!("http://127.0.0.1:{}/api/transcode/{next}", server.port))
+                .call()
+                .unwrap()
+                .status(),
+            200
+        );
+    }
+    // On demand, what was played makes room for what is wanted: a film that is larger than the disk is seen to its end.
+    let stream = server.begin(&json!({"source": large, "output": {"bitrate": "4M"}}));
+    server.ready(&stream);
+    let get = |name: &str| {
+        let url = format!("http://127.0.0.1:{}/stream/{stream}/{name}", server.port);
+        ureq::get(url).config().http_status_as_error(false).build().call().unwrap()
+    };
+    let list = get("master.m3u8").body_mut().read_to_string().unwrap();
+    let mut bytes = 0;
+    for segment in list.lines().filter(|l| !l.starts_with('#')) {
+        let mut answer = get(segment);
+        assert_eq!(answer.status(), 200, "{segment}: {}", answer.body_mut().read_to_string().unwrap());
+        bytes += answer.body_mut().read_to_vec().unwrap().len();
+    }
+    assert!(bytes > 8 << 20, "{bytes} bytes do not fill the disk");
+    let status = server.get(&format!("/api/transcode/{stream}/status")).unwrap();
+    assert!(status["warnings"].to_string().contains("the disk is full"), "{status}");
 }

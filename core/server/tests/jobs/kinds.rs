@@ -121,6 +121,70 @@ async fn copies_other_codecs_and_other_containers() {
     }
 }
 
+/// What a client says it plays is copied into growing streams and files too, and the status says why or why not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_client_plays_is_copied_into_streams_and_files() {
+    let place = Place::new();
+    let source = place.clip("in.mkv", 6);
+    let profile = json!({"video_codecs": ["h264"], "audio_codecs": ["aac"], "containers": ["mp4"]});
+    let mp4 = |codec: &str| json!({"format": "mp4", "video_codec": codec});
+    for (body, method, words, codec, file) in [
+        (json!({"profile": profile}), "remux", "", "h264", "segment_00000.ts"),
+        (json!({}), "transcode", "did not say", "h264", "segment_00000.ts"),
+        (json!({"profile": profile, "mode": "abr"}), "transcode", "several qualities", "h264", "master.m3u8"),
+        (
+            json!({"profile": profile, "mode": "batch", "output": mp4("h264")}),
+            "remux",
+            "",
+            "h264",
+            "output.mp4",
+        ),
+        (
+            json!({"profile": profile, "mode": "batch", "output": mp4("h265")}),
+            "transcode",
+            "h265 was asked for",
+            "hevc",
+            "output.mp4",
+        ),
+        (
+            json!({"profile": profile, "mode": "batch", "output": {"format": "webm"}}),
+            "transcode",
+            "WebM",
+            "vp9",
+            "output.webm",
+        ),
+        (json!({"mode": "batch", "output": mp4("copy")}), "remux", "asked for", "h264", "output.mp4"),
+    ] {
+        let (jobs, id) = made(&place, &source, body.clone()).await;
+        let view = jobs.get(&id).unwrap();
+        let decision = view.decision.clone().unwrap_or_else(|| panic!("{body}: no decision"));
+        assert_eq!(decision.method, method, "{body}: {decision:?}");
+        assert!(decision.reason.contains(words), "{body}: {decision:?}");
+        let copied = view.hw_accel_used.is_none();
+        assert_eq!(copied, method == "remux", "{body}: {view:?}");
+        let told = &view.variants.as_ref().unwrap()[0];
+        assert!(told["width"].as_u64().is_some() && told["bitrate"].as_u64().is_some(), "{body}: {told}");
+        let path = place.job_dir(&id).join(file);
+        let path = if file.ends_with("ts") { place.job_dir(&id).join("master.m3u8") } else { path };
+        let found = probe(&path);
+        assert_eq!(video(&found)["codec_name"], codec, "{body}");
+        if file != "master.m3u8" {
+            assert_eq!(video(&found)["nb_read_frames"], "150", "{body}");
+        }
+        jobs.close().await;
+    }
+    // Key frames that are too far apart for segments.
+    let rare = place.path("rare.mp4").to_string_lossy().into_owned();
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=320x180:r=25:d=30 -c:v libx264 -preset ultrafast -g 1000 -sc_threshold 0 -pix_fmt yuv420p {rare}"
+    ));
+    let (jobs, id) = made(&place, &rare, json!({"profile": profile})).await;
+    let decision = jobs.get(&id).unwrap().decision.unwrap();
+    assert_eq!(decision.method, "transcode");
+    assert!(decision.reason.contains("key frames"), "{decision:?}");
+    jobs.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hls_and_dash_files_come_as_archives() {
     let place = Place::new();

@@ -131,7 +131,8 @@ class TranscodeJob:
 
 @dataclass
 class ProgressEvent:
-    """Something that happened to a job: ``type`` is ``progress`` or ``status_change``."""
+    """Something that happened to a job: ``type`` is ``progress``, ``status_change``, or ``adaptation`` where the job makes less
+    for the state of the machine, or no longer does."""
 
     type: str
     job_id: str

@@ -142,6 +142,12 @@ fn structure_profile_and_level() {
     assert!(
         option(&settings("libsvtav1", r#"{"level":"4.1"}"#), "svtav1-params").unwrap().contains("level=41")
     );
+    let fastest = |profile: &str| {
+        let json = format!(r#"{{"preset":"p1","profile":"{profile}"}}"#);
+        option(&settings("libx264", &json), "x264-params").map(String::from)
+    };
+    assert!(fastest("high").unwrap().contains("cabac=1:8x8dct=1"), "ultrafast has neither");
+    assert!(!fastest("baseline").unwrap().contains("cabac"));
     refused("libx264", r#"{"profile":"main10"}"#, "profile");
     refused("libx264", r#"{"profile":"high","bit_depth":10}"#, "profile");
     refused("libx264", r#"{"bit_depth":12}"#, "bit_depth");
