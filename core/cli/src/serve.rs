@@ -28,6 +28,12 @@ pub fn as_before(mut args: Vec<OsString>) -> Vec<OsString> {
         Some(first) if first == OsStr::new("--log-level") => 3,
         _ => 1,
     };
+    // `-v` alone asked for the version; it talks more where something is to be done.
+    if let [_, only] = args.as_mut_slice()
+        && only == "-v"
+    {
+        *only = "--version".into();
+    }
     if args.get(at).is_some_and(flag) || (at == 3 && args.len() == 3) {
         args.insert(1, "serve".into());
     }

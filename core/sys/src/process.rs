@@ -60,6 +60,15 @@ pub fn no_new_privileges() -> io::Result<bool> {
     imp::no_new_privileges()
 }
 
+/// Gives up what the system's administrator may beyond others, for this thread and those that it starts from now on, but for
+/// reading files of any owner: media belong to whom they belong. `false`: the system has no such rights to give up.
+///
+/// # Errors
+/// The system's.
+pub fn drop_capabilities() -> io::Result<bool> {
+    imp::drop_capabilities()
+}
+
 /// Lowers a limit of this process for good. A limit that is lower already stays. `false`: the system cannot.
 ///
 /// # Errors
@@ -130,6 +139,39 @@ mod imp {
     pub fn no_new_privileges() -> io::Result<bool> {
         // SAFETY: PR_SET_NO_NEW_PRIVS takes 1 and three zeros and touches no memory of ours.
         checked(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into())?;
+        Ok(true)
+    }
+
+    pub fn drop_capabilities() -> io::Result<bool> {
+        /// As capset(2) has them; libc has no names for these.
+        #[repr(C)]
+        struct Header {
+            version: u32,
+            pid: i32,
+        }
+        #[repr(C)]
+        #[derive(Clone, Copy, Default)]
+        struct Data {
+            effective: u32,
+            permitted: u32,
+            inheritable: u32,
+        }
+        const VERSION_3: u32 = 0x2008_0522;
+        const DAC_READ_SEARCH: u32 = 1 << 2;
+        let mut header = Header { version: VERSION_3, pid: 0 };
+        let mut data = [Data::default(); 2];
+        // SAFETY: both point to structures of version 3, which has two words of data; the kernel writes no more.
+        checked(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) })?;
+        for (word, kept) in data.iter_mut().zip([DAC_READ_SEARCH, 0]) {
+            let left = word.permitted & kept;
+            *word = Data { effective: left, permitted: left, inheritable: 0 };
+        }
+        // SAFETY: PR_CAP_AMBIENT_CLEAR_ALL takes zeros and touches no memory of ours.
+        checked(
+            unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) }.into(),
+        )?;
+        // SAFETY: as above; the kernel only reads.
+        checked(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) })?;
         Ok(true)
     }
 
@@ -344,6 +386,10 @@ mod imp {
         Ok(false)
     }
 
+    pub fn drop_capabilities() -> io::Result<bool> {
+        Ok(false)
+    }
+
     pub fn limit(_: Limit, _: u64) -> io::Result<bool> {
         Ok(false)
     }
@@ -411,6 +457,25 @@ mod tests {
         }
         assert_eq!(std::fs::read(file).unwrap(), b"x");
         assert!(std::process::Command::new("true").status().unwrap().success(), "this thread may");
+    }
+
+    #[test]
+    fn an_administrators_thread_keeps_nothing_but_reading() {
+        let sets = || -> Vec<u64> {
+            let text = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            let value = |name: &str| {
+                let line = text.lines().find_map(|l| l.strip_prefix(name)).unwrap();
+                u64::from_str_radix(line.trim(), 16).unwrap()
+            };
+            vec![value("CapPrm:"), value("CapEff:"), value("CapInh:"), value("CapAmb:")]
+        };
+        let before = sets();
+        let after = std::thread::spawn(move || {
+            drop_capabilities().unwrap();
+            std::thread::spawn(sets).join().unwrap()
+        });
+        assert_eq!(after.join().unwrap(), [before[0] & 4, before[0] & 4, 0, 0]);
+        assert_eq!(sets(), before, "this thread keeps its own");
     }
 
     #[test]

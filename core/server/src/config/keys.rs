@@ -27,6 +27,23 @@ pub(super) fn unknown(given: &Value, known: &Value, path: &str) -> Result<(), St
     Ok(())
 }
 
+/// Refuses an environment variable (`rest` is its name without the prefix, in small letters) that names a section of `known`
+/// and none of its settings, with the nearest one.
+pub(super) fn unknown_variable(variable: &str, rest: &str, known: &Value) -> Result<(), String> {
+    let inner = |section: &str| known.get(section).and_then(Value::as_object);
+    let section = known.as_object().into_iter().flat_map(|k| k.keys()).find_map(|section| {
+        let key = rest.strip_prefix(section.as_str())?.strip_prefix('_')?;
+        Some((section, key, inner(section)?))
+    });
+    let Some((section, key, settings)) = section else { return Ok(()) };
+    let named = |key: &str| format!("GHOSTSTREAM_{}_{}", section.to_uppercase(), key.to_uppercase());
+    let hint = match nearest(key, settings.keys().map(String::as_str)) {
+        Some(near) => format!("; did you mean {}?", named(near)),
+        None => String::new(),
+    };
+    Err(format!("{variable}: there is no such setting{hint}"))
+}
+
 /// The word of `all` that is close enough to `word` to have been meant.
 pub(super) fn nearest<'a>(word: &str, all: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let (distance, near) = all.map(|w| (distance(word, w), w)).min()?;

@@ -104,7 +104,10 @@ pub fn load_from(
     let defaults = serde_json::to_value(Config::default()).unwrap_or_default();
     let mut given: Value = match text.trim().is_empty() {
         true => Value::Null,
-        false => serde_norway::from_str(text).map_err(|e| label(e.to_string()))?,
+        // By way of YAML's own values, which have no key twice.
+        false => serde_norway::from_str::<serde_norway::Value>(text)
+            .and_then(serde_norway::from_value)
+            .map_err(|e| label(e.to_string()))?,
     };
     // A section without keys is null in YAML.
     match &mut given {
@@ -159,7 +162,7 @@ pub fn load_from(
 }
 
 /// `GHOSTSTREAM_SECTION_KEY` sets `section.key`; `GHOSTHUB_URL` is the original's name for `ghosthub.url`. Other
-/// variables are none of our business.
+/// variables are none of our business: Kubernetes sets some of its own (`GHOSTSTREAM_SERVICE_HOST`).
 fn from_environment(
     variable: &str,
     text: &str,
@@ -172,7 +175,12 @@ fn from_environment(
             .strip_prefix("GHOSTSTREAM_")
             .and_then(|rest| path_of(&rest.to_ascii_lowercase(), defaults)),
     };
-    let Some(path) = path else { return Ok(()) };
+    let Some(path) = path else {
+        return match variable.strip_prefix("GHOSTSTREAM_").map(str::to_ascii_lowercase) {
+            Some(rest) => keys::unknown_variable(variable, &rest, defaults).map_err(LoadError),
+            None => Ok(()),
+        };
+    };
     let value: Value = match text.is_empty() {
         true => Value::Null,
         false => serde_norway::from_str(text).unwrap_or(Value::String(text.into())),
@@ -273,6 +281,7 @@ mod tests {
             ("server: 5", "g.yaml: server: it is not a mapping"),
             ("- 1", "g.yaml: it is not a mapping of sections"),
             ("a: [", "g.yaml: "),
+            ("server:\n  port: 1\n  host: a\n  port: 2", "g.yaml: server: duplicate"),
             ("transcoding:\n  segment_duration: 0", "transcoding.segment_duration: 0 is not between"),
             ("transcoding:\n  ffmpeg_path: /usr/bin/ffmpeg", "no ffmpeg program is run"),
             ("security:\n  sources:\n    schemes: [file]", "local_roots"),
@@ -282,6 +291,18 @@ mod tests {
         ] {
             let why = of(text, &[]).unwrap_err();
             assert!(why.contains(said), "{text}: {why}");
+        }
+    }
+
+    #[test]
+    fn variables_of_ours_that_mean_nothing_are_refused() {
+        let set = |name| of("", &[(name, "1")]).map(|_| ()).map_err(|e| e.to_string());
+        assert_eq!(
+            set("GHOSTSTREAM_SERVER_PROT").unwrap_err(),
+            "GHOSTSTREAM_SERVER_PROT: there is no such setting; did you mean GHOSTSTREAM_SERVER_PORT?"
+        );
+        for other in ["GHOSTSTREAM_ENV", "GHOSTSTREAM_FFMPEG_VERBOSE", "GHOSTSTREAM_SERVICE_HOST", "GHOST"] {
+            set(other).unwrap();
         }
     }
 

@@ -47,6 +47,9 @@ pub fn run() -> i32 {
     if let Err(e) = process::no_new_privileges() {
         tracing::warn!(error = %e, "privileges are kept");
     }
+    if let Err(e) = process::drop_capabilities() {
+        tracing::warn!(error = %e, "capabilities are kept");
+    }
     match process::filter_calls() {
         Ok(true) => {}
         Ok(false) => tracing::debug!("this kernel has no seccomp"),
