@@ -374,7 +374,13 @@ async fn running_encoders_follow_the_machines_quality() {
     let body = json!({"playback": "growing", "output": {"bitrate": "500k"}});
     let view = jobs.start(request(&source, body), client("a")).await.unwrap();
     until(&jobs, &view.id, "some segments", |v| v.current_time > 12.0 || v.status.is_over()).await;
+    let mut events = jobs.events();
     jobs.set_bounds(Bounds { quality: 0.4, ..Bounds::default() });
+    let told = std::iter::from_fn(|| events.try_recv().ok()).find_map(|e| match e {
+        ghoststream_server::jobs::JobEvent::Adapted { job, load } => Some((job, load.quality)),
+        _ => None,
+    });
+    assert_eq!(told, Some((view.id.clone(), 0.4)), "whoever listens hears of it");
     let changed = jobs.get(&view.id).unwrap().current_time;
     let done = ready(&jobs, &view.id).await;
     assert!(changed < 50.0, "it was over too soon: {changed}");
