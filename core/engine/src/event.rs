@@ -158,7 +158,7 @@ pub struct Progress {
     pub eta: Option<f64>,
     /// Bytes written by all outputs.
     pub bytes: u64,
-    /// Frames or packets dropped by live links.
+    /// Frames or packets dropped by live links, and frames lost with an encoder that failed.
     pub dropped: u64,
     /// Every output that is pushed over a network.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -144,7 +144,18 @@ int standin_fault(const char *function);
 const char *standin_knob(const char *name);
 int64_t standin_knob_int(const char *name, int64_t otherwise);
 
+/* What the stand-in itself takes of the processor, for measurements of everything else (GS_STANDIN_SPENT=1): each entry point
+ * brackets its body with these. Calls inside calls count once. */
+uint64_t standin_spend(void);
+void standin_spent_since(uint64_t begin);
+/* For clients that measure: nanoseconds of all threads in the stand-in so far, reading the clock included, and the calls. */
+uint64_t standin_spent(uint64_t *calls);
+
 #ifdef __cplusplus
 }
+struct standin_spending {
+    uint64_t begin = standin_spend();
+    ~standin_spending() { standin_spent_since(begin); }
+};
 #endif
 #endif

@@ -159,6 +159,7 @@ struct Call {
 };
 enum class Need { Nothing, Init, Context };
 template <class Body> CUresult enter(const char *name, Need need, Body body) {
+    const standin_spending spending;
     Call call;
     call.name = name;
     CUresult status = CUresult(standin_fault(name));

@@ -38,6 +38,7 @@ enum Need { Opened, Initialized };
 
 // Runs one entry point: finds the session, injects the fault asked for, checks what it needs, and logs the outcome.
 NVENCSTATUS run(const char *call, void *encoder, Need need, const std::function<uint32_t(Session &)> &body) {
+    const standin_spending spending;
     uint32_t status;
     const std::shared_ptr<Session> session = encoder ? find(encoder) : nullptr;
     if (!session) {

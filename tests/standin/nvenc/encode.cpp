@@ -222,8 +222,8 @@ uint32_t Session::code(const Planned &planned) {
     ready_.push_back(output_handle);
     changed_.notify_all();
     update();
-    standin_log("standin.coded", "\"frame\":%u,\"display\":%u,\"type\":%u,\"bytes\":%u,\"pts\":%llu,\"engine\":%d,\"strips\":%d,\"encoder\":\"%p\"",
-                result.frame_index, result.display_index, result.type, result.size, static_cast<unsigned long long>(result.timestamp), engine_, strips, self_);
+    standin_log("standin.coded", "\"frame\":%u,\"display\":%u,\"type\":%u,\"bytes\":%u,\"pts\":%llu,\"device\":%d,\"engine\":%d,\"strips\":%d,\"encoder\":\"%p\"",
+                result.frame_index, result.display_index, result.type, result.size, static_cast<unsigned long long>(result.timestamp), device_->ordinal, engine_, strips, self_);
     return 0;
 }
 

@@ -406,6 +406,7 @@ void preset(void *raw, Codec codec, const Config &from, Reading &reading) {
 #if GS_API >= 1202
         h.outputBitDepth = NV_ENC_BIT_DEPTH_8;
         h.inputBitDepth = NV_ENC_BIT_DEPTH_8;
+        h.tfLevel = static_cast<NV_ENC_TEMPORAL_FILTER_LEVEL>(from.temporal_filter);
 #endif
     }
 #if GS_API >= 1201
@@ -422,6 +423,7 @@ void preset(void *raw, Codec codec, const Config &from, Reading &reading) {
 #if GS_API >= 1202
         a.outputBitDepth = NV_ENC_BIT_DEPTH_8;
         a.inputBitDepth = NV_ENC_BIT_DEPTH_8;
+        a.tfLevel = static_cast<NV_ENC_TEMPORAL_FILTER_LEVEL>(from.temporal_filter);
 #endif
     }
 #endif

@@ -125,9 +125,43 @@ Config preset_config(const standin_encoder &encoder, Codec codec, const Guid &pr
         rates.lookahead = true;
         rates.lookahead_depth = 16;
     }
+    // As NVIDIA describes the tuning: the temporal filter and its five B frames, where there are as many.
+    if (tuning == NV_ENC_TUNING_INFO_ULTRA_HIGH_QUALITY && cap(encoder, NV_ENC_CAPS_SUPPORT_TEMPORAL_FILTER) &&
+        cap(encoder, NV_ENC_CAPS_NUM_MAX_BFRAMES) >= 5) {
+        config.interval = 6;
+        config.temporal_filter = NV_ENC_TEMPORAL_FILTER_LEVEL_4;
+    }
     config.lossless = lossless && codec == Codec::H264;
     config.chroma = 1;
     return config;
+}
+
+// What a level allows: samples of a picture and of a second (H.264's are macroblocks of 256). 0: the level does not exist.
+struct Limits {
+    unsigned level;
+    uint64_t picture, second;
+};
+const Limits *limits(Codec codec, unsigned level) {
+    static const Limits h264[] = {
+        {9, 99, 1485}, {10, 99, 1485}, {11, 396, 3000}, {12, 396, 6000}, {13, 396, 11880}, {20, 396, 11880}, {21, 792, 19800},
+        {22, 1620, 20250}, {30, 1620, 40500}, {31, 3600, 108000}, {32, 5120, 216000}, {40, 8192, 245760}, {41, 8192, 245760},
+        {42, 8704, 522240}, {50, 22080, 589824}, {51, 36864, 983040}, {52, 36864, 2073600}, {60, 139264, 4177920},
+        {61, 139264, 8355840}, {62, 139264, 16711680}};
+    static const Limits hevc[] = {
+        {30, 36864, 552960}, {60, 122880, 3686400}, {63, 245760, 7372800}, {90, 552960, 16588800}, {93, 983040, 33177600},
+        {120, 2228224, 66846720}, {123, 2228224, 133693440}, {150, 8912896, 267386880}, {153, 8912896, 534773760},
+        {156, 8912896, 1069547520}, {180, 35651584, 1069547520}, {183, 35651584, 2139095040}, {186, 35651584, 4278190080}};
+    static const Limits av1[] = {
+        {0, 147456, 4423680}, {1, 278784, 8363520}, {4, 665856, 19975680}, {5, 1065024, 31950720}, {8, 2359296, 70778880},
+        {9, 2359296, 141557760}, {12, 8912896, 267386880}, {13, 8912896, 534773760}, {14, 8912896, 1069547520},
+        {15, 8912896, 1069547520}, {16, 35651584, 1069547520}, {17, 35651584, 2139095040}, {18, 35651584, 4278190080},
+        {19, 35651584, 4278190080}};
+    const auto find = [&](const auto &table) -> const Limits * {
+        for (const Limits &row : table)
+            if (row.level == level) return &row;
+        return nullptr;
+    };
+    return codec == Codec::H264 ? find(h264) : codec == Codec::Hevc ? find(hevc) : find(av1);
 }
 
 unsigned format_depth(uint32_t format) {
@@ -222,6 +256,18 @@ Refusal check(const Device &device, const Api &api, Codec codec, const Init &ini
     if (config.monochrome) return refuse(unsupported, "monochrome is not offered by the stand-in");
     if (init.weighted && !has(NV_ENC_CAPS_SUPPORT_WEIGHTED_PREDICTION)) return refuse(unsupported, "weighted prediction is not supported");
     if (init.weighted && b > 0) return refuse(bad, "weighted prediction with B frames");
+
+    const unsigned automatic_level = codec == Codec::Av1 ? unsigned{NV_ENC_LEVEL_AV1_AUTOSELECT} : unsigned{NV_ENC_LEVEL_AUTOSELECT};
+    // The header of 11.1 knows no AV1, whose level 0 is 2.0; a client that says nothing of it says 0.
+    if (config.level != automatic_level && (codec != Codec::Av1 || config.level != 0)) {
+        const Limits *level = limits(codec, config.level);
+        const bool offered = config.level >= static_cast<unsigned>(cap(e, NV_ENC_CAPS_LEVEL_MIN)) &&
+                             config.level <= static_cast<unsigned>(cap(e, NV_ENC_CAPS_LEVEL_MAX));
+        if (!level || (!offered && config.level != 9)) return refuse(bad, "Invalid Level.");
+        const uint64_t width = init.width, height = init.height;
+        const uint64_t samples = codec == Codec::H264 ? ((width + 15) / 16) * ((height + 15) / 16) : width * height;
+        if (samples > level->picture || samples * init.fps_num > level->second * init.fps_den) return refuse(bad, "Invalid Level.");
+    }
 
     const Rates &rates = config.rates;
     if (rates.mode > 2) return refuse(unsupported, "rateControlMode %u", rates.mode);

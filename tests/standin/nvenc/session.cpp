@@ -156,6 +156,7 @@ uint32_t Session::initialize(const Init &init) {
     }
     initialized_ = true;
     tell_preset(init.preset, "initialize");
+    tell_config("initialize");
     if (engine_ < 0) engine_ = take_engine(device_->ordinal, device_->encoders);
     update();
     return 0;
@@ -166,6 +167,37 @@ void Session::tell_preset(const Guid &preset, const char *by) const {
     const auto at = std::find(known.begin(), known.end(), preset);
     // P1 to P7 are the first ones.
     standin_log("standin.preset", "\"preset\":%d,\"by\":\"%s\",\"encoder\":\"%p\"", at == known.end() ? 0 : static_cast<int>(at - known.begin()) + 1, by, self_);
+}
+
+// All that a client can ask for, as it reached the driver: what the stand-in makes nothing of is seen here only.
+void Session::tell_config(const char *by) const {
+    if (!standin_logging()) return;
+    const Rates &r = config_.rates;
+    const Config &c = config_;
+    std::string line = text("\"by\":\"%s\",\"device\":%d,\"codec\":\"%s\",\"tuning\":%u", by, device_->ordinal,
+                            codec_ == Codec::H264 ? "h264" : codec_ == Codec::Hevc ? "hevc" : "av1", init_.tuning);
+    const auto add = [&line](const char *name, long long value) { line += text(",\"%s\":%lld", name, value); };
+    const auto three = [&line](const char *name, const int (&v)[3]) { line += text(",\"%s\":[%d,%d,%d]", name, v[2], v[0], v[1]); };
+    add("width", init_.width), add("height", init_.height), add("max_width", init_.max_width), add("max_height", init_.max_height);
+    add("fps_num", init_.fps_num), add("fps_den", init_.fps_den), add("dar_width", init_.dar_width), add("dar_height", init_.dar_height);
+    add("split", init_.split), add("weighted", init_.weighted), add("gop", c.gop), add("idr_period", c.idr_period), add("interval", c.interval);
+    add("profile", profile_idc(codec_, c.profile)), add("level", c.level), add("tier", c.tier), add("chroma", c.chroma), add("depth", c.depth);
+    add("input_depth", c.input_depth), add("rate_mode", r.mode), add("average", r.average), add("maximum", r.maximum), add("buffer", r.buffer);
+    add("initial_delay", r.initial_delay), add("quality", r.target_quality), add("quality_lsb", r.target_quality_lsb);
+    three("qp", r.qp);
+    add("min_qp_set", r.min_qp_set), add("max_qp_set", r.max_qp_set);
+    three("min_qp", r.min_qp), three("max_qp", r.max_qp);
+    add("multipass", r.multipass), add("spatial_aq", r.spatial_aq), add("aq_strength", r.aq_strength), add("temporal_aq", r.temporal_aq);
+    add("lookahead", r.lookahead), add("lookahead_depth", r.lookahead_depth), add("lookahead_level", r.lookahead_level);
+    add("no_adaptive_i", r.no_adaptive_i), add("no_adaptive_b", r.no_adaptive_b), add("zero_reorder", r.zero_reorder);
+    add("nonref_p", r.nonref_p), add("strict_gop", r.strict_gop), add("qp_map_mode", r.qp_map_mode);
+    add("temporal_filter", c.temporal_filter), add("filler", c.filler), add("entropy", c.entropy), add("references", c.references);
+    add("bframe_reference", c.bframe_reference), add("delimiter", c.delimiter), add("repeat_headers", c.repeat_headers);
+    add("intra_refresh", c.intra_refresh), add("single_slice_refresh", c.single_slice_refresh), add("refresh_period", c.refresh_period);
+    add("refresh_count", c.refresh_count), add("lossless", c.lossless), add("mastering", c.mastering), add("light", c.light);
+    add("primaries", c.vui.primaries), add("transfer", c.vui.transfer), add("matrix", c.vui.matrix), add("full_range", c.vui.full_range);
+    line += text(",\"encoder\":\"%p\"", self_);
+    standin_log("standin.config", "%s", line.c_str());
 }
 
 void Session::update() {
@@ -219,6 +251,7 @@ uint32_t Session::reconfigure(const Reconfigure &change) {
     if (next.preset != init_.preset) tell_preset(next.preset, "reconfigure");
     init_ = next;
     config_ = config;
+    tell_config("reconfigure");
     writer_->change(stream_info());
     if (change.force_idr || change.reset) force_idr_ = true;
     if (resized) wrote_headers_ = false;

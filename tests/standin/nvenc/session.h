@@ -113,6 +113,7 @@ class Session {
     void close_view(Output &output);
     void update();
     void tell_preset(const Guid &preset, const char *by) const;
+    void tell_config(const char *by) const;
 
     Handle self_;
     const Layout *layout_;

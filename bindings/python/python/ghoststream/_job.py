@@ -139,6 +139,8 @@ class Job:
         frame_rate: float | str | None = None,
         width: int | None = None,
         height: int | None = None,
+        preset: str | None = None,
+        drop: bool = False,
         sound: Mapping[str, Any] | None = None,
         sound_track: int | None = None,
         screen: Mapping[str, Any] | None = None,
@@ -146,11 +148,13 @@ class Job:
         """Changes a running encoder (all rungs unless one is named). It takes effect with its next frame, and for every
         output that shares the encoder. ``message`` is written beside the next picture: the type and the payload of an SEI
         message (H.264, HEVC) or of a metadata OBU (AV1); ``lost`` is the time of a packet that a receiver did not get, which
-        pictures from now on are not predicted from (both with NVENC). ``sound`` is what captured track ``sound_track`` hears
+        pictures from now on are not predicted from (both with NVENC). ``preset`` (``p1`` to ``p7``) begins with the next key
+        frame; ``drop`` encodes a rung of a segmented output no more, whose pictures are from then on those of the next one.
+        ``sound`` is what captured track ``sound_track`` hears
         from now on, and ``screen`` what is captured from now on, as the document has them under ``source``."""
         change: dict[str, Any] = {
             "output": output, "rung": rung, "bitrate": bitrate, "max_bitrate": max_bitrate, "frame_rate": frame_rate,
-            "width": width, "height": height, "lost": lost, "sound": sound, "sound_track": sound_track, "screen": screen,
+            "width": width, "height": height, "lost": lost, "preset": preset, "drop": drop or None, "sound": sound, "sound_track": sound_track, "screen": screen,
         }
         if message is not None:
             change["message"] = {"type": message[0], "payload": bytes(message[1]).hex()}

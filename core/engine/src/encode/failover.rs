@@ -7,6 +7,7 @@ use crate::frame::{Frame, PixelFormat};
 use crate::packet::{Codec, Packet, StreamInfo};
 use crate::stage::{Control, Outlet, Stage};
 use bytes::{Bytes, BytesMut};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -30,8 +31,10 @@ pub struct Failover {
     /// Frames whose packets have not come out.
     inside: VecDeque<Frame>,
     taken: Taken,
-    /// What the track was announced as, once packets are out.
+    /// What the track was announced as, once somebody may have been told.
     announced: Option<StreamInfo>,
+    /// Whether somebody asked what it is, and was told.
+    told: Cell<bool>,
     convert: Option<Convert>,
     /// The newest frame's time.
     last: Option<i64>,
@@ -65,6 +68,7 @@ impl Failover {
             inside: VecDeque::new(),
             taken: Taken::default(),
             announced: None,
+            told: Cell::new(false),
             convert: None,
             last: None,
             wake: None,
@@ -87,7 +91,9 @@ impl Failover {
     }
 
     fn recover(&mut self, failure: Error, out: &mut dyn Outlet<Packet>) -> Result<()> {
-        if !matches!(failure.kind(), ErrorKind::Device | ErrorKind::Memory | ErrorKind::Busy) {
+        // What is asked for and the device does not do can only be found out before anything is coded.
+        let unable = failure.kind() == ErrorKind::Unsupported && self.now.stream().is_none();
+        if !unable && !matches!(failure.kind(), ErrorKind::Device | ErrorKind::Memory | ErrorKind::Busy) {
             return Err(failure);
         }
         if let Err(e) = self.run(out, |now, out| now.finish(out))
@@ -99,7 +105,7 @@ impl Failover {
         let before = self.inside.len();
         self.inside.retain(|f| f.pts.zip(latest).is_none_or(|(pts, latest)| pts > latest));
         let lost = before - self.inside.len();
-        if self.taken.last_dts.is_some() {
+        if self.taken.last_dts.is_some() || self.told.get() {
             self.announced = self.announced.take().or_else(|| self.now.stream().cloned());
             self.taken.follows = true;
             self.taken.sets = Bytes::new();
@@ -193,7 +199,9 @@ impl Stage<Frame, Packet> for Failover {
 
 impl Encoder for Failover {
     fn stream(&self) -> Option<&StreamInfo> {
-        self.announced.as_ref().or_else(|| self.now.stream())
+        let stream = self.announced.as_ref().or_else(|| self.now.stream());
+        self.told.set(self.told.get() || stream.is_some());
+        stream
     }
 
     fn description(&self) -> String {

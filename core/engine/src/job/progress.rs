@@ -78,7 +78,8 @@ fn measure(shared: &Shared) -> Progress {
         && counted().all(|t| t.ended.load(Ordering::Relaxed));
     let frames = counted().filter(|t| t.video).map(|t| t.packets.load(Ordering::Relaxed)).min();
     let duration = *lock(&shared.duration);
-    let dropped = lock(&shared.meters).iter().filter_map(|m| m.queue()).map(|q| q.dropped).sum();
+    let dropped: u64 = lock(&shared.meters).iter().filter_map(|m| m.queue()).map(|q| q.dropped).sum();
+    let dropped = dropped + shared.lost.load(Ordering::Relaxed);
     Progress {
         time,
         duration,

@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     pub pushes: Mutex<Vec<crate::sink::push::Status>>,
     /// Outputs whose networks steer one encoder, and the bit rate that each can carry.
     pub rates: Mutex<Vec<BTreeMap<usize, u64>>>,
+    /// Frames that were lost with encoders that failed.
+    pub lost: AtomicU64,
     pub duration: Mutex<Option<f64>>,
     pub progress: Mutex<Progress>,
     done: Mutex<Option<Done>>,
@@ -84,6 +86,7 @@ impl Shared {
             remotes: Mutex::new(Vec::new()),
             pushes: Mutex::new(Vec::new()),
             rates: Mutex::new(Vec::new()),
+            lost: AtomicU64::new(0),
             duration: Mutex::new(None),
             progress: Mutex::new(Progress::default()),
             done: Mutex::new(None),
@@ -117,6 +120,11 @@ impl Shared {
         let message = message.into();
         tracing::warn!(job = self.id, code, "{message}");
         self.events.push(Event::Warning { code, message });
+    }
+
+    /// Counts frames that were lost with an encoder.
+    pub fn lose(&self, frames: u64) {
+        self.lost.fetch_add(frames, Ordering::Relaxed);
     }
 
     /// Ends reading; what is inside is finished.

@@ -317,7 +317,10 @@ impl<'a> Graph<'a> {
     fn build(mut self, input: Input, sinks: Vec<Box<dyn OutputSink>>) -> Result<Crew> {
         let fed = input.is_fed();
         self.zero = input.origin;
-        let result = self.build_outputs(&input.offer, sinks).and_then(|()| self.build_source(input));
+        let result = self
+            .choose_gpu(&input.offer)
+            .and_then(|()| self.build_outputs(&input.offer, sinks))
+            .and_then(|()| self.build_source(input));
         if let Err(e) = result {
             // Threads that already run must end before the error is told.
             self.shared.cancel();
@@ -331,6 +334,22 @@ impl<'a> Graph<'a> {
         let exits =
             self.exits.take().ok_or_else(|| Error::new(ErrorKind::Internal, "the graph was built twice"))?;
         Ok(Crew { threads: self.threads, exits, ended: self.ended, fed })
+    }
+
+    /// Where decoder, filters and encoders of a job on NVIDIA's GPUs are.
+    fn choose_gpu(&mut self, offer: &Offer) -> Result<()> {
+        if !self.resolved.decoders.iter().any(|d| d.device == Some("cuda")) {
+            return Ok(());
+        }
+        let format = |stream: Option<usize>| {
+            let stream = offer.streams.iter().find(|s| Some(s.index) == stream)?;
+            stream.video.as_ref()?.format
+        };
+        let tracks: Vec<_> = (self.resolved.outputs.iter())
+            .flat_map(|output| &output.tracks)
+            .filter_map(|track| Some((track.make.video()?, format(track.stream))))
+            .collect();
+        self.devices.choose(&tracks)
     }
 
     fn build_outputs(&mut self, offer: &Offer, sinks: Vec<Box<dyn OutputSink>>) -> Result<()> {

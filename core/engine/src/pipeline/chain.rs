@@ -9,7 +9,7 @@ use crate::filter::{
     self, Cascade, Deinterlace, DeviceScale, Download, FilterContext, FrameRate, Rotate, Scale, ScaleTarget,
     Upload,
 };
-use crate::frame::{ColourRange, Frame, Memory};
+use crate::frame::{Colour, ColourRange, Frame, Memory, PixelFormat};
 use crate::job::shared::Shared;
 use crate::packet::StreamInfo;
 use crate::spec::FilterSpec;
@@ -20,17 +20,51 @@ use std::sync::Arc;
 
 /// The devices that a job has open, one of each type, so that all of its stages share one.
 #[derive(Default)]
-pub(super) struct Devices(BTreeMap<&'static str, Arc<av::HwDevice>>);
+pub(super) struct Devices {
+    open: BTreeMap<&'static str, Arc<av::HwDevice>>,
+    /// The GPU of the job's frames, once CUDA is used, and what its encoders will do there.
+    claim: Option<nvenc::Claim>,
+}
 
 impl Devices {
     /// The device of FFmpeg's type `kind`, opened on first use.
     pub fn get(&mut self, kind: &'static str) -> Result<Arc<av::HwDevice>> {
-        if let Some(device) = self.0.get(kind) {
+        if let Some(device) = self.open.get(kind) {
             return Ok(device.clone());
         }
-        let device = av::HwDevice::create(kind, None, &[])
+        let number = self.claim.as_ref().filter(|_| kind == "cuda").map(|claim| claim.index().to_string());
+        let device = av::HwDevice::create(kind, number.as_deref(), &[])
             .map_err(|e| Error::with_source(ErrorKind::Device, format!("device {kind}: {e}"), e))?;
-        Ok(self.0.entry(kind).or_insert(Arc::new(device)).clone())
+        Ok(self.open.entry(kind).or_insert(Arc::new(device)).clone())
+    }
+
+    /// Chooses the GPU for a job that decodes on one, with the formats that `tracks` come in.
+    pub fn choose(&mut self, tracks: &[(&VideoTrack, Option<PixelFormat>)]) -> Result<()> {
+        let on_cuda = |t: &VideoTrack| t.placement.from == Some("cuda");
+        let mut wanted = Vec::new();
+        let mut kernels = false;
+        for (track, format) in tracks.iter().filter(|(t, _)| on_cuda(t)) {
+            kernels |= track.placement.uses_kernels();
+            // Other encoders do not care which GPU their frames were on.
+            let direct = track.placement.stays() && presets::direct(&track.encoder.name).is_some();
+            if let Some(codec) = track.spec.codec.as_ref().filter(|_| direct) {
+                let size = (track.width, track.height);
+                let (encoder, spec, rate) = (track.encoder.name.as_str(), &track.spec, track.frame_rate);
+                wanted.push(nvenc::Wanted { codec, encoder, spec, format: *format, size, rate });
+            }
+        }
+        match nvenc::claim(&wanted, kernels) {
+            Ok(claim) => self.claim = Some(claim),
+            Err(e) if e.kind() == ErrorKind::NotFound => return Err(e),
+            // Whoever opens the device or a session says what is wrong, and what stands in.
+            Err(e) => tracing::debug!(error = %e, "no GPU is chosen for the job"),
+        }
+        Ok(())
+    }
+
+    /// What [`Devices::choose`] chose.
+    pub fn claim(&self) -> Option<nvenc::Claim> {
+        self.claim.clone()
     }
 }
 
@@ -46,7 +80,7 @@ pub(super) fn before_scale(
         // Frames that its decoder could only make in host memory go there too; the decoder's thread says so.
         chain.push(Box::new(Upload::converting(devices.get(kind)?)));
     }
-    let down = (!placement.stays() && !placement.begins_on_host()).then_some(placement.first.len());
+    let down = (!placement.scales_there() && !placement.begins_on_host()).then_some(placement.first.len());
     let mut at = 0;
     let mut add = |chain: &mut Chain, stage: Box<dyn Stage<Frame, Frame>>| {
         if down == Some(at) {
@@ -88,7 +122,7 @@ pub(super) fn before_scale(
 
 /// What scales the track's frames to `target`, where they are then.
 pub(super) fn scaler(track: &VideoTrack, target: ScaleTarget) -> Box<dyn Stage<Frame, Frame>> {
-    match (track.placement.stays(), &track.placement.scale) {
+    match (track.placement.scales_there(), &track.placement.scale) {
         (true, Some(OnDevice::Filter(filter))) => Box::new(DeviceScale::new(target, filter.clone())),
         (true, Some(OnDevice::Kernels)) => Box::new(filter::cuda::Scale::new(target)),
         (true, None) => Box::new(Keep),
@@ -103,7 +137,7 @@ pub(super) fn scalers(
     targets: Vec<ScaleTarget>,
 ) -> Result<Box<dyn Stage<Frame, (usize, Frame)>>> {
     let by_kernels =
-        |t: &&VideoTrack| t.placement.stays() && matches!(t.placement.scale, None | Some(OnDevice::Kernels));
+        |t: &&VideoTrack| t.placement.scales_there() && matches!(t.placement.scale, None | Some(OnDevice::Kernels));
     if tracks.iter().all(by_kernels) && tracks.iter().any(|t| t.placement.scale.is_some()) {
         return Ok(Box::new(filter::cuda::Ladder::new(targets)));
     }
@@ -115,8 +149,11 @@ pub(super) fn scalers(
 }
 
 /// The stages between scaling and the encoder.
-pub(super) fn after_scale(track: &VideoTrack, devices: &mut Devices) -> Result<Chain> {
+pub(super) fn after_scale(track: &VideoTrack, source: &StreamInfo, devices: &mut Devices) -> Result<Chain> {
     let placement = &track.placement;
+    if placement.late {
+        return Ok(vec![Box::new(Download), Box::new(Scale::new(host_target(track, source, None)?))]);
+    }
     Ok(match &placement.upload {
         Some((kind, _)) => vec![Box::new(Upload::new(devices.get(kind)?))],
         // Untouched frames are the decoder's, which has few of them.
@@ -125,7 +162,7 @@ pub(super) fn after_scale(track: &VideoTrack, devices: &mut Devices) -> Result<C
             && presets::direct(&track.encoder.name).is_some()
             && nvenc::holds_many(&track.spec) =>
         {
-            vec![Box::new(nvenc::Detach::new(0))]
+            vec![Box::new(nvenc::Detach::default())]
         }
         None => Vec::new(),
     })
@@ -135,9 +172,19 @@ pub(super) fn after_scale(track: &VideoTrack, devices: &mut Devices) -> Result<C
 pub(super) fn scale_target(track: &VideoTrack, source: &StreamInfo) -> Result<ScaleTarget> {
     let size = ScaleTarget { scaler: track.spec.scaler, ..ScaleTarget::size(track.width, track.height) };
     let colour = track.spec.colour.as_ref().map(filter::colour::from_spec).transpose()?;
-    if track.placement.stays() {
+    if track.placement.scales_there() {
         return Ok(ScaleTarget { format: track.placement.format, colour, ..size });
     }
+    host_target(track, source, colour)
+}
+
+/// What the track's encoder takes, in host memory, of pictures that become `colour`.
+fn host_target(
+    track: &VideoTrack,
+    source: &StreamInfo,
+    mut colour: Option<Colour>,
+) -> Result<ScaleTarget> {
+    let size = ScaleTarget { scaler: track.spec.scaler, ..ScaleTarget::size(track.width, track.height) };
     let video = source.video.as_ref();
     let format = video.and_then(|v| v.format);
     let mut chosen = encode::video::input_format(&track.encoder.name, &track.spec, format)?;
@@ -148,7 +195,6 @@ pub(super) fn scale_target(track: &VideoTrack, source: &StreamInfo) -> Result<Sc
     if let Some(format) = format.filter(|_| untouched) {
         chosen = encode::video::untouched(&track.encoder.name, chosen, format);
     }
-    let mut colour = colour;
     if let Some(range) = encode::video::input_range(&track.encoder.name) {
         let colour = colour.get_or_insert_default();
         if colour.range == ColourRange::Unspecified {

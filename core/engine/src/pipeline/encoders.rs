@@ -18,6 +18,7 @@ use crate::packet::{AudioInfo, Codec, StreamInfo};
 use crate::spec::{Device, FilterSpec, VideoSpec, Window};
 use crate::time::{Rational, Timestamp};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 /// How far beyond its first segment a head start may go for an encoder that looks ahead.
 const HEAD_START_SECONDS: f64 = 3.0;
@@ -104,7 +105,7 @@ impl Graph<'_> {
                 && let Some((_, track, outs)) = group.pop()
             {
                 chain.push(chain::scaler(track, chain::scale_target(track, source)?));
-                chain.extend(chain::after_scale(track, &mut self.devices)?);
+                chain.extend(chain::after_scale(track, source, &mut self.devices)?);
                 let encoder = self.video_encoder(index, name_of(&outs), track, source, output)?;
                 let cut = self.cut(track, output);
                 self.encode_thread(index, rx, None, chain, cut, encoder, outs)?;
@@ -124,7 +125,7 @@ impl Graph<'_> {
                     }
                     _ => None,
                 };
-                let upload = chain::after_scale(track, &mut self.devices)?;
+                let upload = chain::after_scale(track, source, &mut self.devices)?;
                 let cut = self.cut(track, output);
                 self.encode_thread(index, rx, lead, upload, cut, encoder, outs)?;
             }
@@ -220,25 +221,99 @@ impl Graph<'_> {
         if presets::direct(&track.encoder.name).is_none() {
             return Ok(Box::new(VideoEncoder::new(config)?));
         }
-        let label = format!("outputs[{output_index}] {name}");
-        let shared = self.shared.clone();
-        let said = label.clone();
-        let hooks = nvenc::Hooks {
-            tell: Box::new(move |code, message| shared.warn(code, format!("{said}: {message}"))),
-            given_up: {
-                let shared = self.shared.clone();
-                Box::new(move || shared.is_cancelled())
-            },
+        let track = Direct {
+            label: format!("outputs[{output_index}] {name}"),
+            shared: self.shared.clone(),
+            sessions: self.sessions.clone(),
+            claim: self.devices.claim(),
             // Where nothing else may encode, a session that another program holds is waited for.
             waits: !self.spec.fallback,
-            held: self.sessions.clone(),
+            cards: nvenc::Cards::default(),
+            source: source.video.as_ref().and_then(|v| v.format),
+            size: (track.width, track.height),
+            config,
         };
-        let first = Box::new(NvencEncoder::new(config.clone(), hooks)?);
+        let first = Box::new(NvencEncoder::new(track.config.clone(), track.hooks())?);
         if !self.spec.fallback {
             return Ok(first);
         }
-        let format = source.video.as_ref().and_then(|v| v.format);
-        Ok(Box::new(Failover::new(first, successor(self.shared.clone(), config, label, format))))
+        Ok(Box::new(Failover::new(first, successor(track))))
+    }
+}
+
+/// A track that NVENC encodes.
+struct Direct {
+    /// Its name in messages.
+    label: String,
+    shared: Arc<Shared>,
+    /// Sessions of the whole job.
+    sessions: Arc<AtomicU32>,
+    claim: Option<nvenc::Claim>,
+    waits: bool,
+    /// Where it was encoded so far.
+    cards: nvenc::Cards,
+    /// The format of the source's pictures, as far as it is known.
+    source: Option<PixelFormat>,
+    /// The size that is encoded.
+    size: (u32, u32),
+    config: VideoEncode,
+}
+
+impl Direct {
+    /// How its encoders talk to the job.
+    fn hooks(&self) -> nvenc::Hooks {
+        let (told, asked, said) = (self.shared.clone(), self.shared.clone(), self.label.clone());
+        nvenc::Hooks {
+            tell: Box::new(move |code, message| told.warn(code, format!("{said}: {message}"))),
+            given_up: Box::new(move || asked.is_cancelled()),
+            waits: self.waits,
+            held: self.sessions.clone(),
+            claim: self.claim.clone(),
+            cards: self.cards.clone(),
+        }
+    }
+
+    /// An encoder on a GPU that none of its encoders was on, and what to say of it; `None` where there is none that can
+    /// do it.
+    fn on_another_card(&self) -> Option<(failover::Substitute, String)> {
+        let name = self.config.spec.encoder.clone()?;
+        let codec = presets::direct(&name)?;
+        let tried = self.cards.tried();
+        let mut spec = VideoSpec { b_frames: Some(0), ..self.config.spec.clone() };
+        // The named one failed, and there are no B-frames; who begins to watch here knows the first one's headers only.
+        let mut without = Vec::new();
+        for option in ["gpu", "b_ref_mode", "b_adapt", "tf_level"] {
+            if spec.options.remove(option).is_some() {
+                without.push(option);
+            }
+        }
+        if codec == Codec::Av1 {
+            spec.options.insert("repeat-headers".into(), "1".into());
+        }
+        let wanted = nvenc::Wanted {
+            codec: &codec,
+            encoder: &name,
+            spec: &spec,
+            format: self.source,
+            size: self.size,
+            rate: self.config.frame_rate,
+        };
+        let gpus = nvenc::gpus().ok()?;
+        let able = |gpu: &&nvenc::Gpu| {
+            !tried.contains(&gpu.index) && nvenc::fits(&wanted, std::slice::from_ref(*gpu)).is_ok()
+        };
+        let names: Vec<String> = gpus.iter().filter(able).map(|gpu| gpu.name.clone()).collect();
+        if names.is_empty() {
+            return None;
+        }
+        let format = encode::video::input_format(&name, &spec, self.source).ok()?;
+        let config = VideoEncode { spec, ..self.config.clone() };
+        let encoder = NvencEncoder::new(config, self.hooks()).ok()?.elsewhere();
+        let mut said = format!("nvenc on {} goes on", names.join(" or "));
+        if !without.is_empty() {
+            said += &format!(" without {}", without.join(", "));
+        }
+        Some((failover::Substitute { encoder: Box::new(encoder), format }, said))
     }
 }
 
@@ -274,16 +349,27 @@ fn last_sample(window: &Window, wanted: &encode::audio::Wanted, length: Option<T
     Some((end * f64::from(wanted.params.sample_rate)) as i64)
 }
 
-/// What makes the encoder that goes on where NVENC failed: the best other one, once. Options are NVENC's own and end with
-/// it; B-frames would need earlier decode times than those that are out.
-fn successor(
-    shared: Arc<Shared>,
-    config: VideoEncode,
-    label: String,
-    source: Option<PixelFormat>,
-) -> failover::Successor {
-    let mut used = false;
+/// What makes the encoder that goes on where NVENC failed: NVENC on another GPU as long as there is one that was not tried,
+/// then the best other encoder, once. Options are NVENC's own and end with it; B-frames would need earlier decode times than
+/// those that are out.
+fn successor(track: Direct) -> failover::Successor {
+    let (mut used, mut left) = (false, None);
     Box::new(move |failure, lost| {
+        let (shared, config, label) = (&track.shared, &track.config, &track.label);
+        shared.lose(lost as u64);
+        let losses = || match lost {
+            0 => String::new(),
+            n => format!("; {n} frames were lost with it"),
+        };
+        // Of a driver that is gone on one GPU others may be left; what it cannot do, another GPU may.
+        let hops = left.get_or_insert_with(|| nvenc::gpus().map_or(0, |gpus| gpus.len().saturating_sub(1)));
+        if *hops > 0
+            && let Some((next, said)) = track.on_another_card()
+        {
+            *hops -= 1;
+            shared.warn("fallback", format!("{label}: nvenc failed ({failure}); {said}{}", losses()));
+            return Ok(next);
+        }
         if std::mem::replace(&mut used, true) {
             return Err(failure.clone());
         }
@@ -298,7 +384,7 @@ fn successor(
         let can_choose = presets::table(&chosen.name).is_some_and(|t| t.b_frames.is_some());
         spec.b_frames = can_choose.then_some(0);
         let open = |spec: &VideoSpec| {
-            let format = encode::video::input_format(&chosen.name, spec, source)?;
+            let format = encode::video::input_format(&chosen.name, spec, track.source)?;
             let config = VideoEncode { spec: spec.clone(), ..config.clone() };
             Ok::<_, Error>(failover::Substitute { encoder: Box::new(VideoEncoder::new(config)?), format })
         };
@@ -316,9 +402,7 @@ fn successor(
         if !without.is_empty() {
             message += &format!(" without {}", without.join(", "));
         }
-        if lost > 0 {
-            message += &format!("; {lost} frames were lost with it");
-        }
+        message += &losses();
         shared.warn("fallback", message);
         Ok(next)
     })

@@ -52,7 +52,13 @@ impl Machine for ThisMachine {
     }
 
     fn kernels(&self, kind: &str) -> std::result::Result<(), String> {
-        if kind == "cuda" { cuda::available(0) } else { Err(format!("there are no kernels for {kind}")) }
+        if kind != "cuda" {
+            return Err(format!("there are no kernels for {kind}"));
+        }
+        // One GPU on which they run is enough: the job goes there.
+        let gpus = nvenc::gpus().map(|gpus| gpus.len() as u32).unwrap_or(1).max(1);
+        let mut tried = (0..gpus).map(cuda::available);
+        tried.by_ref().find(|tried| tried.is_ok()).unwrap_or_else(|| cuda::available(0))
     }
 
     fn nvidia(&self) -> Vec<nvenc::Gpu> {
@@ -74,11 +80,19 @@ pub(crate) struct Placement {
     pub format: Option<PixelFormat>,
     /// Why frames go to host memory, if they come on a device and do.
     pub download: Option<String>,
+    /// Whether that is after scaling, which the device does: what is copied is then as small as what is encoded.
+    pub late: bool,
     /// The device that frames go to in the end, and why, if they are in host memory before.
     pub upload: Option<(&'static str, String)>,
 }
 
 impl Placement {
+    /// Of a track whose encoder is on GPU `gpu`, while frames come on GPU `home`.
+    pub fn on_another(from: Option<&'static str>, gpu: u32, home: u32) -> Placement {
+        let why = format!("its encoder is on GPU {gpu}, and frames are on GPU {home}");
+        Placement { from, download: Some(why), ..Placement::default() }
+    }
+
     /// Whether frames never leave the device.
     pub fn stays(&self) -> bool {
         self.from.is_some() && self.download.is_none()
@@ -86,12 +100,26 @@ impl Placement {
 
     /// Whether frames go to host memory before anything else; the decoder's thread then does it once for all.
     pub fn begins_on_host(&self) -> bool {
-        self.from.is_none() || (self.download.is_some() && self.first.is_empty())
+        self.from.is_none() || (self.download.is_some() && !self.late && self.first.is_empty())
+    }
+
+    /// Whether frames are on the device until they have their size and format.
+    pub fn scales_there(&self) -> bool {
+        self.stays() || self.late
+    }
+
+    /// Whether some of it is done by our own kernels.
+    pub fn uses_kernels(&self) -> bool {
+        let ours = |stage: &Option<OnDevice>| matches!(stage, Some(OnDevice::Kernels));
+        ours(&self.scale) || self.first.iter().any(ours)
     }
 
     /// Whether two tracks with equal filters can share them.
     pub fn shares(&self, other: &Placement) -> bool {
-        self.from == other.from && self.first == other.first && self.stays() == other.stays()
+        self.from == other.from
+            && self.first == other.first
+            && self.stays() == other.stays()
+            && self.late == other.late
     }
 
     /// The transfers in words, for warnings.
@@ -209,8 +237,11 @@ pub(crate) fn place(
     let Some(kind) = from else { return Ok(Placement { upload: upload(), ..Placement::default() }) };
     let whole =
         |why: String| Placement { from, download: Some(why), upload: upload(), ..Placement::default() };
+    let on_host = || format!("{encoder} takes frames in host memory");
     match own {
-        None => return Ok(whole(format!("{encoder} takes frames in host memory"))),
+        // Our kernels make what is downloaded as small as it gets.
+        None if kind == "cuda" && video::input_range(encoder).is_none() => {}
+        None => return Ok(whole(on_host())),
         Some((other, _)) if other != kind => return Ok(whole(format!("{encoder} is on {other}"))),
         Some(_) => {}
     }
@@ -220,6 +251,7 @@ pub(crate) fn place(
         match stage {
             Ok(filter) => first.push(filter),
             // What only passes frames on is no reason to have been on the device.
+            Err(_) if own.is_none() && first.iter().all(Option::is_none) => return Ok(whole(on_host())),
             Err(why) if first.iter().all(Option::is_none) => return Ok(whole(why)),
             Err(why) => {
                 return Ok(Placement {
@@ -234,9 +266,15 @@ pub(crate) fn place(
     }
     let format = video::input_format(encoder, &track.spec, source.format)?;
     match scale(track, &now, format, kind, machine) {
+        Ok((None, _)) if own.is_none() && first.iter().all(Option::is_none) => Ok(whole(on_host())),
+        // libavfilter's filters are for encoders that stay there.
+        Ok((scale, _)) if own.is_none() && !matches!(scale, None | Some(OnDevice::Kernels)) => Ok(whole(on_host())),
         Ok((scale, format)) => {
-            Ok(Placement { from, first, scale, format: Some(format), download: None, upload: None })
+            let late = own.is_none();
+            let download = late.then(on_host);
+            Ok(Placement { from, first, scale, format: Some(format), download, late, upload: None })
         }
+        Err(_) if own.is_none() && first.iter().all(Option::is_none) => Ok(whole(on_host())),
         Err(why) if first.iter().all(Option::is_none) => Ok(whole(why)),
         Err(why) => {
             Ok(Placement { from, first, download: Some(why), upload: upload(), ..Placement::default() })

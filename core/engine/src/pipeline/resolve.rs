@@ -2,8 +2,9 @@
 //! `--plan` shows is decided here, and nothing is decided later.
 
 use super::ladder;
-use super::placement::{self, Machine, ThisMachine};
+use super::placement::{self, Machine, Placement, ThisMachine};
 use super::tracks::{self, AudioTrack, SubtitleTrack, VideoTrack};
+use crate::encode::nvenc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::size::Shown;
 use crate::packet::{Codec, MediaKind, StreamInfo};
@@ -94,7 +95,7 @@ pub(crate) struct Shared {
 
 impl Make {
     /// The video that is encoded here.
-    fn video(&self) -> Option<&VideoTrack> {
+    pub(super) fn video(&self) -> Option<&VideoTrack> {
         match self {
             Make::Video(v) => Some(v),
             _ => None,
@@ -485,6 +486,8 @@ fn place_frames(
     machine: &dyn Machine,
 ) -> Result<Vec<String>> {
     let mut transfers = Vec::new();
+    // Frames are on one GPU: the first that a track names, if one does.
+    let mut named = None;
     for (i, output) in outputs.iter_mut().enumerate() {
         for track in &mut output.tracks {
             let stream = track.stream;
@@ -495,6 +498,12 @@ fn place_frames(
             if let (Make::Video(video), Some(source)) = (&mut track.make, source) {
                 video.placement = placement::place(video, source, from, machine)
                     .map_err(|e| e.at(format!("outputs[{i}]")))?;
+                if let Some(gpu) = nvenc::named_gpu(&video.spec).filter(|_| video.placement.stays()) {
+                    let home = *named.get_or_insert(gpu);
+                    if gpu != home {
+                        video.placement = Placement::on_another(from, gpu, home);
+                    }
+                }
                 let name = &track.name;
                 transfers.extend(video.placement.transfers().map(|t| format!("outputs[{i}] {name}: {t}")));
             }

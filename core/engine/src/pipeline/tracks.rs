@@ -308,7 +308,9 @@ pub(crate) fn video(
         }
         let shown = filtered_size(&wanted, Shown::of(video, wanted.auto_rotate));
         let size = shown.fit(wanted.width, wanted.height);
-        encode::nvenc::fits(&codec, name, &wanted, video.format, size, &machine.nvidia())
+        let (spec, format, rate) = (&wanted, video.format, wanted.frame_rate.map(|r| r.0).or(video.frame_rate));
+        let asked = encode::nvenc::Wanted { codec: &codec, encoder: name, spec, format, size, rate };
+        encode::nvenc::fits(&asked, &machine.nvidia())
     };
     let works = |name: &str| machine.encodes(name).and_then(|()| fits(name));
     let encoder = select::choose(&codec, wanted.encoder.as_deref(), wanted.device, spec.fallback, &works)?;
@@ -713,8 +715,9 @@ impl VideoTrack {
                 *stage = format!("{what} on {} ({})", filter.kind(), filter.name());
             }
         }
-        if let (Some(kind), Some(why)) = (at.from, &at.download) {
-            stages.insert(at.first.len(), format!("download from {kind}: {why}"));
+        let down = at.from.zip(at.download.as_ref()).map(|(kind, why)| format!("download from {kind}: {why}"));
+        if let Some(down) = down.as_ref().filter(|_| !at.late) {
+            stages.insert(at.first.len(), down.clone());
         }
         match &at.scale {
             Some(f) => {
@@ -723,6 +726,7 @@ impl VideoTrack {
             None if self.scaled => stages.push(format!("scale {}x{}", self.width, self.height)),
             None => {}
         }
+        stages.extend(down.filter(|_| at.late));
         if let Some((kind, why)) = &at.upload {
             stages.push(format!("upload to {kind}: {why}"));
         }

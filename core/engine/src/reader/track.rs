@@ -49,9 +49,15 @@ impl Track {
             .ok_or_else(|| Error::new(ErrorKind::Internal, format!("{name} has no parameters")))?;
         let video = info.kind == MediaKind::Video;
         let hw = match device.ffmpeg_name().filter(|_| video) {
-            Some(kind) => Some(av::HwDevice::create(kind, None, &[]).map_err(|e| {
-                Error::with_source(ErrorKind::Device, format!("source.decode.device: {kind}: {e}"), e)
-            })?),
+            Some(kind) => {
+                let number = match kind {
+                    "cuda" => crate::encode::nvenc::least_decoding().ok().map(|index| index.to_string()),
+                    _ => None,
+                };
+                Some(av::HwDevice::create(kind, number.as_deref(), &[]).map_err(|e| {
+                    Error::with_source(ErrorKind::Device, format!("source.decode.device: {kind}: {e}"), e)
+                })?)
+            }
             None => None,
         };
         let options = av::DecoderOptions {

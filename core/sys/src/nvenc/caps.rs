@@ -1,9 +1,15 @@
 //! What a device's encoder can do, as it says itself.
 
-use super::config::{BRef, Codec, EncodeConfig, Profile, RateControl, Slices, Split, Tuning};
+use super::config::{BRef, Codec, EncodeConfig, Entropy, Profile, RateControl, Slices, Split, Tuning};
 use super::error::Error;
+use super::level;
 use super::library::ApiVersion;
 use super::values::*;
+
+/// Pictures that the driver can hold for looking ahead and for B pictures together.
+pub(super) const AHEAD: u32 = 31;
+/// B pictures in a row that the temporal filter needs.
+pub(super) const FILTERED: u32 = 4;
 
 macro_rules! capabilities {
     ($($(#[$meta:meta])* $field:ident = $cap:ident;)*) => {
@@ -207,6 +213,16 @@ impl Capabilities {
             if l.depth > 0 && self.lookahead == 0 {
                 return lacks("lookahead", "lookahead");
             }
+            // Which the driver holds besides B pictures, as many as there are.
+            let b_frames = c.b_frames.unwrap_or(0).max(if c.temporal_filter == Some(true) { FILTERED } else { 0 });
+            if u32::from(l.depth) + b_frames > AHEAD {
+                let most = AHEAD.saturating_sub(b_frames);
+                let why = match b_frames {
+                    0 => format!("{most} pictures are the most, not {}", l.depth),
+                    n => format!("{most} pictures are the most with {n} B pictures, not {}", l.depth),
+                };
+                return refuse("lookahead", why);
+            }
             match l.level {
                 Some(4..) => return refuse("lookahead", "its levels are 0 to 3".into()),
                 Some(1..) if self.lookahead_level == 0 => return lacks("lookahead", "levels of lookahead"),
@@ -225,8 +241,21 @@ impl Capabilities {
                 Codec::H264 | Codec::Av1 if api < ApiVersion::V13 => {
                     return too_old("temporal_filter", "the temporal filter of H.264 and AV1");
                 }
-                _ if c.b_frames.is_some_and(|n| n < 4) => {
-                    return refuse("temporal_filter", "it needs 4 B pictures or more".into());
+                _ if c.b_frames.is_some_and(|n| n < FILTERED) => {
+                    return refuse("temporal_filter", format!("it needs {FILTERED} B pictures or more"));
+                }
+                _ if self.max_b_frames < FILTERED as i32 => {
+                    let most = self.max_b_frames;
+                    return refuse(
+                        "temporal_filter",
+                        format!("it needs {FILTERED} B pictures; {codec} on this device has {most} at most"),
+                    );
+                }
+                _ if c.zero_reorder || c.intra_refresh.is_some() || c.gop.is_some_and(|g| g <= FILTERED) => {
+                    return refuse(
+                        "temporal_filter",
+                        format!("it needs {FILTERED} B pictures, for which there is no room"),
+                    );
                 }
                 _ => {}
             }
@@ -237,6 +266,12 @@ impl Capabilities {
             }
             if c.b_frames.is_some_and(|n| n > 0) {
                 return refuse("weighted_prediction", "it does not go with B pictures".into());
+            }
+            if c.temporal_filter == Some(true) {
+                return refuse("weighted_prediction", "it does not go with the temporal filter".into());
+            }
+            if matches!(c.split, Split::Forced | Split::Engines(_)) {
+                return refuse("weighted_prediction", "it does not go with split pictures".into());
             }
         }
         if let Some(r) = &c.intra_refresh {
@@ -337,6 +372,24 @@ impl Capabilities {
         };
         if !wide {
             return refuse("profile", format!("{:?} has not the surface's depth or chroma", c.profile));
+        }
+        if c.profile == Profile::Baseline {
+            if c.b_frames.is_some_and(|n| n > 0) {
+                return refuse("profile", "the Baseline profile has no B pictures".into());
+            }
+            if c.entropy == Some(Entropy::Cabac) {
+                return refuse("entropy", "the Baseline profile has no CABAC".into());
+            }
+        }
+        if let Some(number) = c.level {
+            let known = level::of(c.codec, number);
+            let known = known.filter(|_| i64::from(number) <= i64::from(self.level_max) || self.level_max <= 0);
+            let Some(known) = known else {
+                return refuse("level", format!("{} on this device has no such level", c.codec.name()));
+            };
+            if let Some(why) = known.exceeded(c.codec, (c.width, c.height), c.frame_rate) {
+                return refuse("level", why);
+            }
         }
         if c.codec == Codec::H264 && c.high_tier {
             return refuse("high_tier", "H.264 has no tiers".into());

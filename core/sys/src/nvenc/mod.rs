@@ -11,6 +11,7 @@ mod input;
 mod layout;
 #[cfg(test)]
 mod layout_tests;
+mod level;
 mod library;
 mod picture;
 mod preset;

@@ -1,5 +1,6 @@
 //! From this crate's words to NVENC's structs.
 
+use super::caps::{AHEAD, FILTERED};
 use super::config::*;
 use super::error::{Error, Result};
 use super::layout::{self, Config, Guid, Initialize, Plain, Qp, RcParams, av1, h264, hevc, init, rc, set};
@@ -37,6 +38,9 @@ pub(super) fn config(c: &EncodeConfig, base: &Config, api: ApiVersion) -> Config
     if let Some(b) = c.b_frames {
         // 1 is I and P only; 0 would be intra pictures only.
         out.frameIntervalP = b as i32 + 1;
+    } else {
+        out.frameIntervalP = out.frameIntervalP.clamp(0, AHEAD as i32);
+        out.frameIntervalP = leave_room(c, out.frameIntervalP);
     }
     if out.gopLength == 1 {
         out.frameIntervalP = 0;
@@ -47,6 +51,12 @@ pub(super) fn config(c: &EncodeConfig, base: &Config, api: ApiVersion) -> Config
         out.frameIntervalP = out.frameIntervalP.min(1);
     }
     rate(c, &mut out.rcParams, api);
+    let b_frames = (out.frameIntervalP - 1).max(0) as u32;
+    if c.lookahead.is_none() {
+        // The preset's own goes with the preset's B pictures.
+        let room = AHEAD.saturating_sub(b_frames);
+        out.rcParams.lookaheadDepth = out.rcParams.lookaheadDepth.min(room as u16);
+    }
     let codec = &mut out.encodeCodecConfig;
     let idr = if out.gopLength == INFINITE { INFINITE } else { c.idr_period.unwrap_or(out.gopLength) };
     // SAFETY: the union holds the configuration of `c.codec`, whose preset it is; all are plain numbers.
@@ -56,8 +66,37 @@ pub(super) fn config(c: &EncodeConfig, base: &Config, api: ApiVersion) -> Config
             Codec::Hevc => hevc_config(c, &mut codec.hevc, idr, api),
             Codec::Av1 => av1_config(c, &mut codec.av1, idr, api),
         }
+        // So does its filter.
+        if c.temporal_filter.is_none() && b_frames < FILTERED {
+            match c.codec {
+                Codec::H264 if api < ApiVersion::V13 => {}
+                Codec::H264 => codec.h264.tfLevel = filter(false),
+                Codec::Hevc => codec.hevc.tfLevel = filter(false),
+                Codec::Av1 if api < ApiVersion::V13 => {}
+                Codec::Av1 => codec.av1.tfLevel = filter(false),
+            }
+        }
     }
     out
+}
+
+/// The distance of P pictures of a preset, changed where what was asked for needs another: B pictures that nobody asked for
+/// are no reason to be refused.
+fn leave_room(c: &EncodeConfig, preset: i32) -> i32 {
+    let mut interval = preset;
+    if c.weighted_prediction || c.zero_reorder || c.profile == Profile::Baseline {
+        interval = interval.min(1);
+    }
+    if c.temporal_filter == Some(true) {
+        interval = interval.max(FILTERED as i32 + 1);
+    }
+    match c.lookahead {
+        // One P picture after the B pictures.
+        Some(ahead) if ahead.depth > 0 => {
+            interval.min((AHEAD.saturating_sub(ahead.depth.into()) as i32 + 1).max(1))
+        }
+        _ => interval,
+    }
 }
 
 pub(super) fn initialize(c: &EncodeConfig, config: *mut Config, api: ApiVersion) -> Result<Initialize> {
@@ -429,6 +468,33 @@ mod tests {
         let h264 = unsafe { out.encodeCodecConfig.h264 };
         assert_eq!((h264.idrPeriod, h264.intraRefreshCnt), (INFINITE, 30));
         assert_eq!(h264.flags & h264::enableIntraRefresh, h264::enableIntraRefresh);
+    }
+
+    #[test]
+    fn a_presets_b_pictures_make_room_for_what_is_asked_for() {
+        let rate = RateControl::Cbr { bitrate: 1_000_000, filler: false };
+        let mut preset = Config::zeroed();
+        (preset.gopLength, preset.frameIntervalP) = (250, 4);
+        (preset.rcParams.lookaheadDepth, preset.encodeCodecConfig.hevc.tfLevel) = (30, 4);
+        let with = |change: &dyn Fn(&mut EncodeConfig)| {
+            let mut c = EncodeConfig::new(Codec::Hevc, 640, 360, (30, 1), rate);
+            change(&mut c);
+            config(&c, &preset, ApiVersion::NEWEST)
+        };
+        let ahead = |depth| Some(Lookahead { depth, level: None, scene_cut: true, adaptive_b: true });
+        assert_eq!(with(&|_| ()).frameIntervalP, 4);
+        assert_eq!(with(&|c| c.weighted_prediction = true).frameIntervalP, 1);
+        assert_eq!(with(&|c| c.temporal_filter = Some(true)).frameIntervalP, 5);
+        assert_eq!(with(&|c| c.lookahead = ahead(30)).frameIntervalP, 2);
+        assert_eq!(with(&|c| c.lookahead = ahead(31)).frameIntervalP, 1);
+        assert_eq!(with(&|c| (c.lookahead, c.b_frames) = (ahead(8), Some(3))).frameIntervalP, 4);
+        // The preset's lookahead and filter, with the B pictures that it has or not.
+        let out = with(&|c| c.b_frames = Some(5));
+        // SAFETY: plain numbers.
+        assert_eq!((out.rcParams.lookaheadDepth, unsafe { out.encodeCodecConfig.hevc }.tfLevel), (26, 4));
+        let out = with(&|c| c.b_frames = Some(0));
+        // SAFETY: as above.
+        assert_eq!((out.rcParams.lookaheadDepth, unsafe { out.encodeCodecConfig.hevc }.tfLevel), (30, 0));
     }
 
     #[test]

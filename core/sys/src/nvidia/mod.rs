@@ -82,7 +82,7 @@ impl Encoder {
     }
 }
 
-/// The GPUs that this process sees. Asked once; the outcome is remembered, unless an encoder was only busy. The first
+/// The GPUs that this process sees. Asked once; the outcome is remembered, unless an encoder was only busy or something failed. The first
 /// call takes as long as starting the driver does (a tenth of a second to some seconds), `limit` at most. Any thread.
 ///
 /// The drivers are asked in a forked child. Where this process has already started CUDA, a child of it cannot; then they
@@ -103,7 +103,13 @@ pub fn gpus(limit: Duration) -> Result<Vec<Gpu>, Error> {
             matches!(none.kind, nvenc::Kind::Absent | nvenc::Kind::TooOld | nvenc::Kind::NoEncoder)
         }
     };
-    if told.as_ref().map_or(true, |gpus| gpus.iter().all(lasting)) {
+    let final_answer = match &told {
+        Ok(gpus) => gpus.iter().all(lasting),
+        // A driver that failed once, or was too slow once, is asked again.
+        Err(Error::Absent(_)) => true,
+        Err(Error::Failed(_)) => false,
+    };
+    if final_answer {
         *known = Some(told.clone());
     }
     told

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::frame::{Frame, Memory};
 use crate::spec::{Tune, VideoSpec};
 use crate::stage::{Outlet, Stage};
-use ghoststream_sys::cuda::{Context, Stream};
+use ghoststream_sys::cuda::{self, Context, Stream};
 use ghoststream_sys::ffmpeg as av;
 use std::sync::Arc;
 
@@ -21,17 +21,21 @@ pub fn holds_many(spec: &VideoSpec) -> bool {
 
 /// Copies CUDA frames on the device, so that a decoder, which has a fixed number of surfaces, gets its own back at once.
 /// Output base: the input's.
+#[derive(Default)]
 pub struct Detach {
-    device: u32,
     on: Option<(Arc<Context>, Arc<Stream>)>,
     pool: Option<(usize, av::HwFrames)>,
 }
 
-impl Detach {
-    /// For frames on the GPU of CUDA's number `device`.
-    pub fn new(device: u32) -> Self {
-        Detach { device, on: None, pool: None }
+/// The primary context that a frame is in, if it is in one.
+fn home(media: &av::Frame) -> Result<Option<Arc<Context>>> {
+    for device in cuda::devices()? {
+        let context = Context::primary(device.ordinal)?;
+        if media.is_in_cuda(&context) {
+            return Ok(Some(context));
+        }
     }
+    Ok(None)
 }
 
 impl Stage<Frame, Frame> for Detach {
@@ -40,17 +44,14 @@ impl Stage<Frame, Frame> for Detach {
         let Some(from) = media.hw_frames().filter(|_| frame.memory() == Memory::Cuda) else {
             return out.emit(frame);
         };
-        let (context, stream) = match &self.on {
-            Some(on) => on,
-            None => {
-                let context = Context::primary(self.device)?;
-                let stream = Stream::new(&context)?;
-                self.on.insert((context, stream))
-            }
-        };
-        if !media.is_in_cuda(context) {
-            return out.emit(frame);
+        if self.on.as_ref().is_none_or(|(context, _)| !media.is_in_cuda(context)) {
+            self.on = match home(media)? {
+                Some(context) => Some((context.clone(), Stream::new(&context)?)),
+                // Of an application's own context: it is in nobody's pool.
+                None => return out.emit(frame),
+            };
         }
+        let Some((context, stream)) = &self.on else { return out.emit(frame) };
         let id = media.pool_id();
         let pool = match self.pool.take().filter(|(known, _)| *known == id) {
             Some((_, pool)) => pool,

@@ -6,7 +6,7 @@ use crate::packet::Codec;
 use ghoststream_sys::nvenc::{self as nv, ApiVersion, Capabilities};
 use ghoststream_sys::{cuda, nvidia};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One GPU with what its driver says about encoding.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -55,6 +55,12 @@ impl Gpu {
         config.check(size, capabilities, self.api.unwrap_or(ApiVersion::OLDEST), &self.label())
     }
 
+    /// Samples of luma that one of its engines codes in a second, as its driver says.
+    pub(super) fn engine_rate(&self) -> Option<f64> {
+        let blocks = self.codecs.iter().map(|(_, c)| c.blocks_per_second).filter(|n| *n > 0).min()?;
+        Some(f64::from(blocks) * 256.0)
+    }
+
     /// Encoder and device in a few words: `nvenc (RTX 4090, API 13.0)`.
     pub fn label(&self) -> String {
         match self.api {
@@ -71,24 +77,45 @@ pub(super) fn short(name: &str) -> String {
     name.strip_prefix("GeForce ").unwrap_or(name).to_string()
 }
 
-static FOUND: Mutex<Option<Result<Vec<Gpu>>>> = Mutex::new(None);
+/// How long an answer that may be another one soon is taken for good.
+const SOON: Duration = Duration::from_secs(30);
+
+/// What was found out, and whether it stays so.
+struct Found {
+    answer: Result<Vec<Gpu>>,
+    until: Option<Instant>,
+}
+
+impl Found {
+    /// `answer` as of `now`; `lasting` when asking again would not give another.
+    fn new(answer: Result<Vec<Gpu>>, lasting: bool, now: Instant) -> Found {
+        Found { answer, until: (!lasting).then(|| now + SOON) }
+    }
+
+    fn at(&self, now: Instant) -> Option<Result<Vec<Gpu>>> {
+        self.until.is_none_or(|until| now < until).then(|| self.answer.clone())
+    }
+}
+
+static FOUND: Mutex<Option<Found>> = Mutex::new(None);
 
 /// The GPUs of this machine. The first call starts a process that asks the drivers, so that one that crashes takes nothing
-/// with it; the answer is kept.
+/// with it; the answer is kept. A failure is kept for half a minute: a driver that was being updated, or did not answer in
+/// time, may answer then.
 ///
 /// # Errors
 /// [`ErrorKind::Device`] without a driver, or with why it does not answer.
 pub fn gpus() -> Result<Vec<Gpu>> {
     let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = &*found {
-        return known.clone();
+    if let Some(known) = found.as_ref().and_then(|f| f.at(Instant::now())) {
+        return known;
     }
-    let asked = ask();
-    // A driver that allows no session just now may allow one later.
-    if !asked.as_ref().is_err_and(|e| e.kind() == ErrorKind::Busy) {
-        *found = Some(asked.clone());
+    let (answer, lasting) = ask();
+    // A driver that allows no session just now may allow one the next moment.
+    if !answer.as_ref().is_err_and(|e| e.kind() == ErrorKind::Busy) {
+        *found = Some(Found::new(answer.clone(), lasting, Instant::now()));
     }
-    asked
+    answer
 }
 
 /// Whether some GPU here encodes `codec`.
@@ -110,9 +137,22 @@ pub fn works(codec: &Codec) -> Result<()> {
 /// How long the drivers may take to answer.
 const LIMIT: Duration = Duration::from_secs(20);
 
-fn ask() -> Result<Vec<Gpu>> {
-    let failed = |e: nvidia::Error| Error::with_source(ErrorKind::Device, e.to_string(), e);
-    nvidia::gpus(LIMIT).map_err(failed)?.iter().map(describe).collect()
+/// The answer, and whether it is one for good.
+fn ask() -> (Result<Vec<Gpu>>, bool) {
+    let found = match nvidia::gpus(LIMIT) {
+        Ok(found) => found,
+        Err(e) => {
+            let lasting = matches!(e, nvidia::Error::Absent(_));
+            return (Err(Error::with_source(ErrorKind::Device, e.to_string(), e)), lasting);
+        }
+    };
+    let lasting = |gpu: &nvidia::Gpu| match &gpu.encoder {
+        Ok(_) => true,
+        Err(no) => {
+            matches!(no.kind, nv::Kind::Absent | nv::Kind::TooOld | nv::Kind::NoEncoder | nv::Kind::Sessions)
+        }
+    };
+    (found.iter().map(describe).collect(), found.iter().all(lasting))
 }
 
 fn describe(found: &nvidia::Gpu) -> Result<Gpu> {
@@ -142,4 +182,20 @@ fn describe(found: &nvidia::Gpu) -> Result<Gpu> {
     }
     gpu.engines = gpu.codecs.iter().map(|(_, c)| c.engines.max(1) as u32).max().unwrap_or(0);
     Ok(gpu)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_not_remembered_for_ever() {
+        let begin = Instant::now();
+        let failed = Error::new(ErrorKind::Device, "the NVIDIA driver does not answer within 20 s");
+        let found = Found::new(Err(failed), false, begin);
+        assert!(found.at(begin + SOON / 2).unwrap().is_err());
+        assert!(found.at(begin + SOON).is_none(), "asked again");
+        let found = Found::new(Ok(Vec::new()), true, begin);
+        assert!(found.at(begin + 1000 * SOON).unwrap().is_ok());
+    }
 }

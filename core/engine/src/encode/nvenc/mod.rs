@@ -14,14 +14,16 @@ mod upload;
 pub use config::{Config, surface};
 pub use detach::{Detach, holds_many};
 pub use gpu::{Gpu, gpus, works};
-pub use schedule::{Load, load};
-pub use stage::{Hooks, NvencEncoder};
+pub use schedule::{Claim, Load, load};
+pub use stage::{Cards, Hooks, NvencEncoder};
 
 use crate::encode::video;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::PixelFormat;
 use crate::packet::Codec;
 use crate::spec::VideoSpec;
+use crate::time::Rational;
+use schedule::{Need, Part, Readings};
 
 /// A distance of key frames that means "none but forced ones".
 const NO_KEYS: u32 = 60_000;
@@ -44,21 +46,86 @@ pub fn formats() -> Vec<PixelFormat> {
     NAMES.iter().filter_map(|name| PixelFormat::from_name(name)).collect()
 }
 
-/// Whether one of `gpus` can do what `spec` asks of `encoder` (`h264_nvenc` …) for pictures of `size` that come in `format`.
-/// No GPUs: nothing is known, and nothing is refused.
+/// What an encoder is to make, as far as it is known before its first frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The codec.
+    pub codec: &'a Codec,
+    /// The encoder: `h264_nvenc` …
+    pub encoder: &'a str,
+    /// What the document says of the track.
+    pub spec: &'a VideoSpec,
+    /// The format that pictures come in.
+    pub format: Option<PixelFormat>,
+    /// Their size when they are encoded.
+    pub size: (u32, u32),
+    /// Their rate.
+    pub rate: Option<Rational>,
+}
+
+impl Wanted<'_> {
+    fn config(&self) -> Result<Config> {
+        let surface = surface(video::input_format(self.encoder, self.spec, self.format)?)?;
+        let settings = video::settings(self.encoder, self.spec, false)?;
+        let mut config = Config::new(self.codec, &settings, surface)?;
+        if let Some(rate) = self.rate.filter(|r| r.is_positive()) {
+            config.encode.frame_rate = (rate.num as u32, rate.den as u32);
+        }
+        Ok(config)
+    }
+
+    /// Samples of luma a second, and bytes of device memory.
+    fn part(&self) -> Part {
+        let rate = self.rate.map_or(25.0, |r| r.as_f64());
+        let work = f64::from(self.size.0) * f64::from(self.size.1) * rate;
+        Part { work, memory: Need::memory_of(self.size) }
+    }
+}
+
+/// The GPU by CUDA's number that the document names for a track, if it names one.
+pub fn named_gpu(spec: &VideoSpec) -> Option<u32> {
+    spec.options.get("gpu")?.parse().ok()
+}
+
+/// Claims a GPU for a job whose pictures are decoded on one: the least busy of those that can do most of what is `wanted`
+/// there, or the one that its document names. `kernels`: filters or scaling are done there.
+///
+/// # Errors
+/// [`ErrorKind::Device`] without a GPU, [`ErrorKind::NotFound`] for a named one that is not there, [`ErrorKind::Memory`]
+/// when none has the memory.
+pub fn claim(wanted: &[Wanted<'_>], kernels: bool) -> Result<Claim> {
+    let gpus = gpus()?;
+    let named = wanted.iter().find_map(|w| named_gpu(w.spec));
+    let here = |w: &&Wanted<'_>| named_gpu(w.spec).is_none_or(|index| Some(index) == named);
+    let wanted: Vec<&Wanted<'_>> = wanted.iter().filter(here).collect();
+    let runs = |gpu: &&Gpu| !kernels || gpus.len() == 1 || crate::filter::cuda::available(gpu.index).is_ok();
+    let able: Vec<&Gpu> =
+        gpus.iter().filter(|gpu| named.is_none_or(|index| gpu.index == index)).filter(runs).collect();
+    if let (Some(index), true) = (named, able.is_empty()) {
+        return Err(Error::new(ErrorKind::NotFound, format!("video.options.gpu: there is no GPU {index}")));
+    }
+    let configs: Vec<Option<Config>> = wanted.iter().map(|w| w.config().ok()).collect();
+    let fits = |gpu: &Gpu, n: usize| {
+        configs[n].as_ref().is_some_and(|config| gpu.takes(config, Some(wanted[n].size)).is_ok())
+    };
+    let parts: Vec<Part> = wanted.iter().map(|w| w.part()).collect();
+    schedule::claim(&able, &parts, fits, Readings::of(&gpus))
+}
+
+/// The GPU by CUDA's number whose decoders have least to do.
+///
+/// # Errors
+/// [`ErrorKind::Device`] without a GPU.
+pub fn least_decoding() -> Result<u32> {
+    claim(&[], false).map(|claim| claim.index())
+}
+
+/// Whether one of `gpus` can do what is `wanted`. No GPUs: nothing is known, and nothing is refused.
 ///
 /// # Errors
 /// What the only or the last GPU lacks, by the document's field.
-pub fn fits(
-    codec: &Codec,
-    encoder: &str,
-    spec: &VideoSpec,
-    format: Option<PixelFormat>,
-    size: (u32, u32),
-    gpus: &[Gpu],
-) -> Result<()> {
-    let surface = surface(video::input_format(encoder, spec, format)?)?;
-    let config = Config::new(codec, &video::settings(encoder, spec, false)?, surface)?;
+pub fn fits(wanted: &Wanted<'_>, gpus: &[Gpu]) -> Result<()> {
+    let config = wanted.config()?;
     let named = |gpu: &&Gpu| config.gpu.is_none_or(|index| index == gpu.index);
     let mut verdict = match config.gpu {
         Some(index) if !gpus.is_empty() => {
@@ -67,7 +134,7 @@ pub fn fits(
         _ => Ok(()),
     };
     for gpu in gpus.iter().filter(named) {
-        verdict = gpu.takes(&config, Some(size));
+        verdict = gpu.takes(&config, Some(wanted.size));
         if verdict.is_ok() {
             break;
         }

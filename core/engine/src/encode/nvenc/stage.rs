@@ -4,7 +4,7 @@ use super::config::{self, Config, reorder, vui};
 use super::gpu::{Gpu, gpus};
 use super::pack::{Shape, pack};
 use super::retrieve::{Coded, Retrieval, Wake};
-use super::schedule::{self, Need, Place};
+use super::schedule::{self, Claim, Need, Place, Readings};
 use super::timing::{Inside, Timing};
 use super::turn::{Again, Headers};
 use super::upload::Upload;
@@ -22,8 +22,8 @@ use ghoststream_sys::ffmpeg as av;
 use ghoststream_sys::nvenc as nv;
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How the encoder talks to whoever runs it.
@@ -37,6 +37,28 @@ pub struct Hooks {
     /// Sessions that the owner has open; its encoders share the count. Where these are all that there are, waiting for
     /// another makes no sense: none ends before the owner does.
     pub held: Arc<AtomicU32>,
+    /// The GPU that the owner's pictures are on, with what its encoders are expected to do there.
+    pub claim: Option<Claim>,
+    /// Where sessions were opened; encoders that follow each other share it.
+    pub cards: Cards,
+}
+
+/// The GPUs on which the encoders of one track had sessions, in the order in which they tried them.
+#[derive(Clone, Debug, Default)]
+pub struct Cards(Arc<Mutex<Vec<u32>>>);
+
+impl Cards {
+    /// CUDA's numbers of them.
+    pub fn tried(&self) -> Vec<u32> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, index: u32) {
+        let mut tried = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !tried.contains(&index) {
+            tried.push(index);
+        }
+    }
 }
 
 /// One session in its owner's count.
@@ -58,7 +80,14 @@ impl Drop for Counted {
 impl Default for Hooks {
     /// Tells nobody and waits for nothing.
     fn default() -> Self {
-        Hooks { tell: Box::new(|_, _| {}), given_up: Box::new(|| false), waits: false, held: Arc::default() }
+        Hooks {
+            tell: Box::new(|_, _| {}),
+            given_up: Box::new(|| false),
+            waits: false,
+            held: Arc::default(),
+            claim: None,
+            cards: Cards::default(),
+        }
     }
 }
 
@@ -80,6 +109,16 @@ pub(super) fn failed(e: nv::Error) -> Error {
     Error::with_source(kind, format!("nvenc: {e}"), e)
 }
 
+/// A failure of the driver's to take a configuration: where it does not like it, nothing is wrong with the device.
+fn not_configured(e: nv::Error) -> Error {
+    match e.kind() {
+        nv::Kind::Unsupported | nv::Kind::Invalid => {
+            Error::with_source(ErrorKind::Unsupported, format!("nvenc: {e}"), e)
+        }
+        _ => failed(e),
+    }
+}
+
 /// H.264, HEVC or AV1 by NVENC. Opens at its first frame and takes size, format and colour from it; frames come in host
 /// memory or in CUDA memory of one of the primary contexts. Packets have the times of [`crate::encode::VideoEncoder`]'s,
 /// and start codes.
@@ -88,6 +127,8 @@ pub struct NvencEncoder {
     pub(super) codec: Codec,
     pub(super) config: VideoEncode,
     pub(super) hooks: Hooks,
+    /// GPUs that it does not use: encoders before it failed there.
+    avoided: Vec<u32>,
     pub(super) open: Option<Open>,
     pub(super) stream: Option<StreamInfo>,
     cell: Option<i64>,
@@ -163,6 +204,7 @@ impl NvencEncoder {
             name,
             codec,
             config,
+            avoided: Vec::new(),
             hooks,
             open: None,
             stream: None,
@@ -175,6 +217,12 @@ impl NvencEncoder {
             next_preset: None,
             wake: None,
         })
+    }
+
+    /// The same encoder, which uses none of the GPUs on which those before it had sessions ([`Hooks::cards`]).
+    pub fn elsewhere(mut self) -> NvencEncoder {
+        self.avoided = self.hooks.cards.tried();
+        self
     }
 
     pub(super) fn settings(&self, format: PixelFormat, colour: Colour) -> Result<Settings> {
@@ -234,7 +282,8 @@ impl NvencEncoder {
             // Whoever begins to watch here has only what the stream was described with.
             config.encode.repeat_headers |= config.encode.codec == nv::Codec::Av1;
         }
-        let gpus = self.patiently("nvenc", ASK_AGAIN, gpus)?;
+        let mut gpus = self.patiently("nvenc", ASK_AGAIN, gpus)?;
+        gpus.retain(|gpu| !self.avoided.contains(&gpu.index));
         let home = match frame.memory() {
             Memory::Host => None,
             Memory::Cuda => Some(home_of(frame, &gpus)?),
@@ -244,15 +293,17 @@ impl NvencEncoder {
             }
         };
         let rate = f64::from(config.encode.frame_rate.0) / f64::from(config.encode.frame_rate.1);
-        let pixels = u64::from(size.0) * u64::from(size.1);
         let need = Need {
             gpu: config.gpu,
             home,
-            work: pixels as f64 * rate,
-            // Surfaces, references and bitstreams, roughly: what fits in less is rare, what needs more is told by the driver.
-            memory: pixels * 3 * 16 + (64 << 20),
+            work: f64::from(size.0) * f64::from(size.1) * rate,
+            memory: Need::memory_of(size),
         };
-        let place = schedule::place(&gpus, need, |gpu| gpu.takes(&config, Some(size)), free_memory(&gpus))?;
+        let place = schedule::place(&gpus, need, |gpu| gpu.takes(&config, Some(size)), Readings::of(&gpus))?;
+        if let Some(claim) = &self.hooks.claim {
+            claim.draw(place.index, need.work);
+        }
+        self.hooks.cards.note(place.index);
         let gpu = gpus
             .iter()
             .find(|g| g.index == place.index)
@@ -268,7 +319,7 @@ impl NvencEncoder {
         if capabilities.dynamic_size != 0 {
             config.encode.max_size = Some(most);
         }
-        let (submitter, retriever) = session.initialize(&config.encode).map_err(failed)?;
+        let (submitter, retriever) = session.initialize(&config.encode).map_err(not_configured)?;
         // The encoder reads in order with the default stream, and so behind every stream of the engine's.
         let shape = Shape { width: size.0, height: size.1, surface: config.encode.surface };
         let input = match frame.memory() {
@@ -622,7 +673,10 @@ impl Stage<Frame, Packet> for NvencEncoder {
             open.resize(&frame, pts)?;
             force = true;
         }
-        self.since_key = if force || due { 1 } else { self.since_key.saturating_add(1) };
+        // HDR metadata holds from one key picture to the next; that the encoder makes one here is made sure.
+        force |= due && open.hdr != HdrMetadata::default();
+        let key = force || due || self.since_key == 0;
+        self.since_key = if key { 1 } else { self.since_key.saturating_add(1) };
         while !open.submitter.wait(LOOK).map_err(failed)? {
             if (self.hooks.given_up)() {
                 return Err(Error::cancelled());
@@ -640,8 +694,8 @@ impl Stage<Frame, Packet> for NvencEncoder {
             payloads: &payloads,
             duration: frame.duration.max(0) as u64,
             force: if force { nv::Force::Idr } else { nv::Force::None },
-            mastering: open.hdr.mastering.as_ref(),
-            light: open.hdr.content_light,
+            mastering: open.hdr.mastering.as_ref().filter(|_| key),
+            light: open.hdr.content_light.filter(|_| key),
             ..nv::Picture::default()
         };
         let given = match open.input.place(&mut open.submitter, frame.media(), &open.context, &open.cuda) {
@@ -745,18 +799,6 @@ fn home_of(frame: &Frame, gpus: &[Gpu]) -> Result<u32> {
     Err(Error::unsupported(
         "the frame is in a CUDA context that is no GPU's primary one; nvenc does not reach it",
     ))
-}
-
-/// Tells the free memory of GPUs by the driver's management library.
-fn free_memory(gpus: &[Gpu]) -> impl Fn(u32) -> Option<u64> {
-    let known = ghoststream_sys::nvml::devices();
-    let uuids: Vec<(u32, String)> = gpus.iter().map(|g| (g.index, g.uuid.clone())).collect();
-    move |index| {
-        let (_, uuid) = uuids.iter().find(|(i, _)| *i == index)?;
-        let device = known.iter().find(|d| d.uuid.as_ref() == Some(uuid))?;
-        let usage = ghoststream_sys::nvml::usage(device.index);
-        usage.memory_total?.checked_sub(usage.memory_used?)
-    }
 }
 
 /// Encode sessions of all programs on all GPUs; `None` where the drivers do not tell.

@@ -232,6 +232,14 @@ fn what_a_device_lacks_is_refused_by_name() {
         ("hevc", "yuv444p", r#"{"profile":"main"}"#, "video.profile: "),
         ("h264", "nv12", r#"{"options":{"split_encode_mode":"2"}}"#, "video.options.split_encode_mode: "),
         ("hevc", "nv12", r#"{"options":{"tf_level":"4"}}"#, "video.options.tf_level: "),
+        // What a driver would only call an invalid parameter.
+        ("h264", "nv12", r#"{"lookahead":32}"#, "video.lookahead: 31 pictures are the most, not 32"),
+        ("h264", "nv12", r#"{"lookahead":29,"b_frames":3}"#, "video.lookahead: 28 pictures are the most with 3 B pictures"),
+        ("h264", "nv12", r#"{"level":"3.1"}"#, "video.level: 3.1 allows pictures of 3600 macroblocks; 1920x1080 has 8160"),
+        ("h264", "nv12", r#"{"level":"4.3"}"#, "video.level: h264 on this device has no such level"),
+        ("hevc", "nv12", r#"{"level":"3.1"}"#, "video.level: 3.1 allows pictures of 983040 samples"),
+        ("h264", "nv12", r#"{"profile":"baseline","b_frames":2}"#, "video.profile: "),
+        ("h264", "nv12", r#"{"profile":"baseline","options":{"coder":"cabac"}}"#, "video.options.coder: "),
     ] {
         refused(&small, codec, pixels, json, begins);
     }
@@ -252,6 +260,27 @@ fn what_a_device_lacks_is_refused_by_name() {
         "video.options.split_encode_mode: ",
     );
     refused(&ada, "h264", "nv16", r#"{"profile":"high422"}"#, "video.pixel_format: ");
+    for (json, begins) in [
+        (r#"{"b_frames":3,"options":{"tf_level":"4"}}"#, "video.options.tf_level: it needs 4 B pictures or more"),
+        (r#"{"gop":4,"options":{"tf_level":"4"}}"#, "video.options.tf_level: it needs 4 B pictures, for which"),
+        (r#"{"lookahead":28,"options":{"tf_level":"4"}}"#, "video.lookahead: 27 pictures are the most with 4 B pictures"),
+        (r#"{"options":{"weighted_pred":"1","tf_level":"4"}}"#, "video.options.weighted_pred: "),
+        (r#"{"options":{"weighted_pred":"1","split_encode_mode":"2"}}"#, "video.options.weighted_pred: "),
+    ] {
+        let able = with(&ada, "RTX 4090", 2, |_, caps| caps.weighted_prediction = 1);
+        refused(&able, "hevc", "nv12", json, begins);
+    }
+    // The rate of the pictures counts, where it is known.
+    let wanted = |rate| {
+        let spec: VideoSpec = serde_json::from_str(r#"{"level":"4.0"}"#).unwrap();
+        let codec = Codec::H264;
+        let (encoder, size, format) = ("h264_nvenc", (1920, 1080), None);
+        let wanted = Wanted { codec: &codec, encoder, spec: &spec, format, size, rate: Some(rate) };
+        fits(&wanted, &[rtx_4090()])
+    };
+    wanted(Rational::new(30, 1)).unwrap();
+    let e = wanted(Rational::new(60, 1)).unwrap_err();
+    assert!(e.message().starts_with("video.level: 4 allows 245760 macroblocks a second"), "{e}");
     refused(&ada, "av1", "nv12", r#"{"options":{"aud":"1"}}"#, "video.options.aud: ");
     let eight_k = configure("hevc", "p010le", r#"{"b_frames":5,"lookahead":16}"#).unwrap();
     check(&eight_k, &ada, Some((7680, 4320))).unwrap();

@@ -45,6 +45,11 @@ struct Told {
 }
 
 fn after(clip: &Clip, at: usize, drains: bool, first: &str) -> Result<Told> {
+    asked_after(clip, at, drains, first, usize::MAX)
+}
+
+/// The same, where somebody asks what the stream is after frame `asks`.
+fn asked_after(clip: &Clip, at: usize, drains: bool, first: &str, asks: usize) -> Result<Told> {
     let with = |json: &str| {
         VideoEncoder::new(VideoEncode { frame_rate: Some(rate_of(clip)), ..config("libx264", json) }).unwrap()
     };
@@ -60,11 +65,15 @@ fn after(clip: &Clip, at: usize, drains: bool, first: &str) -> Result<Told> {
     });
     let mut encoder = Failover::new(Box::new(broken), successor);
     let mut packets = Vec::new();
-    for frame in clip.frames() {
+    let mut announced = None;
+    for (n, frame) in clip.frames().enumerate() {
         encoder.push(frame, &mut packets)?;
+        if n == asks {
+            announced = encoder.stream().cloned();
+        }
     }
     encoder.finish(&mut packets)?;
-    let stream = encoder.stream().unwrap().clone();
+    let stream = announced.or_else(|| encoder.stream().cloned()).unwrap();
     let lost = lost.lock().unwrap().clone();
     Ok(Told { encoded: Encoded { packets, stream }, lost })
 }
@@ -92,6 +101,18 @@ fn what_was_inside_is_encoded_again_and_the_picture_goes_on() {
         assert_eq!(decoded.len(), 40);
         assert!(psnr(&clip, &decoded) > 30.0, "failed at {at}");
     }
+}
+
+#[test]
+fn a_stream_that_was_announced_before_the_first_packet_stays_what_it_was() {
+    // Its headers went into the file's; packets of another encoder carry their own then.
+    let clip = Clip::constant(40, 25, 1);
+    let json = r#"{"crf":20,"b_frames":0,"lookahead":20,"profile":"main"}"#;
+    let done = asked_after(&clip, 6, false, json, 3).unwrap();
+    assert_eq!(done.encoded.packets.len(), 40);
+    let decoded = done.encoded.decode();
+    assert_eq!(decoded.len(), 40);
+    assert!(psnr(&clip, &decoded) > 30.0);
 }
 
 #[test]

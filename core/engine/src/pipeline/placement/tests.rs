@@ -291,6 +291,41 @@ fn software_on_either_side_says_why() {
 }
 
 #[test]
+fn software_encoders_get_what_the_gpu_scaled() {
+    let with = |machine: &Described, video: serde_json::Value| {
+        let output = json!({"path": "out.mp4", "video": video, "audio": false});
+        let source = offer(Codec::H264, "yuv420p");
+        decide_from(&source, machine, json!({"device": "cuda"}), output).unwrap()
+    };
+    let down = "download from cuda: libx264 takes frames in host memory";
+    let (resolved, plan) = with(&nvidia(), json!({"device": "software", "height": 180}));
+    assert_eq!(plan.outputs[0].tracks[0].stages, ["scale 320x180 on cuda (kernels)", down]);
+    let placed = placement(&resolved.outputs[0], 0);
+    assert!(placed.late && placed.scales_there() && !placed.begins_on_host() && !placed.stays());
+    assert_eq!(resolved.transfers, [format!("outputs[0] video: {}", "frames are downloaded from cuda: libx264 takes frames in host memory")]);
+    let filters = json!([{"sharpen": {"amount": 0.5}}]);
+    let (_, plan) = with(&nvidia(), json!({"device": "software", "filters": filters}));
+    assert!(plan.outputs[0].tracks[0].stages[0].ends_with("on cuda (kernels)"), "{:?}", plan.outputs[0]);
+    assert_eq!(plan.outputs[0].tracks[0].stages[1], down);
+    // Without kernels the host does it all.
+    let (resolved, plan) =
+        with(&Described { kernels: false, ..nvidia() }, json!({"device": "software", "height": 180}));
+    assert!(placement(&resolved.outputs[0], 0).begins_on_host());
+    assert_eq!(plan.outputs[0].tracks[0].stages, [down, "scale 320x180"]);
+}
+
+#[test]
+fn a_track_on_another_gpu_gets_its_frames_by_way_of_the_host() {
+    let ladder = json!([{"height": 180}, {"height": 90, "options": {"gpu": "1"}}, {"height": 60, "options": {"gpu": "0"}}]);
+    let output = json!({"path": "out", "format": "hls", "audio": false, "ladder": ladder,
+        "video": {"device": "cuda"}, "copy_conforming": false});
+    let (resolved, _) = decide_from(&offer(Codec::H264, "yuv420p"), &nvidia(), json!({}), output).unwrap();
+    let at = |i| placement(&resolved.outputs[0], i);
+    assert!(at(0).stays() && at(1).stays());
+    assert_eq!(at(2).download.as_deref(), Some("its encoder is on GPU 0, and frames are on GPU 1"));
+}
+
+#[test]
 fn a_device_that_was_asked_for_is_there_or_the_answer_says_so() {
     let output = json!({"path": "out.mp4", "audio": false});
     let vp9 = offer(Codec::Vp9, "yuv420p");
@@ -392,7 +427,7 @@ fn the_stages_of_a_placement_run() {
         let mut devices = Devices::default();
         let mut stages = chain::before_scale(track, &FilterContext::default(), &mut devices).unwrap();
         stages.push(chain::scaler(track, chain::scale_target(track, &offer.streams[0]).unwrap()));
-        let mut upload = chain::after_scale(track, &mut devices).unwrap();
+        let mut upload = chain::after_scale(track, &offer.streams[0], &mut devices).unwrap();
         let (mut scaled, mut out) = (Vec::new(), Vec::new());
         for i in 0..3 {
             // As from a decoder that went on in software: planar, in host memory.
