@@ -28,12 +28,12 @@ ENV := . tests/setup/env.sh; export GS_TARGET_DIR='$(TARGET)' GS_BUILD_DIR='$(OU
 	GS_CLI='$(OUT)/ghoststream'; export PYO3_PYTHON=$${GS_PYTHON:-python3};
 
 .PHONY: help build stage wheel demo test test-gpu check-headers install uninstall bench generate fmt lint docs clean \
-	setup-build setup-demo setup-test
+	setup-build setup-gpu setup-demo setup-test
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | column -t -s '|'
 
-setup-build setup-demo setup-test:
+setup-build setup-gpu setup-demo setup-test:
 	@tests/setup/setup.sh $(@:setup-%=%)
 
 # Cargo builds dependencies anew for another choice of packages: tests (dev) take all, as `cargo test` does.
@@ -59,13 +59,13 @@ test: setup-test ## every suite: Cargo's, then those under tests/ (SUITES="e2e a
 run-suites:
 	@$(ENV) tests/run $(SUITES)
 
-test-gpu: setup-test ## what an NVIDIA GPU must show: memory, devices, kernels against the float reference and the host, their bandwidth, NVENC
+test-gpu: setup-gpu ## what an NVIDIA GPU must show: memory, devices, kernels against the float reference and the host, their bandwidth, NVENC
 	@$(ENV) GS_REQUIRE_GPU=1 cargo test -p ghoststream-sys --test nvidia real:: -- --nocapture
 	@$(ENV) GS_REQUIRE_GPU=1 cargo test -p ghoststream --lib filter::tests::cuda
 	@$(ENV) GS_REQUIRE_GPU=1 tests/run kernels
 	@$(ENV) GS_REQUIRE_GPU=1 tests/standin/run real-driver
 	cargo build -p ghoststream-cli
-	@$(ENV) GS_REQUIRE_GPU=1 GS_CLI='$(TARGET)/debug/ghoststream' "$$GS_PYTHON" tests/nvenc/card.py
+	@$(ENV) GS_REQUIRE_GPU=1 GS_CLI='$(TARGET)/debug/ghoststream' "$${GS_PYTHON:-python3}" tests/nvenc/card.py
 
 check-headers: ## the public headers compile as every C and C++ standard they promise
 	@tests/setup/check-headers.sh

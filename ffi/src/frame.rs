@@ -5,9 +5,11 @@ use crate::boundary::{
 };
 use crate::buffer::gs_buffer;
 use crate::status::gs_status;
+use engine::filter::cuda;
 use engine::frame::{ChannelLayout, Colour, ColourRange, CudaPool, Frame, Memory, PixelFormat, SampleFormat};
 use engine::time::MICROSECONDS;
 use engine::{Error, ErrorKind, Result};
+use ghoststream_sys::cuda::Plane;
 use ghoststream_sys::ffmpeg as av;
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
@@ -325,7 +327,8 @@ pub unsafe extern "C" fn gs_frame_alloc(
 /// A frame over your own picture, without a copy. The library only reads it, from any thread, until `release` runs; do
 /// not change it until then. `planes` has one entry per plane of the format and is not kept.
 /// With GS_MEMORY_CUDA the planes' `data` are device pointers; what was queued to write them must be done, or be in the
-/// default stream, when this is called.
+/// default stream, when this is called. Pictures of three bytes a pixel (rgb24, bgr24) are copied there to ones of four
+/// (rgb0, bgr0), and `release` runs before this returns.
 /// Owns: you get `*frame`; gs_frame_unref it. Keeps the planes' memory until `release(user)`, which runs once the frame
 /// and everything that was made to refer to it (an encoder that it was pushed to) is done with it. When the call fails,
 /// nothing is kept and `release` never runs. `release` may be NULL for memory that lives for ever.
@@ -374,7 +377,18 @@ pub unsafe extern "C" fn gs_frame_wrap(
                 unsafe { release({ user }.0) }
             }
         });
-        let media = if on_cuda(&o)? {
+        let wide = if on_cuda(&o)? { cuda::widened(format) } else { None };
+        let media = if let (Some(_), [(start, pitch, _)]) = (wide, &planes[..]) {
+            let (rows, bytes) = (o.height as usize, o.width as usize * 3);
+            // SAFETY: the caller leaves the memory alone until `release` ran, and that is after the copy.
+            let plane = unsafe { Plane::foreign(*start as u64, *pitch, bytes, rows) };
+            let media = cuda::widen(o.device, &plane, format, o.width, o.height)?;
+            let frame = finish(media, &o)?;
+            made.store(true, Ordering::Release);
+            out.set(frame);
+            hand_back();
+            return Ok(gs_status::GS_OK);
+        } else if on_cuda(&o)? {
             let pool = CudaPool::of(o.device, format, o.width, o.height)?;
             let foreign: Vec<_> = planes
                 .iter()

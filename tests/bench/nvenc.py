@@ -1,65 +1,60 @@
 #!/usr/bin/env python3
-"""Our time per frame around NVENC, beside that of FFmpeg's wrapper, on the stand-in driver: both decode the same clip by
-NVDEC, leave it on the device and encode it. The stand-in codes nothing (GS_STANDIN_CODING=skip), so what differs from a run
-that only decodes is what submitting and retrieving cost, plus the same share of the stand-in for both. Runs alternate.
+"""Our time per picture around NVENC, beside that of FFmpeg's wrapper, on the stand-in driver: pictures lie in device memory, both
+submit and retrieve the same number of them, and nothing else is measured. The stand-in codes nothing but key pictures
+(GS_STANDIN_CODING=skip) and tells what it took of the processor itself, which is taken off. Runs alternate.
 
-  tests/standin/build.sh && tests/bench/nvenc.py [--frames 1500] [--rounds 7]"""
+  tests/bench/nvenc.py [--frames 4000] [--rounds 9] [--profile release]"""
 
 import argparse
+import json
 import os
-import resource
 import statistics
 import subprocess
-import tempfile
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
-TARGET = os.environ.get("GS_TARGET_DIR") or os.environ.get("CARGO_TARGET_DIR") or f"{ROOT}/target"
-CLI = os.environ.get("GS_CLI", f"{TARGET}/release/ghoststream")
+TARGET = os.path.abspath(os.environ.get("GS_TARGET_DIR") or os.environ.get("CARGO_TARGET_DIR") or f"{ROOT}/target")
 
 
-def processor_time(command, work):
-    """Seconds of all cores that a command took."""
-    env = dict(os.environ, LD_LIBRARY_PATH=f"{TARGET}/standin", GS_STANDIN_CODING="skip", XDG_CACHE_HOME=work)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, env=env, check=True, capture_output=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def build(profile):
+    """The stand-in and both programs."""
+    subprocess.run([f"{ROOT}/tests/standin/build.sh", f"{TARGET}/standin"], check=True)
+    scope = ["-p", "ghoststream"] if profile == "release" else ["--workspace"]
+    command = ["cargo", "build", "--profile", profile, *scope, "--bench", "nvenc_loop", "--message-format", "json"]
+    told = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    made = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
+    ours = [m["executable"] for m in made if m.get("executable") and m["target"]["name"] == "nvenc_loop"]
+    theirs = f"{TARGET}/bench/nvenc_wrapper"
+    os.makedirs(os.path.dirname(theirs), exist_ok=True)
+    libraries = ["libavcodec", "libavutil"]
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", *libraries], capture_output=True, text=True, check=True).stdout.split()
+    subprocess.run(["cc", "-O2", "-o", theirs, f"{ROOT}/tests/bench/nvenc_wrapper.c", *flags, "-ldl"], check=True)
+    return {"ghoststream": ours[-1], "FFmpeg's wrapper": theirs}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=1500)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--frames", type=int, default=4000)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--profile", default="release", help="Cargo's profile of our side")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as work:
-        clips = {}
-        # The same clip at two lengths: what a run costs but for its frames cancels out.
-        for name, frames in [("short", args.frames // 10), ("long", args.frames)]:
-            clips[name] = f"{work}/{name}.mp4"
-            subprocess.run(
-                ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25,format=yuv420p"]
-                + ["-frames:v", str(frames), "-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", clips[name]],
-                check=True,
-            )
-        cuda = ["-hwaccel", "cuda", "-hwaccel_output_format", "cuda"]
-        peers = {
-            "ghoststream": lambda clip: [CLI, "transcode", clip, f"{work}/a.mkv", "--overwrite", "--audio", "none"]
-            + ["--encoder", "nvenc", "--preset", "p1", "--bitrate", "2M", "--b-frames", "0", "--decoder-device", "cuda"],
-            "ffmpeg": lambda clip: ["ffmpeg", "-v", "error", "-y", *cuda, "-i", clip, "-c:v", "h264_nvenc", "-preset", "p1"]
-            + ["-b:v", "2M", "-bf", "0", f"{work}/b.mkv"],
-            "decoding": lambda clip: ["ffmpeg", "-v", "error", "-y", *cuda, "-i", clip, "-f", "null", "-"],
-        }
+    peers = build(args.profile)
+    env = dict(os.environ, LD_LIBRARY_PATH=f"{TARGET}/standin", GS_STANDIN_SPENT="1", GS_STANDIN_CODING="skip")
+    env.pop("GS_STANDIN_LOG", None)
+    print("| around NVENC, per picture | µs outside the driver | quartiles | calls of the driver |\n|---|---|---|---|")
+    for codec, b_frames in [("h264", 0), ("h264", 2), ("hevc", 0)]:
         found = {name: [] for name in peers}
-        between = args.frames - args.frames // 10
-        for _ in range(args.rounds):
-            for name, command in peers.items():
-                took = [processor_time(command(clips[length]), work) for length in ("long", "short")]
-                found[name].append((took[0] - took[1]) / between * 1e6)
-        print("| around NVENC | µs of CPU per frame | of which not decoding |\n|---|---|---|")
-        for name in peers:
-            # Against the decoding of the same round: a machine that gets slower does so for both.
-            rest = statistics.median(a - b for a, b in zip(found[name], found["decoding"]))
-            print(f"| {name} | {statistics.median(found[name]):.0f} | {rest:.0f} |")
+        for n in range(args.rounds):
+            for name in sorted(peers, reverse=n % 2 == 1):
+                command = [peers[name], codec, str(args.frames), str(b_frames)]
+                told = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True).stdout
+                found[name].append(json.loads(told))
+        for name, runs in found.items():
+            outside = sorted(run["outside"] for run in runs)
+            low, _, high = statistics.quantiles(outside, n=4) if len(outside) > 1 else (outside[0],) * 3
+            calls = statistics.median(run["calls"] for run in runs)
+            print(f"| {name}, {codec}, {b_frames} B | {statistics.median(outside):.1f} | {low:.1f} to {high:.1f} | {calls:.1f} |")
+        ratios = [a["outside"] / b["outside"] for a, b in zip(found["ghoststream"], found["FFmpeg's wrapper"])]
+        print(f"| ratio, {codec}, {b_frames} B | {statistics.median(ratios):.2f} | | |")
 
 
 main()

@@ -2,6 +2,7 @@
 # Installs what is missing, and only that. `make demo` and `make test` both start here.
 #
 #   tests/setup/setup.sh build   compilers, FFmpeg and its headers
+#   tests/setup/setup.sh gpu     build + NVIDIA's published headers, for `make test-gpu`
 #   tests/setup/setup.sh demo    build + a Python environment with maturin and numpy
 #   tests/setup/setup.sh test    demo + peers: FFmpeg 9, PyAV, Chromium and players, Zig, valgrind, cbindgen, Vulkan in software,
 #                                NVIDIA's published headers and clients for the stand-in driver, Apache Kafka, MediaMTX
@@ -14,9 +15,9 @@ set -eu
 
 level=${1:-build}
 case $level in
-    build | demo | test) ;;
+    build | gpu | demo | test) ;;
     *)
-        echo "usage: $0 build|demo|test" >&2
+        echo "usage: $0 build|gpu|demo|test" >&2
         exit 2
         ;;
 esac
@@ -77,6 +78,13 @@ find_missing() {
     # Kafka's client; the system's takes no time, its sources eight minutes.
     want librdkafka-dev pkg-config --exists rdkafka
     [ "$level" = build ] && return
+    if [ "$level" = gpu ]; then
+        want python3 have python3
+        want python3-numpy "${GS_PYTHON:-python3}" -c 'import numpy'
+        want python3-pytest "${GS_PYTHON:-python3}" -c 'import pytest'
+        want libffmpeg-nvenc-dev test -f /usr/include/ffnvcodec/nvEncodeAPI.h
+        return
+    fi
     want python3 have python3
     want python3-venv python3 -c 'import venv, ensurepip'
     want fonts-dejavu-core dejavu
@@ -158,7 +166,7 @@ fi
 
 have cargo || die "Rust is missing: install it with rustup, 1.95 or newer, and run this again"
 
-[ "$level" = build ] && exit 0
+case $level in build | gpu) exit 0 ;; esac
 
 # --- what lives in the cache -----------------------------------------------------------------------------
 

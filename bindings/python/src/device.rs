@@ -2,7 +2,9 @@
 
 use crate::error::{OrRaise, invalid};
 use crate::frame::Frame;
+use ghoststream::filter::cuda;
 use ghoststream::frame::{CudaPool, Frame as EngineFrame, PixelFormat};
+use ghoststream_sys::cuda::Plane;
 use ghoststream_sys::ffmpeg as av;
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
@@ -161,6 +163,14 @@ pub fn frame_from_device(
     let pixel = pixel(py, format)?;
     let owner = Owner(Some(owner));
     let made = py.detach(|| {
+        if let (Some(_), [(address, pitch)]) = (cuda::widened(pixel), &planes[..]) {
+            let bytes = width as usize * 3;
+            // SAFETY: `owner` keeps the memory until the copy is made; Python is told not to write to it meanwhile.
+            let plane = unsafe { Plane::foreign(*address, *pitch, bytes, height as usize) };
+            let media = cuda::widen(device, &plane, pixel, width, height)?;
+            drop(owner);
+            return Ok(EngineFrame::new(media, ghoststream::time::MICROSECONDS));
+        }
         let pool = CudaPool::of(device, pixel, width, height)?;
         let planes: Vec<_> = planes
             .iter()

@@ -99,6 +99,7 @@ fn rates_key_frames_and_sizes_change_without_a_lost_frame() {
         json!({"bitrate": "2M", "b_frames": 0, "gop": 1000}),
         json!({"bitrate": "2M", "b_frames": 3, "gop": 1000}),
     ] {
+        let told = logged("standin.config").len();
         let job = encoder(video.clone());
         let push =
             |range: std::ops::Range<i64>| range.for_each(|n| job.push_frame(frame(n, 640, 360)).unwrap());
@@ -117,6 +118,22 @@ fn rates_key_frames_and_sizes_change_without_a_lost_frame() {
         push(45..60);
         let packets: Vec<Packet> = std::iter::once(first).chain(rest(&job)).collect();
         assert_eq!(warnings(&job), [] as [String; 0], "{video}");
+        // What the driver was told, one after the other.
+        let told: Vec<[i64; 4]> = logged("standin.config")[told..]
+            .iter()
+            .map(|c| ["average", "fps_num", "width", "height"].map(|name| c[name].as_i64().unwrap()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                [2_000_000, 25, 640, 360],
+                [500_000, 25, 640, 360],
+                [500_000, 50, 640, 360],
+                [500_000, 50, 320, 180],
+                [500_000, 50, 640, 360],
+            ],
+            "{video}"
+        );
         let mut shown: Vec<i64> = packets.iter().filter_map(|p| p.pts).collect();
         shown.sort_unstable();
         assert_eq!(shown, (0..60).collect::<Vec<_>>(), "{video}");
@@ -224,12 +241,19 @@ fn what_a_receiver_lost_is_told_to_the_encoder() {
     assert!(told.iter().any(|m| m.contains("libx264 cannot do without a picture that was lost")), "{told:?}");
 }
 
-/// What the stand-in's log has of its presets, in order: the number, and by which call.
-fn presets_told() -> Vec<(i64, String)> {
-    let log = std::fs::read_to_string(std::env::var("GS_STANDIN_LOG").unwrap()).unwrap();
+/// Lines of the stand-in's log of what it calls `call`.
+fn logged(call: &str) -> Vec<Value> {
+    let log = std::fs::read_to_string(std::env::var("GS_STANDIN_LOG").unwrap()).unwrap_or_default();
     log.lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|line| line["call"] == "standin.preset")
+        .filter(|line| line["call"] == call)
+        .collect()
+}
+
+/// What the stand-in's log has of its presets, in order: the number, and by which call.
+fn presets_told() -> Vec<(i64, String)> {
+    logged("standin.preset")
+        .iter()
         .map(|line| (line["preset"].as_i64().unwrap(), line["by"].as_str().unwrap().to_owned()))
         .collect()
 }

@@ -2,61 +2,15 @@
 """The engine drives NVENC itself: codecs, rate controls, structure, depths and kinds of input, profiles of GPUs, limits and
 faults. The stand-in's sessions lose nothing, so what comes out is what went in, frame by frame."""
 
-import json
 import os
 import re
 import subprocess
 import time
 
-from standin import WORK, check, equal, finish, run
+from engine import clean, ffmpeg, frames, job, output
+from standin import WORK, check, equal, finish
 
-CLI = os.environ["GS_CLI"]
-os.environ["XDG_CACHE_HOME"] = WORK
 FRAMES = 25
-
-
-def ffmpeg(*args):
-    return subprocess.run(["ffmpeg", "-v", "error", "-y", *args], check=True, capture_output=True).stdout
-
-
-def frames(path, pixels="yuv420p"):
-    """What each picture of a file hashes to, in the order in which it is shown."""
-    done = subprocess.run(
-        ["ffmpeg", "-v", "error", "-i", path, "-map", "0:v", "-fps_mode", "passthrough", "-pix_fmt", pixels]
-        + ["-f", "framemd5", "-"],
-        capture_output=True,
-        text=True,
-    )
-    check(done.returncode == 0 and not done.stderr, f"{path} decodes: {done.stderr[-300:]}")
-    return [line.rsplit(",", 1)[1].strip() for line in done.stdout.splitlines() if not line.startswith("#")]
-
-
-def job(name, outputs, source, timeout=240, fallback=False, **knobs):
-    """Runs a job; its events come back too."""
-    spec = {"source": source, "fallback": fallback, "outputs": outputs}
-    path = f"{WORK}/{name}.json"
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(spec, file)
-    for made in outputs:
-        if os.path.isfile(made["path"]):
-            os.remove(made["path"])
-    done = run([CLI, "transcode", "--events", "json", "--spec", path], timeout=timeout, **knobs)
-    lines = [line for line in done.out.decode(errors="replace").splitlines() if line.startswith("{")]
-    done.events = [json.loads(line) for line in lines]
-    done.warnings = [e["message"] for e in done.events if e["type"] == "warning"]
-    last = [e for e in done.events if e["type"] == "done"]
-    done.message = (last[-1].get("message") or "") if last else ""
-    return done
-
-
-def clean(done, name):
-    equal(done.violations, [], f"{name}: violations")
-    equal(done.leaks, [], f"{name}: leaks")
-
-
-def output(name, video):
-    return {"path": f"{WORK}/{name}.mkv", "audio": False, "video": {"encoder": "nvenc", "preset": "p1", **video}}
-
 
 source = f"{WORK}/clip.mp4"
 size = "size=320x180:rate=25:duration=1"
@@ -65,6 +19,15 @@ deep = f"{WORK}/deep.mkv"
 ffmpeg("-f", "lavfi", "-i", f"testsrc2={size},format=yuv420p10le", "-c:v", "ffv1", "-level", "3", deep)
 wide = f"{WORK}/wide.mkv"
 ffmpeg("-f", "lavfi", "-i", f"testsrc2={size},format=yuv444p", "-c:v", "ffv1", "-level", "3", wide)
+# 4:2:2, in both depths, and what NVDEC decodes in ten bits.
+half = f"{WORK}/half.mkv"
+ffmpeg("-f", "lavfi", "-i", f"testsrc2={size},format=yuv422p", "-c:v", "ffv1", "-level", "3", half)
+half_deep = f"{WORK}/half-deep.mkv"
+ffmpeg("-f", "lavfi", "-i", f"testsrc2={size},format=yuv422p10le", "-c:v", "ffv1", "-level", "3", half_deep)
+wide_deep = f"{WORK}/wide-deep.mkv"
+ffmpeg("-f", "lavfi", "-i", f"testsrc2={size},format=yuv444p10le", "-c:v", "ffv1", "-level", "3", wide_deep)
+vp9 = f"{WORK}/deep.webm"
+ffmpeg("-f", "lavfi", "-i", f"testsrc2={size},format=yuv420p10le", "-c:v", "libvpx-vp9", "-b:v", "1M", "-cpu-used", "8", "-profile:v", "2", vp9)
 on_host = {"url": source, "decode": {"device": "software"}}
 on_device = {"url": source, "decode": {"device": "cuda"}}
 
@@ -86,7 +49,7 @@ STRUCTURES = {
 }
 
 
-def matrix(name, codec, extra, place, original, pixels, rates, structures):
+def matrix(name, codec, extra, place, original, pixels, rates, structures, **knobs):
     wanted = frames(original, pixels)
     equal(len(wanted), FRAMES, f"{original}: frames")
     outputs, names = [], []
@@ -95,7 +58,7 @@ def matrix(name, codec, extra, place, original, pixels, rates, structures):
             label = f"{name}-{rate}-{structure}"
             outputs.append(output(label, {"codec": codec, **RATES[rate], **STRUCTURES[structure], **extra}))
             names.append(label)
-    done = job(name, outputs, place, SESSIONS=0)
+    done = job(name, outputs, place, SESSIONS=0, **knobs)
     equal(done.code, 0, f"{name}: {done.message} {done.err[-600:]}")
     clean(done, name)
     if done.code:
@@ -162,6 +125,74 @@ for profile, video, field in [
     check(not os.path.exists(f"{WORK}/refused.mkv"), f"{profile} {video}: nothing is left behind")
     equal(done.violations, [], f"{profile}: violations")
     equal(done.leaks, [], f"{profile}: leaks")
+
+# Every card with what only some have: depths and chroma by its capabilities, from the host and from NVDEC.
+DEPTHS = {
+    "hevc-10": ("hevc", {}, deep, "yuv420p10le"),
+    "hevc-444": ("hevc", {"pixel_format": "yuv444p"}, wide, "yuv444p"),
+    "hevc-444-10": ("hevc", {"pixel_format": "yuv444p10le", "profile": "main444-10"}, wide_deep, "yuv444p10le"),
+    "h264-444": ("h264", {"pixel_format": "yuv444p"}, wide, "yuv444p"),
+    "av1-10": ("av1", {}, deep, "yuv420p10le"),
+    "h264-10": ("h264", {"bit_depth": 10, "profile": "high10"}, deep, "yuv420p10le"),
+    "h264-422": ("h264", {"pixel_format": "yuv422p", "profile": "high422"}, half, "yuv422p"),
+    "h264-422-10": ("h264", {"pixel_format": "yuv422p10le", "profile": "high422"}, half_deep, "yuv422p10le"),
+    "hevc-422": ("hevc", {"pixel_format": "yuv422p", "profile": "main422-10"}, half, "yuv422p"),
+    "hevc-422-10": ("hevc", {"pixel_format": "yuv422p10le", "profile": "main422-10"}, half_deep, "yuv422p10le"),
+}
+# What the host makes of the chroma that the kernels make on the device.
+whole = f"{WORK}/whole.mkv"
+done = job("whole", [output("whole", {"encoder": "libx264", "codec": "h264", "lossless": True, "pixel_format": "yuv444p"})], on_host)
+equal(done.code, 0, f"4:4:4 from the host: {done.message}")
+OLD, ADA = ["hevc-10", "hevc-444", "hevc-444-10", "h264-444"], ["av1-10"]
+BLACKWELL = ["h264-10", "h264-422", "h264-422-10", "hevc-422", "hevc-422-10"]
+begun = time.monotonic()
+for profile, api, names in [
+    ("gtx1650", "12.2", OLD),
+    ("gtx1660", "12.2", OLD),
+    ("rtx2060", "13.0", OLD),
+    ("rtx3060", "13.1", OLD),
+    ("rtx4090", "12.2", OLD + ADA),
+    ("l4", "13.0", OLD + ADA),
+    ("rtx5090", "13.1", OLD + ADA + BLACKWELL),
+    ("dual", "13.0", OLD),
+]:
+    for name in names:
+        codec, video, original, pixels = DEPTHS[name]
+        structures = ["none"] if profile == "gtx1650" else ["none", "both"]
+        rates = ["crf"] if codec == "av1" else ["crf", "lossless"]
+        matrix(f"{profile}-{name}", codec, video, {"url": original}, original, pixels, rates, structures, PROFILE=profile, API=api)
+    # What NVDEC decodes stays where it is, in eight bits and in ten.
+    for name, codec, clip, pixels in [("h264", "h264", source, "yuv420p"), ("hevc-10", "hevc", vp9, "yuv420p10le"), ("av1-10", "av1", vp9, "yuv420p10le")]:
+        if codec == "av1" and "av1-10" not in names:
+            continue
+        place = {"url": clip, "decode": {"device": "cuda"}}
+        structures = ["none"] if profile == "gtx1650" else ["none", "both"]
+        done = matrix(f"{profile}-{name}-device", codec, {}, place, clip, pixels, ["crf"], structures, PROFILE=profile, API=api)
+        equal(done.copies("HtoD") + done.copies("DtoH"), 0, f"{profile}-{name}-device: bytes between host and device")
+    # 4:4:4 from the device is made there by the kernels, of 4:2:0.
+    done = job(f"{profile}-444-device", [output(f"{profile}-444-device", {"codec": "h264", "pixel_format": "yuv444p", "qp": 20})], on_device, PROFILE=profile, API=api)
+    equal(done.code, 0, f"{profile}: 4:4:4 from the device: {done.message}")
+    clean(done, f"{profile}: 4:4:4 from the device")
+    equal(done.copies("HtoD") + done.copies("DtoH"), 0, f"{profile}: 4:4:4 from the device: bytes between host and device")
+    shown = subprocess.run(
+        ["ffmpeg", "-v", "info", "-i", f"{WORK}/{profile}-444-device.mkv", "-i", whole, "-lavfi", "psnr", "-f", "null", "-"],
+        capture_output=True, text=True,
+    )
+    quality = re.search(r"PSNR y:(\S+) u:(\S+) v:(\S+)", shown.stderr)
+    check(quality and quality[1] == "inf" and min(float(quality[2]), float(quality[3])) > 45, f"{profile}: 4:4:4 from the device: {quality and quality[0]}")
+print(f"note: depths and chroma on 8 profiles in {time.monotonic() - begun:.0f} s")
+
+# What a card or its driver has not is refused by name.
+for profile, api, name, field in [
+    ("rtx4090", "13.0", "h264-422", "pixel_format"),
+    ("rtx4090", "13.0", "h264-10", "bit_depth"),
+    ("rtx5090", "12.2", "hevc-422", "pixel_format"),
+    ("rtx3060", "13.0", "av1-10", "does not encode av1"),
+]:
+    codec, video, original, _ = DEPTHS[name]
+    done = job("lacks", [output("lacks", {"codec": codec, **video})], {"url": original}, PROFILE=profile, API=api)
+    check(done.code != 0 and field in done.message + done.err, f"{profile}, API {api}: {name} is refused by {field}: {done.message}")
+    equal(done.calls("NvEncInitializeEncoder"), [], f"{profile}, API {api}: {name}: sessions configured")
 
 # Every profile encodes what it can by every rate control, with and without B-frames, by the oldest interface and the newest.
 wanted = frames(source)
@@ -246,6 +277,7 @@ for fault in [
     "NvEncEncodePicture:10=20",
     "NvEncEncodePicture:10=5",
     "NvEncEncodePicture:25=10",
+    "NvEncLockBitstream:1=20",
     "NvEncLockBitstream:7=20",
     "NvEncMapInputResource:9=16",
     "NvEncRegisterResource:2=23",
@@ -265,11 +297,14 @@ for fault in [
         lost = sum(int(n) for w in told for n in re.findall(r"(\d+) frames were lost", w))
         equal(len(frames(f"{WORK}/fault.mkv")) + lost, FRAMES, f"{name}: frames and {lost} lost ones")
         check(structure == "both" or lost == 0, f"{name}: nothing is lost without B-frames")
+        equal(done.dropped, lost, f"{name}: the job's count of lost frames")
+        equal(done.leaks, [], f"{name}: leaks")
         # What a lost device still holds is not waited for.
         equal(done.violations if "=5" not in fault else [], [], f"{name}: violations")
     done = job("failed", [output("failed", {"codec": "h264", "bitrate": "2M"})], on_host, FAULT=fault)
     check(done.code != 0 and done.message, f"{fault} without fallback: {done.message!r}")
     check(not os.path.exists(f"{WORK}/failed.mkv"), f"{fault} without fallback: nothing is left behind")
+    equal(done.leaks, [], f"{fault} without fallback: leaks")
     equal(done.violations if "=5" not in fault else [], [], f"{fault} without fallback: violations")
 
 finish()

@@ -37,11 +37,11 @@ def output(name, **video):
     return {"path": f"{WORK}/{name}.mkv", "audio": False, "video": {"encoder": "nvenc", "preset": "p1", "bitrate": "2M", **video}}
 
 
-def job(name, outputs, fallback=False, url=source, **knobs):
+def job(name, outputs, fallback=False, url=source, device="software", **knobs):
     """Runs a job; its events come back too."""
     path = f"{WORK}/{name}.json"
     with open(path, "w", encoding="utf-8") as file:
-        json.dump({"source": {"url": url, "decode": {"device": "software"}}, "fallback": fallback, "outputs": outputs}, file)
+        json.dump({"source": {"url": url, "decode": {"device": device}}, "fallback": fallback, "outputs": outputs}, file)
     for made in outputs:
         if os.path.exists(made["path"]):
             os.remove(made["path"])
@@ -82,15 +82,77 @@ for profile, codec, mode, strips in [("rtx4090", "hevc", "2", 2), ("rtx4090", "a
 done = job("whole", [output("whole", codec="hevc", options={"split_encode_mode": "disabled"})], PROFILE="rtx4090")
 equal([s for _, s in engines(done)], [1], "split encoding switched off")
 
+
+
+def cards(done):
+    """Which card coded each session's pictures, in the order of the sessions."""
+    by = {}
+    for line in done.calls("standin.coded"):
+        by.setdefault(line["encoder"], set()).add(line["device"])
+    return [places for _, places in sorted(by.items())]
+
+
+def readings(values):
+    """What NVML tells of the cards, other programs' part included: `0.encoder_sessions` and so on."""
+    path = f"{WORK}/readings"
+    with open(path, "w", encoding="utf-8") as file:
+        file.writelines(f"{name}={value}\n" for name, value in values.items())
+    return path
+
+
 # Sessions go to the card with most to spare: of a 4090 with two engines and a 3060 with one, the third.
 outputs = [output(f"dual-{n}", codec="h264", bitrate=f"{n + 1}M") for n in range(3)]
 done = job("dual", outputs, PROFILE="dual")
 clean(done, "two cards")
 opened = [line["rc"] for line in done.calls("NvEncInitializeEncoder")]
 equal(opened, [0, 0, 0], "two cards: sessions")
-primary = len({line["encoder"] for line in done.calls("standin.coded")})
-equal(primary, 3, "two cards: sessions that coded")
-check(len(done.calls("cuDevicePrimaryCtxRetain")) >= 2, "two cards: contexts")
+equal(sorted(min(places) for places in cards(done)), [0, 0, 1], "two cards: who coded each session")
+
+# What other programs do counts: their sessions, the time that the engines are busy, and the memory.
+for name, state in [
+    ("others' sessions", {"0.encoder_sessions": 12, "1.encoder_sessions": 0}),
+    ("others' load", {"0.encoder_sessions": 2, "0.encoder_utilization": 95, "1.encoder_sessions": 0, "1.encoder_utilization": 0}),
+    ("no memory", {"0.memory_used": 25_700_000_000}),
+]:
+    done = job("busy", [output("busy", codec="h264")], PROFILE="dual", STATE=readings(state))
+    clean(done, name)
+    equal(cards(done), [{1}], f"{name}: who coded it")
+    # So do decoder and kernels, where the job is on the device.
+    ladder = [output("busy-a", codec="h264"), output("busy-b", codec="hevc", height=120)]
+    done = job("busy-device", ladder, device="cuda", PROFILE="dual", STATE=readings(state))
+    clean(done, f"{name}, on the device")
+    equal(cards(done), [{1}, {1}], f"{name}, on the device: who coded it")
+    equal(done.copies("HtoD") + done.copies("DtoH"), 0, f"{name}, on the device: bytes between host and device")
+done = job("idle", [output("idle", codec="h264")], device="cuda", PROFILE="dual", STATE=readings({"1.encoder_sessions": 9}))
+equal(cards(done), [{0}], "an idle card: who coded it")
+# A card that is named is the job's, and one track's may be another: its frames go by way of the host.
+done = job("named", [output("named", codec="h264", options={"gpu": "1"})], device="cuda", PROFILE="dual")
+clean(done, "a named card")
+equal((cards(done), done.copies("DtoH")), ([{1}], 0), "a named card: who coded it, bytes to the host")
+both = [output("named-a", codec="h264", options={"gpu": "1"}), output("named-b", codec="hevc", options={"gpu": "0"})]
+done = job("named-both", both, device="cuda", PROFILE="dual")
+clean(done, "two named cards")
+equal(sorted(min(c) for c in cards(done)), [0, 1], "two named cards: who coded")
+check("frames are on GPU 1" in " ".join(done.warnings.values()), f"two named cards: the transfer is told: {done.warnings}")
+equal([frames(f"{WORK}/named-{n}.mkv") for n in "ab"], [25, 25], "two named cards: frames")
+
+# A card that fails in the middle: the next one goes on, then software; without a fallback the job ends.
+for device in ("software", "cuda"):
+    for fault in ("NvEncEncodePicture:10=20", "NvEncInitializeEncoder:1=10", "NvEncLockBitstream:4=20", "NvEncEncodePicture:10=5"):
+        for structure in ({"b_frames": 0}, {"b_frames": 3, "lookahead": 6}):
+            name = f"{device}, {fault}, {structure}"
+            done = job("next", [output("next", codec="h264", **structure)], fallback=True, device=device, PROFILE="dual", FAULT=fault)
+            equal((done.code, done.leaks), (0, []), f"{name}: {done.message} {done.err[-300:]}")
+            told = done.warnings.get("fallback", "")
+            check("nvenc on RTX 3060 goes on" in told, f"{name}: the next card goes on: {done.warnings}")
+            lost = int((re.findall(r"(\d+) frames were lost", told) or [0])[0])
+            equal(frames(f"{WORK}/next.mkv") + lost, 25, f"{name}: frames and {lost} lost ones")
+            equal(cards(done)[-1], {1}, f"{name}: who coded at last")
+done = job("last", [output("last", codec="h264")], fallback=True, PROFILE="dual", FAULT="NvEncEncodePicture:10+=20")
+equal((done.code, frames(f"{WORK}/last.mkv")), (0, 25), f"two cards that fail: {done.message}")
+check("libx264 goes on" in " ".join(e["message"] for e in done.events if e["type"] == "warning"), f"two cards that fail: {done.events}")
+done = job("strict", [output("strict", codec="h264")], PROFILE="dual", FAULT="NvEncEncodePicture:10=20")
+check(done.code != 0 and not os.path.exists(f"{WORK}/strict.mkv"), "a card that fails, without fallback")
 
 # A limit that the job itself reaches: no waiting helps, and it says so at once.
 for code in (10, 21):

@@ -172,36 +172,56 @@ class Slowly(http.server.BaseHTTPRequestHandler):
 
 source = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slowly)
 threading.Thread(target=source.serve_forever, daemon=True).start()
-server = Server("heat", PROFILE="rtx4090")
-server.until("the card is known", lambda s: s["hardware"]["gpu_name"])
-body = {"source": f"http://127.0.0.1:{source.server_port}/slow.ts", "mode": "abr", "playback": "growing", "output": {"hw_accel": "software"}}
-request = urllib.request.Request(server.url + "/api/transcode/start", json.dumps(body).encode(), {"Content-Type": "application/json"})
-with urllib.request.urlopen(request, timeout=30) as answer:
-    job = json.load(answer)
-state = lambda: server.get(f"/api/transcode/{job['job_id']}/status")
-end = time.monotonic() + 60
-while not (running := state())["current_time"] and running["status"] != "error" and time.monotonic() < end:
-    time.sleep(0.2)
-check(len(running["variants"] or []) >= 2, f"a ladder runs: {running}")
-server.read(temperature=95)
-end = time.monotonic() + 120
-while (done := state())["status"] not in ("ready", "error") or done["progress"] < 100:
-    if time.monotonic() > end or done["status"] == "error":
-        break
-    time.sleep(0.3)
-check(any("is encoded no more" in text for text in done["warnings"]), f"the largest rung was dropped: {done}")
-base = f"{server.url}/stream/{job['job_id']}/"
-master = urllib.request.urlopen(base + "master.m3u8", timeout=30).read().decode()
-lists = [line for line in master.splitlines() if line and not line.startswith("#")]
-sizes = []
-for name in (lists[0], lists[1]):
-    command = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries", "frame=width", "-of", "csv=p=0", base + name]
-    shown = subprocess.run(command, capture_output=True, text=True, check=False)
-    equal(shown.stderr, "", f"what ffprobe has against {name}")
-    sizes.append([int(w.strip(",")) for w in shown.stdout.split()])
-equal(len(sizes[0]), len(sizes[1]), "pictures of the two largest rungs")
-equal((sizes[0][0], sizes[0][-1]), (1280, sizes[1][0]), "the largest rung's first and last picture")
-server.stop()
+
+
+def heat(name, accel, **knobs):
+    """The ladder on `accel`, while the machine gets hot: its sizes, its warnings."""
+    server = Server(name, PROFILE="rtx4090", **knobs)
+    server.until("the card is known", lambda s: s["hardware"]["gpu_name"])
+    body = {"source": f"http://127.0.0.1:{source.server_port}/slow.ts", "mode": "abr", "playback": "growing", "output": {"hw_accel": accel}}
+    request = urllib.request.Request(server.url + "/api/transcode/start", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        job = json.load(answer)
+    state = lambda: server.get(f"/api/transcode/{job['job_id']}/status")
+    end = time.monotonic() + 60
+    while not (running := state())["current_time"] and running["status"] != "error" and time.monotonic() < end:
+        time.sleep(0.2)
+    check(len(running["variants"] or []) >= 2, f"a ladder runs: {running}")
+    server.read(temperature=95)
+    end = time.monotonic() + 120
+    while (done := state())["status"] not in ("ready", "error") or done["progress"] < 100:
+        if time.monotonic() > end or done["status"] == "error":
+            break
+        time.sleep(0.3)
+    check(any("is encoded no more" in text for text in done["warnings"]), f"the largest rung was dropped: {done}")
+    base = f"{server.url}/stream/{job['job_id']}/"
+    master = urllib.request.urlopen(base + "master.m3u8", timeout=30).read().decode()
+    lists = [line for line in master.splitlines() if line and not line.startswith("#")]
+    sizes = []
+    for playlist in lists[:2]:
+        command = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries", "frame=width", "-of", "csv=p=0", base + playlist]
+        shown = subprocess.run(command, capture_output=True, text=True, check=False)
+        equal(shown.stderr, "", f"what ffprobe has against {playlist}")
+        sizes.append([int(w.strip(",")) for w in shown.stdout.split()])
+    equal(len(sizes[0]), len(sizes[1]), "pictures of the two largest rungs")
+    equal((sizes[0][0], sizes[0][-1]), (1280, sizes[1][0]), "the largest rung's first and last picture")
+    server.stop()
+    return done, server.said
+
+
+heat("heat", "software")
+# The presets of NVENC's sessions change too: each rung that goes on gets a faster one, in its session or in a new one.
+done, said = heat("heat-nvenc", "nvenc", TELL=1)
+equal(done["hw_accel_used"], "nvenc", "what encodes the hot ladder")
+equal([text for text in done["warnings"] if "preset" in text or "while it runs" in text], [], "changes that NVENC refused")
+presets = {}
+for number, width in re.findall(r"standin: preset p(\d) by \w+ of (\d+)x", open(said, encoding="utf-8").read()):
+    presets.setdefault(int(width), []).append(int(number))
+check(len(presets) >= 2, f"sessions of several sizes: {presets}")
+largest = max(presets, default=0)
+for width, given in sorted(presets.items()):
+    if width != largest:
+        check(len(given) > 1 and given[-1] < given[0], f"the preset of the rung of {width} pixels becomes a faster one: {given}")
 source.shutdown()
 
 # A card whose encoder fails in the middle: the job is completed in software with everything that was asked for.

@@ -1,5 +1,6 @@
 """Pictures that are in CUDA memory already become a bare H.264 stream by the Python package: gpu_frames.py KIND OUT FRAMES.
-KIND: dlpack, versioned or interface, how the tensors are handed over. They are filled on the device."""
+KIND: dlpack, versioned or interface, how the tensors are handed over, or rgb, which hands over height x width x 3 by DLPack. They
+are filled on the device."""
 
 import ctypes as c
 import gc
@@ -86,9 +87,12 @@ class DLPack(Buffer):
 
     def __dlpack__(self, *, stream=None, **_):
         assert stream == 1, stream
-        shape = (c.c_int64 * 2)(*SHAPE)
+        return self._capsule(SHAPE)
+
+    def _capsule(self, axes):
+        shape = (c.c_int64 * len(axes))(*axes)
         managed = self.kind()
-        managed.tensor = Tensor(self.address.value, 2, 0, 2, 1, 8, 1, shape, None, 0)
+        managed.tensor = Tensor(self.address.value, 2, 0, len(axes), 1, 8, 1, shape, None, 0)
         if self.kind is Versioned:
             managed.major = 1
         address = c.addressof(managed)
@@ -107,17 +111,41 @@ class DLPack(Buffer):
 callbacks = []
 
 
+class Colours(DLPack):
+    """Three bytes a pixel: the bands as greys, and one byte that is only blue, so that the order shows."""
+
+    def __init__(self, n):
+        self.address = u64()
+        cuda.cuCtxPushCurrent_v2(context)
+        assert cuda.cuMemAlloc_v2(c.byref(self.address), c.c_size_t(WIDTH * HEIGHT * 3)) == 0
+        for band in range(BANDS):
+            at, wide = u64(self.address.value + band * HEIGHT // BANDS * WIDTH * 3), c.c_size_t(WIDTH * 3)
+            assert cuda.cuMemsetD2D8_v2(at, wide, c.c_ubyte(20 + 50 * band + n), wide, c.c_size_t(HEIGHT // BANDS)) == 0
+        # The right half of the lowest band has no red and no green.
+        lowest = self.address.value + (BANDS - 1) * HEIGHT // BANDS * WIDTH * 3
+        for row in range(HEIGHT // BANDS):
+            for byte in (0, 1):
+                at = u64(lowest + (row * WIDTH + WIDTH // 2) * 3 + byte)
+                assert cuda.cuMemsetD2D8_v2(at, c.c_size_t(3), c.c_ubyte(0), c.c_size_t(1), c.c_size_t(WIDTH // 2)) == 0
+        cuda.cuCtxPopCurrent_v2(c.byref(c.c_void_p()))
+
+    def __dlpack__(self, *, stream=None, **_):
+        return self._capsule((HEIGHT, WIDTH, 3))
+
+
 class VersionedDLPack(DLPack):
     kind = Versioned
 
 
 kind, path, frames = sys.argv[1], sys.argv[2], int(sys.argv[3])
-make = {"dlpack": DLPack, "versioned": VersionedDLPack, "interface": Interface}[kind]
+make = {"dlpack": DLPack, "versioned": VersionedDLPack, "interface": Interface, "rgb": Colours}[kind]
+form = "rgb24" if kind == "rgb" else "nv12"
 packets = []
 with open(path, "wb") as out:
     with gs.Encoder(codec="h264", fps=25, encoder="h264_nvenc", lossless=True, fallback=False) as encoder:
         for n in range(frames):
-            frame = gs.Frame.from_cuda(make(n), "nv12")
+            frame = gs.Frame.from_cuda(make(n), form)
+            assert frame.format == ("rgb0" if kind == "rgb" else "nv12"), frame
             assert (frame.memory, frame.width, frame.height) == ("cuda", WIDTH, HEIGHT), frame
             for packet in encoder.encode(frame):
                 packets.append((packet.picture_type, packet.qp, packet.gpu_time))

@@ -154,6 +154,7 @@ void h264(const NV_ENC_CONFIG_H264 &from, Config &to, Reading &reading) {
     to.picture_timing = from.outputPictureTimingSEI;
     to.recovery_point = from.outputRecoveryPointSEI;
     to.intra_refresh = from.enableIntraRefresh;
+    to.single_slice_refresh = from.singleSliceIntraRefresh;
     to.refresh_period = from.intraRefreshPeriod;
     to.refresh_count = from.intraRefreshCnt;
     to.lossless = from.qpPrimeYZeroTransformBypassFlag;
@@ -199,6 +200,7 @@ void hevc(const NV_ENC_CONFIG_HEVC &from, Config &to, Reading &reading) {
     to.buffering_period = from.outputBufferingPeriodSEI;
     to.picture_timing = from.outputPictureTimingSEI;
     to.intra_refresh = from.enableIntraRefresh;
+    to.single_slice_refresh = from.singleSliceIntraRefresh;
     to.refresh_period = from.intraRefreshPeriod;
     to.refresh_count = from.intraRefreshCnt;
     to.references = from.maxNumRefFramesInDPB;

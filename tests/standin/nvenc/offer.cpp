@@ -312,6 +312,7 @@ Refusal check(const Device &device, const Api &api, Codec codec, const Init &ini
     if (config.lossless && !has(NV_ENC_CAPS_SUPPORT_LOSSLESS_ENCODE)) return refuse(unsupported, "lossless encoding is not supported");
     if (config.lossless && rates.mode != 0) return refuse(bad, "lossless encoding needs constant QP");
     if (config.intra_refresh && !has(NV_ENC_CAPS_SUPPORT_INTRA_REFRESH)) return refuse(unsupported, "intra refresh is not supported");
+    if (config.single_slice_refresh && !has(NV_ENC_CAPS_SINGLE_SLICE_INTRA_REFRESH)) return refuse(unsupported, "intra refresh in one slice");
     if (config.intra_refresh && config.refresh_period && config.refresh_count >= config.refresh_period)
         return refuse(bad, "intraRefreshCnt %u is not below intraRefreshPeriod %u", config.refresh_count, config.refresh_period);
     if (config.long_term && b > 0) return refuse(bad, "long-term references with B frames");

@@ -166,7 +166,10 @@ void Session::tell_preset(const Guid &preset, const char *by) const {
     const std::vector<Guid> known = presets(*layout_);
     const auto at = std::find(known.begin(), known.end(), preset);
     // P1 to P7 are the first ones.
-    standin_log("standin.preset", "\"preset\":%d,\"by\":\"%s\",\"encoder\":\"%p\"", at == known.end() ? 0 : static_cast<int>(at - known.begin()) + 1, by, self_);
+    const int number = at == known.end() ? 0 : static_cast<int>(at - known.begin()) + 1;
+    standin_log("standin.preset", "\"preset\":%d,\"by\":\"%s\",\"encoder\":\"%p\"", number, by, self_);
+    // For clients that may not write a log.
+    if (standin_knob_int("TELL", 0)) fprintf(stderr, "standin: preset p%d by %s of %ux%u\n", number, by, init_.width, init_.height);
 }
 
 // All that a client can ask for, as it reached the driver: what the stand-in makes nothing of is seen here only.

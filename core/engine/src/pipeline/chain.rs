@@ -136,8 +136,9 @@ pub(super) fn scalers(
     tracks: &[&VideoTrack],
     targets: Vec<ScaleTarget>,
 ) -> Result<Box<dyn Stage<Frame, (usize, Frame)>>> {
-    let by_kernels =
-        |t: &&VideoTrack| t.placement.scales_there() && matches!(t.placement.scale, None | Some(OnDevice::Kernels));
+    let by_kernels = |t: &&VideoTrack| {
+        t.placement.scales_there() && matches!(t.placement.scale, None | Some(OnDevice::Kernels))
+    };
     if tracks.iter().all(by_kernels) && tracks.iter().any(|t| t.placement.scale.is_some()) {
         return Ok(Box::new(filter::cuda::Ladder::new(targets)));
     }
@@ -179,11 +180,7 @@ pub(super) fn scale_target(track: &VideoTrack, source: &StreamInfo) -> Result<Sc
 }
 
 /// What the track's encoder takes, in host memory, of pictures that become `colour`.
-fn host_target(
-    track: &VideoTrack,
-    source: &StreamInfo,
-    mut colour: Option<Colour>,
-) -> Result<ScaleTarget> {
+fn host_target(track: &VideoTrack, source: &StreamInfo, mut colour: Option<Colour>) -> Result<ScaleTarget> {
     let size = ScaleTarget { scaler: track.spec.scaler, ..ScaleTarget::size(track.width, track.height) };
     let video = source.video.as_ref();
     let format = video.and_then(|v| v.format);

@@ -268,7 +268,9 @@ pub(crate) fn place(
     match scale(track, &now, format, kind, machine) {
         Ok((None, _)) if own.is_none() && first.iter().all(Option::is_none) => Ok(whole(on_host())),
         // libavfilter's filters are for encoders that stay there.
-        Ok((scale, _)) if own.is_none() && !matches!(scale, None | Some(OnDevice::Kernels)) => Ok(whole(on_host())),
+        Ok((scale, _)) if own.is_none() && !matches!(scale, None | Some(OnDevice::Kernels)) => {
+            Ok(whole(on_host()))
+        }
         Ok((scale, format)) => {
             let late = own.is_none();
             let download = late.then(on_host);

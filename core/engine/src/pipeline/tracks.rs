@@ -308,7 +308,8 @@ pub(crate) fn video(
         }
         let shown = filtered_size(&wanted, Shown::of(video, wanted.auto_rotate));
         let size = shown.fit(wanted.width, wanted.height);
-        let (spec, format, rate) = (&wanted, video.format, wanted.frame_rate.map(|r| r.0).or(video.frame_rate));
+        let (spec, format, rate) =
+            (&wanted, video.format, wanted.frame_rate.map(|r| r.0).or(video.frame_rate));
         let asked = encode::nvenc::Wanted { codec: &codec, encoder: name, spec, format, size, rate };
         encode::nvenc::fits(&asked, &machine.nvidia())
     };
@@ -715,7 +716,8 @@ impl VideoTrack {
                 *stage = format!("{what} on {} ({})", filter.kind(), filter.name());
             }
         }
-        let down = at.from.zip(at.download.as_ref()).map(|(kind, why)| format!("download from {kind}: {why}"));
+        let down =
+            at.from.zip(at.download.as_ref()).map(|(kind, why)| format!("download from {kind}: {why}"));
         if let Some(down) = down.as_ref().filter(|_| !at.late) {
             stages.insert(at.first.len(), down.clone());
         }

@@ -63,6 +63,15 @@ impl<'a> Plane<'a> {
         Plane { address, pitch, row_bytes, rows, owner: PhantomData }
     }
 
+    /// Rows of somebody else's memory.
+    ///
+    /// # Safety
+    /// The rows lie in device memory of the context that they are used in, live for `'a`, and nobody writes to them
+    /// meanwhile.
+    pub unsafe fn foreign(address: u64, pitch: usize, row_bytes: usize, rows: usize) -> Plane<'a> {
+        Plane::new(address, pitch, row_bytes, rows)
+    }
+
     /// Where the first row begins, in the device's address space; a number for kernels and for other libraries, valid
     /// while the owner lives.
     pub fn address(&self) -> u64 {

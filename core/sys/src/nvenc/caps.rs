@@ -214,7 +214,8 @@ impl Capabilities {
                 return lacks("lookahead", "lookahead");
             }
             // Which the driver holds besides B pictures, as many as there are.
-            let b_frames = c.b_frames.unwrap_or(0).max(if c.temporal_filter == Some(true) { FILTERED } else { 0 });
+            let b_frames =
+                c.b_frames.unwrap_or(0).max(if c.temporal_filter == Some(true) { FILTERED } else { 0 });
             if u32::from(l.depth) + b_frames > AHEAD {
                 let most = AHEAD.saturating_sub(b_frames);
                 let why = match b_frames {
@@ -383,7 +384,8 @@ impl Capabilities {
         }
         if let Some(number) = c.level {
             let known = level::of(c.codec, number);
-            let known = known.filter(|_| i64::from(number) <= i64::from(self.level_max) || self.level_max <= 0);
+            let known =
+                known.filter(|_| i64::from(number) <= i64::from(self.level_max) || self.level_max <= 0);
             let Some(known) = known else {
                 return refuse("level", format!("{} on this device has no such level", c.codec.name()));
             };

@@ -98,7 +98,10 @@ impl Level {
         };
         if samples > self.picture {
             let most = self.picture;
-            return Some(format!("{name} allows pictures of {most} {unit}; {}x{} has {samples}", size.0, size.1));
+            return Some(format!(
+                "{name} allows pictures of {most} {unit}; {}x{} has {samples}",
+                size.0, size.1
+            ));
         }
         let (num, den) = (u128::from(rate.0), u128::from(rate.1.max(1)));
         if u128::from(samples) * num > u128::from(self.second) * den {
@@ -125,6 +128,8 @@ mod tests {
         assert!(over(Codec::Hevc, 150, (3840, 2160), (60, 1)).is_some());
         assert_eq!(over(Codec::Av1, 9, (1920, 1080), (60, 1)), None);
         assert!(over(Codec::Av1, 8, (1920, 1080), (60, 1)).is_some());
-        assert!(of(Codec::Av1, 2).is_none() && of(Codec::H264, 47).is_none() && of(Codec::Hevc, 31).is_none());
+        assert!(
+            of(Codec::Av1, 2).is_none() && of(Codec::H264, 47).is_none() && of(Codec::Hevc, 31).is_none()
+        );
     }
 }

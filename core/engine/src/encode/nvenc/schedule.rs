@@ -333,7 +333,8 @@ mod tests {
             ..Readings::default()
         };
         assert_eq!(place(&gpus, HD, |_| Ok(()), free).unwrap().index, 911);
-        let e = place(&gpus, HD, |_| Ok(()), |_| Readings { free: Some(0), ..Readings::default() }).unwrap_err();
+        let e =
+            place(&gpus, HD, |_| Ok(()), |_| Readings { free: Some(0), ..Readings::default() }).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::Memory);
         let e = place(&gpus[..1], HD, able, nothing).unwrap_err();
         assert!(e.message().starts_with("video.b_frames: "));
@@ -359,7 +360,8 @@ mod tests {
                 _ => Readings { sessions: Some(0), encoder: Some(0), ..Readings::default() },
             }
         };
-        let index = |readings: &dyn Fn(u32) -> Readings| place(&gpus, HD, |_| Ok(()), readings).unwrap().index;
+        let index =
+            |readings: &dyn Fn(u32) -> Readings| place(&gpus, HD, |_| Ok(()), readings).unwrap().index;
         assert_eq!(index(&with(Some(0), Some(0))), 930, "two engines that are idle");
         assert_eq!(index(&with(Some(3), Some(90))), 931, "engines that others keep busy");
         assert_eq!(index(&with(None, Some(90))), 931, "the same, without a count of sessions");

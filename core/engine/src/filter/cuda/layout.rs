@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::frame::{ChromaLocation, PixelFormat};
-use ghoststream_sys::cuda::DeviceBuffer;
+use ghoststream_sys::cuda::{DeviceBuffer, Plane};
 use ghoststream_sys::ffmpeg as av;
 
 /// A component: its plane, the byte of its first sample there, and the bytes from one sample to the next.
@@ -106,6 +106,18 @@ fn packed(order: [u32; 3], alpha: Option<u32>) -> Layout {
     Layout { components: [r, g, b, alpha.map(c)], bits: 8, shift: 0, chroma: [0, 0], rgb: true }
 }
 
+/// Three bytes a pixel, which no CUDA frame has.
+const fn packed24(order: [u32; 3]) -> Layout {
+    let [r, g, b] = order;
+    let components = [
+        Some(Component { plane: 0, offset: r, step: 3 }),
+        Some(Component { plane: 0, offset: g, step: 3 }),
+        Some(Component { plane: 0, offset: b, step: 3 }),
+        None,
+    ];
+    Layout { components, bits: 8, shift: 0, chroma: [0, 0], rgb: true }
+}
+
 /// A picture in device memory, as the kernels take it. The memory's owner outlives the launch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Surface {
@@ -137,6 +149,12 @@ impl Surface {
         let start = buffer.plane_mut().address();
         let planes = [0, 1, 2].map(|p| (start + (p * size[1] as usize * pitch) as u64, pitch as u32));
         Surface { layout: Layout::WIDE, size, planes }
+    }
+
+    /// Somebody's picture of three bytes a pixel, to read: red, green and blue, or the other way round.
+    pub fn packed24(plane: &Plane<'_>, reversed: bool, size: [u32; 2]) -> Surface {
+        let layout = packed24(if reversed { [2, 1, 0] } else { [0, 1, 2] });
+        Surface::new(layout, size, std::iter::once((plane.address(), plane.pitch() as u32)))
     }
 
     fn new(layout: Layout, size: [u32; 2], planes: impl Iterator<Item = (u64, u32)>) -> Surface {

@@ -15,12 +15,14 @@ mod scale;
 mod sharpen;
 mod table;
 mod tone_map;
+mod widen;
 
 pub use ladder::Ladder;
 pub use place::Place;
 pub use scale::Scale;
 pub use sharpen::Sharpen;
 pub use tone_map::ToneMap;
+pub use widen::{widen, widened};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Colour, Frame, HdrMetadata, PixelFormat, VideoParams};

@@ -302,7 +302,8 @@ fn software_encoders_get_what_the_gpu_scaled() {
     assert_eq!(plan.outputs[0].tracks[0].stages, ["scale 320x180 on cuda (kernels)", down]);
     let placed = placement(&resolved.outputs[0], 0);
     assert!(placed.late && placed.scales_there() && !placed.begins_on_host() && !placed.stays());
-    assert_eq!(resolved.transfers, [format!("outputs[0] video: {}", "frames are downloaded from cuda: libx264 takes frames in host memory")]);
+    let told = "outputs[0] 180p: frames are downloaded from cuda: libx264 takes frames in host memory";
+    assert_eq!(resolved.transfers, [told]);
     let filters = json!([{"sharpen": {"amount": 0.5}}]);
     let (_, plan) = with(&nvidia(), json!({"device": "software", "filters": filters}));
     assert!(plan.outputs[0].tracks[0].stages[0].ends_with("on cuda (kernels)"), "{:?}", plan.outputs[0]);
