@@ -330,6 +330,11 @@ def test_a_change_while_it_runs(tmp_path):
             job.set()
         with pytest.raises(gs.NotFound):
             job.set(output=3, key_frame=True)
+        job.set(preset="p1")
+        with pytest.raises(gs.Invalid, match="preset"):
+            job.set(preset="p9")
+        with pytest.raises(gs.Unsupported, match="drop"):
+            job.set(drop=True, rung=0)
         raise KeyError
 
 
