@@ -96,6 +96,13 @@ int main(int argc, char **argv)
     const uint64_t all = process_ns() - begin, inside = spent(&count) - driver;
     must(out == WARM + frames, "packets are missing");
     must(count > calls, "the stand-in does not count (GS_STANDIN_SPENT=1)");
+    for (int i = 0; i < PICTURES; i++)
+        av_frame_free(&pictures[i]);
+    av_frame_free(&frame);
+    av_packet_free(&packet);
+    avcodec_free_context(&encoder);
+    av_buffer_unref(&pool);
+    av_buffer_unref(&device);
     printf("{\"outside\": %.3f, \"inside\": %.3f, \"calls\": %.2f}\n", (double)(all - inside) / (double)frames / 1e3,
            (double)inside / (double)frames / 1e3, (double)(count - calls) / (double)frames);
     return 0;

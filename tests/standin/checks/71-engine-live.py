@@ -8,7 +8,7 @@ import subprocess
 from standin import STANDIN, check, equal, finish, run, skip
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../..")
-build = ["cargo", "test", "-q", "-p", "ghoststream", "--test", "standin", "--no-run", "--message-format", "json"]
+build = ["cargo", "test", "-q", "--workspace", "--test", "standin", "--no-run", "--message-format", "json"]
 try:
     built = subprocess.run(build, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True)
 except FileNotFoundError:

@@ -82,4 +82,15 @@ for knobs in ({}, {"ASYNC": 300}):
 for kind in ("dlpack", "versioned", "interface", "rgb"):
     out = f"{WORK}/{kind}.h264"
     encode(f"Python, {kind}", [python, f"{HERE}/gpu_frames.py", kind, out, str(FRAMES)], out)
+
+# A reader decodes where decoders have least to do.
+clip, readings = f"{WORK}/clip.mp4", f"{WORK}/readings"
+subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=320x180:d=0.4", "-pix_fmt", "yuv420p", clip], check=True)
+read = f"import ghoststream as gs\nwith gs.open({clip!r}, decoder_device='cuda') as film: print(sum(1 for _ in iter(film.read, None)))"
+for busy, idle in ((0, 1), (1, 0)):
+    with open(readings, "w", encoding="utf-8") as file:
+        file.write(f"{busy}.decoder_utilization=80\n{idle}.decoder_utilization=5\n")
+    done = run([python, "-c", read], PROFILE="dual", STATE=readings)
+    equal((done.code, done.out.strip()), (0, b"10"), f"a reader: {done.err[-400:]}")
+    equal([line["device"] for line in done.calls("standin.decoder")], [idle], f"a reader beside a busy card {busy}: who decoded")
 finish()

@@ -123,6 +123,7 @@ for name, state in [
     clean(done, f"{name}, on the device")
     equal(cards(done), [{1}, {1}], f"{name}, on the device: who coded it")
     equal(done.copies("HtoD") + done.copies("DtoH"), 0, f"{name}, on the device: bytes between host and device")
+    equal([line["device"] for line in done.calls("standin.decoder")], [1], f"{name}, on the device: who decoded it")
 done = job("idle", [output("idle", codec="h264")], device="cuda", PROFILE="dual", STATE=readings({"1.encoder_sessions": 9}))
 equal(cards(done), [{0}], "an idle card: who coded it")
 # A card that is named is the job's, and one track's may be another: its frames go by way of the host.

@@ -46,6 +46,8 @@ class Server:
         self.read(temperature=45)
         env = dict(os.environ, LD_LIBRARY_PATH=STANDIN, XDG_CACHE_HOME=home)
         env["GS_STANDIN_STATE"] = self.readings
+        # What workers say on their standard error is told to those who ask for it only.
+        env["GS_LOG"] = "info,ghoststream_server::worker=debug"
         env.update({"GS_STANDIN_" + knob: str(value) for knob, value in knobs.items()})
         with open(self.said, "w", encoding="utf-8") as log:
             command = [CLI, "serve", "--config", os.path.join(home, "ghoststream.yaml")]

@@ -192,6 +192,7 @@ API CUresult cuvidCreateDecoder(CUvideodecoder *out, CUVIDDECODECREATEINFO *info
             d->outputs.push_back(p);
             d->free.insert(p);
         }
+        standin_log("standin.decoder", "\"device\":%d,\"width\":%lu,\"height\":%lu", d->ordinal, info->ulWidth, info->ulHeight);
         std::lock_guard<std::mutex> hold(all().lock);
         *out = reinterpret_cast<CUvideodecoder>(d.get());
         all().decoders.insert(d.release());
