@@ -1,4 +1,5 @@
-/* Pictures that are in CUDA memory already become a bare H.264 stream by the C library:  gpu_frames OUT.h264 FRAMES
+/* Pictures that are in CUDA memory already become a bare H.264 stream by the C library:  gpu_frames OUT.h264 FRAMES [rgb]
+ * As NV12, or as three bytes a pixel, which are copied on the device and given back at once.
  * They are filled on the device, so that this program copies nothing between host and device either. */
 #include <dlfcn.h>
 #include <ghoststream.h>
@@ -6,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WIDTH = 320, HEIGHT = 180, PITCH = 512, BANDS = 4 };
+enum { WIDTH = 320, HEIGHT = 180, BANDS = 4 };
 
 typedef unsigned long long Pointer;
 static int (*push)(void *), (*pop)(void **), (*take)(Pointer *, size_t), (*give)(Pointer);
@@ -51,7 +52,8 @@ static gs_status drain(gs_encoder *encoder, int64_t timeout, FILE *out, int *pac
 int main(int argc, char **argv)
 {
     int (*init)(unsigned), (*primary)(void **, int), (*let_go)(int), packets = 0, n, band;
-    int frames = argc > 2 ? atoi(argv[2]) : 0;
+    int frames = argc > 2 ? atoi(argv[2]) : 0, rgb = argc > 3;
+    const size_t pitch = rgb ? 1024 : 512;
     void *cuda = dlopen("libcuda.so.1", RTLD_NOW), *before;
     FILE *out = fopen(argc > 1 ? argv[1] : "/dev/null", "wb");
     gs_encoder_options options;
@@ -74,7 +76,7 @@ int main(int argc, char **argv)
     options.size = sizeof options;
     options.width = WIDTH;
     options.height = HEIGHT;
-    options.format = "nv12";
+    options.format = rgb ? "rgb0" : "nv12";
     options.rate_num = 25;
     options.encoder = "h264_nvenc";
     options.memory = GS_MEMORY_CUDA;
@@ -85,17 +87,18 @@ int main(int argc, char **argv)
         gs_frame_options what;
         gs_plane planes[2];
         gs_frame *frame = NULL;
-        if (push(context) || take(&picture, PITCH * HEIGHT * 3 / 2))
+        if (push(context) || take(&picture, pitch * HEIGHT * 3 / 2))
             return fail("device memory");
-        chroma = picture + PITCH * HEIGHT;
+        chroma = picture + pitch * HEIGHT;
         for (band = 0; band < BANDS; band++)
-            fill(picture + PITCH * (band * HEIGHT / BANDS), PITCH, (unsigned char)(20 + 50 * band + n), WIDTH, HEIGHT / BANDS);
-        fill(chroma, PITCH, (unsigned char)(100 + n), WIDTH, HEIGHT / 2);
+            fill(picture + pitch * (band * HEIGHT / BANDS), pitch, (unsigned char)(20 + 50 * band + n),
+                 rgb ? WIDTH * 3 : WIDTH, HEIGHT / BANDS);
+        fill(chroma, pitch, (unsigned char)(100 + n), WIDTH, HEIGHT / 2);
         pop(&before);
         memset(&what, 0, sizeof what);
         memset(planes, 0, sizeof planes);
         what.size = sizeof what;
-        what.format = "nv12";
+        what.format = rgb ? "rgb24" : "nv12";
         what.width = WIDTH;
         what.height = HEIGHT;
         what.pts = (int64_t)n * 40000;
@@ -103,12 +106,14 @@ int main(int argc, char **argv)
         what.memory = GS_MEMORY_CUDA;
         planes[0].data = (const uint8_t *)(size_t)picture;
         planes[1].data = (const uint8_t *)(size_t)chroma;
-        planes[0].stride = planes[1].stride = PITCH;
-        planes[0].bytes = PITCH * HEIGHT;
-        planes[1].bytes = PITCH * HEIGHT / 2;
-        status = gs_frame_wrap(&what, planes, 2, release, (void *)(size_t)picture, &frame);
+        planes[0].stride = planes[1].stride = pitch;
+        planes[0].bytes = pitch * HEIGHT;
+        planes[1].bytes = pitch * HEIGHT / 2;
+        status = gs_frame_wrap(&what, planes, rgb ? 1 : 2, release, (void *)(size_t)picture, &frame);
         if (status != GS_OK)
             return fail("wrap");
+        if (rgb && given != n + 1)
+            return fail("the memory is not given back");
         status = gs_encoder_push_frame(encoder, frame, -1);
         gs_frame_unref(&frame);
         if (status == GS_OK && (status = drain(encoder, 0, out, &packets)) == GS_AGAIN)
