@@ -777,7 +777,8 @@ gs_status gs_frame_alloc(const struct gs_frame_options *options,
 // A frame over your own picture, without a copy. The library only reads it, from any thread, until `release` runs; do
 // not change it until then. `planes` has one entry per plane of the format and is not kept.
 // With GS_MEMORY_CUDA the planes' `data` are device pointers; what was queued to write them must be done, or be in the
-// default stream, when this is called.
+// default stream, when this is called. Pictures of three bytes a pixel (rgb24, bgr24) are copied there to ones of four
+// (rgb0, bgr0), and `release` runs before this returns.
 // Owns: you get `*frame`; gs_frame_unref it. Keeps the planes' memory until `release(user)`, which runs once the frame
 // and everything that was made to refer to it (an encoder that it was pushed to) is done with it. When the call fails,
 // nothing is kept and `release` never runs. `release` may be NULL for memory that lives for ever.
