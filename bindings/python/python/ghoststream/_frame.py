@@ -219,8 +219,9 @@ class Frame(_native.Buffer):
 
         One tensor holds the planes of a planar format one below the other: ``nv12`` is ``(height * 3 // 2, width)``,
         ``yuv444p`` ``(3, height, width)``. Pictures of three bytes a pixel, ``(height, width, 3)`` as ``rgb24`` or ``bgr24``,
-        are copied on the device to ones of four (``rgb0``, ``bgr0``) before this returns. Any other tensor is kept, and must not be written to, until the engine is done with
-        it. The encoder is told by ``memory="cuda"`` that its frames are there.
+        are copied on the device to ones of four (``rgb0``, ``bgr0``) before this returns. Any other tensor is kept, and must
+        not be written to, until the engine is done with it. The encoder is told by ``memory="cuda"`` that its frames are
+        there.
         """
         parts = list(array) if isinstance(array, (list, tuple)) else [array]
         spans = [_device_memory(part) for part in parts]
