@@ -314,7 +314,7 @@ fn nothing_that_a_failed_push_says_has_the_key() {
 fn a_builder_and_its_json_are_one_pipeline() {
     let output = RtmpService::YouTube.output("k-k-k").unwrap().and(Output::srt("srt://h:1", 200));
     let made = small(5).with_audio().output(output).build().unwrap();
-    let json = serde_json::to_string(made.spec()).unwrap();
+    let json = serde_json::to_string(&*made.spec()).unwrap();
     let again = PipelineSpec::from_json(&json).unwrap();
     assert_eq!(serde_json::to_string(&again).unwrap(), json);
     assert!(made.spec().source.realtime);

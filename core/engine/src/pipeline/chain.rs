@@ -6,8 +6,8 @@ use crate::encode::{self, nvenc, presets};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::device::OnDevice;
 use crate::filter::{
-    self, Cascade, Deinterlace, DeviceScale, Download, FilterContext, FrameRate, Rotate, Scale, ScaleTarget,
-    Upload,
+    self, Cascade, Deinterlace, DeviceScale, Download, FilterContext, FrameRate, Repace, Rotate, Scale,
+    ScaleTarget, Upload,
 };
 use crate::frame::{ColourRange, Frame, Memory};
 use crate::job::shared::Shared;
@@ -117,18 +117,21 @@ pub(super) fn scalers(
 /// The stages between scaling and the encoder.
 pub(super) fn after_scale(track: &VideoTrack, devices: &mut Devices) -> Result<Chain> {
     let placement = &track.placement;
-    Ok(match &placement.upload {
-        Some((kind, _)) => vec![Box::new(Upload::new(devices.get(kind)?))],
+    // What is left out need not be uploaded.
+    let mut chain: Chain = vec![Box::new(Repace::new())];
+    match &placement.upload {
+        Some((kind, _)) => chain.push(Box::new(Upload::new(devices.get(kind)?))),
         // Untouched frames are the decoder's, which has few of them.
         None if placement.stays()
             && placement.scale.is_none()
             && presets::direct(&track.encoder.name).is_some()
             && nvenc::holds_many(&track.spec) =>
         {
-            vec![Box::new(nvenc::Detach::new(0))]
+            chain.push(Box::new(nvenc::Detach::new(0)));
         }
-        None => Vec::new(),
-    })
+        None => {}
+    }
+    Ok(chain)
 }
 
 /// What the track's frames are to become.
