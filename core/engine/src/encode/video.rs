@@ -293,8 +293,8 @@ impl VideoEncoder {
         }
         let sets = open.encoder.parameters()?.values().extradata.clone();
         let announced = self.stream.as_ref();
-        let in_band =
-            announced.is_some_and(|s| matches!(s.codec, Codec::H264 | Codec::Hevc | Codec::Mpeg4 | Codec::Mpeg2));
+        let in_band = announced
+            .is_some_and(|s| matches!(s.codec, Codec::H264 | Codec::Hevc | Codec::Mpeg4 | Codec::Mpeg2));
         self.sets =
             if in_band && announced.is_some_and(|s| s.extradata != sets) { sets } else { Bytes::new() };
         self.open = Some(open);

@@ -4,7 +4,7 @@ use super::resolve::{Make, Resolved};
 use crate::encode::presets::{self, Live};
 use crate::error::{Error, Result};
 use crate::job::shared::{Shared, lock};
-use crate::spec::{AdaptChoice, PipelineSpec, Service, VideoChoice};
+use crate::spec::{AdaptChoice, AudioChoice, PipelineSpec, Service, VideoChoice};
 use crate::stage::Control;
 
 /// Output and position of the track whose encoder makes the video of an output.
@@ -101,6 +101,13 @@ pub(super) fn leave(shared: &Shared, output: usize) {
 /// Warns of rates that the service at `url` does not recommend.
 pub(super) fn recommend(shared: &Shared, spec: &PipelineSpec, output: usize, url: &str) {
     let Some(service) = Service::of_url(url) else { return };
+    if let AudioChoice::Tracks(tracks) = &spec.outputs[output].audio
+        && let Some(rate) = tracks.iter().filter_map(|a| a.bitrate).find(|r| *r > service.max_audio_bitrate)
+    {
+        let most = service.max_audio_bitrate;
+        let message = format!("outputs[{output}]: {} recommends at most {most}", service.name);
+        shared.warn("network", format!("{message} of sound, and it has {rate}"));
+    }
     let VideoChoice::Track(video) = &spec.outputs[output].video else { return };
     let Some(rate) = video.max_bitrate.max(video.bitrate) else { return };
     if rate > service.max_bitrate {

@@ -2,7 +2,9 @@
 
 use super::audio::{AudioConfig, AudioSource};
 use crate::error::{Error, Result};
-use crate::spec::{FrameRate, PatternSpec, RegionSpec, ScreenBackend, ScreenSpec, SourceSpec, WebcamSpec, masked};
+use crate::spec::{
+    FrameRate, PatternSpec, RegionSpec, ScreenBackend, ScreenSpec, SourceSpec, WebcamSpec, masked,
+};
 use std::fmt;
 
 /// What to capture and how. Inert; may be shared and reused.

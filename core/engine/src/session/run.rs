@@ -59,7 +59,10 @@ impl Pipeline {
         }
         // All or none: what the container cannot do is known before anything is told.
         changes.iter().try_for_each(|(change, _)| job.can_set(change))?;
-        changes.iter().filter(|(change, _)| !change.is_empty()).try_for_each(|(change, _)| job.set(change))?;
+        changes
+            .iter()
+            .filter(|(change, _)| !change.is_empty())
+            .try_for_each(|(change, _)| job.set(change))?;
         if let Some((_, new)) = changes.pop() {
             *made = Some(new);
         }

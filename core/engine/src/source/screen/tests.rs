@@ -294,7 +294,10 @@ fn another_rate_paces_the_screen() {
     }
     // A second at 100, and one and a half at 25.
     assert!((137..=139).contains(&times.len()), "{}", times.len());
-    assert!(times.windows(2).all(|t| t[0] < t[1]) && (times[120] - times[110] - 0.4).abs() < 1e-9, "{times:?}");
+    assert!(
+        times.windows(2).all(|t| t[0] < t[1]) && (times[120] - times[110] - 0.4).abs() < 1e-9,
+        "{times:?}"
+    );
     assert!((clock.now().as_secs_f64() - 2.5).abs() < 0.1);
 }
 
