@@ -13,6 +13,7 @@ import time
 import numpy
 
 import node as desktop
+import wayland
 from session import Session, skip, wait_for
 
 CLI = os.environ["GS_CLI"]
@@ -165,6 +166,20 @@ def main() -> int:
         check("the pointer comes beside the picture when that is wanted, and is drawn", last.get("cursor_mode") == 4
               and len(seen) in (29, 30) and desktop.marks(seen[3], 100, 50), (last, len(seen)))
         shown.end()
+
+        # Numbered pictures, by a camera of our own: what is picked is recorded in order, and hardly any is missing.
+        camera = desk.spawn([CLI, "camera", "pattern:smpte?width=640&height=360&fps=30&burn_in", "numbered"], log="numbered")
+        wait_for("the camera", lambda: desk.nodes(node_name="numbered"))
+        (folder / "node").write_text(str(desk.nodes(node_name="numbered")[0]["id"]))
+        path = WORK / "numbered.mkv"
+        desk.run([CLI, "transcode", "screen:?backend=portal&fps=30&cursor=0", path, "--overwrite", "--encoder", "libx264",
+                  "--crf", "4", "--duration", "4"])
+        numbers = [wayland.number(picture) for picture in wayland.pictures(path)]
+        steps = [b - a for a, b in zip(numbers, numbers[1:]) if a is not None and b is not None]
+        check("frame numbers through the portal: in order, and hardly any missing or twice",
+              len(numbers) in (119, 120) and None not in numbers and min(steps) >= 0 and max(steps) <= 3
+              and sum(step == 1 for step in steps) >= 0.9 * len(steps), numbers)
+        desk.stop(camera)
 
         pick()
         (folder / "wait").touch()

@@ -497,7 +497,7 @@ fn streams_say_how_they_are_pushed() {
         Ok::<_, String>(serde_json::to_value(spec).expect("JSON"))
     };
     let made = spec(&[
-        "pattern:",
+        "pattern:smpte",
         "rtmp://h/a/k",
         "-b",
         "4M",
@@ -526,27 +526,29 @@ fn streams_say_how_they_are_pushed() {
         (&json!(0.5), &json!(3.0), &json!(true))
     );
     assert!(made["outputs"][1]["push"].is_null());
-    let cbr = spec(&["pattern:", "rtmp://h/a/k", "-b", "4M", "--cbr", "--adapt"]).expect("understood");
+    let cbr = spec(&["pattern:smpte", "rtmp://h/a/k", "-b", "4M", "--cbr", "--adapt"]).expect("understood");
     assert_eq!(cbr["outputs"][0]["video"]["cbr"], true);
     assert!(cbr["outputs"][0]["video"]["max_bitrate"].is_null());
-    let peak = spec(&["pattern:", "srt://h:9", "-b", "4M", "--max-bitrate", "5M"]).expect("understood");
+    let peak = spec(&["pattern:smpte", "srt://h:9", "-b", "4M", "--max-bitrate", "5M"]).expect("understood");
     assert_eq!(peak["outputs"][0]["video"]["max_bitrate"], 5_000_000);
-    let open = spec(&["pattern:", "rtmps://h/a/k", "--no-tls-verify"]).expect("understood");
+    let open = spec(&["pattern:smpte", "rtmps://h/a/k", "--no-tls-verify"]).expect("understood");
     assert_eq!(open["outputs"][0]["push"]["tls_verify"], false);
-    let trusted = spec(&["pattern:", "rtmps://h/a/k", "--ca-file", "ca.pem", "--stream", "rtmp://o/a/k"])
-        .expect("understood");
+    let trusted =
+        spec(&["pattern:smpte", "rtmps://h/a/k", "--ca-file", "ca.pem", "--stream", "rtmp://o/a/k"])
+            .expect("understood");
     assert_eq!(trusted["outputs"][0]["push"]["ca_file"], "ca.pem");
     assert!(trusted["outputs"][1]["push"]["ca_file"].is_null());
     for (args, said) in [
-        (&["pattern:", "rtmp://h/a/k", "--adapt"][..], "--adapt: "),
-        (&["pattern:", "rtmp://h/a/k", "--cbr"], "--cbr: "),
-        (&["pattern:", "rtmp://h/a/{env:GS_NOT_THERE}"], "GS_NOT_THERE"),
-        (&["pattern:", "rtmp://h/a/k", "--reconnects", "often"], "--reconnects"),
+        (&["pattern:smpte", "rtmp://h/a/k", "--adapt"][..], "--adapt: "),
+        (&["pattern:smpte", "rtmp://h/a/k", "--cbr"], "--cbr: "),
+        (&["pattern:smpte", "rtmp://h/a/{env:GS_NOT_THERE}"], "GS_NOT_THERE"),
+        (&["pattern:smpte", "rtmp://h/a/k", "--reconnects", "often"], "--reconnects"),
     ] {
         let e = spec(args).expect_err(said);
         assert!(e.contains(said), "{e}");
     }
-    let e = of_command("record", &["pattern:", "a.mkv", "--retry-start"]).expect_err("nothing is streamed");
+    let e =
+        of_command("record", &["pattern:smpte", "a.mkv", "--retry-start"]).expect_err("nothing is streamed");
     assert!(e.message.starts_with("--retry-start: "), "{}", e.message);
 }
 

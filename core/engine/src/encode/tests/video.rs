@@ -384,7 +384,10 @@ fn every_encoder_goes_on_in_another_size() {
         assert_rising(name, &packets, &[0, 1200]);
         let encoded = Encoded { packets, stream: encoder.stream().unwrap().clone() };
         let widths: Vec<u32> = encoded.decode().iter().map(|f| f.width()).collect();
-        assert_eq!((widths.len(), widths[29], widths[30]), (60, 320, 160), "{name}");
+        // FFmpeg's decoder of MPEG-2 holds a picture, and forgets it at another size.
+        let held = usize::from(name == "mpeg2video");
+        let (before, behind) = (widths[29 - held], widths[30 - held]);
+        assert_eq!((widths.len(), before, behind), (60 - held, 320, 160), "{name}");
     }
 }
 

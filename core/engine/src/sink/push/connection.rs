@@ -202,6 +202,17 @@ impl Target {
         })
     }
 
+    /// Why there is no connection. FFmpeg's own text has the whole address, stream key included.
+    fn not_connected(&self, e: &av::Error) -> Error {
+        let mut message = format!("cannot connect: {}", e.message());
+        // It says no more of a certificate that it does not believe.
+        if e.kind() == av::Kind::Io && self.trust.is_some() && is_encrypted(&self.url) {
+            message += ", which is also how a certificate ends that is not the server's own, or not signed by somebody who is \
+                        believed (tls_verify, ca_file)";
+        }
+        Error::new(Error::from(e.clone()).kind(), message)
+    }
+
     /// TCP itself says nothing of a dead link until its buffer is full, which takes as long as the bit rate is low.
     fn limit_silence(&self, mark: Mark) {
         let why = match mark.limit_silence(self.timeout) {
@@ -246,8 +257,7 @@ impl Target {
             interrupt: interrupt.clone(),
             io_options,
         })
-        // FFmpeg's own text has the whole address, stream key included.
-        .map_err(|e| Error::new(Error::from(e.clone()).kind(), format!("cannot connect: {}", e.message())))?;
+        .map_err(|e| self.not_connected(&e))?;
         for track in &self.tracks {
             let (parameters, options) = track_options(self.container, track)?;
             muxer.add_stream(&parameters, &options).map_err(|e| Error::from(e).context(&track.name))?;
@@ -298,7 +308,7 @@ impl Target {
             interrupt: interrupt.clone(),
             io_options,
         })
-        .map_err(|e| Error::new(Error::from(e.clone()).kind(), format!("cannot connect: {}", e.message())))?;
+        .map_err(|e| self.not_connected(&e))?;
         if let Some(track) = self.tracks.first() {
             let (parameters, options) = track_options(self.container, track)?;
             let options = av::StreamOptions { time_base: (flv::MS.num, flv::MS.den), ..options };
