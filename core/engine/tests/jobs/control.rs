@@ -199,9 +199,9 @@ fn go_on(job: &ghoststream::Job, more: f64) {
 #[test]
 fn size_and_rate_change_while_it_runs_with_every_encoder() {
     let dir = Dir::new();
-    for encoder in ["libx264", "libx265"] {
+    for (encoder, codec) in [("libx264", "h264"), ("libx265", "hevc")] {
         let output = dir.path(&format!("{encoder}.ts"));
-        let video = json!({"encoder": encoder, "preset": "p1", "bitrate": "500k"});
+        let video = json!({"codec": codec, "encoder": encoder, "preset": "p1", "bitrate": "500k"});
         let job = endless(&output, json!({"video": video, "audio": false}));
         until_running(&job);
         job.set(&Change { frame_rate: Some("10".parse().unwrap()), ..Change::default() }).unwrap();
@@ -238,7 +238,9 @@ fn a_container_that_says_the_size_once_refuses_another() {
     let e = job.set(&Change { width: Some(320), height: Some(180), ..Change::default() }).unwrap_err();
     assert_eq!(e.kind(), ghoststream::ErrorKind::Unsupported);
     assert!(e.message().starts_with("width: mp4 says the size"), "{e}");
-    let e = job.set(&Change { frame_rate: Some("0".parse().unwrap()), ..Change::default() }).unwrap_err();
+    let e = job
+        .set(&Change { frame_rate: Some(ghoststream::Framerate::fps(0)), ..Change::default() })
+        .unwrap_err();
     assert_eq!(e.kind(), ghoststream::ErrorKind::Invalid, "{e}");
     // Another rate it can have.
     job.set(&Change { frame_rate: Some("5".parse().unwrap()), ..Change::default() }).unwrap();

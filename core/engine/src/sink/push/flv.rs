@@ -2,7 +2,7 @@
 //! and Opus, beside H.264, AAC and MP3 as ever. Sans-IO: packets in, tags out.
 
 use crate::error::{Error, Result};
-use crate::package::bitstream::{av1, h264, hevc, vp9};
+use crate::package::bitstream::{av1, vp9};
 use crate::packet::{Codec, MediaKind, Packet, StreamInfo};
 use crate::sink::TrackHeader;
 use crate::sink::packets::Framer;
@@ -31,8 +31,8 @@ pub(super) struct Flv {
 struct Track {
     stream: StreamInfo,
     framer: Framer,
-    /// The configuration that was sent last.
-    told: Vec<u8>,
+    /// Whether its configuration was sent. Receivers take it once.
+    told: bool,
     /// Its last decoding time.
     last: i64,
 }
@@ -55,10 +55,10 @@ impl Flv {
         for track in tracks {
             let (framer, stream) = Framer::new(BitstreamFormat::LengthPrefixed, track.stream.clone())
                 .map_err(|e| e.context(&track.name))?;
-            let told = config(&stream).map_err(|e| e.context(&track.name))?;
-            let mut track = Track { stream, framer, told: Vec::new(), last: i64::MIN };
-            if let Some(told) = told {
-                track.configure(told, 0, &mut out);
+            let known = config(&stream).map_err(|e| e.context(&track.name))?;
+            let mut track = Track { stream, framer, told: false, last: i64::MIN };
+            if let Some(config) = known {
+                track.configure(&config, 0, &mut out);
             }
             made.push(track);
         }
@@ -79,9 +79,10 @@ impl Flv {
         track.last = at;
         let composition = (pts + shift - at).clamp(-(1 << 23), (1 << 23) - 1);
         if packet.key
-            && let Some(config) = track.changed(packet)
+            && !track.told
+            && let Some(config) = track.in_band(packet)
         {
-            track.configure(config, at, out);
+            track.configure(&config, at, out);
         }
         let data = track.framer.frame(packet)?;
         let mut body = Vec::with_capacity(data.len() + 8);
@@ -130,30 +131,27 @@ impl Track {
         }
     }
 
-    fn configure(&mut self, config: Vec<u8>, at: i64, out: &mut Vec<u8>) {
+    fn configure(&mut self, config: &[u8], at: i64, out: &mut Vec<u8>) {
         let mut body = Vec::new();
         self.head(0, true, &mut body);
         if self.stream.codec == Codec::H264 {
             body.extend_from_slice(&[0; 3]);
         }
-        body.extend_from_slice(&config);
+        body.extend_from_slice(config);
         tag(out, self.kind(), at, &body);
-        self.told = config;
+        self.told = true;
     }
 
-    /// The configuration that a key packet has in itself, if it is another one than was told.
-    fn changed(&self, packet: &Packet) -> Option<Vec<u8>> {
-        let found = match self.stream.codec {
-            Codec::H264 => h264::Config::from_annex_b(&packet.data).ok()?.to_avcc(),
-            Codec::Hevc => hevc::Config::from_annex_b(&packet.data).ok()?.to_hvcc(),
+    /// The configuration that a key packet has in itself.
+    fn in_band(&self, packet: &Packet) -> Option<Vec<u8>> {
+        Some(match self.stream.codec {
             Codec::Av1 => av1::Config::from_obus(&packet.data).ok()?.to_av1c(),
             Codec::Vp9 => {
                 let colour = self.stream.video.as_ref().map(|v| v.colour).unwrap_or_default();
                 vp9::Config::parse(&packet.data).ok()?.to_vpcc(colour)
             }
             _ => return None,
-        };
-        (found != self.told).then_some(found)
+        })
     }
 }
 
@@ -164,8 +162,9 @@ fn config(stream: &StreamInfo) -> Result<Option<Vec<u8>>> {
         // The framer has made the record.
         Codec::H264 | Codec::Hevc | Codec::Aac | Codec::Opus if !extra.is_empty() => Some(extra.to_vec()),
         Codec::Av1 if !extra.is_empty() => Some(av1::Config::parse(extra)?.to_av1c()),
-        Codec::H264 | Codec::Hevc | Codec::Av1 | Codec::Vp9 | Codec::Mp3 => None,
-        Codec::Aac | Codec::Opus => {
+        // It is in the first key packet; MP3 has none.
+        Codec::Av1 | Codec::Vp9 | Codec::Mp3 => None,
+        Codec::H264 | Codec::Hevc | Codec::Aac | Codec::Opus => {
             return Err(Error::unsupported(format!("{} without its configuration", stream.codec)));
         }
         other => return Err(Error::unsupported(format!("flv (RTMP) cannot carry {other}"))),
