@@ -149,7 +149,7 @@ def check_stream_command(folder):
     url = f"rtmp://127.0.0.1:{nginx.port}/live/{{file:{folder / 'key'}}}"
     log = open(folder / "log", "w+")
     process = subprocess.Popen(
-        [CLI, "stream", "pattern:?width=320&height=180&fps=25&tone", url, "--bitrate", "600k", "--adapt", "--reconnects", "3",
+        [CLI, "stream", "pattern:smpte?width=320&height=180&fps=25&tone", url, "--bitrate", "600k", "--adapt", "--reconnects", "3",
          "--encoder", "libx264", "--speed", "p1", "--tune", "ull"],
         env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
     try:

@@ -109,6 +109,10 @@ fn a_started_pipeline_keeps_its_job_until_it_is_stopped() {
         let e = pipeline.reconfigure_encoder(&quick().with_resolution(64, 36)).unwrap_err();
         assert!(e.kind() == ErrorKind::Unsupported && e.message().contains("says the size"), "{e}");
         pipeline.reconfigure_encoder(&quick().with_bitrate_kbps(200).with_fps(5))?;
+        let e = pipeline.switch_capture(&CaptureConfig::monitor("DP-1")).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::NotFound, "{e}");
+        let e = pipeline.switch_capture(&CaptureConfig::url("a.mkv")).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Unsupported, "{e}");
         let e = pipeline.set_audio_source("mic").unwrap_err();
         assert_eq!(e.kind(), ErrorKind::NotFound, "{e}");
         let done = pipeline.stop().await?;

@@ -73,6 +73,10 @@ impl Stage<Frame, Frame> for FrameRate {
         self.grid.finish(&mut |f, slot| emit(f, slot, out))
     }
 
+    fn paces(&self) -> bool {
+        true
+    }
+
     fn control(&mut self, control: &Control) -> Result<()> {
         match control {
             Control::FrameRate(rate) if rate.is_positive() => {
@@ -142,6 +146,10 @@ impl Stage<Frame, Frame> for Repace {
 
     fn finish(&mut self, _: &mut dyn Outlet<Frame>) -> Result<()> {
         Ok(())
+    }
+
+    fn paces(&self) -> bool {
+        true
     }
 
     fn control(&mut self, control: &Control) -> Result<()> {

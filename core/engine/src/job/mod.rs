@@ -106,7 +106,8 @@ pub struct Change {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<i64>,
     /// Frames a second: some are left out, or repeated, and rate control counts on it. Encoders that cannot change it while
-    /// they run (all but NVENC) are opened again, with a key frame. A screen with a single video track is captured at this rate.
+    /// they run (all but NVENC) are opened again, with a key frame. A screen with a single video track is captured at this rate. Frames that the application
+    /// pushes keep their times, and are neither left out nor repeated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame_rate: Option<FrameRate>,
     /// New width in pixels, with `height`, where the output can carry it: `ts`, `raw` and `packets`; other containers say the

@@ -114,11 +114,14 @@ pub(super) fn scalers(
     })?))
 }
 
-/// The stages between scaling and the encoder.
-pub(super) fn after_scale(track: &VideoTrack, devices: &mut Devices) -> Result<Chain> {
+/// The stages between scaling and the encoder. `paced`: frames can be left out and repeated.
+pub(super) fn after_scale(track: &VideoTrack, devices: &mut Devices, paced: bool) -> Result<Chain> {
     let placement = &track.placement;
-    // What is left out need not be uploaded.
-    let mut chain: Chain = vec![Box::new(Repace::new())];
+    let mut chain: Chain = Vec::new();
+    if paced {
+        // What is left out need not be uploaded.
+        chain.push(Box::new(Repace::new()));
+    }
     match &placement.upload {
         Some((kind, _)) => chain.push(Box::new(Upload::new(devices.get(kind)?))),
         // Untouched frames are the decoder's, which has few of them.

@@ -326,7 +326,8 @@ fn change(chain: &mut Chain, encoder: &mut dyn Encoder, control: &Control, ends:
             scaler.control(control)
         }
         Control::FrameRate(rate) => {
-            let counted = ends.iter().any(|to| to.meter.one_base) || !encoder.changes_base();
+            let paced = chain.iter().any(|stage| stage.paces());
+            let counted = paced && (ends.iter().any(|to| to.meter.one_base) || !encoder.changes_base());
             let base = encoder.stream().map(|s| s.time_base).filter(|_| counted);
             if let Some(base) = base.filter(|base| rate.as_f64() * base.as_f64() > 1.0 + 1e-9) {
                 let most = base.inverse().as_f64();
@@ -335,11 +336,7 @@ fn change(chain: &mut Chain, encoder: &mut dyn Encoder, control: &Control, ends:
                 )));
             }
             encoder.control(control)?;
-            for stage in chain.iter_mut() {
-                // Only what keeps a rate knows of it.
-                drop(stage.control(control));
-            }
-            Ok(())
+            chain.iter_mut().filter(|stage| stage.paces()).try_for_each(|stage| stage.control(control))
         }
         _ => encoder.control(control),
     }

@@ -1,6 +1,7 @@
 //! A pipeline that keeps its job: started as a statement, stopped later.
 
-use super::audio::AudioSource;
+use super::audio::{AudioConfig, AudioSource};
+use super::capture::CaptureConfig;
 use super::encoder::EncoderConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Done, State};
@@ -67,6 +68,24 @@ impl Pipeline {
             *made = Some(new);
         }
         Ok(())
+    }
+
+    /// Captures another screen or camera from now on, which is opened beside the one so far: its first picture is the first
+    /// of it in the outputs, whose size and rate stay as they are. What cannot be captured is told in a warning event and
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] when the pipeline does not run; [`ErrorKind::NotFound`] when it captures neither screen nor
+    /// camera; [`ErrorKind::Unsupported`] for a pattern or a URL; as [`crate::PipelineBuilder::build`] for a config that makes
+    /// no sense.
+    pub fn switch_capture(&self, capture: &CaptureConfig) -> Result<()> {
+        let job = self.kept()?;
+        let source = capture.source(&AudioConfig::default(), true)?;
+        let screen = source.screen.map(Box::new);
+        if screen.is_none() {
+            return Err(Error::unsupported("capture: only to another screen or camera while it runs"));
+        }
+        job.set(&Change { screen, ..Change::default() })
     }
 
     /// Takes the sound from a PipeWire node, by number or name, instead of from where it came so far. While there is no such
