@@ -104,7 +104,8 @@ impl Graph<'_> {
                 && let Some((_, track, outs)) = group.pop()
             {
                 chain.push(chain::scaler(track, chain::scale_target(track, source)?));
-                chain.extend(chain::after_scale(track, &mut self.devices, self.paces())?);
+                let paced = self.paces();
+                chain.extend(chain::after_scale(track, &mut self.devices, paced)?);
                 let encoder = self.video_encoder(index, name_of(&outs), track, source, output)?;
                 let cut = self.cut(track, output);
                 self.encode_thread(index, rx, None, chain, cut, encoder, outs)?;
@@ -124,7 +125,8 @@ impl Graph<'_> {
                     }
                     _ => None,
                 };
-                let upload = chain::after_scale(track, &mut self.devices, self.paces())?;
+                let paced = self.paces();
+                let upload = chain::after_scale(track, &mut self.devices, paced)?;
                 let cut = self.cut(track, output);
                 self.encode_thread(index, rx, lead, upload, cut, encoder, outs)?;
             }

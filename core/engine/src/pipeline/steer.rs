@@ -116,3 +116,33 @@ pub(super) fn recommend(shared: &Shared, spec: &PipelineSpec, output: usize, url
         shared.warn("network", format!("{message}, and the video may have {rate}"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, Next};
+    use crate::time::SystemClock;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    #[test]
+    fn what_a_service_does_not_recommend_is_told_of_pictures_and_of_sound() {
+        let told = |video: &str, audio: &str| -> Vec<String> {
+            let shared = Shared::new(1, "j".into(), true, Arc::new(SystemClock::default()));
+            let spec = format!(
+                r#"{{"source": {{"pattern": {{"tone": true}}}}, "outputs": [{{"path": "twitch:k",
+                    "video": {{"bitrate": "{video}"}}, "audio": [{{"codec": "aac", "bitrate": "{audio}"}}]}}]}}"#
+            );
+            let spec = PipelineSpec::from_json(&spec).unwrap();
+            recommend(&shared, &spec, 0, &spec.outputs[0].pushed_to().unwrap());
+            std::iter::from_fn(|| match shared.events.next(Some(Duration::ZERO)) {
+                Next::Event(Event::Warning { message, .. }) => Some(message),
+                _ => None,
+            })
+            .collect()
+        };
+        assert_eq!(told("6M", "160k"), [] as [String; 0]);
+        let both = told("9M", "512k");
+        assert!(both.len() == 2 && both[0].contains("of sound") && both[1].contains("twitch"), "{both:?}");
+    }
+}

@@ -49,6 +49,9 @@ impl Pipeline {
     /// [`ErrorKind::Invalid`] for a config that makes no sense.
     pub fn reconfigure_encoder(&self, config: &EncoderConfig) -> Result<()> {
         let job = self.kept()?;
+        if matches!(job.state(), State::Starting | State::Finished) {
+            return Err(Error::new(ErrorKind::State, "the pipeline does not run now"));
+        }
         let (spec, mut made) = (self.spec(), lock(&self.made));
         let mut changes = Vec::new();
         for (output, spec) in spec.outputs.iter().enumerate().filter(|(_, o)| o.camera.is_none()) {
