@@ -321,3 +321,43 @@ fn a_replay_takes_the_memory_that_its_rate_says() {
     assert!(kept > 15e6, "{kept}");
     assert!((0.95..=1.05).contains(&(grown / kept)), "{grown} bytes for {kept}");
 }
+
+#[test]
+fn a_replay_takes_no_more_memory_than_it_was_given() {
+    let place = Place::new();
+    let source = "pattern:gradient?width=640&height=360&fps=50&burn_in";
+    let job = place.start(&[
+        "replay",
+        source,
+        "r-{n}.mkv",
+        "--seconds",
+        "3600",
+        "--replay-size",
+        "4M",
+        "--encoder",
+        "libx264",
+        "--crf",
+        "1",
+        "--speed",
+        "p1",
+        "--keyframe-interval",
+        "0.5",
+    ]);
+    let memory = || {
+        let pid = job.child.as_ref().expect("it runs").id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("its memory");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    };
+    let made = |status: &Value| status["progress"]["bytes"].as_u64().expect("bytes");
+    // It is full by then.
+    let full = job.reach("running", 7.0);
+    let before = memory();
+    let later = job.reach("running", 19.0);
+    let (flowed, grown) = (made(&later) - made(&full), memory().saturating_sub(before));
+    assert!(made(&full) > 4 << 20 && flowed > 7 << 20, "{} {flowed}: nothing to bound", made(&full));
+    assert!(grown < 4 << 20, "{grown} more after {flowed}");
+    assert_eq!(place.ctl(&["save"]).0, 0);
+    let saved = std::fs::metadata(place.path("r-1.mkv")).expect("a replay").len();
+    assert!((2 << 20..5 << 20).contains(&saved), "{saved}");
+}
