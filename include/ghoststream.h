@@ -1090,7 +1090,8 @@ gs_status gs_job_stats(const struct gs_job *job, struct gs_buffer **json);
 // Owns: nothing.
 // Thread: any.
 // Errors: GS_INVALID naming the field; GS_STATE before the plan is known and after the end; GS_NOT_FOUND for an output
-// or rung that does not exist; GS_UNSUPPORTED for a copied track. An encoder that cannot do it says so in a WARNING event.
+// or rung that does not exist; GS_UNSUPPORTED for a copied track, and for another size where the container says it once. An
+// encoder that cannot do it says so in a WARNING event.
 // Since: 0
 gs_status gs_job_set(struct gs_job *job,
                      const char *json);

@@ -1,4 +1,4 @@
-//! zig build [-Dghoststream=PREFIX]: every example into zig-out/bin.
+//! zig build [-Dghoststream=PREFIX]: every example into zig-out/bin; zig build test: every function of the module.
 const std = @import("std");
 
 pub fn build(b: *std.Build) void {
@@ -9,7 +9,7 @@ pub fn build(b: *std.Build) void {
         b.dependency("ghoststream", .{ .target = target, .optimize = optimize, .ghoststream = p })
     else
         b.dependency("ghoststream", .{ .target = target, .optimize = optimize });
-    for ([_][]const u8{ "transcode", "ladder", "encode_frames", "capture_frames", "probe" }) |name| {
+    for ([_][]const u8{ "transcode", "ladder", "encode_frames", "capture_frames", "record", "probe" }) |name| {
         const program = b.addExecutable(.{
             .name = name,
             .root_source_file = b.path(b.fmt("{s}.zig", .{name})),
@@ -19,4 +19,7 @@ pub fn build(b: *std.Build) void {
         program.root_module.addImport("ghoststream", ghoststream.module("ghoststream"));
         b.installArtifact(program);
     }
+    const calls = b.addTest(.{ .root_source_file = b.path("calls.zig"), .target = target, .optimize = optimize });
+    calls.root_module.addImport("ghoststream", ghoststream.module("ghoststream"));
+    b.step("test", "Compile every function of the module").dependOn(&b.addRunArtifact(calls).step);
 }

@@ -155,7 +155,8 @@ pub unsafe extern "C" fn gs_job_stats(job: *const gs_job, json: *mut *mut gs_buf
 /// Owns: nothing.
 /// Thread: any.
 /// Errors: GS_INVALID naming the field; GS_STATE before the plan is known and after the end; GS_NOT_FOUND for an output
-/// or rung that does not exist; GS_UNSUPPORTED for a copied track. An encoder that cannot do it says so in a WARNING event.
+/// or rung that does not exist; GS_UNSUPPORTED for a copied track, and for another size where the container says it once. An
+/// encoder that cannot do it says so in a WARNING event.
 /// Since: 0
 ///
 /// # Safety

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The programs of examples/ that capture, record, keep, show and stream what happens now, in C and in Python, on a screen and
+"""The programs of examples/ that capture, record, keep, show and stream what happens now, in C, Python and Rust, on a screen and
 to a camera of a session of their own, and to nginx."""
 
 import os
@@ -21,6 +21,7 @@ import peers  # noqa: E402
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WORK = pathlib.Path(os.environ["GS_WORK"]) / "examples"
 STAGE = pathlib.Path(os.environ["GS_STAGE"])
+BUILD = pathlib.Path(os.environ["GS_BUILD_DIR"])
 PYTHON = pathlib.Path(os.environ["GS_TARGET_DIR"]) / "venv/bin/python"
 failed = []
 
@@ -140,6 +141,52 @@ def cameras(found: dict, desk: session.Session) -> None:
         check(f"{language}: the camera ends with its pictures", shows.wait(30) == 0, desk.log(name))
 
 
+def level(path: pathlib.Path, begin: float, end: float, hertz: float) -> float:
+    """The amplitude of a tone in a stretch of a file's sound."""
+    raw = subprocess.run(["ffmpeg", "-v", "error", "-i", path, "-map", "0:a", "-ac", "1", "-ar", "48000", "-f", "f32le", "-"],
+                         capture_output=True, check=True).stdout
+    sound = numpy.frombuffer(raw, numpy.float32)[int(begin * 48000):int(end * 48000)]
+    window = numpy.hanning(len(sound))
+    wave = numpy.exp(-2j * numpy.pi * hertz * numpy.arange(len(sound)) / 48000)
+    return float(2 * abs(numpy.sum(sound * window * wave)) / window.sum())
+
+
+def seeds(desk: session.Session) -> None:
+    """The programs of GhostStream's own description, as they stand there: the screen as a camera, and with another's sound."""
+    colours = ["ff0000", "00ff00", "0000ff", "ffff00"]
+    camera, sound = BUILD / "seed_camera", BUILD / "seed_sound"
+    with compositor.Compositor(["HEADLESS-1 640x360"], env=desk.env) as way:
+        way.paint("HEADLESS-1", *colours)
+        time.sleep(0.5)
+        shows = way.spawn([camera, "10"], stderr=open(WORK / "seed_camera.log", "w"))
+        name = "GhostStream Camera"
+        raw = WORK / "seed_camera.raw"
+        try:
+            session.wait_for(name, lambda: desk.nodes(node_name=name) or shows.poll() is not None)
+            desk.run(["gst-launch-1.0", "-q", "pipewiresrc", f"target-object={name}", "num-buffers=5", "!", "videoconvert", "!",
+                      "video/x-raw,format=RGB", "!", "filesink", f"location={raw}"], timeout=30)
+            seen = numpy.fromfile(raw, numpy.uint8).reshape(-1, 1080, 1920, 3)[-1][540]
+            middles = ["".join("ff" if c else "00" for c in seen[(2 * i + 1) * 240] > 128) for i in range(4)]
+            check("Basic Usage runs: the screen is a camera of 1920x1080", middles == colours, middles)
+        except (TimeoutError, subprocess.SubprocessError, AssertionError, ValueError) as e:
+            check("Basic Usage runs: the screen is a camera of 1920x1080", False,
+                  f"{e}\n{(WORK / 'seed_camera.log').read_text()}")
+        check("and ends when it is stopped", shows.wait(30) == 0, (WORK / "seed_camera.log").read_text())
+
+        for node, hertz in [("golf", 400), ("hotel", 3000)]:
+            tone = WORK / f"{node}.wav"
+            subprocess.run(["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", f"sine=frequency={hertz}:d=30", "-ac", "2", tone],
+                           check=True)
+            desk.spawn(["pw-play", "-P", f"node.name={node}", tone])
+        golf, _ = (session.wait_for(node, lambda: desk.nodes(node_name=node))[0] for node in ["golf", "hotel"])
+        out = WORK / "seed_sound.mkv"
+        out.unlink(missing_ok=True)
+        done = way.run([sound, out, golf["id"], "hotel", "6"], check=False)
+        heard = [level(out, *part, hertz) for part in [(1, 2.5), (4.2, 5.7)] for hertz in [400, 3000]] if out.exists() else []
+        check("sound is set before the start, and another while it runs", done.returncode == 0 and bool(heard)
+              and heard[0] > 0.05 and heard[1] < 0.002 and heard[2] < 0.002 and heard[3] > 0.05, (done.stderr, heard))
+
+
 def streams(found: dict) -> None:
     folder = WORK / "nginx"
     shutil.rmtree(folder, ignore_errors=True)
@@ -176,6 +223,8 @@ def main() -> int:
     with session.Session() as desk:
         cameras(found, desk)
         screens(found, desk)
+        desk.sink("speakers")
+        seeds(desk)
     print(f"    {len(failed)} failed" if failed else "    all as it should be")
     if not has_rtmp and not failed:
         session.skip("examples.py: streams", "nginx's RTMP module")

@@ -13,6 +13,7 @@ import time
 import numpy
 
 import node as desktop
+import wayland
 from session import Session, skip, wait_for
 
 CLI = os.environ["GS_CLI"]
@@ -165,6 +166,21 @@ def main() -> int:
         check("the pointer comes beside the picture when that is wanted, and is drawn", last.get("cursor_mode") == 4
               and len(seen) in (29, 30) and desktop.marks(seen[3], 100, 50), (last, len(seen)))
         shown.end()
+
+        # Numbered pictures, by a camera of our own: what is picked is recorded in order, and hardly any is missing.
+        camera = desk.spawn([CLI, "camera", "pattern:smpte?width=640&height=360&fps=30&burn_in", "numbered"], log="numbered")
+        wait_for("the camera", lambda: desk.nodes(node_name="numbered"))
+        (folder / "node").write_text(str(desk.nodes(node_name="numbered")[0]["id"]))
+        path = WORK / "numbered.mkv"
+        # Twice as often as they come: each is seen, whatever the two clocks are to each other.
+        desk.run([CLI, "transcode", "screen:?backend=portal&fps=60&cursor=0", path, "--overwrite", "--encoder", "libx264",
+                  "--crf", "4", "--duration", "4"])
+        numbers = [wayland.number(picture) for picture in wayland.pictures(path)]
+        there = None not in numbers and len(numbers) > 200
+        seen = len(set(numbers)) / (numbers[-1] - numbers[0] + 1) if there else 0
+        check("frame numbers through the portal: in order, and hardly any missing", there and numbers == sorted(numbers)
+              and seen >= 0.95 and 110 <= numbers[-1] - numbers[0] <= 130, (seen, numbers))
+        desk.stop(camera)
 
         pick()
         (folder / "wait").touch()

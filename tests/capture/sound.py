@@ -103,6 +103,43 @@ def applications(desk: session.Session) -> None:
     assert level(both, 3000) > 0.05
 
 
+def nodes(desk: session.Session) -> None:
+    """A node by its name, and by its number: that one only."""
+    play(desk, tone("echo", 700), "echo")
+    play(desk, tone("foxtrot", 1300), "foxtrot")
+    time.sleep(0.3)
+    number = desk.nodes(node_name="foxtrot")[0]["id"]
+    out = WORK / "node.wav"
+    for what, there, absent in [("node:echo", 700, 1300), (f"node:{number}", 1300, 700)]:
+        record(desk, f"sound:{what}", out, "--duration", "1.2")
+        sound = samples(out)[RATE // 2 :]
+        assert level(sound, there) > 0.05 and level(sound, absent) < 0.001, (what, level(sound, there), level(sound, absent))
+    # What an output plays is heard from it by its name, too, as loud as it plays.
+    record(desk, "sound:node:speakers", out, "--duration", "1.2")
+    sound = samples(out)[RATE // 2 :]
+    both = [level(sound, hertz) for hertz in (700, 1300)]
+    assert min(both) > 0.004 and level(sound, 2100) < 0.0002, both
+
+
+def microphone(desk: session.Session) -> None:
+    """The default input, and nothing of what is played; beside the desktop as a track of its own."""
+    play(desk, tone("played", 500), "played")
+    play(desk, tone("spoken", 2500), "spoken", "--target", "0")
+    for side in ["FL", "FR"]:
+        session.wait_for("the link", lambda: desk.run(
+            ["pw-link", f"spoken:output_{side}", f"eavesdrop:input_{side}"], check=False).returncode == 0)
+    time.sleep(0.3)
+    out = WORK / "microphone.wav"
+    record(desk, "sound:microphone", out, "--duration", "1.2")
+    sound = samples(out)[RATE // 2 :]
+    assert level(sound, 2500) > 0.05 and level(sound, 500) < 0.001, (level(sound, 2500), level(sound, 500))
+    out = WORK / "both.mkv"
+    record(desk, "sound:microphone", out, "--sound", "desktop", "--duration", "1.2")
+    spoken, played = (samples(out, i)[RATE // 2 :] for i in range(2))
+    assert level(spoken, 2500) > 0.05 and level(spoken, 500) < 0.001, (level(spoken, 2500), level(spoken, 500))
+    assert level(played, 500) > 0.05 and level(played, 2500) < 0.001, (level(played, 500), level(played, 2500))
+
+
 def silence(desk: session.Session) -> None:
     """Where nothing plays there is silence, as long as the clock says; and what begins later is heard when it does."""
     out = WORK / "silent.wav"
@@ -206,7 +243,7 @@ with session.Session() as desk:
     desk.source("eavesdrop")
     desk.run(["pactl", "set-default-sink", "speakers"])
     desk.run(["pactl", "set-default-source", "eavesdrop"])
-    for check in [desktop, applications, silence, gone, defaults, refusals, daemon_dies]:
+    for check in [desktop, applications, nodes, microphone, silence, gone, defaults, refusals, daemon_dies]:
         if sys.argv[1:] and check.__name__ not in sys.argv[1:]:
             continue
         players = len(desk.processes)

@@ -10,7 +10,7 @@ import time
 
 import push
 from peers import free_port, listens, streams, wait_for
-from push import KEY, Job, encoded, good, in_step, tempo
+from push import KEY, Job, encoded, good, in_step, pattern, tempo
 
 PROGRAM = os.environ.get("GS_MEDIAMTX", "")
 
@@ -25,7 +25,7 @@ hls: no
 webrtc: no
 rtmp: yes
 rtmpAddress: 127.0.0.1:{rtmp}
-srt: yes
+{more}srt: yes
 srtAddress: 127.0.0.1:{srt}
 pathDefaults:
   record: yes
@@ -37,11 +37,11 @@ paths:
   all_others:
 """
 
-    def __init__(self, folder: pathlib.Path):
+    def __init__(self, folder: pathlib.Path, more: str = ""):
         self.folder = folder
         self.rtmp, self.srt = free_port(), free_port(socket.SOCK_DGRAM)
         folder.mkdir()
-        (folder / "conf.yml").write_text(self.CONF.format(rtmp=self.rtmp, srt=self.srt, folder=folder))
+        (folder / "conf.yml").write_text(self.CONF.format(rtmp=self.rtmp, srt=self.srt, folder=folder, more=more))
         self.begin()
 
     def begin(self):
@@ -73,6 +73,72 @@ def check_rtmp(folder):
         found = streams(kept[0], strict=False)
         assert found["video"]["packets"] >= 120 and found["video"]["rising"], found
         in_step(kept[0], 4)
+    finally:
+        server.end()
+
+
+def certificates(folder):
+    """A CA, and what it has signed for localhost: files of both."""
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj",
+            "/CN=GhostStream test CA", "-addext", "basicConstraints=critical,CA:TRUE", "-addext",
+            "keyUsage=critical,keyCertSign")
+    openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost")
+    (folder / "ext").write_text("subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n")
+    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "server.pem",
+            "-days", "2", "-extfile", "ext")
+    return folder / "ca.pem", folder / "server.pem", folder / "server.key"
+
+
+def check_rtmps(folder):
+    """A server whose certificate is signed by somebody who is believed is streamed to; any other only when that is said."""
+    ca, certificate, key = certificates(folder)
+    port = free_port()
+    server = MediaMtx(folder / "server", f"rtmpEncryption: optional\nrtmpsAddress: 127.0.0.1:{port}\n"
+                                         f"rtmpServerKey: {key}\nrtmpServerCert: {certificate}\n")
+    try:
+        wait_for("its RTMPS", lambda: listens(port))
+
+        def stream(host, push, **env):
+            below = folder / f"job{len(list(folder.glob('job*')))}"
+            below.mkdir()
+            os.environ.update(env)
+            job = Job(below, pattern(3), [{"path": f"rtmps://{host}:{port}/live/{KEY}", "push": push, **encoded()}])
+            for name in env:
+                del os.environ[name]
+            return job.done()
+
+        for push, env in [({"ca_file": str(ca)}, {}), ({}, {"SSL_CERT_FILE": str(ca)}), ({"tls_verify": False}, {})]:
+            done = stream("localhost", push, **env)
+            assert done["outcome"] == "completed", (push, done)
+        for host, push in [("localhost", {}), ("127.0.0.1", {"ca_file": str(ca)})]:
+            done = stream(host, push)
+            assert done["outcome"] == "failed" and "certificate" in done["message"], (host, push, done)
+        server.end()
+        assert len(server.kept()) == 3, server.kept()
+    finally:
+        server.end()
+
+
+def check_enhanced(folder):
+    """HEVC, AV1 and VP9 over Enhanced RTMP, whatever FFmpeg has of it."""
+    server = MediaMtx(folder / "server")
+    try:
+        for codec, encoder in [("hevc", "libx265"), ("av1", "libsvtav1"), ("vp9", "libvpx-vp9")]:
+            below = folder / codec
+            below.mkdir()
+            outputs = [{"path": f"rtmp://127.0.0.1:{server.rtmp}/{codec}/{KEY}",
+                        **encoded(codec=codec, encoder=encoder, bitrate="400k")}]
+            good(Job(below, tempo(below / "clip.mkv", 7), outputs))
+        server.end()
+        for codec in ["hevc", "av1", "vp9"]:
+            kept = [p for p in server.kept() if codec in str(p)]
+            assert len(kept) == 1, (codec, list(server.folder.rglob("*")), (server.folder / "log").read_text()[-2000:])
+            found = streams(kept[0], strict=False)
+            assert found["video"]["codec"] == codec and found["video"]["packets"] >= 90, (codec, found)
+            assert found["video"]["rising"] and found["audio"]["codec"] == "aac", (codec, found)
+            in_step(kept[0], 3)
     finally:
         server.end()
 

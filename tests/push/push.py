@@ -138,6 +138,59 @@ def check_rtmp(folder):
         nginx.close()
 
 
+def check_stream_command(folder):
+    """`ghoststream stream`: the key comes from a file, stands in no process list, and the line of statistics and `ctl status`
+    say how the push is."""
+    nginx = Nginx(folder / "nginx")
+    runtime = folder / "runtime"
+    runtime.mkdir(mode=0o700)
+    (folder / "key").write_text(KEY + "\n")
+    env = {**os.environ, "XDG_RUNTIME_DIR": str(runtime)}
+    url = f"rtmp://127.0.0.1:{nginx.port}/live/{{file:{folder / 'key'}}}"
+    log = open(folder / "log", "w+")
+    process = subprocess.Popen(
+        [CLI, "stream", "pattern:smpte?width=320&height=180&fps=25&tone", url, "--bitrate", "600k", "--adapt", "--reconnects", "3",
+         "--encoder", "libx264", "--speed", "p1", "--tune", "ull"],
+        env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
+    try:
+        def status(*more):
+            done = subprocess.run([CLI, "ctl", "status", *more], env=env, capture_output=True, text=True)
+            return done.stdout if done.returncode == 0 else ""
+        wait_for("the stream", lambda: "kbit/s of 600 kbit/s" in status())
+        line = status()
+        assert f"rtmp://127.0.0.1:{nginx.port}/live/***: " in line and KEY not in line, line
+        pushes = json.loads(status("--json"))["progress"]["pushes"]
+        assert pushes[0]["state"] == "live" and pushes[0]["target_bitrate"] == 600_000, pushes
+        assert KEY not in subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True).stdout
+        time.sleep(6)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(15) == 0
+        said = (folder / "log").read_text()
+        assert "kbit/s of 600 kbit/s" in said and KEY not in said, said
+        wait_for("the recording", lambda: nginx.kept())
+        assert nginx.kept()[0].name.startswith(KEY), nginx.kept()
+    finally:
+        process.kill()
+        process.wait(5)
+        nginx.close()
+
+
+def check_srt_rendezvous(folder):
+    """Both sides call at once: all of it arrives."""
+    ours, theirs = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM)
+    keeper = SrtKeeper(folder / "kept.ts", f"srt://127.0.0.1:{ours}?mode=rendezvous&port={theirs}&adapter=127.0.0.1")
+    try:
+        job = Job(folder, pattern(4), [
+            {"path": f"srt://127.0.0.1:{theirs}?localport={ours}", "push": {"srt": {"mode": "rendezvous"}}, **encoded()}])
+        good(job)
+        assert job.states() == ["connecting", "live", "ended"], job.states()
+        keeper.wait()
+        found = streams(folder / "kept.ts")
+        assert found["video"]["packets"] == 100 and found["video"]["key_first"], found
+    finally:
+        keeper.close()
+
+
 def noisy(clip, seconds):
     """A clip that no encoder makes small."""
     subprocess.run(

@@ -32,7 +32,7 @@ impl Pipeline {
 
     /// The document with every default, as JSON.
     fn spec(&self, py: Python<'_>) -> PyResult<String> {
-        json(py, self.pipeline.spec())
+        json(py, &*self.pipeline.spec())
     }
 
     /// The plan, as JSON.

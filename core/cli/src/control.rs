@@ -3,7 +3,7 @@
 use crate::args::live::{CtlArgs, CtlCommand};
 use crate::exit::{Failure, Outcome, USAGE};
 use crate::screen;
-use ghoststream::event::{Event, State};
+use ghoststream::event::{Event, PushStats, State};
 use ghoststream::spec::PipelineSpec;
 use ghoststream::{Error, ErrorKind, Job};
 use serde::{Deserialize, Serialize};
@@ -162,7 +162,8 @@ impl Control {
         let stats = job.stats();
         json!({"ok": true, "name": self.name, "pid": std::process::id(), "state": stats.state,
             "paused": stats.paused, "progress": stats.progress, "outputs": self.labels,
-            "replay": self.keeps, "split": self.cuts, "tracks": stats.tracks})
+            "replay": self.keeps, "split": self.cuts, "tracks": stats.tracks,
+            "screen": stats.stages.iter().find_map(|stage| stage.screen)})
     }
 
     /// Answers who waits for what `event` tells.
@@ -282,7 +283,7 @@ fn status_line(said: &Value) -> String {
     let progress = &said["progress"];
     let number = |v: &Value| v.as_f64().unwrap_or(0.0);
     let count = |v: &Value| v.as_u64().unwrap_or(0);
-    format!(
+    let mut line = format!(
         "{} ({}): {}, {}, {} frames, {:.1} fps, {}, {} dropped",
         said["name"].as_str().unwrap_or_default(),
         count(&said["pid"]),
@@ -292,7 +293,24 @@ fn status_line(said: &Value) -> String {
         number(&progress["fps"]),
         crate::words::bytes(count(&progress["bytes"])),
         count(&progress["dropped"]),
-    )
+    );
+    let screen = &said["screen"];
+    if screen.is_object() {
+        line += &format!(
+            "; {}: {} taken, {} repeated ({} late), {} dropped",
+            screen["backend"].as_str().unwrap_or_default(),
+            count(&screen["taken"]),
+            count(&screen["repeated"]),
+            count(&screen["late"]),
+            count(&screen["dropped"]),
+        );
+    }
+    // An older or newer run may say it otherwise.
+    let pushes: Vec<PushStats> = serde_json::from_value(progress["pushes"].clone()).unwrap_or_default();
+    for push in &pushes {
+        line += &format!("; {}: {}", push.target, crate::words::push(push));
+    }
+    line
 }
 
 fn send(path: &Path, request: &Request) -> Result<Value, Failure> {

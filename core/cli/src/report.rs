@@ -201,6 +201,10 @@ fn facts(p: &Progress) -> Vec<String> {
     if p.dropped > 0 {
         parts.push(format!("{} dropped", p.dropped));
     }
+    for push in &p.pushes {
+        let which = if p.pushes.len() > 1 { format!("push {}: ", push.output) } else { "push ".into() };
+        parts.push(which + &words::push(push));
+    }
     parts
 }
 
@@ -313,6 +317,7 @@ pub fn plan(plan: &Plan) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ghoststream::event::PushStats;
     use ghoststream::plan::DecoderPlan;
 
     fn half() -> Progress {
@@ -343,6 +348,16 @@ mod tests {
         }
         let live = bar(&Progress { fraction: None, duration: None, eta: None, ..half() }, 80);
         assert_eq!(live, "0:30  125 fps  5.00x  1.2 MB");
+        let push = |output| PushStats {
+            output,
+            state: PushState::Live,
+            connections: 2,
+            bitrate: 800_000,
+            ..PushStats::default()
+        };
+        let pushed = |pushes| facts(&Progress { pushes, ..half() }).pop();
+        assert_eq!(pushed(vec![push(0)]).as_deref(), Some("push 800 kbit/s, 1 reconnect"));
+        assert_eq!(pushed(vec![push(0), push(2)]).as_deref(), Some("push 2: 800 kbit/s, 1 reconnect"));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Numbers as people read them.
 
+use ghoststream::event::{PushState, PushStats};
+
 /// `M:SS`, or `H:MM:SS` from an hour on.
 pub fn time(seconds: f64) -> String {
     let whole = if seconds.is_finite() { seconds.max(0.0) as u64 } else { 0 };
@@ -29,6 +31,30 @@ pub fn rate(bits: u64) -> String {
     }
 }
 
+/// How a push is: `2.4 Mbit/s of 4.0 Mbit/s, 3 dropped, 1 reconnect, rtt 24 ms`.
+pub fn push(push: &PushStats) -> String {
+    let mut parts = vec![match push.state {
+        PushState::Connecting => "connecting".into(),
+        PushState::Reconnecting => "reconnecting".into(),
+        PushState::Ended => "ended".into(),
+        PushState::Failed => "failed".into(),
+        PushState::Live => match push.target_bitrate {
+            Some(target) => format!("{} of {}", rate(push.bitrate), rate(target)),
+            None => rate(push.bitrate),
+        },
+    }];
+    if push.dropped_frames > 0 {
+        parts.push(format!("{} dropped", push.dropped_frames));
+    }
+    match push.connections.saturating_sub(1) {
+        0 => {}
+        1 => parts.push("1 reconnect".into()),
+        count => parts.push(format!("{count} reconnects")),
+    }
+    parts.extend(push.rtt.map(|rtt| format!("rtt {rtt:.0} ms")));
+    parts.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,5 +67,21 @@ mod tests {
         let sizes = [0, 999, 1000, 1_234_567, 999_999_999].map(bytes);
         assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "1.2 MB", "1.0 GB"]);
         assert_eq!(rate(2_500_000), "2.5 Mbit/s");
+    }
+
+    #[test]
+    fn pushes() {
+        let plain =
+            PushStats { state: PushState::Live, connections: 1, bitrate: 2_400_000, ..PushStats::default() };
+        assert_eq!(push(&plain), "2.4 Mbit/s");
+        let busy = PushStats {
+            target_bitrate: Some(4_000_000),
+            dropped_frames: 3,
+            connections: 3,
+            rtt: Some(24.4),
+            ..plain.clone()
+        };
+        assert_eq!(push(&busy), "2.4 Mbit/s of 4.0 Mbit/s, 3 dropped, 2 reconnects, rtt 24 ms");
+        assert_eq!(push(&PushStats { state: PushState::Reconnecting, ..plain }), "reconnecting");
     }
 }

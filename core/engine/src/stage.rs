@@ -77,6 +77,16 @@ pub trait Stage<In, Out>: Send {
     fn control(&mut self, control: &Control) -> Result<()> {
         Err(crate::Error::unsupported(format!("this stage cannot {control}")))
     }
+
+    /// Whether it takes [`Control::FrameRate`], and gives so many frames a second then.
+    fn paces(&self) -> bool {
+        false
+    }
+
+    /// Whether it takes [`Control::Size`], and gives pictures of that size then.
+    fn resizes(&self) -> bool {
+        false
+    }
 }
 
 /// Something that puts items into the world.
@@ -120,7 +130,8 @@ pub enum Control {
     /// A receiver did not get the packet with this presentation time, in ticks of the encoder's packets: pictures from now on
     /// are not predicted from it.
     Lost(i64),
-    /// Frames a second that rate control may count on from now on; frames keep their own times.
+    /// Frames a second from now on: what paces them, if anything does, leaves some out or repeats some, and rate control
+    /// counts on it.
     FrameRate(Rational),
     /// Pictures have this size from now on. Scalers make it so; an encoder says whether it can follow.
     Size {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use x11rb::connection::Connection as _;
+use x11rb::protocol::randr::{ConnectionExt as _, MonitorInfo};
 use x11rb::protocol::xproto::{
     ChangeGCAux, ConfigureWindowAux, ConnectionExt as _, CreateGCAux, CreateWindowAux, Rectangle, WindowClass,
 };
@@ -278,6 +279,125 @@ fn a_window_that_is_closed_ends_the_recording_and_the_file_is_kept() {
     }
     assert!(warnings.iter().any(|w| w.contains(&format!("window {window} was closed"))), "{warnings:?}");
     assert!(pictures(&path, "gray").len() > 5);
+}
+
+#[test]
+fn monitors_are_found_by_name_and_the_primary_one_by_that_word() {
+    let Some(server) = Server::start() else { return };
+    let painter = Painter::new(&server, 0, 0, 640, 360);
+    painter.fill(0, 0, 240, 360, 0xff_0000);
+    painter.fill(240, 0, 400, 360, 0x00_00ff);
+    painter.done();
+    let connection = &painter.connection;
+    let root = connection.setup().roots[0].root;
+    connection.randr_query_version(1, 5).unwrap().reply().unwrap();
+    for (name, primary, x, width) in [("LEFT", false, 0, 240), ("RIGHT", true, 240, 400)] {
+        let name = connection.intern_atom(false, name.as_bytes()).unwrap().reply().unwrap().atom;
+        let (y, height) = (0, 360);
+        let monitor = MonitorInfo { name, primary, x, y, width, height, ..MonitorInfo::default() };
+        connection.randr_set_monitor(root, monitor).unwrap().check().unwrap();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for (name, width, colour) in
+        [("LEFT", 240, [255, 0, 0]), ("RIGHT", 400, [0, 0, 255]), ("primary", 400, [0, 0, 255])]
+    {
+        let path = dir.path().join(format!("{name}.mkv")).to_string_lossy().into_owned();
+        record(server.screen(json!({ "cursor": false, "monitor": name })), &path, 0.3);
+        let pictures = pictures(&path, "rgb24");
+        let last = pictures.last().unwrap();
+        assert_eq!((last.0, last.1), (width, 360), "{name}");
+        assert!(is_near(middle(last), colour), "{name}: {:?}", middle(last));
+    }
+}
+
+#[test]
+fn the_pointer_is_in_the_picture_where_it_is_wanted() {
+    let Some(server) = Server::start() else { return };
+    let painter = Painter::new(&server, 0, 0, 640, 360);
+    painter.fill(0, 0, 640, 360, 0x80_8080);
+    let root = painter.connection.setup().roots[0].root;
+    let dir = tempfile::tempdir().unwrap();
+    let seen = |cursor: bool, x: i16| {
+        painter.connection.warp_pointer(x11rb::NONE, root, 0, 0, 0, 0, x, 100).unwrap();
+        painter.done();
+        let path = dir.path().join(format!("{cursor}{x}.mkv")).to_string_lossy().into_owned();
+        record(server.screen(json!({ "cursor": cursor })), &path, 0.3);
+        let pictures = pictures(&path, "gray");
+        let (_, _, stride, pixels, _) = pictures.last().unwrap();
+        // How many pixels around each of the two places are not grey.
+        [200usize, 400].map(|x| {
+            let around = (80..120).flat_map(|y| (x - 20..x + 20).map(move |x| y * stride + x));
+            around.filter(|at| pixels[*at].abs_diff(128) > 40).count()
+        })
+    };
+    let [there, elsewhere] = seen(true, 200);
+    assert!(there > 10 && elsewhere == 0, "{there} {elsewhere}");
+    let [before, now] = seen(true, 400);
+    assert!(before == 0 && now > 10, "{before} {now}");
+    assert_eq!(seen(false, 200), [0, 0]);
+}
+
+#[test]
+fn a_window_that_changes_its_size_is_brought_to_that_of_the_file() {
+    let Some(server) = Server::start() else { return };
+    let painter = Painter::new(&server, 0, 0, 200, 100);
+    painter.fill(0, 0, 200, 100, 0xff_0000);
+    painter.done();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("resized.mkv").to_string_lossy().into_owned();
+    let video = json!({ "codec": "h264", "preset": "p1", "crf": 10, "device": "software" });
+    let source = server.screen(json!({ "window": painter.window, "cursor": false, "frame_rate": 50 }));
+    let job = start(source, json!({ "path": path, "video": video }));
+    while job.state() == State::Starting {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(400));
+    let larger = ConfigureWindowAux::new().width(400).height(200);
+    painter.connection.configure_window(painter.window, &larger).unwrap();
+    painter.fill(0, 0, 400, 200, 0x00_ff00);
+    painter.done();
+    warned(&job, "is now 400x200, it was 200x100");
+    std::thread::sleep(Duration::from_millis(400));
+    job.stop();
+    let done = job.wait(Some(Duration::from_secs(20))).unwrap().expect("the job hangs");
+    assert_eq!(done.outcome, Outcome::Stopped, "{done:?}");
+    let pictures = pictures(&path, "rgb24");
+    assert!(pictures.iter().all(|p| (p.0, p.1) == (200, 100)));
+    assert!(is_near(middle(&pictures[0]), [255, 0, 0]), "{:?}", middle(&pictures[0]));
+    let last = middle(pictures.last().unwrap());
+    assert!(is_near(last, [0, 255, 0]), "{last:?}");
+}
+
+#[test]
+fn another_frame_rate_paces_the_capture() {
+    let Some(server) = Server::start() else { return };
+    let painter = Painter::new(&server, 0, 0, 640, 360);
+    painter.done();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("paced.mkv").to_string_lossy().into_owned();
+    let video = json!({ "codec": "h264", "preset": "p1", "device": "software" });
+    let job = start(server.screen(json!({ "cursor": false })), json!({ "path": path, "video": video }));
+    while job.state() == State::Starting {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    job.set(&serde_json::from_value(json!({ "frame_rate": 10 })).unwrap()).unwrap();
+    // What was on its way is through.
+    std::thread::sleep(Duration::from_millis(300));
+    let made = |job: &Job| {
+        let stats = job.stats();
+        let screen = stats.stages.iter().find_map(|s| s.screen).unwrap();
+        (screen.taken + screen.repeated, stats.tracks[0].time)
+    };
+    let before = made(&job).0;
+    std::thread::sleep(Duration::from_secs(2));
+    let after = made(&job).0;
+    assert!((15..=25).contains(&(after - before)), "{} pictures in two seconds", after - before);
+    job.stop();
+    job.wait(Some(Duration::from_secs(20))).unwrap().expect("the job hangs");
+    let times: Vec<f64> = pictures(&path, "gray").iter().map(|p| p.4).collect();
+    let late = &times[times.len() - 10..];
+    assert!(late.windows(2).all(|t| (t[1] - t[0] - 0.1).abs() < 0.002), "{times:?}");
 }
 
 /// The colour in the middle of an RGB picture.

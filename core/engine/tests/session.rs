@@ -5,8 +5,8 @@ mod clips;
 use ghoststream::event::{Event, Next, Outcome};
 use ghoststream::spec::{PatternSpec, SourceSpec};
 use ghoststream::{
-    CaptureConfig, Codec, EncoderBackend, EncoderConfig, EncoderPreset, ErrorKind, Output, Pipeline,
-    PipelineBuilder, PipelineSpec, Preset, RtmpService,
+    CaptureBackend, CaptureConfig, Codec, EncoderBackend, EncoderConfig, EncoderPreset, ErrorKind, Output,
+    Pipeline, PipelineBuilder, PipelineSpec, Preset, RtmpService,
 };
 use std::net::UdpSocket;
 use std::path::Path;
@@ -106,6 +106,15 @@ fn a_started_pipeline_keeps_its_job_until_it_is_stopped() {
         pipeline.reconfigure_encoder(&quick().with_bitrate_kbps(200))?;
         let e = pipeline.reconfigure_encoder(&quick().with_codec(Codec::HEVC)).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::Unsupported);
+        let e = pipeline.reconfigure_encoder(&quick().with_resolution(64, 36)).unwrap_err();
+        assert!(e.kind() == ErrorKind::Unsupported && e.message().contains("says the size"), "{e}");
+        pipeline.reconfigure_encoder(&quick().with_bitrate_kbps(200).with_fps(5))?;
+        let e = pipeline.switch_capture(&CaptureConfig::monitor("DP-1")).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::NotFound, "{e}");
+        let e = pipeline.switch_capture(&CaptureConfig::url("a.mkv")).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Unsupported, "{e}");
+        let e = pipeline.set_audio_source("mic").unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::NotFound, "{e}");
         let done = pipeline.stop().await?;
         assert_eq!(done.outcome, Outcome::Stopped);
         assert!(!pipeline.is_running());
@@ -117,6 +126,50 @@ fn a_started_pipeline_keeps_its_job_until_it_is_stopped() {
     let seconds: f64 = ffprobe(&path, "format=duration")[0].parse().unwrap();
     assert!((0.7..20.0).contains(&seconds), "{seconds}");
     decodes(&path);
+}
+
+#[test]
+fn sound_can_be_given_before_the_start() {
+    let files = || Output::file("a.mkv").and(Output::virtual_camera("c"));
+    let pipeline = Pipeline::new(CaptureConfig::default(), quick(), files()).unwrap();
+    let clone = pipeline.clone();
+    pipeline.set_audio_source(42).unwrap();
+    let made = serde_json::to_value(&*clone.spec()).unwrap();
+    assert_eq!(made["source"]["sound"], serde_json::json!([{"source": "node", "name": "42"}]));
+    assert_eq!(made["outputs"][0]["audio"], true, "{made}");
+    // Another one takes its place, and what an output was told to have stays.
+    pipeline.set_audio_source("mic").unwrap();
+    let names: Vec<_> = pipeline.spec().source.sound.iter().map(|s| s.name.clone()).collect();
+    assert_eq!(names, [Some("mic".to_owned())]);
+    let told = Pipeline::builder().capture(CaptureConfig::camera("")).output(files()).audio_bitrate(96);
+    let told = told.build().unwrap();
+    told.set_audio_source("mic").unwrap();
+    assert_eq!(serde_json::to_value(&*told.spec()).unwrap()["outputs"][0]["audio"][0]["bitrate"], 96_000);
+    for (capture, output, said) in [
+        (CaptureConfig::url("a.mkv"), Output::file("b.mkv"), "beside a screen"),
+        (CaptureConfig::default(), Output::virtual_camera("c"), "pictures only"),
+    ] {
+        let e = Pipeline::new(capture, quick(), output).unwrap().set_audio_source(1).unwrap_err();
+        assert!(e.kind() == ErrorKind::Unsupported && e.message().contains(said), "{e}");
+    }
+}
+
+#[test]
+fn a_capture_can_be_a_part_of_the_screen_or_a_camera() {
+    use ghoststream::spec::{RegionSpec, ScreenBackend};
+    let screen = |capture: CaptureConfig| {
+        let pipeline = Pipeline::new(capture, quick(), Output::Null)?;
+        Ok::<_, ghoststream::Error>(pipeline.spec().source.screen.clone().unwrap())
+    };
+    assert_eq!(screen(CaptureConfig::monitor("DP-1")).unwrap().monitor.as_deref(), Some("DP-1"));
+    let region = RegionSpec { x: 1, y: 2, width: 30, height: 40 };
+    assert_eq!(screen(CaptureConfig::region(region)).unwrap().region, Some(region));
+    let window = screen(CaptureConfig::window(7).with_backend(CaptureBackend::X11).with_fps(30)).unwrap();
+    assert_eq!((window.window, window.backend), (Some(7), ScreenBackend::X11));
+    let camera = screen(CaptureConfig::camera("/dev/video1")).unwrap();
+    assert_eq!(camera.camera.unwrap().device, "/dev/video1");
+    let e = screen(CaptureConfig::camera("").with_monitor("DP-1")).unwrap_err();
+    assert!(e.message().starts_with("capture.monitor: "), "{e}");
 }
 
 #[test]
@@ -314,7 +367,7 @@ fn nothing_that_a_failed_push_says_has_the_key() {
 fn a_builder_and_its_json_are_one_pipeline() {
     let output = RtmpService::YouTube.output("k-k-k").unwrap().and(Output::srt("srt://h:1", 200));
     let made = small(5).with_audio().output(output).build().unwrap();
-    let json = serde_json::to_string(made.spec()).unwrap();
+    let json = serde_json::to_string(&*made.spec()).unwrap();
     let again = PipelineSpec::from_json(&json).unwrap();
     assert_eq!(serde_json::to_string(&again).unwrap(), json);
     assert!(made.spec().source.realtime);

@@ -1,6 +1,7 @@
 //! Arguments of the commands that take what happens now: `record`, `replay`, `stream` and `ctl`.
 
 use super::output::parse_camera;
+use super::push::PushArgs;
 use super::source::{OpenArgs, add_sounds};
 use super::values::{self, Sounds, one_of};
 use super::{RunArgs, named};
@@ -71,6 +72,12 @@ pub struct CodingArgs {
     /// Average bit rate, such as 8M
     #[arg(short, long, value_name = "RATE", conflicts_with = "crf")]
     pub bitrate: Option<Bitrate>,
+    /// Peak bit rate
+    #[arg(long, value_name = "RATE", conflicts_with = "cbr")]
+    pub max_bitrate: Option<Bitrate>,
+    /// Constant bit rate at --bitrate
+    #[arg(long, conflicts_with = "crf")]
+    pub cbr: bool,
     /// Constant quality on the encoder's own scale
     #[arg(long, value_name = "VALUE")]
     pub crf: Option<f64>,
@@ -98,7 +105,7 @@ pub struct BesideArgs {
     /// Keep a recording too, from the same encode (a file, or a directory)
     #[arg(long, value_name = "OUT")]
     pub record: Option<String>,
-    /// Stream it too, from the same encode (repeatable)
+    /// Stream it too, from the same encode (repeatable); see `ghoststream stream`
     #[arg(long, value_name = "URL")]
     pub stream: Vec<String>,
     /// Keep the last so many seconds too, to be saved on SIGUSR1 or by `ghoststream ctl save`
@@ -146,6 +153,8 @@ pub struct LiveArgs {
     #[command(flatten)]
     pub beside: BesideArgs,
     #[command(flatten)]
+    pub push: PushArgs,
+    #[command(flatten)]
     pub run: RunArgs,
 }
 
@@ -182,7 +191,8 @@ pub struct ReplayArgs {
 /// `stream`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct StreamArgs {
-    /// What to stream (screen:, pattern:…) [default: screen:], and where to: rtmp://…, rtmps://…, srt://…
+    /// What to stream (screen:, pattern:…) [default: screen:], and where to: rtmp://…, rtmps://…, srt://…, or a service and
+    /// its key (twitch:, youtube:, facebook:, kick:). {env:NAME} and {file:PATH} stand for a key that no process list shows
     #[arg(value_name = "[SRC] URL", num_args = 0..=2)]
     pub paths: Vec<String>,
     #[command(flatten)]
@@ -345,6 +355,16 @@ impl LiveArgs {
         video.encoder = coding.encoder.clone().or(video.encoder);
         if coding.bitrate.is_some() || coding.crf.is_some() {
             (video.bitrate, video.crf, video.max_bitrate) = (coding.bitrate, coding.crf, None);
+            video.cbr = false;
+        }
+        if coding.cbr {
+            (video.cbr, video.max_bitrate) = (true, None);
+        }
+        if coding.max_bitrate.is_some() {
+            (video.cbr, video.max_bitrate) = (false, coding.max_bitrate);
+        }
+        if self.push.adapt && !video.cbr && video.max_bitrate.is_none() {
+            video.max_bitrate = video.bitrate;
         }
         if let Some((width, height)) = coding.size {
             (video.width, video.height) = (Some(width), Some(height));
@@ -415,7 +435,9 @@ impl LiveArgs {
         if let Some(out) = &beside.record {
             outputs.push(self.recording(out));
         }
-        outputs.extend(beside.stream.iter().map(OutputSpec::path));
+        for url in &beside.stream {
+            outputs.push(self.push.output(url)?);
+        }
         match (beside.replay, &beside.replay_path) {
             (Some(seconds), path) => {
                 outputs.push(self.replayed(path.as_deref().unwrap_or("./"), seconds));
@@ -426,6 +448,10 @@ impl LiveArgs {
         let files =
             |o: &&OutputSpec| o.replay.is_none() && o.path.as_deref().is_some_and(|p| !p.contains("://"));
         let keeps = outputs.iter().any(|o| o.replay.is_some());
+        let pushed = outputs.iter().any(|o| o.push.is_some());
+        if let Some(option) = self.push.given().filter(|_| !pushed) {
+            return Err(Failure::usage(format!("{option}: nothing is streamed")));
+        }
         let unused = [
             ("--split", beside.split.is_some() && !outputs.iter().any(|o| !o.split.is_never())),
             ("--split-size", beside.split_size.is_some() && !outputs.iter().any(|o| !o.split.is_never())),
@@ -514,6 +540,6 @@ impl StreamArgs {
         if !url.contains(':') {
             return Err(Failure::usage(format!("URL: {url:?} is no address such as rtmp://host/app/key")));
         }
-        self.live.document(&source, vec![OutputSpec::path(url)])
+        self.live.document(&source, vec![self.live.push.output(&url)?])
     }
 }

@@ -4,6 +4,7 @@ pub mod audio;
 pub mod live;
 pub mod names;
 pub mod output;
+mod push;
 pub mod serve;
 pub mod source;
 pub mod values;

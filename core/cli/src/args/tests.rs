@@ -491,6 +491,68 @@ fn a_mistake_names_its_argument() {
 }
 
 #[test]
+fn streams_say_how_they_are_pushed() {
+    let spec = |args: &[&str]| {
+        let spec = of_command("stream", args).map_err(|e| e.message)?;
+        Ok::<_, String>(serde_json::to_value(spec).expect("JSON"))
+    };
+    let made = spec(&[
+        "pattern:smpte",
+        "rtmp://h/a/k",
+        "-b",
+        "4M",
+        "--adapt",
+        "--min-bitrate",
+        "1M",
+        "--reconnects",
+        "forever",
+        "--first-delay",
+        "0.5",
+        "--push-timeout",
+        "3",
+        "--max-delay",
+        "1",
+        "--retry-start",
+        "--record",
+        "a.mkv",
+    ])
+    .expect("understood");
+    let (video, push) = (&made["outputs"][0]["video"], &made["outputs"][0]["push"]);
+    assert_eq!((&video["bitrate"], &video["max_bitrate"]), (&json!(4_000_000), &json!(4_000_000)));
+    assert_eq!(video, &made["outputs"][1]["video"], "one encode");
+    assert_eq!((&push["adapt"]["min_bitrate"], &push["reconnects"]), (&json!(1_000_000), &json!(-1)));
+    assert_eq!(
+        (&push["first_delay"], &push["timeout"], &push["retry_start"]),
+        (&json!(0.5), &json!(3.0), &json!(true))
+    );
+    assert!(made["outputs"][1]["push"].is_null());
+    let cbr = spec(&["pattern:smpte", "rtmp://h/a/k", "-b", "4M", "--cbr", "--adapt"]).expect("understood");
+    assert_eq!(cbr["outputs"][0]["video"]["cbr"], true);
+    assert!(cbr["outputs"][0]["video"]["max_bitrate"].is_null());
+    let peak = spec(&["pattern:smpte", "srt://h:9", "-b", "4M", "--max-bitrate", "5M"]).expect("understood");
+    assert_eq!(peak["outputs"][0]["video"]["max_bitrate"], 5_000_000);
+    let open = spec(&["pattern:smpte", "rtmps://h/a/k", "--no-tls-verify"]).expect("understood");
+    assert_eq!(open["outputs"][0]["push"]["tls_verify"], false);
+    let trusted =
+        spec(&["pattern:smpte", "rtmps://h/a/k", "--ca-file", "ca.pem", "--stream", "rtmp://o/a/k"])
+            .expect("understood");
+    assert_eq!(trusted["outputs"][0]["push"]["ca_file"], "ca.pem");
+    assert!(trusted["outputs"][1]["push"]["ca_file"].is_null());
+    for (args, said) in [
+        (&["pattern:smpte", "rtmp://h/a/k", "--adapt"][..], "--adapt: "),
+        (&["pattern:smpte", "rtmp://h/a/k", "--cbr"], "--cbr: "),
+        (&["pattern:smpte", "rtmp://h/a/{env:GS_NOT_THERE}"], "GS_NOT_THERE"),
+        (&["pattern:smpte", "rtmp://h/a/k", "--reconnects", "often"], "--reconnects"),
+    ] {
+        let e = spec(args).expect_err(said);
+        assert!(e.contains(said), "{e}");
+    }
+    let e =
+        of_command("record", &["pattern:smpte", "a.mkv", "--retry-start"]).expect_err("nothing is streamed");
+    assert!(e.message.starts_with("--retry-start: "), "{}", e.message);
+}
+
+#[test]
 fn recordings() {
     let video = json!({"preset": "p3", "keyframe_interval": 2});
     let screen = |more: Value| {

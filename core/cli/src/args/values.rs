@@ -43,6 +43,14 @@ fn names<T: JsonSchema>() -> Vec<(String, String)> {
     found
 }
 
+/// A count of reconnects; -1 is for ever.
+pub fn parse_reconnects(text: &str) -> Result<i32, String> {
+    match text {
+        "forever" | "-1" => Ok(-1),
+        count => count.parse::<u16>().map(i32::from).map_err(|_| "a count, or 'forever'".into()),
+    }
+}
+
 /// `key=value`.
 pub fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {

@@ -118,6 +118,20 @@ pub fn can_carry(container: Container, kind: MediaKind, codec: &Codec) -> bool {
     carried(container, kind).is_none_or(|list| list.contains(&codec.name()))
 }
 
+/// What RTMP carries as we push it: Enhanced RTMP is not left to FFmpeg, which has it only in new versions.
+const PUSHED_FLV: &[&str] = &["h264", "hevc", "av1", "vp9", "aac", "mp3", "opus", "flv1", "speex"];
+
+/// As [`check_container`], for what is pushed over a network.
+///
+/// # Errors
+/// As [`check_container`].
+pub fn check_pushed(container: Container, codec: &Codec) -> Result<()> {
+    if container == Container::Flv && PUSHED_FLV.contains(&codec.name()) {
+        return Ok(());
+    }
+    check_container(container, codec)
+}
+
 /// Refuses a codec that `container` cannot carry, by name and with what it can.
 ///
 /// # Errors
@@ -135,7 +149,8 @@ pub fn check_container(container: Container, codec: &Codec) -> Result<()> {
     let message = if container == Container::Flv && enhanced && !enhanced_flv() {
         let version = ghoststream_sys::ffmpeg::versions().ffmpeg;
         format!(
-            "flv (RTMP) cannot carry {codec} here: FFmpeg {version} is in use, and Enhanced RTMP came with FFmpeg 6.1; h264 works"
+            "flv files cannot carry {codec} here: FFmpeg {version} is in use, and Enhanced FLV came with FFmpeg 6.1; h264 works, \
+             and what is pushed over RTMP carries it"
         )
     } else if list.is_empty() {
         format!("{} carries no {}", container.name(), kind.name())
@@ -178,6 +193,10 @@ mod tests {
                 .contains("opus")
         );
         check_container(Container::Mkv, &Codec::from_name("theora")).unwrap();
+        for codec in [Codec::Hevc, Codec::Av1, Codec::Vp9, Codec::Opus] {
+            check_pushed(Container::Flv, &codec).unwrap();
+        }
+        assert!(check_pushed(Container::Ts, &Codec::Vp9).is_err());
         match check_container(Container::Flv, &Codec::Hevc) {
             Ok(()) => assert!(enhanced_flv()),
             Err(e) => assert!(!enhanced_flv() && e.message().contains("FFmpeg 6.1"), "{e}"),

@@ -47,7 +47,10 @@
 //! - mjpeg pictures are full range ([`video::input_range`]); limited ones are coded as they are and marked as such.
 //! - libvpx and libaom give no packets in a first pass.
 //! - "reopened": the encoder is drained and opened again, so the picture goes on without a loss but rate control starts
-//!   anew. AV1 and VP9 carry their headers in band, which is what makes this possible.
+//!   anew. AV1 and VP9 carry their headers in band, which is what makes this possible; of H.264, HEVC and MPEG-4 each key
+//!   packet carries the new ones from then on.
+//! - Another size or frame rate while it runs is a reopening for all but nvenc, at the next frame, which is a key frame.
+//!   mpeg4 and mpeg2video keep their rate. Sizes change where the container carries it ([`crate::job::Change::width`]).
 //! - `options` come last and win; parameters of the library's own option (`x264-params`, `x265-params`,
 //!   `svtav1-params`, `aom-params`) are joined with what the other fields set.
 
@@ -90,6 +93,12 @@ pub trait Encoder: Stage<Frame, Packet> {
     /// As for [`Stage::push`].
     fn poll(&mut self, _: &mut dyn crate::stage::Outlet<Packet>) -> crate::Result<()> {
         Ok(())
+    }
+
+    /// Whether packets may count their times in another base than [`Encoder::stream`] says, after a change of the frame rate:
+    /// each says in which.
+    fn changes_base(&self) -> bool {
+        false
     }
 
     /// `wake` is called, on any thread, whenever [`Encoder::poll`] has something to emit, so that a packet need not wait

@@ -10,7 +10,7 @@ use crate::frame::{ColourRange, Frame, HdrMetadata, PixelFormat, VideoParams};
 use crate::packet::{Codec, MediaKind, Packet, StreamInfo, VideoInfo};
 use crate::spec::{Bitrate, Preset, Tune, VideoSpec};
 use crate::stage::{Control, Outlet, Stage};
-use crate::time::{Rational, TimeBase};
+use crate::time::{Rational, TimeBase, Timestamp};
 use bytes::Bytes;
 use ghoststream_sys::ffmpeg as av;
 use std::collections::{HashMap, VecDeque};
@@ -50,7 +50,7 @@ impl VideoEncode {
 }
 
 /// Frames in, packets out. It opens at its first frame and takes its size, format and colour from it; later frames must
-/// be the same.
+/// be the same, unless a change of the size was announced by [`Control::Size`].
 ///
 /// Frames must be where the encoder takes them: in host memory or, for hardware encoders, on their device
 /// ([`super::presets::Input`]); getting them there is a stage of its own ([`crate::filter::Upload`],
@@ -68,6 +68,10 @@ pub struct VideoEncoder {
     reopen: bool,
     /// The preset from the next key frame on.
     next_preset: Option<Preset>,
+    /// The size that pictures are about to have.
+    next_size: Option<(u32, u32)>,
+    /// Frames come at another rate.
+    rebase: bool,
     /// Parameter sets for key packets, where they are not the announced ones any more.
     sets: Bytes,
     /// How often it was opened again.
@@ -123,6 +127,8 @@ impl VideoEncoder {
             key_wanted: false,
             reopen: false,
             next_preset: None,
+            next_size: None,
+            rebase: false,
             sets: Bytes::new(),
             openings: 0,
             last: None,
@@ -264,12 +270,13 @@ impl VideoEncoder {
         }
     }
 
-    /// Opens it anew with another preset. Pictures are not reordered more than so far: they would have to be decoded before
-    /// those that are out.
-    fn open_with(&mut self, preset: Preset, frame: &Frame) -> Result<()> {
-        let reorder = self.stream.as_ref().and_then(|s| s.video.as_ref()).map_or(0, |v| v.reorder);
+    /// Opens it anew, where wanted with another preset. Pictures are not reordered more than so far: they would have to be
+    /// decoded before those that are out.
+    fn open_again(&mut self, preset: Option<Preset>, frame: &Frame) -> Result<()> {
+        let announced = self.stream.as_ref();
+        let reorder = announced.and_then(|s| s.video.as_ref()).map_or(0, |v| v.reorder);
         let before = self.config.spec.clone();
-        self.config.spec.preset = Some(preset);
+        self.config.spec.preset = preset.or(before.preset);
         if reorder == 0 && self.table.b_frames.is_some() {
             self.config.spec.b_frames = Some(0);
         }
@@ -281,16 +288,31 @@ impl VideoEncoder {
             open = self.open(frame)?;
         }
         self.summary = format!("{}, {}", self.name, open.settings.summary);
-        if fits {
+        if let Some(preset) = preset.filter(|_| fits) {
             self.summary += &format!(", preset {preset:?} since a key frame");
         }
         let sets = open.encoder.parameters()?.values().extradata.clone();
         let announced = self.stream.as_ref();
-        let in_band = announced.is_some_and(|s| matches!(s.codec, Codec::H264 | Codec::Hevc));
+        let in_band = announced
+            .is_some_and(|s| matches!(s.codec, Codec::H264 | Codec::Hevc | Codec::Mpeg4 | Codec::Mpeg2));
         self.sets =
             if in_band && announced.is_some_and(|s| s.extradata != sets) { sets } else { Bytes::new() };
         self.open = Some(open);
         Ok(())
+    }
+
+    /// Whether `frame` can go to the encoder that is open: not, where it has the size that was announced.
+    fn fits(&mut self, frame: &Frame) -> Result<bool> {
+        let Some(open) = &self.open else { return Ok(true) };
+        let (now, params) = (frame.video(), &open.params);
+        if (now.width, now.height, now.format) == (params.width, params.height, params.format) {
+            return Ok(true);
+        }
+        let size = (now.width, now.height);
+        if self.next_size.take_if(|next| *next == size).is_some() && now.format == params.format {
+            return Ok(false);
+        }
+        Err(Error::invalid(&self.name, format!("the picture changed to {:?} in mid-stream", frame.video())))
     }
 
     fn describe(&mut self) -> Result<()> {
@@ -337,7 +359,7 @@ impl VideoEncoder {
                 if let Some(at) = self.forced.iter().position(|t| *t == pts) {
                     self.forced.remove(at);
                     if !packet.key {
-                        let time = crate::time::Timestamp::new(pts, open.base);
+                        let time = Timestamp::new(pts, open.base);
                         return Err(Error::unsupported(format!(
                             "{} made no key frame at {time}, where one was forced",
                             self.name
@@ -368,6 +390,21 @@ impl VideoEncoder {
         if let (Some(Pass::First(log)), Some(open)) = (&self.config.pass, &self.open) {
             log.put(open.encoder.stats());
         }
+    }
+
+    /// Refuses what would make the second pass another one than the first.
+    fn one_pass(&self, control: &Control) -> Result<()> {
+        match self.config.pass {
+            Some(_) => Err(Error::unsupported(format!("{} cannot {control} between two passes", self.name))),
+            None => Ok(()),
+        }
+    }
+
+    /// The base of the times after a reopening at `frame`: that so far, unless another rate has a grid that it does not have.
+    fn next_base(&mut self, frame: &Frame, base: TimeBase) -> TimeBase {
+        let ratio = frame.base.as_f64() / base.as_f64();
+        let exact = ratio.round() >= 1.0 && (ratio - ratio.round()).abs() < 1e-9;
+        if std::mem::take(&mut self.rebase) && !exact { frame.base } else { base }
     }
 
     fn set_preset(&mut self, preset: Preset) -> Result<()> {
@@ -410,15 +447,6 @@ impl VideoEncoder {
             self.config.spec = changed;
             return Ok(());
         };
-        if !open.settings.live {
-            let why = match self.name.as_str() {
-                "libx264" => {
-                    "libx264 follows a new bit rate only when it began with max_bitrate or cbr".into()
-                }
-                name => format!("{name} cannot change its bit rate while it runs"),
-            };
-            return Err(Error::unsupported(why));
-        }
         let before = std::mem::replace(&mut self.config.spec, changed);
         let (format, colour) = (open.host_format, open.params.colour);
         let settings = match self.settings(format, colour, self.config.hdr) {
@@ -429,7 +457,12 @@ impl VideoEncoder {
             }
         };
         let Some(open) = &mut self.open else { return Ok(()) };
-        if open.settings.live_by_restart {
+        if open.settings.live_by_restart || !open.settings.live {
+            if self.config.pass.is_some() {
+                self.config.spec = before;
+                let message = format!("{} cannot change its bit rate between two passes", self.name);
+                return Err(Error::unsupported(message));
+            }
             self.reopen = true;
         } else {
             let buffer = settings.buffer.map(|b| u32::try_from(b).unwrap_or(u32::MAX));
@@ -457,31 +490,25 @@ impl Stage<Frame, Packet> for VideoEncoder {
         if cell.is_some() {
             self.cell = cell;
         }
-        let mut frame = frame.rebased(base);
+        let fits = self.fits(&frame)?;
+        let can_force = self.open.as_ref().is_some_and(|o| o.settings.can_force);
+        let preset = self.next_preset.take_if(|_| (force || !fits) && !first);
+        let again = (self.reopen || preset.is_some() || (force && !can_force)) && !first || !fits;
+        // Its own base may be finer than that so far.
+        let new_base = if again { self.next_base(&frame, base) } else { base };
+        let mut frame = frame.rebased(new_base);
+        if new_base != base {
+            self.last = self.last.map(|last| Timestamp::new(last, base).to(new_base).ticks);
+        }
         let pts = rising(&self.name, &mut self.last, &frame)?;
         frame.pts = Some(pts);
-
-        let same = self.open.as_ref().is_some_and(|o| {
-            let now = frame.video();
-            (now.width, now.height, now.format) == (o.params.width, o.params.height, o.params.format)
-        });
-        if !same {
-            return Err(Error::invalid(
-                &self.name,
-                format!("the picture changed to {:?} in mid-stream", frame.video()),
-            ));
-        }
-        let can_force = self.open.as_ref().is_some_and(|o| o.settings.can_force);
-        let preset = self.next_preset.take_if(|_| force && !first);
-        if (self.reopen || preset.is_some() || (force && !can_force)) && !first {
+        if again {
             self.drain(out)?;
             self.keep_statistics();
             self.open = None;
             self.openings += 1;
-            match preset {
-                Some(preset) => self.open_with(preset, &frame)?,
-                None => self.open = Some(self.open(&frame)?),
-            }
+            self.config.time_base = Some(new_base);
+            self.open_again(preset, &frame)?;
             self.reopen = false;
             // The first frame of an encoder is a key frame by itself; asking libaom for it makes it two.
             force = true;
@@ -489,6 +516,7 @@ impl Stage<Frame, Packet> for VideoEncoder {
         if frame.duration > 0 {
             self.durations.insert(pts, frame.duration);
         }
+        let can_force = self.open.as_ref().is_some_and(|o| o.settings.can_force);
         if force && (can_force || first) {
             self.forced.push_back(pts);
         }
@@ -524,6 +552,22 @@ impl Stage<Frame, Packet> for VideoEncoder {
             }
             Control::Bitrate { target, max } => self.set_rates(*target, *max),
             Control::Preset(preset) => self.set_preset(*preset),
+            Control::Size { width, height } => {
+                self.one_pass(control)?;
+                self.next_size = Some((*width, *height));
+                Ok(())
+            }
+            Control::FrameRate(rate) => {
+                self.one_pass(control)?;
+                // They count pictures, not time.
+                if matches!(self.name.as_str(), "mpeg4" | "mpeg2video") {
+                    return Err(Error::unsupported(format!("{} cannot {control} while it runs", self.name)));
+                }
+                self.config.frame_rate = Some(*rate);
+                self.reopen = self.open.is_some();
+                self.rebase = self.reopen;
+                Ok(())
+            }
             other => Err(Error::unsupported(format!("{} cannot {other} while it runs", self.name))),
         }
     }
@@ -536,6 +580,10 @@ impl Encoder for VideoEncoder {
 
     fn description(&self) -> String {
         self.summary.clone()
+    }
+
+    fn changes_base(&self) -> bool {
+        !matches!(self.name.as_str(), "mpeg4" | "mpeg2video") && self.config.pass.is_none()
     }
 }
 

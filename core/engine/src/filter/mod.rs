@@ -9,7 +9,7 @@
 //! | size, pixel format, colour | [`Scale`], [`Cascade`] for a ladder | zimg, else swscale |
 //! | crop, turn | [`Crop`], [`Rotate`] | libavfilter |
 //! | pad | [`Pad`] | here |
-//! | constant frame rate | [`FrameRate`] | here |
+//! | constant frame rate; another rate while it runs | [`FrameRate`], [`Repace`] | here |
 //! | cut a stretch out | [`Trim`] | here |
 //! | what a part of the whole needs before it | [`Since`], [`Exact`] | here |
 //! | deinterlace | [`Deinterlace`] | bwdif; on a device bwdif_cuda, yadif_cuda, deinterlace_vaapi, bwdif_vulkan |
@@ -54,7 +54,7 @@ pub use deinterlace::Deinterlace;
 pub use device::{DeviceScale, Download, Upload};
 pub use geometry::{Crop, Pad, Rotate};
 pub use interpolate::Interpolate;
-pub use rate::{FrameRate, RateCounters};
+pub use rate::{FrameRate, RateCounters, Repace};
 pub use scale::{Scale, ScaleTarget, has_zimg};
 pub use sharpen::Sharpen;
 pub use since::{Exact, Since};

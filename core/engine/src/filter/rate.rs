@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::frame::Frame;
-use crate::stage::{Outlet, Stage};
-use crate::time::{Rational, Rounding, TimeBase, Timestamp, rescale};
+use crate::stage::{Control, Outlet, Stage};
+use crate::time::{MICROSECONDS, Rational, Rounding, TimeBase, Timestamp, rescale};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -72,6 +72,100 @@ impl Stage<Frame, Frame> for FrameRate {
     fn finish(&mut self, out: &mut dyn Outlet<Frame>) -> Result<()> {
         self.grid.finish(&mut |f, slot| emit(f, slot, out))
     }
+
+    fn paces(&self) -> bool {
+        true
+    }
+
+    fn control(&mut self, control: &Control) -> Result<()> {
+        match control {
+            Control::FrameRate(rate) if rate.is_positive() => {
+                self.grid.retime(rate.reduced());
+                Ok(())
+            }
+            other => Err(Error::unsupported(format!("a constant frame rate cannot {other}"))),
+        }
+    }
+}
+
+/// Hands frames on until it is told a rate: from then on there are at most so many a second, on the grid n/rate, and where
+/// a frame lasts longer than a slot it is repeated. Nothing waits here: of the frames in a slot the first is shown. After
+/// frames without a length (a variable rate) none is repeated.
+///
+/// Output base: 1/rate, once there is a rate.
+#[derive(Default)]
+pub struct Repace {
+    rate: Option<Rational>,
+    /// What was given last, its slot and where it ends.
+    held: Option<(Frame, i64, Option<Timestamp>)>,
+    /// When the last frame was shown.
+    newest: Option<Timestamp>,
+    key: bool,
+}
+
+impl Repace {
+    /// One that hands everything on.
+    pub fn new() -> Self {
+        Repace::default()
+    }
+}
+
+impl Stage<Frame, Frame> for Repace {
+    fn push(&mut self, frame: Frame, out: &mut dyn Outlet<Frame>) -> Result<()> {
+        let time = frame.presentation();
+        let (Some(rate), Some(time)) = (self.rate, time) else {
+            self.newest = time.or(self.newest);
+            return out.emit(frame);
+        };
+        let base = rate.inverse();
+        // From a quarter before to three quarters behind, so that neither jitter nor a frame half-way changes slots.
+        let quarter = Timestamp::new(1, Rational::new(rate.den, rate.num.saturating_mul(4)));
+        let slot_of =
+            |t: Timestamp| difference(in_micros(t), quarter).to_rounding(base, Rounding::Nearest).ticks;
+        let slot = slot_of(time);
+        let last = match &self.held {
+            Some((_, last, _)) => *last,
+            // Behind what was given before there was a rate.
+            None => self.newest.map_or(slot - 1, |t| t.to_rounding(base, Rounding::Down).ticks),
+        };
+        self.key |= frame.force_key;
+        if slot <= last && last - slot <= RESET.to(base).ticks {
+            return Ok(());
+        }
+        if let Some((held, _, Some(end))) = &self.held {
+            for again in last + 1..slot.min(slot_of(*end)) {
+                let slot = Slot { index: again, base, key: std::mem::take(&mut self.key) };
+                emit(held.clone(), slot, out)?;
+            }
+        }
+        let end = (frame.duration > 0).then(|| sum(time, Timestamp::new(frame.duration, frame.base)));
+        self.newest = Some(Timestamp::new(slot, base));
+        self.held = Some((frame.clone(), slot, end));
+        emit(frame, Slot { index: slot, base, key: std::mem::take(&mut self.key) }, out)
+    }
+
+    fn finish(&mut self, _: &mut dyn Outlet<Frame>) -> Result<()> {
+        Ok(())
+    }
+
+    fn paces(&self) -> bool {
+        true
+    }
+
+    fn control(&mut self, control: &Control) -> Result<()> {
+        match control {
+            Control::FrameRate(rate) if rate.is_positive() => {
+                self.rate = Some(rate.reduced());
+                self.held = None;
+                Ok(())
+            }
+            other => Err(Error::unsupported(format!("pacing cannot {other}"))),
+        }
+    }
+}
+
+fn in_micros(t: Timestamp) -> Timestamp {
+    t.to(MICROSECONDS)
 }
 
 fn emit(mut frame: Frame, slot: Slot, out: &mut dyn Outlet<Frame>) -> Result<()> {
@@ -122,6 +216,15 @@ impl<T: Clone> Grid<T> {
             started: false,
             counters: Arc::default(),
         }
+    }
+
+    /// Goes on at another rate, behind what is out.
+    fn retime(&mut self, rate: Rational) {
+        let (old, base) = (self.base, rate.inverse());
+        let to = |slots: i64, rounding| Timestamp::new(slots, old).to_rounding(base, rounding).ticks;
+        self.next = to(self.next, Rounding::Up);
+        self.shift = to(self.shift, Rounding::Nearest);
+        self.base = base;
     }
 
     fn slot(&self, time: Timestamp) -> i64 {
@@ -268,6 +371,74 @@ mod tests {
         assert_eq!(dropped, 1);
         let (out, ..) = run((10, 1), MS, &[(None, 0), (None, 0), (None, 0)]);
         assert_eq!(out, [(0, 0), (1, 1), (2, 2)]);
+    }
+
+    #[test]
+    fn another_rate_goes_on_behind_what_is_out() {
+        let mut grid = Grid::new(Rational::new(10, 1));
+        let mut out = Vec::new();
+        let mut emit = |item, slot: Slot| {
+            out.push((item, Timestamp::new(slot.index, slot.base).seconds()));
+            Ok(())
+        };
+        for n in 0..20 {
+            if n == 10 {
+                grid.retime(Rational::new(5, 1));
+            }
+            let time = Timestamp::new(n * 100, MS);
+            grid.push(n, Some(time), Timestamp::new(100, MS), false, &mut emit).unwrap();
+        }
+        grid.finish(&mut emit).unwrap();
+        let times: Vec<f64> = out.iter().map(|o| o.1).collect();
+        let wanted: Vec<f64> =
+            (0..9).map(|n| n as f64 / 10.0).chain((5..10).map(|n| n as f64 / 5.0)).collect();
+        assert_eq!(times.len(), wanted.len(), "{out:?}");
+        assert!(times.iter().zip(&wanted).all(|(a, b)| (a - b).abs() < 1e-9), "{out:?}");
+    }
+
+    /// Times in milliseconds, and keys, of what [`Repace`] makes of frames of 20 ms.
+    fn repaced(frames: std::ops::Range<i64>, rates: &[(i64, i32)], length: i64) -> Vec<(i64, bool)> {
+        let media = ghoststream_sys::ffmpeg::Frame::alloc_video(
+            crate::frame::PixelFormat::from_name("gray").unwrap(),
+            2,
+            2,
+            0,
+        );
+        let picture = Frame::new(media.unwrap(), MS);
+        let (mut stage, mut out) = (Repace::new(), Vec::new());
+        for n in frames {
+            if let Some((_, rate)) = rates.iter().find(|(at, _)| *at == n) {
+                stage.control(&Control::FrameRate(Rational::new(*rate, 1))).unwrap();
+            }
+            let mut frame = picture.clone();
+            (frame.pts, frame.duration, frame.force_key) = (Some(n * 20), length, n == 11);
+            stage.push(frame, &mut out).unwrap();
+        }
+        out.iter().map(|f| (f.presentation().unwrap().to(MS).ticks, f.force_key)).collect()
+    }
+
+    #[test]
+    fn pacing_drops_and_repeats_and_keeps_the_wish_for_a_key_frame() {
+        let plain = repaced(0..5, &[], 20);
+        assert_eq!(plain, [(0, false), (20, false), (40, false), (60, false), (80, false)]);
+        let half = repaced(0..20, &[(10, 25)], 20);
+        assert_eq!(
+            half[..10].iter().map(|f| f.0).collect::<Vec<_>>(),
+            (0..10).map(|n| n * 20).collect::<Vec<_>>()
+        );
+        assert_eq!(half[10..], [(200, false), (240, true), (280, false), (320, false), (360, false)]);
+        let twice = repaced(0..6, &[(3, 100)], 20);
+        assert_eq!(
+            twice.iter().map(|f| f.0).collect::<Vec<_>>(),
+            [0, 20, 40, 60, 70, 80, 90, 100],
+            "the last is given once, when it comes"
+        );
+        // Of a variable rate nothing is repeated, and there and back is as it was.
+        let variable = repaced(0..4, &[(0, 100)], 0);
+        assert_eq!(variable.iter().map(|f| f.0).collect::<Vec<_>>(), [0, 20, 40, 60]);
+        let back = repaced(0..20, &[(4, 25), (12, 50)], 20);
+        let times: Vec<i64> = back.iter().map(|f| f.0).collect();
+        assert_eq!(times, [0, 20, 40, 60, 80, 120, 160, 200, 240, 260, 280, 300, 320, 340, 360, 380]);
     }
 
     #[test]

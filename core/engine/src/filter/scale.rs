@@ -79,6 +79,10 @@ impl Stage<Frame, Frame> for Scale {
         self.stage.finish(out)
     }
 
+    fn resizes(&self) -> bool {
+        true
+    }
+
     fn control(&mut self, control: &Control) -> Result<()> {
         match control {
             // Nothing is inside: every frame leaves in the call that it came in with.

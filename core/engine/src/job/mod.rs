@@ -105,10 +105,13 @@ pub struct Change {
     /// is not predicted from it. NVENC driven directly does it, for the last 256 pictures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<i64>,
-    /// Frames a second that rate control may count on; frames keep their own times.
+    /// Frames a second: some are left out, or repeated, and rate control counts on it. Encoders that cannot change it while
+    /// they run (all but NVENC) are opened again, with a key frame. A screen with a single video track is captured at this rate. Frames that the application
+    /// pushes keep their times, and are neither left out nor repeated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame_rate: Option<FrameRate>,
-    /// New width in pixels, with `height`; at most what the encoder began with.
+    /// New width in pixels, with `height`, where the output can carry it: `ts`, `raw` and `packets`; other containers say the
+    /// size once. NVENC: at most what it began with. Other encoders are opened again, with a key frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub width: Option<u32>,
     /// New height in pixels, with `width`.
@@ -132,6 +135,16 @@ pub struct Change {
     /// does the size of what is encoded; a screen that cannot be captured is told in a warning event and changes nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub screen: Option<Box<ScreenSpec>>,
+}
+
+impl Change {
+    /// Whether no encoder is told anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        let rated = self.bitrate.is_some() || self.max_bitrate.is_some() || self.frame_rate.is_some();
+        let sized = self.width.is_some() || self.height.is_some();
+        let told = self.message.is_some() || self.lost.is_some() || self.key_frame;
+        !rated && !sized && !told && self.preset.is_none() && !self.drop
+    }
 }
 
 /// Bytes beside a picture: an SEI message of H.264 or HEVC, or a metadata OBU of AV1.
@@ -297,7 +310,8 @@ impl Job {
     /// plan says so) changes for all of them.
     ///
     /// # Errors
-    /// [`ErrorKind::State`] before the plan is known or after the end; [`ErrorKind::NotFound`] for an output or rung
+    /// [`ErrorKind::State`] before the plan is known (for sound it is remembered until then) or after the end;
+    /// [`ErrorKind::NotFound`] for an output or rung
     /// that does not exist; [`ErrorKind::Unsupported`] for a copied track; [`ErrorKind::Invalid`] for an empty change.
     /// An encoder that cannot do it says so in a warning event.
     pub fn set(&self, change: &Change) -> Result<()> {
@@ -309,13 +323,9 @@ impl Job {
         if let Some(screen) = &change.screen {
             self.set_screen(screen)?;
         }
-        let sized = change.width.is_some() || change.height.is_some();
-        let rated = change.bitrate.is_some() || change.max_bitrate.is_some() || change.frame_rate.is_some();
-        let other = change.key_frame || change.preset.is_some() || change.drop;
         let message =
             change.message.as_ref().map(|m| m.bytes().map(|payload| (m.kind, payload))).transpose()?;
-        let told = message.is_some() || change.lost.is_some();
-        if !rated && !sized && !other && !told {
+        if change.is_empty() {
             if change.sound.is_some() || change.screen.is_some() {
                 return Ok(());
             }
@@ -338,6 +348,7 @@ impl Job {
         if matches!(self.state(), State::Starting | State::Finished) {
             return Err(Error::new(ErrorKind::State, "the job has no running encoder now"));
         }
+        self.can_set(change)?;
         let tracks = lock(&self.shared.tracks);
         let video: Vec<_> = tracks.iter().filter(|t| t.output == change.output && t.video).collect();
         let chosen = match change.rung {
@@ -361,6 +372,9 @@ impl Job {
                            of the same encoder follows";
                 return Err(Error::unsupported(format!("drop: {}: {why}", last.name)));
             }
+        }
+        if change.frame_rate.is_some_and(|rate| !rate.0.is_positive() || rate.0.as_f64() > 1000.0) {
+            return Err(Error::invalid("frame_rate", "is not above 0 and at most 1000"));
         }
         if let Some(copied) = chosen.iter().find(|t| !t.controllable) {
             return Err(Error::unsupported(format!("{} is copied, not encoded", copied.name)));
@@ -391,7 +405,24 @@ impl Job {
                 track.control(Control::Leave);
             }
         }
+        // A screen that is captured for this track only need not be captured faster than it is shown.
+        if let Some(rate) = change.frame_rate
+            && tracks.iter().filter(|t| t.video).count() == 1
+            && let Some(counts) = lock(&self.shared.meters).iter().find_map(|m| m.screen())
+        {
+            counts.pace_to(rate.0);
+        }
         Ok(())
+    }
+
+    /// Refuses a size that the output of `change` cannot have.
+    pub(crate) fn can_set(&self, change: &Change) -> Result<()> {
+        let tracks = lock(&self.shared.tracks);
+        let mut chosen = tracks.iter().filter(|t| t.output == change.output && t.video);
+        match chosen.find_map(|t| t.fixed_size.as_deref()).filter(|_| change.width.is_some()) {
+            Some(why) => Err(Error::unsupported(format!("width: {why}"))),
+            None => Ok(()),
+        }
     }
 
     /// Lets the job capture `screen`.
@@ -407,22 +438,23 @@ impl Job {
         Ok(())
     }
 
-    /// Lets captured track `track` hear `sound`.
+    /// Lets captured track `track` hear `sound`, as soon as it is there.
     fn set_sound(&self, track: usize, sound: &SoundSpec) -> Result<()> {
         if sound.track.is_some() {
             return Err(Error::invalid("sound.track", "cannot change; sound_track says which one is meant"));
         }
         sound.check("sound")?;
-        if matches!(self.state(), State::Starting | State::Finished) {
+        if self.state() == State::Finished {
             return Err(Error::new(ErrorKind::State, "the job captures no sound now"));
         }
+        if let Some(early) = lock(&self.shared.early).as_mut() {
+            early.push((track, sound.clone()));
+            return Ok(());
+        }
         let turns = lock(&self.shared.turns);
-        let turn = turns.get(track).ok_or_else(|| {
-            Error::new(
-                ErrorKind::NotFound,
-                format!("sound_track: the job captures {} tracks of sound", turns.len()),
-            )
-        })?;
+        let turn = turns
+            .get(track)
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, shared::not_captured(turns.len())))?;
         turn.to(sound.clone());
         Ok(())
     }

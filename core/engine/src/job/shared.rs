@@ -6,6 +6,7 @@ use crate::event::{Done, Event, EventQueue, Progress, State};
 use crate::link::{LinkStats, Monitor};
 use crate::sink::Command;
 use crate::source::{screen, sound::Turn};
+use crate::spec::SoundSpec;
 use crate::stage::Control;
 use crate::time::Clock;
 use ghoststream_sys::ffmpeg::Interrupt;
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub tracks: Mutex<Vec<Arc<TrackMeter>>>,
     /// What changes the captured sound, by track.
     pub turns: Mutex<Vec<Arc<Turn>>>,
+    /// What captured tracks are to hear, told before they were there; `None` from then on.
+    pub early: Mutex<Option<Vec<(usize, SoundSpec)>>>,
     /// The way to each output.
     pub remotes: Mutex<Vec<Arc<Remote>>>,
     /// Pushed outputs.
@@ -83,6 +86,7 @@ impl Shared {
             meters: Mutex::new(Vec::new()),
             tracks: Mutex::new(Vec::new()),
             turns: Mutex::new(Vec::new()),
+            early: Mutex::new(Some(Vec::new())),
             remotes: Mutex::new(Vec::new()),
             pushes: Mutex::new(Vec::new()),
             rates: Mutex::new(Vec::new()),
@@ -184,6 +188,18 @@ impl Shared {
         lock(&self.closers).push(Box::new(close));
         if self.is_cancelled() {
             self.cancel();
+        }
+    }
+
+    /// The captured tracks are there: what they were told before is theirs now.
+    pub fn hear_early(&self) {
+        let told = lock(&self.early).take();
+        let turns = lock(&self.turns).clone();
+        for (track, sound) in told.into_iter().flatten() {
+            match turns.get(track) {
+                Some(turn) => turn.to(sound),
+                None => self.warn("control", not_captured(turns.len())),
+            }
         }
     }
 
@@ -317,6 +333,11 @@ impl Remote {
     }
 }
 
+/// Why a captured track cannot hear something else.
+pub(crate) fn not_captured(tracks: usize) -> String {
+    format!("sound_track: the job captures {tracks} tracks of sound")
+}
+
 struct RunningClock(Arc<Shared>);
 
 impl Clock for RunningClock {
@@ -397,6 +418,10 @@ pub(crate) struct TrackMeter {
     pub controllable: bool,
     /// The position of the track that goes on for it when it is dropped.
     pub successor: Option<usize>,
+    /// Why its pictures cannot have another size, if they cannot.
+    pub fixed_size: Option<String>,
+    /// Its packets' times are read in the base that was announced.
+    pub one_base: bool,
 }
 
 impl TrackMeter {
@@ -407,8 +432,8 @@ impl TrackMeter {
         counts: bool,
         controllable: bool,
         successor: Option<usize>,
-    ) -> Arc<Self> {
-        Arc::new(TrackMeter {
+    ) -> Self {
+        TrackMeter {
             output,
             name,
             video,
@@ -422,7 +447,14 @@ impl TrackMeter {
             has_controls: AtomicBool::new(false),
             controllable,
             successor,
-        })
+            fixed_size: None,
+            one_base: false,
+        }
+    }
+
+    /// With what of its video cannot change.
+    pub fn keeping(self, fixed_size: Option<String>, one_base: bool) -> Self {
+        TrackMeter { fixed_size, one_base, ..self }
     }
 
     pub fn control(&self, control: Control) {

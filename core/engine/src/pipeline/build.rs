@@ -153,6 +153,7 @@ pub(super) fn run_once(
 ) -> Result<Vec<String>> {
     let graph = Graph::new(shared, spec, resolved, pass);
     let crew = graph.build(input, sinks)?;
+    shared.hear_early();
     shared.set_state(State::Running);
     crew.watch(shared, spec)
 }
@@ -414,6 +415,9 @@ impl<'a> Graph<'a> {
             let encoded = is_video && !matches!(track.make, Make::Copy(_));
             let successor = super::relay::successor(self.resolved, index, position);
             let meter = TrackMeter::new(index, track.name.clone(), is_video, counts, encoded, successor);
+            let packets = self.spec.outputs[index].packets.is_some();
+            let fixed_size = super::output::fixed_size(output, packets);
+            let meter = Arc::new(meter.keeping(fixed_size, packets));
             lock(&self.shared.tracks).push(meter.clone());
             let known = match &track.make {
                 Make::Copy(s) => Some(at_origin((**s).clone())),

@@ -6,8 +6,8 @@ use crate::encode::{self, nvenc, presets};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::device::OnDevice;
 use crate::filter::{
-    self, Cascade, Deinterlace, DeviceScale, Download, FilterContext, FrameRate, Rotate, Scale, ScaleTarget,
-    Upload,
+    self, Cascade, Deinterlace, DeviceScale, Download, FilterContext, FrameRate, Repace, Rotate, Scale,
+    ScaleTarget, Upload,
 };
 use crate::frame::{Colour, ColourRange, Frame, Memory, PixelFormat};
 use crate::job::shared::Shared;
@@ -149,24 +149,37 @@ pub(super) fn scalers(
     })?))
 }
 
-/// The stages between scaling and the encoder.
-pub(super) fn after_scale(track: &VideoTrack, source: &StreamInfo, devices: &mut Devices) -> Result<Chain> {
+/// The stages between scaling and the encoder. `paced`: frames can be left out and repeated.
+pub(super) fn after_scale(
+    track: &VideoTrack,
+    source: &StreamInfo,
+    devices: &mut Devices,
+    paced: bool,
+) -> Result<Chain> {
     let placement = &track.placement;
-    if placement.late {
-        return Ok(vec![Box::new(Download), Box::new(Scale::new(host_target(track, source, None)?))]);
+    let mut chain: Chain = Vec::new();
+    if paced {
+        // What is left out need not be brought anywhere.
+        chain.push(Box::new(Repace::new()));
     }
-    Ok(match &placement.upload {
-        Some((kind, _)) => vec![Box::new(Upload::new(devices.get(kind)?))],
+    if placement.late {
+        chain.push(Box::new(Download));
+        chain.push(Box::new(Scale::new(host_target(track, source, None)?)));
+        return Ok(chain);
+    }
+    match &placement.upload {
+        Some((kind, _)) => chain.push(Box::new(Upload::new(devices.get(kind)?))),
         // Untouched frames are the decoder's, which has few of them.
         None if placement.stays()
             && placement.scale.is_none()
             && presets::direct(&track.encoder.name).is_some()
             && nvenc::holds_many(&track.spec) =>
         {
-            vec![Box::new(nvenc::Detach::default())]
+            chain.push(Box::new(nvenc::Detach::default()));
         }
-        None => Vec::new(),
-    })
+        None => {}
+    }
+    Ok(chain)
 }
 
 /// What the track's frames are to become.

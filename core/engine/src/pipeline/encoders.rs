@@ -105,7 +105,8 @@ impl Graph<'_> {
                 && let Some((_, track, outs)) = group.pop()
             {
                 chain.push(chain::scaler(track, chain::scale_target(track, source)?));
-                chain.extend(chain::after_scale(track, source, &mut self.devices)?);
+                let paced = self.paces();
+                chain.extend(chain::after_scale(track, source, &mut self.devices, paced)?);
                 let encoder = self.video_encoder(index, name_of(&outs), track, source, output)?;
                 let cut = self.cut(track, output);
                 self.encode_thread(index, rx, None, chain, cut, encoder, outs)?;
@@ -125,7 +126,8 @@ impl Graph<'_> {
                     }
                     _ => None,
                 };
-                let upload = chain::after_scale(track, source, &mut self.devices)?;
+                let paced = self.paces();
+                let upload = chain::after_scale(track, source, &mut self.devices, paced)?;
                 let cut = self.cut(track, output);
                 self.encode_thread(index, rx, lead, upload, cut, encoder, outs)?;
             }
@@ -168,6 +170,11 @@ impl Graph<'_> {
         self.leads = true;
         self.thread("lead".into(), move |shared| lead.run(shared, &meter))?;
         Ok(rx)
+    }
+
+    /// Whether frames are ours to pace: those that the application pushes have the times that it gives them.
+    fn paces(&self) -> bool {
+        self.spec.source.frames.is_none()
     }
 
     /// The stages before scaling.

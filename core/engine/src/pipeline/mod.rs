@@ -24,22 +24,24 @@ use crate::job::Job;
 use crate::job::shared::lock;
 use crate::packet::StreamInfo;
 use crate::plan::Plan;
-use crate::spec::PipelineSpec;
+use crate::spec::{PipelineSpec, VideoSpec};
 use crate::time::{Clock, SystemClock};
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-/// A checked pipeline: start it, or ask what it would do.
+/// A checked pipeline: start it, or ask what it would do. Any thread; clones are the same pipeline.
 ///
 /// `start().job()` hands the job out and forgets it. `start().await` keeps it too: it then lives until the last clone
 /// of the pipeline and of the returned handle is gone, and clones of a pipeline share the kept job.
 #[derive(Clone)]
 pub struct Pipeline {
-    spec: PipelineSpec,
+    spec: Arc<Mutex<Arc<PipelineSpec>>>,
     clock: Arc<dyn Clock>,
     streams: Vec<StreamInfo>,
     kept: Arc<Mutex<Option<Arc<Job>>>>,
+    /// What the kept job's encoders were changed to.
+    pub(crate) made: Arc<Mutex<Option<VideoSpec>>>,
 }
 
 impl Pipeline {
@@ -50,10 +52,11 @@ impl Pipeline {
     pub fn from_spec(spec: PipelineSpec) -> Result<Pipeline> {
         spec.check()?;
         Ok(Pipeline {
-            spec,
+            spec: Arc::new(Mutex::new(Arc::new(spec))),
             clock: Arc::new(SystemClock::default()),
             streams: Vec::new(),
             kept: Arc::default(),
+            made: Arc::default(),
         })
     }
 
@@ -65,9 +68,19 @@ impl Pipeline {
         Pipeline::from_spec(PipelineSpec::from_json(text)?)
     }
 
-    /// The document.
-    pub fn spec(&self) -> &PipelineSpec {
-        &self.spec
+    /// The document as it is now: what was set since it was given is in it.
+    pub fn spec(&self) -> Arc<PipelineSpec> {
+        lock(&self.spec).clone()
+    }
+
+    /// Has the next job made of another document, in all clones too.
+    ///
+    /// # Errors
+    /// As [`Pipeline::from_spec`]; the document stays as it was.
+    pub(crate) fn change_spec(&self, spec: PipelineSpec) -> Result<()> {
+        spec.check()?;
+        *lock(&self.spec) = Arc::new(spec);
+        Ok(())
     }
 
     /// Describes the streams of a `packets` source: [`crate::packet::Packet::stream`] counts in them, and packets are framed as
@@ -89,7 +102,7 @@ impl Pipeline {
     /// # Errors
     /// Whatever opening and deciding can fail with, by name of the file or field.
     pub fn plan(&self) -> Result<Plan> {
-        build::plan(&self.spec, &self.streams)
+        build::plan(&self.spec(), &self.streams)
     }
 
     /// Starts the job: `pipeline.start().job()?`, or `pipeline.start().await?` in async code (it does not block
@@ -117,7 +130,8 @@ impl Start {
     /// [`ErrorKind::Memory`] when the system gives no thread; [`ErrorKind::Invalid`] for an output whose place is
     /// already taken.
     pub fn job(self) -> Result<Job> {
-        build::start(self.pipeline.spec, &self.pipeline.streams, self.pipeline.clock)
+        let pipeline = self.pipeline;
+        build::start((*pipeline.spec()).clone(), &pipeline.streams, pipeline.clock)
     }
 
     /// As [`Start::job`], with the job kept by the pipeline too. This is what `.await` does.
@@ -130,9 +144,10 @@ impl Start {
             return Err(Error::new(ErrorKind::State, "the pipeline runs already"));
         }
         let pipeline = &self.pipeline;
-        let job = build::start(pipeline.spec.clone(), &pipeline.streams, pipeline.clock.clone())?;
+        let job = build::start((*pipeline.spec()).clone(), &pipeline.streams, pipeline.clock.clone())?;
         let job = Arc::new(job);
         *kept = Some(job.clone());
+        *lock(&pipeline.made) = None;
         Ok(job)
     }
 }

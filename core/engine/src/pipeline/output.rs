@@ -131,6 +131,19 @@ pub(super) fn facts(spec: &PipelineSpec, index: usize, output: &Output, offer: &
     }
 }
 
+/// Why the pictures of `output` keep their size, if they do. `packets`: they go to the application, which sees each.
+pub(super) fn fixed_size(output: &Output, packets: bool) -> Option<String> {
+    match output.container {
+        _ if packets => None,
+        Some(Container::Ts | Container::Raw) => None,
+        Some(container) => Some(format!(
+            "{} says the size of its pictures once: it can change in ts, raw and packets only",
+            container.name()
+        )),
+        None => Some("a camera keeps the size of its pictures".into()),
+    }
+}
+
 /// The source's chapters on the output's timeline.
 fn chapters(spec: &PipelineSpec, offer: &Offer) -> Vec<Chapter> {
     if spec.source.loops != 0 {

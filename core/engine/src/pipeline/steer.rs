@@ -4,7 +4,7 @@ use super::resolve::{Make, Resolved};
 use crate::encode::presets::{self, Live};
 use crate::error::{Error, Result};
 use crate::job::shared::{Shared, lock};
-use crate::spec::{AdaptChoice, PipelineSpec, Service, VideoChoice};
+use crate::spec::{AdaptChoice, AudioChoice, PipelineSpec, Service, VideoChoice};
 use crate::stage::Control;
 
 /// Output and position of the track whose encoder makes the video of an output.
@@ -101,11 +101,48 @@ pub(super) fn leave(shared: &Shared, output: usize) {
 /// Warns of rates that the service at `url` does not recommend.
 pub(super) fn recommend(shared: &Shared, spec: &PipelineSpec, output: usize, url: &str) {
     let Some(service) = Service::of_url(url) else { return };
+    if let AudioChoice::Tracks(tracks) = &spec.outputs[output].audio
+        && let Some(rate) = tracks.iter().filter_map(|a| a.bitrate).find(|r| *r > service.max_audio_bitrate)
+    {
+        let most = service.max_audio_bitrate;
+        let message = format!("outputs[{output}]: {} recommends at most {most}", service.name);
+        shared.warn("network", format!("{message} of sound, and it has {rate}"));
+    }
     let VideoChoice::Track(video) = &spec.outputs[output].video else { return };
     let Some(rate) = video.max_bitrate.max(video.bitrate) else { return };
     if rate > service.max_bitrate {
         let message =
             format!("outputs[{output}]: {} recommends at most {}", service.name, service.max_bitrate);
         shared.warn("network", format!("{message}, and the video may have {rate}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, Next};
+    use crate::time::SystemClock;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    #[test]
+    fn what_a_service_does_not_recommend_is_told_of_pictures_and_of_sound() {
+        let told = |video: &str, audio: &str| -> Vec<String> {
+            let shared = Shared::new(1, "j".into(), true, Arc::new(SystemClock::default()));
+            let spec = format!(
+                r#"{{"source": {{"pattern": {{"tone": true}}}}, "outputs": [{{"path": "twitch:k",
+                    "video": {{"bitrate": "{video}"}}, "audio": [{{"codec": "aac", "bitrate": "{audio}"}}]}}]}}"#
+            );
+            let spec = PipelineSpec::from_json(&spec).unwrap();
+            recommend(&shared, &spec, 0, &spec.outputs[0].pushed_to().unwrap());
+            std::iter::from_fn(|| match shared.events.next(Some(Duration::ZERO)) {
+                Next::Event(Event::Warning { message, .. }) => Some(message),
+                _ => None,
+            })
+            .collect()
+        };
+        assert_eq!(told("6M", "160k"), [] as [String; 0]);
+        let both = told("9M", "512k");
+        assert!(both.len() == 2 && both[0].contains("of sound") && both[1].contains("twitch"), "{both:?}");
     }
 }

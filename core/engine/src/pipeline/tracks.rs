@@ -259,7 +259,7 @@ pub(crate) fn video(
         if offer.raw {
             return Err(Error::invalid("codec", "raw frames cannot be copied"));
         }
-        carries(container, &stream.codec)?;
+        carries(output, container, &stream.codec)?;
         return Ok(Track {
             name,
             stream: Some(stream.index),
@@ -301,7 +301,7 @@ pub(crate) fn video(
     })?;
     let mut wanted = wanted.clone();
     let codec = wanted.codec.clone().unwrap_or_else(|| default_video_codec(container));
-    carries(container, &codec)?;
+    carries(output, container, &codec)?;
     let fits = |name: &str| {
         if encode::presets::direct(name).is_none() {
             return Ok(());
@@ -451,8 +451,11 @@ fn hdr_has_a_place(wanted: &VideoSpec, source: Colour) -> Result<()> {
     if colour.is_hdr() { Ok(()) } else { Err(Error::invalid("hdr", encode::video::NOT_HDR)) }
 }
 
-fn carries(container: Option<Container>, codec: &Codec) -> Result<()> {
+fn carries(output: &OutputSpec, container: Option<Container>, codec: &Codec) -> Result<()> {
     match container {
+        Some(container) if output.pushed_to().is_some() => {
+            select::check_pushed(container, codec).context(|| "codec")
+        }
         Some(container) => select::check_container(container, codec).context(|| "codec"),
         None => Ok(()),
     }
@@ -532,7 +535,7 @@ pub(crate) fn audio(
         if offer.raw {
             return Err(Error::invalid("codec", "raw frames cannot be copied"));
         }
-        carries(container, &stream.codec)?;
+        carries(output, container, &stream.codec)?;
         return Ok(copy_audio(wanted, stream, "asked for"));
     }
     let takes = output.packets.as_ref().is_some_and(|p| p.copy.contains(&stream.codec));
@@ -567,7 +570,7 @@ pub(crate) fn audio(
     }
     let codec =
         wanted.codec.clone().unwrap_or_else(|| container.map_or(Codec::Aac, select::default_audio_codec));
-    carries(container, &codec)?;
+    carries(output, container, &codec)?;
     let encoder = select::choose_audio(&codec, wanted.encoder.as_deref())?;
     let mut wanted = wanted.clone();
     wanted.codec = Some(codec);

@@ -309,16 +309,37 @@ pub(crate) fn encode(
 /// the same ladder are fed in step up to the few frames that wait before each, so none of them is as far as that.
 const LEAVE_AFTER_SECONDS: f64 = 2.0;
 
-/// Hands a change to whom it concerns: a size to the encoder, which may refuse, and then to the track's scaler.
-fn change(chain: &mut Chain, encoder: &mut dyn Encoder, control: &Control) -> Result<()> {
-    let Control::Size { .. } = control else { return encoder.control(control) };
-    if chain.is_empty() {
-        return Err(Error::unsupported("a rung that is scaled together with others keeps its size"));
+/// Hands a change to whom it concerns: a size or a rate to the encoder, which may refuse, and then to the track's scaler or
+/// to what paces it. `ends`: who gets the packets.
+fn change(chain: &mut Chain, encoder: &mut dyn Encoder, control: &Control, ends: &[ToTrack]) -> Result<()> {
+    match control {
+        Control::Size { .. } => {
+            if let Some(why) = ends.iter().find_map(|to| to.meter.fixed_size.as_deref()) {
+                return Err(Error::unsupported(why));
+            }
+            let Some(scaler) = chain.iter_mut().find(|stage| stage.resizes()) else {
+                return Err(Error::unsupported(
+                    "a rung that is scaled together with others, or where the size cannot change, keeps its size",
+                ));
+            };
+            encoder.control(control)?;
+            scaler.control(control)
+        }
+        Control::FrameRate(rate) => {
+            let paced = chain.iter().any(|stage| stage.paces());
+            let counted = paced && (ends.iter().any(|to| to.meter.one_base) || !encoder.changes_base());
+            let base = encoder.stream().map(|s| s.time_base).filter(|_| counted);
+            if let Some(base) = base.filter(|base| rate.as_f64() * base.as_f64() > 1.0 + 1e-9) {
+                let most = base.inverse().as_f64();
+                return Err(Error::unsupported(format!(
+                    "its times are counted in 1/{most:.0} s, so that it has at most {most:.0} frames a second"
+                )));
+            }
+            encoder.control(control)?;
+            chain.iter_mut().filter(|stage| stage.paces()).try_for_each(|stage| stage.control(control))
+        }
+        _ => encoder.control(control),
     }
-    encoder.control(control)?;
-    // What is not the scaler says that it cannot.
-    let done = chain.iter_mut().rev().any(|stage| stage.control(control).is_ok());
-    if done { Ok(()) } else { Err(Error::unsupported("its frames are scaled where the size cannot change")) }
 }
 
 fn encode_track(
@@ -355,7 +376,7 @@ fn encode_track(
                         let now = newest.map_or(0.0, Timestamp::seconds);
                         leaves = Some(Timestamp::from_seconds(now + LEAVE_AFTER_SECONDS));
                     }
-                } else if let Err(e) = change(&mut chain, &mut *encoder, &control) {
+                } else if let Err(e) = change(&mut chain, &mut *encoder, &control, &ends.0) {
                     shared.warn("control", format!("{}: {e}", to.meter.name));
                 }
             }

@@ -123,7 +123,7 @@ impl PipelineBuilder {
     /// The document that this is.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for screens that are not of X11;
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for captured sound without a screen or camera;
     /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) naming the part and field.
     pub fn spec(&self) -> Result<PipelineSpec> {
         let output = self.output.as_ref().ok_or_else(|| Error::invalid("output", "is needed"))?;

@@ -4,8 +4,8 @@
 //! [`Pipeline::spec`](crate::Pipeline::spec) shows; there is no second way for media. What the document can say and
 //! these types cannot (ladders, filters, several tracks) is said with [`Pipeline::from_spec`](crate::Pipeline::from_spec).
 //!
-//! Screens are those of X11, with what the desktop, an application or a PipeWire node plays; virtual cameras are PipeWire's.
-//! A test pattern, a file or a URL can stand in for the screen.
+//! Screens are those of X11, of Wayland compositors and of the desktop portal, with what the desktop, an application or a
+//! PipeWire node plays, or a microphone hears. A webcam, a test pattern, a file or a URL can stand in for the screen.
 //!
 //! ```
 //! # fn main() -> ghoststream::Result<()> {
@@ -82,7 +82,7 @@
 //! # assert_eq!(output.to_string(), "rtmp://live.twitch.tv/app/***");
 //! ```
 //!
-//! Sound from another program's PipeWire node, while the pipeline runs:
+//! Sound from another program's PipeWire node, before the pipeline is started or while it runs:
 //!
 //! ```
 //! # mod ghostwave_core {
@@ -94,7 +94,7 @@
 //! # }
 //! # fn example() -> ghoststream::Result<()> {
 //! # use ghoststream::{CaptureConfig, EncoderConfig, Output};
-//! # let (capture, encoder, output) = (CaptureConfig::url("in.mkv"), EncoderConfig::default(), Output::Null);
+//! # let (capture, encoder, output) = (CaptureConfig::default(), EncoderConfig::default(), Output::Null);
 //! # let audio_config = ();
 //! use ghoststream::Pipeline;
 //! use ghostwave_core::GhostWaveProcessor;
@@ -107,11 +107,11 @@
 //!
 //! // Sync A/V
 //! video.set_audio_source(audio.output_node())?;
+//! # assert_eq!(video.spec().source.sound[0].name.as_deref(), Some("42"));
 //! # Ok(())
 //! # }
 //! # fn main() {
-//! #     let e = example().unwrap_err();
-//! #     assert_eq!(e.kind(), ghoststream::ErrorKind::State, "it was not started: {e}");
+//! #     example().unwrap();
 //! # }
 //! ```
 //!

@@ -258,6 +258,19 @@ impl RtmpOutput {
         self
     }
 
+    /// Believes those in this PEM file to sign the server's certificate (`rtmps`), instead of those whom the system
+    /// believes.
+    pub fn with_ca_file(mut self, path: impl Into<String>) -> Self {
+        self.push.ca_file = Some(path.into());
+        self
+    }
+
+    /// Whether the server's certificate is looked at (`rtmps`); it is, unless this says otherwise.
+    pub fn with_tls_verify(mut self, verify: bool) -> Self {
+        self.push.tls_verify = verify;
+        self
+    }
+
     /// The address as it may be shown.
     pub fn url_masked(&self) -> String {
         masked(&self.url)

@@ -1,12 +1,14 @@
 //! A pipeline that keeps its job: started as a statement, stopped later.
 
-use super::audio::AudioSource;
+use super::audio::{AudioConfig, AudioSource};
+use super::capture::CaptureConfig;
 use super::encoder::EncoderConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Done, State};
+use crate::job::shared::lock;
 use crate::job::{Change, Job, Stats};
 use crate::pipeline::{Pipeline, spawn};
-use crate::spec::{VideoChoice, VideoSpec};
+use crate::spec::{AudioChoice, PipelineSpec, SoundSpec, VideoChoice, VideoSpec};
 use std::future::{Future, IntoFuture, Ready, ready};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,40 +39,73 @@ impl Pipeline {
         Stop { job }
     }
 
-    /// Changes the encoders of a running pipeline to `config`. Bit rates can change; everything else must be as it was
-    /// when the pipeline was made.
+    /// Changes the encoders of a running pipeline to `config`: bit rates, frame rate, size and preset. Everything else must be
+    /// as it was when the pipeline was made. What an encoder cannot change in place it is opened again for, with a key frame;
+    /// what even that cannot do is told in a warning event.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] for any other change; [`ErrorKind::State`] when the pipeline does not run;
+    /// [`ErrorKind::Unsupported`] for any other change, and for another size where the container says it once (everything but
+    /// MPEG-TS, bare streams and packets); nothing is changed then. [`ErrorKind::State`] when the pipeline does not run;
     /// [`ErrorKind::Invalid`] for a config that makes no sense.
     pub fn reconfigure_encoder(&self, config: &EncoderConfig) -> Result<()> {
         let job = self.kept()?;
+        if matches!(job.state(), State::Starting | State::Finished) {
+            return Err(Error::new(ErrorKind::State, "the pipeline does not run now"));
+        }
+        let (spec, mut made) = (self.spec(), lock(&self.made));
         let mut changes = Vec::new();
-        for (output, spec) in self.spec().outputs.iter().enumerate() {
-            let VideoChoice::Track(old) = &spec.video else { continue };
+        for (output, spec) in spec.outputs.iter().enumerate().filter(|(_, o)| o.camera.is_none()) {
+            let VideoChoice::Track(began) = &spec.video else { continue };
+            let old = made.as_ref().unwrap_or(began);
             let new = config.video(None)?;
             let new = VideoSpec { frame_rate: new.frame_rate.or(old.frame_rate), ..new };
-            if rest(old) != rest(&new) || new.bitrate.is_none() {
-                return Err(Error::unsupported("encoder: only bit rates can change while it runs"));
-            }
-            changes.push(Change {
-                output,
-                bitrate: new.bitrate,
-                max_bitrate: new.max_bitrate,
-                ..Change::default()
-            });
+            changes.push((change(output, old, &new)?, new));
         }
-        changes.iter().try_for_each(|change| job.set(change))
+        // All or none: what the container cannot do is known before anything is told.
+        changes.iter().try_for_each(|(change, _)| job.can_set(change))?;
+        changes
+            .iter()
+            .filter(|(change, _)| !change.is_empty())
+            .try_for_each(|(change, _)| job.set(change))?;
+        if let Some((_, new)) = changes.pop() {
+            *made = Some(new);
+        }
+        Ok(())
     }
 
-    /// Takes the sound of a running pipeline from a PipeWire node, by number or name, instead of from where it came so far.
-    /// While there is no such node there is silence.
+    /// Captures another screen or camera from now on, which is opened beside the one so far: its first picture is the first
+    /// of it in the outputs, whose size and rate stay as they are. What cannot be captured is told in a warning event and
+    /// changes nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::State`] when the pipeline does not run; [`ErrorKind::NotFound`] when it captures no sound.
+    /// [`ErrorKind::State`] when the pipeline does not run; [`ErrorKind::NotFound`] when it captures neither screen nor
+    /// camera; [`ErrorKind::Unsupported`] for a pattern or a URL; as [`crate::PipelineBuilder::build`] for a config that makes
+    /// no sense.
+    pub fn switch_capture(&self, capture: &CaptureConfig) -> Result<()> {
+        let job = self.kept()?;
+        let source = capture.source(&AudioConfig::default(), true)?;
+        let screen = source.screen.map(Box::new);
+        if screen.is_none() {
+            return Err(Error::unsupported("capture: only to another screen or camera while it runs"));
+        }
+        job.set(&Change { screen, ..Change::default() })
+    }
+
+    /// Takes the sound from a PipeWire node, by number or name, instead of from where it came so far. While there is no such
+    /// node there is silence. Before the pipeline is started it is given that sound, if it has none yet: beside a screen,
+    /// for every output that can have sound, coded as its container's own.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when it runs and captures no sound; [`ErrorKind::Unsupported`] when it was not started and
+    /// has no screen to capture sound beside, or cameras only, which have pictures and nothing else.
     pub fn set_audio_source(&self, node: impl Into<AudioSource>) -> Result<()> {
         let sound = node.into().sound();
-        self.kept()?.set(&Change { sound: Some(sound), ..Change::default() })
+        match self.job() {
+            Some(job) if job.state() != State::Finished => {
+                job.set(&Change { sound: Some(sound), ..Change::default() })
+            }
+            _ => self.change_spec(hearing(&self.spec(), sound)?),
+        }
     }
 
     fn kept(&self) -> Result<Arc<Job>> {
@@ -78,9 +113,68 @@ impl Pipeline {
     }
 }
 
-/// Everything but the bit rates.
+/// `spec` with `sound` in place of the first that it captures, or of none.
+fn hearing(spec: &PipelineSpec, sound: SoundSpec) -> Result<PipelineSpec> {
+    let mut spec = spec.clone();
+    match spec.source.sound.first_mut() {
+        Some(first) => *first = SoundSpec { track: first.track, ..sound },
+        None if spec.source.screen.is_none() => {
+            return Err(Error::unsupported("audio: is captured beside a screen only"));
+        }
+        None => spec.source.sound.push(sound),
+    }
+    let (mut able, mut heard) = (false, false);
+    for output in spec.outputs.iter().filter(|o| o.camera.is_none()) {
+        able = true;
+        heard |= !matches!(output.audio, AudioChoice::None);
+    }
+    if !able {
+        return Err(Error::unsupported("audio: a camera has pictures only"));
+    }
+    if !heard {
+        for output in spec.outputs.iter_mut().filter(|o| o.camera.is_none()) {
+            output.audio = AudioChoice::Default;
+        }
+    }
+    Ok(spec)
+}
+
+/// What `new` has otherwise than `old`.
+fn change(output: usize, old: &VideoSpec, new: &VideoSpec) -> Result<Change> {
+    if rest(old) != rest(new) || old.bitrate.is_some() != new.bitrate.is_some() {
+        return Err(Error::unsupported(
+            "encoder: only bit rates, frame rate, size and preset can change while it runs",
+        ));
+    }
+    let size = (new.width, new.height);
+    if size != (old.width, old.height) && (size.0.is_none() || size.1.is_none()) {
+        return Err(Error::unsupported("encoder.resolution: say which size it is to have now"));
+    }
+    let sized = |n: Option<u32>| n.filter(|_| size != (old.width, old.height));
+    let rated = new.bitrate != old.bitrate || new.max_bitrate != old.max_bitrate;
+    Ok(Change {
+        output,
+        bitrate: new.bitrate.filter(|_| rated),
+        max_bitrate: new.max_bitrate.filter(|_| rated && new.bitrate.is_some()),
+        frame_rate: new.frame_rate.filter(|_| new.frame_rate != old.frame_rate),
+        width: sized(size.0),
+        height: sized(size.1),
+        preset: new.preset.filter(|_| new.preset != old.preset),
+        ..Change::default()
+    })
+}
+
+/// Everything but what can change.
 fn rest(video: &VideoSpec) -> Option<serde_json::Value> {
-    let plain = VideoSpec { bitrate: None, max_bitrate: None, ..video.clone() };
+    let plain = VideoSpec {
+        bitrate: None,
+        max_bitrate: None,
+        frame_rate: None,
+        width: None,
+        height: None,
+        preset: None,
+        ..video.clone()
+    };
     serde_json::to_value(plain).ok()
 }
 

@@ -8,6 +8,7 @@ use crate::package::bitstream::nal::{self, Framing};
 use crate::package::bitstream::{aac, av1, h264, hevc};
 use crate::packet::{Codec, Packet, StreamInfo};
 use crate::spec::BitstreamFormat;
+use crate::time::{Rounding, TimeBase, rescale};
 use bytes::Bytes;
 use std::sync::Weak;
 
@@ -18,11 +19,13 @@ pub(crate) struct PacketSink {
     port: Weak<PacketPort>,
     /// Of each track, and whether its packets are the source's own.
     framers: Vec<(Framer, bool)>,
+    /// What the times of each track were announced to count.
+    bases: Vec<TimeBase>,
 }
 
 impl PacketSink {
     pub fn new(format: BitstreamFormat, link: Sender<Packet>, port: Weak<PacketPort>) -> Self {
-        PacketSink { format, link: Some(link), port, framers: Vec::new() }
+        PacketSink { format, link: Some(link), port, framers: Vec::new(), bases: Vec::new() }
     }
 }
 
@@ -36,6 +39,7 @@ impl OutputSink for PacketSink {
         for track in tracks {
             let (framer, stream) = Framer::new(self.format, track.stream.clone())?;
             self.framers.push((framer, track.copied));
+            self.bases.push(track.stream.time_base);
             streams.push(stream);
         }
         for (i, stream) in streams.iter_mut().enumerate() {
@@ -54,6 +58,11 @@ impl OutputSink for PacketSink {
                 Err(e) if *copied && e.kind() == ErrorKind::Format => return Ok(Fate::LeftOut(e)),
                 Err(e) => return Err(e),
             };
+        }
+        if let Some(base) = self.bases.get(track).filter(|base| **base != packet.base) {
+            let to = |t: i64| rescale(t, packet.base, *base, Rounding::Nearest);
+            (packet.pts, packet.dts) = (packet.pts.map(to), packet.dts.map(to));
+            (packet.duration, packet.base) = (to(packet.duration), *base);
         }
         packet.stream = track;
         match &self.link {
@@ -76,7 +85,7 @@ impl OutputSink for PacketSink {
 }
 
 /// Brings one stream's packets into a framing.
-enum Framer {
+pub(super) enum Framer {
     /// As they are.
     Pass,
     /// Start codes, with these parameter sets in front of key frames that carry none.
@@ -106,7 +115,8 @@ fn aac_config(stream: &StreamInfo) -> Result<aac::Config> {
 }
 
 impl Framer {
-    fn new(format: BitstreamFormat, mut stream: StreamInfo) -> Result<(Framer, StreamInfo)> {
+    /// For packets of `stream`, which is given back as it is then.
+    pub fn new(format: BitstreamFormat, mut stream: StreamInfo) -> Result<(Framer, StreamInfo)> {
         if stream.extradata.is_empty() {
             if stream.codec == Codec::Aac && format == BitstreamFormat::LengthPrefixed {
                 stream.extradata = aac_config(&stream)?.bytes;
@@ -140,7 +150,7 @@ impl Framer {
         })
     }
 
-    fn frame(&self, packet: &Packet) -> Result<Bytes> {
+    pub fn frame(&self, packet: &Packet) -> Result<Bytes> {
         let data = &packet.data;
         match self {
             Framer::Pass => Ok(data.clone()),

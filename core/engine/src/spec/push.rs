@@ -44,6 +44,13 @@ pub struct PushSpec {
     /// encode, all of them must adapt, and the lowest rate is taken; otherwise a warning says that only pictures are dropped.
     #[serde(default)]
     pub adapt: AdaptChoice,
+    /// Whether the certificate of a server over TLS (`rtmps`) must be its own and signed by somebody who is believed;
+    /// `false` sends the stream to whoever answers.
+    #[serde(default = "super::yes")]
+    pub tls_verify: bool,
+    /// PEM file of who is believed to sign certificates, instead of those whom the system believes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
     /// SRT's own settings; `srt://` only. What the URL's query says in FFmpeg's words (`mode`, `passphrase`, `pbkeylen`,
     /// `streamid`, `latency` in microseconds, `maxbw`) is taken too, but not both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,6 +92,8 @@ impl Default for PushSpec {
             max_delay: two(),
             max_bytes: bytes(),
             adapt: AdaptChoice::No,
+            tls_verify: true,
+            ca_file: None,
             srt: None,
         }
     }
@@ -241,6 +250,14 @@ pub(super) fn check(path: &str, o: &super::OutputSpec) -> crate::Result<()> {
         if bounds.min_bitrate.is_some_and(|min| min > rate) {
             return refuse("push.adapt.min_bitrate", "is above video.bitrate");
         }
+    }
+    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
+    let encrypted = matches!(scheme.as_str(), "rtmps" | "rtmpts" | "tls" | "https");
+    if !push.tls_verify && !encrypted {
+        return refuse("push.tls_verify", "needs a path that begins with rtmps://");
+    }
+    if push.ca_file.is_some() && (!encrypted || !push.tls_verify) {
+        return refuse("push.ca_file", "needs a path that begins with rtmps://, and tls_verify");
     }
     let srt = url.get(..6).is_some_and(|s| s.eq_ignore_ascii_case("srt://"));
     match srt {

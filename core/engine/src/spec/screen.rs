@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What of a screen is captured, and how, or which camera. Without `monitor`, `region` and `window` it is everything that
-/// an X11 display shows, or the only monitor of a Wayland compositor.
+/// an X11 display shows, or the first monitor of a Wayland compositor's layout.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScreenSpec {

@@ -185,3 +185,69 @@ fn events_tell_the_whole_story_in_order() {
     assert!(stats.stages.iter().any(|s| s.name.starts_with("encode") && s.items_in == 100), "{stats:?}");
     assert_eq!(stats.progress.fraction, Some(1.0));
 }
+
+/// Plays until the output has come `more` seconds further.
+fn go_on(job: &ghoststream::Job, more: f64) {
+    let at = |job: &ghoststream::Job| job.stats().tracks.iter().map(|t| t.time).fold(f64::MAX, f64::min);
+    let (begin, until) = (std::time::Instant::now(), at(job) + more);
+    while at(job) < until {
+        assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", job.stats());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn size_and_rate_change_while_it_runs_with_every_encoder() {
+    let dir = Dir::new();
+    for (encoder, codec) in [("libx264", "h264"), ("libx265", "hevc")] {
+        let output = dir.path(&format!("{encoder}.ts"));
+        let video = json!({"codec": codec, "encoder": encoder, "preset": "p1", "bitrate": "500k"});
+        let job = endless(&output, json!({"video": video, "audio": false}));
+        until_running(&job);
+        job.set(&Change { frame_rate: Some("10".parse().unwrap()), ..Change::default() }).unwrap();
+        go_on(&job, 1.5);
+        job.set(&Change { width: Some(320), height: Some(180), ..Change::default() }).unwrap();
+        go_on(&job, 1.5);
+        job.stop();
+        let (outcome, _, said) = stopped(&job);
+        assert_eq!((outcome, said.as_str()), (Outcome::Stopped, ""), "{encoder}");
+        let times = packets(&output);
+        let end = times.len();
+        assert!(end > 20, "{encoder}: {times:?}");
+        let mut late: Vec<f64> = times[end - 12..].iter().map(|p| p.0).collect();
+        late.sort_by(f64::total_cmp);
+        assert!(late.windows(2).all(|t| (t[1] - t[0] - 0.1).abs() < 0.002), "{encoder}: {late:?}");
+        let sizes = std::process::Command::new("ffprobe")
+            .args(["-v", "error", "-show_entries", "frame=width,height", "-of", "csv=p=0"])
+            .arg(&output)
+            .output()
+            .unwrap();
+        let sizes = String::from_utf8_lossy(&sizes.stdout).into_owned();
+        let mut sizes: Vec<&str> =
+            sizes.lines().map(|l| l.trim_end_matches(',')).filter(|l| !l.is_empty()).collect();
+        sizes.dedup();
+        assert_eq!(sizes, ["160,90", "320,180"], "{encoder}");
+    }
+}
+
+#[test]
+fn a_container_that_says_the_size_once_refuses_another() {
+    let dir = Dir::new();
+    let job = endless(&dir.path("o.mp4"), json!({}));
+    until_running(&job);
+    let e = job.set(&Change { width: Some(320), height: Some(180), ..Change::default() }).unwrap_err();
+    assert_eq!(e.kind(), ghoststream::ErrorKind::Unsupported);
+    assert!(e.message().starts_with("width: mp4 says the size"), "{e}");
+    let e = job
+        .set(&Change { frame_rate: Some(ghoststream::Framerate::fps(0)), ..Change::default() })
+        .unwrap_err();
+    assert_eq!(e.kind(), ghoststream::ErrorKind::Invalid, "{e}");
+    // Another rate it can have.
+    job.set(&Change { frame_rate: Some("5".parse().unwrap()), ..Change::default() }).unwrap();
+    go_on(&job, 1.5);
+    job.stop();
+    assert_eq!(stopped(&job).0, Outcome::Stopped);
+    let times = packets(&dir.path("o.mp4"));
+    let late: Vec<f64> = times[times.len() - 5..].iter().map(|p| p.0).collect();
+    assert!(late.windows(2).all(|t| (t[1] - t[0] - 0.2).abs() < 0.002), "{late:?}");
+}

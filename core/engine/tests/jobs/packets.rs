@@ -265,3 +265,46 @@ fn sound_of_a_transport_stream_loses_its_headers() {
     let (_, out) = through(job, packets);
     assert!(out[&1].len() > 150);
 }
+
+#[test]
+fn a_day_of_packets_goes_by_and_its_last_seconds_are_saved() {
+    let dir = Dir::new();
+    let clip = dir.path("slow.mp4");
+    ffmpeg(&format!("-f lavfi -i testsrc2=s=64x36:r=1:d=4 -c:v libx264 -preset ultrafast -g 2 -bf 0 {clip}"));
+    let (streams, packets) = read(&clip);
+    assert_eq!(packets.len(), 4);
+    let job = fed(
+        json!({"packets": {}}),
+        json!([{"path": dir.path("last-{n}.mkv"), "replay": {"seconds": 60, "bytes": "10M"}, "video": {"codec": "copy"},
+            "audio": false}]),
+        &streams,
+    );
+    let day = 24 * 3600;
+    for begin in (0..day).step_by(4) {
+        later(&packets, f64::from(begin)).into_iter().for_each(|p| job.push_packet(p).unwrap());
+        if begin + 4 != day / 2 && begin + 4 != day {
+            continue;
+        }
+        // What was pushed is through.
+        while job.stats().tracks[0].time < f64::from(begin + 3) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        job.save(0, Some(10.0)).unwrap();
+        let (path, length) = loop {
+            match job.next_event(Some(Duration::from_secs(30))) {
+                ghoststream::event::Next::Event(ghoststream::event::Event::Saved {
+                    path, duration, ..
+                }) => {
+                    break (path, duration);
+                }
+                ghoststream::event::Next::Event(_) => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!((10.0..=12.0).contains(&length), "{length}");
+        let found = probe(&path);
+        assert!((10..=12).contains(&frames(video(&found))), "{found:?}");
+    }
+    job.finish_input();
+    job.wait(None).unwrap().unwrap().into_result().unwrap();
+}

@@ -185,8 +185,14 @@ impl Graph {
             let Some(node) = self.nodes.get(&id) else { continue };
             // Of a sink, what it plays; of others, what they give.
             let monitor = matches!(node.class, NodeClass::Sink | NodeClass::Recording);
-            let ports: Vec<(&u32, &Port)> =
-                self.ports.iter().filter(|(_, p)| p.node == id && p.output && p.monitor == monitor).collect();
+            let of = |monitor: bool| -> Vec<(&u32, &Port)> {
+                self.ports.iter().filter(|(_, p)| p.node == id && p.output && p.monitor == monitor).collect()
+            };
+            let mut ports = of(monitor);
+            // A source that was made of a sink gives what its monitor gives.
+            if ports.is_empty() && node.class == NodeClass::Source {
+                ports = of(true);
+            }
             let before = wires.len();
             for (output, port) in &ports {
                 for (input, channel) in &inputs {
@@ -389,6 +395,18 @@ mod tests {
         assert_eq!(wires(&graph, &SoundTarget::Id(10)), [(101, 200), (102, 201)]);
         // Never ourselves, or it would howl.
         assert_eq!(wires(&graph, &SoundTarget::Id(20)), []);
+    }
+
+    #[test]
+    fn a_virtual_microphone_is_a_sink_behind_a_source() {
+        let mut graph = graph();
+        graph.nodes.insert(14, known("virtual", NodeClass::Source, None));
+        for (id, output, channel) in [(140, false, "FL"), (141, true, "FL"), (142, true, "FR")] {
+            graph.ports.insert(id, Port { node: 14, output, monitor: output, channel: channel.into() });
+        }
+        graph.set_default(Some("default.audio.source"), Some(r#"{ "name": "virtual" }"#));
+        assert_eq!(wires(&graph, &SoundTarget::Microphone), [(141, 200), (142, 201)]);
+        assert_eq!(wires(&graph, &SoundTarget::Name("virtual".into())), [(141, 200), (142, 201)]);
     }
 
     #[test]

@@ -37,7 +37,7 @@ const IDLE: Duration = Duration::from_millis(500);
 /// What is captured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The monitor of that name; `None`: the only one there is.
+    /// The monitor of that name; `None`: the one at the layout's beginning, see [`Capture::others`].
     Monitor(Option<String>),
     /// A part of the layout, in logical pixels as `slurp` gives them. It lies on one monitor.
     Region {
@@ -84,6 +84,7 @@ pub struct Capture {
     wake: Option<UnixStream>,
     protocol: Protocol,
     monitor: Monitor,
+    others: Vec<String>,
     first: (u32, u32, PixelFormat),
 }
 
@@ -94,8 +95,7 @@ impl Capture {
     ///
     /// # Errors
     /// [`Kind::NotFound`] when there is no such compositor or monitor; [`Kind::Unsupported`] when the compositor hands
-    /// out no pictures, or the region lies on several monitors, or no monitor is named and there are several;
-    /// [`Kind::Io`] when no picture comes within 5 seconds.
+    /// out no pictures, or the region lies on several monitors; [`Kind::Io`] when no picture comes within 5 seconds.
     pub fn open(
         display: Option<&str>,
         target: &Target,
@@ -109,7 +109,11 @@ impl Capture {
                 "the compositor offers neither ext-image-copy-capture nor wlr-screencopy with shared memory",
             )
         })?;
-        let (monitor, part) = choose(&client.state.monitors(), target)?;
+        let monitors = client.state.monitors();
+        let (monitor, part) = choose(&monitors, target)?;
+        let named = !matches!(target, Target::Monitor(None));
+        let others = monitors.into_iter().map(|m| m.name).filter(|name| !named && *name != monitor.name);
+        let others = others.collect();
         let found = client.state.outputs.iter().find(|o| o.label() == monitor.name);
         let output = found.map(|o| (o.global, o.proxy.clone()));
         let (global, output) = output.ok_or_else(|| gone(&monitor.name))?;
@@ -137,7 +141,7 @@ impl Capture {
             thread.spawn(move || taker.watch(&shared, pause))
         };
         let thread = thread.map_err(|e| Error::new(Kind::Memory, format!("a thread: {e}")))?;
-        Ok(Capture { shared, thread: Some(thread), wake: Some(ours), protocol, monitor, first: size })
+        Ok(Capture { shared, thread: Some(thread), wake: Some(ours), protocol, monitor, others, first: size })
     }
 
     /// How the compositor hands out the pictures.
@@ -148,6 +152,11 @@ impl Capture {
     /// The monitor, as it was at the beginning.
     pub fn monitor(&self) -> &Monitor {
         &self.monitor
+    }
+
+    /// The monitors that there were besides, where none was named.
+    pub fn others(&self) -> &[String] {
+        &self.others
     }
 
     /// Pixels of the first picture.
@@ -550,13 +559,10 @@ fn choose(monitors: &[Monitor], target: &Target) -> Result<(Monitor, Option<Part
             let missing = || Error::new(Kind::NotFound, format!("no monitor {name}; there is {}", names()));
             Ok((found.ok_or_else(missing)?, None))
         }
-        Target::Monitor(None) => match monitors {
-            [] => Err(Error::new(Kind::NotFound, "the compositor has no monitor")),
-            [only] => Ok((only.clone(), None)),
-            _ => {
-                let message = format!("there are several monitors; name one: {}", names());
-                Err(Error::new(Kind::Unsupported, message))
-            }
+        // No protocol says which one has the keyboard.
+        Target::Monitor(None) => match monitors.iter().min_by_key(|m| (m.x, m.y)) {
+            None => Err(Error::new(Kind::NotFound, "the compositor has no monitor")),
+            Some(first) => Ok((first.clone(), None)),
         },
         Target::Region { x, y, width, height } => {
             let hit = |m: &Monitor| Part::on(m, *x, *y, *width, *height).map(|part| (m.clone(), part));
@@ -637,11 +643,12 @@ mod tests {
         let name = |n: &str| Target::Monitor(Some(n.into()));
         let region = |x, width| Target::Region { x, y: 0, width, height: 50 };
         assert_eq!(choose(&one, &Target::Monitor(None)).expect("one").0.name, "A");
+        let turned = [monitor("C", 100), monitor("D", -50), monitor("E", 0)];
+        assert_eq!(choose(&turned, &Target::Monitor(None)).expect("the leftmost").0.name, "D");
         assert_eq!(choose(&two, &name("B")).expect("B").0.name, "B");
         let (found, part) = choose(&two, &region(120, 30)).expect("on B");
         assert_eq!((found.name.as_str(), part), ("B", Some(Part { x: 20, y: 0, width: 30, height: 50 })));
         for (target, kind, said) in [
-            (Target::Monitor(None), Kind::Unsupported, "A, B"),
             (name("C"), Kind::NotFound, "A, B"),
             (region(300, 5), Kind::NotFound, "5x50+300+0"),
             (region(90, 20), Kind::Unsupported, "A and B"),

@@ -281,12 +281,19 @@ fn a_running_encoder_follows_a_new_bit_rate() {
         let ratio = sizes[1] as f64 / sizes[0] as f64;
         assert!((1.8..5.0).contains(&ratio), "{name}: {ratio}");
     }
+    // Those that cannot follow are opened again.
     for (name, json) in [
         ("libx265", r#"{"bitrate":"2M","max_bitrate":"3M"}"#),
         ("libx264", r#"{"bitrate":"2M"}"#),
-        ("libx264", r#"{"crf":23}"#),
-        ("ffv1", "{}"),
+        ("mpeg4", r#"{"bitrate":"2M"}"#),
     ] {
+        for name in available(&[name]) {
+            let sizes = with_change(name, json, up.clone()).unwrap();
+            let ratio = sizes[1] as f64 / sizes[0] as f64;
+            assert!((1.6..5.0).contains(&ratio), "{name}: {ratio}");
+        }
+    }
+    for (name, json) in [("libx264", r#"{"crf":23}"#), ("ffv1", "{}")] {
         let e = with_change(name, json, up.clone()).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::Unsupported, "{name}: {e}");
     }
@@ -340,6 +347,72 @@ fn a_preset_changes_at_the_next_key_frame_and_no_picture_is_lost() {
         let e = with_change(name, json, Control::Preset(Preset::P1)).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::Unsupported, "{name}: {e}");
     }
+}
+
+/// Times rise, and there are key packets at `keys`, in milliseconds.
+fn assert_rising(name: &str, packets: &[Packet], keys: &[i64]) {
+    let ms = Rational::new(1, 1000);
+    let mut last = None;
+    for p in packets {
+        let (decode, show) = (p.decode().unwrap(), p.presentation().unwrap());
+        assert!(decode <= show && last.is_none_or(|last| last < decode), "{name}: {last:?}, {decode:?}");
+        last = Some(decode);
+    }
+    let found: Vec<_> =
+        packets.iter().filter(|p| p.key).map(|p| p.presentation().unwrap().to(ms).ticks).collect();
+    assert!(keys.iter().all(|k| found.contains(k)), "{name}: {found:?}");
+}
+
+#[test]
+fn every_encoder_goes_on_in_another_size() {
+    for name in available(&["libx264", "libx265", "libsvtav1", "libvpx-vp9", "mpeg4", "mpeg2video"]) {
+        let big = Clip::constant(60, 25, 1);
+        let small = Clip { width: 160, height: 90, ..big.clone() };
+        let config = VideoEncode { frame_rate: Some(rate_of(&big)), ..config(name, r#"{"bitrate":"1M"}"#) };
+        let mut encoder = VideoEncoder::new(config).unwrap();
+        let mut packets = Vec::new();
+        for n in 0..60 {
+            if n == 30 {
+                let e = encoder.push(small.frame(n), &mut packets).unwrap_err();
+                assert_eq!(e.kind(), ErrorKind::Invalid, "{name}: it was not announced: {e}");
+                encoder.control(&Control::Size { width: 160, height: 90 }).unwrap();
+            }
+            encoder.push(if n < 30 { &big } else { &small }.frame(n), &mut packets).unwrap();
+        }
+        encoder.finish(&mut packets).unwrap();
+        assert_eq!(packets.len(), 60, "{name}");
+        assert_rising(name, &packets, &[0, 1200]);
+        let encoded = Encoded { packets, stream: encoder.stream().unwrap().clone() };
+        let widths: Vec<u32> = encoded.decode().iter().map(|f| f.width()).collect();
+        // FFmpeg's decoder of MPEG-2 holds a picture, and forgets it at another size.
+        let held = usize::from(name == "mpeg2video");
+        let (before, behind) = (widths[29 - held], widths[30 - held]);
+        assert_eq!((widths.len(), before, behind), (60 - held, 320, 160), "{name}");
+    }
+}
+
+#[test]
+fn every_encoder_goes_on_at_another_rate() {
+    for name in available(&["libx264", "libx265", "libsvtav1", "libvpx-vp9"]) {
+        let (slow, fast) = (Clip::constant(40, 50, 1), Clip::constant(160, 120, 1));
+        let config = VideoEncode { frame_rate: Some(rate_of(&slow)), ..config(name, r#"{"bitrate":"1M"}"#) };
+        let mut encoder = VideoEncoder::new(config).unwrap();
+        let mut packets = Vec::new();
+        slow.frames().for_each(|frame| encoder.push(frame, &mut packets).unwrap());
+        encoder.control(&Control::FrameRate(Rational::new(120, 1))).unwrap();
+        // From 0.8 s on.
+        (96..160).for_each(|n| encoder.push(fast.frame(n), &mut packets).unwrap());
+        encoder.finish(&mut packets).unwrap();
+        assert_eq!(packets.len(), 40 + 64, "{name}");
+        assert_rising(name, &packets, &[0, 800]);
+        let mut shown: Vec<f64> = packets.iter().map(|p| p.presentation().unwrap().seconds()).collect();
+        shown.sort_by(f64::total_cmp);
+        let wanted = (0..40).map(|n| n as f64 / 50.0).chain((96..160).map(|n| n as f64 / 120.0));
+        assert!(shown.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-6), "{name}: {shown:?}");
+    }
+    let e =
+        with_change("mpeg4", r#"{"bitrate":"1M"}"#, Control::FrameRate(Rational::new(50, 1))).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Unsupported, "{e}");
 }
 
 #[test]

@@ -49,6 +49,10 @@ impl Stage<Frame, Frame> for Scale {
         Ok(())
     }
 
+    fn resizes(&self) -> bool {
+        true
+    }
+
     fn control(&mut self, control: &Control) -> Result<()> {
         match control {
             Control::Size { width, height } => {

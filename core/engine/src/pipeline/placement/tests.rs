@@ -428,7 +428,7 @@ fn the_stages_of_a_placement_run() {
         let mut devices = Devices::default();
         let mut stages = chain::before_scale(track, &FilterContext::default(), &mut devices).unwrap();
         stages.push(chain::scaler(track, chain::scale_target(track, &offer.streams[0]).unwrap()));
-        let mut upload = chain::after_scale(track, &offer.streams[0], &mut devices).unwrap();
+        let mut upload = chain::after_scale(track, &offer.streams[0], &mut devices, false).unwrap();
         let (mut scaled, mut out) = (Vec::new(), Vec::new());
         for i in 0..3 {
             // As from a decoder that went on in software: planar, in host memory.

@@ -1,5 +1,6 @@
 //! One connection: a muxer of FFmpeg's whose bytes go to a URL of FFmpeg's, or over our own SRT socket.
 
+use super::flv::{self, Flv};
 use super::srt::{SrtWriter, open_socket};
 use crate::error::{Error, ErrorKind, Result};
 use crate::packet::Packet;
@@ -28,6 +29,86 @@ pub(super) struct Target {
     pub timeout: Duration,
     /// Bytes that the system's own buffer takes: what is in there cannot be dropped any more.
     pub send_buffer: usize,
+    /// Who must have signed the peer's certificate; `None`: anybody will do.
+    pub trust: Option<Trust>,
+}
+
+/// Whose signatures of certificates are believed.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Trust {
+    /// Those whom the system believes.
+    System,
+    /// Those in this file.
+    File(String),
+}
+
+/// Where systems keep the certificates of those whom they believe: some builds of FFmpeg do not look there.
+const SYSTEM: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+impl Trust {
+    /// The file for FFmpeg; `None`: it finds them itself.
+    fn file(&self) -> Option<String> {
+        let named = || std::env::var("SSL_CERT_FILE").ok().filter(|path| !path.is_empty());
+        let usual =
+            || SYSTEM.iter().find(|path| std::path::Path::new(path).is_file()).map(|p| (*p).to_owned());
+        match self {
+            Trust::System => named().or_else(usual),
+            Trust::File(path) => Some(path.clone()),
+        }
+    }
+}
+
+/// What packets go through on their way to bytes.
+enum Wire {
+    /// FFmpeg's muxer.
+    Muxer(av::Muxer),
+    /// Tags of our own, which FFmpeg's muxer of data hands on as they are.
+    Flv(Flv, av::Muxer),
+}
+
+impl Wire {
+    fn muxer(&mut self) -> &mut av::Muxer {
+        match self {
+            Wire::Muxer(muxer) | Wire::Flv(_, muxer) => muxer,
+        }
+    }
+
+    fn write(&mut self, index: usize, packet: &Packet) -> Result<()> {
+        match self {
+            Wire::Muxer(muxer) => Ok(muxer.write(packet.to_av(false)?)?),
+            Wire::Flv(flv, muxer) => {
+                let mut bytes = Vec::new();
+                flv.write(index, packet, &mut bytes)?;
+                put(muxer, bytes)
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<()> {
+        if let Wire::Flv(flv, muxer) = &mut self {
+            let mut bytes = Vec::new();
+            flv.finish(&mut bytes);
+            put(muxer, bytes)?;
+        }
+        match self {
+            Wire::Muxer(mut muxer) | Wire::Flv(_, mut muxer) => {
+                muxer.write_trailer()?;
+                Ok(muxer.close()?)
+            }
+        }
+    }
+}
+
+/// Sends bytes as they are.
+fn put(muxer: &mut av::Muxer, bytes: Vec<u8>) -> Result<()> {
+    let packet = Packet::new(bytes.into(), 0, 0, flv::MS);
+    muxer.write(packet.to_av(false)?)?;
+    Ok(muxer.flush()?)
 }
 
 /// What a link says of itself.
@@ -48,7 +129,7 @@ struct Track {
 /// A connection that is open, with its header written.
 pub(super) struct Connection {
     /// `None` once it has said goodbye.
-    muxer: Option<av::Muxer>,
+    wire: Option<Wire>,
     tracks: Vec<Track>,
     interrupt: av::Interrupt,
     socket: Option<Arc<srt::Socket>>,
@@ -102,16 +183,16 @@ impl Target {
             None => (Way::Url(self.url.clone()), None),
         };
         let mark = is_over_tcp(&self.url).then(Mark::next);
-        let ((mut muxer, tracks), _) = self.open(way, &interrupt, mark)?;
+        let ((mut wire, tracks), _) = self.open(way, &interrupt, mark)?;
         if let Some(mark) = mark {
             self.limit_silence(mark);
         }
         let flush = socket.is_some();
         if flush {
-            muxer.flush()?;
+            wire.muxer().flush()?;
         }
         Ok(Connection {
-            muxer: Some(muxer),
+            wire: Some(wire),
             tracks,
             interrupt,
             socket,
@@ -119,6 +200,17 @@ impl Target {
             flush,
             send_buffer: self.send_buffer,
         })
+    }
+
+    /// Why there is no connection. FFmpeg's own text has the whole address, stream key included.
+    fn not_connected(&self, e: &av::Error) -> Error {
+        let mut message = format!("cannot connect: {}", e.message());
+        // It says no more of a certificate that it does not believe.
+        if e.kind() == av::Kind::Io && self.trust.is_some() && is_encrypted(&self.url) {
+            message += ", which is also how a certificate ends that is not the server's own, or not signed by somebody who is \
+                        believed (tls_verify, ca_file)";
+        }
+        Error::new(Error::from(e.clone()).kind(), message)
     }
 
     /// TCP itself says nothing of a dead link until its buffer is full, which takes as long as the bit rate is low.
@@ -138,7 +230,7 @@ impl Target {
         way: Way,
         interrupt: &av::Interrupt,
         mark: Option<Mark>,
-    ) -> Result<((av::Muxer, Vec<Track>), Vec<(String, String)>)> {
+    ) -> Result<((Wire, Vec<Track>), Vec<(String, String)>)> {
         let (url, io) = match way {
             Way::Url(url) => (url, None),
             Way::Bytes(writer) => (String::new(), Some(av::Output::Stream(writer))),
@@ -151,6 +243,13 @@ impl Target {
             io_options.push(("send_buffer_size".into(), self.send_buffer.to_string()));
             io_options.push(("tcp_nodelay".into(), "1".into()));
         }
+        if is_encrypted(&url) {
+            io_options.push(("tls_verify".into(), i32::from(self.trust.is_some()).to_string()));
+            io_options.extend(self.trust.as_ref().and_then(Trust::file).map(|path| ("ca_file".into(), path)));
+        }
+        if self.container == Container::Flv && flv::is_needed(&self.tracks) {
+            return self.open_flv(url, io, interrupt, io_options).map(|opened| (opened, Vec::new()));
+        }
         let mut muxer = av::Muxer::create(av::MuxerOptions {
             format: Some(muxer_name(self.container, &self.tracks)?),
             url,
@@ -158,8 +257,7 @@ impl Target {
             interrupt: interrupt.clone(),
             io_options,
         })
-        // FFmpeg's own text has the whole address, stream key included.
-        .map_err(|e| Error::new(Error::from(e.clone()).kind(), format!("cannot connect: {}", e.message())))?;
+        .map_err(|e| self.not_connected(&e))?;
         for track in &self.tracks {
             let (parameters, options) = track_options(self.container, track)?;
             muxer.add_stream(&parameters, &options).map_err(|e| Error::from(e).context(&track.name))?;
@@ -186,7 +284,40 @@ impl Target {
                 Ok(Track { base: Rational::new(num, den), last: None })
             })
             .collect::<Result<_>>()?;
-        Ok(((muxer, tracks), unused))
+        Ok(((Wire::Muxer(muxer), tracks), unused))
+    }
+
+    /// For tags of our own.
+    fn open_flv(
+        &self,
+        url: String,
+        io: Option<av::Output>,
+        interrupt: &av::Interrupt,
+        io_options: Vec<(String, String)>,
+    ) -> Result<(Wire, Vec<Track>)> {
+        if let Some(key) = self.options.keys().next() {
+            let message =
+                "flv with HEVC, AV1, VP9 or Opus is written by GhostStream, which has no such option";
+            return Err(Error::invalid(format!("options.{key}"), message));
+        }
+        let (flv, begin) = Flv::new(&self.tracks)?;
+        let mut muxer = av::Muxer::create(av::MuxerOptions {
+            format: Some("data".into()),
+            url,
+            io,
+            interrupt: interrupt.clone(),
+            io_options,
+        })
+        .map_err(|e| self.not_connected(&e))?;
+        if let Some(track) = self.tracks.first() {
+            let (parameters, options) = track_options(self.container, track)?;
+            let options = av::StreamOptions { time_base: (flv::MS.num, flv::MS.den), ..options };
+            muxer.add_stream(&parameters, &options)?;
+        }
+        muxer.write_header(&[])?;
+        put(&mut muxer, begin)?;
+        let tracks = self.tracks.iter().map(|t| Track { base: t.stream.time_base, last: None }).collect();
+        Ok((Wire::Flv(flv, muxer), tracks))
     }
 }
 
@@ -196,7 +327,7 @@ impl Connection {
     /// # Errors
     /// What sending fails with; the connection is over then.
     pub fn write(&mut self, index: usize, packet: Packet) -> Result<()> {
-        let (Some(muxer), Some(track)) = (&mut self.muxer, self.tracks.get_mut(index)) else {
+        let (Some(wire), Some(track)) = (&mut self.wire, self.tracks.get_mut(index)) else {
             return Err(Error::new(ErrorKind::Internal, "a packet of no track"));
         };
         let mut packet = Packet { stream: index, ..packet };
@@ -212,9 +343,9 @@ impl Connection {
         track.last = dts.or(track.last);
         packet.duration = to(packet.duration);
         (packet.pts, packet.dts, packet.base) = (pts, dts, track.base);
-        muxer.write(packet.to_av(false)?)?;
+        wire.write(index, &packet)?;
         if self.flush {
-            muxer.flush()?;
+            wire.muxer().flush()?;
         }
         Ok(())
     }
@@ -253,9 +384,8 @@ impl Connection {
     /// # Errors
     /// As [`Connection::write`].
     pub fn finish(mut self) -> Result<()> {
-        let Some(mut muxer) = self.muxer.take() else { return Ok(()) };
-        muxer.write_trailer()?;
-        muxer.close()?;
+        let Some(wire) = self.wire.take() else { return Ok(()) };
+        wire.finish()?;
         if let Some(socket) = &self.socket {
             if !socket.drain(self.timeout) {
                 return Err(Error::new(ErrorKind::Io, "the connection broke before all was received"));
@@ -273,6 +403,12 @@ impl Connection {
 fn is_over_tcp(url: &str) -> bool {
     let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase()).unwrap_or_default();
     scheme.starts_with("rtmp") || matches!(scheme.as_str(), "tcp" | "tls" | "http" | "https" | "icecast")
+}
+
+/// Whether FFmpeg makes a connection of TLS for this address.
+fn is_encrypted(url: &str) -> bool {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase()).unwrap_or_default();
+    matches!(scheme.as_str(), "rtmps" | "rtmpts" | "tls" | "https")
 }
 
 /// The time that packets in SRT's own buffer may span. It forgets what is older than a second, or than the latency and

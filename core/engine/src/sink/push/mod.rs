@@ -6,6 +6,7 @@ mod backoff;
 mod buffer;
 mod connection;
 mod disposable;
+mod flv;
 mod queue;
 mod srt;
 mod status;
@@ -23,7 +24,7 @@ use crate::stage::Control;
 use crate::time::Clock;
 use adapt::{Adapt, Bounds};
 use buffer::{Item, Limits};
-use connection::Target;
+use connection::{Target, Trust};
 use disposable::Disposable;
 use queue::Queue;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -153,6 +154,7 @@ impl PushSink {
             tracks: tracks.to_vec(),
             timeout: Duration::from_secs_f64(push.timeout.0),
             send_buffer,
+            trust: push.tls_verify.then(|| push.ca_file.clone().map_or(Trust::System, Trust::File)),
         })
     }
 

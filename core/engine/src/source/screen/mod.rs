@@ -30,6 +30,7 @@ use crate::time::{Clock, MICROSECONDS, Rational, TimeBase};
 use ghoststream_sys::ffmpeg as av;
 use pace::{Pacer, Step};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +38,9 @@ use std::time::Duration;
 const STILL: Duration = Duration::from_secs(1);
 /// How long one wait lasts at most; a job that stops is seen after it.
 const NAP: Duration = Duration::from_millis(20);
+
+/// Naps that the first picture of what is captured from then on may take.
+const FIRST: u32 = 500;
 
 /// A picture as it was taken.
 struct Shot {
@@ -84,6 +88,7 @@ trait Grabber: Send {
 pub struct Counts {
     backend: Mutex<&'static str>,
     turn: Mutex<Option<ScreenSpec>>,
+    pace: Mutex<Option<Rational>>,
     /// Taken from the screen.
     pub taken: AtomicU64,
     /// Given once more because nothing had changed, or because the screen was late.
@@ -107,6 +112,96 @@ impl Counts {
     /// Captures `spec` instead, as soon as it gives a picture. Rate and variability stay.
     pub(crate) fn turn_to(&self, spec: ScreenSpec) {
         *lock(&self.turn) = Some(spec);
+    }
+
+    /// Gives `rate` pictures a second from now on (a variable rate: at most).
+    pub(crate) fn pace_to(&self, rate: Rational) {
+        *lock(&self.pace) = Some(rate);
+    }
+}
+
+/// Begins to watch something.
+type Open = dyn Fn(&ScreenSpec, &av::Interrupt, bool) -> Result<(Box<dyn Grabber>, Said)> + Send + Sync;
+
+/// What is opened beside what is captured now: a dialog or a slow device must not stop the picture.
+struct Turning {
+    label: String,
+    interrupt: av::Interrupt,
+    opened: Receiver<Result<(Box<dyn Grabber>, Said, Shot)>>,
+}
+
+impl Turning {
+    fn begin(open: Arc<Open>, spec: ScreenSpec, gpu: bool) -> Result<Turning> {
+        let (label, interrupt) = (spec.label(), av::Interrupt::new());
+        let (to, opened) = channel();
+        let ours = interrupt.clone();
+        let thread = std::thread::Builder::new().name("gs-turn".into());
+        let body = move || {
+            let result = open(&spec, &ours, gpu).and_then(|(mut grabber, note)| {
+                if grabber.on_device().is_some() != gpu {
+                    let message =
+                        "its pictures come in host memory, and those before on the encoder's GPU, or the reverse";
+                    return Err(Error::unsupported(message));
+                }
+                let shot = first(&mut *grabber, &ours)?;
+                Ok((grabber, note, shot))
+            });
+            // Nobody may want it any more.
+            drop(to.send(result));
+        };
+        let started = thread.spawn(body);
+        started.map_err(|e| Error::with_source(ErrorKind::Memory, "cannot start a thread", e))?;
+        Ok(Turning { label, interrupt, opened })
+    }
+}
+
+/// The first picture of what was just opened.
+fn first(grabber: &mut dyn Grabber, interrupt: &av::Interrupt) -> Result<Shot> {
+    for _ in 0..FIRST {
+        if let Some(shot) = grabber.grab()? {
+            return Ok(shot);
+        }
+        if interrupt.is_cancelled() {
+            return Err(Error::cancelled());
+        }
+        match grabber.await_change(NAP) {
+            Some(waited) => waited?,
+            None => std::thread::sleep(NAP),
+        }
+    }
+    Err(Error::new(ErrorKind::Io, "it gives no picture"))
+}
+
+/// Stands for what is gone, until what is captured instead has its first picture.
+struct Gone {
+    size: (u32, u32),
+    format: PixelFormat,
+    device: Option<(&'static str, Colour)>,
+}
+
+impl Grabber for Gone {
+    fn backend(&self) -> &'static str {
+        "none"
+    }
+
+    fn size(&self) -> (u32, u32) {
+        self.size
+    }
+
+    fn format(&self) -> PixelFormat {
+        self.format
+    }
+
+    fn on_device(&self) -> Option<(&'static str, Colour)> {
+        self.device
+    }
+
+    fn changed(&mut self) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn grab(&mut self) -> Result<Option<Shot>> {
+        Ok(None)
     }
 }
 
@@ -136,6 +231,13 @@ pub struct Screen {
     /// What was captured is gone.
     over: bool,
     counts: Arc<Counts>,
+    open: Arc<Open>,
+    /// What will be captured instead.
+    turning: Option<Turning>,
+    /// Ends what what is captured now waits for, where that is not what it began with.
+    own: Option<av::Interrupt>,
+    /// Why there are no more pictures of it, while something else is awaited.
+    gone: Option<Error>,
 }
 
 impl Screen {
@@ -186,6 +288,10 @@ impl Screen {
             notes: Vec::new(),
             over: false,
             counts: Arc::new(counts),
+            open: Arc::new(open),
+            turning: None,
+            own: None,
+            gone: None,
             grabber,
         }
     }
@@ -318,8 +424,9 @@ impl Screen {
     }
 
     fn variable(&mut self) -> Result<Option<Frame>> {
-        let least = self.interval();
         loop {
+            self.turn();
+            let least = self.interval();
             let now = self.clock.now();
             let began = *self.began.get_or_insert(now);
             let quiet = self.given.map(|given| now.saturating_sub(given));
@@ -330,7 +437,7 @@ impl Screen {
                 continue;
             }
             let fresh = self.grabber.changed()?;
-            if fresh || quiet.is_none_or(|q| q >= STILL) {
+            if fresh || self.unused || quiet.is_none_or(|q| q >= STILL) {
                 let (media, age) = self.picture(fresh)?;
                 // A picture that waited to be fetched has the time at which it was shown.
                 let shown = now.saturating_sub(age.unwrap_or_default());
@@ -388,36 +495,73 @@ impl Screen {
         Ok((media, age))
     }
 
-    /// Captures what was asked for meanwhile. What cannot be captured is told, and changes nothing.
+    /// Opens what was asked for meanwhile, and captures it once it has a picture. What cannot be captured is told, and changes
+    /// nothing.
     fn turn(&mut self) {
-        let Some(spec) = lock(&self.counts.turn).take() else { return };
-        let label = spec.label();
-        // What is behind takes pictures on a device only where they were there from the beginning.
-        let gpu = self.device().is_some();
-        let taken = open(&spec, &self.interrupt, gpu).and_then(|(mut grabber, note)| {
-            if grabber.on_device().is_some() != gpu {
-                let message = "its pictures come in host memory, and those before on the encoder's GPU";
-                return Err(Error::unsupported(message));
+        let asked = lock(&self.counts.turn).take();
+        if let Some(spec) = asked {
+            if let Some(before) = self.turning.take() {
+                before.interrupt.cancel();
+                let message = format!("{} is not captured: something else was asked for", before.label);
+                self.notes.push(Note { code: "source", message });
             }
-            let shot = grabber.grab()?;
-            Ok((grabber, note, shot))
-        });
-        match taken {
+            let label = spec.label();
+            // What is behind takes pictures on a device only where they were there from the beginning.
+            match Turning::begin(self.open.clone(), spec, self.device().is_some()) {
+                Ok(turning) => self.turning = Some(turning),
+                Err(e) => self.stay(&label, &e),
+            }
+        }
+        let Some(turning) = &self.turning else { return };
+        let opened = match turning.opened.try_recv() {
+            Err(TryRecvError::Empty) => return,
+            Err(TryRecvError::Disconnected) => Err(Error::new(ErrorKind::Internal, "opening it panicked")),
+            Ok(opened) => opened,
+        };
+        let Some(Turning { label, interrupt, .. }) = self.turning.take() else { return };
+        match opened {
             Ok((grabber, note, shot)) => {
                 *lock(&self.counts.backend) = grabber.backend();
-                self.grabber = grabber;
+                (self.grabber, self.own, self.gone) = (grabber, Some(interrupt), None);
                 self.notes
                     .push(Note { code: "source", message: format!("{label} is captured from here on") });
                 self.notes.extend(note.map(|(code, message)| Note { code, message }));
                 self.moving = false;
-                if let Some(shot) = shot {
-                    self.keep(shot);
-                }
+                self.keep(shot);
             }
-            Err(e) => {
-                let message = format!("{label} cannot be captured ({e}): the capture goes on as it was");
-                self.notes.push(Note { code: "source", message });
-            }
+            Err(e) => self.stay(&label, &e),
+        }
+    }
+
+    fn stay(&mut self, label: &str, e: &Error) {
+        let goes_on = if self.gone.is_some() { "" } else { ": the capture goes on as it was" };
+        let message = format!("{label} cannot be captured ({e}){goes_on}");
+        self.notes.push(Note { code: "source", message });
+        if let Some(gone) = self.gone.take() {
+            self.end(&gone);
+        }
+    }
+
+    /// What was recorded until now is complete, so that this is an end and no failure.
+    fn end(&mut self, why: &Error) {
+        self.over = true;
+        self.notes.push(Note { code: "source", message: format!("{why}; the capture ends here") });
+    }
+
+    /// There are no more pictures of what is captured, but something else is about to give some.
+    fn outlive(&mut self, why: Error) {
+        let (size, format, device) = (self.size, self.grabber.format(), self.grabber.on_device());
+        self.grabber = Box::new(Gone { size, format, device });
+        self.notes.push(Note { code: "source", message: format!("{why}; its last picture stays meanwhile") });
+        self.gone = Some(why);
+    }
+
+    fn pace(&mut self) {
+        let asked = lock(&self.counts.pace).take();
+        let Some(rate) = asked else { return };
+        self.rate = rate;
+        if !self.variable {
+            self.pacer.retime(rate);
         }
     }
 
@@ -437,15 +581,22 @@ impl Source<Frame> for Screen {
         if self.interrupt.is_cancelled() || self.over {
             return Ok(None);
         }
-        self.turn();
-        let frame = match if self.variable { self.variable() } else { self.constant() } {
-            // What was recorded until then is complete, so that this is an end and no failure.
-            Err(e) if self.last.is_some() && is_gone(e.kind()) => {
-                self.over = true;
-                self.notes.push(Note { code: "source", message: format!("{e}; the capture ends here") });
-                None
+        self.pace();
+        let frame = loop {
+            self.turn();
+            if self.over {
+                return Ok(None);
             }
-            frame => frame?,
+            match if self.variable { self.variable() } else { self.constant() } {
+                Err(e) if self.last.is_some() && is_gone(e.kind()) => match self.turning {
+                    Some(_) => self.outlive(e),
+                    None => {
+                        self.end(&e);
+                        break None;
+                    }
+                },
+                frame => break frame?,
+            }
         };
         let end = self.duration.map(|d| d.as_secs_f64());
         Ok(frame.filter(|f| end.is_none_or(|end| f.presentation().is_none_or(|t| t.seconds() < end))))
@@ -458,6 +609,9 @@ impl Source<Frame> for Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
+        for interrupt in self.own.iter().chain(self.turning.as_ref().map(|t| &t.interrupt)) {
+            interrupt.cancel();
+        }
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let Counts { taken, repeated, late, dropped, .. } = &*self.counts;
         tracing::debug!(
@@ -482,7 +636,10 @@ type Said = Option<(&'static str, String)>;
 #[cfg(target_os = "linux")]
 fn open(spec: &ScreenSpec, interrupt: &av::Interrupt, gpu: bool) -> Result<(Box<dyn Grabber>, Said)> {
     let x11 = || x11::X11::open(spec).map(|x| (Box::new(x) as Box<dyn Grabber>, None));
-    let wayland = || wayland::Wayland::open(spec).map(|w| (Box::new(w) as Box<dyn Grabber>, None));
+    let wayland = || {
+        let (wayland, note) = wayland::Wayland::open(spec)?;
+        Ok((Box::new(wayland) as Box<dyn Grabber>, note.map(|note| ("source", note))))
+    };
     let node = || {
         let (node, note) = node::Node::open(spec, interrupt, gpu)?;
         Ok((Box::new(node) as Box<dyn Grabber>, note.map(|note| ("source", note))))

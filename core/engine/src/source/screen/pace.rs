@@ -33,6 +33,16 @@ impl Pacer {
         Pacer { rate, start: None, next: 0, dropped: 0, given: None }
     }
 
+    /// Ticks come at `rate` from the next one on, which is the first of them that is not before the next one so far.
+    pub fn retime(&mut self, rate: Rational) {
+        let at = self.due(self.next);
+        self.rate = rate;
+        self.next = self.tick(at);
+        if self.due(self.next) < at {
+            self.next += 1;
+        }
+    }
+
     /// The first tick is at `start`.
     pub fn begin(&mut self, start: Duration) {
         self.start = Some(start);
@@ -165,6 +175,21 @@ mod tests {
         p.asked(MS(39));
         assert_eq!(p.step(MS(39)), Step::Wait(MS(1)));
         assert_eq!(p.dropped, 2);
+    }
+
+    #[test]
+    fn another_rate_goes_on_behind_the_ticks_so_far() {
+        let mut p = pacer();
+        for n in 0..=14 {
+            assert_eq!(p.step(MS(n * 10)), Step::Take(n));
+        }
+        // The next was at 150 ms: at 25 a second that is tick 4 of 40 ms each.
+        p.retime(Rational::new(25, 1));
+        assert_eq!(p.step(MS(150)), Step::Wait(MS(10)));
+        assert_eq!([p.step(MS(160)), p.step(MS(200))], [Step::Take(4), Step::Take(5)]);
+        p.retime(Rational::new(100, 1));
+        assert_eq!([p.step(MS(240)), p.step(MS(250))], [Step::Take(24), Step::Take(25)]);
+        assert_eq!(p.dropped, 0);
     }
 
     #[test]

@@ -216,6 +216,91 @@ fn a_screen_that_is_removed_ends_with_a_note() {
     assert!(screen.next().is_err());
 }
 
+/// A screen that `open` gives after so long, and that may be none.
+fn slow(screen: &mut Screen, real: Duration, result: fn() -> Result<Drawn>) {
+    screen.open = Arc::new(move |_, interrupt, _| {
+        std::thread::sleep(real);
+        if interrupt.is_cancelled() {
+            return Err(Error::cancelled());
+        }
+        result().map(|drawn| (Box::new(drawn) as Box<dyn Grabber>, None))
+    });
+}
+
+/// Pictures until the screen has one of `width`, with the time that each took to come.
+fn until(screen: &mut Screen, width: u32) -> Vec<Duration> {
+    let mut took = Vec::new();
+    loop {
+        let began = std::time::Instant::now();
+        let frame = screen.next().expect("pictures").expect("no end");
+        took.push(began.elapsed());
+        std::thread::sleep(Duration::from_millis(1));
+        if frame.media().width() == width {
+            return took;
+        }
+        assert!(took.len() < 5000, "never");
+    }
+}
+
+#[test]
+fn what_is_captured_next_is_opened_beside_what_is_captured() {
+    for variable in [false, true] {
+        let mut screen = screen_of(drawn(&[0, 100, 200], 0), variable);
+        screen.duration = None;
+        slow(&mut screen, Duration::from_millis(300), || Ok(Drawn { width: 8, ..drawn(&[0], 0) }));
+        screen.next().expect("a picture");
+        screen.counts().turn_to(ScreenSpec { monitor: Some("other".into()), ..ScreenSpec::default() });
+        let took = until(&mut screen, 8);
+        assert!(took.len() > 3, "{} pictures while it was opened", took.len());
+        assert!(took.iter().all(|t| *t < Duration::from_millis(100)), "{took:?}");
+        let notes = screen.notes();
+        assert!(notes.iter().any(|n| n.message == "screen:other is captured from here on"), "{notes:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_captured_changes_nothing_and_what_is_gone_waits_for_the_next() {
+    let mut screen = screen_of(drawn(&[0], 0), false);
+    screen.duration = None;
+    slow(&mut screen, Duration::ZERO, || Err(Error::new(ErrorKind::NotFound, "no such thing")));
+    screen.next().expect("a picture");
+    screen.counts().turn_to(ScreenSpec::default());
+    let mut notes = Vec::new();
+    while notes.is_empty() {
+        assert!(screen.next().expect("pictures").is_some());
+        notes = screen.notes();
+    }
+    assert!(notes[0].message.contains("no such thing") && notes[0].message.contains("goes on"), "{notes:?}");
+
+    let gone = Some(Duration::from_millis(50));
+    let mut screen = screen_of(Drawn { gone, ..drawn(&[0], 0) }, false);
+    screen.duration = None;
+    slow(&mut screen, Duration::from_millis(200), || Ok(Drawn { width: 8, ..drawn(&[0], 0) }));
+    screen.next().expect("a picture");
+    screen.counts().turn_to(ScreenSpec::default());
+    until(&mut screen, 8);
+    assert!(screen.notes()[0].message.contains("was removed"));
+}
+
+#[test]
+fn another_rate_paces_the_screen() {
+    let (mut screen, clock) = screen(&[0], 0, false);
+    let mut times = Vec::new();
+    while let Some(frame) = screen.next().expect("pictures") {
+        times.push(frame.presentation().expect("a time").seconds());
+        if times.len() == 100 {
+            screen.counts().pace_to(Rational::new(25, 1));
+        }
+    }
+    // A second at 100, and one and a half at 25.
+    assert!((137..=139).contains(&times.len()), "{}", times.len());
+    assert!(
+        times.windows(2).all(|t| t[0] < t[1]) && (times[120] - times[110] - 0.4).abs() < 1e-9,
+        "{times:?}"
+    );
+    assert!((clock.now().as_secs_f64() - 2.5).abs() < 0.1);
+}
+
 #[test]
 fn a_screen_of_another_size_is_announced() {
     let mut screen = screen_of(drawn(&[0], 0), false);

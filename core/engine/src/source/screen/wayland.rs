@@ -11,8 +11,17 @@ pub(super) struct Wayland {
     capture: wayland::Capture,
 }
 
+/// What is said of a monitor that nobody named.
+fn chosen(monitor: &str, others: &[String]) -> String {
+    format!(
+        "no monitor is named: {monitor}, the first one of the layout, is captured; monitor names another ({})",
+        others.join(", ")
+    )
+}
+
 impl Wayland {
-    pub fn open(spec: &ScreenSpec) -> Result<Wayland> {
+    /// Begins to watch, and what a user should know.
+    pub fn open(spec: &ScreenSpec) -> Result<(Wayland, Option<String>)> {
         if spec.window.is_some() {
             let message =
                 "source.screen.window: windows are captured by backend x11 only, not from a compositor";
@@ -31,7 +40,9 @@ impl Wayland {
         let pause = Duration::from_secs_f64(spec.frame_rate.0.inverse().as_f64() / 2.0);
         let display = spec.display.as_deref();
         let capture = wayland::Capture::open(display, &target, spec.cursor, pause).map_err(error)?;
-        Ok(Wayland { capture })
+        let note = Some(capture.others()).filter(|others| !others.is_empty());
+        let note = note.map(|others| chosen(&capture.monitor().name, others));
+        Ok((Wayland { capture }, note))
     }
 }
 
