@@ -123,11 +123,10 @@ impl Body {
             OutputType::File => targets.push(files(&self.output_url, recordings)?),
             // Played from here: nothing is sent.
             OutputType::Webrtc => {}
-            OutputType::Rtsp => {
-                return bad(
-                    "output_type rtsp: streams are not sent by RTSP, but read here (live.rtsp_port); take rtmp, file or webrtc",
-                );
+            OutputType::Rtsp if self.output_url.to_ascii_lowercase().starts_with("rtsp://") => {
+                targets.push(PushTarget::Url(self.output_url));
             }
+            OutputType::Rtsp => return bad("output_type rtsp: output_url: an rtsp:// address is needed"),
         }
         match (self.is_recording, self.recording_path.filter(|p| !p.is_empty())) {
             (true, Some(path)) => targets.push(files(&path, recordings)?),

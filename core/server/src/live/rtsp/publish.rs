@@ -1,11 +1,12 @@
 //! A publisher's packets on their way into the stream: its tracks on one clock, described by what they carry.
 
 use super::depacketize::{Depacketizer, Format, Frame, Rtp};
+use super::pictures::Coding;
 use super::sdp::Announced;
 use crate::live::describe;
 use crate::live::registry::Publication;
 use bytes::Bytes;
-use ghoststream::package::bitstream::{h264, hevc, nal, opus};
+use ghoststream::package::bitstream::{av1, h264, hevc, nal, opus};
 use ghoststream::packet::{Codec, Packet, StreamInfo};
 use ghoststream::time::{Rational, TimeBase};
 use std::cmp::Reverse;
@@ -92,6 +93,8 @@ fn described(format: &Format, base: TimeBase) -> Option<StreamInfo> {
     match format {
         Format::H264 { sets } => video(Codec::H264, sets),
         Format::H265 { sets } => video(Codec::Hevc, sets),
+        // Their key frames say what they are.
+        Format::Pictures(_) => None,
         Format::Aac { config, .. } => describe::audio(Codec::Aac, config.clone().into(), base).ok(),
         Format::Opus => {
             let mut head = Vec::from(*b"OpusHead\x01\x02\0\0");
@@ -109,6 +112,39 @@ fn of_sets(codec: Codec, units: &[u8], base: TimeBase) -> Option<StreamInfo> {
         _ => hevc::Config::from_annex_b(units).ok()?.to_hvcc(),
     };
     describe::video(codec, record.into(), base).ok()
+}
+
+/// Pictures, described by one at which decoding can begin.
+fn of_key_frame(format: &Format, data: &[u8], base: TimeBase) -> Option<StreamInfo> {
+    let codec = match format {
+        Format::Pictures(Coding::Vp8) => return describe::vp8_from_key(data, base).ok(),
+        Format::Pictures(Coding::Vp9) => return describe::vp9_from_key(data, base).ok(),
+        Format::Pictures(Coding::Av1) => {
+            let config = av1::Config::from_obus(data).ok()?;
+            return describe::video(Codec::Av1, config.to_av1c().into(), base).ok();
+        }
+        Format::H264 { .. } => Codec::H264,
+        Format::H265 { .. } => Codec::Hevc,
+        Format::Aac { .. } | Format::Opus => return None,
+    };
+    let mut units = Vec::new();
+    let found = nal::Framing::Length(4).units(data).ok()?;
+    found.iter().for_each(|unit| nal::push_annex_b(&mut units, unit));
+    of_sets(codec, &units, base)
+}
+
+/// What a key frame says where that is another thing than was known.
+fn described_anew(format: &Format, known: &StreamInfo, data: &[u8]) -> Option<StreamInfo> {
+    if !matches!(format, Format::Pictures(_)) {
+        return describe::changed(known, data);
+    }
+    let mut now = of_key_frame(format, data, known.time_base)?;
+    now.index = known.index;
+    let said = |info: &StreamInfo| {
+        let picture = info.video.as_ref().map(|v| (v.width, v.height, v.colour));
+        (info.extradata.clone(), info.profile, picture)
+    };
+    (said(&now) != said(known)).then_some(now)
 }
 
 /// Decode times for pictures whose packets say only when they are shown: those of as many pictures before as are held back.
@@ -241,15 +277,8 @@ impl Ingest {
         let from = std::mem::replace(&mut self.looked, self.waiting.len());
         for (index, _, _, frame) in self.waiting.iter().skip(from).filter(|(.., frame)| frame.key) {
             let Some(lane) = self.lanes.get_mut(*index).filter(|l| l.info.is_none()) else { continue };
-            let codec = match &lane.track.format {
-                Some(Format::H264 { .. }) => Codec::H264,
-                Some(Format::H265 { .. }) => Codec::Hevc,
-                _ => continue,
-            };
-            let mut units = Vec::new();
-            let Ok(found) = nal::Framing::Length(4).units(&frame.data) else { continue };
-            found.iter().for_each(|unit| nal::push_annex_b(&mut units, unit));
-            lane.info = of_sets(codec, &units, base(lane.track.clock));
+            let Some(format) = lane.track.format.as_ref().filter(|f| f.is_video()) else { continue };
+            lane.info = of_key_frame(format, &frame.data, base(lane.track.clock));
             lane.order = Order::of(lane.info.as_ref(), lane.track.clock);
         }
         let wanted = |l: &&Lane| l.channel.is_some() && l.track.format.is_some();
@@ -290,7 +319,7 @@ impl Ingest {
         let (Some(place), Some(info)) = (lane.place, &lane.info) else { return Ok(()) };
         let mut changed = false;
         if frame.key
-            && let Some(other) = describe::changed(info, &frame.data)
+            && let Some(other) = lane.track.format.as_ref().and_then(|f| described_anew(f, info, &frame.data))
         {
             lane.order = Order::of(Some(&other), lane.track.clock);
             lane.info = Some(other);
