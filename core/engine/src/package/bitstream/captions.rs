@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(seen(&scanner), (vec![1, 4], vec![]));
         // A packet of three pairs over two pictures: two bytes of service 1, none of service 2.
         look(&mut scanner, &[[0xff, 0x03, 1 << 5 | 2]]);
-        assert_eq!(seen(&scanner).1, []);
+        assert!(seen(&scanner).1.is_empty());
         look(&mut scanner, &[[0xfe, b'h', b'i'], [0xfe, 2 << 5, 0]]);
         assert_eq!(seen(&scanner).1, [1]);
         // An extended one, which the next packet ends.

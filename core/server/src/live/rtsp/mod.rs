@@ -6,6 +6,7 @@ mod credentials;
 pub mod depacketize;
 pub mod message;
 pub mod packetize;
+mod parameters;
 pub mod pictures;
 mod play;
 mod publish;
