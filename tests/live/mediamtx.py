@@ -40,7 +40,7 @@ webrtcAddress: 127.0.0.1:{whep}
 webrtcLocalUDPAddress: 127.0.0.1:{udp}
 authInternalUsers:
   - {{user: any, permissions: [{{action: publish, path: "~^(own|pushed-(rtmp|srt|rtsp|vp9))$"}}, {{action: read}}]}}
-  - {{user: me, pass: "s:cret", permissions: [{{action: publish}}]}}
+  - {{user: me, pass: "s@cret", permissions: [{{action: publish}}]}}
 rtspAuthMethods: [digest]
 paths:
   by-rtsp: {{source: "rtsp://127.0.0.1:{our_rtsp}/own", sourceOnDemand: yes, rtspTransport: tcp}}
@@ -204,7 +204,7 @@ def check_it_is_pushed_to(both: Both) -> None:
         ("rtmp", "rtmp", "rtmp://127.0.0.1:{rtmp}/pushed-rtmp"),
         ("srt", "rtmp", "srt://127.0.0.1:{srt}?streamid=publish:pushed-srt"),
         ("rtsp", "rtsp", "rtsp://127.0.0.1:{rtsp}/pushed-rtsp"),
-        ("closed", "rtsp", "rtsp://me:s%3Acret@127.0.0.1:{rtsp}/pushed-closed"),
+        ("closed", "rtsp", "rtsp://me:s%40cret@127.0.0.1:{rtsp}/pushed-closed"),
     ):
         body = {"stream_id": f"push-{name}", "source_type": "test", "output_type": kind, "output_url": url.format(**both.ports)}
         for path, content in (("", json.dumps(body | {"width": 320, "height": 180, "framerate": RATE}).encode()), (f"/push-{name}/start", b"")):
@@ -212,7 +212,7 @@ def check_it_is_pushed_to(both: Both) -> None:
             with urllib.request.urlopen(request, timeout=20) as answer:
                 assert answer.status in (200, 201)
         both.read("rtsp://127.0.0.1:{rtsp}/pushed-%s" % name, seconds=5, wait=3)
-    assert "s:cret" not in both.logs() and "s%3Acret" not in both.logs()
+    assert "s@cret" not in both.logs() and "s%40cret" not in both.logs()
 
 
 def main() -> int:
