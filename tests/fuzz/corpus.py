@@ -193,19 +193,24 @@ m=audio 0 RTP/AVP 96
 a=rtpmap:96 MP4A-LATM/48000
 a=fmtp:96 cpresent=0;config=400023103fc0
 """
-# H.264 (two sets in one, a unit in pieces, one alone), H.265, AAC, Opus, AAC in LATM.
+# H.264 (two sets in one, a unit in pieces, one alone), H.265, AAC, Opus, AAC in LATM, VP8, VP9 and AV1 in pieces.
 RTP = [
     [b"\x18\0\2\x67\1\0\2\x68\2", b"\x7c\x85abc", b"\x7c\5def", b"\x7c\x45ghi", b"\x41jkl"],
     [b"\x60\1\0\3\x40\1\x09\0\3\x42\1\x09", b"\x62\1\x93abc", b"\x62\1\x53def"],
     [b"\0\x20\0\x10\0\x08abc", b"\0\x10\0\x20ab", b"\0\x10\0\x20cd"],
     [b"\xfcabcd"],
     [b"\x03abc\x02ab"],
+    [b"\x90\xf0\x81\2\3\4\x10abc", b"\0def"],
+    [b"\xaa\x81\2\0\5\x18\1\x40\0\xb4\1\4\x09\x82\x49\x83\x42\0\x13\xf0\x0b\x30", b"\xdc\5\3\2\x86a"],
+    [b"\x48\3\x08ab\2\x30\x10", b"\x80\3abc", b"\x20\2\x32a\x30\x30b"],
 ]
+CHALLENGE = 'Digest realm="a \\"b\\", c", nonce=x, qop="auth, auth-int", algorithm=SHA-256, stale'
+STUN = b"\0\1\0\x14\x21\x12\xa4\x42" + bytes(12) + b"\x80\x22\0\3xyz\0\0\6\0\5ab:cd\0\0\0"
 
 
 def live(clips, folder):
     """As targets/live/main.rs numbers the parsers: chunks, video and audio tags, AMF, stream ids, MPEG-TS, RTSP,
-    its SDP and RTP, WebRTC's SDP."""
+    its SDP and RTP, WebRTC's SDP and STUN, challenges, names of files."""
     flv = next((c for c in clips if c.suffix == ".flv"), None)
     found = list(tags(flv)) if flv else []
     (folder / "chunks").write_bytes(b"\0" + b"".join(chunks(*tag) for tag in found)[:20000])
@@ -226,6 +231,11 @@ def live(clips, folder):
         packets = [b"\x80\xe0\0" + bytes([n]) + b"\0\0\0\7\0\0\0\1" + payload for n, payload in enumerate(payloads)]
         (folder / f"rtp-{kind}").write_bytes(bytes([8, kind]) + b"".join(bytes([len(p)]) + p for p in packets))
     (folder / "offer").write_bytes(b"\x09" + OFFER.encode())
+    (folder / "answer").write_bytes(f"\6RTSP/1.0 401 No\r\nCSeq: 1\r\nWWW-Authenticate: {CHALLENGE}\r\n\r\n".encode())
+    (folder / "stun").write_bytes(b"\x0a" + STUN)
+    (folder / "challenge").write_bytes(b"\x0b" + CHALLENGE.encode())
+    for n, name in enumerate(("v0_abc.m3u8", "v0_abc_keys.m3u8", "a1_abc_i0.mp4", "ta0_abc_s12.ts", "s0_abc_s3.vtt", "v0_abc_p7.m4s")):
+        (folder / f"name-{n}").write_bytes(b"\x0c" + name.encode())
 
 
 def documents(folder):

@@ -1,5 +1,5 @@
 """MediaMTX as the other side of everything: it is pulled by RTSP, RTMP, SRT and HLS, it pulls by RTSP, RTMP, SRT and WHEP, and
-it is pushed to by RTMP and SRT. FFmpeg publishes to one of the two and reads at the other one.
+it is pushed to by RTMP, SRT and RTSP. FFmpeg publishes to one of the two and reads at the other one.
 
     mediamtx.py [CHECK]...        GS_CLI, GS_LIVE_WORK, GS_MEDIAMTX; exit code 77: a peer is missing
 
@@ -38,6 +38,10 @@ hlsSegmentDuration: 1s
 hlsAlwaysRemux: yes
 webrtcAddress: 127.0.0.1:{whep}
 webrtcLocalUDPAddress: 127.0.0.1:{udp}
+authInternalUsers:
+  - {{user: any, permissions: [{{action: publish, path: "~^(own|pushed-(rtmp|srt|rtsp|vp9))$"}}, {{action: read}}]}}
+  - {{user: me, pass: "s@cret", permissions: [{{action: publish}}]}}
+rtspAuthMethods: [digest]
 paths:
   by-rtsp: {{source: "rtsp://127.0.0.1:{our_rtsp}/own", sourceOnDemand: yes, rtspTransport: tcp}}
   by-rtmp: {{source: "rtmp://127.0.0.1:{our_rtmp}/live/own", sourceOnDemand: yes}}
@@ -194,15 +198,21 @@ def check_it_pulls_by_whep(both: Both) -> None:
 
 
 def check_it_is_pushed_to(both: Both) -> None:
-    """Streams that were asked for are delivered to MediaMTX by RTMP and by SRT."""
+    """Streams that were asked for are delivered to MediaMTX by RTMP, SRT and RTSP, where it wants to know who comes too."""
     service = f"http://127.0.0.1:{both.ports['our_service']}/streams"
-    for name, url in (("rtmp", "rtmp://127.0.0.1:{rtmp}/pushed-rtmp"), ("srt", "srt://127.0.0.1:{srt}?streamid=publish:pushed-srt")):
-        body = {"stream_id": f"push-{name}", "source_type": "test", "output_type": "rtmp", "output_url": url.format(**both.ports)}
+    for name, kind, url in (
+        ("rtmp", "rtmp", "rtmp://127.0.0.1:{rtmp}/pushed-rtmp"),
+        ("srt", "rtmp", "srt://127.0.0.1:{srt}?streamid=publish:pushed-srt"),
+        ("rtsp", "rtsp", "rtsp://127.0.0.1:{rtsp}/pushed-rtsp"),
+        ("closed", "rtsp", "rtsp://me:s%40cret@127.0.0.1:{rtsp}/pushed-closed"),
+    ):
+        body = {"stream_id": f"push-{name}", "source_type": "test", "output_type": kind, "output_url": url.format(**both.ports)}
         for path, content in (("", json.dumps(body | {"width": 320, "height": 180, "framerate": RATE}).encode()), (f"/push-{name}/start", b"")):
             request = urllib.request.Request(service + path, content, {"Content-Type": "application/json"}, method="POST")
             with urllib.request.urlopen(request, timeout=20) as answer:
                 assert answer.status in (200, 201)
         both.read("rtsp://127.0.0.1:{rtsp}/pushed-%s" % name, seconds=5, wait=3)
+    assert "s@cret" not in both.logs() and "s%40cret" not in both.logs()
 
 
 def main() -> int:

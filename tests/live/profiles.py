@@ -7,6 +7,7 @@ file's own. Ports are chosen here, except 8083 and 8084, which nothing moves.
 from __future__ import annotations
 
 import atexit
+import http.client
 import json
 import os
 import pathlib
@@ -144,6 +145,22 @@ def variables() -> None:
     assert call("POST", f"{base}/streams", {**body, "is_recording": True})[0] == 201
     assert call("POST", f"{base}/streams/kept/start")[0] == 200
     until("it is recorded", lambda: list((WORK / "variables" / "rec" / "kept").glob("*.mp4")))
+    # What the service's own runner asks for: a file anywhere. It is below the recordings, and the answer says so.
+    theirs = {"stream_id": "theirs", "source_type": "test", "output_type": "file", "width": 320, "height": 180, "framerate": 30}
+    # As that runner does: over one connection object, the first answer not read.
+    runner = http.client.HTTPConnection("localhost", api, timeout=20)
+    kind = {"Content-type": "application/json"}
+    runner.request("POST", "/streams", json.dumps({**theirs, "output_url": "/tmp/test_stream_theirs.mp4"}), kind)
+    assert runner.getresponse().status == 201
+    runner.request("POST", "/streams/theirs/start", "", kind)
+    assert runner.getresponse().status == 200
+    status, answer, _ = call("POST", f"{base}/streams", {**theirs, "stream_id": "more", "output_url": "/tmp/more.mp4"})
+    assert status == 201 and "rec/more" in answer["message"], answer
+    assert call("DELETE", f"{base}/streams/more")[0] == 200
+    until("its file is there", lambda: list((WORK / "variables" / "rec" / "test_stream_theirs").glob("*.mp4")))
+    assert call("DELETE", f"{base}/streams/theirs")[0] == 200
+    status, answer, _ = call("POST", f"{base}/streams", {**theirs, "output_url": "/tmp/../etc/x.mp4"})
+    assert status == 400 and "below" in answer["detail"], answer
     # The port for figures, and every name on it.
     for path in ("/metrics", "/"):
         status, text, headers = call("GET", f"http://127.0.0.1:{figures}{path}")

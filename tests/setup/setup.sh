@@ -123,6 +123,9 @@ find_missing() {
     want gstreamer1.0-plugins-good gst_plugin matroska
     want gstreamer1.0-rtsp gst_plugin rtspclientsink
     want gstreamer1.0-tools have gst-launch-1.0
+    # GStreamer's RTSP server, and a player that is no browser.
+    want gir1.2-gst-rtsp-server-1.0 /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")'
+    want mpv have mpv
     # A session of its own for captured sound and the virtual camera (tests/capture).
     want dbus have dbus-daemon
     want pipewire have pipewire

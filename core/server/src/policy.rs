@@ -204,7 +204,8 @@ fn host_of(url: &str) -> Option<String> {
     (!host.is_empty()).then(|| host.trim_end_matches('.').to_ascii_lowercase())
 }
 
-fn decoded(path: &str) -> String {
+/// Text without the escapes of a URL.
+pub(crate) fn decoded(path: &str) -> String {
     let bytes = path.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut i = 0;

@@ -119,3 +119,120 @@ fn an_rtmp_server_gets_the_stream() {
     assert!(tracks[0].1 >= 40, "{tracks:?}");
     assert_eq!(tracks[1].0, "aac");
 }
+
+/// A peer that is ended with its test.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // One that has ended by itself is what is wanted.
+        let _ = (self.0.kill(), self.0.wait());
+    }
+}
+
+#[test]
+fn an_rtsp_server_gets_the_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("o.mkv");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("rtsp://127.0.0.1:{port}/live/key");
+    let live = Live::new(true, 10);
+    let pull = pattern(&live);
+    let mut visits = live.visits();
+    let push = Push::start(&live, pull.stream(), PushTarget::Url(url.clone())).unwrap();
+    reaches(&push, PushState::Reconnecting);
+    assert!(!push.status().message.unwrap().contains("live/key"), "keys are not told");
+    assert!(visits.try_recv().is_err(), "nothing has gone there yet");
+    let mut peer = Ended(
+        Command::new("ffmpeg")
+            .args(["-v", "error", "-nostdin", "-y", "-rtsp_flags", "listen", "-i", &url, "-c", "copy"])
+            .arg(&out)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    reaches(&push, PushState::Running);
+    std::thread::sleep(Duration::from_secs(4));
+    let begun = visits.try_recv().unwrap();
+    assert_eq!((begun.stream.as_str(), begun.protocol, begun.watched), ("cam", "rtsp", None));
+    // It ends the recording in order.
+    drop(push);
+    assert!(visits.try_recv().unwrap().watched.unwrap() > Duration::from_secs(2));
+    assert!(peer.0.wait().unwrap().success());
+    let tracks = tracks(&out);
+    assert_eq!((tracks[0].0.as_str(), tracks[1].0.as_str()), ("h264", "aac"));
+    assert!(tracks[0].1 >= 50 && tracks[1].1 >= 90, "{tracks:?}");
+}
+
+#[test]
+fn a_broken_rtsp_connection_is_made_again_and_none_is_waited_for() {
+    use std::io::{BufRead, BufReader, Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("rtsp://me:s%3Acret@{}/cam", listener.local_addr().unwrap());
+    let live = Live::new(true, 10);
+    let pull = pattern(&live);
+    let push = Push::start(&live, pull.stream(), PushTarget::Url(url)).unwrap();
+    // A server that wants to know who comes, takes what comes for a moment, and breaks off.
+    let serve = || {
+        let (socket, _) = listener.accept().unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let (mut from, mut to) = (BufReader::new(socket.try_clone().unwrap()), socket);
+        let mut asked = Vec::new();
+        while !asked.iter().any(|m| m == "RECORD") {
+            let (mut lines, mut length) = (Vec::new(), 0);
+            loop {
+                let mut line = String::new();
+                from.read_line(&mut line).unwrap();
+                if line.trim().is_empty() {
+                    break;
+                }
+                if let Some(value) = line.strip_prefix("Content-Length: ") {
+                    length = value.trim().parse().unwrap();
+                }
+                lines.push(line.trim().to_string());
+            }
+            let mut body = vec![0; length];
+            from.read_exact(&mut body).unwrap();
+            assert!(!lines.concat().contains("s%3Acret") && lines[0].ends_with("RTSP/1.0"), "{lines:?}");
+            let number = lines.iter().find(|l| l.starts_with("CSeq")).unwrap();
+            let known = lines.iter().any(|l| l == "Authorization: Basic bWU6czpjcmV0");
+            let answer = match (known, lines[0].starts_with("SETUP")) {
+                (false, _) => "401 Who?\r\nWWW-Authenticate: Basic realm=\"r\"",
+                (true, true) if lines[0].contains("trackID=0") => {
+                    "200 OK\r\nSession: 7\r\nTransport: RTP/AVP/TCP;interleaved=4-5"
+                }
+                (true, true) => "200 OK\r\nSession: 7\r\nTransport: RTP/AVP/TCP;interleaved=0-1",
+                (true, false) => "200 OK\r\nSession: 7;timeout=30",
+            };
+            write!(to, "RTSP/1.0 {answer}\r\n{number}\r\n\r\n").unwrap();
+            if known {
+                asked.push(lines[0].split(' ').next().unwrap().to_string());
+            }
+        }
+        // Something of pictures on the channel that was said, and of sound on the other.
+        let mut seen = [false; 6];
+        while !(seen[0] && seen[4]) {
+            let mut head = [0; 4];
+            from.read_exact(&mut head).unwrap();
+            assert_eq!(head[0], b'$');
+            seen[usize::from(head[1])] = true;
+            let mut data = vec![0; usize::from(u16::from_be_bytes([head[2], head[3]]))];
+            from.read_exact(&mut data).unwrap();
+        }
+        asked
+    };
+    let asked = serve();
+    assert_eq!(asked, ["OPTIONS", "ANNOUNCE", "SETUP", "SETUP", "RECORD"]);
+    reaches(&push, PushState::Reconnecting);
+    assert_eq!(serve(), asked, "and again");
+    reaches(&push, PushState::Reconnecting);
+    // One that says nothing is given up, and its stream goes on meanwhile.
+    let (held, _) = listener.accept().unwrap();
+    let before = pull.stream().stats().time;
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(pull.stream().stats().time > before + 1.0);
+    let begun = Instant::now();
+    drop(push);
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    drop(held);
+}

@@ -82,8 +82,8 @@ pub(super) fn apply(
             let path = given("RECORDING_PATH").map(PathBuf::from);
             live.recordings = match whether("ENABLE_RECORDING")? {
                 Some(false) => None,
-                Some(true) => path.or(live.recordings.take()).or_else(|| Some(RECORDINGS.into())),
-                None => path.or(live.recordings.take()),
+                // Where nothing was said, there were files all the same: those of `output_type` file.
+                Some(true) | None => path.or(live.recordings.take()).or_else(|| Some(RECORDINGS.into())),
             };
             if let Some(text) = given("GST_DEBUG") {
                 config.logging.media_level = Some(media_level("GST_DEBUG", &text)?);
@@ -233,6 +233,9 @@ mod tests {
             with(Profile::Gstreamer, &[("RECORDING_PATH", "/r"), ("ENABLE_RECORDING", "false")]).unwrap();
         assert_eq!((plain.live.gstreamer_port, plain.server.metrics_port), (Some(5002), Some(8001)));
         assert_eq!((plain.live.recordings, plain.kafka.brokers.len()), (None, 0));
+        // Files were written whether recording was enabled or not.
+        let nothing_said = with(Profile::Gstreamer, &[]).unwrap();
+        assert_eq!(nothing_said.live.recordings.as_deref(), Some(Path::new("/app/recordings")));
         assert_eq!(
             with(Profile::Gstreamer, &[("API_PORT", "5003")]).unwrap().live.gstreamer_port,
             Some(5003)

@@ -1,4 +1,5 @@
-//! What finished jobs made, in the object store: below `jobs/ID/`, media before the playlists that name it, one job at a time.
+//! What finished jobs made, in the object store: below `jobs/ID/`, media before the playlists that name it. Jobs share the way there
+//! file by file, and one whose files the store refuses for now holds up no other.
 //!
 //! - A store that is away is asked again, with pauses that grow; the next start of the server goes on where this one ended.
 //! - The files go with their job: when a client deletes it, after `store.keep_jobs_seconds`, or when the clean-up forgets it.
@@ -11,20 +12,24 @@ use crate::config::StoreConfig;
 use crate::store::{A_MOMENT, FOR_EVER, Store};
 use futures_util::{StreamExt, TryStreamExt};
 use ghoststream::{Error, ErrorKind};
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Files that are put there at once.
+/// Requests of one job at once, and of all together.
 const AT_ONCE: usize = 2;
+const ROOM: usize = 4;
 /// The pause after a failure, in addition to those of the store, and the longest one.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
 /// Where finished jobs go.
 pub(super) struct Uploads {
     store: Store,
-    /// Held by who puts something there or removes it.
-    turn: tokio::sync::Mutex<()>,
+    /// Who waits longest for a request is next, whosoever job it is.
+    room: tokio::sync::Semaphore,
+    /// Held by who puts a job's files there or removes them.
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// How long a job's files stay there, seconds.
     pub keep: Option<f64>,
 }
@@ -39,7 +44,15 @@ impl Uploads {
             return Ok(None);
         }
         let store = Store::open(config).map_err(|e| e.message().to_string())?;
-        Ok(Some(Uploads { store, turn: tokio::sync::Mutex::default(), keep: config.keep_jobs_seconds }))
+        let room = tokio::sync::Semaphore::new(ROOM);
+        Ok(Some(Uploads { store, room, turns: Mutex::default(), keep: config.keep_jobs_seconds }))
+    }
+
+    /// A job's turn.
+    fn turn(&self, id: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        turns.entry(id.into()).or_default().clone()
     }
 
     /// What is said of a job that has just become ready; `None` for one that makes its segments when they are asked for.
@@ -135,11 +148,14 @@ fn check(inner: &Inner, id: &str) -> Result<Record, Halt> {
 }
 
 async fn put(inner: &Arc<Inner>, uploads: &Uploads, id: &str) {
-    let _turn = uploads.turn.lock().await;
+    let turn = uploads.turn(id);
+    let _turn = turn.lock().await;
     let label = uploads.store.label();
     let mut pause = PAUSE.0;
+    // What is there is not put there again after a failure.
+    let there = Mutex::default();
     loop {
-        match once(inner, uploads, id).await {
+        match once(inner, uploads, id, &there).await {
             Ok((files, bytes)) => {
                 tracing::info!(job = id, files, bytes, "in {label}");
                 set(inner, id, |s| {
@@ -169,26 +185,33 @@ async fn put(inner: &Arc<Inner>, uploads: &Uploads, id: &str) {
     }
 }
 
-/// One try; gives how many files and bytes are there.
-async fn once(inner: &Arc<Inner>, uploads: &Uploads, id: &str) -> Result<(u64, u64), Halt> {
+/// Files that are there, and their lengths.
+type There = Mutex<HashMap<String, u64>>;
+
+/// One try, from where the last one came to; gives how many files and bytes are there.
+async fn once(inner: &Arc<Inner>, uploads: &Uploads, id: &str, there: &There) -> Result<(u64, u64), Halt> {
     let record = check(inner, id)?;
     set(inner, id, |s| s.state = StoredState::Uploading);
     let directory = inner.directory(id);
     let (below, entry) = (directory.clone(), record.stream_path());
     let steps = tokio::task::spawn_blocking(move || steps(&below, entry)).await;
     let steps = steps.map_err(|e| Halt::Lost(e.to_string()))?.map_err(|e| Halt::Lost(e.to_string()))?;
-    let (mut count, mut total) = (0, 0);
+    let known = || there.lock().unwrap_or_else(PoisonError::into_inner);
     for step in steps {
         let directory = &directory;
-        let requests = step.into_iter().map(|name| async move {
+        let left: Vec<String> = step.into_iter().filter(|name| !known().contains_key(name)).collect();
+        let requests = left.into_iter().map(|name| async move {
+            // Nobody closes it.
+            let _room = uploads.room.acquire().await;
             check(inner, id)?;
-            put_one(uploads, id, directory, &name).await
+            let length = put_one(uploads, id, directory, &name).await?;
+            there.lock().unwrap_or_else(PoisonError::into_inner).insert(name, length);
+            Ok(())
         });
-        let sizes: Vec<u64> = futures_util::stream::iter(requests).buffered(AT_ONCE).try_collect().await?;
-        count += sizes.len() as u64;
-        total += sizes.iter().sum::<u64>();
+        futures_util::stream::iter(requests).buffered(AT_ONCE).try_collect::<()>().await?;
     }
-    Ok((count, total))
+    let all = known();
+    Ok((all.len() as u64, all.values().sum()))
 }
 
 async fn put_one(uploads: &Uploads, id: &str, directory: &Path, name: &str) -> Result<u64, Halt> {
@@ -196,7 +219,7 @@ async fn put_one(uploads: &Uploads, id: &str, directory: &Path, name: &str) -> R
     let path = directory.join(name);
     let put = uploads.store.put_file(&key(id, name), &path, files::content_type(name), cache).await;
     put.map_err(|e| match std::fs::File::open(&path) {
-        // A store that refuses would refuse again, and all other jobs would wait for this one.
+        // A store that refuses would refuse again.
         Ok(_) if matches!(e.kind(), ErrorKind::Denied | ErrorKind::Invalid | ErrorKind::Unsupported) => {
             Halt::Lost(e.to_string())
         }
@@ -223,7 +246,8 @@ fn steps(directory: &Path, entry: Option<&str>) -> std::io::Result<[Vec<String>;
 }
 
 async fn forget(inner: &Arc<Inner>, uploads: &Uploads, id: &str) {
-    let _turn = uploads.turn.lock().await;
+    let turn = uploads.turn(id);
+    let _turn = turn.lock().await;
     let mut pause = PAUSE.0;
     while let Err(e) = clear(uploads, id).await {
         if pause == PAUSE.0 {
@@ -241,7 +265,10 @@ async fn clear(uploads: &Uploads, id: &str) -> ghoststream::Result<()> {
     let all = uploads.store.list(&format!("jobs/{id}")).await?;
     let (lists, media): (Vec<_>, Vec<_>) = all.into_iter().partition(|s| files::is_playlist(&s.key));
     for step in [lists, media] {
-        let requests = step.into_iter().map(|stored| async move { uploads.store.delete(&stored.key).await });
+        let requests = step.into_iter().map(|stored| async move {
+            let _room = uploads.room.acquire().await;
+            uploads.store.delete(&stored.key).await
+        });
         futures_util::stream::iter(requests).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
     }
     Ok(())

@@ -121,6 +121,8 @@ pub enum SourceType {
 pub enum OutputType {
     /// To `rtmp_url`.
     Rtmp,
+    /// To `rtmp_url`, an `rtsp://` address.
+    Rtsp,
     /// Into files.
     File,
     /// It is played from here.
@@ -204,6 +206,10 @@ impl Command {
                     false => format!("rtmp://localhost:1935/live/{url}"),
                 }))
             }
+            (Some(OutputType::Rtsp), Some(url)) if url.to_ascii_lowercase().starts_with("rtsp://") => {
+                targets.push(PushTarget::Url(url));
+            }
+            (Some(OutputType::Rtsp), _) => return Err("rtmp_url: with rtsp it is an rtsp:// address".into()),
             (Some(OutputType::File), Some(path)) => {
                 targets.push(files(&path, recordings).map_err(|(_, why)| format!("rtmp_url: {why}"))?);
             }
@@ -406,6 +412,10 @@ mod tests {
             ("", "stream_key: this source_type needs it"),
             (r#","source_type":"test","stream_key":"x""#, "stream_key: a test picture"),
             (r#","source_type":"test","output_type":"rtmp""#, "rtmp_url: this output_type needs it"),
+            (
+                r#","source_type":"test","output_type":"rtsp","rtmp_url":"rtmp://host/x""#,
+                "rtmp_url: with rtsp it is",
+            ),
             (r#","source_type":"test","is_recorded":true"#, "is_recorded: "),
             (r#","stream_key":"x","width":5"#, "width: "),
         ] {

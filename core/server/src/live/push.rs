@@ -2,6 +2,7 @@
 
 use super::recordings::Notes;
 use super::registry::{Live, Watching};
+use super::rtsp;
 use super::stream::{Item, Reader, Start, Stream, Tracks};
 use ghoststream::event::{Event, Next, PushState as Connection, State};
 use ghoststream::packet::{Codec, MediaKind, Packet};
@@ -29,11 +30,16 @@ const DRAIN: Duration = Duration::from_secs(5);
 const SWEEP: Duration = Duration::from_secs(30);
 /// The pause before another try after a failure.
 const RETRY: Duration = Duration::from_secs(5);
+/// The shortest pause before a connection of RTSP is made again; each is twice the one before.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// The protocol that the server speaks itself: the engine sends the others.
+const RTSP: &str = "rtsp";
 
 /// Where a stream is sent.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PushTarget {
-    /// An `rtmp(s)://` or `srt://` address. A connection that breaks is made again for ever.
+    /// An `rtmp(s)://`, `srt://` or `rtsp://` address. A connection that breaks is made again for ever.
     Url(String),
     /// Files.
     Files(Recording),
@@ -67,13 +73,16 @@ impl PushTarget {
     fn protocol(&self) -> Option<&'static str> {
         let PushTarget::Url(url) = self else { return None };
         let (scheme, _) = url.split_once("://")?;
-        ["rtmp", "rtmps", "srt"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known))
+        ["rtmp", "rtmps", "srt", RTSP].into_iter().find(|known| scheme.eq_ignore_ascii_case(known))
     }
 
     fn check(&self) -> Result<()> {
         match self {
             PushTarget::Url(_) if self.protocol().is_none() => {
-                Err(Error::invalid("url", format!("{}: rtmp, rtmps or srt is needed", self.label())))
+                Err(Error::invalid("url", format!("{}: rtmp, rtmps, srt or rtsp is needed", self.label())))
+            }
+            PushTarget::Url(url) if self.protocol() == Some(RTSP) && !rtsp::Sending::understands(url) => {
+                Err(Error::invalid("url", format!("{}: this is no address", self.label())))
             }
             PushTarget::Url(_) => Ok(()),
             PushTarget::Files(files) => {
@@ -205,6 +214,8 @@ impl Push {
             tell,
             tracks: None,
             job: None,
+            link: None,
+            pause: AGAIN,
             offset: None,
             notes: None,
             retry: None,
@@ -250,6 +261,9 @@ struct Worker {
     tell: watch::Sender<PushStatus>,
     tracks: Option<Arc<Tracks>>,
     job: Option<Job>,
+    /// The connection, in the job's place, of a target by RTSP, and the pause after it breaks.
+    link: Option<rtsp::Sending>,
+    pause: Duration,
     /// Microseconds that are taken off the stream's times: what is sent begins at 0.
     offset: Option<i64>,
     /// When the files of the job begin.
@@ -304,12 +318,18 @@ impl Worker {
         if tracks.streams.get(packet.stream).is_none_or(|s| s.kind == MediaKind::Subtitle) {
             return;
         }
-        if self.job.is_none() {
+        if self.job.is_none() && self.link.is_none() {
             let opens = packet.key && tracks.video().is_none_or(|v| v == packet.stream);
             if !opens || self.retry.is_some_and(|at| Instant::now() < at) {
                 return;
             }
             self.begin(&tracks);
+        }
+        if let Some(link) = &mut self.link {
+            if let Err(why) = link.push(&packet) {
+                self.broken(why);
+            }
+            return;
         }
         let Some(job) = &self.job else { return };
         let Some(packet) = moved(packet, &mut self.offset) else { return };
@@ -321,6 +341,9 @@ impl Worker {
     }
 
     fn begin(&mut self, tracks: &Tracks) {
+        if let (PushTarget::Url(url), Some(RTSP)) = (&self.target, self.target.protocol()) {
+            return self.connect(&url.clone(), tracks);
+        }
         self.say(PushState::Starting, None);
         (self.offset, self.notes) = (None, None);
         let job = Pipeline::from_spec(self.target.document(&self.name, tracks))
@@ -329,6 +352,30 @@ impl Worker {
             Ok(job) => self.job = Some(job),
             Err(e) => self.failed(e.to_string()),
         }
+    }
+
+    /// Makes a connection of RTSP.
+    fn connect(&mut self, url: &str, tracks: &Tracks) {
+        if self.retry.is_none() {
+            self.say(PushState::Starting, None);
+        }
+        let epoch = self.source.upgrade().map_or_else(SystemTime::now, |stream| stream.epoch());
+        match rtsp::Sending::open(&self.name, url, tracks, epoch) {
+            Ok(link) => {
+                (self.link, self.pause) = (Some(link), AGAIN);
+                self.say(PushState::Running, None);
+            }
+            Err(rtsp::Failed::Now(why)) => self.broken(why),
+            Err(rtsp::Failed::Never(why)) => self.failed(why),
+        }
+    }
+
+    /// A connection of RTSP is no more, or was not made.
+    fn broken(&mut self, why: String) {
+        tracing::warn!(stream = self.name, target = self.target.label(), "the connection broke: {why}");
+        (self.link, self.retry) = (None, Some(Instant::now() + self.pause));
+        self.pause = (self.pause * 2).min(RETRY);
+        self.say(PushState::Reconnecting, Some(why));
     }
 
     fn failed(&mut self, why: String) {
@@ -340,6 +387,9 @@ impl Worker {
 
     /// Lets what is inside be written, and ends the job.
     fn finish(&mut self) {
+        if let Some(link) = self.link.take() {
+            link.finish();
+        }
         let Some(job) = &self.job else { return };
         job.finish_input();
         let until = Instant::now() + DRAIN;
@@ -369,6 +419,11 @@ impl Worker {
 
     /// Takes what the job says.
     fn look(&mut self) {
+        if let Some(link) = &mut self.link
+            && let Err(why) = link.look()
+        {
+            self.broken(why);
+        }
         self.note(false);
         let Some(job) = &self.job else { return };
         let is_url = matches!(self.target, PushTarget::Url(_));
@@ -515,6 +570,9 @@ mod tests {
         );
         assert!(PushTarget::Files(Recording { segment: 0.0, ..recording(dir) }).check().is_err());
         assert!(PushTarget::Url("rtmp://host/live/key".into()).check().is_ok());
+        assert!(PushTarget::Url("RTSP://user:pass@host/cam".into()).check().is_ok());
+        assert!(PushTarget::Url("rtsp://host:port/cam".into()).check().is_err());
+        assert!(PushTarget::Url("rtsps://host/cam".into()).check().is_err());
         let refused = PushTarget::Url("http://user:secret@host/live".into()).check().unwrap_err();
         assert!(!refused.message().contains("secret"), "{refused}");
     }

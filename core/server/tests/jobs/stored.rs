@@ -3,6 +3,7 @@
 use crate::support::*;
 use ghoststream_server::jobs::{JobView, Jobs, StoredState};
 use serde_json::json;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -97,5 +98,64 @@ async fn a_store_that_is_away_gets_the_rest_when_it_is_back_and_after_a_restart(
     let jobs = place.open();
     gone(&directory).await;
     assert!(jobs.get(&view.id).is_none());
+    jobs.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_the_store_does_not_take_holds_up_no_other() {
+    let (place, store) = place();
+    let source = place.clip("in.mp4", 2);
+    let body = || json!({"mode": "batch", "output": {"format": "mp4", "video_codec": "copy"}});
+    let jobs = place.open();
+    std::fs::write(store.join("jobs"), "in the way").unwrap();
+    let first = jobs.start(request(&source, body()), client("a")).await.unwrap();
+    let failed = |v: &JobView| v.stored.as_ref().is_some_and(|s| s.error.is_some());
+    until(&jobs, &first.id, "a failure is told", failed).await;
+    // From now on there is no way for this one only.
+    let way = store.join("jobs").join(&first.id);
+    std::fs::remove_file(store.join("jobs")).unwrap();
+    std::fs::create_dir(store.join("jobs")).unwrap();
+    std::fs::write(&way, "in the way").unwrap();
+    let second = json!({"mode": "batch", "output": {"format": "mkv", "video_codec": "copy"}});
+    let second = jobs.start(request(&source, second), client("b")).await.unwrap();
+    stored(&jobs, &second.id).await;
+    assert!(failed(&jobs.get(&first.id).unwrap()), "it still waits");
+    // What goes in the meantime is not held up either.
+    assert!(jobs.delete(&second.id).await);
+    gone(&store.join("jobs").join(&second.id)).await;
+    std::fs::remove_file(&way).unwrap();
+    stored(&jobs, &first.id).await;
+    jobs.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_there_is_not_put_there_again_after_a_failure() {
+    let (place, store) = place();
+    let source = place.clip("in.mp4", 4);
+    let body = json!({"mode": "batch", "output": {"format": "hls", "video_codec": "copy"}});
+    let jobs = place.open();
+    std::fs::write(store.join("jobs"), "in the way").unwrap();
+    let view = jobs.start(request(&source, body), client("a")).await.unwrap();
+    let failed = |v: &JobView| v.stored.as_ref().is_some_and(|s| s.error.is_some());
+    until(&jobs, &view.id, "a failure is told", failed).await;
+    // Only the playlist that players open cannot be put there now: it comes last.
+    let there = store.join("jobs").join(&view.id);
+    std::fs::remove_file(store.join("jobs")).unwrap();
+    std::fs::create_dir_all(there.join("master.m3u8/in the way")).unwrap();
+    let media = || names(&there).into_iter().find(|n| n.ends_with(".ts") || n.ends_with(".m4s"));
+    let begin = Instant::now();
+    while media().is_none() {
+        assert!(begin.elapsed() < PATIENCE, "{:?}", names(&there));
+        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    }
+    let file = there.join(media().unwrap());
+    let before = file.metadata().unwrap().ino();
+    // At least one more try.
+    tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+    std::fs::remove_dir_all(there.join("master.m3u8")).unwrap();
+    let stored = stored(&jobs, &view.id).await.stored.unwrap();
+    assert_eq!(stored.files, names(&there).len() as u64);
+    assert_eq!(file.metadata().unwrap().ino(), before, "it was put there again");
+    assert_eq!(video(&probe(&there.join("master.m3u8")))["nb_read_frames"], "100");
     jobs.close().await;
 }

@@ -1,6 +1,6 @@
 //! What players of all ages take: segments in MPEG-TS, sounds in several languages, text.
 
-use super::media::{Clip, clip, run};
+use super::media::{self, Clip, clip, run};
 use super::web::{attribute, tag, tags};
 use super::{NAME, Stage, steady};
 use ghoststream::packet::MediaKind;
@@ -246,4 +246,51 @@ async fn text_is_a_rendition_of_as_many_segments() {
     stage.until(2.3).await;
     let master = stage.web.text(&format!("{NAME}/playlist.m3u8")).await;
     assert!(!master.contains("SUBTITLES"), "{master}");
+}
+
+/// A message beside a picture with one pair of CEA-608, as a unit behind its length: field 1 or 2, a command of its first channel.
+fn captioned(field: u8) -> Vec<u8> {
+    let data = [0xb5, 0x00, 0x31, b'G', b'A', b'9', b'4', 3, 0x41, 0xff, 0xfb + field, 0x94, 0x20, 0xff];
+    let unit = [&[6, 4, data.len() as u8][..], &data, &[0x80]].concat();
+    [&(unit.len() as u32).to_be_bytes()[..], &unit].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn captions_in_the_pictures_are_told_of() {
+    // In the pictures of the fourth second and later.
+    let mut clip = steady().clone();
+    for packet in &mut clip.packets {
+        let at = media::micros(packet);
+        if packet.stream == 0 && at >= 3_000_000 {
+            let field = if at >= 5_000_000 { 2 } else { 1 };
+            packet.data = [&captioned(field)[..], &packet.data].concat().into();
+        }
+    }
+    let mut stage = Stage::new(ts(), &clip);
+    stage.until(2.5).await;
+    let master = stage.web.text(&format!("{NAME}/playlist.m3u8")).await;
+    assert!(master.contains("CLOSED-CAPTIONS=NONE") && !master.contains("TYPE=CLOSED"), "{master}");
+    let manifest = stage.web.text(&format!("{NAME}/manifest.mpd")).await;
+    assert!(!manifest.contains("Accessibility"), "{manifest}");
+    for (until, lines, value) in [(4.5, &["CC1"][..], "CC1=und"), (6.5, &["CC1", "CC3"], "CC1=und;CC3=und")] {
+        stage.until(until).await;
+        for file in ["playlist.m3u8", "ts.m3u8"] {
+            let master = stage.web.text(&format!("{NAME}/{file}")).await;
+            let all = tags(&master, "EXT-X-MEDIA");
+            let captions = all.iter().filter(|l| attribute(l, "TYPE") == Some("CLOSED-CAPTIONS"));
+            let found: Vec<_> = captions.map(|l| attribute(l, "INSTREAM-ID").unwrap()).collect();
+            assert_eq!(found, lines, "{master}");
+            let variant = tags(&master, "EXT-X-STREAM-INF")[0];
+            assert_eq!(attribute(variant, "CLOSED-CAPTIONS"), Some("captions"), "{master}");
+        }
+        let manifest = stage.web.text(&format!("{NAME}/manifest.mpd")).await;
+        let said =
+            format!("<Accessibility schemeIdUri=\"urn:scte:dash:cc:cea-608:2015\" value=\"{value}\"/>");
+        assert!(manifest.contains(&said), "{manifest}");
+    }
+    // And they are there.
+    let playlist = stage.web.text(&stage.video().await).await;
+    let uri = playlist.lines().rfind(|l| !l.starts_with('#')).unwrap();
+    let segment = stage.web.get(&stage.path(uri)).await.body;
+    assert!(segment.windows(4).any(|w| w == b"GA94"));
 }

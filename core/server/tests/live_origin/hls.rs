@@ -172,6 +172,7 @@ async fn blocking_reloads_wait_for_what_they_name() {
         ("_HLS_part=1".to_string(), "_HLS_msn"),
         (format!("_HLS_msn={}", msn + 2), "too far"),
         (format!("_HLS_msn={msn}&_HLS_part={}", have + 15), "too far"),
+        (format!("_HLS_msn={msn}&_HLS_part={}", u64::MAX), "too far"),
         ("_HLS_msn=x".into(), "number"),
     ] {
         let refused = stage.web.get(&format!("{path}?{query}")).await;

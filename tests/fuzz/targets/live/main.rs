@@ -1,5 +1,6 @@
 //! The live origin's own parsers of what strangers send: RTMP's chunks, tags and values, SRT's stream ids, the look at
-//! MPEG-TS, SDP, RTSP and its RTP. The first byte says which. Their files are taken as they are, without the server around them, which would
+//! MPEG-TS, SDP, RTSP (requests, answers, challenges) and its RTP, WebRTC's offers and names, the names and queries of HLS. The first
+//! byte says which. Their files are taken as they are, without the server around them, which would
 //! have to be built with coverage too.
 #![no_main]
 #![allow(dead_code)]
@@ -19,12 +20,20 @@ mod describe;
 mod keys;
 #[path = "../../../../core/server/src/live/rtsp/message.rs"]
 mod message;
+#[path = "../../../../core/server/src/live/origin/names.rs"]
+mod names;
 #[path = "../../../../core/server/src/live/webrtc/offer.rs"]
 mod offers;
+#[path = "../../../../core/server/src/live/rtsp/parameters.rs"]
+mod parameters;
+#[path = "../../../../core/server/src/live/rtsp/pictures.rs"]
+mod pictures;
 #[path = "../../../../core/server/src/live/rtsp/sdp.rs"]
 mod sdp;
 #[path = "../../../../core/server/src/live/srt/stream_id.rs"]
 mod stream_id;
+#[path = "../../../../core/server/src/live/webrtc/stun.rs"]
+mod stun;
 #[path = "../../../../core/server/src/live/rtmp/tag.rs"]
 mod tag;
 #[path = "../../../../core/server/src/live/srt/transport.rs"]
@@ -42,13 +51,15 @@ use depacketize::Format;
 use ghoststream::package::bitstream::nal::Framing;
 use ghoststream::packet::{Codec, Packet};
 use libfuzzer_sys::fuzz_target;
+use names::File;
 use offers::{Fragment, Kind, Offer, Purpose, without_loopback};
+use pictures::Coding;
 use stream_id::Wanted;
 use transports::{PACKET, Part, Watch};
 
 fuzz_target!(|data: &[u8]| {
     let Some((which, data)) = data.split_first() else { return };
-    match which % 10 {
+    match which % 13 {
         0 => chunks(data),
         1 => video(&Bytes::copy_from_slice(data)),
         2 => {
@@ -71,6 +82,17 @@ fuzz_target!(|data: &[u8]| {
         6 => requests(data),
         7 => drop(sdp::read(&String::from_utf8_lossy(data))),
         8 => packets(data),
+        10 => {
+            if let Some(name) = stun::ice_name(data) {
+                assert!(data.windows(name.len() + 1).any(|w| w.strip_prefix(name.as_bytes()) == Some(&b":"[..])));
+            }
+        }
+        11 => {
+            let text = String::from_utf8_lossy(data);
+            let all = parameters::parameters(&text);
+            assert!(all.iter().map(|(n, v)| n.len() + v.len()).sum::<usize>() <= 3 * text.len());
+        }
+        12 => file(&String::from_utf8_lossy(data)),
         _ => offer(&String::from_utf8_lossy(data)),
     }
 });
@@ -123,14 +145,27 @@ fn requests(data: &[u8]) {
     assert!(failed.is_some() || whole == pieces);
 }
 
-/// RTP, each packet behind a byte of length: pictures are units behind their lengths, and no more than came.
+/// A name that is understood is the one name of its file.
+fn file(name: &str) {
+    if let Some(token) = File::token(name)
+        && let Some((rendition, file)) = File::parse(name, token)
+    {
+        assert_eq!(file.name(rendition, token), name);
+    }
+}
+
+/// RTP, each packet behind a byte of length: pictures are units behind their lengths, and no more than came. What is sent of a
+/// picture is read again.
 fn packets(data: &[u8]) {
     let Some((kind, mut rest)) = data.split_first() else { return };
-    let format = match kind % 5 {
+    let format = match kind % 8 {
         0 => Format::H264 { sets: Vec::new() },
         1 => Format::H265 { sets: Vec::new() },
         2 => Format::Aac { config: Vec::new(), samples: 1024, bits: Some((13, 3, 3)) },
         4 => Format::Aac { config: Vec::new(), samples: 1024, bits: None },
+        5 => Format::Pictures(Coding::Vp8),
+        6 => Format::Pictures(Coding::Vp9),
+        7 => Format::Pictures(Coding::Av1),
         _ => Format::Opus,
     };
     let mut depacketizer = depacketize::Depacketizer::new(&format);
@@ -140,10 +175,34 @@ fn packets(data: &[u8]) {
         let Some(rtp) = depacketize::Rtp::read(&Bytes::copy_from_slice(packet)) else { continue };
         for frame in depacketizer.push(&rtp) {
             assert!(!frame.data.is_empty() && frame.data.len() <= 4 * data.len());
-            if format.is_video() {
-                assert!(Framing::Length(4).units(&frame.data).is_ok());
+            match &format {
+                Format::Pictures(coding) => again(*coding, &frame),
+                format if format.is_video() => {
+                    assert!(Framing::Length(4).units(&frame.data).is_ok());
+                }
+                _ => {}
             }
         }
+    }
+}
+
+/// A picture in packets is the picture.
+fn again(coding: Coding, frame: &depacketize::Frame) {
+    let mut depacketizer = depacketize::Depacketizer::new(&Format::Pictures(coding));
+    let payloads = pictures::payloads(coding, &frame.data, frame.key, 7, &[], 200);
+    let count = payloads.len();
+    let mut found = Vec::new();
+    for (sequence, payload) in (0..).zip(payloads) {
+        assert!(payload.len() <= 203);
+        let marker = usize::from(sequence) + 1 == count;
+        let rtp = depacketize::Rtp { sequence, timestamp: frame.timestamp, marker, payload: payload.into() };
+        found.extend(depacketizer.push(&rtp));
+    }
+    // AV1 may have said its sizes in more bytes than they need, or have units that are not sent.
+    if coding == Coding::Av1 {
+        assert!(found.len() <= 1);
+    } else {
+        assert_eq!(found, [frame.clone()]);
     }
 }
 

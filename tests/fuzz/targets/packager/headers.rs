@@ -3,7 +3,7 @@
 use crate::input::CODECS;
 use bytes::Bytes;
 use ghoststream::Codec;
-use ghoststream::package::bitstream::{aac, ac3, av1, flac, h264, hevc, mp3, nal::Framing, opus, vp9};
+use ghoststream::package::bitstream::{aac, ac3, av1, captions, flac, h264, hevc, mp3, nal::Framing, opus, vp9};
 use ghoststream::package::{Track, cmaf, language, ts};
 use ghoststream::packet::{Packet, StreamInfo};
 use ghoststream::time::Rational;
@@ -14,6 +14,11 @@ pub fn run(data: &[u8]) {
         for unit in framing.units(data).unwrap_or_default() {
             assert!(!unit.is_empty() || framing != Framing::AnnexB);
             let _ = (h264::Sps::parse(unit), hevc::Sps::parse(unit));
+        }
+        for codec in [Codec::H264, Codec::Hevc, Codec::Av1] {
+            let mut scanner = captions::Scanner::default();
+            scanner.look(&codec, framing, data);
+            scanner.look(&codec, framing, data);
         }
     }
     let _ = h264::Config::parse(data).map(|c| c.to_avcc());

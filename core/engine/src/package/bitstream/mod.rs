@@ -8,6 +8,7 @@ pub mod aac;
 pub mod ac3;
 pub mod av1;
 mod bits;
+pub mod captions;
 pub mod flac;
 pub mod h264;
 pub mod hevc;

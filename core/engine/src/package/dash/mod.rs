@@ -140,6 +140,11 @@ fn write_set(x: &mut Xml, index: usize, set: &AdaptationSet) {
                 t.set("schemeIdUri", "http://dashif.org/guidelines/trickmode").set("value", main);
             });
         }
+        for (scheme, value) in &set.accessibility {
+            x.empty("Accessibility", |t| {
+                t.set("schemeIdUri", scheme).set("value", value);
+            });
+        }
         for role in &set.roles {
             x.empty("Role", |t| {
                 t.set("schemeIdUri", "urn:mpeg:dash:role:2011").set("value", role);

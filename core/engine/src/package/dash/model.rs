@@ -92,6 +92,8 @@ pub struct AdaptationSet {
     pub label: Option<String>,
     /// DASH roles: `main`, `alternate`, `subtitle`, `caption`, `forced-subtitle`, `description` …
     pub roles: Vec<String>,
+    /// What helps who does not hear or see: schemes and their values.
+    pub accessibility: Vec<(String, String)>,
     /// Set for trick play: the id (position in the period) of the set it belongs to.
     pub trick_mode_of: Option<usize>,
     /// The representations.
@@ -106,6 +108,7 @@ impl AdaptationSet {
             language: None,
             label: None,
             roles: Vec::new(),
+            accessibility: Vec::new(),
             trick_mode_of: None,
             representations: Vec::new(),
         }

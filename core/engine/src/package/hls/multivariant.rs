@@ -8,7 +8,7 @@ use std::fmt;
 /// The multivariant playlist. `Display` writes it.
 #[derive(Clone, Debug, Default)]
 pub struct Multivariant {
-    /// Audio and subtitle renditions.
+    /// Audio and subtitle renditions, and the captions that are in the pictures of all variants.
     pub renditions: Vec<Rendition>,
     /// The variants, best first or as the first one to be tried stands first.
     pub variants: Vec<Variant>,
@@ -95,18 +95,19 @@ pub struct IFrameVariant {
 pub enum RenditionKind {
     Audio,
     Subtitles,
+    ClosedCaptions,
 }
 
 /// `EXT-X-MEDIA`.
 #[derive(Clone, Debug)]
 pub struct Rendition {
-    /// Audio or subtitles.
+    /// Audio, subtitles or captions.
     pub kind: RenditionKind,
     /// `GROUP-ID`.
     pub group: String,
     /// What a menu shows; unique in the group.
     pub name: String,
-    /// The media playlist; `None` for audio that is in the variant's own segments.
+    /// The media playlist; `None` for audio that is in the variant's own segments, and for captions.
     pub uri: Option<String>,
     /// BCP 47 language.
     pub language: Option<String>,
@@ -118,6 +119,8 @@ pub struct Rendition {
     pub forced: bool,
     /// Number of channels (audio).
     pub channels: Option<u32>,
+    /// `INSTREAM-ID`: `CC1` … `CC4` of CEA-608, `SERVICE1` … `SERVICE63` of CEA-708 (captions).
+    pub instream: Option<String>,
     /// Uniform type identifiers such as `public.accessibility.describes-video`.
     pub characteristics: Vec<String>,
 }
@@ -135,6 +138,7 @@ impl Rendition {
             autoselect: false,
             forced: false,
             channels: None,
+            instream: None,
             characteristics: Vec::new(),
         }
     }
@@ -161,9 +165,18 @@ impl fmt::Display for Multivariant {
         if self.independent_segments {
             out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
         }
+        // Either every variant has captions or none has (RFC 8216, 4.3.4.2).
+        let captions = self.renditions.iter().find(|r| r.kind == RenditionKind::ClosedCaptions);
         for r in &self.renditions {
             let mut a = Attributes::new("EXT-X-MEDIA");
-            a.plain("TYPE", if r.kind == RenditionKind::Audio { "AUDIO" } else { "SUBTITLES" });
+            a.plain(
+                "TYPE",
+                match r.kind {
+                    RenditionKind::Audio => "AUDIO",
+                    RenditionKind::Subtitles => "SUBTITLES",
+                    RenditionKind::ClosedCaptions => "CLOSED-CAPTIONS",
+                },
+            );
             a.quoted("GROUP-ID", &r.group).quoted("NAME", &r.name);
             if let Some(language) = &r.language {
                 a.quoted("LANGUAGE", language);
@@ -174,6 +187,9 @@ impl fmt::Display for Multivariant {
             }
             if let Some(channels) = r.channels {
                 a.quoted("CHANNELS", &channels.to_string());
+            }
+            if let Some(instream) = &r.instream {
+                a.quoted("INSTREAM-ID", instream);
             }
             if !r.characteristics.is_empty() {
                 a.quoted("CHARACTERISTICS", &r.characteristics.join(","));
@@ -202,8 +218,10 @@ impl fmt::Display for Multivariant {
             if let Some(group) = &v.subtitles {
                 a.quoted("SUBTITLES", group);
             }
-            if v.resolution.is_some() {
-                a.plain("CLOSED-CAPTIONS", "NONE");
+            match captions.filter(|_| v.resolution.is_some()) {
+                Some(captions) => _ = a.quoted("CLOSED-CAPTIONS", &captions.group),
+                None if v.resolution.is_some() => _ = a.plain("CLOSED-CAPTIONS", "NONE"),
+                None => {}
             }
             a.finish(&mut out);
             out.push_str(&uri(&v.uri));
@@ -246,8 +264,10 @@ mod tests {
         audio.uri = Some("a0.m3u8".into());
         let mut subs = Rendition::new(RenditionKind::Subtitles, "subs", "Deutsch \"SDH\"");
         (subs.language, subs.autoselect, subs.uri) = (Some("de".into()), true, Some("s0.m3u8".into()));
+        let mut captions = Rendition::new(RenditionKind::ClosedCaptions, "cc", "CC1");
+        (captions.instream, captions.autoselect) = (Some("CC1".into()), true);
         let playlist = Multivariant {
-            renditions: vec![audio, subs],
+            renditions: vec![audio, subs, captions],
             variants: vec![Variant {
                 uri: "v0.m3u8".into(),
                 bandwidth: 5_000_000,
@@ -274,7 +294,8 @@ mod tests {
 #EXT-X-INDEPENDENT-SEGMENTS
 #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="aac",NAME="English",LANGUAGE="en",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",URI="a0.m3u8"
 #EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="subs",NAME="Deutsch 'SDH'",LANGUAGE="de",DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,URI="s0.m3u8"
-#EXT-X-STREAM-INF:BANDWIDTH=5000000,AVERAGE-BANDWIDTH=4000000,CODECS="avc1.64001f,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=29.970,VIDEO-RANGE=SDR,AUDIO="aac",SUBTITLES="subs",CLOSED-CAPTIONS=NONE
+#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="cc",NAME="CC1",DEFAULT=NO,AUTOSELECT=YES,INSTREAM-ID="CC1"
+#EXT-X-STREAM-INF:BANDWIDTH=5000000,AVERAGE-BANDWIDTH=4000000,CODECS="avc1.64001f,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=29.970,VIDEO-RANGE=SDR,AUDIO="aac",SUBTITLES="subs",CLOSED-CAPTIONS="cc"
 v0.m3u8
 #EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=400000,CODECS="avc1.64001f",RESOLUTION=1280x720,URI="i0.m3u8"
 "##;

@@ -226,6 +226,11 @@ impl Copy {
             let facts = self.origin.lock().facts.clone();
             self.facts = facts.map(|facts| Facts { low_latency: false, coming: None, ..facts });
         }
+        if let (Some(facts), Some(now)) = (&mut self.facts, &self.origin.lock().facts)
+            && facts.captions != now.captions
+        {
+            (facts.captions, self.manifest) = (now.captions, true);
+        }
         let index = match self.windows.iter().position(|w| w.id == copied.rendition) {
             Some(index) => index,
             None => {
@@ -405,7 +410,7 @@ pub(in crate::live) fn is_older(name: &str, token: &str) -> bool {
 /// What a multivariant playlist tells of, and the highest rate in it.
 fn tells(playlist: &Multivariant) -> (Vec<String>, u64) {
     let variants = playlist.variants.iter().map(|v| format!("{} {}", v.uri, v.codecs.join(",")));
-    let others = playlist.renditions.iter().filter_map(|r| r.uri.clone());
+    let others = playlist.renditions.iter().filter_map(|r| r.uri.clone().or_else(|| r.instream.clone()));
     let frames = playlist.i_frames.iter().map(|f| f.uri.clone());
     let most = playlist.variants.iter().map(|v| v.bandwidth).max().unwrap_or(0);
     (variants.chain(others).chain(frames).collect(), most)

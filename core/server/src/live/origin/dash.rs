@@ -80,8 +80,23 @@ impl Facts {
             set.representations.push(representation);
             sounds.push(set);
         }
+        ladder.accessibility = self.accessibility(windows);
         let ladder = Some(ladder).filter(|l| !l.representations.is_empty());
         ladder.into_iter().chain(sounds).collect()
+    }
+
+    /// What is said of the captions in the pictures (SCTE 214-1, 7.2.4), where there are some.
+    fn accessibility(&self, windows: &[Window]) -> Vec<(String, String)> {
+        let pictures = windows.iter().filter(|w| w.kind == MediaKind::Video).find_map(|w| w.track.as_ref());
+        let language = pictures.and_then(|track| track.info.language.clone());
+        // Three letters; "und" where nobody says.
+        let language = language.filter(|l| l.len() == 3).unwrap_or_else(|| "und".into());
+        let joined = |all: Vec<String>| Some(all.join(";")).filter(|all| !all.is_empty());
+        let lines = joined(self.captions.lines().map(|n| format!("CC{n}={language}")).collect());
+        let services = joined(self.captions.services().map(|n| format!("{n}=lang:{language}")).collect());
+        let said =
+            |scheme: &str, value: Option<String>| Some((format!("urn:scte:dash:cc:{scheme}:2015"), value?));
+        [said("cea-608", lines), said("cea-708", services)].into_iter().flatten().collect()
     }
 
     fn representation(&self, window: &Window, track: &Track, span: &Span) -> Option<Representation> {

@@ -54,7 +54,7 @@ impl Directives {
             _ => 0,
         };
         match self.part {
-            Some(wanted) if sequence >= window.next() && wanted + 1 > have + ahead => {
+            Some(wanted) if sequence >= window.next() && wanted >= have + ahead => {
                 Err(format!("_HLS_part: {wanted} is too far ahead"))
             }
             _ => Ok(()),

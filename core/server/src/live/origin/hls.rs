@@ -5,6 +5,7 @@ use super::names::{File, Format};
 use super::window::{Piece, Stored, Window};
 use ghoststream::frame::Colour;
 use ghoststream::package::Track;
+use ghoststream::package::bitstream::captions::Captions;
 use ghoststream::package::hls::{
     IFrameVariant, LowLatency, Map, MediaPart, MediaPlaylist, MediaSegment, Multivariant, PlaylistKind,
     PreloadHint, Rendition, RenditionKind, RenditionReport, Variant, VideoRange,
@@ -27,10 +28,13 @@ pub(super) struct Facts {
     pub ended: bool,
     /// The run that has begun, and whose init segments are not there yet.
     pub coming: Option<u64>,
+    /// Captions that were seen in all pictures.
+    pub captions: Captions,
 }
 
 const GROUP: &str = "audio";
 const SUBTITLES: &str = "subtitles";
+const CAPTIONS: &str = "captions";
 
 impl Facts {
     fn target(&self) -> i64 {
@@ -216,6 +220,7 @@ impl Facts {
                 renditions.push(rendition);
             }
         }
+        renditions.extend(self.caption_renditions(!videos.is_empty()));
         let i_frames = videos.iter().filter_map(|(w, t)| self.i_frames(w, t)).collect();
         Multivariant { renditions, variants, i_frames, independent_segments: false }
     }
@@ -242,6 +247,19 @@ impl Facts {
             audio,
             subtitles: None,
         }
+    }
+
+    /// What is said of the captions in the pictures, where there are some.
+    fn caption_renditions(&self, pictures: bool) -> Vec<Rendition> {
+        let seen = if pictures { self.captions } else { Captions::default() };
+        let lines = seen.lines().map(|n| (format!("CC{n}"), format!("CC{n}")));
+        let services = seen.services().map(|n| (format!("Service {n}"), format!("SERVICE{n}")));
+        let all = lines.chain(services).map(|(name, instream)| {
+            let mut rendition = Rendition::new(RenditionKind::ClosedCaptions, CAPTIONS, name);
+            (rendition.instream, rendition.autoselect) = (Some(instream), true);
+            rendition
+        });
+        all.collect()
     }
 
     /// The entry of a rendition's I-frame playlist, when it has key frames.
@@ -309,7 +327,8 @@ impl Facts {
             (rendition.autoselect, rendition.forced) = (true, track.info.disposition.forced);
             rendition
         });
-        let renditions = renditions.chain(texts).collect();
+        let captions = self.caption_renditions(!alone);
+        let renditions = renditions.chain(texts).chain(captions).collect();
         Multivariant { renditions, variants, i_frames, independent_segments: false }
     }
 }

@@ -11,6 +11,8 @@ use super::transport::{self, Transport};
 use super::window::Limits;
 use crate::live::stream::{Item, Reader, Tracks};
 use bytes::Bytes;
+use ghoststream::package::bitstream::captions::{Captions, Scanner};
+use ghoststream::package::bitstream::nal::Framing;
 use ghoststream::package::{self, Container, Event, Lengths, Plan, Segmenter, TrackSpec};
 use ghoststream::packet::{MediaKind, Packet, SideData, StreamInfo};
 use ghoststream::time::{MICROSECONDS, Rounding, Timestamp, rescale};
@@ -70,6 +72,8 @@ struct Run {
     /// The same in MPEG-TS, where that is wanted and can be.
     transport: Option<Transport>,
     texts: Vec<Text>,
+    /// Who looks for captions in each track of pictures.
+    captions: Vec<(usize, Scanner)>,
     /// The segmenter's track of each of the stream's tracks.
     places: Vec<Option<usize>>,
     /// The stream's track that decides the cuts, and its window.
@@ -83,6 +87,20 @@ struct Run {
     begun: bool,
     /// Whether a track sends that had not when the run began.
     late: bool,
+}
+
+impl Run {
+    /// Looks for captions in a packet; what every track of pictures has, where that is news.
+    fn captions_in(&mut self, packet: &Packet, tracks: Option<&Tracks>) -> Option<Captions> {
+        let codec = &tracks?.streams.get(packet.stream)?.codec;
+        let all = |captions: &[(usize, Scanner)]| {
+            captions.iter().map(|(_, scanner)| scanner.seen()).reduce(Captions::and).unwrap_or_default()
+        };
+        let before = all(&self.captions);
+        let (_, scanner) = self.captions.iter_mut().find(|(track, _)| *track == packet.stream)?;
+        scanner.look(codec, Framing::Length(4), &packet.data);
+        Some(all(&self.captions)).filter(|now| *now != before)
+    }
 }
 
 fn packageable(info: &StreamInfo) -> bool {
@@ -199,8 +217,23 @@ impl Maker<'_> {
                     self.origin.lock().dropped += 1;
                     return;
                 }
+                if let Some(seen) = run.captions_in(packet, self.tracks.as_deref()) {
+                    self.captioned(seen);
+                }
                 self.push(place, packet);
             }
+        }
+    }
+
+    /// Tells of captions that are in all pictures.
+    fn captioned(&self, seen: Captions) {
+        let mut state = self.origin.lock();
+        let Some(facts) = &mut state.facts else { return };
+        let all = facts.captions.or(seen);
+        if all != facts.captions {
+            facts.captions = all;
+            drop(state);
+            tracing::info!(stream = self.origin.name(), "its pictures have captions");
         }
     }
 
@@ -236,6 +269,7 @@ impl Maker<'_> {
             low_latency: options.low_latency,
             ended: false,
             coming: None,
+            captions: Captions::default(),
         });
         let shape = facts.shape;
         let limits = Limits {
@@ -288,6 +322,8 @@ impl Maker<'_> {
         }
         let texts = texts.into_iter().map(|(text, _)| text).collect();
         drop(guard);
+        let pictures = present.iter().filter(|i| tracks.streams[**i].kind == MediaKind::Video);
+        let captions = pictures.map(|i| (*i, Scanner::default())).collect();
         let place = Place { origin: self.origin, next };
         let transport = (!beside.is_empty())
             .then(|| Transport::new(&tracks.streams, &beside, &groups, &place, shape))
@@ -301,6 +337,7 @@ impl Maker<'_> {
                     segmenter,
                     transport,
                     texts,
+                    captions,
                     places,
                     lead,
                     group,

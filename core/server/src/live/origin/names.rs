@@ -135,6 +135,8 @@ impl File {
             (extension, Some(kind)) if extension == Format::of(rendition).extension() => {
                 match kind.strip_prefix('s') {
                     Some(sequence) => File::Segment(number(sequence)?),
+                    // Only segments are of other formats.
+                    None if extension != Format::Cmaf.extension() => return None,
                     None => File::Part(number(kind.strip_prefix('p')?)?),
                 }
             }
@@ -176,6 +178,7 @@ mod tests {
             "v0_abc_s1.mp4",
             "v0_abc_s1.ts",
             "tv0_abc_s1.m4s",
+            "tv0_abc_p1.ts",
         ] {
             assert_eq!(File::parse(name, "abc"), None, "{name}");
             assert_eq!(File::token(name).filter(|t| *t == "abc"), None, "{name}");

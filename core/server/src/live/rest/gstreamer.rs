@@ -120,14 +120,13 @@ impl Body {
                 targets.push(PushTarget::Url(local(&self.output_url)));
             }
             OutputType::Rtmp => targets.push(PushTarget::Url(self.output_url)),
-            OutputType::File => targets.push(files(&self.output_url, recordings)?),
+            OutputType::File => targets.push(files(&below(&self.output_url, recordings), recordings)?),
             // Played from here: nothing is sent.
             OutputType::Webrtc => {}
-            OutputType::Rtsp => {
-                return bad(
-                    "output_type rtsp: streams are not sent by RTSP, but read here (live.rtsp_port); take rtmp, file or webrtc",
-                );
+            OutputType::Rtsp if self.output_url.to_ascii_lowercase().starts_with("rtsp://") => {
+                targets.push(PushTarget::Url(self.output_url));
             }
+            OutputType::Rtsp => return bad("output_type rtsp: output_url: an rtsp:// address is needed"),
         }
         match (self.is_recording, self.recording_path.filter(|p| !p.is_empty())) {
             (true, Some(path)) => targets.push(files(&path, recordings)?),
@@ -172,6 +171,18 @@ impl Body {
 /// A stream of this server by its key; the service's own example has `live/` in front of it.
 fn local(key: &str) -> String {
     format!("rtmp://localhost:1935/live/{}", key.strip_prefix("live/").unwrap_or(key))
+}
+
+/// The service wrote files wherever a client said, and its own runner says `/tmp/…`: of a path that leads elsewhere the name is
+/// taken, below the recordings.
+fn below(path: &str, rules: Option<&RecordingRules>) -> String {
+    let bare = PathBuf::from(path.strip_prefix("file://").unwrap_or(path));
+    let plain = bare.components().all(|c| !matches!(c, std::path::Component::ParentDir));
+    let elsewhere = bare.is_absolute() && rules.is_some_and(|rules| !bare.starts_with(rules.root()));
+    match bare.file_name().and_then(|name| name.to_str()).filter(|_| plain && elsewhere) {
+        Some(name) => name.into(),
+        None => path.into(),
+    }
 }
 
 /// A recording into the directory of `path`, in the form that its name says.
@@ -282,10 +293,15 @@ async fn create(State(service): State<LiveService>, body: Result<Json<Body>, Jso
     };
     let id = request.id.clone();
     let streams = service.managed().clone();
+    let files = request.targets.iter().find(|target| matches!(target, PushTarget::Files(_)));
+    let files = files.map(|target| format!("; its files are in {}", target.label())).unwrap_or_default();
     match blocking(move || streams.create(request)).await {
         Ok(Ok(())) => {
-            let message = format!("Stream {id} created successfully");
-            (StatusCode::CREATED, Json(said(&id, "created", &message))).into_response()
+            let message = format!("Stream {id} created successfully{files}");
+            // The service's own runner makes its next request without having read this answer: Python does that on a new
+            // connection, and only if this one is closed.
+            let close = [(axum::http::header::CONNECTION, "close")];
+            (StatusCode::CREATED, close, Json(said(&id, "created", &message))).into_response()
         }
         Ok(Err(e)) => failure(&e, "Failed to create pipeline"),
         Err(response) => response,

@@ -1,11 +1,12 @@
 //! RTP into coded frames: H.264 (RFC 6184), H.265 (RFC 7798), AAC (RFC 3640, and RFC 6416 as GStreamer
-//! sends it) and Opus (RFC 7587). Sans-IO; what is incomplete
+//! sends it) and Opus (RFC 7587); VP8, VP9 and AV1 in `pictures`. Sans-IO; what is incomplete
 //! is left out, and everything is bounded.
 
+use super::pictures::{Coding, Coming};
 use bytes::Bytes;
 
 /// The largest frame.
-const FRAME: usize = 32 << 20;
+pub(super) const FRAME: usize = 32 << 20;
 /// The most bytes of sound that one marker ends.
 const SOUND: usize = 1 << 20;
 /// The most frames of sound in one packet.
@@ -24,6 +25,8 @@ pub enum Format {
         /// Without start codes.
         sets: Vec<Vec<u8>>,
     },
+    /// VP8, VP9 or AV1.
+    Pictures(Coding),
     /// AAC.
     Aac {
         /// AudioSpecificConfig.
@@ -40,7 +43,7 @@ pub enum Format {
 impl Format {
     /// Whether it is pictures.
     pub fn is_video(&self) -> bool {
-        matches!(self, Format::H264 { .. } | Format::H265 { .. })
+        matches!(self, Format::H264 { .. } | Format::H265 { .. } | Format::Pictures(_))
     }
 }
 
@@ -85,7 +88,7 @@ impl Rtp {
 /// A coded frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Pictures: units behind four bytes of length.
+    /// H.264 and H.265: units behind four bytes of length; AV1: in the low-overhead format.
     pub data: Bytes,
     /// In ticks of the track's clock, as the publisher counts.
     pub timestamp: u32,
@@ -105,6 +108,7 @@ pub struct Depacketizer {
 #[derive(Clone, Debug)]
 enum Kind {
     Units(Units),
+    Pictures(Coming),
     Aac { samples: u32, bits: (u32, u32, u32), part: Vec<u8>, whole: usize },
     Latm { samples: u32, part: Vec<u8>, broken: bool },
     Opus,
@@ -129,6 +133,7 @@ impl Depacketizer {
         let kind = match format {
             Format::H264 { .. } => Kind::Units(Units::default()),
             Format::H265 { .. } => Kind::Units(Units { hevc: true, ..Units::default() }),
+            Format::Pictures(coding) => Kind::Pictures(Coming::new(*coding)),
             Format::Aac { samples, bits: Some(bits), .. } => {
                 Kind::Aac { samples: *samples, bits: *bits, part: Vec::new(), whole: 0 }
             }
@@ -152,6 +157,7 @@ impl Depacketizer {
         let mut frames = Vec::new();
         let taken = match &mut self.kind {
             Kind::Units(units) => units.push(rtp, gap, &mut frames),
+            Kind::Pictures(coming) => coming.push(rtp, gap, &mut frames),
             Kind::Aac { samples, bits, part, whole } => {
                 aac(rtp, gap, *samples, *bits, part, whole, &mut frames)
             }

@@ -1,4 +1,4 @@
-//! What comes over an RTSP connection: requests, and RTP or RTCP between them. Sans-IO; everything is bounded.
+//! What comes over an RTSP connection: requests (or answers to ours), and RTP or RTCP between them. Sans-IO; everything is bounded.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -14,6 +14,8 @@ const HEADERS: usize = 64;
 pub enum Input {
     /// A request.
     Request(Request),
+    /// An answer to one of ours.
+    Answer(Answer),
     /// An interleaved packet.
     Media {
         /// As agreed on with SETUP: even is RTP, the one behind it RTCP.
@@ -34,6 +36,31 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// What is behind the head.
     pub body: Bytes,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// 200, when it is good.
+    pub status: u16,
+    /// In words.
+    pub reason: String,
+    /// By names in lower case, in the order in which they came.
+    pub headers: Vec<(String, String)>,
+    /// What is behind the head.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// The first header of that name (in lower case).
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// Every header of that name (in lower case).
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.headers.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
 }
 
 impl Request {
@@ -82,15 +109,7 @@ pub fn next(data: &mut BytesMut) -> Result<Option<Input>, Garbage> {
     };
     let head = std::str::from_utf8(&data[..end]).map_err(|_| Garbage("a request's head is no text"))?;
     let mut lines = head.split("\r\n");
-    let mut words = lines.next().unwrap_or_default().split(' ');
-    let (Some(method), Some(url), Some(version), None) =
-        (words.next(), words.next(), words.next(), words.next())
-    else {
-        return Err(Garbage("this is no RTSP"));
-    };
-    if !version.starts_with("RTSP/1.") {
-        return Err(Garbage("this is not RTSP 1.0"));
-    }
+    let first = First::read(lines.next().unwrap_or_default())?;
     let mut headers = Vec::new();
     for line in lines {
         let (name, value) = line.split_once(':').ok_or(Garbage("a header without a colon"))?;
@@ -107,10 +126,41 @@ pub fn next(data: &mut BytesMut) -> Result<Option<Input>, Garbage> {
     if data.len() < end + 4 + length {
         return Ok(None);
     }
-    let (method, url) = (method.to_string(), url.to_string());
     data.advance(end + 4);
     let body = data.split_to(length).freeze();
-    Ok(Some(Input::Request(Request { method, url, headers, body })))
+    Ok(Some(match first {
+        First::Request { method, url } => Input::Request(Request { method, url, headers, body }),
+        First::Answer { status, reason } => Input::Answer(Answer { status, reason, headers, body }),
+    }))
+}
+
+/// The first line of a head.
+enum First {
+    Request { method: String, url: String },
+    Answer { status: u16, reason: String },
+}
+
+impl First {
+    fn read(line: &str) -> Result<First, Garbage> {
+        if let Some(rest) = line.strip_prefix("RTSP/") {
+            let mut words = rest.splitn(3, ' ');
+            let version = words.next().unwrap_or_default();
+            let status = words.next().and_then(|w| w.parse().ok()).filter(|s| (100..1000).contains(s));
+            let status = status.filter(|_| version.starts_with("1."));
+            let status = status.ok_or(Garbage("this is not RTSP 1.0"))?;
+            return Ok(First::Answer { status, reason: words.next().unwrap_or_default().into() });
+        }
+        let mut words = line.split(' ');
+        let (Some(method), Some(url), Some(version), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            return Err(Garbage("this is no RTSP"));
+        };
+        if !version.starts_with("RTSP/1.") {
+            return Err(Garbage("this is not RTSP 1.0"));
+        }
+        Ok(First::Request { method: method.into(), url: url.into() })
+    }
 }
 
 #[cfg(test)]
@@ -148,9 +198,25 @@ mod tests {
     }
 
     #[test]
+    fn answers_are_read() {
+        let text = b"RTSP/1.0 401 Not for you\r\nCSeq: 2\r\nWWW-Authenticate: Basic realm=\"a\"\r\nWWW-Authenticate: Digest\r\n\
+            Content-Length: 2\r\n\r\nnoRTSP/1.0 200\r\n\r\n";
+        for piece in [1, 9, 1000] {
+            let found = all(text, piece).unwrap();
+            let [Input::Answer(refused), Input::Answer(good)] = &found[..] else { panic!("{found:?}") };
+            assert_eq!((refused.status, refused.reason.as_str(), good.status), (401, "Not for you", 200));
+            assert_eq!((&refused.body[..], refused.header("cseq")), (&b"no"[..], Some("2")));
+            assert_eq!(refused.all("www-authenticate").count(), 2);
+        }
+    }
+
+    #[test]
     fn what_is_none_is_refused() {
         for text in [
-            &b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..],
+            &b"RTSP/2.0 200 OK\r\n\r\n"[..],
+            b"RTSP/1.0 99 OK\r\n\r\n",
+            b"RTSP/1.0\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
             b"\x16\x03\x01",
             b"OPTIONS * RTSP/1.0\r\nno colon\r\n\r\n",
             b"OPTIONS * RTSP/1.0\r\nContent-Length: 99999999\r\n\r\n",

@@ -1,15 +1,21 @@
 //! RTSP: publishers by ANNOUNCE and RECORD, with RTP in the connection itself (RFC 2326, 10.12: interleaved), which goes through
-//! firewalls; readers by DESCRIBE and PLAY, with RTP there or by UDP. What there is to be pulled is pulled by the engine. H.264,
-//! H.265, AAC and Opus.
+//! firewalls; readers by DESCRIBE and PLAY, with RTP there or by UDP; other servers, to which streams are sent as publishers do.
+//! What there is to be pulled is pulled by the engine. H.264, H.265, VP8, VP9, AV1, AAC and Opus.
 
+mod credentials;
 pub mod depacketize;
 pub mod message;
 pub mod packetize;
+mod parameters;
+pub mod pictures;
 mod play;
 mod publish;
 pub mod sdp;
+mod send;
 mod session;
 mod udp;
+
+pub(super) use send::{Failed, Sending};
 
 use super::keys::Keys;
 use super::registry::Live;

@@ -1,9 +1,10 @@
-//! Coded frames into RTP: H.264 (RFC 6184), H.265 (RFC 7798), AAC (RFC 3640) and Opus (RFC 7587), with what SDP says of them
-//! and sender reports. Sans-IO. Packets are framed for the connection that RTSP is spoken in.
+//! Coded frames into RTP: H.264 (RFC 6184), H.265 (RFC 7798), AAC (RFC 3640) and Opus (RFC 7587), VP8, VP9 and AV1 as `pictures`
+//! says, with what SDP says of them and sender reports. Sans-IO. Packets are framed for the connection that RTSP is spoken in.
 
+use super::pictures::{self, Coding};
 use bytes::Bytes;
 use ghoststream::package::bitstream::nal::Framing;
-use ghoststream::package::bitstream::{aac, h264, hevc};
+use ghoststream::package::bitstream::{aac, av1, h264, hevc};
 use ghoststream::packet::{Codec, Packet, StreamInfo};
 use ghoststream::time::{MICROSECONDS, Rational, Rounding, rescale};
 use std::fmt::Write as _;
@@ -22,6 +23,7 @@ const NAME: &[u8; 11] = b"ghoststream";
 enum Kind {
     H264,
     H265,
+    Pictures(Coding),
     Aac,
     Opus,
 }
@@ -30,7 +32,7 @@ enum Kind {
 #[derive(Clone, Debug)]
 pub struct Packetizer {
     kind: Kind,
-    /// Parameter sets, which come in front of key frames that have none.
+    /// Parameter sets (of AV1: the sequence header), which come in front of key frames that have none.
     sets: Vec<Bytes>,
     /// What SDP says behind the payload's type.
     map: String,
@@ -41,6 +43,8 @@ pub struct Packetizer {
     sequence: u16,
     /// The time stamp at the stream's time 0.
     zero: u32,
+    /// Counts pictures of VP9.
+    pictures: u16,
     packets: u32,
     octets: u32,
 }
@@ -78,6 +82,16 @@ impl Packetizer {
                 );
                 (format!("mpeg4-generic/{rate}/{channels}"), rate, said)
             }
+            Kind::Pictures(Coding::Vp8) => ("VP8/90000".into(), 90_000, String::new()),
+            Kind::Pictures(Coding::Vp9) => {
+                let said = info.profile.map(|profile| format!("profile-id={profile}"));
+                ("VP9/90000".into(), 90_000, said.unwrap_or_default())
+            }
+            Kind::Pictures(Coding::Av1) => {
+                let header = av1::Config::parse(&info.extradata).ok()?.info;
+                let (profile, level, tier) = (header.profile, header.level, u8::from(header.high_tier));
+                ("AV1/90000".into(), 90_000, format!("profile={profile};level-idx={level};tier={tier}"))
+            }
             // Always two channels in SDP; what is said of stereo is what is sent.
             Kind::Opus => ("opus/48000/2".into(), 48_000, "sprop-stereo=1".into()),
         };
@@ -91,6 +105,7 @@ impl Packetizer {
             source: (seed >> 32) as u32,
             sequence: (seed >> 16) as u16,
             zero: seed as u32,
+            pictures: (seed >> 8) as u16,
             packets: 0,
             octets: 0,
         })
@@ -99,9 +114,13 @@ impl Packetizer {
     /// The lines of SDP for the track; `control` is what SETUP calls it.
     pub fn describe(&self, control: &str) -> String {
         let Packetizer { map, parameters, payload, .. } = self;
-        let kind = if matches!(self.kind, Kind::H264 | Kind::H265) { "video" } else { "audio" };
+        let kind = if matches!(self.kind, Kind::Aac | Kind::Opus) { "audio" } else { "video" };
+        let parameters = match parameters.is_empty() {
+            true => String::new(),
+            false => format!("a=fmtp:{payload} {parameters}\r\n"),
+        };
         format!(
-            "m={kind} 0 RTP/AVP {payload}\r\na=rtpmap:{payload} {map}\r\na=fmtp:{payload} {parameters}\r\na=control:{control}\r\n"
+            "m={kind} 0 RTP/AVP {payload}\r\na=rtpmap:{payload} {map}\r\n{parameters}a=control:{control}\r\n"
         )
     }
 
@@ -115,7 +134,7 @@ impl Packetizer {
         let Some(other) = Packetizer::new(info, self.payload, 0) else { return false };
         let same = match self.kind {
             // Pictures bring their parameter sets with them.
-            Kind::H264 | Kind::H265 => other.map == self.map,
+            Kind::H264 | Kind::H265 | Kind::Pictures(_) => other.map == self.map,
             Kind::Aac | Kind::Opus => other.map == self.map && other.parameters == self.parameters,
         };
         self.sets = other.sets;
@@ -137,6 +156,14 @@ impl Packetizer {
                 let all: Vec<&[u8]> = all.into_iter().filter(|unit| unit.len() > 2).collect();
                 for (n, unit) in all.iter().enumerate() {
                     self.unit(unit, time, n + 1 == all.len(), channel, out);
+                }
+            }
+            Kind::Pictures(coding) => {
+                self.pictures = self.pictures.wrapping_add(1);
+                let (number, sequence) = (self.pictures, self.sets.first().cloned().unwrap_or_default());
+                let all = pictures::payloads(coding, &packet.data, packet.key, number, &sequence, MOST);
+                for (n, payload) in all.iter().enumerate() {
+                    self.put(&[], payload, time, n + 1 == all.len(), channel, out);
                 }
             }
             Kind::Aac if packet.data.len() <= FRAME => {
@@ -221,13 +248,16 @@ fn kind(codec: &Codec) -> Option<Kind> {
     match codec {
         Codec::H264 => Some(Kind::H264),
         Codec::Hevc => Some(Kind::H265),
+        Codec::Vp8 => Some(Kind::Pictures(Coding::Vp8)),
+        Codec::Vp9 => Some(Kind::Pictures(Coding::Vp9)),
+        Codec::Av1 => Some(Kind::Pictures(Coding::Av1)),
         Codec::Aac => Some(Kind::Aac),
         Codec::Opus => Some(Kind::Opus),
         _ => None,
     }
 }
 
-/// The parameter sets of pictures.
+/// What key frames of pictures need in front of them.
 fn sets(info: &StreamInfo) -> Option<Vec<Bytes>> {
     match info.codec {
         Codec::H264 => {
@@ -238,6 +268,7 @@ fn sets(info: &StreamInfo) -> Option<Vec<Bytes>> {
             let config = hevc::Config::parse(&info.extradata).ok()?;
             Some([config.vps, config.sps, config.pps].concat())
         }
+        Codec::Av1 => Some(vec![av1::Config::parse(&info.extradata).ok()?.config_obus]),
         _ => Some(Vec::new()),
     }
 }

@@ -6,7 +6,7 @@ use super::udp::Pair;
 use crate::live::hooks::Asked;
 use crate::live::registry::{Live, Watching};
 use crate::live::stream::{Item, Reader, Start, Stream, Tracks};
-use ghoststream::packet::MediaKind;
+use ghoststream::packet::{MediaKind, Packet};
 use ghoststream::time::{MICROSECONDS, Rounding, rescale};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -22,20 +22,24 @@ const PAYLOAD: u8 = 96;
 /// The most that is put together before it is sent.
 const PIECE: usize = 256 << 10;
 
+/// What is said where there is nothing to send.
+pub(super) const NOTHING: &str =
+    "RTP here carries H.264, H.265, VP8, VP9, AV1, AAC and Opus, and the stream has none of them";
+
 /// How a track's packets go to the reader.
 #[derive(Debug)]
 pub(super) enum Way {
     /// In the connection, on this channel and the one behind it.
     Connection(u8),
     /// By themselves.
-    Datagrams(Pair),
+    Datagrams(Box<Pair>),
 }
 
 /// A track.
 #[derive(Debug)]
 pub(super) struct Lane {
     /// Its place in the stream.
-    place: usize,
+    pub place: usize,
     packetizer: Packetizer,
     /// Where its packets go; `None` when it was not set up.
     pub way: Option<Way>,
@@ -47,6 +51,25 @@ impl Lane {
     /// The source that its packets name.
     pub fn source(&self) -> u32 {
         self.packetizer.source()
+    }
+
+    /// Its description.
+    pub fn describe(&self, control: &str) -> String {
+        self.packetizer.describe(control)
+    }
+
+    /// Appends a packet of the stream as it is on the wire, and now and then what time that is; `epoch` is the wall clock at the
+    /// stream's time 0.
+    pub fn write(&mut self, packet: &Packet, epoch: SystemTime, out: &mut Vec<u8>) {
+        let channel = if let Some(Way::Connection(channel)) = self.way { channel } else { 0 };
+        let Some(time) = packet.pts.or(packet.dts) else { return };
+        let time = rescale(time, packet.base, MICROSECONDS, Rounding::Nearest);
+        if self.reported.is_none_or(|at| (time - at).abs() >= REPORTS) {
+            self.reported = Some(time);
+            let since = Duration::from_micros(u64::try_from(time).unwrap_or(0));
+            self.packetizer.report(time, epoch + since, channel + 1, out);
+        }
+        self.packetizer.push(packet, channel, out);
     }
 }
 
@@ -64,6 +87,8 @@ pub(super) struct Play {
     epoch: SystemTime,
     /// Since when nobody publishes.
     away: Option<Instant>,
+    /// Datagrams that there was no room for.
+    lost: u64,
 }
 
 /// Why a reader gets no more.
@@ -101,11 +126,10 @@ impl Play {
         };
         let lanes = lanes(&tracks);
         if lanes.is_empty() {
-            let why = "RTP here carries H.264, H.265, AAC and Opus, and the stream has none of them";
-            return Err((415, why.into()));
+            return Err((415, NOTHING.into()));
         }
         let epoch = stream.epoch();
-        Ok(Play { live: live.clone(), asked, stream, lanes, reading: None, epoch, away: None })
+        Ok(Play { live: live.clone(), asked, stream, lanes, reading: None, epoch, away: None, lost: 0 })
     }
 
     /// The stream's name.
@@ -119,7 +143,7 @@ impl Play {
             "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns={}\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\na=range:npt=now-\r\n",
             self.name()
         );
-        let tracks = self.lanes.iter().enumerate().map(|(n, lane)| lane.packetizer.describe(&control(n)));
+        let tracks = self.lanes.iter().enumerate().map(|(n, lane)| lane.describe(&control(n)));
         text.extend(tracks);
         text
     }
@@ -154,12 +178,8 @@ impl Play {
 
     /// Whether the reader has reported anything by UDP since this was last asked.
     pub fn reports(&self) -> bool {
-        let pairs = self.lanes.iter().filter_map(|lane| match &lane.way {
-            Some(Way::Datagrams(pair)) => Some(pair),
-            _ => None,
-        });
         // Each is asked: what waits there is taken.
-        pairs.filter(|pair| pair.has_reports()).count() > 0
+        self.pairs().filter(|pair| pair.has_reports()).count() > 0
     }
 
     /// The channels of the connection that are in use.
@@ -171,9 +191,32 @@ impl Play {
         used.collect()
     }
 
-    /// Packets that the reader was too slow for.
+    /// When more datagrams may go out; `None` while none wait.
+    pub fn due(&self) -> Option<Instant> {
+        self.pairs().filter_map(Pair::due).min()
+    }
+
+    /// Sends datagrams that may go out now.
+    pub fn send(&mut self) {
+        let now = Instant::now();
+        for lane in &mut self.lanes {
+            if let Some(Way::Datagrams(pair)) = &mut lane.way {
+                pair.send(now);
+            }
+        }
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = &Pair> {
+        self.lanes.iter().filter_map(|lane| match &lane.way {
+            Some(Way::Datagrams(pair)) => Some(&**pair),
+            _ => None,
+        })
+    }
+
+    /// Packets that the reader, or the way to it, was too slow for.
     pub fn dropped(&self) -> u64 {
-        self.reading.as_ref().map_or(0, |(reader, _)| reader.dropped())
+        let refused: u64 = self.pairs().map(Pair::lost).sum();
+        self.lost + refused + self.reading.as_ref().map_or(0, |(reader, _)| reader.dropped())
     }
 
     /// Until when it is waited for a publisher; `None` while there is one.
@@ -215,18 +258,11 @@ impl Play {
             Item::Packet(packet) => {
                 let lane = self.lanes.iter_mut().find(|l| l.place == packet.stream);
                 let Some(lane) = lane.filter(|lane| lane.way.is_some()) else { return Ok(()) };
-                let channel = if let Some(Way::Connection(channel)) = lane.way { channel } else { 0 };
                 let before = out.len();
-                let Some(time) = packet.pts.or(packet.dts) else { return Ok(()) };
-                let time = rescale(time, packet.base, MICROSECONDS, Rounding::Nearest);
-                if lane.reported.is_none_or(|at| (time - at).abs() >= REPORTS) {
-                    lane.reported = Some(time);
-                    let since = Duration::from_micros(u64::try_from(time).unwrap_or(0));
-                    lane.packetizer.report(time, self.epoch + since, channel + 1, out);
-                }
-                lane.packetizer.push(&packet, channel, out);
-                if let Some(Way::Datagrams(pair)) = &lane.way {
-                    pair.send(&out[before..]);
+                lane.write(&packet, self.epoch, out);
+                if let Some(Way::Datagrams(pair)) = &mut lane.way {
+                    self.lost += pair.push(&out[before..]);
+                    pair.send(Instant::now());
                     out.truncate(before);
                 }
             }
@@ -238,7 +274,7 @@ impl Play {
 }
 
 /// The tracks that are sent: of a ladder the largest pictures, and all sound.
-fn lanes(tracks: &Tracks) -> Vec<Lane> {
+pub(super) fn lanes(tracks: &Tracks) -> Vec<Lane> {
     let mut lanes: Vec<Lane> = Vec::new();
     let mut pictures = false;
     for (place, info) in tracks.streams.iter().enumerate() {

@@ -1,11 +1,12 @@
 //! A publisher's packets on their way into the stream: its tracks on one clock, described by what they carry.
 
 use super::depacketize::{Depacketizer, Format, Frame, Rtp};
+use super::pictures::Coding;
 use super::sdp::Announced;
 use crate::live::describe;
 use crate::live::registry::Publication;
 use bytes::Bytes;
-use ghoststream::package::bitstream::{h264, hevc, nal, opus};
+use ghoststream::package::bitstream::{av1, h264, hevc, nal, opus};
 use ghoststream::packet::{Codec, Packet, StreamInfo};
 use ghoststream::time::{Rational, TimeBase};
 use std::cmp::Reverse;
@@ -92,6 +93,8 @@ fn described(format: &Format, base: TimeBase) -> Option<StreamInfo> {
     match format {
         Format::H264 { sets } => video(Codec::H264, sets),
         Format::H265 { sets } => video(Codec::Hevc, sets),
+        // Their key frames say what they are.
+        Format::Pictures(_) => None,
         Format::Aac { config, .. } => describe::audio(Codec::Aac, config.clone().into(), base).ok(),
         Format::Opus => {
             let mut head = Vec::from(*b"OpusHead\x01\x02\0\0");
@@ -109,6 +112,39 @@ fn of_sets(codec: Codec, units: &[u8], base: TimeBase) -> Option<StreamInfo> {
         _ => hevc::Config::from_annex_b(units).ok()?.to_hvcc(),
     };
     describe::video(codec, record.into(), base).ok()
+}
+
+/// Pictures, described by one at which decoding can begin.
+fn of_key_frame(format: &Format, data: &[u8], base: TimeBase) -> Option<StreamInfo> {
+    let codec = match format {
+        Format::Pictures(Coding::Vp8) => return describe::vp8_from_key(data, base).ok(),
+        Format::Pictures(Coding::Vp9) => return describe::vp9_from_key(data, base).ok(),
+        Format::Pictures(Coding::Av1) => {
+            let config = av1::Config::from_obus(data).ok()?;
+            return describe::video(Codec::Av1, config.to_av1c().into(), base).ok();
+        }
+        Format::H264 { .. } => Codec::H264,
+        Format::H265 { .. } => Codec::Hevc,
+        Format::Aac { .. } | Format::Opus => return None,
+    };
+    let mut units = Vec::new();
+    let found = nal::Framing::Length(4).units(data).ok()?;
+    found.iter().for_each(|unit| nal::push_annex_b(&mut units, unit));
+    of_sets(codec, &units, base)
+}
+
+/// What a key frame says where that is another thing than was known.
+fn described_anew(format: &Format, known: &StreamInfo, data: &[u8]) -> Option<StreamInfo> {
+    if !matches!(format, Format::Pictures(_)) {
+        return describe::changed(known, data);
+    }
+    let mut now = of_key_frame(format, data, known.time_base)?;
+    now.index = known.index;
+    let said = |info: &StreamInfo| {
+        let picture = info.video.as_ref().map(|v| (v.width, v.height, v.colour));
+        (info.extradata.clone(), info.profile, picture)
+    };
+    (said(&now) != said(known)).then_some(now)
 }
 
 /// Decode times for pictures whose packets say only when they are shown: those of as many pictures before as are held back.
@@ -241,15 +277,8 @@ impl Ingest {
         let from = std::mem::replace(&mut self.looked, self.waiting.len());
         for (index, _, _, frame) in self.waiting.iter().skip(from).filter(|(.., frame)| frame.key) {
             let Some(lane) = self.lanes.get_mut(*index).filter(|l| l.info.is_none()) else { continue };
-            let codec = match &lane.track.format {
-                Some(Format::H264 { .. }) => Codec::H264,
-                Some(Format::H265 { .. }) => Codec::Hevc,
-                _ => continue,
-            };
-            let mut units = Vec::new();
-            let Ok(found) = nal::Framing::Length(4).units(&frame.data) else { continue };
-            found.iter().for_each(|unit| nal::push_annex_b(&mut units, unit));
-            lane.info = of_sets(codec, &units, base(lane.track.clock));
+            let Some(format) = lane.track.format.as_ref().filter(|f| f.is_video()) else { continue };
+            lane.info = of_key_frame(format, &frame.data, base(lane.track.clock));
             lane.order = Order::of(lane.info.as_ref(), lane.track.clock);
         }
         let wanted = |l: &&Lane| l.channel.is_some() && l.track.format.is_some();
@@ -290,7 +319,7 @@ impl Ingest {
         let (Some(place), Some(info)) = (lane.place, &lane.info) else { return Ok(()) };
         let mut changed = false;
         if frame.key
-            && let Some(other) = describe::changed(info, &frame.data)
+            && let Some(other) = lane.track.format.as_ref().and_then(|f| described_anew(f, info, &frame.data))
         {
             lane.order = Order::of(Some(&other), lane.track.clock);
             lane.info = Some(other);
@@ -331,7 +360,10 @@ fn sender_report(data: &[u8]) -> Option<(i64, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sdp;
     use super::*;
+    use crate::live::registry::{Live, Publisher};
+    use crate::live::stream::{Item, Reader, Start};
 
     fn decoded(depth: usize, shown: &[i64]) -> Vec<i64> {
         let mut order = Order { depth, step: 90, ..Order::default() };
@@ -353,6 +385,147 @@ mod tests {
         assert!(times[4..].iter().zip(&shown[4..]).all(|(decode, present)| decode <= present), "{times:?}");
         // A step back in time is another time.
         assert_eq!(decoded(0, &[9_000_000, 0, 3000]), [9_000_000, 0, 3000]);
+    }
+
+    /// Parameter sets of two streams, and a picture of the larger one at which decoding can begin.
+    const SETS: &str = "sprop-parameter-sets=Z0LAFdkBQfsBEAAAAwAQAAADA8DxYuSA,aMuDyyA=";
+    const OTHER: &[u8] = &[
+        0x67, 0x42, 0xc0, 0x0d, 0xd9, 0x01, 0x41, 0x9f, 0x9f, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00,
+        0x00, 0x03, 0x03, 0xc0, 0xf1, 0x42, 0xa4, 0x80,
+    ];
+    const PPS: &[u8] = &[0x68, 0xcb, 0x83, 0xcb, 0x20];
+
+    /// A publisher of tracks with these lines of SDP, track by track, on channels 0, 2 …
+    fn publisher(live: &Live, tracks: &[&str]) -> Ingest {
+        let text: String = tracks.iter().map(|track| format!("m=x 0 RTP/AVP 96\n{track}\n")).collect();
+        let mut lanes: Vec<Lane> = sdp::read(&text).unwrap().into_iter().map(Lane::new).collect();
+        lanes.iter_mut().zip((0..).step_by(2)).for_each(|(lane, channel)| lane.channel = Some(channel));
+        Ingest::new(live.publish("cam", Publisher::new("rtsp", None)).unwrap(), lanes)
+    }
+
+    fn rtp(sequence: u16, timestamp: u32, payload: &[u8]) -> Bytes {
+        let mut data = vec![0x80, 0x80 | 96];
+        data.extend_from_slice(&sequence.to_be_bytes());
+        data.extend_from_slice(&timestamp.to_be_bytes());
+        data.extend_from_slice(&[0; 4]);
+        data.extend_from_slice(payload);
+        data.into()
+    }
+
+    /// What a reader has got: sizes of what was announced, and decode times (microseconds) and keys of its packets.
+    fn read(reader: &mut Reader) -> (Vec<Option<(u32, u32)>>, Vec<(i64, bool)>) {
+        let (mut tracks, mut packets) = (Vec::new(), Vec::new());
+        while let Some(item) = reader.try_next() {
+            match item {
+                Item::Tracks(said) => {
+                    tracks.extend(said.streams.iter().map(|s| s.video.as_ref().map(|v| (v.width, v.height))))
+                }
+                Item::Packet(packet) => packets.push((packet.decode().unwrap().micros(), packet.key)),
+                other => panic!("{other:?}"),
+            }
+        }
+        (tracks, packets)
+    }
+
+    #[test]
+    fn time_stamps_wrap_and_jump_and_time_goes_on() {
+        let live = Live::new(true, 10);
+        let video = format!("a=rtpmap:96 H264/90000\na=fmtp:96 packetization-mode=1;{SETS}");
+        let mut ingest = publisher(&live, &[&video]);
+        let mut reader = live.get("cam").unwrap().subscribe(Start::Next);
+        let began = Instant::now() + REPORTS;
+        // Past the end of the clock, then a jump of half of it and one of an hour back; 25 pictures of each.
+        let wrap = u32::MAX - 12 * 3600;
+        let mut sequence = 0u16;
+        for (part, from) in
+            [wrap, wrap.wrapping_add(1 << 31), wrap.wrapping_add((1 << 31) - 324_000_000)].iter().enumerate()
+        {
+            for n in 0..25u32 {
+                let now = began + Duration::from_millis(40) * (part as u32 * 25 + n);
+                let payload = if n == 0 { [0x65, 1, 2] } else { [0x41, 1, 2] };
+                ingest.take(0, &rtp(sequence, from.wrapping_add(n * 3600), &payload), now).unwrap();
+                sequence = sequence.wrapping_add(1);
+            }
+        }
+        let (tracks, packets) = read(&mut reader);
+        assert_eq!((tracks, packets.len()), (vec![Some((320, 240))], 75));
+        let times: Vec<i64> = packets.iter().map(|p| p.0).collect();
+        let steps: Vec<i64> = times.windows(2).map(|t| t[1] - t[0]).collect();
+        assert!(steps.iter().all(|s| *s > 0), "{steps:?}");
+        let within =
+            |range: std::ops::Range<usize>| steps[range].iter().all(|s| (39_000..=41_000).contains(s));
+        assert!(within(0..24) && within(25..49) && within(50..74), "{steps:?}");
+        let stats = live.get("cam").unwrap().stats();
+        assert_eq!(stats.jumps, 2, "none of them where the clock ended");
+    }
+
+    #[test]
+    fn sound_alone_and_pictures_that_none_can_begin_with() {
+        let live = Live::new(true, 10);
+        let mut ingest = publisher(&live, &["a=rtpmap:96 opus/48000/2"]);
+        let mut reader = live.get("cam").unwrap().subscribe(Start::Next);
+        let began = Instant::now();
+        for n in 0..100u32 {
+            let now = began + Duration::from_millis(20) * n;
+            ingest.take(0, &rtp(n as u16, n * 960, &[0xfc, 1, 2]), now).unwrap();
+        }
+        let (tracks, packets) = read(&mut reader);
+        assert_eq!((tracks, packets.len() > 60), (vec![None], true), "{}", packets.len());
+        drop(ingest);
+        // Half a minute without a key frame: readers wait, and what waits here is bounded.
+        let live = Live::new(true, 10);
+        let mut ingest = publisher(&live, &["a=rtpmap:96 VP8/90000", "a=rtpmap:96 opus/48000/2"]);
+        let mut reader = live.get("cam").unwrap().subscribe(Start::Next);
+        let mut over = None;
+        for n in 0..30 * 50u32 {
+            let now = began + Duration::from_millis(20) * n;
+            let picture = ingest.take(0, &rtp(n as u16, n * 1800, &[0x10, 0x31, 0, 0]), now);
+            over = picture.and_then(|()| ingest.take(2, &rtp(n as u16, n * 960, &[0xfc, 1, 2]), now)).err();
+            if over.is_some() {
+                break;
+            }
+        }
+        assert_eq!((over, read(&mut reader).1.len()), (None, 0));
+        let key = [0x10, 0x10, 0, 0, 0x9d, 0x01, 0x2a, 64, 1, 180, 0];
+        let now = began + Duration::from_secs(30);
+        ingest.take(0, &rtp(1500, 1500 * 1800, &key), now).unwrap();
+        let (tracks, packets) = read(&mut reader);
+        assert_eq!(tracks, [Some((320, 180)), None]);
+        assert_eq!(packets.iter().map(|p| p.1).collect::<Vec<_>>(), [true], "it begins with a key frame");
+        // One that never comes is not waited for for ever.
+        let mut over = None;
+        let mut ingest = publisher(&live, &["a=rtpmap:96 VP8/90000"]);
+        for n in 0..2 * WAITING.0 as u32 {
+            over = ingest.take(0, &rtp(n as u16, n * 1800, &[0x10, 0x31, 0, 0]), began).err();
+            if over.is_some() {
+                break;
+            }
+        }
+        assert_eq!(over.as_deref(), Some("nothing says what its tracks are"));
+    }
+
+    #[test]
+    fn another_size_in_the_middle_is_announced() {
+        let live = Live::new(true, 10);
+        let video = format!("a=rtpmap:96 H264/90000\na=fmtp:96 packetization-mode=1;{SETS}");
+        let mut ingest = publisher(&live, &[&video]);
+        let mut reader = live.get("cam").unwrap().subscribe(Start::Next);
+        let now = Instant::now() + REPORTS;
+        ingest.take(0, &rtp(0, 0, &[0x65, 1, 2]), now).unwrap();
+        ingest.take(0, &rtp(1, 3600, &[0x65, 1, 2]), now + REPORTS).unwrap();
+        let unit = |unit: &[u8]| [&(unit.len() as u16).to_be_bytes()[..], unit].concat();
+        let larger = [&[24][..], &unit(OTHER), &unit(PPS), &unit(&[0x65, 1, 2])].concat();
+        ingest.take(0, &rtp(2, 7200, &larger), now + REPORTS).unwrap();
+        let (tracks, packets) = read(&mut reader);
+        assert_eq!((tracks, packets.len()), (vec![Some((320, 240)), Some((320, 180))], 3));
+        drop(ingest);
+        let mut ingest = publisher(&live, &["a=rtpmap:96 VP8/90000"]);
+        let mut reader = live.get("cam").unwrap().subscribe(Start::Next);
+        let key = |lines: u8| [0x10, 0x10, 0, 0, 0x9d, 0x01, 0x2a, 64, 1, lines, 0];
+        for (n, lines) in [180, 180, 200].into_iter().enumerate() {
+            ingest.take(0, &rtp(n as u16, n as u32 * 3600, &key(lines)), now + REPORTS * n as u32).unwrap();
+        }
+        assert_eq!(read(&mut reader).0, [Some((320, 180)), Some((320, 200))]);
     }
 
     #[test]

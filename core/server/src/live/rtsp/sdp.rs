@@ -1,6 +1,7 @@
 //! The tracks that a publisher announces (SDP, RFC 8866), as far as they are needed to read its RTP.
 
 use super::depacketize::Format;
+use super::pictures::Coding;
 use ghoststream::package::bitstream::aac;
 
 /// The most tracks.
@@ -117,6 +118,9 @@ impl Media {
                 Some(Format::Aac { config, samples: read.output_samples().max(1), bits: None })
             }
             "OPUS" => Some(Format::Opus),
+            "VP8" => Some(Format::Pictures(Coding::Vp8)),
+            "VP9" => Some(Format::Pictures(Coding::Vp9)),
+            "AV1" => Some(Format::Pictures(Coding::Av1)),
             _ => None,
         };
         let clock = match (clock, &format) {
@@ -191,6 +195,14 @@ mod tests {
         };
         assert_eq!((config[..2].to_vec(), tracks[1].clock), (vec![0x11, 0x88], 48_000));
         assert_eq!((&tracks[2].format, tracks[2].name.as_str()), (&None, "payload type 0"));
+    }
+
+    #[test]
+    fn pictures_that_need_no_parameters_are_read() {
+        for (name, coding) in [("VP8", Coding::Vp8), ("vp9", Coding::Vp9), ("AV1", Coding::Av1)] {
+            let text = format!("m=video 0 RTP/AVP 96\na=rtpmap:96 {name}/90000\na=fmtp:96 profile-id=0\n");
+            assert_eq!(read(&text).unwrap()[0].format, Some(Format::Pictures(coding)), "{name}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::live::keys::shown;
 use crate::live::registry::{Live, Publisher, Refused};
 use crate::live::stream::Item;
 use bytes::BytesMut;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -40,13 +40,15 @@ enum State {
 enum Woken {
     Read(std::io::Result<usize>),
     Item(Item),
+    /// More datagrams may go out.
+    Due,
     Late,
 }
 
 struct Session<'a> {
     peer: SocketAddr,
     /// The address that it came to.
-    local: IpAddr,
+    local: SocketAddr,
     live: Live,
     options: &'a RtspOptions,
     id: String,
@@ -64,7 +66,7 @@ fn refused(status: u16, why: impl Into<String>) -> Answer {
 /// Serves a connection to its end.
 pub(super) async fn run(socket: TcpStream, peer: SocketAddr, live: Live, options: &RtspOptions) {
     let id = uuid::Uuid::new_v4().simple().to_string();
-    let local = socket.local_addr().map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |a| a.ip());
+    let local = socket.local_addr().unwrap_or_else(|_| (std::net::Ipv4Addr::UNSPECIFIED, 0).into());
     let mut session = Session { peer, local, live, options, id, state: State::New, over: false };
     let end = session.serve(socket).await;
     let stream = match &session.state {
@@ -103,6 +105,8 @@ impl Session<'_> {
                             return End::Gone;
                         }
                     }
+                    // Nothing was asked.
+                    Input::Answer(_) => {}
                     Input::Media { channel, data } => {
                         if let State::Recording(ingest) = &mut self.state
                             && let Err(why) = ingest.take(channel, &data, Instant::now())
@@ -120,9 +124,11 @@ impl Session<'_> {
                 _ => Some(heard + silence),
             };
             let late = [forsaken, silent].into_iter().flatten().min();
+            let due = self.reading().and_then(Play::due);
             let woken = tokio::select! {
                 read = socket.read_buf(&mut have) => Woken::Read(read),
                 item = next_item(&mut self.state) => Woken::Item(item),
+                () = until(due) => Woken::Due,
                 () = until(late) => Woken::Late,
             };
             match woken {
@@ -139,6 +145,11 @@ impl Session<'_> {
                         Ok(Ok(())) => {}
                         Ok(Err(_)) => return End::Gone,
                         Err(_) => return End::Peer(format!("takes nothing for {} s", SENDING.as_secs())),
+                    }
+                }
+                Woken::Due => {
+                    if let State::Reading(play) = &mut self.state {
+                        play.send();
                     }
                 }
                 Woken::Late if forsaken.is_some_and(|at| at <= Instant::now()) => {
@@ -266,7 +277,10 @@ impl Session<'_> {
         let unknown: Vec<&str> =
             tracks.iter().filter(|t| t.format.is_none()).map(|t| t.name.as_str()).collect();
         if unknown.len() == tracks.len() {
-            let why = format!("{}: H264, H265, AAC (mpeg4-generic) or Opus is needed", unknown.join(", "));
+            let why = format!(
+                "{}: H264, H265, VP8, VP9, AV1, AAC (mpeg4-generic) or Opus is needed",
+                unknown.join(", ")
+            );
             return Err(refused(415, why));
         }
         if !unknown.is_empty() {
@@ -309,7 +323,7 @@ impl Session<'_> {
 
     fn set_up(&mut self, request: &Request) -> Result<String, Answer> {
         if let State::Reading(play) = &mut self.state {
-            return set_up_reading(play, request, self.local, self.peer.ip());
+            return set_up_reading(play, request, self.local, self.peer);
         }
         let State::Announced { lanes, .. } = &mut self.state else {
             return Err(refused(455, "nothing is announced or described"));
@@ -384,7 +398,12 @@ fn channel(wanted: Option<String>, used: &[u8]) -> Result<u8, Answer> {
     channel.ok_or_else(|| refused(400, "Transport: interleaved: these channels are in use, or none"))
 }
 
-fn set_up_reading(play: &mut Play, request: &Request, local: IpAddr, peer: IpAddr) -> Result<String, Answer> {
+fn set_up_reading(
+    play: &mut Play,
+    request: &Request,
+    local: SocketAddr,
+    peer: SocketAddr,
+) -> Result<String, Answer> {
     if play.plays() {
         return Err(refused(455, "it plays already"));
     }
@@ -405,7 +424,7 @@ fn set_up_reading(play: &mut Play, request: &Request, local: IpAddr, peer: IpAdd
             let no = |e: std::io::Error| refused(461, format!("Transport: client_port: {e}"));
             let pair = Pair::open(local, peer, to).map_err(no)?;
             let (first, last) = pair.ports().map_err(no)?;
-            lane.way = Some(Way::Datagrams(pair));
+            lane.way = Some(Way::Datagrams(Box::new(pair)));
             let next = to.saturating_add(1);
             Ok(format!(
                 "RTP/AVP;unicast;client_port={to}-{next};server_port={first}-{last};ssrc={source:08X};mode=play"

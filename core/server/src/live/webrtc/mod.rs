@@ -20,6 +20,7 @@ mod offer;
 mod play;
 mod session;
 mod stats;
+mod stun;
 mod wire;
 
 pub use connects::{BOUNDS as CONNECT_BOUNDS, Connects};
