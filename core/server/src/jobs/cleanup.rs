@@ -4,6 +4,7 @@ use super::record::now;
 use super::table::{Table, Why};
 use super::view::{Cleaned, CleanupStats, Status};
 use super::{Inner, files, upload};
+use crate::playback::Session;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -208,8 +209,11 @@ pub(super) fn sweep(inner: &Inner) -> usize {
     swept
 }
 
-/// Keeps all files below the disk quota: finished jobs go, the one that was asked for longest ago first; if that is not
-/// enough, the job that began last is ended.
+/// Whoever asked for something so many seconds ago watches still.
+const WATCHED: f64 = 60.0;
+
+/// Keeps all files below the disk quota: finished jobs go, the one that was asked for longest ago first; then what viewers have
+/// played of films that are made on demand; if that is not enough, the job that began last is ended.
 pub(super) async fn quota(inner: &Arc<Inner>) {
     let most = inner.settings().config.limits.max_disk_gb * 1e9;
     if most <= 0.0 {
@@ -223,32 +227,42 @@ pub(super) async fn quota(inner: &Arc<Inner>) {
     let Ok(sizes) = sizes.await else { return };
     let mut total: u64 = sizes.iter().map(|(size, _)| size).sum();
     while total as f64 > most {
-        let (finished, running) = {
+        let (finished, running, watched) = {
             let table = inner.table();
             let known = sizes.iter().filter_map(|(size, id)| Some((*size, table.jobs.get(id)?)));
             let mut finished: Vec<(f64, u64, String)> = Vec::new();
             let mut running: Vec<(f64, super::table::RunHandle)> = Vec::new();
+            let mut watched = Vec::new();
             for (size, entry) in known {
                 let record = &entry.record;
                 if let Some(run) = &entry.run {
                     running.push((record.started.unwrap_or(0.0), run.clone()));
+                } else if let Some(session) = &entry.session
+                    && now() - record.accessed < WATCHED
+                {
+                    watched.push(session.clone());
                 } else if record.status.is_over() && !record.cleaned && size > 0 {
                     finished.push((record.accessed, size, record.id.clone()));
                 }
             }
             let oldest = finished.into_iter().min_by(|a, b| a.0.total_cmp(&b.0));
-            (oldest, running.into_iter().max_by(|a, b| a.0.total_cmp(&b.0)))
+            (oldest, running.into_iter().max_by(|a, b| a.0.total_cmp(&b.0)), watched)
         };
         match (finished, running) {
             (Some((_, size, id)), _) => {
                 evict(inner, &id).await;
                 total = total.saturating_sub(size);
             }
-            (None, Some((_, run))) => {
-                run.end(Why::Quota);
+            (None, running) => {
+                let freed = tokio::task::spawn_blocking(move || watched.iter().map(Session::make_room).sum());
+                let freed: u64 = freed.await.unwrap_or(0);
+                if total.saturating_sub(freed) as f64 > most
+                    && let Some((_, run)) = running
+                {
+                    run.end(Why::Quota);
+                }
                 return;
             }
-            (None, None) => return,
         }
     }
 }

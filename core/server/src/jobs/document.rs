@@ -150,10 +150,43 @@ fn video_codec(request: &TranscodeRequest, context: &Context<'_>) -> String {
         Format::Webm => VideoCodec::Vp9,
         _ => context.config.transcoding.default_video_codec,
     };
-    match request.output.video_codec.unwrap_or(default) {
+    // Where nothing is asked for, what the client plays.
+    let plays = request.profile.iter().flat_map(|p| &p.video_codecs).filter_map(|name| match name.as_str() {
+        "h264" => Some(VideoCodec::H264),
+        "hevc" | "h265" => Some(VideoCodec::H265),
+        "vp9" => Some(VideoCodec::Vp9),
+        "av1" => Some(VideoCodec::Av1),
+        _ => None,
+    });
+    match request.output.video_codec.unwrap_or_else(|| chosen(default, plays)) {
         VideoCodec::H265 => "hevc".into(),
         other => other.name().into(),
     }
+}
+
+/// `default` if it is among `plays` or nothing is, else the first of them.
+fn chosen<T: PartialEq + Copy>(default: T, plays: impl Iterator<Item = T>) -> T {
+    let plays: Vec<T> = plays.collect();
+    match plays.first() {
+        Some(first) if !plays.contains(&default) => *first,
+        _ => default,
+    }
+}
+
+fn audio_codec(request: &TranscodeRequest, context: &Context<'_>) -> AudioCodec {
+    let default = match request.output.format {
+        Format::Webm => AudioCodec::Opus,
+        _ => context.config.transcoding.default_audio_codec,
+    };
+    let plays = request.profile.iter().flat_map(|p| &p.audio_codecs).filter_map(|name| match name.as_str() {
+        "aac" => Some(AudioCodec::Aac),
+        "opus" => Some(AudioCodec::Opus),
+        "mp3" => Some(AudioCodec::Mp3),
+        "flac" => Some(AudioCodec::Flac),
+        "ac3" => Some(AudioCodec::Ac3),
+        _ => None,
+    });
+    request.output.audio_codec.unwrap_or_else(|| chosen(default, plays))
 }
 
 fn container(request: &TranscodeRequest) -> Container {
@@ -211,13 +244,9 @@ fn video(request: &TranscodeRequest, context: &Context<'_>, codec: &str) -> Resu
     if made != size {
         (spec.width, spec.height) = (Some(made.0), Some(made.1));
     }
-    let rate = match wanted.bitrate.bits() {
-        Some(bits) => ladder::bounded(bits, &limits(context)),
-        None => {
-            let auto = ladder::auto_rate(made, source.frame_rate, codec, source.bit_rate);
-            ladder::bounded(auto, &limits(context))
-        }
-    };
+    let asked = wanted.bitrate.bits();
+    let rate = asked.unwrap_or_else(|| ladder::auto_rate(made, source.frame_rate, codec, source.bit_rate));
+    let rate = ladder::bounded(rate.min(carried(request).unwrap_or(u64::MAX)), &limits(context));
     let software = spec.device == Device::Software;
     rates(&mut spec, rate, rate, software, codec);
     spec.preset = Some(context.bounds.load.preset(preset(request, context, spec.device)));
@@ -261,6 +290,16 @@ pub(super) fn notes(request: &TranscodeRequest, context: &Context<'_>) -> Vec<St
 
 fn burns(request: &TranscodeRequest) -> bool {
     request.subtitles.iter().flatten().any(|s| s.burn_in)
+}
+
+/// The share of a carrier's rate that containers take, and the sound beside the picture, bits per second.
+const OVERHEAD: f64 = 0.07;
+const SOUND: u64 = 128_000;
+
+/// Bits per second that the client's line leaves for the picture.
+fn carried(request: &TranscodeRequest) -> Option<u64> {
+    let most = request.profile.as_ref()?.max_bitrate?.bits()?;
+    Some(((most as f64 * (1.0 - OVERHEAD)) as u64).saturating_sub(SOUND).max(most / 4))
 }
 
 /// The box of the picture: the request's, the settings' and the client's.
@@ -343,8 +382,9 @@ fn preset(request: &TranscodeRequest, context: &Context<'_>, device: Device) -> 
 fn tone(spec: &mut VideoSpec, request: &TranscodeRequest, context: &Context<'_>, codec: &str) {
     let Some(video) = context.media.video.as_ref().filter(|v| v.hdr) else { return };
     let wanted = request.output.tone_map.unwrap_or(context.config.transcoding.tone_map_hdr);
-    let shows = request.profile.as_ref().is_some_and(|p| p.hdr);
-    if wanted && codec != "hevc" && !shows {
+    let shows = request.profile.as_ref().map(|p| p.hdr);
+    // HEVC keeps it, unless the client says that it does not show it.
+    if wanted && shows != Some(true) && (codec != "hevc" || shows == Some(false)) {
         let map = ToneMapSpec { curve: ToneMapCurve::Mobius, ..ToneMapSpec::default() };
         spec.filters.push(FilterSpec::ToneMap(map));
     } else if codec == "h264" {
@@ -367,7 +407,8 @@ fn rungs(
     let asked = request.output.bitrate.bits();
     // What the machine is good for is what it offers; who asks for a size gets it.
     let offer = bounds.offer.filter(|_| request.output.resolution.size().is_none());
-    let most = [bounds.bitrate, asked, offer.map(|o| o.bitrate)].into_iter().flatten().min();
+    let most =
+        [bounds.bitrate, asked, offer.map(|o| o.bitrate), carried(request)].into_iter().flatten().min();
     let area = ladder::smaller(area(request, context), offer.map(|o| o.size));
     let list = ladder::rungs(size, frame_rate, codec, area, &Bounds { bitrate: most, ..bounds });
     let software = placed(request, context.config, context.software) == Device::Software;
@@ -389,11 +430,7 @@ fn audio(request: &TranscodeRequest, context: &Context<'_>, ladder: bool) -> Aud
     if sources.is_empty() {
         return AudioChoice::None;
     }
-    let default = match request.output.format {
-        Format::Webm => AudioCodec::Opus,
-        _ => context.config.transcoding.default_audio_codec,
-    };
-    let codec = request.output.audio_codec.unwrap_or(default);
+    let codec = audio_codec(request, context);
     let tracks = sources.iter().take(most).map(|source| {
         let stream = (ladder && sources.len() > 1).then_some(source.stream);
         if codec == AudioCodec::Copy {
@@ -469,7 +506,7 @@ fn segments(
 ) -> SegmentContainer {
     let source = context.media.video.as_ref();
     let codec = if codec == "copy" { source.map_or("h264", |v| v.codec.as_str()) } else { codec };
-    let audio = match request.output.audio_codec.unwrap_or(context.config.transcoding.default_audio_codec) {
+    let audio = match audio_codec(request, context) {
         AudioCodec::Copy => context.media.audio.first().map_or("aac", |a| a.codec.as_str()),
         other => other.name(),
     };
@@ -565,6 +602,28 @@ mod tests {
         assert_eq!((&o["audio"][0]["codec"], &o["audio"][0]["channels"]), (&json!("opus"), &Value::Null));
         let spec = made(json!({"start_time": 5}), &media(false), |_| {}).unwrap();
         assert_eq!(spec["source"]["start"], json!(5.0));
+    }
+
+    #[test]
+    fn a_profile_says_what_is_made_where_nothing_is_asked_for() {
+        let made_for = |profile: Value, output: Value| {
+            let body = json!({"mode": "batch", "profile": profile, "output": output});
+            made(body, &media(true), |_| {}).unwrap()["outputs"][0].clone()
+        };
+        let o = made_for(
+            json!({"video_codecs": ["vp9", "av1"], "audio_codecs": ["opus"]}),
+            json!({"format": "mkv"}),
+        );
+        assert_eq!((&o["video"]["codec"], &o["audio"][0]["codec"]), (&json!("vp9"), &json!("opus")));
+        let o = made_for(json!({"video_codecs": ["vp9", "h264"]}), json!({"format": "mkv"}));
+        assert_eq!(o["video"]["codec"], "h264", "the default, if it is among them");
+        let o = made_for(json!({"video_codecs": ["vp9"]}), json!({"format": "mkv", "video_codec": "h265"}));
+        assert_eq!(o["video"]["codec"], "hevc", "what is asked for");
+        assert!(o["video"]["filters"][0]["tone_map"].is_object(), "the client shows no HDR: {o}");
+        let o = made_for(json!({"hdr": true}), json!({"format": "mkv", "video_codec": "h265"}));
+        assert_eq!((&o["video"]["filters"], &o["video"]["bit_depth"]), (&Value::Null, &json!(10)));
+        let o = made_for(json!({"max_bitrate": "1M"}), json!({"format": "mkv", "bitrate": "3M"}));
+        assert_eq!(o["video"]["bitrate"], 802_000, "picture, sound and container within the megabit");
     }
 
     #[test]

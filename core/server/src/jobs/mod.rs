@@ -27,6 +27,8 @@ pub use document::{Context, Unfit, document, placed, source as source_spec};
 pub use film::FilmPlan;
 pub use ladder::{Bounds, Offer, Relief, Rung, Size};
 pub use media::{Audio, Media, Text, Video};
+pub(crate) use record::accel_of;
+pub(crate) use retry::{Class, class};
 pub use view::{
     Body, Cache, CannotCancel, Cleaned, CleanupStats, Client, Decision, DownloadError, FileError, JobEvent,
     JobView, Left, Served, SharedStream, SharedStreams, StartError, Stats, Status, Stored, StoredState,
@@ -316,7 +318,8 @@ impl Jobs {
                 Err(_) => {}
             }
             if status == Status::Error {
-                return Err(FileError::Failed(error.unwrap_or_else(|| "the job failed".into())));
+                let why = FileError::Failed(error.unwrap_or_else(|| "the job failed".into()));
+                return Err(self.0.discreet(id, why));
             }
             let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
             let out_of_time = left.is_some_and(|l| l.is_zero());
@@ -453,6 +456,18 @@ impl Inner {
 
     fn settings(&self) -> Arc<Settings> {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// `error` without the paths of this machine: who has a stream's address need not know where its files are.
+    fn discreet(&self, id: &str, error: FileError) -> FileError {
+        let FileError::Failed(why) = error else { return error };
+        let mut why = why.replace(&format!("{}/", self.directory(id).display()), "");
+        if let Some(entry) = self.table().jobs.get(id)
+            && !entry.record.source.contains("://")
+        {
+            why = why.replace(&entry.record.source, "the source");
+        }
+        FileError::Failed(why)
     }
 
     /// The directory of a job. Its id is one of ours, never a client's word.

@@ -49,8 +49,12 @@ pub(super) async fn open(inner: &Arc<Inner>, record: &Record, prepared: Prepared
     let runner = Arc::new(Workers::new(inner.pool.clone(), sandbox, inner.places.clone()));
     // It may do what every worker of this session may.
     runner.keep(worker);
-    let setup =
-        Setup { spec, probe, profile: record.request.profile.clone(), directory, limits: Limits::default() };
+    let quota = inner.settings().config.limits.max_disk_gb * 1e9;
+    let usual = Limits::default();
+    // Others need their share of it.
+    let bytes = if quota > 0.0 { usual.bytes.min((quota / 2.0) as u64) } else { usual.bytes };
+    let limits = Limits { bytes, ..usual };
+    let setup = Setup { spec, probe, profile: record.request.profile.clone(), directory, limits };
     let session = Session::open(setup, runner).await?;
     if let Some(entry) = inner.table().jobs.get_mut(&record.id) {
         entry.record.on_demand = true;
@@ -115,7 +119,7 @@ pub(super) async fn file(
         Ok(None) => None,
         Ok(Some(session)) => {
             let hold = if files::is_playlist(path) { hold } else { hold.max(PATIENCE) };
-            let served = session.file(path, hold).await;
+            let served = session.file(path, hold).await.map_err(|e| inner.discreet(id, e));
             if let Some(entry) = inner.table().jobs.get_mut(id) {
                 entry.record.accessed = now();
             }

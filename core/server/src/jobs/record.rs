@@ -190,7 +190,7 @@ pub(super) struct Live {
 }
 
 /// The contract's word for the device of an encoder.
-pub(super) fn accel_of(encoder: &str) -> &'static str {
+pub(crate) fn accel_of(encoder: &str) -> &'static str {
     let ends = ["nvenc", "qsv", "vaapi", "videotoolbox", "amf"];
     ends.into_iter().find(|word| encoder.rsplit('_').next() == Some(word)).unwrap_or("software")
 }

@@ -1,16 +1,22 @@
 //! What runs have to say, and what follows from it.
 
+use super::making::State;
 use super::playlists;
 use super::segments::Key;
 use super::session::Inner;
+use crate::jobs::{Class, accel_of, class};
 use crate::worker::{Failure, Report};
 use ghoststream::event::Outcome;
 use std::sync::Weak;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// What the system says of a disk without room, and of a user without quota (ENOSPC, EDQUOT).
 const FULL: [&str; 2] = ["(os error 28)", "(os error 122)"];
+
+/// Tries after what may pass by itself, and the time before the first of them; doubled for each further one. Somebody waits.
+const TRIES: u32 = 3;
+const FIRST_DELAY: Duration = Duration::from_millis(250);
 
 impl Inner {
     /// What a run has to say; `false` when it is over.
@@ -27,12 +33,11 @@ impl Inner {
                 self.lock().warn(message);
             }
             Report::Done(done) => {
-                let failure = Failure::of_done(&done).map(|f| f.message);
-                self.over(id, failure, done.outcome == Outcome::Completed);
+                self.over(id, Failure::of_done(&done), done.outcome == Outcome::Completed);
                 return false;
             }
             Report::Lost(why) => {
-                self.over(id, Some(why), false);
+                self.over(id, Some(Failure::lost(why)), false);
                 return false;
             }
             _ => {}
@@ -75,27 +80,38 @@ impl Inner {
         self.changed();
     }
 
+    /// What follows from a failure: room, software, another try, or the end of those who wait.
+    fn failed(&self, state: &mut State, id: u64, failure: &Failure) {
+        state.failures += 1;
+        let why = &failure.message;
+        let full = FULL.iter().any(|error| why.contains(error));
+        if full && self.make_room(state) > 0 {
+            state.warn("the disk is full: segments that were played are removed".into());
+            return;
+        }
+        // As long as nobody has said otherwise, a device may have been at work.
+        let hardware = !state.software && state.encoder.as_deref().is_none_or(|e| accel_of(e) != "software");
+        match class(failure, hardware) {
+            Class::Hardware if !state.software => {
+                state.software = true;
+                state.warn(format!("{why}; going on in software"));
+            }
+            Class::Transient if state.failures <= TRIES => {
+                let after = FIRST_DELAY * 2_u32.pow(state.failures - 1);
+                state.not_before = Some(Instant::now() + after);
+                state.warn(format!("{why}; tried again"));
+            }
+            _ => state.failure = Some((id, why.clone())),
+        }
+    }
+
     /// A run has ended.
-    fn over(&self, id: u64, failure: Option<String>, completed: bool) {
+    fn over(&self, id: u64, failure: Option<Failure>, completed: bool) {
         let mut state = self.lock();
         let Some(at) = state.runs.iter().position(|r| r.id == id) else { return };
         let run = state.runs.remove(at);
-        if let Some(why) = failure {
-            state.failures += 1;
-            if FULL.iter().any(|error| why.contains(error)) {
-                // Neither the source nor an encoder is to blame. Who waits tries again where there is room now.
-                if self.make_room(&mut state) {
-                    state.warn("the disk is full: segments that were played are removed".into());
-                } else {
-                    state.failure = Some((id, why));
-                }
-            } else if !state.software && state.failures == 1 {
-                // Whatever it was, the next try asks less of the machine. Who waits starts it.
-                state.software = true;
-                state.warn(format!("{why}; going on in software"));
-            } else {
-                state.failure = Some((id, why));
-            }
+        if let Some(failure) = failure {
+            self.failed(&mut state, id, &failure);
         } else if completed {
             // What it was to make and has not made is not in the source. Reports may get lost, files do not.
             let missing: Vec<Key> = run
@@ -127,7 +143,7 @@ pub(super) async fn listen(inner: Weak<Inner>, id: u64, mut reports: mpsc::Unbou
     }
     if let Some(inner) = inner.upgrade() {
         // Nothing happens if it has said how it ended.
-        inner.over(id, Some("the run ended without a word".into()), false);
+        inner.over(id, Some(Failure::lost("the run ended without a word")), false);
         inner.lock().heard -= 1;
         inner.changed();
     }

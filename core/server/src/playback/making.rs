@@ -33,6 +33,10 @@ pub(super) struct State {
     pub started: u64,
     pub load: Load,
     pub text: Text,
+    /// Nothing is made any more.
+    pub closed: bool,
+    /// Nothing is begun before.
+    pub not_before: Option<Instant>,
 }
 
 /// How far the subtitles in the source are.
@@ -59,8 +63,9 @@ impl State {
         self.wanted.iter().flatten().filter(|(_, when)| recent(when)).map(|(n, _)| *n).collect()
     }
 
-    /// Ends everything that goes on.
+    /// Ends everything that goes on, for good.
     pub fn end(&mut self) {
+        self.closed = true;
         self.runs.drain(..).for_each(|run| run.wheel.cancel());
         if let Text::Reading(wheel) = std::mem::take(&mut self.text) {
             wheel.cancel();
@@ -181,7 +186,7 @@ impl Inner {
                 if there(&state) {
                     return Ok(());
                 }
-                if state.absent.contains(&key) {
+                if state.closed || state.absent.contains(&key) {
                     return Err(FileError::NotFound);
                 }
                 if let Some((id, why)) = state.failure.as_ref().filter(|(id, _)| *id > began) {
@@ -207,6 +212,9 @@ impl Inner {
     /// Sees to it that some run makes `key`.
     fn ensure(&self, state: &mut State, key: Key, how: How) {
         let now = Instant::now();
+        if state.closed || state.not_before.is_some_and(|then| then > now) {
+            return;
+        }
         let gently = how == How::Gently;
         let reach = if gently { u64::MAX } else { REACH };
         if let Some(run) = state.runs.iter_mut().find(|r| r.makes(key, reach)) {
@@ -348,6 +356,10 @@ impl Inner {
         let state = &mut *state;
         let awaited: Vec<u64> = state.waiting.values().filter_map(|k| coming(&state.runs, *k)).collect();
         let awaited = |run: &Run| awaited.contains(&run.id);
+        if state.not_before.take_if(|then| *then <= now).is_some() {
+            // Who waits begins again.
+            self.changed();
+        }
         let anybody = state.runs.iter().any(awaited);
         let begin = |n: u64| {
             self.shape.timeline.segments.get(n as usize).map_or(self.shape.timeline.duration(), |s| s.0)
@@ -391,14 +403,14 @@ impl Inner {
         self.remove(&gone);
     }
 
-    /// Removes all but what viewers are at, and says whether that was anything.
-    pub(super) fn make_room(&self, state: &mut State) -> bool {
-        let now = Instant::now();
+    /// Removes all but what viewers are at; gives the bytes.
+    pub(super) fn make_room(&self, state: &mut State) -> u64 {
+        let (now, before) = (Instant::now(), state.segments.bytes());
         let near = state.near(now);
         let keep = |(_, n): Key| near.iter().any(|at| (*at..=at + REACH).contains(&n));
         let gone = state.segments.evict(0, Duration::MAX, now, keep);
         self.remove(&gone);
-        !gone.is_empty()
+        before - state.segments.bytes()
     }
 
     fn remove(&self, segments: &[Key]) {

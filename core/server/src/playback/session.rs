@@ -155,6 +155,9 @@ impl Session {
         if setup.probe["seekable"].as_bool() != Some(true) {
             return Err("the source cannot be read from another place than its beginning".into());
         }
+        if setup.copies() && verdict.method == Method::Transcode {
+            return Err(verdict.reason);
+        }
         let mut timeline = None;
         if verdict.method != Method::Transcode {
             let known = decide::picture(&setup.probe).is_some_and(|s| s["keyframes"].is_array());
@@ -354,8 +357,13 @@ impl Session {
         self.0.adapt(load)
     }
 
-    /// Ends all runs and waits until nothing writes any more (some seconds at most). What is asked for later starts new
-    /// ones.
+    /// Removes all segments but those that viewers are at; gives the bytes that were freed. Blocks while files go.
+    pub fn make_room(&self) -> u64 {
+        self.0.make_room(&mut self.0.lock())
+    }
+
+    /// Ends all runs, for good, and waits until nothing writes any more (some seconds at most). Who waits for a segment is told
+    /// that there is none.
     pub async fn close(&self) {
         let inner = &self.0;
         let mut changes = inner.changes.subscribe();
