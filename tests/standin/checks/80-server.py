@@ -103,13 +103,17 @@ class Server:
                     file.write(answer.read())
         return job, path
 
-    def stop(self):
+    def stop(self, lost=False):
+        """`lost`: the driver failed for good, so that what was inside could not be waited for."""
         self.process.terminate()
         equal(self.process.wait(30), 0, "the server's exit code")
         with open(self.said, encoding="utf-8") as log:
             # Whether CUDA was begun in a process is asked before it is.
             asked = "not-initialised in cuDeviceGetCount"
-            equal([line.strip() for line in log if "violation" in line and asked not in line], [], "violations")
+            found = [line.strip() for line in log if "violation" in line and asked not in line]
+        held = ("unmap-in-flight", "unregister-mapped") if lost else ()
+        found = [line for line in found if not any(rule in line for rule in held)]
+        equal(found, [], f"violations of {self.said}")
 
 
 def shape(path):
@@ -233,7 +237,7 @@ job, path = server.job(resolution="480p", bitrate="1M", max_audio_channels=1)
 equal(job["status"], "ready", f"a job whose encoder fails: {job}")
 if job["status"] == "ready":
     equal(shape(path), ("h264", 640, 360, 200, 1), "what was made after the encoder failed")
-server.stop()
+server.stop(lost=True)
 
 # Cards without engines, and no card.
 for profile in ("h200", "none"):
