@@ -96,7 +96,8 @@ impl Pair {
         let burst = u32::try_from(self.waiting.len() / (PAUSES * PACKET)).unwrap_or(BURST).max(BURST);
         let (credit, since) = &mut self.credit;
         let more = since.map_or(burst, |since| {
-            let times = now.saturating_duration_since(since).as_micros() * u128::from(burst) / PAUSE.as_micros();
+            let times =
+                now.saturating_duration_since(since).as_micros() * u128::from(burst) / PAUSE.as_micros();
             u32::try_from(times).unwrap_or(burst).min(burst)
         });
         // Less than a packet's time is kept for later.
