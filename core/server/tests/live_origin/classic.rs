@@ -242,7 +242,7 @@ async fn text_is_a_rendition_of_as_many_segments() {
     drop(stage.feed);
     let again = stage.live.publish(NAME, ghoststream_server::live::Publisher::new("test", None)).unwrap();
     stage.origin = stage.origins.open(again.stream().clone());
-    stage.feed = Feed::new(again, &quiet);
+    stage.feed = media::Feed::new(again, &quiet);
     stage.until(2.3).await;
     let master = stage.web.text(&format!("{NAME}/playlist.m3u8")).await;
     assert!(!master.contains("SUBTITLES"), "{master}");

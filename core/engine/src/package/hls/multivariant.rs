@@ -161,7 +161,10 @@ fn codec_list(codecs: &[String]) -> String {
 
 impl fmt::Display for Multivariant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut out = String::from("#EXTM3U\n#EXT-X-VERSION:6\n");
+        // Services of CEA-708 came with version 7 (RFC 8216, 7).
+        let service = |r: &Rendition| r.instream.as_ref().is_some_and(|id| id.starts_with("SERVICE"));
+        let version = if self.renditions.iter().any(service) { 7 } else { 6 };
+        let mut out = format!("#EXTM3U\n#EXT-X-VERSION:{version}\n");
         if self.independent_segments {
             out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
         }
@@ -300,5 +303,9 @@ v0.m3u8
 #EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=400000,CODECS="avc1.64001f",RESOLUTION=1280x720,URI="i0.m3u8"
 "##;
         assert_eq!(playlist.to_string(), expected);
+        let mut service = Rendition::new(RenditionKind::ClosedCaptions, "cc", "Service 1");
+        service.instream = Some("SERVICE1".into());
+        let playlist = Multivariant { renditions: vec![service], ..playlist };
+        assert!(playlist.to_string().starts_with("#EXTM3U\n#EXT-X-VERSION:7\n"));
     }
 }

@@ -412,8 +412,11 @@ mod tests {
         data.into()
     }
 
-    /// What a reader has got: sizes of what was announced, and decode times (microseconds) and keys of its packets.
-    fn read(reader: &mut Reader) -> (Vec<Option<(u32, u32)>>, Vec<(i64, bool)>) {
+    /// Width and height of each track that was announced; none of sound.
+    type Sizes = Vec<Option<(u32, u32)>>;
+
+    /// What a reader has got: what was announced, and decode times (microseconds) and keys of its packets.
+    fn read(reader: &mut Reader) -> (Sizes, Vec<(i64, bool)>) {
         let (mut tracks, mut packets) = (Vec::new(), Vec::new());
         while let Some(item) = reader.try_next() {
             match item {
