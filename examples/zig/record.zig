@@ -46,7 +46,7 @@ fn run(allocator: std.mem.Allocator, source: []const u8, out: []const u8, replay
         defer event.deinit();
         switch (event.numbers.kind) {
             gs.c.GS_EVENT_PROGRESS => {
-                const at = @as(f64, @floatFromInt(event.numbers.time_us)) / 1e6;
+                const at = @as(f64, @floatFromInt(event.numbers.time)) / 1e6;
                 if (step == 0 and at > seconds / 2) {
                     step = 1;
                     try job.split(0);

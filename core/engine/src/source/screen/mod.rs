@@ -123,11 +123,14 @@ impl Counts {
 /// Begins to watch something.
 type Open = dyn Fn(&ScreenSpec, &av::Interrupt, bool) -> Result<(Box<dyn Grabber>, Said)> + Send + Sync;
 
+/// What was opened, what is said of it, and its first picture.
+type Opened = (Box<dyn Grabber>, Said, Shot);
+
 /// What is opened beside what is captured now: a dialog or a slow device must not stop the picture.
 struct Turning {
     label: String,
     interrupt: av::Interrupt,
-    opened: Receiver<Result<(Box<dyn Grabber>, Said, Shot)>>,
+    opened: Receiver<Result<Opened>>,
 }
 
 impl Turning {
