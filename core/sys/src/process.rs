@@ -167,9 +167,8 @@ mod imp {
             *word = Data { effective: left, permitted: left, inheritable: 0 };
         }
         // SAFETY: PR_CAP_AMBIENT_CLEAR_ALL takes zeros and touches no memory of ours.
-        checked(
-            unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) }.into(),
-        )?;
+        let cleared = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
+        checked(cleared.into())?;
         // SAFETY: as above; the kernel only reads.
         checked(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) })?;
         Ok(true)

@@ -158,6 +158,8 @@ fn video_codec(request: &TranscodeRequest, context: &Context<'_>) -> String {
         "av1" => Some(VideoCodec::Av1),
         _ => None,
     });
+    let webm = request.output.format == Format::Webm;
+    let plays = plays.filter(|codec| !webm || matches!(codec, VideoCodec::Vp9 | VideoCodec::Av1));
     match request.output.video_codec.unwrap_or_else(|| chosen(default, plays)) {
         VideoCodec::H265 => "hevc".into(),
         other => other.name().into(),
@@ -186,6 +188,8 @@ fn audio_codec(request: &TranscodeRequest, context: &Context<'_>) -> AudioCodec 
         "ac3" => Some(AudioCodec::Ac3),
         _ => None,
     });
+    let webm = request.output.format == Format::Webm;
+    let plays = plays.filter(|codec| !webm || *codec == AudioCodec::Opus);
     request.output.audio_codec.unwrap_or_else(|| chosen(default, plays))
 }
 

@@ -458,14 +458,16 @@ impl Inner {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// `error` without the paths of this machine: who has a stream's address need not know where its files are.
+    /// `error` without the folders of this machine: who has a stream's address need not know where its files are.
     fn discreet(&self, id: &str, error: FileError) -> FileError {
         let FileError::Failed(why) = error else { return error };
         let mut why = why.replace(&format!("{}/", self.directory(id).display()), "");
         if let Some(entry) = self.table().jobs.get(id)
             && !entry.record.source.contains("://")
         {
-            why = why.replace(&entry.record.source, "the source");
+            let source = &entry.record.source;
+            let name = Path::new(source).file_name().unwrap_or_default().to_string_lossy();
+            why = why.replace(source, &name);
         }
         FileError::Failed(why)
     }

@@ -136,6 +136,8 @@ fn a_segment_that_cannot_be_made_says_why() {
     let told = answer.json();
     assert_eq!((answer.status, &told["detail"]), (404, &json!("Stream file not found")));
     assert!(told["reason"].as_str().is_some_and(|why| why.contains("gone.mp4")), "{told}");
+    let folder = std::path::Path::new(&clip).parent().unwrap().to_string_lossy().into_owned();
+    assert!(!told.to_string().contains(&folder), "{told}");
     let unknown = site.get(&format!("/stream/{id}/segment_00999.ts")).json();
     assert_eq!(unknown, json!({ "detail": "Stream file not found" }), "there is no more to say");
 }
