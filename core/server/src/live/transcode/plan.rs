@@ -110,8 +110,9 @@ impl TranscodeSpec {
 
     /// What browsers take over WebRTC: H.264 without B-frames and Opus; what is that already is copied.
     pub fn webrtc() -> TranscodeSpec {
-        let (name, lines, bitrate, sound, profile) = RUNGS[0];
-        let top = Rung { name: name.into(), lines, bitrate, sound, profile: profile.into() };
+        let (name, lines, bitrate, sound, _) = RUNGS[0];
+        // What every browser takes.
+        let top = Rung { name: name.into(), lines, bitrate, sound, profile: "baseline".into() };
         TranscodeSpec {
             rungs: vec![top],
             sound: Codec::Opus,
@@ -277,9 +278,6 @@ fn base(spec: &TranscodeSpec, video: &StreamInfo, copies: bool) -> VideoSpec {
     };
     if interlaced {
         base.filters.push(FilterSpec::Deinterlace(Deinterlace::Auto));
-    }
-    if spec.webrtc {
-        base.profile = Some("baseline".into());
     }
     base
 }
