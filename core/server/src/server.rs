@@ -162,6 +162,10 @@ impl Server {
         keep("server.tls_port", o.server.tls_port == n.server.tls_port);
         keep("server.metrics_port", o.server.metrics_port == n.server.metrics_port);
         keep("server.max_connections", o.server.max_connections == n.server.max_connections);
+        let (was, is) = (&o.transcoding, &n.transcoding);
+        keep("transcoding.temp_directory", was.temp_directory == is.temp_directory);
+        keep("transcoding.worker_command", was.worker_command == is.worker_command);
+        keep("transcoding.idle_workers", was.idle_workers == is.idle_workers);
         keep("live", o.live == n.live);
         keep("store", o.store == n.store);
         keep("mdns", o.mdns == n.mdns);

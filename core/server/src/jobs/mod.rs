@@ -160,6 +160,7 @@ impl Jobs {
     /// Takes new settings over: limits and rules hold for jobs that begin from now on.
     pub fn reload(&self, config: &Config) {
         *self.0.settings.write().unwrap_or_else(PoisonError::into_inner) = Settings::new(config);
+        self.0.table().queue.set_capacity(config.transcoding.max_queue_size);
         self.set_limit(config.transcoding.max_concurrent_jobs);
     }
 
