@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::contract::service::Status;
-use crate::discovery::{Advertisement, Discovery, Hub, Settings as DiscoverySettings};
+use crate::discovery::{Advertisement, Discovery, Families, Hub, Settings as DiscoverySettings};
 use crate::http::{self, App, Settings};
 use crate::jobs::Jobs;
 use crate::kafka::Kafka;
@@ -293,11 +293,12 @@ async fn discover(
         max_jobs: u32::try_from(config.transcoding.max_concurrent_jobs).unwrap_or(u32::MAX),
         platform: http::platform(),
     };
+    let families = Families::of(&config.server.host);
     let udp = match config.mdns.udp_enabled {
-        true => vec![(Ipv4Addr::UNSPECIFIED, config.mdns.udp_port).into()],
+        true => vec![families.anywhere(config.mdns.udp_port)],
         false => Vec::new(),
     };
-    let settings = DiscoverySettings { mdns: config.mdns.enabled, udp, hub };
+    let settings = DiscoverySettings { families, mdns: config.mdns.enabled, udp, hub };
     let discovery = Discovery::start(advertisement, settings).await;
     ended(&mut ending).await;
     discovery.shutdown().await;
