@@ -23,9 +23,26 @@ export interface TranscodeOptions {
   maxAudioChannels?: number;
   /** The viewer, for streams that several watch. */
   sessionId?: string;
-  subtitles?: { url: string; label?: string; language?: string; default?: boolean }[];
+  subtitles?: { url: string; label?: string; language?: string; default?: boolean; burn_in?: boolean }[];
+  /** What the player plays: it is given the source as it is, or copied, where that fits. */
+  profile?: ClientProfile;
+  priority?: "low" | "normal" | "high";
+  /** Recorded sources are made when a player asks for them, or from the beginning on. */
+  playback?: "on_demand" | "growing";
   /** Called by the server when the job is ready or has failed. */
   callbackUrl?: string;
+}
+
+/** What a player plays. */
+export interface ClientProfile {
+  containers?: string[];
+  video_codecs?: string[];
+  audio_codecs?: string[];
+  max_width?: number;
+  max_height?: number;
+  /** Of everything together, such as `8M`. */
+  max_bitrate?: string;
+  hdr?: boolean;
 }
 
 /** A job as the server told it last. Times are seconds. */
@@ -48,6 +65,11 @@ export interface Job {
   started_at?: string | null;
   completed_at?: string | null;
   control_token?: string;
+  mode?: string;
+  /** Fallbacks, ignored fields and what limits took away. */
+  warnings?: string[];
+  /** How the source reaches the player, and why. */
+  playback?: { method: "direct" | "remux" | "transcode"; reason: string } | null;
 }
 
 /** Whether the server is well, and how busy. */
@@ -177,6 +199,9 @@ export class GhostStreamClient {
       session_id: options.sessionId,
       subtitles: options.subtitles,
       callback_url: options.callbackUrl,
+      profile: options.profile,
+      priority: options.priority,
+      playback: options.playback,
     };
     return this.#keep(await this.#request("POST", "/api/transcode/start", { body, repeat: false }));
   }

@@ -32,7 +32,9 @@ try {
       const { GhostStreamClient } = await import("/client.js");
       const client = new GhostStreamClient(url);
       const healthy = await client.healthCheck();
-      const job = await client.transcode({ source: clip, mode: "batch", format: "mp4", resolution: "480p" });
+      const profile = { video_codecs: ["h264"], audio_codecs: ["aac"], containers: ["mp4"] };
+      const asked = { source: clip, mode: "batch", format: "mp4", resolution: "480p", profile, priority: "high" };
+      const job = await client.transcode(asked);
       const events = [];
       for await (const event of client.subscribeProgress(job.job_id)) events.push(event);
       const done = await client.getJobStatus(job.job_id);
@@ -60,6 +62,8 @@ try {
   check("and rises", rises.every((p, n) => n === 0 || p >= rises[n - 1]), String(rises));
   check("the iterator ends when the job does", last?.type === "status_change" && last.data.status === "ready", JSON.stringify(last));
   check("the file comes and plays", said.bytes > 10_000 && said.size[1] === 480, `${said.bytes} ${said.size}`);
+  const why = said.done.playback;
+  check("it is told how and why", why?.method === "transcode" && /smaller/.test(why.reason), JSON.stringify(why));
   check("it is removed", said.removed === true && said.gone?.[1] === 404, JSON.stringify([said.removed, said.gone]));
   check("nothing went wrong on the page", errors.length === 0, errors.join("; "));
 } finally {

@@ -5,6 +5,7 @@ import http.server
 import json
 import socket
 import threading
+import time
 
 import pytest
 from ghoststream.client import (
@@ -142,9 +143,13 @@ def test_the_least_busy_server_that_answers_gets_the_job():
         return 200, {"status": "healthy", "current_jobs": current, "queued_jobs": 0}
 
     with Answers(health(2)) as busy, Answers(health(0), (200, job())) as idle:
-        client = GhostStreamClient(config=ClientConfig(connect_timeout=1, max_retries=0))
-        balancer = GhostStreamLoadBalancer("least_busy", [busy.address, "127.0.0.1:1", idle.address], client)
-        assert balancer.transcode_sync("x").job_id == "j"
+        balancer = GhostStreamLoadBalancer("least_busy", [busy.address, "127.0.0.1:1", idle.address])
+        begin = time.monotonic()
+        assert balancer.transcode_sync("x", priority="high", profile={"video_codecs": ["h264"]}).job_id == "j"
+        # A server that is gone is asked once, beside the others, with the usual settings too.
+        assert time.monotonic() - begin < 3
+        body = idle.asked[1][2]
+        assert (body["priority"], body["profile"]) == ("high", {"video_codecs": ["h264"]})
         assert [path for _, path, *_ in idle.asked] == ["/api/health", "/api/transcode/start"]
         stats = balancer.get_server_stats()
         assert [stats[f"manual_{i}"].is_healthy for i in range(3)] == [True, False, True]

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::contract::service::Status;
-use crate::discovery::{Advertisement, Discovery, Hub, Settings as DiscoverySettings};
+use crate::discovery::{Advertisement, Discovery, Families, Hub, Settings as DiscoverySettings};
 use crate::http::{self, App, Settings};
 use crate::jobs::Jobs;
 use crate::kafka::Kafka;
@@ -162,6 +162,10 @@ impl Server {
         keep("server.tls_port", o.server.tls_port == n.server.tls_port);
         keep("server.metrics_port", o.server.metrics_port == n.server.metrics_port);
         keep("server.max_connections", o.server.max_connections == n.server.max_connections);
+        let (was, is) = (&o.transcoding, &n.transcoding);
+        keep("transcoding.temp_directory", was.temp_directory == is.temp_directory);
+        keep("transcoding.worker_command", was.worker_command == is.worker_command);
+        keep("transcoding.idle_workers", was.idle_workers == is.idle_workers);
         keep("live", o.live == n.live);
         keep("store", o.store == n.store);
         keep("mdns", o.mdns == n.mdns);
@@ -289,11 +293,12 @@ async fn discover(
         max_jobs: u32::try_from(config.transcoding.max_concurrent_jobs).unwrap_or(u32::MAX),
         platform: http::platform(),
     };
+    let families = Families::of(&config.server.host);
     let udp = match config.mdns.udp_enabled {
-        true => vec![(Ipv4Addr::UNSPECIFIED, config.mdns.udp_port).into()],
+        true => vec![families.anywhere(config.mdns.udp_port)],
         false => Vec::new(),
     };
-    let settings = DiscoverySettings { mdns: config.mdns.enabled, udp, hub };
+    let settings = DiscoverySettings { families, mdns: config.mdns.enabled, udp, hub };
     let discovery = Discovery::start(advertisement, settings).await;
     ended(&mut ending).await;
     discovery.shutdown().await;

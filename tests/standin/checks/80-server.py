@@ -103,6 +103,24 @@ class Server:
                     file.write(answer.read())
         return job, path
 
+    def film(self, **output):
+        """A film on demand, seen from its beginning to its end; the job then, and the file of what was seen."""
+        body = {"source": CLIP, "output": {"video_codec": "h264", **output}}
+        request = urllib.request.Request(
+            self.url + "/api/transcode/start", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            job = json.load(answer)
+        place = f"{self.url}/stream/{job['job_id']}/"
+        with urllib.request.urlopen(place + "master.m3u8", timeout=60) as answer:
+            listed = [line for line in answer.read().decode().splitlines() if line and not line.startswith("#")]
+        path = os.path.join(WORK, job["job_id"] + ".ts")
+        with open(path, "wb") as file:
+            for name in listed:
+                with urllib.request.urlopen(place + name, timeout=60) as answer:
+                    file.write(answer.read())
+        return self.get(f"/api/transcode/{job['job_id']}/status"), path
+
     def stop(self, lost=False):
         """`lost`: the driver failed for good, so that what was inside could not be waited for."""
         self.process.terminate()
@@ -141,6 +159,9 @@ job, path = server.job(resolution="480p", bitrate="1M", max_audio_channels=1)
 equal((job["status"], job["hw_accel_used"]), ("ready", "nvenc"), f"a job on the card: {job}")
 if job["status"] == "ready":
     equal(shape(path), ("h264", 640, 360, 200, 1), "what the card made")
+seen, path = server.film(resolution="480p", bitrate="1M", max_audio_channels=1)
+equal((seen["status"], seen["hw_accel_used"], seen["warnings"]), ("ready", "nvenc", []), "a film on demand on the card")
+equal(shape(path), ("h264", 640, 360, 200, 1), "what was seen of it")
 server.read(temperature=86)
 hot = server.until("heat lowers the quality", lambda s: s["jobs"]["quality_factor"] < 1.0)
 equal(hot["realtime"]["gpu_temperature_c"], 86, "the temperature")
@@ -237,6 +258,10 @@ job, path = server.job(resolution="480p", bitrate="1M", max_audio_channels=1)
 equal(job["status"], "ready", f"a job whose encoder fails: {job}")
 if job["status"] == "ready":
     equal(shape(path), ("h264", 640, 360, 200, 1), "what was made after the encoder failed")
+seen, path = server.film(resolution="480p", bitrate="1M", max_audio_channels=1)
+equal(seen["status"], "ready", f"a film on demand whose encoder fails: {seen}")
+check(any("software" in text or "libx264" in text for text in seen["warnings"]), f"who goes on is told: {seen['warnings']}")
+equal(shape(path), ("h264", 640, 360, 200, 1), "what was seen of it")
 server.stop(lost=True)
 
 # Cards without engines, and no card.
@@ -246,5 +271,8 @@ for profile in ("h200", "none"):
     equal((job["status"], job["hw_accel_used"]), ("ready", "software"), f"a job on {profile}: {job}")
     if job["status"] == "ready":
         equal(shape(path), ("h264", 640, 360, 200, 1), f"what {profile} made")
+    seen, path = server.film(hw_accel="nvenc", resolution="480p", max_audio_channels=1)
+    equal((seen["status"], seen["hw_accel_used"]), ("ready", "software"), f"a film on demand on {profile}: {seen}")
+    equal(shape(path), ("h264", 640, 360, 200, 1), f"what was seen of it on {profile}")
     server.stop()
 finish()

@@ -1,7 +1,7 @@
 //! `_ghoststream._tcp` over multicast DNS (RFC 6762, RFC 6763), on every interface, IPv4 and IPv6.
 
-use super::{Advertisement, PROTOCOL_VERSION};
-use mdns_sd::{ServiceDaemon, ServiceInfo};
+use super::{Advertisement, Families, PROTOCOL_VERSION};
+use mdns_sd::{IfKind, ServiceDaemon, ServiceInfo};
 use std::time::Duration;
 
 const TYPE: &str = "_ghoststream._tcp.local.";
@@ -15,13 +15,19 @@ pub(super) struct Announcement {
 }
 
 impl Announcement {
-    /// Announces. Its thread follows interfaces that come and go.
-    pub fn new(ad: &Advertisement) -> Result<Announcement, mdns_sd::Error> {
+    /// Announces the addresses of `families`. Its thread follows interfaces that come and go.
+    pub fn new(ad: &Advertisement, families: Families) -> Result<Announcement, mdns_sd::Error> {
         let instance = instance(&ad.name);
         let host = format!("{instance}.local.");
         let service = ServiceInfo::new(TYPE, &instance, &host, (), ad.port, &txt(ad)[..])?.enable_addr_auto();
         let name = service.get_fullname().to_owned();
         let daemon = ServiceDaemon::new()?;
+        // Who is told of an address that nobody listens on waits there in vain.
+        match families {
+            Families::Both => {}
+            Families::V4 => daemon.disable_interface(IfKind::IPv6)?,
+            Families::V6 => daemon.disable_interface(IfKind::IPv4)?,
+        }
         daemon.register(service)?;
         tracing::info!("announced as {name}");
         Ok(Announcement { daemon, name })

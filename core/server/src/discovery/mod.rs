@@ -7,7 +7,7 @@ mod udp;
 
 pub use ghosthub::{Hub, Identity};
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -33,9 +33,43 @@ pub struct Advertisement {
     pub platform: String,
 }
 
+/// Which addresses the server listens on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Families {
+    /// IPv4 alone.
+    V4,
+    /// IPv6 alone.
+    V6,
+    /// Both.
+    #[default]
+    Both,
+}
+
+impl Families {
+    /// Those of `host`, the address that a server binds: `::` takes both on Linux, and a name may have both.
+    pub fn of(host: &str) -> Families {
+        match host.parse::<IpAddr>() {
+            Ok(IpAddr::V4(_)) => Families::V4,
+            Ok(IpAddr::V6(ip)) if !ip.is_unspecified() => Families::V6,
+            _ => Families::Both,
+        }
+    }
+
+    /// Where a responder listens at `port` for all of them.
+    pub fn anywhere(self, port: u16) -> SocketAddr {
+        match self {
+            Families::V4 => (Ipv4Addr::UNSPECIFIED, port).into(),
+            // IPv4 arrives there too.
+            Families::V6 | Families::Both => (Ipv6Addr::UNSPECIFIED, port).into(),
+        }
+    }
+}
+
 /// What is to run.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Which addresses are announced.
+    pub families: Families,
     /// Announce over mDNS.
     pub mdns: bool,
     /// Where the UDP responder listens; none without an address.
@@ -61,7 +95,7 @@ impl Discovery {
         let (stop, stopped) = watch::channel(false);
         let mut discovery = Discovery { mdns: None, stop, tasks: Vec::new(), udp: Vec::new() };
         if settings.mdns {
-            match mdns::Announcement::new(&advertisement) {
+            match mdns::Announcement::new(&advertisement, settings.families) {
                 Ok(announcement) => discovery.mdns = Some(announcement),
                 Err(e) => tracing::warn!("mDNS: {e}; clients on the network have to be given the address"),
             }

@@ -57,6 +57,7 @@ impl Responder {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Families;
     use super::*;
 
     async fn client() -> (UdpSocket, SocketAddr, watch::Sender<bool>) {
@@ -89,6 +90,25 @@ mod tests {
         socket.send_to(QUESTION, address).await.expect("sent");
         assert_eq!(answer(&socket).await.as_deref(), Some("GHOSTSTREAM_ANNOUNCE:8765:1.0.0:nvenc,software"));
         assert_eq!(answer(&socket).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_server_of_both_families_answers_both() {
+        assert_eq!(Families::of("0.0.0.0"), Families::V4);
+        assert_eq!((Families::of("::"), Families::of("::1")), (Families::Both, Families::V6));
+        let Ok(responder) = Responder::bind(Families::of("::").anywhere(0), &Advertisement::default()).await
+        else {
+            assert!(std::net::UdpSocket::bind("[::1]:0").is_err(), "this machine has IPv6");
+            return;
+        };
+        let port = responder.address().expect("an address").port();
+        let (_stop, stopped) = watch::channel(false);
+        tokio::spawn(responder.run(stopped));
+        for (own, host) in [("[::1]:0", "::1"), ("127.0.0.1:0", "127.0.0.1")] {
+            let socket = UdpSocket::bind(own).await.expect("bound");
+            socket.send_to(QUESTION, (host, port)).await.expect("sent");
+            assert!(answer(&socket).await.is_some_and(|a| a.starts_with("GHOSTSTREAM_ANNOUNCE:")), "{host}");
+        }
     }
 
     #[tokio::test]

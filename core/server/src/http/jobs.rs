@@ -10,7 +10,7 @@ use crate::contract::job::{
 use crate::contract::request::{TranscodeRequest, Understood};
 use crate::jobs::{Client, JobView, StartError, Status};
 use crate::token::Scope;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::{Extension, Json};
@@ -269,6 +269,10 @@ async fn read(app: &App, body: Body) -> Answer<Bytes> {
     let server = &app.settings().config.server;
     let limit = usize::try_from(server.max_body_kb * 1024).unwrap_or(usize::MAX);
     let time = Duration::from_secs(server.request_timeout_seconds);
+    // What says beforehand that it is too large need not be sent.
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Fail::new(StatusCode::PAYLOAD_TOO_LARGE, "Request body is too large"));
+    }
     match tokio::time::timeout(time, to_bytes(body, limit)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         // Axum wraps it; a connection that broke needs no answer.

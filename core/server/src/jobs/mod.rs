@@ -160,6 +160,7 @@ impl Jobs {
     /// Takes new settings over: limits and rules hold for jobs that begin from now on.
     pub fn reload(&self, config: &Config) {
         *self.0.settings.write().unwrap_or_else(PoisonError::into_inner) = Settings::new(config);
+        self.0.table().queue.set_capacity(config.transcoding.max_queue_size);
         self.set_limit(config.transcoding.max_concurrent_jobs);
     }
 
@@ -204,6 +205,13 @@ impl Jobs {
             if let Some(joined) = table.join(&share, session.as_deref(), callback.as_deref()) {
                 inner.store.put(&joined);
                 let view = table.view(&joined.id);
+                drop(table);
+                // What he wants to hear of has happened.
+                if let (Some(url), Some(view)) = (&callback, &view)
+                    && joined.status.is_over()
+                {
+                    inner.call(&joined, view, std::iter::once(url));
+                }
                 return view.ok_or_else(|| StartError::Internal("the job has gone".into()));
             }
             let record = new_record(request, client.id, session, share);
@@ -546,12 +554,12 @@ impl Inner {
         }
         tracing::info!(job = id, status = status.name(), error = record.error, "status");
         if status.is_over() {
-            self.call(&record, &view);
+            self.call(&record, &view, record.callbacks.iter());
         }
     }
 
-    /// Calls back whoever wants to know.
-    fn call(&self, record: &Record, view: &JobView) {
+    /// Tells `urls` how a job has ended.
+    fn call<'a>(&self, record: &Record, view: &JobView, urls: impl Iterator<Item = &'a String>) {
         let settings = self.settings();
         let security = &settings.config.security;
         let secret = security.registration_secret.as_ref().or(security.api_key.as_ref());
@@ -560,7 +568,7 @@ impl Inner {
             None => serde_json::json!({ "job_id": view.id, "status": view.status, "progress": view.progress,
                 "error_message": view.error }),
         };
-        for url in &record.callbacks {
+        for url in urls {
             tokio::spawn(callback::call(
                 callback::Call {
                     url: url.clone(),

@@ -54,6 +54,11 @@ impl Queue {
         }
     }
 
+    /// How many may wait from now on; those that do stay.
+    pub fn set_capacity(&mut self, capacity: usize) {
+        self.capacity = capacity;
+    }
+
     /// How many may run at once from now on. Running ones go on.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;

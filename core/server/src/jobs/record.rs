@@ -72,8 +72,10 @@ pub(super) struct Record {
 const WARNINGS: usize = 50;
 
 impl Record {
+    /// How urgent it is: where nothing is said, what somebody waits to see comes before files.
     pub fn priority(&self) -> Priority {
-        self.request.priority.unwrap_or(Priority::Normal)
+        let usual = if self.is_stream() { Priority::High } else { Priority::Normal };
+        self.request.priority.unwrap_or(usual)
     }
 
     /// Whether viewers watch it while it is made.

@@ -207,7 +207,11 @@ fn settings_change_while_it_runs() {
     let mut next = site.config.clone();
     next.security.api_key = Some(Secret::new("new"));
     next.server.port = 1;
-    assert_eq!(site.server.reload(next).unwrap(), ["server.port"]);
+    next.transcoding.idle_workers += 1;
+    next.transcoding.max_queue_size = 7;
+    assert_eq!(site.server.reload(next).unwrap(), ["server.port", "transcoding.idle_workers"]);
+    let health = site.ask("GET", "/api/health/detailed", &[("X-API-Key", "new")], None).text();
+    assert!(health.contains("\"max\":7"), "{health}");
     assert_eq!(site.get("/api/stats").status, 401);
     assert_eq!(site.ask("GET", "/api/stats", &[("X-API-Key", "new")], None).status, 200);
     let mut wrong = site.config.clone();

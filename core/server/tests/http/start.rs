@@ -87,6 +87,15 @@ fn a_body_has_a_limit() {
     let reply = site.post("/api/transcode/start", &body);
     assert_eq!((reply.status, reply.json()["detail"].as_str()), (413, Some("Request body is too large")));
     assert_eq!(site.get("/api/health").status, 200);
+    // What says so itself is refused before it is sent.
+    use std::io::{Read, Write};
+    let mut large = std::net::TcpStream::connect(site.address()).unwrap();
+    large.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+    let head = "POST /api/transcode/start HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n{";
+    large.write_all(head.as_bytes()).unwrap();
+    let mut answer = [0; 12];
+    large.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
 }
 
 #[test]

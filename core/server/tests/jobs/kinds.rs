@@ -363,6 +363,26 @@ async fn a_more_urgent_job_takes_the_place_of_a_patient_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_waits_to_see_comes_before_files() {
+    let mut place = Place::new();
+    place.config.transcoding.max_concurrent_jobs = 1;
+    let (long, short) = (crate::failures::slow(&place, "long.mp4"), place.clip("short.mp4", 1));
+    let jobs = place.open();
+    let batch = json!({"mode": "batch", "output": {"format": "mp4"}});
+    let first = jobs.start(request(&long, batch.clone()), client("a")).await.unwrap();
+    until(&jobs, &first.id, "frames", |v| v.frame > 0).await;
+    let second = jobs
+        .start(request(&long, json!({"mode": "batch", "output": {"format": "mkv"}})), client("a"))
+        .await
+        .unwrap();
+    let stream = jobs.start(request(&short, json!({})), client("a")).await.unwrap();
+    ready(&jobs, &stream.id).await;
+    assert_ne!(jobs.get(&second.id).unwrap().status, Status::Ready, "it came before, and waits");
+    jobs.cancel(&second.id).await.unwrap();
+    jobs.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn running_encoders_follow_the_machines_quality() {
     let place = Place::new();
     let source = place.path("in.mp4").to_string_lossy().into_owned();

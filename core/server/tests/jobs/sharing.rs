@@ -116,7 +116,7 @@ async fn whoever_wants_to_be_called_is_called() {
     let calls = std::thread::spawn(move || {
         let mut calls = Vec::new();
         // The first call is refused for the moment, and comes again.
-        for answer in ["503 Busy", "200 OK", "200 OK"] {
+        for answer in ["503 Busy", "200 OK", "200 OK", "200 OK"] {
             let (mut stream, _) = listener.accept().unwrap();
             stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
             let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
@@ -141,8 +141,13 @@ async fn whoever_wants_to_be_called_is_called() {
     let missing = place.path("missing.mp4").to_string_lossy().into_owned();
     let bad = jobs.start(body(&missing), client("a")).await.unwrap();
     over(&jobs, &bad.id).await;
+    // Who joins what is ready hears of it too.
+    let stream = jobs.start(request(&source, json!({})), client("a")).await.unwrap();
+    ready(&jobs, &stream.id).await;
+    let joined = jobs.start(request(&source, json!({"callback_url": url})), client("b")).await.unwrap();
+    assert_eq!(joined.id, stream.id);
     let calls = tokio::task::spawn_blocking(move || calls.join().unwrap()).await.unwrap();
-    assert!(calls[0].contains(&good.id) && calls[1].contains(&good.id));
+    assert!(calls[0].contains(&good.id) && calls[1].contains(&good.id) && calls[3].contains(&stream.id));
     assert!(
         calls[1].contains("\"status\":\"ready\"") && calls[2].contains("\"status\":\"error\""),
         "{calls:?}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import enum
 import random
 import threading
@@ -58,14 +59,20 @@ class GhostStreamLoadBalancer:
 
     def get_server_stats(self) -> dict[str, ServerStats]:
         """How busy each server is, at most five seconds old."""
-        return {server.name: self._load(server) for server in self.client.get_servers()}
+        return {server.name: stats for server, stats in self._loads()}
+
+    def _loads(self) -> list[tuple[GhostStreamServer, ServerStats]]:
+        # All at once: one that does not answer holds up no other.
+        servers = self.client.get_servers()
+        with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, min(len(servers), 16))) as asking:
+            return list(zip(servers, asking.map(self._load, servers)))
 
     def _load(self, server: GhostStreamServer) -> ServerStats:
         with self._lock:
             stats = self._stats.get(server.name)
         if stats and time.monotonic() - stats.last_health_check < FRESH:
             return stats
-        health = self.client.get_health_sync(server)
+        health = self.client.get_health_sync(server, tries=1)
         stats = ServerStats(
             active_jobs=health["current_jobs"] if health else -1,
             queued_jobs=health["queued_jobs"] if health else -1,
@@ -79,8 +86,7 @@ class GhostStreamLoadBalancer:
 
     def select_server(self) -> GhostStreamServer | None:
         """The server that the next job goes to; ``None`` when none answers."""
-        loads = [(server, self._load(server)) for server in self.client.get_servers()]
-        healthy = [(server, stats) for server, stats in loads if stats.is_healthy]
+        healthy = [(server, stats) for server, stats in self._loads() if stats.is_healthy]
         if not healthy:
             return None
         if self.strategy is LoadBalanceStrategy.RANDOM:

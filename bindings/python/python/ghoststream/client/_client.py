@@ -167,9 +167,13 @@ class GhostStreamClient:
         subtitles: Iterable[dict[str, Any]] | None = None,
         callback_url: str | None = None,
         server: GhostStreamServer | None = None,
+        profile: dict[str, Any] | None = None,
+        priority: str | None = None,
+        playback: str | None = None,
     ) -> TranscodeJob:
-        """Asks for a job; the arguments are the fields of the server's API. The job of a failed request has the status
-        ``ERROR`` and the reason."""
+        """Asks for a job; the arguments are the fields of the server's API. ``profile`` says what the player plays (containers,
+        codecs, sizes, HDR), ``priority`` is ``low``, ``normal`` or ``high``, ``playback`` ``on_demand`` or ``growing``. The job
+        of a failed request has the status ``ERROR`` and the reason."""
         body: dict[str, Any] = {
             "source": source,
             "mode": mode,
@@ -186,7 +190,13 @@ class GhostStreamClient:
             },
             "start_time": start_time,
         }
-        optional = {"session_id": session_id, "callback_url": callback_url}
+        optional = {
+            "session_id": session_id,
+            "callback_url": callback_url,
+            "profile": profile,
+            "priority": priority,
+            "playback": playback,
+        }
         body.update({key: value for key, value in optional.items() if value is not None})
         if subtitles is not None:
             body["subtitles"] = list(subtitles)
@@ -257,9 +267,11 @@ class GhostStreamClient:
         health = self.get_health_sync(server)
         return health is not None and health["status"] == "healthy"
 
-    def get_health_sync(self, server: GhostStreamServer | None = None) -> dict[str, Any] | None:
-        """The answer of ``/api/health``."""
-        return self._get(server, "/api/health")
+    def get_health_sync(
+        self, server: GhostStreamServer | None = None, tries: int | None = None
+    ) -> dict[str, Any] | None:
+        """The answer of ``/api/health``. ``tries``: how often a server that does not answer is asked (as configured)."""
+        return self._get(server, "/api/health", tries=tries)
 
     def get_health_detailed_sync(self, server: GhostStreamServer | None = None) -> dict[str, Any] | None:
         """The answer of ``/api/health/detailed``."""
@@ -289,8 +301,8 @@ class GhostStreamClient:
         """Cleans up now."""
         return self._or_none(lambda: self._request(server, "POST", "/api/cleanup/run"))
 
-    def _get(self, server: GhostStreamServer | None, path: str) -> dict[str, Any] | None:
-        return self._or_none(lambda: self._request(server, "GET", path))
+    def _get(self, server: GhostStreamServer | None, path: str, **how: Any) -> dict[str, Any] | None:
+        return self._or_none(lambda: self._request(server, "GET", path, **how))
 
     @staticmethod
     def _or_none(ask: Callable[[], Any]) -> dict[str, Any] | None:

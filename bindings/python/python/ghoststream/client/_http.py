@@ -33,11 +33,12 @@ def request(
     query: dict[str, Any] | None = None,
     headers: dict[str, str] | None = None,
     repeat: bool = True,
+    tries: int | None = None,
 ) -> Any:
     """The JSON that ``server`` answers with.
 
     Repeats what failed to connect and the statuses that ``config`` names, with growing pauses; ``repeat`` false for
-    requests that must not be made twice once they may have arrived.
+    requests that must not be made twice once they may have arrived. ``tries`` goes before ``config.max_retries``.
 
     Raises :class:`RequestFailed`.
     """
@@ -54,8 +55,9 @@ def request(
         sent["Content-Type"] = "application/json"
 
     pause = config.retry_delay
-    for attempt in range(config.max_retries + 1):
-        last = attempt == config.max_retries
+    tries = config.max_retries + 1 if tries is None else tries
+    for attempt in range(tries):
+        last = attempt + 1 == tries
         try:
             status, answer = _once(config, server, method, path, data, sent)
         except _Unsent as e:

@@ -114,6 +114,12 @@ class TranscodeJob:
     media_info: dict[str, Any] | None = None
     store: dict[str, Any] | None = None
     subtitles: list[dict[str, Any]] | None = None
+    #: ``stream``, ``abr`` or ``batch``.
+    mode: str | None = None
+    #: Fallbacks, ignored fields and what limits took away.
+    warnings: list[str] = dataclasses.field(default_factory=list)
+    #: ``method`` (``direct``, ``remux``, ``transcode``) and ``reason``: how the source reaches the player.
+    playback: dict[str, str] | None = None
 
     @classmethod
     def from_json(cls, answer: dict[str, Any]) -> TranscodeJob:
