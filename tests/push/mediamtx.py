@@ -129,8 +129,8 @@ def check_enhanced(folder):
             below = folder / codec
             below.mkdir()
             outputs = [{"path": f"rtmp://127.0.0.1:{server.rtmp}/{codec}/{KEY}",
-                        **encoded(codec=codec, encoder=encoder, bitrate="400k")}]
-            good(Job(below, tempo(below / "clip.mkv", 7), outputs))
+                        **encoded(codec=codec, encoder=encoder, bitrate="400k", preset="p1")}]
+            good(Job(below, tempo(below / "clip.mkv", 10), outputs))
         server.end()
         for codec in ["hevc", "av1", "vp9"]:
             kept = [p for p in server.kept() if codec in str(p)]
