@@ -359,6 +359,70 @@ impl Runner for Noted {
     }
 }
 
+/// Its first runs are lost.
+struct Shaky(Mutex<u32>);
+
+impl Runner for Shaky {
+    fn start(&self, spec: PipelineSpec) -> Started {
+        let mut left = self.0.lock().unwrap();
+        if *left == 0 {
+            return InProcess.start(spec);
+        }
+        *left -= 1;
+        let (sender, reports) = tokio::sync::mpsc::unbounded_channel();
+        sender.send(Report::Lost("it was lost".into())).unwrap();
+        Started { reports, wheel: Arc::new(Halted::default()) }
+    }
+
+    fn probe(&self, source: SourceSpec) -> Probed {
+        InProcess.probe(source)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_pass_by_itself_is_tried_again_while_somebody_waits() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mp4", 6, 50);
+    let shaky = Arc::new(Shaky(Mutex::new(3)));
+    let session = Session::open(setup(&dir, &input, json!({})), shaky).await.unwrap();
+    assert!(get(&session, "segment_00001.ts").await.len() > 1000);
+    let told = session.view().warnings;
+    assert_eq!(told, ["it was lost; going on in software", "it was lost; tried again"]);
+    session.close().await;
+    std::fs::remove_dir_all(dir.path("segments")).unwrap();
+    let never = Arc::new(Shaky(Mutex::new(u32::MAX)));
+    let session = Session::open(setup(&dir, &input, json!({})), never).await.unwrap();
+    let answer = session.file("segment_00001.ts", HOLD).await;
+    assert!(matches!(&answer, Err(FileError::Failed(why)) if why == "it was lost"), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_closed_begins_nothing_for_those_who_waited() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mp4", 60, 50);
+    let runner = Arc::new(Noted::default());
+    let session = Session::open(setup(&dir, &input, json!({})), runner.clone()).await.unwrap();
+    let waits = {
+        let session = session.clone();
+        tokio::spawn(async move { session.file("segment_00020.ts", HOLD).await })
+    };
+    let began = Instant::now();
+    while session.view().started == 0 {
+        assert!(began.elapsed() < HOLD, "nothing is begun");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Its runs end when they are told to.
+    let closing = tokio::spawn({
+        let session = session.clone();
+        async move { session.close().await }
+    });
+    assert!(matches!(waits.await.unwrap(), Err(FileError::NotFound)));
+    runner.reports.lock().unwrap().clear();
+    closing.await.unwrap();
+    assert!(matches!(session.file("segment_00003.ts", HOLD).await, Err(FileError::NotFound)));
+    assert_eq!((session.view().started, session.view().runs), (1, (0, 0)));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_waits_after_a_seek_has_the_machine_alone() {
     let dir = Dir::new();

@@ -6,10 +6,10 @@ use super::record::Record;
 use super::run::Prepared;
 use super::view::Decision;
 use crate::contract::values::{AudioCodec, Format, Mode, VideoCodec, Word};
-use crate::playback::decide::{LONGEST_COPY, decide};
+use crate::playback::decide::{LONGEST_COPY, copies, decide};
 use crate::playback::timeline::Timeline;
 use crate::playback::{Method, Verdict};
-use ghoststream::spec::{OutputSpec, VideoChoice};
+use ghoststream::spec::OutputSpec;
 use std::sync::Arc;
 
 /// What WebM holds.
@@ -18,7 +18,7 @@ const WEBM: [&str; 3] = ["vp8", "vp9", "av1"];
 /// Decides, and has `prepared` copy what the client plays as it is.
 pub(super) async fn conform(inner: &Arc<Inner>, record: &Record, prepared: &mut Prepared) -> Decision {
     let told = |v: &Verdict| Decision { method: v.method.name().into(), reason: v.reason.clone() };
-    if copies(prepared) {
+    if copies(&prepared.spec) {
         return Decision { method: Method::Remux.name().into(), reason: "copying was asked for".into() };
     }
     let verdict = verdict(record, prepared).await;
@@ -53,11 +53,6 @@ pub(super) async fn conform(inner: &Arc<Inner>, record: &Record, prepared: &mut 
 
 fn encoded(reason: impl Into<String>) -> Verdict {
     Verdict { method: Method::Transcode, keep_audio: false, reason: reason.into() }
-}
-
-fn copies(prepared: &Prepared) -> bool {
-    let video = prepared.spec.outputs.first().map(|o| &o.video);
-    matches!(video, Some(VideoChoice::Track(v)) if v.is_copy())
 }
 
 /// As for a playback session, but nothing can be given as it is where a new file or segments are asked for.

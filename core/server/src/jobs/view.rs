@@ -157,7 +157,7 @@ pub struct JobView {
     pub attempts: u32,
     /// Fallbacks, drops and other things worth knowing; the newest last.
     pub warnings: Vec<String>,
-    /// How the source is brought to the player; on demand only.
+    /// How the source is brought to the player, or into the file; once it is decided.
     pub decision: Option<Decision>,
     /// What the source is, once it is known.
     pub media_info: Option<serde_json::Value>,

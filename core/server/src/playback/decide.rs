@@ -51,7 +51,7 @@ pub fn decide(probe: &Value, spec: &PipelineSpec, profile: Option<&ClientProfile
         VideoChoice::Track(v) => Some(&**v),
         _ => None,
     };
-    let copy_asked = base.is_some_and(VideoSpec::is_copy);
+    let copy_asked = copies(spec);
     let Some(video) = picture(probe) else { return transcode("the source has no pictures".into()) };
     let starts_late = spec.source.start.is_some_and(|s| s.0 > 0.0);
     if copy_asked {
@@ -87,6 +87,12 @@ pub fn decide(probe: &Value, spec: &PipelineSpec, profile: Option<&ClientProfile
             Verdict { method: Method::Remux, keep_audio, reason: "the source is not a local file".into() }
         }
     }
+}
+
+/// Whether the pictures of `spec` are copied.
+pub fn copies(spec: &PipelineSpec) -> bool {
+    let video = spec.outputs.first().map(|o| &o.video);
+    matches!(video, Some(VideoChoice::Track(v)) if v.is_copy())
 }
 
 /// The first video stream that is no cover art.

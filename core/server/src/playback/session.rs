@@ -155,7 +155,7 @@ impl Session {
         if setup.probe["seekable"].as_bool() != Some(true) {
             return Err("the source cannot be read from another place than its beginning".into());
         }
-        if setup.copies() && verdict.method == Method::Transcode {
+        if decide::copies(&setup.spec) && verdict.method == Method::Transcode {
             return Err(verdict.reason);
         }
         let mut timeline = None;
@@ -169,7 +169,7 @@ impl Session {
             }
             timeline = Timeline::copied(&setup.probe, target, LONGEST_COPY.max(target * 1.5));
             if timeline.is_none() && verdict.method == Method::Remux {
-                if setup.copies() {
+                if decide::copies(&setup.spec) {
                     return Err(format!(
                         "its key frames are more than {LONGEST_COPY:.0} s apart, so it cannot be copied"
                     ));
@@ -379,15 +379,6 @@ impl Session {
         if tokio::time::timeout(CLOSING, quiet).await.is_err() {
             tracing::warn!("a run of a playback session does not end");
         }
-    }
-}
-
-impl Setup {
-    fn copies(&self) -> bool {
-        self.spec.outputs.first().is_some_and(|o| match &o.video {
-            ghoststream::spec::VideoChoice::Track(v) => v.is_copy(),
-            _ => false,
-        })
     }
 }
 

@@ -186,6 +186,25 @@ async fn what_the_client_plays_is_copied_into_streams_and_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_begins_late_grows() {
+    let place = Place::new();
+    let source = place.clip("in.mp4", 6);
+    let jobs = place.open();
+    let body = json!({"start_time": 2, "output": {"video_codec": "copy"}});
+    let view = jobs.start(request(&source, body), client("a")).await.unwrap();
+    let view = ready(&jobs, &view.id).await;
+    let why = "not on demand: a copy cannot begin between key frames";
+    assert!(view.warnings.iter().any(|w| w == why), "{view:?}");
+    assert_eq!(view.decision.map(|d| d.method).as_deref(), Some("remux"));
+    let found = probe(&place.job_dir(&view.id).join("master.m3u8"));
+    assert_eq!(
+        (&video(&found)["codec_name"], &video(&found)["nb_read_frames"]),
+        (&json!("h264"), &json!("100"))
+    );
+    jobs.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hls_and_dash_files_come_as_archives() {
     let place = Place::new();
     let source = place.clip("in.mp4", 2);

@@ -89,6 +89,36 @@ async fn old_files_make_room_when_the_quota_is_reached() {
     jobs.close().await;
 }
 
+/// A film that is larger than the quota is seen to its end: what was played goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_quota_takes_what_was_played_and_not_the_film_that_is_watched() {
+    let mut place = Place::new();
+    place.config.limits.max_disk_gb = 0.002;
+    let source = place.path("noise.mp4").to_string_lossy().into_owned();
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=320x180:r=25:d=40,noise=alls=60:allf=t -c:v libx264 -preset ultrafast -crf 30 -pix_fmt yuv420p {source}"
+    ));
+    let jobs = place.open();
+    let body = json!({"output": {"bitrate": "2M"}});
+    let film = jobs.start(request(&source, body), client("a")).await.unwrap();
+    ready(&jobs, &film.id).await;
+    let list = text(&jobs.file(&film.id, "master.m3u8", Duration::ZERO).await.unwrap());
+    let mut bytes = 0;
+    for name in list.lines().filter(|l| !l.starts_with('#')) {
+        let served = jobs.file(&film.id, name, PATIENCE).await.unwrap_or_else(|e| panic!("{name}: {e:?}"));
+        let ghoststream_server::jobs::Body::File(path) = served.body else { panic!("{name}") };
+        bytes += std::fs::metadata(path).unwrap().len();
+        jobs.run_cleanup().await;
+    }
+    assert!(bytes > 6_000_000, "{bytes} bytes are not more than the quota");
+    let left: u64 = std::fs::read_dir(place.job_dir(&film.id).join("video"))
+        .unwrap()
+        .map(|f| f.unwrap().metadata().unwrap().len())
+        .sum();
+    assert!(left < bytes / 2, "{left} of {bytes} bytes are still there");
+    jobs.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn names_outside_the_job_are_refused() {
     let place = Place::new();
