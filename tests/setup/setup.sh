@@ -2,7 +2,7 @@
 # Installs what is missing, and only that. `make demo` and `make test` both start here.
 #
 #   tests/setup/setup.sh build   compilers, FFmpeg and its headers
-#   tests/setup/setup.sh gpu     build + NVIDIA's published headers, for `make test-gpu`
+#   tests/setup/setup.sh gpu     for `make test-gpu`: what `test` sets up; where that was done once, nothing but build's is asked for
 #   tests/setup/setup.sh demo    build + a Python environment with maturin and numpy
 #   tests/setup/setup.sh test    demo + peers: FFmpeg 9, PyAV, Chromium and players, Zig, valgrind, cbindgen, Vulkan in software,
 #                                NVIDIA's published headers and clients for the stand-in driver, Apache Kafka, MediaMTX
@@ -24,6 +24,13 @@ esac
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 . "$here/env.sh"
+
+# The stand-in's headers and the tests' Python live in the cache. Whoever has neither is set up as for all the tests.
+if [ "$level" = gpu ]; then
+    for stamp in python-test nvenc-headers; do
+        ls "$GS_CACHE_DIR/stamps/$stamp"-* >/dev/null 2>&1 || level=test
+    done
+fi
 
 say() { echo "setup: $*" >&2; }
 die() {

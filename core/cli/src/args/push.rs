@@ -103,8 +103,8 @@ fn filled_in(url: &str) -> Result<String, Failure> {
             Some(("file", path)) => std::fs::read_to_string(path)
                 .map_err(|e| Failure::usage(format!("URL: {{file:{path}}}: {e}")))?,
             _ => {
-                let message = format!("URL: {{{named}}} is neither {{env:NAME}} nor {{file:PATH}}");
-                return Err(Failure::usage(message));
+                // Not said again: it may be a key that was put between braces.
+                return Err(Failure::usage("URL: what is in braces is neither {env:NAME} nor {file:PATH}"));
             }
         };
         let secret = secret.trim_end_matches(['\r', '\n']);

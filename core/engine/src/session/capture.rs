@@ -186,6 +186,7 @@ impl CaptureConfig {
         let is_screen = matches!(self.source, CaptureSource::Screen);
         for (field, given) in [
             ("capture.backend", self.backend != CaptureBackend::Auto),
+            ("capture.node", self.node.is_some()),
             ("capture.monitor", self.monitor.is_some()),
             ("capture.region", self.region.is_some()),
             ("capture.window", self.window.is_some()),

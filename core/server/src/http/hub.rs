@@ -229,6 +229,8 @@ impl Follows {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::event::adaptation;
+    use crate::contract::service::JobsStatus;
     use crate::jobs::Status;
     use crate::playback::Load;
 
@@ -257,7 +259,12 @@ mod tests {
         hub.tell(&JobEvent::Adapted { job: "b".into(), load });
         assert_eq!((queued(&all).len(), queued(&one).len()), (5, 1));
         let data = r#""data":{"drop_top":true,"faster":2,"quality_factor":0.6},"job_id":"b""#;
-        assert!(queued(&all)[4].contains(data), "{}", queued(&all)[4]);
+        let told = &queued(&all)[4];
+        assert!(told.contains(data) && told.contains(r#""type":"adaptation""#), "{told}");
+        let jobs = JobsStatus { pressure: 2, reasons: vec!["83 °C".into()], ..JobsStatus::default() };
+        let told: serde_json::Value = serde_json::from_str(&adaptation(&jobs)).unwrap();
+        assert_eq!((&told["type"], &told["data"]["pressure"]), (&"adaptation".into(), &2.into()));
+        assert_eq!(told["data"]["reasons"][0], "83 °C");
         hub.leave(&all);
         assert_eq!(hub.clients().len(), 1);
         assert_eq!(hub.clients()[0].client, "x");

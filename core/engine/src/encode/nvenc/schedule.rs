@@ -215,11 +215,6 @@ struct Claimed {
 }
 
 impl Claim {
-    fn new(index: u32, work: f64) -> Claim {
-        loads().entry(index).or_default().claimed += work;
-        Claim(Arc::new(Claimed { index, left: Mutex::new(work) }))
-    }
-
     /// CUDA's number of the GPU.
     pub fn index(&self) -> u32 {
         self.0.index
@@ -279,8 +274,9 @@ pub(super) fn claim(
         .collect();
     let work = parts.iter().map(|part| part.work).sum();
     let memory = parts.iter().map(|part| part.memory).sum();
+    // Chosen and claimed under one lock: of two jobs that begin together the second sees what the first has claimed.
+    let mut loads = loads();
     let index = {
-        let loads = loads();
         let chosen = match parts {
             // Encoders have nothing to do with it.
             [] => rooms
@@ -291,7 +287,8 @@ pub(super) fn claim(
         };
         chosen.ok_or_else(|| no_room(memory))?.index
     };
-    Ok(Claim::new(index, work))
+    loads.entry(index).or_default().claimed += work;
+    Ok(Claim(Arc::new(Claimed { index, left: Mutex::new(work) })))
 }
 
 #[cfg(test)]
