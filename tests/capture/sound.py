@@ -192,6 +192,25 @@ def gone(desk: session.Session) -> None:
     assert "nothing to hear" in desk.log("gone")
 
 
+def relinked(desk: session.Session) -> None:
+    """Links that fail or that somebody removes are made again: what was asked for is heard, for as long as it is there."""
+    play(desk, tone("kilo", 700), "kilo")
+    out = WORK / "relinked.wav"
+    process = desk.spawn([GS, "transcode", "sound:app:kilo", out, "-y", "--duration", "4", "--events", "json"], log="relinked")
+    session.wait_for("the recording", lambda: '"running"' in desk.log("relinked"))
+    time.sleep(1.0)
+    own = [n["id"] for n in desk.nodes(media_class="Stream/Input/Audio")]
+    cut = [o["id"] for o in desk.objects() if o["type"].endswith(":Link") and o["info"]["input-node-id"] in own]
+    assert cut, desk.links()
+    for link in cut:
+        desk.run(["pw-cli", "destroy", str(link)])
+    assert process.wait(15) == 0, desk.log("relinked")
+    sound = samples(out)
+    missing = np.flatnonzero([not part.any() for part in np.split(sound[: 4 * RATE], 400)]) / 100
+    assert len(missing) and missing[-1] - missing[0] < 1.5, f"without sound at {missing}"
+    assert level(sound[-RATE:], 700) > 0.05, "not heard at the end"
+
+
 def defaults(desk: session.Session) -> None:
     """`desktop` follows the default output."""
     desk.sink("headphones")
@@ -243,7 +262,7 @@ with session.Session() as desk:
     desk.source("eavesdrop")
     desk.run(["pactl", "set-default-sink", "speakers"])
     desk.run(["pactl", "set-default-source", "eavesdrop"])
-    for check in [desktop, applications, nodes, microphone, silence, gone, defaults, refusals, daemon_dies]:
+    for check in [desktop, applications, nodes, microphone, silence, gone, relinked, defaults, refusals, daemon_dies]:
         if sys.argv[1:] and check.__name__ not in sys.argv[1:]:
             continue
         players = len(desk.processes)

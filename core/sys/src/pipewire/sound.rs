@@ -7,12 +7,13 @@ use super::thread::{self, Resident, Thread, refused};
 use super::video::monotonic;
 use super::{Error, Kind, SoundChunk, SoundOptions, SoundState, SoundTarget};
 use pipewire::core::CoreRc;
-use pipewire::link::Link;
+use pipewire::link::{Link, LinkListener, LinkState};
 use pipewire::properties::PropertiesBox;
+use pipewire::proxy::{ProxyListener, ProxyT as _};
 use pipewire::spa;
 use pipewire::stream::{StreamFlags, StreamListener, StreamRc, StreamState, StreamWeak};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,12 +22,22 @@ use std::time::{Duration, Instant};
 const WAITING: usize = 256;
 /// Samples in one cycle of the graph that are asked for, of 48000 a second.
 const CYCLE: u32 = 1024;
+/// How long after a link was lost it is made again.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// The sound of what a [`SoundTarget`] means. One thread at a time; may move between threads.
 pub struct SoundStream {
     // First, so that its thread has ended before what waits for the taker goes.
-    thread: Thread<SoundTarget>,
+    thread: Thread<Told>,
     shared: Arc<Shared>,
+}
+
+/// What the loop is told.
+enum Told {
+    /// To listen to something else.
+    Target(SoundTarget),
+    /// To make the links again that were lost.
+    Again,
 }
 
 #[derive(Default)]
@@ -40,6 +51,8 @@ struct Inner {
     /// Samples, and when by the monotonic clock the first of them sounded.
     queue: VecDeque<(Vec<f32>, Duration)>,
     state: SoundState,
+    /// When a link that there should be failed or was removed by somebody else.
+    lost: Option<Instant>,
     end: Option<Error>,
 }
 
@@ -88,10 +101,15 @@ impl SoundStream {
             if let Some(end) = &inner.end {
                 return Err(end.clone());
             }
+            if inner.lost.is_some_and(|at| at.elapsed() >= AGAIN) {
+                inner.lost = None;
+                self.thread.send(Told::Again);
+            }
             let left = timeout.saturating_sub(begin.elapsed());
             if left.is_zero() {
                 return Ok(None);
             }
+            let left = inner.lost.map_or(left, |_| left.min(AGAIN));
             inner = self.shared.news.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -103,7 +121,7 @@ impl SoundStream {
 
     /// Listens to something else from now on.
     pub fn set_target(&self, target: SoundTarget) {
-        self.thread.send(target);
+        self.thread.send(Told::Target(target));
     }
 }
 
@@ -118,8 +136,17 @@ struct Wiring {
     core: CoreRc,
     stream: StreamWeak,
     target: SoundTarget,
-    links: BTreeMap<Wire, Link>,
+    links: BTreeMap<Wire, Held>,
+    /// Those of `links` that are none any more.
+    lost: Rc<RefCell<BTreeSet<Wire>>>,
     shared: Arc<Shared>,
+}
+
+/// A link, and who hears of its end; listeners go first.
+struct Held {
+    _info: LinkListener,
+    _proxy: ProxyListener,
+    _link: Link,
 }
 
 impl Wiring {
@@ -143,13 +170,45 @@ impl Wiring {
             }
             // One that is refused now is tried again when something changes.
             if let Ok(link) = self.core.create_object::<Link>("link-factory", &properties) {
-                self.links.insert(wire, link);
+                self.lost.borrow_mut().remove(&wire);
+                let held = self.hold(&wire, link);
+                self.links.insert(wire, held);
             }
         }
         let mut linked: Vec<String> = nodes.iter().filter_map(|id| graph.name(*id)).collect();
         linked.sort();
         linked.dedup();
         self.shared.lock().state.linked = linked;
+    }
+
+    /// Links are made and negotiated later, and can be removed by anybody: a lost one is made again, after a while, because
+    /// its nodes may just be busy with something else.
+    fn hold(&self, wire: &Wire, link: Link) -> Held {
+        let loses = || {
+            let (lost, shared, wire) = (self.lost.clone(), self.shared.clone(), wire.clone());
+            move || {
+                lost.borrow_mut().insert(wire.clone());
+                shared.lock().lost.get_or_insert_with(Instant::now);
+            }
+        };
+        let (failed, refused, removed) = (loses(), loses(), loses());
+        let info = move |info: &pipewire::link::LinkInfoRef| {
+            if matches!(info.state(), LinkState::Error(_)) {
+                failed();
+            }
+        };
+        let _info = link.add_listener_local().info(info).register();
+        let proxy = link.upcast_ref().add_listener_local();
+        let _proxy = proxy.error(move |_, _, _| refused()).removed(removed).register();
+        Held { _info, _proxy, _link: link }
+    }
+
+    /// Makes the lost links again.
+    fn again(&mut self, graph: &Graph) {
+        for wire in self.lost.take() {
+            self.links.remove(&wire);
+        }
+        self.update(graph);
     }
 }
 
@@ -171,12 +230,18 @@ struct Capture {
 }
 
 impl Resident for Capture {
-    type Message = SoundTarget;
+    type Message = Told;
 
-    fn tell(&mut self, target: SoundTarget) {
+    fn tell(&mut self, told: Told) {
         if let Some(wiring) = self.wiring.borrow_mut().as_mut() {
-            wiring.target = target;
-            wiring.update(&self.watch.graph.borrow());
+            let graph = self.watch.graph.borrow();
+            match told {
+                Told::Target(target) => {
+                    wiring.target = target;
+                    wiring.update(&graph);
+                }
+                Told::Again => wiring.again(&graph),
+            }
         }
     }
 }
@@ -261,8 +326,14 @@ impl Capture {
         stream
             .connect(spa::utils::Direction::Input, None, flags, &mut params.pods())
             .map_err(refused("connecting a stream"))?;
-        let made =
-            Wiring { core: core.clone(), stream: stream.downgrade(), target, links: BTreeMap::new(), shared };
+        let made = Wiring {
+            core: core.clone(),
+            stream: stream.downgrade(),
+            target,
+            links: BTreeMap::new(),
+            lost: Rc::default(),
+            shared,
+        };
         *wiring.borrow_mut() = Some(made);
         Ok(Capture { _listener: listener, _core: failures, watch, wiring, stream })
     }
