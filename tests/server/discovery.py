@@ -28,9 +28,10 @@ def free_port(kind: int) -> int:
         return s.getsockname()[1]
 
 
-def start(cli: str, home: pathlib.Path, clips: pathlib.Path, port: int, udp: int) -> subprocess.Popen:
+def start(cli: str, home: pathlib.Path, clips: pathlib.Path, port: int, udp: int, host: str = "0.0.0.0") -> subprocess.Popen:
+    home.mkdir(parents=True, exist_ok=True)
     settings = {
-        "server": {"host": "0.0.0.0", "port": port},
+        "server": {"host": host, "port": port},
         "mdns": {"enabled": True, "service_name": NAME, "udp_enabled": True, "udp_port": udp},
         "transcoding": {"temp_directory": str(home / "jobs")},
         "hardware": {"prefer_hw_accel": False},
@@ -71,6 +72,50 @@ def check_zeroconf(port: int) -> bool:
     browser.cancel()
     zeroconf.close()
     return True
+
+
+def check_one_address(cli: str, home: pathlib.Path, clips: pathlib.Path) -> bool:
+    """A server on one of this machine's addresses is announced there and nowhere else, and says so from there."""
+    try:
+        from zeroconf import ServiceBrowser, Zeroconf
+    except ImportError:
+        print("  SKIPPED python-zeroconf is not installed")
+        return False
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        # Asks the routing table; nothing is sent.
+        s.connect(("192.0.2.1", 9))
+        own = s.getsockname()[0]
+    port, udp = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM)
+    server = start(cli, home, clips, port, udp, own)
+    seen: dict = {}
+
+    def changed(zeroconf, service_type, name, state_change):
+        if name.startswith(INSTANCE):
+            seen["info"] = zeroconf.get_service_info(service_type, name, timeout=5000)
+
+    zeroconf = Zeroconf()
+    try:
+        until(lambda: answers(own, port), "the server answers")
+        until(lambda: "announced as" in (home / "log").read_text(), "the server announces itself")
+        ServiceBrowser(zeroconf, f"{TYPE}.local.", handlers=[changed])
+        until(lambda: seen.get("info") and seen["info"].port == port, "python-zeroconf sees the service")
+        # Further addresses would come a moment later.
+        time.sleep(2)
+        addresses = seen["info"].parsed_addresses()
+        assert addresses == [own], addresses
+        for target in (own, "255.255.255.255"):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+                s.settimeout(5)
+                s.sendto(b"GHOSTSTREAM_DISCOVER", (target, udp))
+                said, (speaker, _) = s.recvfrom(1024)
+            assert speaker == own and said.startswith(f"GHOSTSTREAM_ANNOUNCE:{port}:".encode()), (speaker, said)
+        print(f"  ok      on one address: {addresses}, and UDP from there")
+        return True
+    finally:
+        zeroconf.close()
+        server.terminate()
+        server.wait(20)
 
 
 def answers(address: str, port: int) -> bool:
@@ -207,6 +252,7 @@ def main() -> None:
     finally:
         server.terminate()
         server.wait(20)
+    complete &= check_one_address(cli, home / "one", pathlib.Path(clip).parent)
     sys.exit(0 if complete else 77)
 
 

@@ -68,6 +68,8 @@ export interface Job {
   mode?: string;
   /** Fallbacks, ignored fields and what limits took away. */
   warnings?: string[];
+  /** What has to happen before it goes on: a free place, its next try, the end of a more urgent job. */
+  waiting_for?: string | null;
   /** How the source reaches the player, and why. */
   playback?: { method: "direct" | "remux" | "transcode"; reason: string } | null;
 }

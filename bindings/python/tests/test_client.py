@@ -1,9 +1,12 @@
 """The network client against small servers of its own; tests/server runs it against a real one."""
 
 import asyncio
+import dataclasses
 import http.server
 import json
 import socket
+import ssl
+import subprocess
 import threading
 import time
 
@@ -68,13 +71,15 @@ def job(**fields):
         ("media.local", "http://media.local:8765"),
         ("[::1]:80", "http://[::1]:80"),
         ("http://10.0.0.2:1/", "http://10.0.0.2:1"),
+        ("https://media.example", "https://media.example:443"),
+        ("https://[::1]:8443/", "https://[::1]:8443"),
     ],
 )
 def test_addresses(address, url):
     assert GhostStreamServer.parse(address).base_url == url
 
 
-@pytest.mark.parametrize("address", ["", "https://a", "a:b", "a:99999", "http://a/path"])
+@pytest.mark.parametrize("address", ["", "ftp://a", "a:b", "a:99999", "http://a/path"])
 def test_bad_addresses_are_refused(address):
     with pytest.raises(ValueError):
         GhostStreamClient(manual_server=address or ":")
@@ -177,3 +182,69 @@ def test_a_broadcast_finds_a_server_once():
         assert client.get_server().has_hw_accel
         client._removed("127.0.0.1:8765")
         assert told[-1][0] == "removed" and not client.is_available()
+
+
+def certificate(folder):
+    """A certificate of its own authority for localhost, and its key."""
+    paths = folder / "cert.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "2", "-subj", "/CN=here", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*command, "-out", paths[0], "-keyout", paths[1]], check=True, capture_output=True)
+    return paths
+
+
+def test_certificates_are_checked(tmp_path):
+    cert, key = certificate(tmp_path)
+    with Answers((200, {"status": "healthy"})) as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cert, key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        url = f"https://localhost:{server.server_port}"
+
+        def client(address=url, **how):
+            return GhostStreamClient(address, dataclasses.replace(QUICK, **how))
+
+        refused = client().transcode_sync("a.mkv")
+        assert refused.status is TranscodeStatus.ERROR and "certificate" in refused.error_message
+        assert not client().health_check_sync()
+        # The name counts too.
+        other = client(url.replace("localhost", "127.0.0.1"), ca_file=cert).transcode_sync("a.mkv")
+        assert "certificate" in other.error_message
+        missing = client(ca_file=tmp_path / "none.pem").transcode_sync("a.mkv")
+        assert "ca_file" in missing.error_message
+        assert server.asked == []
+        assert client(ca_file=cert).health_check_sync()
+        assert client(verify=False).health_check_sync()
+        assert [asked[1] for asked in server.asked] == ["/api/health"] * 2
+
+
+def test_a_real_server_over_tls(tmp_path):
+    gs = pytest.importorskip("ghoststream")
+    cert, key = certificate(tmp_path)
+    clip = tmp_path / "a.mp4"
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=25:d=4", "-pix_fmt", "yuv420p", clip]
+    subprocess.run(command, check=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {
+        "server": {
+            "host": "localhost", "port": 0, "tls_port": port, "tls_certificate": str(cert), "tls_key": str(key),
+        },
+        "mdns": {"enabled": False, "udp_enabled": False},
+        "transcoding": {"temp_directory": str(tmp_path / "jobs")},
+        "hardware": {"prefer_hw_accel": False},
+        "security": {"state_directory": str(tmp_path / "state"), "sources": {"local_roots": [str(tmp_path)]}},
+    }
+    with gs.Server(settings):
+        client = GhostStreamClient(f"https://localhost:{port}", ClientConfig(ca_file=cert))
+        begun = client.transcode_sync(str(clip), mode="batch", format="mp4")
+        assert begun.status is not TranscodeStatus.ERROR, begun.error_message
+
+        async def events():
+            return [event async for event in client.subscribe_progress(begun.job_id)]
+
+        seen = asyncio.run(events())
+        assert seen[-1].data["status"] == "ready", seen
+        done = client.get_job_status_sync(begun.job_id)
+        assert done.download_url.startswith(f"https://localhost:{port}/download/")

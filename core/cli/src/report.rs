@@ -377,6 +377,7 @@ mod tests {
         let p = Plan {
             source: "in.mkv".into(),
             duration: Some(61.0),
+            copy_start: None,
             decoders: vec![DecoderPlan {
                 stream: 0,
                 codec: "h264".into(),

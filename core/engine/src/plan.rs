@@ -11,6 +11,10 @@ pub struct Plan {
     /// Its length in seconds, when known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<f64>,
+    /// Where in the source copied pictures begin, in seconds: at a key frame, `source.start` or before it. Absent without
+    /// copied pictures, and without `source.start`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_start: Option<f64>,
     /// How each decoded stream is decoded.
     pub decoders: Vec<DecoderPlan>,
     /// What is made of it.

@@ -150,6 +150,7 @@ fn status(hardware: &Hardware, snapshot: &Snapshot, decision: &adapt::Decision) 
             power_source: word(snapshot.power),
             max_resolution: [decision.limits.max_width, decision.limits.max_height],
             recommended_encoder: hardware.encoder.clone().unwrap_or_else(|| "libx264".into()),
+            ..HardwareStatus::default()
         },
         realtime: RealtimeStatus {
             cpu_percent: snapshot.cpu_percent,

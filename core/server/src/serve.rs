@@ -1,12 +1,14 @@
 //! Connections: accepted up to a limit, with time limits for request heads, and ended in order.
 
-use crate::http::Peer;
-use axum::Router;
+use crate::proxies::Proxies;
 use axum::body::Body;
-use axum::http::HeaderValue;
-use axum::http::header::HOST;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +37,8 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// Open at once, over all listeners.
     pub connections: Arc<Semaphore>,
+    /// Who is believed to ask for others.
+    pub proxies: Proxies,
 }
 
 /// Serves until `ending` says so, then lets connections finish for some seconds. With `tls` connections are HTTPS.
@@ -64,12 +68,13 @@ pub async fn serve(
                 // Playlists are small and waited for.
                 let _only_slower = stream.set_nodelay(true);
                 let (router, timeout, ending) = (router.clone(), limits.head_timeout, ending.clone());
+                let who = Who { peer, proxies: limits.proxies.clone() };
                 let tls = tls.clone();
                 connections.spawn(async move {
                     match tls {
-                        None => one(stream, false, peer, router, timeout, ending).await,
+                        None => one(stream, false, who, router, timeout, ending).await,
                         Some(tls) => match tokio::time::timeout(timeout, tls.accept(stream)).await {
-                            Ok(Ok(stream)) => one(stream, true, peer, router, timeout, ending).await,
+                            Ok(Ok(stream)) => one(stream, true, who, router, timeout, ending).await,
                             Ok(Err(e)) => tracing::debug!(%peer, "TLS: {e}"),
                             Err(_) => tracing::debug!(%peer, "TLS: the handshake took too long"),
                         },
@@ -90,17 +95,26 @@ pub async fn serve(
     }
 }
 
+/// Who is connected, and whom he may speak for.
+struct Who {
+    peer: SocketAddr,
+    proxies: Proxies,
+}
+
 async fn one(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     secure: bool,
-    peer: SocketAddr,
+    who: Who,
     router: Router,
     head_timeout: Duration,
     mut ending: watch::Receiver<bool>,
 ) {
+    let Who { peer, proxies } = who;
     let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Peer(peer));
+        let (asker, many) = proxies.asker(peer, request.headers());
+        request.extensions_mut().insert(asker);
+        many.map(|many| request.extensions_mut().insert(many));
         // HTTP/2 has the host in the address only.
         let host = request.uri().authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok());
         if let (false, Some(host)) = (request.headers().contains_key(HOST), host) {
@@ -109,7 +123,12 @@ async fn one(
         if secure {
             request.headers_mut().insert("x-forwarded-proto", HeaderValue::from_static("https"));
         }
-        router.clone().oneshot(request)
+        let readable = is_readable(request.uri().path());
+        let answer = router.clone().oneshot(request);
+        async move {
+            let answer = answer.await?;
+            Ok::<_, std::convert::Infallible>(if readable { answer } else { worded(answer) })
+        }
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout).max_buf_size(HEAD);
@@ -130,5 +149,54 @@ async fn one(
     };
     if let Err(e) = outcome {
         tracing::debug!(%peer, "connection: {e}");
+    }
+}
+
+/// Whether a path is text when its escapes are read.
+fn is_readable(path: &str) -> bool {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut left = path.bytes();
+    let digit = |b: Option<u8>| b.and_then(|b| char::from(b).to_digit(16));
+    while let Some(byte) = left.next() {
+        let mut ahead = left.clone();
+        let escaped = (byte == b'%').then(|| digit(ahead.next()).zip(digit(ahead.next()))).flatten();
+        match escaped {
+            Some((high, low)) => {
+                bytes.push((high * 16 + low) as u8);
+                left = ahead;
+            }
+            None => bytes.push(byte),
+        }
+    }
+    std::str::from_utf8(&bytes).is_ok()
+}
+
+/// What the router says to a path that no handler can read, in the shape of all other errors.
+fn worded(answer: Response) -> Response {
+    let kind = answer.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if answer.status() != StatusCode::BAD_REQUEST || kind.starts_with("application/json") {
+        return answer;
+    }
+    let mut worded = (StatusCode::BAD_REQUEST, Json(json!({ "detail": "Invalid path" }))).into_response();
+    for (name, value) in answer.headers() {
+        if !matches!(*name, CONTENT_TYPE | CONTENT_LENGTH) {
+            worded.headers_mut().append(name, value.clone());
+        }
+    }
+    worded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_readable;
+
+    #[test]
+    fn paths_are_text() {
+        for path in ["/", "/stream/a/b%20c.ts", "/%C3%A9", "/100%", "/%zz", "/%4"] {
+            assert!(is_readable(path), "{path}");
+        }
+        for path in ["/%FF", "/stream/x/%C3", "/%ff%41"] {
+            assert!(!is_readable(path), "{path}");
+        }
     }
 }

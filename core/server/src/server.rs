@@ -2,12 +2,13 @@
 
 use crate::config::Config;
 use crate::contract::service::Status;
-use crate::discovery::{Advertisement, Discovery, Families, Hub, Settings as DiscoverySettings};
+use crate::discovery::{Advertisement, Discovery, Hub, Reach, Settings as DiscoverySettings};
 use crate::http::{self, App, Settings};
 use crate::jobs::Jobs;
 use crate::kafka::Kafka;
 use crate::live::LiveService;
 use crate::machine;
+use crate::proxies::Proxies;
 use crate::serve::{Limits, ended, serve};
 use crate::tls::Tls;
 use crate::token::Tokens;
@@ -26,6 +27,7 @@ use tokio::task::JoinHandle;
 pub struct Server {
     app: Arc<App>,
     tls: Option<Tls>,
+    proxies: Proxies,
     addresses: Vec<SocketAddr>,
     metrics: Vec<SocketAddr>,
     end: watch::Sender<bool>,
@@ -69,6 +71,7 @@ impl Server {
         let limits = Limits {
             head_timeout: Duration::from_secs(config.server.request_timeout_seconds),
             connections: Arc::new(Semaphore::new(config.server.max_connections)),
+            proxies: Proxies::new(&config.server.trusted_proxies),
         };
         let mut tasks = Vec::new();
         let live = match config.live.enabled {
@@ -128,11 +131,12 @@ impl Server {
         tasks.push(tokio::spawn(async move { hub.hub.run(events, stop).await }));
         tokio::task::spawn_blocking(move || found.send_replace(Some(Arc::new(ghoststream::device::list()))));
         tasks.push(tokio::spawn(machine::watch(Arc::clone(&app), told)));
-        tasks.push(tokio::spawn(discover(config, Arc::clone(&app), first.port(), devices, ending)));
+        tasks.push(tokio::spawn(rotate(Arc::clone(&app))));
+        tasks.push(tokio::spawn(discover(config, Arc::clone(&app), addresses.clone(), devices, ending)));
         for address in &addresses {
             tracing::info!("listening on http://{address}");
         }
-        Ok(Server { app, tls, addresses, metrics, end, tasks })
+        Ok(Server { app, tls, proxies: limits.proxies, addresses, metrics, end, tasks })
     }
 
     /// The addresses that it listens on, with the port that was chosen.
@@ -140,15 +144,18 @@ impl Server {
         &self.addresses
     }
 
-    /// Takes over the settings that can change while it runs and says which keys of `config` need a restart.
+    /// Takes over the settings that can change while it runs and says which keys of `config` need a restart. From now on tokens
+    /// are signed with a new secret; those that are out stay valid for their time.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for settings that make no sense; the old ones stay.
+    /// [`ErrorKind::Invalid`] for settings that make no sense, and [`ErrorKind::Io`] when the new secret cannot be kept; the
+    /// old ones stay.
     pub fn reload(&self, config: Config) -> Result<Vec<&'static str>> {
         config.check().map_err(|why| Error::new(ErrorKind::Invalid, why))?;
         if let Some(tls) = &self.tls {
             tls.renew(&config.server)?;
         }
+        self.app.tokens.rotate().map_err(|e| system(&e, "security.state_directory"))?;
         let old = self.app.settings();
         let (mut next, mut stuck) = (config, Vec::new());
         let mut keep = |name: &'static str, same: bool| {
@@ -178,6 +185,7 @@ impl Server {
         keep("kafka", o.kafka == n.kafka);
         keep("logging.format", o.logging.format == n.logging.format);
         keep("logging.file", o.logging.file == n.logging.file);
+        self.proxies.replace(&n.server.trusted_proxies);
         if let Some(live) = &self.app.live {
             live.side().replace(&n.security);
         }
@@ -262,11 +270,25 @@ fn system(e: &std::io::Error, what: &str) -> Error {
     Error::new(kind, format!("{what}: {e}"))
 }
 
+/// Replaces the secret that signs tokens when its time has come.
+async fn rotate(app: Arc<App>) {
+    let mut ending = app.ending.clone();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(3600)) => {}
+            () = ended(&mut ending) => return,
+        }
+        if let Err(e) = app.tokens.rotate_in_time() {
+            tracing::warn!("the secret that signs tokens cannot be replaced: {e}");
+        }
+    }
+}
+
 /// Announces the server once it is known what it can do, until the end.
 async fn discover(
     config: Config,
     app: Arc<App>,
-    port: u16,
+    addresses: Vec<SocketAddr>,
     mut devices: watch::Receiver<Option<Arc<Devices>>>,
     mut ending: watch::Receiver<bool>,
 ) {
@@ -286,19 +308,19 @@ async fn discover(
     let (video_codecs, audio_codecs) = http::codecs(&devices);
     let advertisement = Advertisement {
         name: config.mdns.service_name.clone(),
-        port,
+        port: addresses.first().map_or(config.server.port, SocketAddr::port),
         hw_accels: http::accelerators(&devices),
         video_codecs,
         audio_codecs,
         max_jobs: u32::try_from(config.transcoding.max_concurrent_jobs).unwrap_or(u32::MAX),
         platform: http::platform(),
     };
-    let families = Families::of(&config.server.host);
-    let udp = match config.mdns.udp_enabled {
-        true => vec![families.anywhere(config.mdns.udp_port)],
-        false => Vec::new(),
+    let settings = DiscoverySettings {
+        reach: Reach::of(&addresses),
+        mdns: config.mdns.enabled,
+        udp: config.mdns.udp_enabled.then_some(config.mdns.udp_port),
+        hub,
     };
-    let settings = DiscoverySettings { families, mdns: config.mdns.enabled, udp, hub };
     let discovery = Discovery::start(advertisement, settings).await;
     ended(&mut ending).await;
     discovery.shutdown().await;

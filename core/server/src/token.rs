@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::RwLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -87,6 +87,18 @@ struct Old {
     until: u64,
 }
 
+impl Identity {
+    /// Another secret at `now`; the one before is good for tokens that are valid `ttl` seconds.
+    fn renew(&mut self, now: u64, ttl: u64) {
+        let old = std::mem::replace(&mut self.node_secret, random());
+        self.previous.retain(|old| old.until > now);
+        if !old.is_empty() {
+            self.previous.push(Old { node_secret: old, until: now + ttl });
+        }
+        self.created_at = now;
+    }
+}
+
 /// How long a secret signs.
 const ROTATION: u64 = 30 * 86_400;
 
@@ -94,6 +106,7 @@ const ROTATION: u64 = 30 * 86_400;
 pub struct Tokens {
     identity: RwLock<Identity>,
     ttl: u64,
+    file: PathBuf,
 }
 
 impl fmt::Debug for Tokens {
@@ -124,16 +137,39 @@ impl Tokens {
             },
             Err(e) => return Err(named(e)),
         };
-        identity.previous.retain(|old| old.until > now);
         if identity.node_secret.is_empty() || identity.created_at + ROTATION < now {
-            let old = std::mem::replace(&mut identity.node_secret, random());
-            if !old.is_empty() {
-                identity.previous.push(Old { node_secret: old, until: now + ttl });
-            }
-            identity.created_at = now;
+            identity.renew(now, ttl);
             keep(&file, &identity).map_err(named)?;
         }
-        Ok(Tokens { identity: RwLock::new(identity), ttl })
+        identity.previous.retain(|old| old.until > now);
+        Ok(Tokens { identity: RwLock::new(identity), ttl, file })
+    }
+
+    /// Signs with a new secret from now on. What the one before has signed stays valid for its time.
+    ///
+    /// # Errors
+    /// The new one cannot be kept; the old one goes on signing.
+    pub fn rotate(&self) -> io::Result<()> {
+        self.rotate_at(unix())
+    }
+
+    /// As [`Tokens::rotate`], if the secret has signed for a month.
+    ///
+    /// # Errors
+    /// As [`Tokens::rotate`].
+    pub fn rotate_in_time(&self) -> io::Result<()> {
+        let now = unix();
+        if self.read().created_at + ROTATION >= now { Ok(()) } else { self.rotate_at(now) }
+    }
+
+    fn rotate_at(&self, now: u64) -> io::Result<()> {
+        let mut identity = self.identity.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut next = identity.clone();
+        next.renew(now, self.ttl);
+        keep(&self.file, &next)
+            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", self.file.display())))?;
+        *identity = next;
+        Ok(())
     }
 
     /// Who this node is, for signed registrations.
@@ -314,6 +350,32 @@ mod tests {
         identity.previous[0].until = 1;
         keep(&folder.path().join("node_identity.json"), &identity).unwrap();
         assert_eq!(tokens(folder.path()).check(Some(&token), "a", Scope::Control), Err(Denied::Signature));
+    }
+
+    #[test]
+    fn a_rotation_while_it_runs_ends_no_token_before_its_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let t = tokens(folder.path());
+        let now = unix();
+        let (first, secret) = (t.mint_at("a", Scope::Stream, now), t.read().node_secret.clone());
+        t.rotate_in_time().unwrap();
+        assert_eq!(t.read().node_secret, secret, "it is young");
+        t.rotate_at(now).unwrap();
+        let second = t.mint_at("a", Scope::Stream, now);
+        assert_ne!(t.read().node_secret, secret);
+        // Who starts again knows both.
+        for t in [&t, &tokens(folder.path())] {
+            for token in [&first, &second] {
+                assert_eq!(t.check_at(Some(token), "a", Scope::Stream, now + 1), Ok(()));
+            }
+        }
+        t.rotate_at(now + 61).unwrap();
+        assert_eq!(t.read().previous.len(), 1, "the first one's time is over");
+        assert_eq!(t.check_at(Some(&first), "a", Scope::Stream, now + 1), Err(Denied::Signature));
+        std::fs::remove_dir_all(folder.path()).unwrap();
+        let held = t.read().node_secret.clone();
+        assert!(t.rotate().is_err());
+        assert_eq!(t.read().node_secret, held, "what cannot be kept is not used");
     }
 
     #[test]

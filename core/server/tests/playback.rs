@@ -4,7 +4,7 @@ use ghoststream::PipelineSpec;
 use ghoststream::probe::{ProbeOptions, probe};
 use ghoststream::spec::{Seconds, SourceSpec};
 use ghoststream_server::contract::request::ClientProfile;
-use ghoststream_server::jobs::{Body, FileError, Served};
+use ghoststream_server::jobs::{Body, Cooldowns, FileError, Served};
 use ghoststream_server::playback::{InProcess, Limits, Load, Probed, Runner, Session, Setup, Started, Wheel};
 use ghoststream_server::worker::Report;
 use serde_json::{Value, json};
@@ -386,6 +386,12 @@ async fn what_may_pass_by_itself_is_tried_again_while_somebody_waits() {
     let shaky = Arc::new(Shaky(Mutex::new(3)));
     let session = Session::open(setup(&dir, &input, json!({})), shaky).await.unwrap();
     assert!(get(&session, "segment_00001.ts").await.len() > 1000);
+    assert_eq!(session.view().warnings, ["it was lost; tried again"], "no device was asked for");
+    session.close().await;
+    std::fs::remove_dir_all(dir.path("segments")).unwrap();
+    let shaky = Arc::new(Shaky(Mutex::new(3)));
+    let session = Session::open(setup(&dir, &input, on("auto")), shaky).await.unwrap();
+    assert!(get(&session, "segment_00001.ts").await.len() > 1000);
     let told = session.view().warnings;
     assert_eq!(told, ["it was lost; going on in software", "it was lost; tried again"]);
     session.close().await;
@@ -394,6 +400,74 @@ async fn what_may_pass_by_itself_is_tried_again_while_somebody_waits() {
     let session = Session::open(setup(&dir, &input, json!({})), never).await.unwrap();
     let answer = session.file("segment_00001.ts", HOLD).await;
     assert!(matches!(&answer, Err(FileError::Failed(why)) if why == "it was lost"), "{answer:?}");
+}
+
+/// Pictures that are encoded on `device`.
+fn on(device: &str) -> Value {
+    json!({"video": {"codec": "h264", "device": device, "preset": "p1", "bitrate": "300k"}})
+}
+
+/// A machine whose NVENC crashes whoever uses it.
+#[derive(Default)]
+struct Crashing {
+    cooldowns: Cooldowns,
+    tried: Mutex<u32>,
+}
+
+impl Runner for Crashing {
+    fn start(&self, spec: PipelineSpec) -> Started {
+        let document = serde_json::to_value(&spec).unwrap();
+        if !document["outputs"][0].to_string().contains("\"device\":\"cuda\"") {
+            return InProcess.start(spec);
+        }
+        *self.tried.lock().unwrap() += 1;
+        let (sender, reports) = tokio::sync::mpsc::unbounded_channel();
+        sender.send(Report::Lost("the driver crashed".into())).unwrap();
+        Started { reports, wheel: Arc::new(Halted::default()) }
+    }
+
+    fn probe(&self, source: SourceSpec) -> Probed {
+        InProcess.probe(source)
+    }
+
+    fn cooldowns(&self) -> Cooldowns {
+        self.cooldowns.clone()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hardware_that_keeps_failing_is_left_alone_by_all_sessions() {
+    let input = Dir::new();
+    let clip = clip(&input, "in.mp4", 4, 50);
+    let machine = Arc::new(Crashing::default());
+    let cooldowns = machine.cooldowns();
+    let watched = async |device: &str| {
+        let dir = Dir::new();
+        let session = Session::open(setup(&dir, &clip, on(device)), machine.clone()).await.unwrap();
+        assert!(get(&session, "segment_00000.ts").await.len() > 1000);
+        let told = session.view().warnings;
+        session.close().await;
+        (told, *machine.tried.lock().unwrap())
+    };
+    let fallen = "the driver crashed; going on in software";
+    assert_eq!(watched("cuda").await, (vec![fallen.to_string()], 1));
+    assert_eq!(watched("cuda").await, (vec![fallen.to_string()], 2));
+    let off = "nvenc keeps failing and is off for 5 minutes".to_string();
+    assert_eq!(watched("cuda").await, (vec![off, fallen.to_string()], 3));
+    // From now on it is not even tried, and whoever watches is told.
+    let left = "nvenc keeps failing and is off for another 5 minutes; going on in software".to_string();
+    assert_eq!(watched("cuda").await, (vec![left.clone()], 3));
+    assert_eq!(watched("auto").await, (vec![left], 3));
+    assert_eq!(watched("software").await, (vec![], 3));
+    assert_eq!(cooldowns.off().keys().collect::<Vec<_>>(), ["nvenc"]);
+    // Who wants no other encoder gets none.
+    let dir = Dir::new();
+    let mut strict = setup(&dir, &clip, on("cuda"));
+    strict.spec.fallback = false;
+    let session = Session::open(strict, machine.clone()).await.unwrap();
+    let answer = session.file("segment_00000.ts", HOLD).await;
+    assert!(matches!(&answer, Err(FileError::Failed(why)) if why == "the driver crashed"), "{answer:?}");
+    session.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -262,6 +262,15 @@ seen, path = server.film(resolution="480p", bitrate="1M", max_audio_channels=1)
 equal(seen["status"], "ready", f"a film on demand whose encoder fails: {seen}")
 check(any("software" in text or "libx264" in text for text in seen["warnings"]), f"who goes on is told: {seen['warnings']}")
 equal(shape(path), ("h264", 640, 360, 200, 1), "what was seen of it")
+# Jobs and films count together: after three failures the card is left alone, by both, and that is told.
+cooling = lambda: server.get("/api/status")["hardware"]["cooling_down"]
+for _ in range(3):
+    if not cooling():
+        server.job(resolution="480p", bitrate="1M", max_audio_channels=1)
+check(0 < cooling().get("nvenc", 0) <= 300, f"an encoder that keeps failing is off: {cooling()}")
+for made, path in (server.job(resolution="480p", max_audio_channels=1), server.film(resolution="480p", max_audio_channels=1)):
+    equal((made["status"], made["hw_accel_used"]), ("ready", "software"), f"what is asked for then: {made}")
+    check(any("nvenc keeps failing and is off" in text for text in made["warnings"]), f"that is told: {made['warnings']}")
 server.stop(lost=True)
 
 # Cards without engines, and no card.

@@ -178,6 +178,7 @@ fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interr
         metadata: demuxer.metadata(),
         attachments,
         start: Some(begin),
+        first_key: None,
         streams,
         duration,
         raw: false,
@@ -199,9 +200,10 @@ fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interr
         }
         origin = Timestamp::new(begin.ticks + (start.0 * 1e6).round() as i64, MICROSECONDS);
         if spec.window().is_none_or(|w| w.spec.first == 0) {
-            Seeker::of(&offer.streams, begin)
+            let key = Seeker::of(&offer.streams, begin)
                 .before(&mut demuxer, origin)
                 .map_err(|e| e.context(format!("{label}: source.start: cannot seek in it")))?;
+            offer.first_key = Some(key.map_or(0.0, |key| (key.micros() - begin.micros()).max(0) as f64 / 1e6));
         }
     }
     if spec.window().is_some() {
@@ -475,6 +477,7 @@ fn raw_offer(spec: &PipelineSpec, streams: Vec<StreamInfo>) -> Offer {
         metadata: Vec::new(),
         attachments: Vec::new(),
         start: None,
+        first_key: None,
     }
 }
 

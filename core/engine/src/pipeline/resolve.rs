@@ -35,6 +35,8 @@ pub(crate) struct Offer {
     pub attachments: Vec<Attachment>,
     /// The source's own first timestamp.
     pub start: Option<Timestamp>,
+    /// Where the first key frame is from `source.start` on back, in seconds from the beginning.
+    pub first_key: Option<f64>,
 }
 
 /// A decided job.
@@ -525,6 +527,7 @@ impl Resolved {
         Plan {
             source: self.label.clone(),
             duration: self.duration,
+            copy_start: offer.first_key.filter(|_| self.copies_pictures()),
             decoders: self
                 .decoders
                 .iter()
@@ -547,6 +550,11 @@ impl Resolved {
                 })
                 .collect(),
         }
+    }
+
+    fn copies_pictures(&self) -> bool {
+        let copied = |t: &Track| matches!(&t.make, Make::Copy(s) if s.kind == MediaKind::Video);
+        self.outputs.iter().flat_map(|o| &o.tracks).any(copied)
     }
 }
 

@@ -110,6 +110,9 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     };
     let s = &config.server;
     url("server.advertised_url", &s.advertised_url)?;
+    for proxy in &s.trusted_proxies {
+        crate::proxies::network(proxy).map_err(|e| format!("server.trusted_proxies: {e}"))?;
+    }
     within("server.max_body_kb", s.max_body_kb as f64, 1.0, 65_536.0)?;
     within("server.request_timeout_seconds", s.request_timeout_seconds as f64, 1.0, 3600.0)?;
     within("server.max_connections", s.max_connections as f64, 1.0, 1e6)?;

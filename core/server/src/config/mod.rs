@@ -69,6 +69,9 @@ pub struct ServerConfig {
     pub tls_key: Option<PathBuf>,
     /// The base of the URLs that clients get; without it, the host that the client asked.
     pub advertised_url: Option<String>,
+    /// Proxies and hubs (addresses and networks) whose `X-Forwarded-For` says who asks; without that header each
+    /// `session_id` of theirs counts as a client. Of others the address counts.
+    pub trusted_proxies: Vec<String>,
     /// The largest request body, in KiB.
     pub max_body_kb: u64,
     /// How long a client may take to send its request's head and body, in seconds.
@@ -89,6 +92,7 @@ impl Default for ServerConfig {
             tls_certificate: None,
             tls_key: None,
             advertised_url: None,
+            trusted_proxies: Vec::new(),
             max_body_kb: 1024,
             request_timeout_seconds: 30,
             max_connections: 4096,
@@ -176,7 +180,8 @@ pub struct TranscodingConfig {
     pub tone_map_hdr: bool,
     /// Whether a finished segment is checked before it is served.
     pub validate_segments: bool,
-    /// Whether a job of high priority may push a running one of low priority back into the queue.
+    /// Whether a job of high priority (what is streamed, if nothing else is said) halts a running one of low priority, or one
+    /// that makes a file, until it is done.
     pub enable_preemption: bool,
     /// How many jobs may wait; further ones are refused with 503.
     pub max_queue_size: usize,

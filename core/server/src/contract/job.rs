@@ -31,7 +31,7 @@ pub struct TranscodeResponse {
     pub variants: Option<Vec<Value>>,
     /// What the source contains, once it is known.
     pub media_info: Option<Value>,
-    /// Where in the source it begins, in seconds.
+    /// Where in the source it begins, in seconds; a copy begins at a key frame.
     pub start_time: f64,
     /// Whether several viewers share it.
     pub is_shared: bool,
@@ -41,6 +41,8 @@ pub struct TranscodeResponse {
     pub control_token: String,
     /// Fallbacks and ignored fields.
     pub warnings: Vec<String>,
+    /// What has to happen before it goes on: a free place, its next try, the end of a more urgent job.
+    pub waiting_for: Option<String>,
     /// How the source reaches the player, once it is decided.
     pub playback: Option<Decision>,
     /// Where what it made is in the object store, once it is complete.
@@ -76,7 +78,7 @@ pub struct JobStatusResponse {
     pub started_at: Option<String>,
     /// UTC, ISO 8601 with microseconds and without a zone.
     pub completed_at: Option<String>,
-    /// Where in the source it begins, in seconds.
+    /// Where in the source it begins, in seconds; a copy begins at a key frame.
     pub start_time: f64,
     /// Whether several viewers share it.
     pub is_shared: bool,
@@ -88,6 +90,8 @@ pub struct JobStatusResponse {
     pub mode: String,
     /// Fallbacks and ignored fields.
     pub warnings: Vec<String>,
+    /// What has to happen before it goes on: a free place, its next try, the end of a more urgent job.
+    pub waiting_for: Option<String>,
     /// How the source reaches the player, once it is decided.
     pub playback: Option<Decision>,
     /// Where what it made is in the object store, once it is complete.

@@ -295,6 +295,8 @@ pub struct HardwareStatus {
     pub max_resolution: [u32; 2],
     /// FFmpeg's name.
     pub recommended_encoder: String,
+    /// Kinds of encoders that kept failing and are not used for so many seconds.
+    pub cooling_down: std::collections::BTreeMap<String, u64>,
 }
 
 /// The machine's load.

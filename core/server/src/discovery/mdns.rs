@@ -1,7 +1,7 @@
-//! `_ghoststream._tcp` over multicast DNS (RFC 6762, RFC 6763), on every interface, IPv4 and IPv6.
+//! `_ghoststream._tcp` over multicast DNS (RFC 6762, RFC 6763), on every interface on which the server listens.
 
-use super::{Advertisement, Families, PROTOCOL_VERSION};
-use mdns_sd::{IfKind, ServiceDaemon, ServiceInfo};
+use super::{Advertisement, PROTOCOL_VERSION, Reach};
+use mdns_sd::{IfKind, IfPredicate, ServiceDaemon, ServiceInfo};
 use std::time::Duration;
 
 const TYPE: &str = "_ghoststream._tcp.local.";
@@ -15,18 +15,23 @@ pub(super) struct Announcement {
 }
 
 impl Announcement {
-    /// Announces the addresses of `families`. Its thread follows interfaces that come and go.
-    pub fn new(ad: &Advertisement, families: Families) -> Result<Announcement, mdns_sd::Error> {
+    /// Announces the addresses of `reach`. Its thread follows interfaces that come and go.
+    pub fn new(ad: &Advertisement, reach: &Reach) -> Result<Announcement, mdns_sd::Error> {
         let instance = instance(&ad.name);
         let host = format!("{instance}.local.");
         let service = ServiceInfo::new(TYPE, &instance, &host, (), ad.port, &txt(ad)[..])?.enable_addr_auto();
         let name = service.get_fullname().to_owned();
         let daemon = ServiceDaemon::new()?;
         // Who is told of an address that nobody listens on waits there in vain.
-        match families {
-            Families::Both => {}
-            Families::V4 => daemon.disable_interface(IfKind::IPv6)?,
-            Families::V6 => daemon.disable_interface(IfKind::IPv4)?,
+        match reach {
+            Reach::Both => {}
+            Reach::V4 => daemon.disable_interface(IfKind::IPv6)?,
+            Reach::Only(all) => {
+                let all = all.clone();
+                // An interface here is one address of one.
+                let others = IfPredicate::new(move |interface| !all.contains(&interface.ip()));
+                daemon.disable_interface(IfKind::Predicate(others))?;
+            }
         }
         daemon.register(service)?;
         tracing::info!("announced as {name}");

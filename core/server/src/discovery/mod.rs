@@ -33,34 +33,41 @@ pub struct Advertisement {
     pub platform: String,
 }
 
-/// Which addresses the server listens on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Families {
-    /// IPv4 alone.
+/// Where the server listens, and so where it is to be found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// On every IPv4 address.
     V4,
-    /// IPv6 alone.
-    V6,
-    /// Both.
-    #[default]
+    /// On every address.
     Both,
+    /// On these alone.
+    Only(Vec<IpAddr>),
 }
 
-impl Families {
-    /// Those of `host`, the address that a server binds: `::` takes both on Linux, and a name may have both.
-    pub fn of(host: &str) -> Families {
-        match host.parse::<IpAddr>() {
-            Ok(IpAddr::V4(_)) => Families::V4,
-            Ok(IpAddr::V6(ip)) if !ip.is_unspecified() => Families::V6,
-            _ => Families::Both,
+impl Reach {
+    /// Of a server that is bound to `addresses`: `::` takes both families on Linux.
+    pub fn of(addresses: &[SocketAddr]) -> Reach {
+        let everywhere = |v6: bool| addresses.iter().any(|a| a.ip().is_unspecified() && a.is_ipv6() == v6);
+        match (everywhere(false), everywhere(true)) {
+            (_, true) => Reach::Both,
+            (true, false) => Reach::V4,
+            (false, false) => Reach::Only(addresses.iter().map(SocketAddr::ip).collect()),
         }
     }
 
-    /// Where a responder listens at `port` for all of them.
-    pub fn anywhere(self, port: u16) -> SocketAddr {
+    /// Where a responder hears at `port`, and for each of them the address of the one that speaks for it, if it is another:
+    /// who asks everybody is answered from where the server is.
+    fn ears(&self, port: u16) -> Vec<(SocketAddr, Option<SocketAddr>)> {
         match self {
-            Families::V4 => (Ipv4Addr::UNSPECIFIED, port).into(),
+            Reach::V4 => vec![((Ipv4Addr::UNSPECIFIED, port).into(), None)],
             // IPv4 arrives there too.
-            Families::V6 | Families::Both => (Ipv6Addr::UNSPECIFIED, port).into(),
+            Reach::Both => vec![((Ipv6Addr::UNSPECIFIED, port).into(), None)],
+            Reach::Only(all) => {
+                let own = all.iter().map(|ip| ((*ip, port).into(), None));
+                let first = all.iter().find(|ip| ip.is_ipv4() && !ip.is_loopback());
+                let everybody = first.map(|ip| ((Ipv4Addr::BROADCAST, port).into(), Some((*ip, port).into())));
+                own.chain(everybody).collect()
+            }
         }
     }
 }
@@ -68,12 +75,12 @@ impl Families {
 /// What is to run.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Which addresses are announced.
-    pub families: Families,
+    /// Which addresses are announced, and answer.
+    pub reach: Reach,
     /// Announce over mDNS.
     pub mdns: bool,
-    /// Where the UDP responder listens; none without an address.
-    pub udp: Vec<SocketAddr>,
+    /// The port of the UDP responder, if it is to run.
+    pub udp: Option<u16>,
     /// Register with this GhostHub.
     pub hub: Option<Hub>,
 }
@@ -95,19 +102,22 @@ impl Discovery {
         let (stop, stopped) = watch::channel(false);
         let mut discovery = Discovery { mdns: None, stop, tasks: Vec::new(), udp: Vec::new() };
         if settings.mdns {
-            match mdns::Announcement::new(&advertisement, settings.families) {
+            match mdns::Announcement::new(&advertisement, &settings.reach) {
                 Ok(announcement) => discovery.mdns = Some(announcement),
                 Err(e) => tracing::warn!("mDNS: {e}; clients on the network have to be given the address"),
             }
         }
-        for address in settings.udp {
-            match udp::Responder::bind(address, &advertisement).await {
-                Ok(responder) => {
-                    discovery.udp.extend(responder.address());
-                    discovery.tasks.push(tokio::spawn(responder.run(stopped.clone())));
-                }
+        let mut bound: Vec<udp::Responder> = Vec::new();
+        for (address, speaker) in settings.udp.into_iter().flat_map(|port| settings.reach.ears(port)) {
+            let speaker = bound.iter().find(|r| speaker.is_some() && r.address() == speaker);
+            match udp::Responder::bind(address, speaker, &advertisement).await {
+                Ok(responder) => bound.push(responder),
                 Err(e) => tracing::warn!("UDP discovery on {address}: {e}"),
             }
+        }
+        for responder in bound {
+            discovery.udp.extend(responder.address());
+            discovery.tasks.push(tokio::spawn(responder.run(stopped.clone())));
         }
         if let Some(hub) = settings.hub {
             let registration = ghosthub::Registration::new(hub, advertisement);
@@ -132,5 +142,25 @@ impl Discovery {
                 tracing::warn!("discovery: {e}");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_where_it_listens_is_it_announced() {
+        let of = |all: &[&str]| Reach::of(&all.iter().map(|a| a.parse().unwrap()).collect::<Vec<_>>());
+        assert_eq!((of(&["0.0.0.0:8765"]), of(&["[::]:8765"])), (Reach::V4, Reach::Both));
+        assert_eq!(of(&["0.0.0.0:1", "[::]:1"]), Reach::Both);
+        let one = of(&["192.168.4.2:8765"]);
+        assert_eq!(one, Reach::Only(vec!["192.168.4.2".parse().unwrap()]));
+        let own: SocketAddr = "192.168.4.2:8766".parse().unwrap();
+        let all: SocketAddr = "255.255.255.255:8766".parse().unwrap();
+        assert_eq!(one.ears(8766), [(own, None), (all, Some(own))]);
+        let here = of(&["127.0.0.1:1", "[::1]:1"]).ears(8766);
+        assert_eq!(here.len(), 2, "nobody else reaches it: {here:?}");
+        assert!(here.iter().all(|(address, _)| address.ip().is_loopback()));
     }
 }

@@ -3,6 +3,7 @@
 use super::{Advertisement, PROTOCOL_VERSION};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
@@ -12,16 +13,24 @@ const QUESTION: &[u8] = b"GHOSTSTREAM_DISCOVER";
 const ANSWERS_A_SECOND: u32 = 50;
 
 pub(super) struct Responder {
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
+    /// What answers.
+    speaker: Arc<UdpSocket>,
     answer: String,
 }
 
 impl Responder {
-    pub async fn bind(address: SocketAddr, ad: &Advertisement) -> io::Result<Responder> {
-        let socket = UdpSocket::bind(address).await?;
+    /// Hears at `address`, and answers from there or from where `speaker` hears.
+    pub async fn bind(
+        address: SocketAddr,
+        speaker: Option<&Responder>,
+        ad: &Advertisement,
+    ) -> io::Result<Responder> {
+        let socket = Arc::new(UdpSocket::bind(address).await?);
+        let speaker = Arc::clone(speaker.map_or(&socket, |s| &s.socket));
         let accelerators = ad.hw_accels.join(",");
         let answer = format!("GHOSTSTREAM_ANNOUNCE:{}:{PROTOCOL_VERSION}:{accelerators}", ad.port);
-        Ok(Responder { socket, answer })
+        Ok(Responder { socket, speaker, answer })
     }
 
     pub fn address(&self) -> Option<SocketAddr> {
@@ -47,7 +56,7 @@ impl Responder {
             }
             answered += 1;
             if answered <= ANSWERS_A_SECOND
-                && let Err(e) = self.socket.send_to(self.answer.as_bytes(), sender).await
+                && let Err(e) = self.speaker.send_to(self.answer.as_bytes(), sender).await
             {
                 tracing::debug!("UDP discovery: {sender}: {e}");
             }
@@ -57,7 +66,7 @@ impl Responder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Families;
+    use super::super::Reach;
     use super::*;
 
     async fn client() -> (UdpSocket, SocketAddr, watch::Sender<bool>) {
@@ -66,7 +75,7 @@ mod tests {
             hw_accels: vec!["nvenc".into(), "software".into()],
             ..Advertisement::default()
         };
-        let responder = Responder::bind(([127, 0, 0, 1], 0).into(), &ad).await.expect("bound");
+        let responder = Responder::bind(([127, 0, 0, 1], 0).into(), None, &ad).await.expect("bound");
         let address = responder.address().expect("an address");
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(responder.run(stopped));
@@ -94,10 +103,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_of_both_families_answers_both() {
-        assert_eq!(Families::of("0.0.0.0"), Families::V4);
-        assert_eq!((Families::of("::"), Families::of("::1")), (Families::Both, Families::V6));
-        let Ok(responder) = Responder::bind(Families::of("::").anywhere(0), &Advertisement::default()).await
-        else {
+        let (address, _) = Reach::Both.ears(0)[0];
+        let Ok(responder) = Responder::bind(address, None, &Advertisement::default()).await else {
             assert!(std::net::UdpSocket::bind("[::1]:0").is_err(), "this machine has IPv6");
             return;
         };
@@ -108,6 +115,26 @@ mod tests {
             let socket = UdpSocket::bind(own).await.expect("bound");
             socket.send_to(QUESTION, (host, port)).await.expect("sent");
             assert!(answer(&socket).await.is_some_and(|a| a.starts_with("GHOSTSTREAM_ANNOUNCE:")), "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_asks_everybody_is_answered_from_where_the_server_is() {
+        let ad = Advertisement { port: 8765, ..Advertisement::default() };
+        let own = Responder::bind(([127, 0, 0, 2], 0).into(), None, &ad).await.expect("bound");
+        let at = own.address().expect("an address");
+        let ear = Responder::bind(([127, 0, 0, 1], 0).into(), Some(&own), &ad).await.expect("bound");
+        let asked = ear.address().expect("an address");
+        let (_stop, stopped) = watch::channel(false);
+        tokio::spawn(own.run(stopped.clone()));
+        tokio::spawn(ear.run(stopped));
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("bound");
+        for address in [asked, at] {
+            socket.send_to(QUESTION, address).await.expect("sent");
+            let mut datagram = [0; 64];
+            let received = tokio::time::timeout(Duration::from_secs(5), socket.recv_from(&mut datagram));
+            let (_, from) = received.await.expect("an answer").expect("received");
+            assert_eq!(from, at);
         }
     }
 

@@ -3,19 +3,16 @@
 use super::answer::Fail;
 use super::{App, query};
 use crate::config::SecurityConfig;
+use crate::proxies::{ForMany, Peer};
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 use subtle::ConstantTimeEq;
-
-/// Who is at the other end of the connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
 
 /// Routes that answer without the key: health for monitors, and the pages, which have nothing secret and ask for the key.
 /// The WebSocket has never needed it.
@@ -140,12 +137,20 @@ fn admitted(
         app.presence.note(ip, request.headers());
     }
     known(security, request, route, origin_allowed)?;
-    if let (true, Some(ip)) = (changes(request), peer) {
-        app.rates.take(ip, security.rate_limit_per_minute, Instant::now()).map_err(|wait| {
-            Fail::new(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded").retry_after(wait)
-        })?;
+    // Who stands for many is let through: what each of them starts is counted where it is known who it is.
+    let many = request.extensions().get::<ForMany>().is_some();
+    match peer.filter(|_| changes(request) && !many) {
+        Some(ip) => limited(app, ip, None),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Counts a request of a client, or of one of those for whom it asks.
+pub fn limited(app: &App, client: IpAddr, session: Option<&str>) -> Result<(), Fail> {
+    let most = app.settings().config.security.rate_limit_per_minute;
+    app.rates.take(client, session, most, Instant::now()).map_err(|wait| {
+        Fail::new(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded").retry_after(wait)
+    })
 }
 
 /// Whether the request comes from a page that may send it, and shows the API key.

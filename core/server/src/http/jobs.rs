@@ -1,6 +1,6 @@
 //! Routes about jobs.
 
-use super::access::Peer;
+use super::access::limited;
 use super::answer::{Answer, Fail};
 use super::{App, query};
 use crate::contract::fields::{Errors, FieldError, Fields};
@@ -9,6 +9,7 @@ use crate::contract::job::{
 };
 use crate::contract::request::{TranscodeRequest, Understood};
 use crate::jobs::{Client, JobView, StartError, Status};
+use crate::proxies::{ForMany, Peer};
 use crate::token::Scope;
 use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::{Path, Request, State};
@@ -23,6 +24,7 @@ use std::time::Duration;
 pub async fn start(
     State(app): State<Arc<App>>,
     Extension(Peer(peer)): Extension<Peer>,
+    many: Option<Extension<ForMany>>,
     request: Request,
 ) -> Answer<Json<TranscodeResponse>> {
     let (parts, body) = request.into_parts();
@@ -41,8 +43,15 @@ pub async fn start(
     if request.source.trim().is_empty() {
         return Err(Fail::bad_request("Source URL is required"));
     }
+    let address = peer.ip().to_canonical();
+    // A hub that asks for all of its viewers says who each of them is.
+    let one = request.session_id.as_deref().filter(|_| many.is_some());
+    if many.is_some() {
+        limited(&app, address, one)?;
+    }
+    let id = one.map_or(address.to_string(), |session| format!("{address}/{session}"));
     let request = permitted(&app, request).await?;
-    let client = Client { id: peer.ip().to_canonical().to_string(), session: request.session_id.clone() };
+    let client = Client { id, session: request.session_id.clone() };
     let mut job = app.jobs.start(request, client).await.map_err(|e| refused(e, &body))?;
     if !ignored.is_empty() {
         tracing::info!(job = %job.id, "ignored fields of the request: {}", ignored.join(", "));
@@ -151,6 +160,7 @@ pub async fn status(
         viewer_count: job.viewers,
         mode: job.mode.into(),
         warnings: job.warnings,
+        waiting_for: job.waiting_for,
         playback: job.decision,
         store: job.stored,
         variants: job.variants,
@@ -248,6 +258,7 @@ pub fn response(app: &App, job: &JobView, base: &str) -> TranscodeResponse {
         viewer_count: job.viewers,
         control_token: app.tokens.mint(&job.id, Scope::Control),
         warnings: job.warnings.clone(),
+        waiting_for: job.waiting_for.clone(),
         playback: job.decision.clone(),
         store: job.stored.clone(),
     }

@@ -17,7 +17,7 @@ mod rates;
 mod service;
 mod ws;
 
-pub(crate) use access::{Peer, Side};
+pub(crate) use access::Side;
 pub use docs::openapi;
 pub(crate) use held::Held;
 use hub::Hub;

@@ -1,13 +1,18 @@
 //! Calls to whoever wants to know that something has happened (a job is over, a stream begins): signed, tried again, and
-//! only where the policy allows.
+//! only where the policy allows. Those of jobs are kept in the database until they are made or given up, so that they outlive
+//! the server: whoever is called hears of everything at least once.
 
+use super::store::Store;
 use crate::policy::SourcePolicy;
 use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// How often a call is tried.
+/// How often a call about a stream is tried, and one about a job.
 const TRIES: u32 = 5;
+const JOB_TRIES: u32 = 8;
 /// Seconds before the second try; doubled for each further one.
 const DELAY: u64 = 2;
 /// How long one try may take.
@@ -16,11 +21,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A call to make.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
+    /// The same for each try, and after a restart: who hears of something twice knows it by that.
+    pub id: String,
     pub url: String,
     /// What it is about: a header (`X-GhostStream-Job`), and its value.
     pub about: (&'static str, String),
     /// The event's name: `ready`, `error` or `cancelled`, of jobs.
-    pub event: &'static str,
+    pub event: String,
     /// JSON.
     pub body: String,
     /// Signs the body, when there is one.
@@ -35,23 +42,72 @@ pub fn signature(secret: &str, timestamp: u64, body: &str) -> Option<String> {
     Some(format!("sha256={}", bytes.iter().map(|b| format!("{b:02x}")).collect::<String>()))
 }
 
-/// Makes the call; gives up after a few tries, and at once when the answer says that it is not wanted.
-pub(crate) async fn call(call: Call, policy: std::sync::Arc<SourcePolicy>) {
-    for attempt in 0..TRIES {
-        if attempt > 0 {
-            tokio::time::sleep(Duration::from_secs(DELAY << (attempt - 1))).await;
-        }
-        let (this, policy) = (call.clone(), policy.clone());
-        let result = tokio::task::spawn_blocking(move || once(&this, &policy, PATIENCE)).await;
-        match result {
-            Ok(Ok(())) => return,
-            Ok(Err((again, why))) => {
-                tracing::warn!(about = call.about.1, attempt = attempt + 1, "callback: {why}");
-                if !again {
-                    return;
-                }
+/// A call about a job that is not made yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Pending {
+    pub id: String,
+    pub job: String,
+    pub url: String,
+    pub event: String,
+    pub body: String,
+    /// Tries so far.
+    pub tried: u32,
+}
+
+/// Makes a kept call. What becomes of it is written down after each try.
+pub(super) async fn deliver(
+    mut pending: Pending,
+    store: Store,
+    policy: Arc<SourcePolicy>,
+    secret: Option<String>,
+) {
+    let call = Call {
+        id: pending.id.clone(),
+        url: pending.url.clone(),
+        about: ("X-GhostStream-Job", pending.job.clone()),
+        event: pending.event.clone(),
+        body: pending.body.clone(),
+        secret,
+    };
+    loop {
+        let again = attempt(&call, &policy, pending.tried).await;
+        pending.tried += 1;
+        if !again || pending.tried >= JOB_TRIES {
+            if again {
+                tracing::warn!(job = pending.job, "callback: given up after {} tries", pending.tried);
             }
-            Err(e) => tracing::error!(about = call.about.1, error = %e, "callback"),
+            store.called(&pending.id);
+            return;
+        }
+        store.tried(&pending);
+        tokio::time::sleep(Duration::from_secs(DELAY << (pending.tried - 1))).await;
+    }
+}
+
+/// One try; whether another one makes sense.
+async fn attempt(call: &Call, policy: &Arc<SourcePolicy>, before: u32) -> bool {
+    let (this, policy) = (call.clone(), policy.clone());
+    match tokio::task::spawn_blocking(move || once(&this, &policy, PATIENCE)).await {
+        Ok(Ok(())) => false,
+        Ok(Err((again, why))) => {
+            tracing::warn!(about = call.about.1, attempt = before + 1, "callback: {why}");
+            again
+        }
+        Err(e) => {
+            tracing::error!(about = call.about.1, error = %e, "callback");
+            true
+        }
+    }
+}
+
+/// Makes the call; gives up after a few tries, and at once when the answer says that it is not wanted.
+pub(crate) async fn call(call: Call, policy: Arc<SourcePolicy>) {
+    for tried in 0..TRIES {
+        if tried > 0 {
+            tokio::time::sleep(Duration::from_secs(DELAY << (tried - 1))).await;
+        }
+        if !attempt(&call, &policy, tried).await {
+            return;
         }
     }
 }
@@ -59,7 +115,7 @@ pub(crate) async fn call(call: Call, policy: std::sync::Arc<SourcePolicy>) {
 /// One try, which blocks for `patience` at most. The error says whether another one makes sense.
 pub(crate) fn once(
     call: &Call,
-    policy: &std::sync::Arc<SourcePolicy>,
+    policy: &Arc<SourcePolicy>,
     patience: Duration,
 ) -> Result<(), (bool, String)> {
     // The name may lead elsewhere by now.
@@ -69,7 +125,8 @@ pub(crate) fn once(
     let mut request = agent
         .post(&call.url)
         .header("Content-Type", "application/json")
-        .header("X-GhostStream-Event", call.event)
+        .header("X-GhostStream-Event", &call.event)
+        .header("X-GhostStream-Delivery", &call.id)
         .header(call.about.0, &call.about.1)
         .header("X-GhostStream-Timestamp", timestamp.to_string());
     if let Some(signature) = call.secret.as_ref().and_then(|s| signature(s, timestamp, &call.body)) {

@@ -6,7 +6,7 @@ use super::record::Record;
 use super::run::Prepared;
 use super::view::Decision;
 use crate::contract::values::{AudioCodec, Format, Mode, VideoCodec, Word};
-use crate::playback::decide::{LONGEST_COPY, copies, decide};
+use crate::playback::decide::{LONGEST_COPY, copied, copies, decide};
 use crate::playback::timeline::Timeline;
 use crate::playback::{Method, Verdict};
 use ghoststream::spec::OutputSpec;
@@ -19,7 +19,9 @@ const WEBM: [&str; 3] = ["vp8", "vp9", "av1"];
 pub(super) async fn conform(inner: &Arc<Inner>, record: &Record, prepared: &mut Prepared) -> Decision {
     let told = |v: &Verdict| Decision { method: v.method.name().into(), reason: v.reason.clone() };
     if copies(&prepared.spec) {
-        return Decision { method: Method::Remux.name().into(), reason: "copying was asked for".into() };
+        let segmented = prepared.spec.outputs.first().is_some_and(|o| o.segment.is_some());
+        let reason = if segmented { copied(&prepared.probe) } else { "copying was asked for".into() };
+        return Decision { method: Method::Remux.name().into(), reason };
     }
     let verdict = verdict(record, prepared).await;
     if verdict.method == Method::Transcode {

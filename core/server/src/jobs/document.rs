@@ -509,7 +509,8 @@ fn segments(
     codec: &str,
 ) -> SegmentContainer {
     let source = context.media.video.as_ref();
-    let codec = if codec == "copy" { source.map_or("h264", |v| v.codec.as_str()) } else { codec };
+    let copied = codec == "copy";
+    let codec = if copied { source.map_or("h264", |v| v.codec.as_str()) } else { codec };
     let audio = match audio_codec(request, context) {
         AudioCodec::Copy => context.media.audio.first().map_or("aac", |a| a.codec.as_str()),
         other => other.name(),
@@ -517,6 +518,8 @@ fn segments(
     let old = request.output.format == Format::Hls
         && container == Container::Hls
         && codec == "h264"
+        // It cannot say that a picture is to be turned.
+        && !(copied && source.is_some_and(|v| v.rotated))
         && ["aac", "mp3", "ac3"].contains(&audio);
     if old { SegmentContainer::Ts } else { SegmentContainer::Fmp4 }
 }
@@ -539,6 +542,7 @@ mod tests {
                 frame_rate: 25.0,
                 bit_depth: if hdr { 10 } else { 8 },
                 hdr,
+                rotated: false,
                 bit_rate: None,
                 colour: ["bt2020".into(), "smpte2084".into(), "bt2020nc".into()],
             }),
@@ -587,6 +591,18 @@ mod tests {
         assert_eq!((&o["video"]["codec"], &o["video"]["bitrate"]), (&json!("h264"), &json!(4_000_000)));
         assert_eq!((&o["audio"][0]["codec"], &o["audio"][0]["channels"]), (&json!("aac"), &json!(2)));
         assert_eq!(o["subtitles"], json!(false));
+    }
+
+    #[test]
+    fn a_copy_that_is_turned_when_it_is_shown_stays_so() {
+        let container = |turned: bool, codec: &str| {
+            let mut media = media(false);
+            media.video.as_mut().unwrap().rotated = turned;
+            let spec = made(json!({"output": {"video_codec": codec}}), &media, |_| {}).unwrap();
+            spec["outputs"][0]["segment"]["container"].clone()
+        };
+        assert_eq!((container(false, "copy"), container(true, "h264")), (json!("ts"), json!("ts")));
+        assert_eq!(container(true, "copy"), json!("fmp4"));
     }
 
     #[test]

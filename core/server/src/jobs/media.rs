@@ -48,6 +48,8 @@ pub struct Video {
     pub bit_depth: u32,
     /// Whether it is PQ, HLG or Dolby Vision.
     pub hdr: bool,
+    /// Whether players have to turn it.
+    pub rotated: bool,
     /// Bits per second, where known.
     pub bit_rate: Option<u64>,
     /// FFmpeg's names of primaries, transfer and matrix.
@@ -83,6 +85,7 @@ impl Media {
                 height: number(&v["display_height"]),
                 frame_rate: fraction(&text(&v["frame_rate"])),
                 bit_depth: number(&v["bit_depth"]).max(8),
+                rotated: v["rotation"].as_f64().is_some_and(|r| r != 0.0),
                 hdr: v["hdr"]["format"].as_str().is_some_and(|f| f != "sdr"),
                 bit_rate: s["bit_rate"].as_u64().or_else(|| probe["bit_rate"].as_u64()).filter(|b| *b > 0),
                 colour: ["primaries", "transfer", "matrix"].map(|name| text(&v["colour"][name])),

@@ -4,6 +4,7 @@
 pub(crate) mod callback;
 mod cleanup;
 mod conform;
+mod cooldown;
 mod document;
 mod fetch;
 mod files;
@@ -23,10 +24,12 @@ mod upload;
 mod view;
 
 pub use callback::signature;
+pub use cooldown::Cooldowns;
 pub use document::{Context, Unfit, document, placed, source as source_spec};
 pub use film::FilmPlan;
 pub use ladder::{Bounds, Offer, Relief, Rung, Size};
 pub use media::{Audio, Media, Text, Video};
+pub(crate) use cooldown::failed_over;
 pub(crate) use record::accel_of;
 pub(crate) use retry::{Class, class};
 pub use view::{
@@ -39,7 +42,7 @@ use crate::contract::request::TranscodeRequest;
 use crate::contract::values::Mode;
 use crate::policy::SourcePolicy;
 use crate::worker::{Patience, Pool, Setup};
-use queue::Waiting;
+use callback::Pending;
 use record::{Record, now};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -66,6 +69,8 @@ pub(crate) struct Inner {
     pool: Pool,
     /// Room for the runs of playback sessions.
     places: crate::playback::Places,
+    /// Hardware that keeps failing.
+    cooldowns: Cooldowns,
     store: Store,
     /// Where finished jobs go.
     uploads: Option<upload::Uploads>,
@@ -112,7 +117,7 @@ impl Jobs {
         std::fs::create_dir_all(&root).map_err(|e| at(&root, &e))?;
         let root = root.canonicalize().map_err(|e| at(&root, &e))?;
         let uploads = upload::Uploads::of(&config.store)?;
-        let (store, (records, counters, doomed)) = Store::open(&database(config, &root))?;
+        let (store, kept) = Store::open(&database(config, &root))?;
         // What workers of before left behind; nobody else uses this directory while the database is ours.
         let temporary = root.join(files::WORK);
         match std::fs::remove_dir_all(&temporary) {
@@ -127,8 +132,8 @@ impl Jobs {
         })
         .map_err(|e| format!("workers: {e}"))?;
         let settings = &config.transcoding;
-        let mut table = Table::new(settings.max_concurrent_jobs, settings.max_queue_size, counters);
-        for record in records {
+        let mut table = Table::new(settings.max_concurrent_jobs, settings.max_queue_size, kept.counters);
+        for record in kept.records {
             table.restore(record);
         }
         let inner = Arc::new(Inner {
@@ -136,6 +141,7 @@ impl Jobs {
             root,
             pool,
             places: crate::playback::Places::new(runs(settings.max_concurrent_jobs)),
+            cooldowns: Cooldowns::default(),
             store,
             uploads,
             events: broadcast::channel(EVENTS).0,
@@ -145,7 +151,8 @@ impl Jobs {
             describe: OnceLock::new(),
         });
         inner.adopt();
-        upload::resume(&inner, doomed);
+        upload::resume(&inner, kept.doomed);
+        inner.deliver(kept.callbacks);
         tokio::spawn(run::dispatch(inner.clone()));
         tokio::spawn(cleanup::forever(inner.clone()));
         Ok(Jobs(inner))
@@ -210,18 +217,14 @@ impl Jobs {
                 if let (Some(url), Some(view)) = (&callback, &view)
                     && joined.status.is_over()
                 {
-                    inner.call(&joined, view, std::iter::once(url));
+                    let calls = inner.calls(&joined, view, std::iter::once(url));
+                    calls.iter().for_each(|call| inner.store.tried(call));
+                    inner.deliver(calls);
                 }
                 return view.ok_or_else(|| StartError::Internal("the job has gone".into()));
             }
             let record = new_record(request, client.id, session, share);
-            let waiting = Waiting {
-                id: record.id.clone(),
-                client: record.client.clone(),
-                priority: record.priority(),
-                not_before: 0.0,
-            };
-            if table.queue.push(waiting).is_err() {
+            if table.queue.push(record.waiting(0.0)).is_err() {
                 return Err(StartError::QueueFull { retry_after: table.patience() });
             }
             table.insert(Entry::new(record.clone()));
@@ -361,6 +364,11 @@ impl Jobs {
         self.0.events.subscribe()
     }
 
+    /// Kinds of hardware encoders that keep failing and are off, with the seconds that are left.
+    pub fn off(&self) -> std::collections::BTreeMap<String, u64> {
+        self.0.cooldowns.off()
+    }
+
     /// Counters.
     pub fn stats(&self) -> Stats {
         self.0.table().stats()
@@ -421,6 +429,7 @@ fn new_record(request: TranscodeRequest, client: String, session: Option<String>
         on_demand: false,
         decision: None,
         media_info: None,
+        copy_start: None,
         variants: None,
         stored: None,
         cleaned: false,
@@ -547,38 +556,45 @@ impl Inner {
             }
             (record, view)
         };
-        self.store.put(&record);
+        let calls = match status.is_over() {
+            true => self.calls(&record, &view, record.callbacks.iter()),
+            false => Vec::new(),
+        };
+        self.store.end(&record, calls.clone());
         if status != Status::Queued {
             // Nobody may listen.
             let _heard = self.events.send(JobEvent::Status { job: id.into(), status });
         }
         tracing::info!(job = id, status = status.name(), error = record.error, "status");
-        if status.is_over() {
-            self.call(&record, &view, record.callbacks.iter());
-        }
+        self.deliver(calls);
     }
 
-    /// Tells `urls` how a job has ended.
-    fn call<'a>(&self, record: &Record, view: &JobView, urls: impl Iterator<Item = &'a String>) {
-        let settings = self.settings();
-        let security = &settings.config.security;
-        let secret = security.registration_secret.as_ref().or(security.api_key.as_ref());
-        let body = match self.describe.get() {
+    /// What tells `urls` how a job has ended.
+    fn calls<'a>(&self, record: &Record, view: &JobView, urls: impl Iterator<Item = &'a String>) -> Vec<Pending> {
+        let body = || match self.describe.get() {
             Some(describe) => describe(view),
             None => serde_json::json!({ "job_id": view.id, "status": view.status, "progress": view.progress,
                 "error_message": view.error }),
         };
-        for url in urls {
-            tokio::spawn(callback::call(
-                callback::Call {
-                    url: url.clone(),
-                    about: ("X-GhostStream-Job", record.id.clone()),
-                    event: record.status.name(),
-                    body: body.to_string(),
-                    secret: secret.map(|s| s.reveal().to_string()),
-                },
-                settings.policy.clone(),
-            ));
+        let call = |url: &String| Pending {
+            id: uuid::Uuid::new_v4().to_string(),
+            job: record.id.clone(),
+            url: url.clone(),
+            event: record.status.name().into(),
+            body: body().to_string(),
+            tried: 0,
+        };
+        urls.map(call).collect()
+    }
+
+    /// Makes calls that are in the database.
+    fn deliver(&self, calls: Vec<Pending>) {
+        let settings = self.settings();
+        let security = &settings.config.security;
+        let secret = security.registration_secret.as_ref().or(security.api_key.as_ref());
+        for call in calls {
+            let secret = secret.map(|s| s.reveal().to_string());
+            tokio::spawn(callback::deliver(call, self.store.clone(), settings.policy.clone(), secret));
         }
     }
 

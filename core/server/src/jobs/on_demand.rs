@@ -46,7 +46,8 @@ pub(super) async fn open(inner: &Arc<Inner>, record: &Record, prepared: Prepared
     for segment in spec.outputs.iter_mut().filter_map(|o| o.segment.as_mut()) {
         segment.duration.0 = segment.duration.0.min(shorter);
     }
-    let runner = Arc::new(Workers::new(inner.pool.clone(), sandbox, inner.places.clone()));
+    let (pool, places, cooldowns) = (inner.pool.clone(), inner.places.clone(), inner.cooldowns.clone());
+    let runner = Arc::new(Workers::new(pool, sandbox, places, cooldowns));
     // It may do what every worker of this session may.
     runner.keep(worker);
     let quota = inner.settings().config.limits.max_disk_gb * 1e9;

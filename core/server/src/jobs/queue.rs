@@ -12,6 +12,8 @@ pub struct Waiting {
     pub client: String,
     /// How urgent.
     pub priority: Priority,
+    /// It makes a file, which nobody watches meanwhile.
+    pub file: bool,
     /// Not before this time (a new try after a failure).
     pub not_before: f64,
 }
@@ -20,12 +22,22 @@ pub struct Waiting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
-/// Jobs that wait, and those that run.
+/// A job that has begun.
+#[derive(Clone, Debug)]
+struct Begun {
+    client: String,
+    priority: Priority,
+    file: bool,
+    /// Which turn it got.
+    turn: u64,
+}
+
+/// Jobs that wait, those that run, and those that are halted for more urgent ones.
 #[derive(Debug)]
 pub struct Queue {
     waiting: Vec<Waiting>,
-    /// Running jobs with client and priority.
-    running: BTreeMap<String, (String, Priority)>,
+    running: BTreeMap<String, Begun>,
+    halted: BTreeMap<String, Begun>,
     /// When each client last got a turn, as a count of turns.
     turns: BTreeMap<String, u64>,
     turn: u64,
@@ -47,6 +59,7 @@ impl Queue {
         Queue {
             waiting: Vec::new(),
             running: BTreeMap::new(),
+            halted: BTreeMap::new(),
             turns: BTreeMap::new(),
             turn: 0,
             limit,
@@ -84,6 +97,36 @@ impl Queue {
         self.running.len()
     }
 
+    /// How many of those that run make files.
+    pub fn running_files(&self) -> usize {
+        self.running.values().filter(|r| r.file).count()
+    }
+
+    /// How many are halted.
+    pub fn halted(&self) -> usize {
+        self.halted.len()
+    }
+
+    /// Whether a job is halted.
+    pub fn is_halted(&self, id: &str) -> bool {
+        self.halted.contains_key(id)
+    }
+
+    /// How many run or wait that are more urgent than `priority`.
+    pub fn more_urgent(&self, priority: Priority) -> usize {
+        let running = self.running.values().map(|r| r.priority);
+        let all = running.chain(self.waiting.iter().map(|w| w.priority));
+        all.filter(|p| rank(*p) < rank(priority)).count()
+    }
+
+    /// How many of those that wait go before a job that does, and when it may run at the earliest; `None`: it does not wait.
+    pub fn standing(&self, id: &str, now: f64) -> Option<(usize, f64)> {
+        let (at, own) = self.waiting.iter().enumerate().find(|(_, w)| w.id == id)?;
+        let key = self.order(at, own);
+        let others = self.waiting.iter().enumerate().filter(|(_, w)| w.not_before <= now);
+        Some((others.filter(|(at, w)| self.order(*at, w) < key).count(), own.not_before))
+    }
+
     /// Adds a new job.
     ///
     /// # Errors
@@ -98,8 +141,23 @@ impl Queue {
 
     /// Puts a job back that was promised already: a new try, or one of before a restart.
     pub fn put_back(&mut self, job: Waiting) {
-        self.running.remove(&job.id);
+        self.done(&job.id);
         self.waiting.push(job);
+    }
+
+    /// Takes a halted job that may go on now, and counts it as running again. What waits and is more urgent goes before it.
+    pub fn resume(&mut self, now: f64) -> Option<String> {
+        if self.running.len() >= self.limit {
+            return None;
+        }
+        let id = self.halted.iter().min_by_key(|(_, h)| (rank(h.priority), h.turn)).map(|(id, _)| id.clone())?;
+        let own = rank(self.halted.get(&id)?.priority);
+        if self.first(now).and_then(|at| self.waiting.get(at)).is_some_and(|w| rank(w.priority) < own) {
+            return None;
+        }
+        let begun = self.halted.remove(&id)?;
+        self.running.insert(id.clone(), begun);
+        Some(id)
     }
 
     /// Takes the next job that may run now, and counts it as running.
@@ -113,37 +171,53 @@ impl Queue {
         self.turns.insert(job.client.clone(), self.turn);
         // Clients that have nothing here need no memory.
         let here = |client: &String| {
-            self.waiting.iter().any(|w| w.client == *client) || self.running.values().any(|r| r.0 == *client)
+            self.waiting.iter().any(|w| w.client == *client) || self.running.values().chain(self.halted.values()).any(|r| r.client == *client)
         };
         let gone: Vec<String> =
             self.turns.keys().filter(|c| **c != job.client && !here(c)).cloned().collect();
         for client in gone {
             self.turns.remove(&client);
         }
-        self.running.insert(job.id.clone(), (job.client.clone(), job.priority));
+        let begun = Begun {
+            client: job.client.clone(),
+            priority: job.priority,
+            file: job.file,
+            turn: self.turn,
+        };
+        self.running.insert(job.id.clone(), begun);
         Some(job)
     }
 
     /// The position of the job whose turn it is: the most urgent; among those, of the client with the fewest running jobs;
     /// among those, of the client that has waited longest for a turn; among those, the oldest.
     fn first(&self, now: f64) -> Option<usize> {
-        let busy = |client: &str| self.running.values().filter(|r| r.0 == client).count();
         let waiting = self.waiting.iter().enumerate().filter(|(_, w)| w.not_before <= now);
-        waiting
-            .min_by_key(|(at, w)| {
-                (rank(w.priority), busy(&w.client), self.turns.get(&w.client).copied().unwrap_or(0), *at)
-            })
-            .map(|(at, _)| at)
+        waiting.min_by_key(|(at, w)| self.order(*at, w)).map(|(at, _)| at)
     }
 
-    /// A running job that should make room: something more urgent waits, there is no room, and this is the least urgent.
-    /// Only low priority makes room, and only for high.
-    pub fn preempt(&self, now: f64) -> Option<&str> {
+    fn order(&self, at: usize, job: &Waiting) -> (u8, usize, u64, usize) {
+        let busy = self.running.values().filter(|r| r.client == job.client).count();
+        (rank(job.priority), busy, self.turns.get(&job.client).copied().unwrap_or(0), at)
+    }
+
+    /// A running job that should make room, of those that `may`: something of high priority waits, there is no room, and this
+    /// is the least urgent, and of those the one that began last. Jobs of low priority make room, and those of normal priority
+    /// that make files: nobody waits for these.
+    pub fn displaced(&self, now: f64, may: impl Fn(&str) -> bool) -> Option<&str> {
         let urgent = self.waiting.iter().any(|w| w.priority == Priority::High && w.not_before <= now);
         if !urgent || self.running.len() < self.limit {
             return None;
         }
-        self.running.iter().find(|(_, (_, p))| *p == Priority::Low).map(|(id, _)| id.as_str())
+        let yields = |r: &Begun| r.priority == Priority::Low || (r.priority == Priority::Normal && r.file);
+        let running = self.running.iter().filter(|(id, r)| yields(r) && may(id));
+        running.max_by_key(|(_, r)| (rank(r.priority), r.turn)).map(|(id, _)| id.as_str())
+    }
+
+    /// Halts a running job, which keeps what it has: its place is free.
+    pub fn halt(&mut self, id: &str) {
+        if let Some(begun) = self.running.remove(id) {
+            self.halted.insert(id.into(), begun);
+        }
     }
 
     /// When the next job that waits for its time may run; `None` when none does.
@@ -154,6 +228,7 @@ impl Queue {
     /// Says that a job runs no more.
     pub fn done(&mut self, id: &str) {
         self.running.remove(id);
+        self.halted.remove(id);
     }
 
     /// Takes a waiting job out.
@@ -169,7 +244,7 @@ mod tests {
     use super::*;
 
     fn job(id: &str, client: &str, priority: Priority) -> Waiting {
-        Waiting { id: id.into(), client: client.into(), priority, not_before: 0.0 }
+        Waiting { id: id.into(), client: client.into(), priority, file: false, not_before: 0.0 }
     }
 
     fn order(queue: &mut Queue) -> Vec<String> {
@@ -232,13 +307,65 @@ mod tests {
     }
 
     #[test]
-    fn only_low_makes_room_and_only_for_high() {
+    fn low_and_files_make_room_and_only_for_high() {
         let mut q = Queue::new(1, 9);
+        let all = |_: &str| true;
         q.push(job("l", "a", Priority::Low)).unwrap();
         q.next(0.0).unwrap();
         q.push(job("n", "a", Priority::Normal)).unwrap();
-        assert_eq!(q.preempt(0.0), None);
+        assert_eq!(q.displaced(0.0, all), None);
         q.push(job("h", "b", Priority::High)).unwrap();
-        assert_eq!(q.preempt(0.0), Some("l"));
+        assert_eq!(q.displaced(0.0, all), Some("l"));
+        assert_eq!(q.displaced(0.0, |_| false), None);
+        q.done("l");
+        assert_eq!(q.next(0.0).unwrap().id, "h");
+        q.push(job("h2", "b", Priority::High)).unwrap();
+        assert_eq!(q.displaced(0.0, all), None, "what somebody watches stays");
+        // Of two, the less urgent one; of equals, the one that has done less.
+        let mut q = Queue::new(3, 9);
+        let file = |id, priority| Waiting { file: true, ..job(id, "a", priority) };
+        for (id, priority) in [("f1", Priority::Normal), ("f2", Priority::Normal), ("hf", Priority::High)] {
+            q.push(file(id, priority)).unwrap();
+            q.next(0.0).unwrap();
+        }
+        q.push(job("h", "b", Priority::High)).unwrap();
+        assert_eq!(q.displaced(0.0, all), Some("f2"), "who asks for urgency gets it");
+        assert_eq!(q.displaced(0.0, |id| id != "f2"), Some("f1"));
+    }
+
+    #[test]
+    fn what_is_halted_goes_on_when_nothing_more_urgent_waits() {
+        let mut q = Queue::new(1, 9);
+        let file = |id| Waiting { file: true, ..job(id, "a", Priority::Normal) };
+        q.push(file("f")).unwrap();
+        q.next(0.0).unwrap();
+        q.push(file("g")).unwrap();
+        q.push(job("h", "b", Priority::High)).unwrap();
+        q.halt("f");
+        assert!(q.is_halted("f") && (q.halted(), q.running(), q.len()) == (1, 0, 2));
+        assert_eq!(q.resume(0.0), None, "the place is for the urgent one");
+        assert_eq!(q.next(0.0).unwrap().id, "h");
+        assert_eq!((q.resume(0.0), q.more_urgent(Priority::Normal)), (None, 1));
+        q.done("h");
+        assert_eq!(q.resume(0.0).as_deref(), Some("f"), "it has begun, and goes before its like");
+        assert_eq!(q.next(0.0), None);
+        // One that ends while it is halted leaves nothing.
+        q.halt("f");
+        q.done("f");
+        assert_eq!((q.halted(), q.next(0.0).unwrap().id.as_str()), (0, "g"));
+    }
+
+    #[test]
+    fn everybody_knows_his_place() {
+        let mut q = Queue::new(1, 9);
+        q.push(job("a0", "a", Priority::Normal)).unwrap();
+        q.next(0.0).unwrap();
+        q.push(job("a1", "a", Priority::Normal)).unwrap();
+        q.push(job("b0", "b", Priority::Normal)).unwrap();
+        q.push(Waiting { not_before: 9.0, ..job("h", "b", Priority::High) }).unwrap();
+        assert_eq!(q.standing("b0", 0.0), Some((0, 0.0)), "a has a running one");
+        assert_eq!(q.standing("a1", 0.0), Some((1, 0.0)));
+        assert_eq!(q.standing("a1", 9.0), Some((2, 0.0)));
+        assert_eq!((q.standing("h", 0.0), q.standing("a0", 0.0)), (Some((0, 9.0)), None));
     }
 }

@@ -1,5 +1,6 @@
 //! A job as it is kept, in memory and in the database.
 
+use super::queue::Waiting;
 use super::view::{Decision, JobView, Status, Stored};
 use crate::contract::request::TranscodeRequest;
 use crate::contract::values::{Format, Mode, Priority, Word};
@@ -58,6 +59,9 @@ pub(super) struct Record {
     /// What the source is, once it is known.
     #[serde(default)]
     pub media_info: Option<serde_json::Value>,
+    /// Where in the source copied pictures really begin: at a key frame before what was asked for.
+    #[serde(default)]
+    pub copy_start: Option<f64>,
     /// The qualities that are made, once they are known.
     #[serde(default)]
     pub variants: Option<Vec<serde_json::Value>>,
@@ -76,6 +80,17 @@ impl Record {
     pub fn priority(&self) -> Priority {
         let usual = if self.is_stream() { Priority::High } else { Priority::Normal };
         self.request.priority.unwrap_or(usual)
+    }
+
+    /// Its place in the queue.
+    pub fn waiting(&self, not_before: f64) -> Waiting {
+        Waiting {
+            id: self.id.clone(),
+            client: self.client.clone(),
+            priority: self.priority(),
+            file: !self.is_stream(),
+            not_before,
+        }
     }
 
     /// Whether viewers watch it while it is made.
@@ -129,6 +144,27 @@ impl Record {
         self.encoder.as_deref().map(accel_of)
     }
 
+    /// Takes over where in the source copied pictures really begin. An MP4 file hides what lies before the wanted time.
+    pub fn begin_at(&mut self, copy_start: Option<f64>) {
+        self.copy_start = copy_start.filter(|_| self.file_name() != Some("output.mp4"));
+        let lead = self.lead();
+        if lead > 0.0005 {
+            let (asked, key) = (self.request.start_time, self.begins());
+            self.duration = self.duration.map(|d| d + lead);
+            self.warn_once(format!("start_time: {asked} s was asked for; the copy begins with its key frame at {key:.3} s"));
+        }
+    }
+
+    /// Seconds before the time that was asked for with which copied pictures begin.
+    pub fn lead(&self) -> f64 {
+        (self.request.start_time - self.begins()).max(0.0)
+    }
+
+    /// Where in the source it begins, seconds.
+    pub fn begins(&self) -> f64 {
+        self.copy_start.unwrap_or(self.request.start_time)
+    }
+
     /// Percent.
     pub fn progress(&self) -> f64 {
         if self.status == Status::Ready {
@@ -152,7 +188,7 @@ impl Record {
             status: self.status,
             mode: self.request.mode.name(),
             progress: self.progress(),
-            current_time: self.reached,
+            current_time: self.reached.max(0.0),
             duration: self.duration.unwrap_or(0.0),
             eta_seconds: live.eta.filter(|_| running).map(|e| e.round() as u64),
             speed: if running { live.speed } else { 0.0 },
@@ -168,7 +204,7 @@ impl Record {
             created_at: time(self.created),
             started_at: self.started.map(time),
             completed_at: self.completed.map(time),
-            start_time: self.request.start_time,
+            start_time: self.begins(),
             viewers: self.viewers,
             shared: self.viewers > 1,
             source: crate::policy::masked(&self.request.source),
@@ -178,6 +214,7 @@ impl Record {
             media_info: self.media_info.clone(),
             variants: self.variants.clone(),
             stored: self.stored.clone(),
+            waiting_for: None,
             encoding: self.status == Status::Processing,
         }
     }

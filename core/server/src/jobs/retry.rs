@@ -2,15 +2,10 @@
 
 use crate::worker::Failure;
 use ghoststream::ErrorKind;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The longest wait between two tries.
 const LONGEST: Duration = Duration::from_secs(60);
-/// Failures of an encoder that switch it off.
-const FAILURES: u32 = 3;
-/// How long it stays off at first, and at most.
-const OFF: (f64, f64) = (5.0 * 60.0, 60.0 * 60.0);
 
 /// What failures mean for the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,49 +91,6 @@ pub fn next(failure: &Failure, attempt: Attempt<'_>, policy: Policy, luck: f64) 
     }
 }
 
-/// Hardware encoders that failed too often of late.
-#[derive(Clone, Debug, Default)]
-pub struct Cooldown {
-    encoders: BTreeMap<String, Record>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Record {
-    failures: u32,
-    /// How often it was switched off without a success in between.
-    times: u32,
-    until: f64,
-}
-
-impl Cooldown {
-    /// Notes a failure at `now` (seconds); gives for how long the encoder is off, if it now is.
-    pub fn failed(&mut self, encoder: &str, now: f64) -> Option<f64> {
-        let record = self.encoders.entry(encoder.into()).or_default();
-        record.failures += 1;
-        if record.failures < FAILURES {
-            return None;
-        }
-        let off = (OFF.0 * f64::from(2_u32.saturating_pow(record.times.min(8)))).min(OFF.1);
-        (record.failures, record.times, record.until) = (0, record.times + 1, now + off);
-        Some(off)
-    }
-
-    /// Notes a success.
-    pub fn worked(&mut self, encoder: &str) {
-        self.encoders.remove(encoder);
-    }
-
-    /// Whether it may be used at `now`.
-    pub fn usable(&self, encoder: &str, now: f64) -> bool {
-        self.encoders.get(encoder).is_none_or(|r| r.until <= now)
-    }
-
-    /// Whether anything is off at `now`: `auto` would find it again.
-    pub fn any(&self, now: f64) -> bool {
-        self.encoders.values().any(|r| r.until > now)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,26 +145,5 @@ mod tests {
             Next::Again { software: false, .. }
         ));
         assert_eq!(next(&failure(ErrorKind::NotFound), hard, POLICY, 0.0), Next::GiveUp);
-    }
-
-    #[test]
-    fn an_encoder_that_keeps_failing_is_off_for_ever_longer() {
-        let mut c = Cooldown::default();
-        assert_eq!((c.failed("nvenc", 0.0), c.failed("nvenc", 1.0)), (None, None));
-        assert!(c.usable("nvenc", 1.0));
-        assert_eq!(c.failed("nvenc", 2.0), Some(300.0));
-        assert!(!c.usable("nvenc", 301.0) && c.usable("nvenc", 302.0) && c.usable("qsv", 3.0) && c.any(3.0));
-        let mut last = 300.0;
-        for _ in 0..6 {
-            for _ in 0..2 {
-                assert_eq!(c.failed("nvenc", 0.0), None);
-            }
-            let off = c.failed("nvenc", 0.0).unwrap();
-            assert!(off >= last && off <= 3600.0);
-            last = off;
-        }
-        assert_eq!(last, 3600.0);
-        c.worked("nvenc");
-        assert!(c.usable("nvenc", 0.0));
     }
 }

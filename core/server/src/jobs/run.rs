@@ -8,9 +8,9 @@ use super::queue::Waiting;
 use super::record::{Live, Record, accel_of, now};
 use super::retry::{self, Attempt, Next, Policy};
 use super::steering::Steering;
-use super::table::{RunHandle, RunSide, Why};
+use super::table::{RunHandle, RunSide, Table, Why};
 use super::view::{JobEvent, Status};
-use super::{Inner, Settings, fetch, files, on_demand, upload};
+use super::{Inner, Settings, failed_over, fetch, files, on_demand, upload};
 use crate::contract::values::{Format, HwAccel, Mode, Word};
 use crate::worker::{Failure, Gone, Report, Run, Sandbox, Worker};
 use ghoststream::event::{Done, Progress};
@@ -34,24 +34,10 @@ pub(super) async fn dispatch(inner: Arc<Inner>) {
         if *closing.borrow() {
             return;
         }
+        let preempts = inner.settings().config.transcoding.enable_preemption;
         let wait = {
             let mut table = inner.table();
-            while let Some(job) = table.queue.next(now()) {
-                let Some(entry) = table.jobs.get_mut(&job.id) else {
-                    table.queue.done(&job.id);
-                    continue;
-                };
-                let (handle, side) = RunHandle::new();
-                entry.run = Some(handle);
-                tokio::spawn(one(inner.clone(), job.id, side));
-            }
-            let preempts = inner.settings().config.transcoding.enable_preemption;
-            if preempts
-                && let Some(id) = table.queue.preempt(now())
-                && let Some(run) = table.jobs.get(id).and_then(|e| e.run.as_ref())
-            {
-                run.end(Why::Preempted);
-            }
+            while take_turn(&inner, &mut table, preempts) {}
             table.queue.next_time(now()).map(|t| Duration::from_secs_f64((t - now()).clamp(0.01, 3600.0)))
         };
         let timer = tokio::time::sleep(wait.unwrap_or(Duration::from_secs(3600)));
@@ -60,6 +46,51 @@ pub(super) async fn dispatch(inner: Arc<Inner>) {
             () = timer => {}
             _ = closing.changed() => {}
         }
+    }
+}
+
+/// Starts, continues or halts one job, if any is to be.
+fn take_turn(inner: &Arc<Inner>, table: &mut Table, preempts: bool) -> bool {
+    if let Some(id) = table.queue.resume(now()) {
+        if let Some(steering) = table.jobs.get(&id).and_then(|e| e.steering.as_ref()) {
+            steering.resume();
+        }
+        tracing::info!(job = id, "goes on");
+        return true;
+    }
+    if let Some(job) = table.queue.next(now()) {
+        match table.jobs.get_mut(&job.id) {
+            Some(entry) => {
+                let (handle, side) = RunHandle::new();
+                entry.run = Some(handle);
+                tokio::spawn(one(inner.clone(), job.id, side));
+            }
+            None => table.queue.done(&job.id),
+        }
+        return true;
+    }
+    preempts && make_room(table)
+}
+
+/// Halts a job for a more urgent one that waits; one that has made nothing yet goes back into the queue instead, when its
+/// worker has ended.
+fn make_room(table: &mut Table) -> bool {
+    let jobs = &table.jobs;
+    let may = |id: &str| jobs.get(id).is_some_and(|e| e.run.is_some() && (e.steering.is_some() || e.preparing));
+    let Some(id) = table.queue.displaced(now(), may).map(String::from) else { return false };
+    let Some(entry) = jobs.get(&id) else { return false };
+    match (&entry.steering, &entry.run) {
+        (Some(steering), _) => {
+            steering.halt();
+            table.queue.halt(&id);
+            tracing::info!(job = id, "is halted for a more urgent job");
+            true
+        }
+        (None, Some(run)) => {
+            run.end(Why::Preempted);
+            false
+        }
+        (None, None) => false,
     }
 }
 
@@ -82,6 +113,7 @@ async fn one(inner: Arc<Inner>, id: String, mut side: RunSide) {
         let status = entry.as_ref().map(|e| e.record.status);
         let cleaned = entry.is_none_or(|entry| {
             entry.run = None;
+            entry.preparing = false;
             entry.record.cleaned
         });
         // It may have been cancelled since.
@@ -104,9 +136,9 @@ async fn one(inner: Arc<Inner>, id: String, mut side: RunSide) {
 async fn follow(inner: &Arc<Inner>, id: &str, end: End) -> Option<Waiting> {
     match end {
         End::Complete => {
-            let accel = inner.table().jobs.get(id).and_then(|e| e.record.accel());
+            let accel = inner.table().jobs.get(id).filter(|e| !e.failed_over).and_then(|e| e.record.accel());
             if let Some(accel) = accel.filter(|a| *a != "software") {
-                inner.table().cooldown.worked(accel);
+                inner.cooldowns.worked(accel);
             }
             let directory = inner.directory(id);
             let bytes = tokio::task::spawn_blocking(move || files::size(&directory)).await.unwrap_or(0);
@@ -143,8 +175,9 @@ fn fail(inner: &Arc<Inner>, id: &str, message: String) -> Option<Waiting> {
 fn failed(inner: &Arc<Inner>, id: &str, failure: &Failure) -> Option<Waiting> {
     let settings = inner.settings();
     let config = &settings.config;
+    let mut off = None;
     let next = {
-        let mut table = inner.table();
+        let table = inner.table();
         let record = &table.jobs.get(id)?.record;
         let hardware = record.accel().filter(|a| *a != "software");
         let known = record.duration.is_some() || record.frames > 0 || record.encoder.is_some();
@@ -159,12 +192,14 @@ fn failed(inner: &Arc<Inner>, id: &str, failure: &Failure) -> Option<Waiting> {
         let policy = Policy { retries, delay: config.transcoding.retry_delay };
         let next = retry::next(failure, attempt, policy, luck());
         if let Some(accel) = hardware.filter(|_| retry::class(failure, true) == retry::Class::Hardware)
-            && let Some(off) = table.cooldown.failed(accel, now())
         {
-            tracing::warn!(encoder = accel, "it keeps failing and is off for {:.0} minutes", off / 60.0);
+            off = inner.cooldowns.failed(accel);
         }
         next
     };
+    if let (Some(off), Some(entry)) = (off, inner.table().jobs.get_mut(id)) {
+        entry.record.warn(off);
+    }
     match next {
         Next::GiveUp => fail(inner, id, failure.message.clone()),
         Next::Again { after, software: true } => {
@@ -188,12 +223,7 @@ fn again(inner: &Arc<Inner>, id: &str, after: Duration, why: String) -> Option<W
     });
     let table = inner.table();
     let entry = table.jobs.get(id)?;
-    Some(Waiting {
-        id: id.into(),
-        client: entry.record.client.clone(),
-        priority: entry.record.priority(),
-        not_before: now() + after.as_secs_f64(),
-    })
+    Some(entry.record.waiting(now() + after.as_secs_f64()))
 }
 
 /// A number from 0 to 1 that differs from try to try.
@@ -265,16 +295,18 @@ async fn work(inner: &Arc<Inner>, id: &str, held: &Mutex<Option<Gone>>) -> Resul
     let settings = inner.settings();
     let record = {
         let mut table = inner.table();
-        let accel = table.jobs.get(id).ok_or_else(gone)?.record.request.output.hw_accel;
-        // `auto` would find the encoder again that is off.
-        let off = match accel {
-            HwAccel::Auto => table.cooldown.any(now()),
-            other => !table.cooldown.usable(other.name(), now()),
-        };
         let entry = table.jobs.get_mut(id).ok_or_else(gone)?;
-        if off && settings.config.hardware.fallback_to_software && !entry.record.software {
+        (entry.preparing, entry.failed_over) = (true, false);
+        entry.record.copy_start = None;
+        // `auto` would find the encoder again that is off.
+        let off = inner.cooldowns.against(entry.record.request.output.hw_accel.name());
+        if let Some(off) = off.filter(|_| {
+            settings.config.hardware.fallback_to_software
+                && !entry.record.software
+                && !entry.record.request_software(&settings)
+        }) {
             entry.record.software = true;
-            entry.record.warn("hardware keeps failing and is off for a while; going on in software".into());
+            entry.record.warn(format!("{off}; going on in software"));
         }
         entry.record.clone()
     };
@@ -307,7 +339,10 @@ async fn work(inner: &Arc<Inner>, id: &str, held: &Mutex<Option<Gone>>) -> Resul
     let Prepared { worker, spec, directory, preset, .. } = prepared;
     let rates = video_rates(&spec, inner.table().bounds.quality);
     let mut run = worker.run(spec);
-    inner.table().steer(id, Some(Steering::new(run.control(), rates, preset)));
+    if let Some(entry) = inner.table().jobs.get_mut(id) {
+        entry.steering = Some(Steering::new(run.control(), rates, preset));
+        entry.preparing = false;
+    }
     let done = listen(inner, id, &mut run).await;
     inner.table().steer(id, None);
     let done = done?;
@@ -486,10 +521,12 @@ async fn listen(inner: &Arc<Inner>, id: &str, run: &mut Run) -> Result<Done, Fai
         match report {
             Report::Plan(plan) => {
                 if let Some(entry) = inner.table().jobs.get_mut(id)
-                    && let Some(encoder) = plan.video_encoder()
                 {
-                    entry.record.encoder = Some(encoder.into());
-                    tracing::info!(job = id, encoder, accel = accel_of(encoder), "encoding");
+                    entry.record.begin_at(plan.copy_start);
+                    if let Some(encoder) = plan.video_encoder() {
+                        entry.record.encoder = Some(encoder.into());
+                        tracing::info!(job = id, encoder, accel = accel_of(encoder), "encoding");
+                    }
                 }
             }
             Report::Progress(progress) => moved(inner, id, &progress),
@@ -498,6 +535,11 @@ async fn listen(inner: &Arc<Inner>, id: &str, run: &mut Run) -> Result<Done, Fai
                 if code != "transfer"
                     && let Some(entry) = inner.table().jobs.get_mut(id)
                 {
+                    if let Some(accel) = failed_over(&message) {
+                        entry.failed_over = true;
+                        let off = inner.cooldowns.failed(accel);
+                        off.into_iter().for_each(|off| entry.record.warn(off));
+                    }
                     entry.record.warn(message);
                 }
             }
@@ -518,9 +560,11 @@ fn moved(inner: &Inner, id: &str, p: &Progress) {
         let mut table = inner.table();
         let Some(entry) = table.jobs.get_mut(id) else { return };
         let record = &mut entry.record;
-        (record.reached, record.frames, record.bytes) = (p.time, p.frames, p.bytes);
+        // The engine counts from the time that was asked for.
+        let lead = record.lead();
+        (record.reached, record.frames, record.bytes) = (p.time + lead, p.frames, p.bytes);
         if let Some(duration) = p.duration {
-            record.duration = Some(duration);
+            record.duration = Some(duration + lead);
         }
         entry.live = Live { eta: p.eta, speed: p.speed, fps: p.fps };
         JobEvent::Progress {
@@ -528,7 +572,7 @@ fn moved(inner: &Inner, id: &str, p: &Progress) {
             progress: record.progress(),
             frame: p.frames,
             fps: p.fps,
-            time: p.time,
+            time: record.reached,
             speed: p.speed,
         }
     };

@@ -27,6 +27,16 @@ impl Steering {
         Steering { control, course: Course { rates, preset, dropped: 0 } }
     }
 
+    /// Halts the run.
+    pub fn halt(&self) {
+        self.control.pause();
+    }
+
+    /// Goes on after [`Steering::halt`].
+    pub fn resume(&self) {
+        self.control.resume();
+    }
+
     /// Makes the encoders of job `id` follow from `before` to `now`; true if that changes anything.
     pub fn adapt(&mut self, id: &str, before: &Bounds, now: &Bounds) -> bool {
         let changes = self.course.changes(before, now);

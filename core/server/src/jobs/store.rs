@@ -1,5 +1,6 @@
 //! Jobs on disk: one SQLite file, so that they outlive the server. One thread writes, in the order in which it is told.
 
+use super::callback::Pending;
 use super::record::Record;
 use rusqlite::{Connection, ErrorCode, params};
 use std::collections::BTreeMap;
@@ -24,6 +25,12 @@ pub(super) struct Store(std::sync::mpsc::Sender<Write>);
 
 enum Write {
     Put(Box<Record>, Option<oneshot::Sender<Result<(), String>>>),
+    /// A job that is over, with those who are to be told: both or neither.
+    End(Box<Record>, Vec<Pending>),
+    /// A call that is to be made (again).
+    Tried(Box<Pending>),
+    /// One that was made, or given up.
+    Called(String),
     Remove(String),
     /// A job whose files in the object store are to go.
     Doom(String),
@@ -37,6 +44,7 @@ const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY, status TEXT NOT NULL, created REAL NOT NULL, accessed REAL NOT NULL, record TEXT NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS callbacks (id TEXT PRIMARY KEY, pending TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS doomed (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
 ";
@@ -44,8 +52,17 @@ CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value REAL NOT NULL)
 /// The layout of the tables; a file of a newer one is refused.
 const VERSION: i64 = 1;
 
-/// What was in the database: jobs, counters, and jobs whose files in the object store are to go.
-pub(super) type Kept = (Vec<Record>, Counters, Vec<String>);
+/// What was in the database.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// Jobs.
+    pub records: Vec<Record>,
+    pub counters: Counters,
+    /// Jobs whose files in the object store are to go.
+    pub doomed: Vec<String>,
+    /// Calls that are to be made.
+    pub callbacks: Vec<Pending>,
+}
 
 impl Store {
     /// Opens the database at `path`, making it if needed (for this user only), and reads what is there.
@@ -99,6 +116,21 @@ impl Store {
         let (sender, written) = oneshot::channel();
         self.send(Write::Put(Box::new(record.clone()), Some(sender)));
         written.await.unwrap_or_else(|_| Err("the job store is closed".into()))
+    }
+
+    /// Writes a job that is over, and with it the calls that tell of it.
+    pub fn end(&self, record: &Record, calls: Vec<Pending>) {
+        self.send(Write::End(Box::new(record.clone()), calls));
+    }
+
+    /// Writes a call, and how often it was tried.
+    pub fn tried(&self, call: &Pending) {
+        self.send(Write::Tried(Box::new(call.clone())));
+    }
+
+    /// Forgets a call.
+    pub fn called(&self, id: &str) {
+        self.send(Write::Called(id.into()));
     }
 
     /// Forgets a job.
@@ -156,19 +188,29 @@ fn prepare(connection: &Connection) -> rusqlite::Result<Kept> {
     }
     connection.execute_batch(SCHEMA)?;
     connection.pragma_update(None, "user_version", VERSION)?;
-    let mut records = Vec::new();
-    let mut rows = connection.prepare("SELECT id, record FROM jobs ORDER BY created")?;
-    let found = rows.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
-    for row in found {
-        let (id, text) = row?;
-        match serde_json::from_str(&text) {
-            Ok(record) => records.push(record),
-            Err(e) => tracing::warn!(job = id, error = %e, "a stored job makes no sense and is left out"),
-        }
-    }
+    let records = texts(connection, "SELECT id, record FROM jobs ORDER BY created", "job")?;
+    let callbacks = texts(connection, "SELECT id, pending FROM callbacks", "callback")?;
     let mut rows = connection.prepare("SELECT id FROM doomed")?;
     let doomed = rows.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
-    Ok((records, counters(connection)?, doomed))
+    Ok(Kept { records, counters: counters(connection)?, doomed, callbacks })
+}
+
+/// What the second column of a statement has as JSON.
+fn texts<T: serde::de::DeserializeOwned>(
+    connection: &Connection,
+    statement: &str,
+    kind: &str,
+) -> rusqlite::Result<Vec<T>> {
+    let mut rows = connection.prepare(statement)?;
+    let mut found = Vec::new();
+    for row in rows.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))? {
+        let (id, text) = row?;
+        match serde_json::from_str(&text) {
+            Ok(one) => found.push(one),
+            Err(e) => tracing::warn!(id, error = %e, "a stored {kind} makes no sense and is left out"),
+        }
+    }
+    Ok(found)
 }
 
 fn counters(connection: &Connection) -> rusqlite::Result<Counters> {
@@ -202,6 +244,9 @@ fn perform(connection: &Connection, write: Write) {
                 None => result,
             }
         }
+        Write::End(record, calls) => end(connection, &record, &calls),
+        Write::Tried(call) => call_again(connection, &call),
+        Write::Called(id) => with(connection, "DELETE FROM callbacks WHERE id = ?1", id),
         Write::Remove(id) => with(connection, "DELETE FROM jobs WHERE id = ?1", id),
         Write::Doom(id) => with(connection, "INSERT OR REPLACE INTO doomed VALUES (?1)", id),
         Write::Undoom(id) => with(connection, "DELETE FROM doomed WHERE id = ?1", id),
@@ -232,6 +277,22 @@ fn put(connection: &Connection, record: &Record) -> Result<(), String> {
         .map_err(|e| e.to_string())
 }
 
+fn end(connection: &Connection, record: &Record, calls: &[Pending]) -> Result<(), String> {
+    // Rolled back when it is dropped half-way.
+    let transaction = connection.unchecked_transaction().map_err(|e| e.to_string())?;
+    put(&transaction, record)?;
+    calls.iter().try_for_each(|call| call_again(&transaction, call))?;
+    transaction.commit().map_err(|e| e.to_string())
+}
+
+fn call_again(connection: &Connection, call: &Pending) -> Result<(), String> {
+    let text = serde_json::to_string(call).map_err(|e| e.to_string())?;
+    let kept = connection
+        .prepare_cached("INSERT OR REPLACE INTO callbacks VALUES (?1, ?2)")
+        .and_then(|mut s| s.execute(params![call.id, text]));
+    kept.map(drop).map_err(|e| e.to_string())
+}
+
 fn count(connection: &Connection, c: Counters) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO counters VALUES (?1, ?2)")?;
     for (name, value) in [
@@ -258,29 +319,44 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state/jobs.sqlite3");
         let record = new_record(TranscodeRequest::new("http://u:p@h/a.mkv"), "c".into(), None, "s".into());
+        let call = |id: &str| Pending {
+            id: id.into(),
+            job: record.id.clone(),
+            url: "http://h/told".into(),
+            event: "ready".into(),
+            body: "{}".into(),
+            tried: 0,
+        };
         {
-            let (store, (records, counters, doomed)) = Store::open(&path).unwrap();
-            assert!(doomed.is_empty());
+            let (store, kept) = Store::open(&path).unwrap();
+            assert!(kept.doomed.is_empty() && kept.callbacks.is_empty());
             store.doom("gone");
-            assert!(records.is_empty() && counters == Counters::default());
+            assert!(kept.records.is_empty() && kept.counters == Counters::default());
             store.keep(&record).await.unwrap();
             store.count(Counters { processed: 3, seconds: 1.5, ..Counters::default() });
+            let over = Record { status: super::super::Status::Ready, ..record.clone() };
+            store.end(&over, vec![call("made"), call("open")]);
+            store.called("made");
+            store.tried(&Pending { tried: 2, ..call("open") });
             assert!(Store::open(&path).unwrap_err().contains("another server uses it"));
             store.close().await;
             assert!(store.keep(&record).await.is_err(), "it is closed");
         }
-        let (store, (records, counters, doomed)) = Store::open(&path).unwrap();
-        assert_eq!(doomed, ["gone"]);
+        let (store, kept) = Store::open(&path).unwrap();
+        assert_eq!(kept.doomed, ["gone"]);
+        assert_eq!(kept.callbacks, [Pending { tried: 2, ..call("open") }]);
         store.undoom("gone");
+        let (first, counters) = (&kept.records[0], kept.counters);
         assert_eq!(
-            (records[0].id.as_str(), counters.processed, counters.seconds),
+            (first.id.as_str(), counters.processed, counters.seconds),
             (record.id.as_str(), 3, 1.5)
         );
-        assert!(records[0].created <= now());
+        assert!(first.created <= now() && first.status == super::super::Status::Ready);
         store.remove(&record.id);
+        store.called("open");
         store.close().await;
-        let (_, (records, _, doomed)) = Store::open(&path).unwrap();
-        assert!(records.is_empty() && doomed.is_empty());
+        let (_, kept) = Store::open(&path).unwrap();
+        assert!(kept.records.is_empty() && kept.doomed.is_empty() && kept.callbacks.is_empty());
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;

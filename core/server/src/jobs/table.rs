@@ -1,9 +1,8 @@
 //! The jobs in memory. No I/O: what is to be stored or told is given back.
 
 use super::ladder::Bounds;
-use super::queue::{Queue, Waiting};
+use super::queue::Queue;
 use super::record::{Live, Record, accel_of, now};
-use super::retry::Cooldown;
 use super::steering::Steering;
 use super::store::Counters;
 use super::view::{JobEvent, JobView, SharedStream, SharedStreams, Stats, Status};
@@ -23,6 +22,10 @@ pub(super) struct Entry {
     pub run: Option<RunHandle>,
     /// Set while its encoders can be changed.
     pub steering: Option<Steering>,
+    /// Nothing is lost when its run is ended now: it has not begun to make anything.
+    pub preparing: bool,
+    /// Its hardware failed, and another encoder went on within the run.
+    pub failed_over: bool,
     /// What makes the segments of a job on demand.
     pub session: Option<Session>,
     /// The machine's quality when the session was opened.
@@ -39,6 +42,8 @@ impl Entry {
             changed: Arc::default(),
             run: None,
             steering: None,
+            preparing: false,
+            failed_over: false,
             session: None,
             quality: 1.0,
             opening: Arc::default(),
@@ -104,7 +109,6 @@ pub(super) struct Table {
     /// Job by what others must ask for to join it.
     shares: HashMap<String, String>,
     pub counters: Counters,
-    pub cooldown: Cooldown,
     pub bounds: Bounds,
 }
 
@@ -115,7 +119,6 @@ impl Table {
             queue: Queue::new(limit, capacity),
             shares: HashMap::new(),
             counters,
-            cooldown: Cooldown::default(),
             bounds: Bounds::default(),
         }
     }
@@ -123,6 +126,8 @@ impl Table {
     pub fn view(&self, id: &str) -> Option<JobView> {
         let entry = self.jobs.get(id)?;
         let mut view = entry.record.view(&entry.live);
+        view.waiting_for = self.waiting_for(&entry.record);
+        view.encoding &= !self.queue.is_halted(id);
         if let Some(session) = &entry.session {
             let now = session.view();
             view.hw_accel_used = view.hw_accel_used.or(now.encoder.as_deref().map(|e| accel_of(e).into()));
@@ -134,6 +139,32 @@ impl Table {
             view.warnings.extend(new);
         }
         Some(view)
+    }
+
+    /// What has to happen before a job goes on; `None` for one that is under way, or over.
+    fn waiting_for(&self, record: &Record) -> Option<String> {
+        let queue = &self.queue;
+        if queue.is_halted(&record.id) {
+            let urgent = queue.more_urgent(record.priority());
+            return Some(format!("{}: it is halted until then", counted(urgent, "more urgent job")));
+        }
+        if record.status != Status::Queued {
+            return None;
+        }
+        let (before, not_before) = queue.standing(&record.id, now())?;
+        if not_before > now() {
+            return Some(format!("its next try, in {:.0} s", (not_before - now()).ceil()));
+        }
+        let (limit, files) = (queue.limit(), queue.running_files());
+        let running = match (queue.running(), files) {
+            (all, 0) => counted(all, "running job"),
+            (all, files) => format!("{} ({files} of them making a file)", counted(all, "running job")),
+        };
+        let before = match before {
+            0 => String::new(),
+            n => format!("; {n} of those that wait go before it"),
+        };
+        Some(format!("a place: {running}, where {limit} may run at once{before}"))
     }
 
     pub fn insert(&mut self, entry: Entry) {
@@ -163,12 +194,7 @@ impl Table {
                 record.warn("interrupted by the end of the server, and begun again".into());
                 changed.push(record.clone());
             }
-            self.queue.put_back(Waiting {
-                id: record.id.clone(),
-                client: record.client.clone(),
-                priority: record.priority(),
-                not_before: 0.0,
-            });
+            self.queue.put_back(record.waiting(0.0));
         }
         changed
     }
@@ -266,7 +292,7 @@ impl Table {
             successful: c.successful,
             failed: c.failed,
             cancelled: c.cancelled,
-            queued: self.queue.len(),
+            queued: self.queue.len() + self.queue.halted(),
             active: self.queue.running() + self.sessions_making(),
             average_seconds: if c.successful > 0 { c.seconds / c.successful as f64 } else { 0.0 },
             bytes: c.bytes,
@@ -298,4 +324,9 @@ impl Table {
                 .collect(),
         }
     }
+}
+
+/// `1 running job`, `3 running jobs`.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

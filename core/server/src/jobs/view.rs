@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 /// Who asks for a job.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Client {
-    /// Whom the queue is fair to: the API key's name or the peer's address.
+    /// Whom the queue is fair to: the client's address, and its session where a trusted proxy speaks for many.
     pub id: String,
     /// The viewer's session, for shared streams.
     pub session: Option<String>,
@@ -145,7 +145,7 @@ pub struct JobView {
     pub started_at: Option<SystemTime>,
     /// When it was over.
     pub completed_at: Option<SystemTime>,
-    /// Where in the source the output begins, seconds.
+    /// Where in the source the output begins, seconds: what was asked for, or for copied pictures the key frame before that.
     pub start_time: f64,
     /// Viewers that have joined and not left.
     pub viewers: u32,
@@ -165,6 +165,8 @@ pub struct JobView {
     pub variants: Option<Vec<serde_json::Value>>,
     /// Where it is in the object store, once it is ready; `None` without a store, and for jobs on demand.
     pub stored: Option<Stored>,
+    /// What has to happen before it goes on, in words: a free place, its next try, the end of a more urgent job.
+    pub waiting_for: Option<String>,
     /// Whether a worker encodes for it just now: it is being made, or segments that somebody asked for are.
     pub encoding: bool,
 }

@@ -175,9 +175,10 @@ impl Hooks {
 impl Inner {
     fn call(&self, url: &str, event: &'static str, stream: &str, body: &Value) -> Call {
         Call {
+            id: uuid::Uuid::new_v4().to_string(),
             url: url.into(),
             about: ("X-GhostStream-Stream", stream.into()),
-            event,
+            event: event.into(),
             body: body.to_string(),
             secret: self.secret.clone(),
         }

@@ -59,7 +59,7 @@ pub fn decide(probe: &Value, spec: &PipelineSpec, profile: Option<&ClientProfile
             false => Verdict {
                 method: Method::Remux,
                 keep_audio: keeps_audio(probe, spec, profile),
-                reason: "copying was asked for".into(),
+                reason: copied(probe),
             },
             true => transcode("a copy cannot begin between key frames".into()),
         };
@@ -86,6 +86,17 @@ pub fn decide(probe: &Value, spec: &PipelineSpec, profile: Option<&ClientProfile
         (None, true, false) => {
             Verdict { method: Method::Remux, keep_audio, reason: "the source is not a local file".into() }
         }
+    }
+}
+
+/// Why a copy that was asked for is made as it is.
+pub fn copied(probe: &Value) -> String {
+    let turned = picture(probe).and_then(|s| s["video"]["rotation"].as_f64()).filter(|r| *r != 0.0);
+    match turned {
+        Some(degrees) => format!(
+            "copying was asked for; the picture is rotated by {degrees:.0} degrees, which MPEG-TS cannot say, so segments are fMP4"
+        ),
+        None => "copying was asked for".into(),
     }
 }
 
@@ -279,6 +290,13 @@ mod tests {
         hdr["streams"][0]["video"]["hdr"]["format"] = json!("hdr10");
         assert_eq!(of(&hdr, &spec(), &client()).0, Method::Transcode);
         assert_eq!(of(&hdr, &spec(), &ClientProfile { hdr: true, ..client() }).0, Method::Direct);
+        let mut turned = probe();
+        turned["streams"][0]["video"]["rotation"] = json!(90.0);
+        assert_eq!(of(&turned, &spec(), &client()), (Method::Transcode, false, "the picture is rotated".into()));
+        let mut copying = spec();
+        copying.outputs[0].video = VideoChoice::Track(Box::new(VideoSpec::copy()));
+        assert_eq!(of(&probe(), &copying, &client()).2, "copying was asked for");
+        assert!(of(&turned, &copying, &client()).2.contains("by 90 degrees"), "{:?}", of(&turned, &copying, &client()));
         let mut late = spec();
         late.source.start = Some(Seconds(5.0));
         assert_eq!(of(&probe(), &late, &client()).0, Method::Transcode);

@@ -247,6 +247,30 @@ impl Shape {
         spec
     }
 
+    /// Whether another encoder may go on where one fails.
+    pub fn falls_back(&self) -> bool {
+        self.base.fallback
+    }
+
+    /// What hardware the pictures are encoded with, in the contract's word (`auto`, `nvenc` …); `None` where they are copied,
+    /// or encoded in software.
+    pub fn hardware(&self) -> Option<&'static str> {
+        let device = self.renditions.iter().find_map(|r| match &r.kind {
+            Kind::Video(v) if !v.is_copy() => Some(v.device),
+            _ => None,
+        });
+        match device? {
+            Device::Software => None,
+            Device::Auto => Some("auto"),
+            Device::Cuda => Some("nvenc"),
+            Device::Qsv => Some("qsv"),
+            Device::Vaapi => Some("vaapi"),
+            Device::VideoToolbox => Some("videotoolbox"),
+            Device::Amf => Some("amf"),
+            Device::Vulkan => Some("vulkan"),
+        }
+    }
+
     /// Where a segment is on disk, below the directory.
     pub fn path(&self, rendition: usize, number: u64) -> String {
         let name = self.renditions.get(rendition).map_or("", |r| &r.name);

@@ -4,7 +4,7 @@ use super::making::State;
 use super::playlists;
 use super::segments::Key;
 use super::session::Inner;
-use crate::jobs::{Class, accel_of, class};
+use crate::jobs::{Class, accel_of, class, failed_over};
 use crate::worker::{Failure, Report};
 use ghoststream::event::Outcome;
 use std::sync::Weak;
@@ -30,7 +30,14 @@ impl Inner {
                 }
             }
             Report::Warning { code, message } if code == "fallback" || code == "source" => {
-                self.lock().warn(message);
+                let mut state = self.lock();
+                if let Some(accel) = failed_over(&message) {
+                    if let Some(run) = state.runs.iter_mut().find(|r| r.id == id) {
+                        run.failed_over = true;
+                    }
+                    self.count_failure(&mut state, accel);
+                }
+                state.warn(message);
             }
             Report::Done(done) => {
                 self.over(id, Failure::of_done(&done), done.outcome == Outcome::Completed);
@@ -80,6 +87,12 @@ impl Inner {
         self.changed();
     }
 
+    /// Counts a failure of hardware with those of all jobs and sessions.
+    fn count_failure(&self, state: &mut State, accel: &str) {
+        let off = self.runner.cooldowns().failed(accel);
+        off.into_iter().for_each(|off| state.warn(off));
+    }
+
     /// What follows from a failure: room, software, another try, or the end of those who wait.
     fn failed(&self, state: &mut State, id: u64, failure: &Failure) {
         state.failures += 1;
@@ -89,14 +102,19 @@ impl Inner {
             state.warn("the disk is full: segments that were played are removed".into());
             return;
         }
-        // As long as nobody has said otherwise, a device may have been at work.
-        let hardware = !state.software && state.encoder.as_deref().is_none_or(|e| accel_of(e) != "software");
-        match class(failure, hardware) {
-            Class::Hardware if !state.software => {
+        // As long as nobody has said otherwise, a device may have been at work where one was asked for.
+        let known = state.encoder.as_deref().map(accel_of).or(self.shape.hardware());
+        let hardware = !state.software && known.is_some_and(|accel| accel != "software");
+        let class = class(failure, hardware);
+        if let Some(accel) = known.filter(|a| class == Class::Hardware && *a != "auto") {
+            self.count_failure(state, accel);
+        }
+        match class {
+            Class::Hardware if !state.software && self.shape.falls_back() => {
                 state.software = true;
                 state.warn(format!("{why}; going on in software"));
             }
-            Class::Transient if state.failures <= TRIES => {
+            Class::Transient | Class::Hardware if state.failures <= TRIES => {
                 let after = FIRST_DELAY * 2_u32.pow(state.failures - 1);
                 state.not_before = Some(Instant::now() + after);
                 state.warn(format!("{why}; tried again"));
@@ -113,6 +131,10 @@ impl Inner {
         if let Some(failure) = failure {
             self.failed(&mut state, id, &failure);
         } else if completed {
+            let encoder = state.encoder.as_deref().map(accel_of).filter(|a| *a != "software");
+            if let Some(accel) = encoder.filter(|_| !run.failed_over) {
+                self.runner.cooldowns().worked(accel);
+            }
             // What it was to make and has not made is not in the source. Reports may get lost, files do not.
             let missing: Vec<Key> = run
                 .renditions

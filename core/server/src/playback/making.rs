@@ -5,7 +5,7 @@ use super::pace::Pace;
 use super::runs::Wheel;
 use super::segments::{Key, Segments};
 use super::session::{Inner, Load};
-use crate::jobs::FileError;
+use crate::jobs::{FileError, accel_of};
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -90,6 +90,8 @@ pub(super) struct Run {
     pub touched: Instant,
     /// How fast it is.
     pub pace: Pace,
+    /// Its hardware failed, and another encoder went on.
+    pub failed_over: bool,
 }
 
 impl Run {
@@ -260,6 +262,7 @@ impl Inner {
         for run in state.runs.iter_mut().filter(|r| !awaited.contains(&r.id)) {
             run.halt();
         }
+        self.mind_cooldown(state);
         let spec = self.shape.document(&set, number, end, state.software, &state.load);
         let rates = self.shape.rates(&set);
         let started = self.runner.start(spec);
@@ -279,8 +282,24 @@ impl Inner {
             paused: false,
             told: 0,
             touched: now,
+            failed_over: false,
         });
         tokio::spawn(listen(self.me.clone(), id, started.reports));
+    }
+
+    /// Goes on in software where the hardware keeps failing, in this session or in others.
+    fn mind_cooldown(&self, state: &mut State) {
+        if state.software || !self.shape.falls_back() {
+            return;
+        }
+        // What `auto` finds is known after the first run.
+        let known = state.encoder.as_deref().map(accel_of).filter(|accel| *accel != "software");
+        let Some(asked) = self.shape.hardware() else { return };
+        let off = self.runner.cooldowns().against(known.unwrap_or(asked));
+        if let Some(off) = off {
+            state.software = true;
+            state.warn(format!("{off}; going on in software"));
+        }
     }
 
     /// The renditions that are going to be asked for together with `rendition`.

@@ -1,5 +1,6 @@
 //! Who runs documents for a session: worker processes, or this process (tests, embedders that want no processes).
 
+use crate::jobs::Cooldowns;
 use crate::worker::{Control, Failure, Pool, Report, Sandbox, Worker};
 use ghoststream::event::Next;
 use ghoststream::job::Change;
@@ -24,6 +25,11 @@ pub trait Runner: Send + Sync + 'static {
 
     /// What is in `source`, with the key frames of its pictures.
     fn probe(&self, source: SourceSpec) -> Probed;
+
+    /// Where failures of hardware are counted, and which of it is off.
+    fn cooldowns(&self) -> Cooldowns {
+        Cooldowns::default()
+    }
 
     /// Whether runs wait for others to end: those that are halted should.
     fn is_crowded(&self) -> bool {
@@ -141,6 +147,7 @@ pub struct Workers {
     pool: Pool,
     sandbox: Sandbox,
     places: Places,
+    cooldowns: Cooldowns,
     spare: Arc<Mutex<Option<Spare>>>,
 }
 
@@ -155,9 +162,10 @@ struct Spare {
 const KEPT: Duration = Duration::from_secs(60);
 
 impl Workers {
-    /// Workers of `pool`, which may reach what `sandbox` says, as many as there are `places`.
-    pub fn new(pool: Pool, sandbox: Sandbox, places: Places) -> Self {
-        Workers { pool, sandbox, places, spare: Arc::default() }
+    /// Workers of `pool`, which may reach what `sandbox` says, as many as there are `places`; hardware that fails counts in
+    /// `cooldowns`.
+    pub fn new(pool: Pool, sandbox: Sandbox, places: Places, cooldowns: Cooldowns) -> Self {
+        Workers { pool, sandbox, places, cooldowns, spare: Arc::default() }
     }
 
     /// Keeps `worker` for the next run; it may reach what the others may.
@@ -276,6 +284,10 @@ impl Runner for Workers {
             }
         });
         Started { reports, wheel }
+    }
+
+    fn cooldowns(&self) -> Cooldowns {
+        self.cooldowns.clone()
     }
 
     fn is_crowded(&self) -> bool {

@@ -229,3 +229,116 @@ fn a_port_that_is_taken_is_said_so() {
     assert_eq!(error.kind(), ghoststream::ErrorKind::Busy);
     assert!(error.message().contains(&site.address().port().to_string()), "{error}");
 }
+
+/// Starts that are counted: the status of each. `who` is what X-Forwarded-For says, and the session.
+fn started(site: &Site, who: &[(Option<&str>, Option<&str>)]) -> Vec<bool> {
+    let one = |(forwarded, session): &(Option<&str>, Option<&str>)| {
+        let body = json!({ "source": "http://127.0.0.1:9/none.mkv", "session_id": session });
+        let headers: Vec<(&str, &str)> = forwarded.iter().map(|f| ("X-Forwarded-For", *f)).collect();
+        let reply = site.ask("POST", "/transcode", &headers, Some(&serde_json::to_vec(&body).unwrap()));
+        assert!([200, 429].contains(&reply.status), "{}", reply.text());
+        reply.status == 200
+    };
+    who.iter().map(one).collect()
+}
+
+#[test]
+fn clients_behind_a_trusted_proxy_are_counted_one_by_one() {
+    let many = [(Some("192.0.2.1"), None), (Some("192.0.2.2"), None), (Some("192.0.2.1"), None)];
+    let site = Site::with(|c| c.security.rate_limit_per_minute = 1);
+    assert_eq!(started(&site, &many), [true, false, false], "anybody can write a header");
+    let mut config = site.config.clone();
+    config.server.trusted_proxies = vec!["10.0.0.0/8".into()];
+    assert!(site.server.reload(config.clone()).unwrap().is_empty());
+    assert_eq!(started(&site, &many), [false, false, false], "it is another one that is trusted");
+    config.server.trusted_proxies = vec!["127.0.0.0/8".into()];
+    site.server.reload(config).unwrap();
+    assert_eq!(started(&site, &many), [true, true, false]);
+    let forged = [(Some("198.51.100.9, 192.0.2.1"), None), (Some("198.51.100.9, 192.0.2.9"), None)];
+    assert_eq!(started(&site, &forged), [false, true], "only what the proxy wrote counts");
+    let mut config = site.config.clone();
+    config.server.trusted_proxies = vec!["proxy.example".into()];
+    let why = site.server.reload(config).unwrap_err();
+    assert!(why.message().contains("server.trusted_proxies: \"proxy.example\""), "{why}");
+}
+
+#[test]
+fn a_trusted_hub_s_viewers_are_counted_by_their_sessions() {
+    let site = Site::with(|c| {
+        c.security.rate_limit_per_minute = 1;
+        c.transcoding.max_concurrent_jobs = 1;
+        c.server.trusted_proxies = vec!["127.0.0.1".into()];
+    });
+    let who = [(None, Some("a")), (None, Some("b")), (None, Some("a")), (None, None), (None, None)];
+    assert_eq!(started(&site, &who), [true, true, false, true, false]);
+    // It may end as many as it likes.
+    for _ in 0..3 {
+        assert_eq!(site.ask("POST", "/api/transcode/none/cancel", &[], None).status, 400);
+    }
+    // The queue is fair to each of them.
+    let mut config = site.config.clone();
+    config.security.rate_limit_per_minute = 0;
+    site.server.reload(config).unwrap();
+    let clip = site.clip("a.mp4", 60);
+    let file = |session: &str, start: f64| {
+        let job = site.start(json!({ "source": clip, "mode": "batch", "start_time": start,
+            "session_id": session, "output": {"format": "mp4"} }));
+        job["job_id"].as_str().unwrap().to_string()
+    };
+    let first = file("eager", 0.0);
+    site.until(&first, "processing");
+    let (second, third) = (file("eager", 1.0), file("eager", 2.0));
+    let other = file("patient", 3.0);
+    let waits = |id: &str| site.status(id)["waiting_for"].as_str().unwrap_or_default().to_string();
+    assert!(waits(&other).starts_with("a place") && !waits(&other).contains("go before it"), "{}", waits(&other));
+    assert!(waits(&third).contains("2 of those that wait go before it"), "{}", waits(&third));
+    for id in [second, third, other, first] {
+        site.ask("DELETE", &format!("/api/transcode/{id}"), &[], None);
+    }
+}
+
+#[test]
+fn paths_that_are_no_text_are_refused_in_the_shape_of_all_errors() {
+    let site = Site::with(|c| c.security.allowed_origins = vec!["http://page.example".into()]);
+    for (method, path) in [
+        ("GET", "/stream/%FF/master.m3u8"),
+        ("GET", "/stream/x/%C3.ts"),
+        ("GET", "/api/transcode/%FF/status"),
+        ("POST", "/api/transcode/%FF%FE/cancel"),
+        ("DELETE", "/api/transcode/%80"),
+        ("GET", "/download/%FF"),
+        ("GET", "/page/%FF"),
+    ] {
+        let reply = site.ask(method, path, &[("Origin", "http://page.example")], None);
+        assert_eq!((reply.status, reply.json()), (400, json!({ "detail": "Invalid path" })), "{path}");
+        assert_eq!(reply.header("content-type"), "application/json", "{path}");
+        assert_eq!(reply.header("access-control-allow-origin"), "http://page.example", "{path}");
+    }
+    assert_eq!(site.get("/%FF").status, 404, "nothing is there");
+    assert_eq!(site.get("/%FF").json(), json!({ "detail": "Not Found" }));
+    assert_eq!(site.get("/stream/x/%C3%A9.ts").status, 404, "that is a letter");
+}
+
+#[test]
+fn a_new_secret_ends_no_token() {
+    let site = Site::with(|c| c.security.require_job_tokens = true);
+    let clip = site.clip("a.mp4", 2);
+    let job = site.start(json!({ "source": clip }));
+    let (id, token) = (job["job_id"].as_str().unwrap(), job["control_token"].as_str().unwrap());
+    let asked = |token: &str| {
+        site.ask("GET", &format!("/api/transcode/{id}/status"), &[("X-GhostStream-Control-Token", token)], None)
+    };
+    let secret = || {
+        let text = std::fs::read(site.config.security.state_directory.join("node_identity.json")).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&text).unwrap()["node_secret"].to_string()
+    };
+    let before = secret();
+    site.server.reload(site.config.clone()).unwrap();
+    assert_ne!(secret(), before, "it is another one now");
+    let reply = asked(token);
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let next = reply.json()["control_token"].as_str().unwrap().to_string();
+    assert_eq!(asked(&next).status, 200);
+    let stream = job["stream_url"].as_str().unwrap();
+    assert_eq!(site.get(stream).status, 200, "who watches goes on");
+}

@@ -140,3 +140,42 @@ fn a_job_is_followed() {
     assert!(one.settle().is_empty());
     assert!(!none.settle().is_empty());
 }
+
+/// The machine's state is told to everybody who follows everything, and to nobody who follows one job.
+#[test]
+fn what_the_machine_allows_is_told() {
+    let site = Site::with(|c| {
+        c.transcoding.max_concurrent_jobs = 3;
+        // What is decided then is what the settings say, however busy this machine is.
+        c.hardware.adapt = false;
+    });
+    let mut all = site.socket();
+    let mut one = site.socket();
+    one.say(json!({ "type": "subscribe", "job_ids": ["another"] }));
+    one.settle();
+    let begin = Instant::now();
+    // The first look at the machine is told to nobody.
+    while site.get("/api/status").json()["hardware"]["tier"] == "" {
+        assert!(begin.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    all.settle();
+    for jobs in [1, 2] {
+        let mut config = site.config.clone();
+        config.transcoding.max_concurrent_jobs = jobs;
+        assert_eq!(site.server.reload(config).unwrap(), Vec::<&str>::new());
+        let told = loop {
+            let event = all.hear();
+            if event["type"] == "adaptation" {
+                break event;
+            }
+        };
+        assert!(told.get("job_id").is_none(), "{told}");
+        assert_eq!(told["data"]["max_concurrent_jobs"], jobs, "{told}");
+        let status = site.get("/api/status").json();
+        for key in ["max_concurrent_jobs", "quality_factor", "pressure", "reasons"] {
+            assert_eq!(told["data"][key], status["jobs"][key], "{key}: {told}");
+        }
+    }
+    assert_eq!(one.settle(), Vec::<Value>::new());
+}

@@ -3,6 +3,8 @@
 use crate::support::*;
 use serde_json::{Value, json};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 struct Server {
@@ -133,6 +135,55 @@ fn a_killed_server_keeps_its_promises() {
     server.ready(&waiting);
     let found = probe(&place.job_dir(&running).join("output.mp4"));
     assert_eq!(video(&found)["nb_read_frames"], "1000");
+}
+
+/// Somebody who is told that a film is ready hears of it, whatever happens to the server in between.
+#[test]
+fn a_call_that_was_to_be_made_again_is_made_after_a_kill() {
+    use std::io::{Read, Write};
+    let place = Place::new();
+    let small = place.clip("small.mp4", 1);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/done", listener.local_addr().unwrap());
+    let (sender, calls) = std::sync::mpsc::channel();
+    let open = Arc::new(AtomicBool::new(true));
+    let busy = open.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+            let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+            while let Ok(n @ 1..) = stream.read(&mut buffer) {
+                text.extend_from_slice(&buffer[..n]);
+                if text.ends_with(b"}") {
+                    break;
+                }
+            }
+            let text = String::from_utf8(text).unwrap();
+            let id = text.lines().find_map(|l| l.strip_prefix("x-ghoststream-delivery: ").map(String::from));
+            // The first server hears that nobody has time.
+            let answer = if busy.load(Ordering::SeqCst) { "503 Busy" } else { "204 Thanks" };
+            sender.send((id.expect("an id"), text)).unwrap();
+            stream.write_all(format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n").as_bytes()).unwrap();
+        }
+    });
+    let mut server = Server::start(&place);
+    let body = json!({"source": small, "mode": "batch", "output": {"format": "mp4"}, "callback_url": url});
+    let job = server.begin(&body);
+    let (first, text) = calls.recv_timeout(PATIENCE).unwrap();
+    assert!(text.contains(&job) && text.contains("\"status\":\"ready\""), "{text}");
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    open.store(false, Ordering::SeqCst);
+    let mut server = Server::start(&place);
+    let (second, again) = calls.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((&second, again.rsplit("\r\n").next()), (&first, text.rsplit("\r\n").next()), "the same call");
+    // What was heard is not said again.
+    std::thread::sleep(Duration::from_millis(500));
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    let _server = Server::start(&place);
+    assert!(calls.recv_timeout(Duration::from_secs(4)).is_err());
 }
 
 /// A disk that is full fails the job that fills it, with nothing left of it, and whoever comes then has room.

@@ -205,6 +205,93 @@ async fn a_copy_that_begins_late_grows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_copy_says_where_it_really_begins() {
+    let place = Place::new();
+    // A key frame every second.
+    let source = place.clip("in.mp4", 6);
+    for (body, starts, seconds, frames) in [
+        (json!({"output": {"video_codec": "copy"}}), 2.0, 4.0, "100"),
+        (json!({"mode": "batch", "output": {"video_codec": "copy", "audio_codec": "copy", "format": "mkv"}}), 2.0, 4.0, "100"),
+        // Its players hide what lies before.
+        (json!({"mode": "batch", "output": {"video_codec": "copy", "audio_codec": "copy", "format": "mp4"}}), 2.5, 3.5, "100"),
+        (json!({"playback": "growing"}), 2.5, 3.5, "87"),
+    ] {
+        let mut body = body;
+        body["start_time"] = json!(2.5);
+        let jobs = place.open();
+        let view = jobs.start(request(&source, body.clone()), client("a")).await.unwrap();
+        assert_eq!(view.start_time, 2.5, "that is not known yet");
+        let view = ready(&jobs, &view.id).await;
+        assert_eq!(view.start_time, starts, "{body}: {view:?}");
+        assert!((view.duration - seconds).abs() < 0.1, "{body}: {view:?}");
+        assert!((view.current_time - view.duration).abs() < 0.1, "{body}: {view:?}");
+        let told = view.warnings.iter().any(|w| w.contains("begins with its key frame at 2.000 s"));
+        assert_eq!(told, starts == 2.0, "{body}: {view:?}");
+        let file = view.download_name.as_deref().unwrap_or("master.m3u8");
+        let found = probe(&place.job_dir(&view.id).join(file));
+        let count: i64 = video(&found)["nb_read_frames"].as_str().unwrap().parse().unwrap();
+        assert!((count - frames.parse::<i64>().unwrap()).abs() <= 1, "{body}: {count} frames");
+        if file == "output.mp4" {
+            let length: f64 = found["format"]["duration"].as_str().unwrap().parse().unwrap();
+            assert!((length - seconds).abs() < 0.1, "{body}: {length} s");
+        }
+        jobs.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_a_rotated_film_is_shown_as_it_was() {
+    let place = Place::new();
+    let plain = place.clip("plain.mp4", 4);
+    let turned = place.path("turned.mp4").to_string_lossy().into_owned();
+    ffmpeg(&format!("-i {plain} -c copy -metadata:s:v:0 rotate=90 {turned}"));
+    let angle = |path: &std::path::Path| {
+        let found = probe(path);
+        let side = video(&found)["side_data_list"].as_array().cloned().unwrap_or_default();
+        side.iter().find_map(|s| s["rotation"].as_f64()).unwrap_or(0.0)
+    };
+    let source = angle(std::path::Path::new(&turned));
+    assert_eq!(source.abs(), 90.0, "FFmpeg turned it");
+    for body in [
+        json!({"output": {"video_codec": "copy"}}),
+        json!({"playback": "growing", "output": {"video_codec": "copy"}}),
+    ] {
+        let jobs = place.open();
+        let view = jobs.start(request(&turned, body.clone()), client("a")).await.unwrap();
+        let view = ready(&jobs, &view.id).await;
+        let decision = view.decision.clone().unwrap();
+        assert_eq!(decision.method, "remux");
+        assert!(decision.reason.contains("rotated by 90 degrees"), "{body}: {decision:?}");
+        let out = place.path(&format!("copy-{}", view.id));
+        std::fs::create_dir(&out).unwrap();
+        let list = text(&jobs.file(&view.id, "master.m3u8", Duration::from_secs(30)).await.unwrap());
+        let mut names = vec!["master.m3u8".to_string()];
+        let mut at = 0;
+        while let Some(name) = names.get(at).cloned() {
+            at += 1;
+            let served = jobs.file(&view.id, &name, Duration::from_secs(30)).await.unwrap();
+            let bytes = match &served.body {
+                ghoststream_server::jobs::Body::Memory(bytes) => bytes.to_vec(),
+                ghoststream_server::jobs::Body::File(path) => std::fs::read(path).unwrap(),
+            };
+            let path = out.join(&name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, &bytes).unwrap();
+            if name.ends_with(".m3u8") {
+                let text = String::from_utf8(bytes).unwrap();
+                let base = name.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+                let quoted = text.split("URI=\"").skip(1).filter_map(|t| t.split('"').next());
+                let plain = text.lines().filter(|l| !l.is_empty() && !l.starts_with('#'));
+                names.extend(quoted.chain(plain).map(|n| format!("{base}{n}")));
+            }
+        }
+        assert!(!list.contains(".ts"), "{body}: {list}");
+        assert_eq!(angle(&out.join("master.m3u8")), source, "{body}");
+        jobs.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hls_and_dash_files_come_as_archives() {
     let place = Place::new();
     let source = place.clip("in.mp4", 2);
@@ -375,9 +462,78 @@ async fn a_more_urgent_job_takes_the_place_of_a_patient_one() {
     until(&jobs, &patient.id, "frames", |v| v.frame > 0).await;
     let urgent = jobs.start(request(&short, body("high")), client("b")).await.unwrap();
     ready(&jobs, &urgent.id).await;
-    let view = jobs.get(&patient.id).unwrap();
-    assert!(view.status != Status::Ready && !view.warnings.is_empty(), "{view:?}");
-    assert_eq!(ready(&jobs, &patient.id).await.attempts, 2);
+    assert_eq!(ready(&jobs, &patient.id).await.attempts, 1, "what it had made is not lost");
+    jobs.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_halts_a_file_and_without_preemption_says_what_it_waits_for() {
+    let mut place = Place::new();
+    place.config.transcoding.max_concurrent_jobs = 1;
+    let long = crate::failures::slow(&place, "long.mp4");
+    let short = place.clip("short.mp4", 8);
+    let batch = json!({"mode": "batch", "output": {"format": "mp4"}});
+    let growing = json!({"playback": "growing"});
+
+    let jobs = place.open();
+    let file = jobs.start(request(&long, batch.clone()), client("a")).await.unwrap();
+    until(&jobs, &file.id, "frames", |v| v.frame > 0).await;
+    assert_eq!(jobs.get(&file.id).unwrap().waiting_for, None);
+    let stream = jobs.start(request(&short, growing.clone()), client("b")).await.unwrap();
+    let said = jobs.get(&stream.id).unwrap().waiting_for.unwrap();
+    assert_eq!(said, "a place: 1 running job (1 of them making a file), where 1 may run at once");
+    let last = jobs.start(request(&short, batch.clone()), client("b")).await.unwrap();
+    let said = jobs.get(&last.id).unwrap().waiting_for.unwrap();
+    assert!(said.ends_with("; 1 of those that wait go before it"), "{said}");
+    jobs.cancel(&last.id).await.unwrap();
+    jobs.cancel(&file.id).await.unwrap();
+    let done = ready(&jobs, &stream.id).await;
+    assert_eq!(done.waiting_for, None);
+    jobs.close().await;
+    drop(jobs);
+
+    place.config.transcoding.enable_preemption = true;
+    let jobs = place.open();
+    let file = jobs.start(request(&long, batch), client("a")).await.unwrap();
+    until(&jobs, &file.id, "frames", |v| v.frame > 0).await;
+    let stream = jobs.start(request(&short, growing), client("b")).await.unwrap();
+    let halted = until(&jobs, &file.id, "a halt", |v| v.waiting_for.is_some()).await;
+    assert_eq!(halted.status, Status::Processing);
+    assert_eq!(halted.waiting_for.as_deref(), Some("1 more urgent job: it is halted until then"));
+    assert_eq!((jobs.stats().active, jobs.stats().queued), (1, 1), "it waits too");
+    // What was under way is written; then it stands still.
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    let before = jobs.get(&file.id).unwrap();
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let after = jobs.get(&file.id).unwrap();
+    if jobs.get(&stream.id).unwrap().status == Status::Processing {
+        assert!(after.frame <= before.frame + 1, "{} then {} frames", before.frame, after.frame);
+    }
+    ready(&jobs, &stream.id).await;
+    let done = ready(&jobs, &file.id).await;
+    assert_eq!((done.attempts, done.waiting_for), (1, None), "it went on where it was");
+    assert_eq!(video(&probe(&place.job_dir(&file.id).join("output.mp4")))["nb_read_frames"], "1000");
+    jobs.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halted_job_is_cancelled_like_any_other() {
+    let mut place = Place::new();
+    place.config.transcoding.max_concurrent_jobs = 1;
+    place.config.transcoding.enable_preemption = true;
+    let long = crate::failures::slow(&place, "long.mp4");
+    let jobs = place.open();
+    let batch = |format: &str| request(&long, json!({"mode": "batch", "output": {"format": format}}));
+    let file = jobs.start(batch("mp4"), client("a")).await.unwrap();
+    until(&jobs, &file.id, "frames", |v| v.frame > 0).await;
+    let stream = jobs.start(request(&long, json!({"playback": "growing"})), client("b")).await.unwrap();
+    until(&jobs, &file.id, "a halt", |v| v.waiting_for.is_some()).await;
+    jobs.cancel(&file.id).await.unwrap();
+    let other = jobs.start(batch("mkv"), client("a")).await.unwrap();
+    jobs.cancel(&stream.id).await.unwrap();
+    until(&jobs, &other.id, "its turn", |v| v.frame > 0).await;
+    assert_eq!((jobs.stats().active, jobs.stats().queued), (1, 0));
+    jobs.cancel(&other.id).await.unwrap();
     jobs.close().await;
 }
 

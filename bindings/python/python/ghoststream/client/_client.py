@@ -24,7 +24,7 @@ class GhostStreamClient:
     """Uses one server at a time: ``server`` where a method takes one, else the preferred one, else the best one found
     (an encoder in hardware first).
 
-    ``manual_server`` is ``host:port``. Raises :class:`ValueError` when it is not.
+    ``manual_server`` is ``host:port`` or ``https://host:port``. Raises :class:`ValueError` when it is not.
     """
 
     def __init__(self, manual_server: str | None = None, config: ClientConfig | None = None) -> None:
@@ -404,7 +404,8 @@ class GhostStreamClient:
         tokens = {i: t for i in ids if (t := self._tokens.get((server.base_url, i)))}
         message = {"type": "subscribe", "job_ids": ids, **({"job_tokens": tokens} if tokens else {})}
         left = set(ids)
-        async with websockets.connect(url, open_timeout=self.config.connect_timeout) as socket:
+        tls = {"ssl": self.config.tls_context()} if server.secure else {}
+        async with websockets.connect(url, open_timeout=self.config.connect_timeout, **tls) as socket:
             await socket.send(json.dumps(message))
             # What ended before the subscription sends no event any more.
             for job_id in ids:

@@ -6,6 +6,7 @@ import http.client
 import json
 import logging
 import random
+import ssl
 import time
 import urllib.parse
 from typing import Any
@@ -85,10 +86,23 @@ class _Unsent(Exception):
 def _once(
     config: ClientConfig, server: GhostStreamServer, method: str, path: str, data: bytes | None, headers: dict[str, str]
 ) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=config.connect_timeout)
+    connection: http.client.HTTPConnection
+    if server.secure:
+        try:
+            context = config.tls_context()
+        except OSError as e:
+            raise RequestFailed(f"{server.base_url}: ca_file: {e}") from e
+        connection = http.client.HTTPSConnection(
+            server.host, server.port, timeout=config.connect_timeout, context=context
+        )
+    else:
+        connection = http.client.HTTPConnection(server.host, server.port, timeout=config.connect_timeout)
     try:
         try:
             connection.connect()
+        except ssl.SSLCertVerificationError as e:
+            # It stays the same however often it is asked.
+            raise RequestFailed(f"{server.base_url}: {e}") from e
         except OSError as e:
             raise _Unsent(e) from e
         connection.sock.settimeout(config.write_timeout)

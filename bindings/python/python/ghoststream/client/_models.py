@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import os
+import ssl
+import urllib.parse
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +42,20 @@ class ClientConfig:
     client_name: str | None = None
     #: Sent with every request, for servers that ask for one.
     api_key: str | None = None
+    #: Of ``https`` servers: whether their certificate is checked. Without it anybody can pretend to be the server.
+    verify: bool = True
+    #: A PEM file (or a directory) of authorities to trust instead of the system's.
+    ca_file: str | os.PathLike[str] | None = None
+
+    def tls_context(self) -> ssl.SSLContext:
+        """What connections to ``https`` servers are made with. Raises :class:`OSError` when ``ca_file`` cannot be used."""
+        path = None if self.ca_file is None else os.fspath(self.ca_file)
+        folder = path is not None and os.path.isdir(path)
+        context = ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
+        if not self.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
 
 
 @dataclass
@@ -52,12 +69,14 @@ class GhostStreamServer:
     hw_accels: list[str] = field(default_factory=list)
     video_codecs: list[str] = field(default_factory=list)
     max_jobs: int = 2
+    #: Whether it is asked over TLS.
+    secure: bool = False
 
     @property
     def base_url(self) -> str:
-        """``http://host:port``; an IPv6 address gets its brackets."""
+        """``http://host:port`` (or ``https``); an IPv6 address gets its brackets."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"http{'s' if self.secure else ''}://{host}:{self.port}"
 
     @property
     def has_hw_accel(self) -> bool:
@@ -66,16 +85,16 @@ class GhostStreamServer:
 
     @classmethod
     def parse(cls, address: str) -> GhostStreamServer:
-        """From ``host``, ``host:port``, ``[v6]:port`` or ``http://host:port``; the port's default is 8765.
+        """From ``host``, ``host:port``, ``[v6]:port``, ``http://host:port`` or ``https://host:port``; the port's default is
+        8765, and 443 for ``https``.
 
         Raises :class:`ValueError` for anything else.
         """
-        import urllib.parse
-
         url = urllib.parse.urlsplit(address if "://" in address else f"//{address}")
-        if url.scheme not in ("", "http") or not url.hostname or url.path.strip("/"):
+        if url.scheme not in ("", "http", "https") or not url.hostname or url.path.strip("/"):
             raise ValueError(f"{address!r} is no host:port")
-        return cls(name="manual", host=url.hostname, port=url.port or 8765)
+        secure = url.scheme == "https"
+        return cls(name="manual", host=url.hostname, port=url.port or (443 if secure else 8765), secure=secure)
 
 
 @dataclass
@@ -118,6 +137,8 @@ class TranscodeJob:
     mode: str | None = None
     #: Fallbacks, ignored fields and what limits took away.
     warnings: list[str] = dataclasses.field(default_factory=list)
+    #: What has to happen before it goes on: a free place, its next try, the end of a more urgent job.
+    waiting_for: str | None = None
     #: ``method`` (``direct``, ``remux``, ``transcode``) and ``reason``: how the source reaches the player.
     playback: dict[str, str] | None = None
 

@@ -93,6 +93,7 @@ fn offer(codec: Codec, format: &str) -> Offer {
         metadata: Vec::new(),
         attachments: Vec::new(),
         start: None,
+        first_key: None,
     }
 }
 

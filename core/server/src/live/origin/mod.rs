@@ -35,7 +35,7 @@ pub(super) use copy::{Copied, Copy, Follow, is_older};
 pub(super) use spill::prepare;
 
 use super::stream::{Start, Stream};
-use crate::http::Peer;
+use crate::proxies::Peer;
 use axum::Router;
 use axum::extract::{Request, State as Extracted};
 use axum::http::HeaderMap;

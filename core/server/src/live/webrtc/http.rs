@@ -11,7 +11,7 @@ use super::play::{Lane, Play};
 use super::session::{Command, Exit, Role, Session};
 use super::stats::SessionStats;
 use super::{Entry, Handle, WebRtc};
-use crate::http::Peer;
+use crate::proxies::Peer;
 use crate::live::hooks::{Act, Asked};
 use crate::live::keys;
 use crate::live::registry::{Publisher, Refused, check_name};
