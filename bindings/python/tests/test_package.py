@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 import venv
 from pathlib import Path
 
@@ -86,6 +90,22 @@ def test_examples(program, arguments, made, tmp_path, clip):
     # A wrong call ends with a message, not with a traceback.
     missing = subprocess.run([*command[:2], "nowhere/in.mkv", "nowhere/out"], capture_output=True, text=True, timeout=60)
     assert missing.returncode != 0 and "Traceback" not in missing.stderr and missing.stderr
+
+
+def test_the_server_example(tmp_path, clip):
+    shutil.copy(clip, tmp_path / "film.mp4")
+    command = [sys.executable, EXAMPLES / "serve.py", tmp_path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        url = running.stdout.readline().strip()
+        body = json.dumps({"source": str(tmp_path / "film.mp4")}).encode()
+        with urllib.request.urlopen(f"{url}/api/transcode/start", body, timeout=60) as answer:
+            stream = json.load(answer)["stream_url"]
+        with urllib.request.urlopen(stream, timeout=60) as answer:
+            assert b"#EXT-X-ENDLIST" in answer.read()
+        running.communicate("", timeout=60)
+    assert running.returncode == 0
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(url, timeout=5)
 
 
 def test_the_replay_example(tmp_path):

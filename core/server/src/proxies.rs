@@ -86,7 +86,8 @@ mod tests {
         for line in lines {
             headers.append("x-forwarded-for", line.parse().unwrap());
         }
-        let (Peer(asker), many) = Proxies::new(&list).asker(SocketAddr::new(peer.parse().unwrap(), 1), &headers);
+        let (Peer(asker), many) =
+            Proxies::new(&list).asker(SocketAddr::new(peer.parse().unwrap(), 1), &headers);
         (asker.ip().to_string(), many.is_some())
     }
 

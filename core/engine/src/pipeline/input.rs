@@ -203,7 +203,8 @@ fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interr
             let key = Seeker::of(&offer.streams, begin)
                 .before(&mut demuxer, origin)
                 .map_err(|e| e.context(format!("{label}: source.start: cannot seek in it")))?;
-            offer.first_key = Some(key.map_or(0.0, |key| (key.micros() - begin.micros()).max(0) as f64 / 1e6));
+            offer.first_key =
+                Some(key.map_or(0.0, |key| (key.micros() - begin.micros()).max(0) as f64 / 1e6));
         }
     }
     if spec.window().is_some() {

@@ -45,7 +45,10 @@ const REMARKS: &[(&str, &str)] = &[
     ("transcoding.retry_delay", "seconds before the first one, doubled for each further"),
     ("transcoding.tone_map_hdr", "HDR becomes SDR when a request does not say"),
     ("transcoding.validate_segments", "check a segment before it is served"),
-    ("transcoding.enable_preemption", "what is streamed halts what makes files, and high priority low, until it is done"),
+    (
+        "transcoding.enable_preemption",
+        "what is streamed halts what makes files, and high priority low, until it is done",
+    ),
     ("transcoding.max_queue_size", "further jobs are refused with 503"),
     ("transcoding.playback", "auto, growing or on_demand"),
     ("transcoding.worker_command", "program and arguments that run one job; empty finds it"),

@@ -127,6 +127,8 @@ pub struct JobLine {
     pub viewer_count: u32,
     /// Why it failed.
     pub error_message: Option<String>,
+    /// What has to happen before it goes on.
+    pub waiting_for: Option<String>,
 }
 
 /// The answer of `GET /api/transcode/jobs`, the newest first.

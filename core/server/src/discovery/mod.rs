@@ -65,7 +65,8 @@ impl Reach {
             Reach::Only(all) => {
                 let own = all.iter().map(|ip| ((*ip, port).into(), None));
                 let first = all.iter().find(|ip| ip.is_ipv4() && !ip.is_loopback());
-                let everybody = first.map(|ip| ((Ipv4Addr::BROADCAST, port).into(), Some((*ip, port).into())));
+                let everybody =
+                    first.map(|ip| ((Ipv4Addr::BROADCAST, port).into(), Some((*ip, port).into())));
                 own.chain(everybody).collect()
             }
         }

@@ -148,9 +148,9 @@ fn admitted(
 /// Counts a request of a client, or of one of those for whom it asks.
 pub fn limited(app: &App, client: IpAddr, session: Option<&str>) -> Result<(), Fail> {
     let most = app.settings().config.security.rate_limit_per_minute;
-    app.rates.take(client, session, most, Instant::now()).map_err(|wait| {
-        Fail::new(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded").retry_after(wait)
-    })
+    app.rates
+        .take(client, session, most, Instant::now())
+        .map_err(|wait| Fail::new(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded").retry_after(wait))
 }
 
 /// Whether the request comes from a page that may send it, and shows the API key.

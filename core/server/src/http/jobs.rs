@@ -126,6 +126,7 @@ pub async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Json<JobLi
             hw_accel_used: job.hw_accel_used,
             viewer_count: job.viewers,
             error_message: job.error,
+            waiting_for: job.waiting_for,
         }
     };
     Json(JobList { jobs: jobs.into_iter().map(line).collect() })

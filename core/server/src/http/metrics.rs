@@ -118,6 +118,14 @@ fn render(app: &App) -> String {
     for (kind, count) in kinds {
         page.line("encoder_sessions", &format!("kind=\"{}\"", escaped(kind)), count);
     }
+    page.head(
+        "encoder_cooldown_seconds",
+        "gauge",
+        "How long kinds of encoders that kept failing are left alone.",
+    );
+    for (kind, left) in app.jobs.off() {
+        page.line("encoder_cooldown_seconds", &format!("kind=\"{}\"", escaped(&kind)), left);
+    }
     page.one(
         "encode_fps",
         "gauge",

@@ -142,7 +142,12 @@ mod tests {
     fn the_engines_words_for_a_failover_are_understood() {
         let of = |text: &str| failed_over(text);
         assert_eq!(of("video: nvenc failed (encode: device lost (7)); libx264 goes on"), Some("nvenc"));
-        assert_eq!(of("outputs[0].video: nvenc failed (x); libx264 goes on without options; 3 frames were lost with it"), Some("nvenc"));
+        assert_eq!(
+            of(
+                "outputs[0].video: nvenc failed (x); libx264 goes on without options; 3 frames were lost with it"
+            ),
+            Some("nvenc")
+        );
         assert_eq!(of("video: nvenc failed (x); h264_vaapi goes on"), Some("nvenc"));
         assert_eq!(of("video: nvenc failed (x); nvenc on cuda:1 goes on"), None);
         assert_eq!(of("stream 0: cuda cannot decode here (no); decoding in software"), None);

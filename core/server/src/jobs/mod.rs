@@ -25,11 +25,11 @@ mod view;
 
 pub use callback::signature;
 pub use cooldown::Cooldowns;
+pub(crate) use cooldown::failed_over;
 pub use document::{Context, Unfit, document, placed, source as source_spec};
 pub use film::FilmPlan;
 pub use ladder::{Bounds, Offer, Relief, Rung, Size};
 pub use media::{Audio, Media, Text, Video};
-pub(crate) use cooldown::failed_over;
 pub(crate) use record::accel_of;
 pub(crate) use retry::{Class, class};
 pub use view::{
@@ -570,7 +570,12 @@ impl Inner {
     }
 
     /// What tells `urls` how a job has ended.
-    fn calls<'a>(&self, record: &Record, view: &JobView, urls: impl Iterator<Item = &'a String>) -> Vec<Pending> {
+    fn calls<'a>(
+        &self,
+        record: &Record,
+        view: &JobView,
+        urls: impl Iterator<Item = &'a String>,
+    ) -> Vec<Pending> {
         let body = || match self.describe.get() {
             Some(describe) => describe(view),
             None => serde_json::json!({ "job_id": view.id, "status": view.status, "progress": view.progress,

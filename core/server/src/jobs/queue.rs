@@ -150,7 +150,8 @@ impl Queue {
         if self.running.len() >= self.limit {
             return None;
         }
-        let id = self.halted.iter().min_by_key(|(_, h)| (rank(h.priority), h.turn)).map(|(id, _)| id.clone())?;
+        let id =
+            self.halted.iter().min_by_key(|(_, h)| (rank(h.priority), h.turn)).map(|(id, _)| id.clone())?;
         let own = rank(self.halted.get(&id)?.priority);
         if self.first(now).and_then(|at| self.waiting.get(at)).is_some_and(|w| rank(w.priority) < own) {
             return None;
@@ -171,19 +172,16 @@ impl Queue {
         self.turns.insert(job.client.clone(), self.turn);
         // Clients that have nothing here need no memory.
         let here = |client: &String| {
-            self.waiting.iter().any(|w| w.client == *client) || self.running.values().chain(self.halted.values()).any(|r| r.client == *client)
+            self.waiting.iter().any(|w| w.client == *client)
+                || self.running.values().chain(self.halted.values()).any(|r| r.client == *client)
         };
         let gone: Vec<String> =
             self.turns.keys().filter(|c| **c != job.client && !here(c)).cloned().collect();
         for client in gone {
             self.turns.remove(&client);
         }
-        let begun = Begun {
-            client: job.client.clone(),
-            priority: job.priority,
-            file: job.file,
-            turn: self.turn,
-        };
+        let begun =
+            Begun { client: job.client.clone(), priority: job.priority, file: job.file, turn: self.turn };
         self.running.insert(job.id.clone(), begun);
         Some(job)
     }

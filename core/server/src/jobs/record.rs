@@ -151,7 +151,9 @@ impl Record {
         if lead > 0.0005 {
             let (asked, key) = (self.request.start_time, self.begins());
             self.duration = self.duration.map(|d| d + lead);
-            self.warn_once(format!("start_time: {asked} s was asked for; the copy begins with its key frame at {key:.3} s"));
+            self.warn_once(format!(
+                "start_time: {asked} s was asked for; the copy begins with its key frame at {key:.3} s"
+            ));
         }
     }
 

@@ -11,7 +11,7 @@ use super::steering::Steering;
 use super::table::{RunHandle, RunSide, Table, Why};
 use super::view::{JobEvent, Status};
 use super::{Inner, Settings, failed_over, fetch, files, on_demand, upload};
-use crate::contract::values::{Format, HwAccel, Mode, Word};
+use crate::contract::values::{Format, Mode, Word};
 use crate::worker::{Failure, Gone, Report, Run, Sandbox, Worker};
 use ghoststream::event::{Done, Progress};
 use ghoststream::spec::{Device, LadderSpec, VideoChoice, VideoSpec};
@@ -76,7 +76,8 @@ fn take_turn(inner: &Arc<Inner>, table: &mut Table, preempts: bool) -> bool {
 /// worker has ended.
 fn make_room(table: &mut Table) -> bool {
     let jobs = &table.jobs;
-    let may = |id: &str| jobs.get(id).is_some_and(|e| e.run.is_some() && (e.steering.is_some() || e.preparing));
+    let may =
+        |id: &str| jobs.get(id).is_some_and(|e| e.run.is_some() && (e.steering.is_some() || e.preparing));
     let Some(id) = table.queue.displaced(now(), may).map(String::from) else { return false };
     let Some(entry) = jobs.get(&id) else { return false };
     match (&entry.steering, &entry.run) {
@@ -191,8 +192,7 @@ fn failed(inner: &Arc<Inner>, id: &str, failure: &Failure) -> Option<Waiting> {
         };
         let policy = Policy { retries, delay: config.transcoding.retry_delay };
         let next = retry::next(failure, attempt, policy, luck());
-        if let Some(accel) = hardware.filter(|_| retry::class(failure, true) == retry::Class::Hardware)
-        {
+        if let Some(accel) = hardware.filter(|_| retry::class(failure, true) == retry::Class::Hardware) {
             off = inner.cooldowns.failed(accel);
         }
         next
@@ -520,8 +520,7 @@ async fn listen(inner: &Arc<Inner>, id: &str, run: &mut Run) -> Result<Done, Fai
     while let Some(report) = run.next().await {
         match report {
             Report::Plan(plan) => {
-                if let Some(entry) = inner.table().jobs.get_mut(id)
-                {
+                if let Some(entry) = inner.table().jobs.get_mut(id) {
                     entry.record.begin_at(plan.copy_start);
                     if let Some(encoder) = plan.video_encoder() {
                         entry.record.encoder = Some(encoder.into());
@@ -558,8 +557,13 @@ async fn listen(inner: &Arc<Inner>, id: &str, run: &mut Run) -> Result<Done, Fai
 fn moved(inner: &Inner, id: &str, p: &Progress) {
     let event = {
         let mut table = inner.table();
+        let halted = table.queue.is_halted(id);
         let Some(entry) = table.jobs.get_mut(id) else { return };
         let record = &mut entry.record;
+        if let Some(steering) = entry.steering.as_ref().filter(|_| halted && p.frames > record.frames) {
+            // It was told before it had begun, and did not hear it.
+            steering.halt();
+        }
         // The engine counts from the time that was asked for.
         let lead = record.lead();
         (record.reached, record.frames, record.bytes) = (p.time + lead, p.frames, p.bytes);

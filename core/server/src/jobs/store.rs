@@ -347,10 +347,7 @@ mod tests {
         assert_eq!(kept.callbacks, [Pending { tried: 2, ..call("open") }]);
         store.undoom("gone");
         let (first, counters) = (&kept.records[0], kept.counters);
-        assert_eq!(
-            (first.id.as_str(), counters.processed, counters.seconds),
-            (record.id.as_str(), 3, 1.5)
-        );
+        assert_eq!((first.id.as_str(), counters.processed, counters.seconds), (record.id.as_str(), 3, 1.5));
         assert!(first.created <= now() && first.status == super::super::Status::Ready);
         store.remove(&record.id);
         store.called("open");

@@ -292,11 +292,18 @@ mod tests {
         assert_eq!(of(&hdr, &spec(), &ClientProfile { hdr: true, ..client() }).0, Method::Direct);
         let mut turned = probe();
         turned["streams"][0]["video"]["rotation"] = json!(90.0);
-        assert_eq!(of(&turned, &spec(), &client()), (Method::Transcode, false, "the picture is rotated".into()));
+        assert_eq!(
+            of(&turned, &spec(), &client()),
+            (Method::Transcode, false, "the picture is rotated".into())
+        );
         let mut copying = spec();
         copying.outputs[0].video = VideoChoice::Track(Box::new(VideoSpec::copy()));
         assert_eq!(of(&probe(), &copying, &client()).2, "copying was asked for");
-        assert!(of(&turned, &copying, &client()).2.contains("by 90 degrees"), "{:?}", of(&turned, &copying, &client()));
+        assert!(
+            of(&turned, &copying, &client()).2.contains("by 90 degrees"),
+            "{:?}",
+            of(&turned, &copying, &client())
+        );
         let mut late = spec();
         late.source.start = Some(Seconds(5.0));
         assert_eq!(of(&probe(), &late, &client()).0, Method::Transcode);

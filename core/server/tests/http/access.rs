@@ -290,7 +290,11 @@ fn a_trusted_hub_s_viewers_are_counted_by_their_sessions() {
     let (second, third) = (file("eager", 1.0), file("eager", 2.0));
     let other = file("patient", 3.0);
     let waits = |id: &str| site.status(id)["waiting_for"].as_str().unwrap_or_default().to_string();
-    assert!(waits(&other).starts_with("a place") && !waits(&other).contains("go before it"), "{}", waits(&other));
+    assert!(
+        waits(&other).starts_with("a place") && !waits(&other).contains("go before it"),
+        "{}",
+        waits(&other)
+    );
     assert!(waits(&third).contains("2 of those that wait go before it"), "{}", waits(&third));
     for id in [second, third, other, first] {
         site.ask("DELETE", &format!("/api/transcode/{id}"), &[], None);
@@ -326,7 +330,12 @@ fn a_new_secret_ends_no_token() {
     let job = site.start(json!({ "source": clip }));
     let (id, token) = (job["job_id"].as_str().unwrap(), job["control_token"].as_str().unwrap());
     let asked = |token: &str| {
-        site.ask("GET", &format!("/api/transcode/{id}/status"), &[("X-GhostStream-Control-Token", token)], None)
+        site.ask(
+            "GET",
+            &format!("/api/transcode/{id}/status"),
+            &[("X-GhostStream-Control-Token", token)],
+            None,
+        )
     };
     let secret = || {
         let text = std::fs::read(site.config.security.state_directory.join("node_identity.json")).unwrap();

@@ -211,9 +211,19 @@ async fn a_copy_says_where_it_really_begins() {
     let source = place.clip("in.mp4", 6);
     for (body, starts, seconds, frames) in [
         (json!({"output": {"video_codec": "copy"}}), 2.0, 4.0, "100"),
-        (json!({"mode": "batch", "output": {"video_codec": "copy", "audio_codec": "copy", "format": "mkv"}}), 2.0, 4.0, "100"),
+        (
+            json!({"mode": "batch", "output": {"video_codec": "copy", "audio_codec": "copy", "format": "mkv"}}),
+            2.0,
+            4.0,
+            "100",
+        ),
         // Its players hide what lies before.
-        (json!({"mode": "batch", "output": {"video_codec": "copy", "audio_codec": "copy", "format": "mp4"}}), 2.5, 3.5, "100"),
+        (
+            json!({"mode": "batch", "output": {"video_codec": "copy", "audio_codec": "copy", "format": "mp4"}}),
+            2.5,
+            3.5,
+            "100",
+        ),
         (json!({"playback": "growing"}), 2.5, 3.5, "87"),
     ] {
         let mut body = body;

@@ -180,6 +180,7 @@
       if (job.speed) parts.push(`${job.speed.toFixed(1)}×`);
       if (job.viewer_count) parts.push(job.viewer_count === 1 ? '1 viewer' : `${job.viewer_count} viewers`);
       if (job.error_message) parts.push(job.error_message);
+      if (job.waiting_for) parts.push(`waits for ${job.waiting_for}`);
       const text = parts.join(' · ');
       if (facts.textContent !== text) facts.textContent = text;
       bar.value = job.progress;
