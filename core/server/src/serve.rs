@@ -115,7 +115,9 @@ async fn one(
         let mut request = request.map(Body::new);
         let (asker, many) = proxies.asker(peer, request.headers());
         request.extensions_mut().insert(asker);
-        many.map(|many| request.extensions_mut().insert(many));
+        if let Some(many) = many {
+            request.extensions_mut().insert(many);
+        }
         // HTTP/2 has the host in the address only.
         let host = request.uri().authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok());
         if let (false, Some(host)) = (request.headers().contains_key(HOST), host) {

@@ -296,7 +296,7 @@ pub struct HardwareStatus {
     /// FFmpeg's name.
     pub recommended_encoder: String,
     /// Kinds of encoders that kept failing and are not used for so many seconds.
-    pub cooling_down: std::collections::BTreeMap<String, u64>,
+    pub cooling_down: BTreeMap<String, u64>,
 }
 
 /// The machine's load.

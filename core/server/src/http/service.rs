@@ -189,12 +189,6 @@ fn accel(kind: &str, devices: &Devices) -> Accel {
 /// `GET /api/stats`.
 pub async fn stats(State(app): State<Arc<App>>) -> Json<Stats> {
     let stats = app.jobs.stats();
-    let mut usage: BTreeMap<String, u64> = BTreeMap::new();
-    for job in app.jobs.list().into_iter().filter(|j| j.status == jobs::Status::Ready) {
-        if let Some(kind) = job.hw_accel_used {
-            *usage.entry(kind).or_default() += 1;
-        }
-    }
     Json(Stats {
         total_jobs_processed: stats.processed,
         successful_jobs: stats.successful,
@@ -205,7 +199,7 @@ pub async fn stats(State(app): State<Arc<App>>) -> Json<Stats> {
         average_transcode_speed: stats.average_seconds,
         total_bytes_processed: stats.bytes,
         uptime_seconds: app.started.elapsed().as_secs_f64(),
-        hw_accel_usage: usage,
+        hw_accel_usage: app.jobs.usage(),
     })
 }
 

@@ -275,6 +275,13 @@ fn video(request: &TranscodeRequest, context: &Context<'_>, codec: &str) -> Resu
 /// What of the request is not made as it was asked for, each in a sentence.
 pub(super) fn notes(request: &TranscodeRequest, context: &Context<'_>) -> Vec<String> {
     let mut notes = Vec::new();
+    if request.mode != Mode::Batch
+        && container(request) == Container::Hls
+        && request.output.format != Format::Hls
+    {
+        let asked = request.output.format.name();
+        notes.push(format!("output.format: {asked} is a file, for mode batch; what is streamed is HLS"));
+    }
     let config = &context.config.limits;
     let most = config.max_bitrate.bits();
     if let Some((asked, most)) = request.output.bitrate.bits().zip(most).filter(|(a, m)| a > m) {

@@ -369,6 +369,11 @@ impl Jobs {
         self.0.cooldowns.off()
     }
 
+    /// How many successful jobs were encoded by whom (`nvenc` … `software`); survives restarts, as the counters do.
+    pub fn usage(&self) -> std::collections::BTreeMap<String, u64> {
+        self.0.table().usage()
+    }
+
     /// Counters.
     pub fn stats(&self) -> Stats {
         self.0.table().stats()

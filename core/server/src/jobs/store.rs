@@ -17,7 +17,12 @@ pub(super) struct Counters {
     /// Seconds of wall time of all successful jobs.
     pub seconds: f64,
     pub bytes: u64,
+    /// Successful jobs by who encoded, in the order of [`ACCELS`].
+    pub accels: [u64; ACCELS.len()],
 }
+
+/// The contract's words for who encodes.
+pub(super) const ACCELS: [&str; 6] = ["nvenc", "qsv", "vaapi", "amf", "videotoolbox", "software"];
 
 /// The database. Clones share it.
 #[derive(Clone, Debug)]
@@ -228,6 +233,7 @@ fn counters(connection: &Connection) -> rusqlite::Result<Counters> {
         cancelled: value("cancelled") as u64,
         seconds: value("seconds"),
         bytes: value("bytes") as u64,
+        accels: ACCELS.map(|accel| value(&format!("accel {accel}")) as u64),
     })
 }
 
@@ -305,6 +311,9 @@ fn count(connection: &Connection, c: Counters) -> rusqlite::Result<()> {
     ] {
         statement.execute(params![name, value])?;
     }
+    for (accel, count) in ACCELS.iter().zip(c.accels) {
+        statement.execute(params![format!("accel {accel}"), count as f64])?;
+    }
     Ok(())
 }
 
@@ -333,7 +342,12 @@ mod tests {
             store.doom("gone");
             assert!(kept.records.is_empty() && kept.counters == Counters::default());
             store.keep(&record).await.unwrap();
-            store.count(Counters { processed: 3, seconds: 1.5, ..Counters::default() });
+            store.count(Counters {
+                processed: 3,
+                seconds: 1.5,
+                accels: [0, 1, 0, 0, 0, 2],
+                ..Counters::default()
+            });
             let over = Record { status: super::super::Status::Ready, ..record.clone() };
             store.end(&over, vec![call("made"), call("open")]);
             store.called("made");
@@ -348,6 +362,7 @@ mod tests {
         store.undoom("gone");
         let (first, counters) = (&kept.records[0], kept.counters);
         assert_eq!((first.id.as_str(), counters.processed, counters.seconds), (record.id.as_str(), 3, 1.5));
+        assert_eq!(counters.accels, [0, 1, 0, 0, 0, 2]);
         assert!(first.created <= now() && first.status == super::super::Status::Ready);
         store.remove(&record.id);
         store.called("open");

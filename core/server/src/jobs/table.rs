@@ -4,10 +4,10 @@ use super::ladder::Bounds;
 use super::queue::Queue;
 use super::record::{Live, Record, accel_of, now};
 use super::steering::Steering;
-use super::store::Counters;
+use super::store::{ACCELS, Counters};
 use super::view::{JobEvent, JobView, SharedStream, SharedStreams, Stats, Status};
 use crate::playback::Session;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -268,6 +268,10 @@ impl Table {
                 let took = record.completed.zip(record.started).map_or(0.0, |(end, begin)| end - begin);
                 self.counters.seconds += took.max(0.0);
                 self.counters.bytes += record.bytes;
+                let used = record.accel().and_then(|accel| ACCELS.iter().position(|word| *word == accel));
+                if let Some(count) = used.and_then(|at| self.counters.accels.get_mut(at)) {
+                    *count += 1;
+                }
             }
             Status::Cancelled => self.counters.cancelled += 1,
             _ => self.counters.failed += 1,
@@ -283,6 +287,12 @@ impl Table {
         let c = &self.counters;
         let mean = if c.successful > 0 { c.seconds / c.successful as f64 } else { 30.0 };
         Duration::from_secs_f64((mean / self.queue.limit().max(1) as f64).clamp(1.0, 300.0))
+    }
+
+    /// Successful jobs by who encoded.
+    pub fn usage(&self) -> BTreeMap<String, u64> {
+        let counted = ACCELS.iter().zip(self.counters.accels).filter(|(_, count)| *count > 0);
+        counted.map(|(accel, count)| (accel.to_string(), count)).collect()
     }
 
     pub fn stats(&self) -> Stats {

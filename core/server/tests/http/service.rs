@@ -225,3 +225,20 @@ fn prometheus_reads_the_metrics() {
         assert!(kinds.contains_key(format!("ghoststream_{name}").as_str()), "{name}");
     }
 }
+
+/// Who encoded is counted for good, as all counters are: also when the job is gone.
+#[test]
+fn who_encoded_is_remembered() {
+    let site = Site::new();
+    let clip = site.clip("a.mp4", 1);
+    let job = site.start(json!({ "source": clip, "mode": "batch", "output": { "format": "mp4" } }));
+    let id = job["job_id"].as_str().unwrap();
+    site.until(id, "ready");
+    assert_eq!(site.ask("DELETE", &format!("/api/transcode/{id}"), &[], None).status, 200);
+    assert_eq!(site.get("/api/stats").json()["hw_accel_usage"], json!({ "software": 1 }));
+    // A file's format says nothing to a stream, which is told.
+    let stream = site.start(json!({ "source": clip, "output": { "format": "mp4" } }));
+    let status = site.until(stream["job_id"].as_str().unwrap(), "ready");
+    let told = "output.format: mp4 is a file, for mode batch; what is streamed is HLS";
+    assert!(status["warnings"].as_array().unwrap().iter().any(|w| w == told), "{status}");
+}

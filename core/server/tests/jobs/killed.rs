@@ -178,8 +178,8 @@ fn a_call_that_was_to_be_made_again_is_made_after_a_kill() {
     let mut server = Server::start(&place);
     let (second, again) = calls.recv_timeout(PATIENCE).unwrap();
     assert_eq!((&second, again.rsplit("\r\n").next()), (&first, text.rsplit("\r\n").next()), "the same call");
-    // What was heard is not said again.
-    std::thread::sleep(Duration::from_millis(500));
+    // What was heard is not said again, once the server has written that down.
+    std::thread::sleep(Duration::from_secs(3));
     server.child.kill().unwrap();
     server.child.wait().unwrap();
     let _server = Server::start(&place);

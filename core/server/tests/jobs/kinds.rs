@@ -222,7 +222,7 @@ async fn a_copy_says_where_it_really_begins() {
             json!({"mode": "batch", "output": {"video_codec": "copy", "audio_codec": "copy", "format": "mp4"}}),
             2.5,
             3.5,
-            "100",
+            "87",
         ),
         (json!({"playback": "growing"}), 2.5, 3.5, "87"),
     ] {
@@ -271,7 +271,7 @@ async fn a_copy_of_a_rotated_film_is_shown_as_it_was() {
         let view = ready(&jobs, &view.id).await;
         let decision = view.decision.clone().unwrap();
         assert_eq!(decision.method, "remux");
-        assert!(decision.reason.contains("rotated by 90 degrees"), "{body}: {decision:?}");
+        assert!(decision.reason.contains("the picture is rotated by "), "{body}: {decision:?}");
         let out = place.path(&format!("copy-{}", view.id));
         std::fs::create_dir(&out).unwrap();
         let list = text(&jobs.file(&view.id, "master.m3u8", Duration::from_secs(30)).await.unwrap());
