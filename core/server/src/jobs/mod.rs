@@ -50,7 +50,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use store::Store;
 use table::{Entry, Table};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, oneshot};
 
 /// How many events a slow listener may lag behind.
 const EVENTS: usize = 4096;
@@ -152,7 +152,7 @@ impl Jobs {
         });
         inner.adopt();
         upload::resume(&inner, kept.doomed);
-        inner.deliver(kept.callbacks);
+        inner.deliver(kept.callbacks, None);
         tokio::spawn(run::dispatch(inner.clone()));
         tokio::spawn(cleanup::forever(inner.clone()));
         Ok(Jobs(inner))
@@ -218,8 +218,8 @@ impl Jobs {
                     && joined.status.is_over()
                 {
                     let calls = inner.calls(&joined, view, std::iter::once(url));
-                    calls.iter().for_each(|call| inner.store.tried(call));
-                    inner.deliver(calls);
+                    let written = inner.store.keep_calls(calls.clone());
+                    inner.deliver(calls, Some(written));
                 }
                 return view.ok_or_else(|| StartError::Internal("the job has gone".into()));
             }
@@ -565,13 +565,13 @@ impl Inner {
             true => self.calls(&record, &view, record.callbacks.iter()),
             false => Vec::new(),
         };
-        self.store.end(&record, calls.clone());
+        let written = self.store.end(&record, calls.clone());
         if status != Status::Queued {
             // Nobody may listen.
             let _heard = self.events.send(JobEvent::Status { job: id.into(), status });
         }
         tracing::info!(job = id, status = status.name(), error = record.error, "status");
-        self.deliver(calls);
+        self.deliver(calls, Some(written));
     }
 
     /// What tells `urls` how a job has ended.
@@ -597,15 +597,25 @@ impl Inner {
         urls.map(call).collect()
     }
 
-    /// Makes calls that are in the database.
-    fn deliver(&self, calls: Vec<Pending>) {
+    /// Makes calls, once they are in the database.
+    fn deliver(&self, calls: Vec<Pending>, written: Option<oneshot::Receiver<()>>) {
+        if calls.is_empty() {
+            return;
+        }
         let settings = self.settings();
         let security = &settings.config.security;
         let secret = security.registration_secret.as_ref().or(security.api_key.as_ref());
-        for call in calls {
-            let secret = secret.map(|s| s.reveal().to_string());
-            tokio::spawn(callback::deliver(call, self.store.clone(), settings.policy.clone(), secret));
-        }
+        let secret = secret.map(|s| s.reveal().to_string());
+        let (store, policy) = (self.store.clone(), settings.policy.clone());
+        tokio::spawn(async move {
+            if let Some(written) = written {
+                // A store that is closed writes nothing; whoever wants to hear of it should all the same.
+                let _kept_or_not = written.await;
+            }
+            for call in calls {
+                tokio::spawn(callback::deliver(call, store.clone(), policy.clone(), secret.clone()));
+            }
+        });
     }
 
     /// Cancels a job that is not over. `false`: it is, or there is none.

@@ -31,9 +31,9 @@ pub(super) struct Store(std::sync::mpsc::Sender<Write>);
 enum Write {
     Put(Box<Record>, Option<oneshot::Sender<Result<(), String>>>),
     /// A job that is over, with those who are to be told: both or neither.
-    End(Box<Record>, Vec<Pending>),
-    /// A call that is to be made (again).
-    Tried(Box<Pending>),
+    End(Box<Record>, Vec<Pending>, oneshot::Sender<()>),
+    /// Calls that are to be made (again).
+    Tried(Vec<Pending>, Option<oneshot::Sender<()>>),
     /// One that was made, or given up.
     Called(String),
     Remove(String),
@@ -123,14 +123,24 @@ impl Store {
         written.await.unwrap_or_else(|_| Err("the job store is closed".into()))
     }
 
-    /// Writes a job that is over, and with it the calls that tell of it.
-    pub fn end(&self, record: &Record, calls: Vec<Pending>) {
-        self.send(Write::End(Box::new(record.clone()), calls));
+    /// Writes a job that is over, and with it the calls that tell of it. What is returned ends when that is done: who hears of
+    /// something before it is written may hear of it as of another thing after a crash.
+    pub fn end(&self, record: &Record, calls: Vec<Pending>) -> oneshot::Receiver<()> {
+        let (done, written) = oneshot::channel();
+        self.send(Write::End(Box::new(record.clone()), calls, done));
+        written
     }
 
-    /// Writes a call, and how often it was tried.
+    /// As [`Store::end`], for calls alone.
+    pub fn keep_calls(&self, calls: Vec<Pending>) -> oneshot::Receiver<()> {
+        let (done, written) = oneshot::channel();
+        self.send(Write::Tried(calls, Some(done)));
+        written
+    }
+
+    /// Writes how often a call was tried.
     pub fn tried(&self, call: &Pending) {
-        self.send(Write::Tried(Box::new(call.clone())));
+        self.send(Write::Tried(vec![call.clone()], None));
     }
 
     /// Forgets a call.
@@ -250,8 +260,17 @@ fn perform(connection: &Connection, write: Write) {
                 None => result,
             }
         }
-        Write::End(record, calls) => end(connection, &record, &calls),
-        Write::Tried(call) => call_again(connection, &call),
+        Write::End(record, calls, done) => {
+            let result = end(connection, &record, &calls);
+            // Nobody may wait for it.
+            let _heard = done.send(());
+            result
+        }
+        Write::Tried(calls, done) => {
+            let result = calls.iter().try_for_each(|call| call_again(connection, call));
+            let _heard = done.map(|done| done.send(()));
+            result
+        }
         Write::Called(id) => with(connection, "DELETE FROM callbacks WHERE id = ?1", id),
         Write::Remove(id) => with(connection, "DELETE FROM jobs WHERE id = ?1", id),
         Write::Doom(id) => with(connection, "INSERT OR REPLACE INTO doomed VALUES (?1)", id),
@@ -349,7 +368,7 @@ mod tests {
                 ..Counters::default()
             });
             let over = Record { status: super::super::Status::Ready, ..record.clone() };
-            store.end(&over, vec![call("made"), call("open")]);
+            store.end(&over, vec![call("made"), call("open")]).await.unwrap();
             store.called("made");
             store.tried(&Pending { tried: 2, ..call("open") });
             assert!(Store::open(&path).unwrap_err().contains("another server uses it"));

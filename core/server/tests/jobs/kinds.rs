@@ -489,7 +489,7 @@ async fn a_stream_halts_a_file_and_without_preemption_says_what_it_waits_for() {
     let file = jobs.start(request(&long, batch.clone()), client("a")).await.unwrap();
     until(&jobs, &file.id, "frames", |v| v.frame > 0).await;
     assert_eq!(jobs.get(&file.id).unwrap().waiting_for, None);
-    let stream = jobs.start(request(&short, growing.clone()), client("b")).await.unwrap();
+    let stream = jobs.start(request(&short, growing), client("b")).await.unwrap();
     let said = jobs.get(&stream.id).unwrap().waiting_for.unwrap();
     assert_eq!(said, "a place: 1 running job (1 of them making a file), where 1 may run at once");
     let last = jobs.start(request(&short, batch.clone()), client("b")).await.unwrap();
@@ -506,7 +506,9 @@ async fn a_stream_halts_a_file_and_without_preemption_says_what_it_waits_for() {
     let jobs = place.open();
     let file = jobs.start(request(&long, batch), client("a")).await.unwrap();
     until(&jobs, &file.id, "frames", |v| v.frame > 0).await;
-    let stream = jobs.start(request(&short, growing), client("b")).await.unwrap();
+    // Not the one that is there from before.
+    let other = json!({"playback": "growing", "start_time": 1});
+    let stream = jobs.start(request(&short, other), client("b")).await.unwrap();
     let halted = until(&jobs, &file.id, "a halt", |v| v.waiting_for.is_some()).await;
     assert_eq!(halted.status, Status::Processing);
     assert_eq!(halted.waiting_for.as_deref(), Some("1 more urgent job: it is halted until then"));
