@@ -131,6 +131,9 @@ def check_rtmp(folder):
         assert done["outputs"] == [f"rtmp://127.0.0.1:{nginx.port}/live/***"], done
         assert job.states() == ["connecting", "live", "ended"], job.states()
         assert job.stats()[-1]["bytes"] > 1000 and job.stats()[-1]["dropped_frames"] == 0
+        # The system tells how long the way is, over TCP too.
+        told = [stats["rtt"] for stats in job.stats() if stats.get("rtt") is not None]
+        assert told and all(0 < rtt < 1000 for rtt in told), job.stats()
         wait_for("the recording", lambda: nginx.kept())
         time.sleep(0.3)
         whole(nginx.kept()[0], 75)
@@ -487,19 +490,39 @@ def check_srt_narrow(folder):
         keeper.close()
 
 
-def check_shared_encode(folder):
-    """Two streams from one encode, one of which may not adapt: it is said that neither does."""
+def check_adapt_beside_a_recording(folder):
+    """A stream follows a network that gets narrow, and what is recorded beside it keeps its rate."""
     nginx = Nginx(folder / "nginx")
+    proxy = TcpProxy(("127.0.0.1", nginx.port))
     try:
-        one = {**encoded(bitrate="500k", cbr=True)}
-        job = Job(folder, pattern(2), [
-            {"path": f"rtmp://127.0.0.1:{nginx.port}/live/a", "push": {"adapt": True}, **one},
+        one = encoded(bitrate="1600k", cbr=True, buffer="800k", tune="ll")
+        push = {"adapt": {"min_bitrate": "200k"}}
+        job = Job(folder, {"url": noisy(folder / "noise.mkv", 12), "realtime": True}, [
+            {"path": f"rtmp://127.0.0.1:{proxy.port}/live/{KEY}", "push": push, **one},
             {"path": str(folder / "kept.mkv"), **one},
         ])
+        job.wait_state("live")
+        time.sleep(2)
+        proxy.bucket.rate = 80_000
+        wait_for("a lower rate", lambda: [e for e in job.of("bitrate") if e["bitrate"] < 800_000], 8)
+        proxy.bucket.rate = None
         good(job)
-        warned = [e["message"] for e in job.of("warning", code="network")]
-        assert len(warned) == 1 and "shares its encode with outputs[1]" in warned[0], warned
+        assert {e["output"] for e in job.of("bitrate")} == {0} and not job.of("warning", code="network"), job.events
+        plan = job.of("plan")[0]["plan"]["outputs"]
+        told = [(track["action"], track["reason"]) for track in plan[1]["tracks"]]
+        assert [action for action, _ in told] == ["encode", "share"] and "follows its network" in told[0][1], told
+        whole(folder / "kept.mkv", 300)
+        shown = subprocess.run(
+            ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "packet=pts_time,size", "-of", "csv=p=0",
+             str(folder / "kept.mkv")], capture_output=True, text=True, check=True).stdout.split()
+        sizes = {}
+        for line in shown:
+            at, size = line.strip(",").split(",")[:2]
+            sizes[int(float(at))] = sizes.get(int(float(at)), 0) + int(size) * 8
+        rates = [sizes[second] for second in range(2, 11)]
+        assert min(rates) > 1_200_000, rates
     finally:
+        proxy.close()
         nginx.close()
 
 

@@ -189,7 +189,7 @@ pub struct PushStats {
     /// The bit rate that the encoder is asked for, bits per second, when it adapts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_bitrate: Option<u64>,
-    /// Round-trip time in milliseconds (SRT).
+    /// Round-trip time in milliseconds (SRT, and TCP on Linux).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rtt: Option<f64>,
     /// Packets of the connection that the peer missed (SRT).

@@ -129,6 +129,48 @@ fn a_started_pipeline_keeps_its_job_until_it_is_stopped() {
 }
 
 #[test]
+fn each_output_is_compared_with_what_it_was_changed_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = ["fast.mkv", "slow.mkv"].map(|name| dir.path().join(name));
+    let video = |rate: u32| {
+        let made = small(1).output(Output::file(&paths[0])).build().unwrap();
+        let mut video = serde_json::to_value(&*made.spec()).unwrap()["outputs"][0]["video"].take();
+        video["frame_rate"] = rate.into();
+        video
+    };
+    let spec = serde_json::json!({
+        "source": {"pattern": {"width": 160, "height": 90, "frame_rate": 25}, "realtime": true},
+        "outputs": [{"path": paths[0], "video": video(25)}, {"path": paths[1], "video": video(10)}],
+    });
+    let pipeline = Pipeline::from_json(&spec.to_string()).unwrap();
+    let until = |seconds: f64| {
+        let began = Instant::now();
+        let behind = |tracks: &[ghoststream::job::TrackStats]| {
+            tracks.len() < 2 || tracks.iter().any(|t| t.time < seconds)
+        };
+        while behind(&block_on(pipeline.stats()).unwrap().tracks) {
+            assert!(began.elapsed() < Duration::from_secs(60), "nothing is recorded");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    block_on(async { pipeline.start().await }).unwrap();
+    until(0.8);
+    pipeline.reconfigure_encoder(&quick().with_bitrate_kbps(200)).unwrap();
+    until(1.6);
+    // The second has this rate already.
+    pipeline.reconfigure_encoder(&quick().with_bitrate_kbps(200).with_fps(10)).unwrap();
+    until(4.5);
+    assert_eq!(pipeline.stop().done().unwrap().outcome, Outcome::Stopped);
+    for path in &paths {
+        let times = ffprobe(path, "packet=pts_time");
+        let mut times: Vec<f64> = times.iter().filter_map(|t| t.trim_end_matches(',').parse().ok()).collect();
+        times.sort_by(f64::total_cmp);
+        let late = &times[times.len() - 8..];
+        assert!(late.windows(2).all(|t| (t[1] - t[0] - 0.1).abs() < 0.002), "{}: {late:?}", path.display());
+    }
+}
+
+#[test]
 fn sound_can_be_given_before_the_start() {
     let files = || Output::file("a.mkv").and(Output::virtual_camera("c"));
     let pipeline = Pipeline::new(CaptureConfig::default(), quick(), files()).unwrap();

@@ -1,4 +1,4 @@
-//! How long a TCP connection may be without an answer, where the library that made it has no option for that.
+//! A TCP connection that a library has made: how long it may be without an answer, and how long answers take.
 
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,13 +27,31 @@ impl Mark {
         self.0
     }
 
-    /// Has the connection, which is open and stays so meanwhile, break when what is sent gets no answer for `time`, however little
-    /// that is. `false`: there is no such connection, or the system cannot. Any thread.
+    /// The connection, which is open; `None`: there is none, or the system cannot be asked for it. Any thread.
+    pub fn find(self) -> Option<Connection> {
+        imp::find(self.0).map(|fd| Connection { fd, mark: self.0 })
+    }
+}
+
+/// A connection that a [`Mark`] found, as long as it is open.
+#[derive(Clone, Copy, Debug)]
+pub struct Connection {
+    fd: i32,
+    mark: u32,
+}
+
+impl Connection {
+    /// Has the connection, which stays open meanwhile, break when what is sent gets no answer for `time`, however little that is.
     ///
     /// # Errors
-    /// The system's.
-    pub fn limit_silence(self, time: Duration) -> io::Result<bool> {
-        imp::limit_silence(self.0, time)
+    /// The system's; `NotConnected` when it is gone.
+    pub fn limit_silence(self, time: Duration) -> io::Result<()> {
+        imp::limit_silence(self.fd, self.mark, time)
+    }
+
+    /// How long answers take now, as the system smooths it; `None` when the connection is gone.
+    pub fn round_trip(self) -> Option<Duration> {
+        imp::round_trip(self.fd, self.mark)
     }
 }
 
@@ -59,17 +77,43 @@ mod imp {
             && option(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL) == Some(libc::IPPROTO_TCP)
     }
 
-    pub fn limit_silence(mark: u32, time: Duration) -> io::Result<bool> {
-        // Linux takes twice as much as it is told.
-        let size = c_int::try_from(mark * 2).unwrap_or(c_int::MAX);
-        let Some(fd) = (0..DESCRIPTORS).find(|fd| is_marked(*fd, size)) else { return Ok(false) };
+    /// Linux takes twice as much as it is told.
+    fn size_of_mark(mark: u32) -> c_int {
+        c_int::try_from(mark * 2).unwrap_or(c_int::MAX)
+    }
+
+    pub fn find(mark: u32) -> Option<c_int> {
+        (0..DESCRIPTORS).find(|fd| is_marked(*fd, size_of_mark(mark)))
+    }
+
+    pub fn limit_silence(fd: c_int, mark: u32, time: Duration) -> io::Result<()> {
+        if !is_marked(fd, size_of_mark(mark)) {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         let time = u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(1);
         let len = size_of::<u32>() as libc::socklen_t;
         // SAFETY: one number that lives until the call returns. The connection is the caller's, so that nobody else closes it.
         let code = unsafe {
             libc::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, (&raw const time).cast(), len)
         };
-        if code == 0 { Ok(true) } else { Err(io::Error::last_os_error()) }
+        if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    pub fn round_trip(fd: c_int, mark: u32) -> Option<Duration> {
+        /// Where the smoothed round trip is in `struct tcp_info`, in microseconds: behind 8 bytes and 15 numbers.
+        const RTT: usize = 8 + 15 * 4;
+        if !is_marked(fd, size_of_mark(mark)) {
+            return None;
+        }
+        let mut info = [0u8; 256];
+        let mut len = info.len() as libc::socklen_t;
+        // SAFETY: at most `len` bytes are written. Nothing is done to the descriptor, whatever it has become meanwhile.
+        let code = unsafe {
+            libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, info.as_mut_ptr().cast(), &raw mut len)
+        };
+        let known = info.get(..len as usize).filter(|_| code == 0)?;
+        let micros = known.get(RTT..)?.first_chunk::<4>()?;
+        Some(Duration::from_micros(u32::from_ne_bytes(*micros).into()))
     }
 
     #[cfg(test)]
@@ -86,7 +130,7 @@ mod imp {
             let [one, other] = &streams;
             let mark = Mark::next();
             assert_ne!(mark, Mark::next());
-            assert!(!mark.limit_silence(Duration::from_secs(1)).unwrap());
+            assert!(mark.find().is_none());
             let value = mark.receive_buffer();
             // SAFETY: one number that lives until the call returns.
             let code = unsafe {
@@ -100,9 +144,17 @@ mod imp {
                 )
             };
             assert_eq!(code, 0);
-            assert!(mark.limit_silence(Duration::from_millis(4500)).unwrap());
+            let found = mark.find().unwrap();
+            found.limit_silence(Duration::from_millis(4500)).unwrap();
             let limit = |s: &TcpStream| option(s.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT);
             assert_eq!((limit(one), limit(other)), (Some(4500), Some(0)));
+            // Against what the C library's headers say of the answer's layout.
+            assert_eq!(std::mem::offset_of!(libc::tcp_info, tcpi_rtt), 68);
+            let rtt = found.round_trip().unwrap();
+            assert!(rtt > Duration::ZERO && rtt < Duration::from_secs(1), "{rtt:?}");
+            let [one, _] = streams;
+            drop(one);
+            assert!(found.round_trip().is_none() && found.limit_silence(Duration::from_secs(1)).is_err());
         }
     }
 }
@@ -112,7 +164,15 @@ mod imp {
     use std::io;
     use std::time::Duration;
 
-    pub fn limit_silence(_: u32, _: Duration) -> io::Result<bool> {
-        Ok(false)
+    pub fn find(_: u32) -> Option<i32> {
+        None
+    }
+
+    pub fn limit_silence(_: i32, _: u32, _: Duration) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub fn round_trip(_: i32, _: u32) -> Option<Duration> {
+        None
     }
 }

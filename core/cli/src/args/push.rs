@@ -68,8 +68,7 @@ impl PushArgs {
         if self.given().is_some() {
             let usual = PushSpec::default();
             // Of several streams each has what is for its kind.
-            let encrypted =
-                ["rtmps:", "facebook:", "kick:"].iter().any(|s| url.to_ascii_lowercase().starts_with(s));
+            let encrypted = output.is_pushed_encrypted();
             output.push = Some(PushSpec {
                 reconnects: self.reconnects.unwrap_or(usual.reconnects),
                 first_delay: self.first_delay.unwrap_or(usual.first_delay),
@@ -131,6 +130,36 @@ fn filled_in(url: &str) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_for_tls_is_judged_by_the_address_that_is_connected_to() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            format!("{{file:{}}}", path.to_str().expect("UTF-8"))
+        };
+        let (tls, plain) = (file("tls", "rtmps://h/a/k\n"), file("plain", "rtmp://h/a/rtmps://k\n"));
+        let no_verify = PushArgs { no_tls_verify: true, ..PushArgs::default() };
+        let named = PushArgs { ca_file: Some("ca.pem".into()), ..PushArgs::default() };
+        for (url, encrypted) in [
+            (tls.as_str(), true),
+            (plain.as_str(), false),
+            ("rtmps://h/a/k", true),
+            ("RTMPS://h/a/k", true),
+            ("facebook:k", true),
+            ("kick:k", true),
+            ("rtmp://h/a/k", false),
+            ("srt://h:9", false),
+        ] {
+            let push = |args: &PushArgs| {
+                let output = args.output(url).unwrap_or_else(|e| panic!("{url}: {}", e.message));
+                output.push.expect("said")
+            };
+            assert_eq!(push(&no_verify).tls_verify, !encrypted, "{url}");
+            assert_eq!(push(&named).ca_file.is_some(), encrypted, "{url}");
+        }
+    }
 
     #[test]
     fn keys_come_from_a_file_or_the_environment() {

@@ -132,6 +132,32 @@ pub fn check_pushed(container: Container, codec: &Codec) -> Result<()> {
     check_container(container, codec)
 }
 
+/// Refuses tracks that go over RTMP each by itself, but not together: Enhanced RTMP is written by us, with one track of a kind
+/// and without codecs that only FFmpeg's muxer has.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`], by name.
+pub fn check_pushed_together(container: Container, tracks: &[(MediaKind, &str)]) -> Result<()> {
+    const OURS: [&str; 4] = ["hevc", "av1", "vp9", "opus"];
+    const BOTH: [&str; 3] = ["h264", "aac", "mp3"];
+    let enhanced = tracks.iter().map(|(_, codec)| *codec).find(|codec| OURS.contains(codec));
+    let Some(enhanced) = enhanced.filter(|_| container == Container::Flv) else { return Ok(()) };
+    let refuse = |what: String| {
+        let message = format!("flv (RTMP) carries {enhanced} {what}");
+        Err(Error::new(ErrorKind::Invalid, message))
+    };
+    if let Some((_, other)) = tracks.iter().find(|(_, codec)| !OURS.contains(codec) && !BOTH.contains(codec))
+    {
+        return refuse(format!("beside {} and {}, not beside {other}", OURS.join(", "), BOTH.join(", ")));
+    }
+    for kind in [MediaKind::Video, MediaKind::Audio] {
+        if tracks.iter().filter(|(k, _)| *k == kind).count() > 1 {
+            return refuse(format!("with one {} track", kind.name()));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a codec that `container` cannot carry, by name and with what it can.
 ///
 /// # Errors
@@ -197,6 +223,34 @@ mod tests {
             check_pushed(Container::Flv, &codec).unwrap();
         }
         assert!(check_pushed(Container::Ts, &Codec::Vp9).is_err());
+        let together = |container, names: &[&'static str]| {
+            let kind = |name: &str| match name {
+                "aac" | "opus" | "mp3" | "speex" => MediaKind::Audio,
+                _ => MediaKind::Video,
+            };
+            let tracks: Vec<_> = names.iter().map(|n| (kind(n), *n)).collect();
+            check_pushed_together(container, &tracks).map_err(|e| e.message().to_owned())
+        };
+        for names in [
+            &["hevc", "aac"][..],
+            &["h264", "opus"],
+            &["vp9", "mp3"],
+            &["flv1", "speex"],
+            &["h264", "speex"],
+            &["h264", "aac", "aac"],
+        ] {
+            assert_eq!(together(Container::Flv, names), Ok(()), "{names:?}");
+        }
+        for (names, said) in [
+            (&["hevc", "speex"][..], "hevc beside hevc, av1, vp9, opus and h264, aac, mp3, not beside speex"),
+            (&["flv1", "opus"], "not beside flv1"),
+            (&["h264", "opus", "aac"], "opus with one audio track"),
+            (&["h264", "av1"], "av1 with one video track"),
+        ] {
+            let e = together(Container::Flv, names).unwrap_err();
+            assert!(e.contains(said), "{names:?}: {e}");
+        }
+        assert_eq!(together(Container::Ts, &["hevc", "aac", "speex"]), Ok(()));
         match check_container(Container::Flv, &Codec::Hevc) {
             Ok(()) => assert!(enhanced_flv()),
             Err(e) => assert!(!enhanced_flv() && e.message().contains("FFmpeg 6.1"), "{e}"),

@@ -1,7 +1,8 @@
 //! Which encoder makes a track: what was asked for, else the best that really works on this machine.
 
 pub use super::containers::{
-    can_carry, check_container, check_pushed, default_audio_codec, default_video_codec, is_native_audio,
+    can_carry, check_container, check_pushed, check_pushed_together, default_audio_codec,
+    default_video_codec, is_native_audio,
 };
 
 use super::presets;

@@ -26,6 +26,7 @@ use crate::packet::StreamInfo;
 use crate::plan::Plan;
 use crate::spec::{PipelineSpec, VideoSpec};
 use crate::time::{Clock, SystemClock};
+use std::collections::BTreeMap;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -40,8 +41,8 @@ pub struct Pipeline {
     clock: Arc<dyn Clock>,
     streams: Vec<StreamInfo>,
     kept: Arc<Mutex<Option<Arc<Job>>>>,
-    /// What the kept job's encoders were changed to.
-    pub(crate) made: Arc<Mutex<Option<VideoSpec>>>,
+    /// What the kept job's encoders were changed to, by output.
+    pub(crate) made: Arc<Mutex<BTreeMap<usize, VideoSpec>>>,
 }
 
 impl Pipeline {
@@ -147,7 +148,7 @@ impl Start {
         let job = build::start((*pipeline.spec()).clone(), &pipeline.streams, pipeline.clock.clone())?;
         let job = Arc::new(job);
         *kept = Some(job.clone());
-        *lock(&pipeline.made) = None;
+        lock(&pipeline.made).clear();
         Ok(job)
     }
 }

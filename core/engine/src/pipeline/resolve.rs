@@ -136,7 +136,8 @@ pub(crate) fn resolve_on(spec: &PipelineSpec, offer: &Offer, machine: &dyn Machi
                 .map_err(|e| e.at(format!("outputs[{i}]")))?,
         );
     }
-    super::share::share(&mut outputs);
+    let adapts = |output: usize| super::steer::adapts(spec, output);
+    super::share::share(&mut outputs, &adapts);
     tracks::share_cores(outputs.iter_mut().flat_map(|o| &mut o.tracks), tracks::cores(spec));
     let decoders = decoders(spec, offer, &outputs, machine, &mut fallbacks)?;
     let transfers = place_frames(offer, &decoders, &mut outputs, machine)?;
@@ -276,6 +277,10 @@ fn output_tracks(
     }
     if container == Some(Container::Raw) && tracks.len() != 1 {
         return Err(Error::invalid("format", "raw holds exactly one track; switch the others off"));
+    }
+    if let Some(container) = container.filter(|_| output.pushed_to().is_some()) {
+        let codecs: Vec<_> = tracks.iter().map(|t| (t.kind(), t.codec())).collect();
+        crate::encode::select::check_pushed_together(container, &codecs)?;
     }
     Ok(Output { container, segment, boundaries, tracks, lead: None })
 }
@@ -560,12 +565,11 @@ impl Resolved {
 
 impl Track {
     fn plan(&self) -> TrackPlan {
-        let (codec, detail) = match self.made() {
-            Make::Copy(s) => (s.codec.name(), tracks::describe_stream(s)),
-            Make::Video(v) => (v.codec(), v.describe()),
-            Make::Audio(a) => (a.codec(), a.describe()),
-            Make::Subtitle(s) => (s.codec.name(), String::new()),
-            Make::Shared(_) => ("", String::new()),
+        let detail = match self.made() {
+            Make::Copy(s) => tracks::describe_stream(s),
+            Make::Video(v) => v.describe(),
+            Make::Audio(a) => a.describe(),
+            Make::Subtitle(_) | Make::Shared(_) => String::new(),
         };
         let (action, stages) = match &self.make {
             Make::Copy(_) => ("copy", Vec::new()),
@@ -579,7 +583,7 @@ impl Track {
             name: self.name.clone(),
             stream: self.stream,
             action,
-            codec: codec.into(),
+            codec: self.codec().into(),
             encoder: match self.made() {
                 Make::Video(v) => Some(crate::encode::presets::shown(&v.encoder.name).into()),
                 Make::Audio(a) => Some(a.encoder.clone()),
@@ -592,6 +596,17 @@ impl Track {
                 Make::Video(v) => v.notes.clone(),
                 _ => Vec::new(),
             },
+        }
+    }
+
+    /// The name of what it is coded in.
+    fn codec(&self) -> &str {
+        match self.made() {
+            Make::Copy(s) => s.codec.name(),
+            Make::Video(v) => v.codec(),
+            Make::Audio(a) => a.codec(),
+            Make::Subtitle(s) => s.codec.name(),
+            Make::Shared(_) => "",
         }
     }
 

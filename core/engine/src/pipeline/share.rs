@@ -4,11 +4,23 @@ use super::resolve::{Make, Output, Shared, Track};
 use super::tracks::{AudioTrack, VideoTrack};
 use serde_json::Value;
 
-/// Lets every track that would be encoded as an earlier one, of whichever output, share its encoder.
-pub(crate) fn share(outputs: &mut [Output]) {
+/// Lets every track that would be encoded as an earlier one, of whichever output, share its encoder. Outputs whose networks
+/// steer their encoders (`adapts`) share video with each other only: what is recorded keeps its rate.
+pub(crate) fn share(outputs: &mut [Output], adapts: &dyn Fn(usize) -> bool) {
     for output in 0..outputs.len() {
         for position in 0..outputs[output].tracks.len() {
-            let Some(with) = earlier(outputs, output, position) else { continue };
+            let kept = |other: usize, make: &Make| {
+                !matches!(make, Make::Video(_)) || adapts(other) == adapts(output)
+            };
+            let Some(with) = earlier(outputs, output, position, &kept) else {
+                if let Some(with) = earlier(outputs, output, position, &|_, _| true) {
+                    let which = if adapts(output) { "this one" } else { "that one" };
+                    let said =
+                        format!("; on its own beside outputs[{}], as {which} follows its network", with.0);
+                    outputs[output].tracks[position].reason += &said;
+                }
+                continue;
+            };
             let maker = &outputs[with.0].tracks[with.1];
             let said = format!("the same as {} of outputs[{}], encoded once", maker.name, with.0);
             let tracks = &mut outputs[output].tracks;
@@ -19,11 +31,16 @@ pub(crate) fn share(outputs: &mut [Output]) {
     }
 }
 
-/// The first track before `outputs[output].tracks[position]` that is encoded like it.
-fn earlier(outputs: &[Output], output: usize, position: usize) -> Option<(usize, usize)> {
+/// The first track before `outputs[output].tracks[position]` that is encoded like it, of the outputs that `may` share it.
+fn earlier(
+    outputs: &[Output],
+    output: usize,
+    position: usize,
+    may: &dyn Fn(usize, &Make) -> bool,
+) -> Option<(usize, usize)> {
     let wanted = outputs.get(output)?;
     let track = wanted.tracks.get(position)?;
-    for (i, other) in outputs.iter().enumerate().take(output + 1) {
+    for (i, other) in outputs.iter().enumerate().take(output + 1).filter(|(i, _)| may(*i, &track.make)) {
         let end = if i == output { position } else { other.tracks.len() };
         let same = |t: &Track| {
             t.stream == track.stream

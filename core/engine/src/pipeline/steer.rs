@@ -19,13 +19,13 @@ fn maker(resolved: &Resolved, output: usize) -> Option<Maker> {
     })
 }
 
-fn adapts(spec: &PipelineSpec, output: usize) -> bool {
+/// Whether the network of `output` is to steer its encoder.
+pub(super) fn adapts(spec: &PipelineSpec, output: usize) -> bool {
     let push = spec.outputs.get(output).and_then(|o| o.push.as_ref());
     push.is_some_and(|p| matches!(p.adapt, AdaptChoice::Yes(_)))
 }
 
-/// Whether the network of `output` may steer its encoder. Where others share the encode and do not adapt, it may not, and a
-/// warning says so.
+/// Whether the network of `output` steers its encoder. Those that share the encode adapt too ([`super::share`]).
 ///
 /// # Errors
 /// `Unsupported` for an encoder that cannot change its rate while it runs, and for video that is copied.
@@ -44,16 +44,6 @@ pub(super) fn may(shared: &Shared, spec: &PipelineSpec, resolved: &Resolved, out
     }
     let sharers: Vec<usize> =
         (0..resolved.outputs.len()).filter(|o| maker(resolved, *o) == Some(at)).collect();
-    if let Some(fixed) = sharers.iter().find(|o| !adapts(spec, **o)) {
-        shared.warn(
-            "network",
-            format!(
-                "outputs[{output}] shares its encode with outputs[{fixed}], which does not adapt: what its network cannot \
-                 carry is dropped"
-            ),
-        );
-        return Ok(false);
-    }
     let mut groups = lock(&shared.rates);
     if !groups.iter().any(|g| g.contains_key(&output)) {
         groups.push(sharers.into_iter().map(|o| (o, u64::MAX)).collect());

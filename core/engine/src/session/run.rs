@@ -56,7 +56,7 @@ impl Pipeline {
         let mut changes = Vec::new();
         for (output, spec) in spec.outputs.iter().enumerate().filter(|(_, o)| o.camera.is_none()) {
             let VideoChoice::Track(began) = &spec.video else { continue };
-            let old = made.as_ref().unwrap_or(began);
+            let old = made.get(&output).unwrap_or(began);
             let new = config.video(None)?;
             let new = VideoSpec { frame_rate: new.frame_rate.or(old.frame_rate), ..new };
             changes.push((change(output, old, &new)?, new));
@@ -67,9 +67,7 @@ impl Pipeline {
             .iter()
             .filter(|(change, _)| !change.is_empty())
             .try_for_each(|(change, _)| job.set(change))?;
-        if let Some((_, new)) = changes.pop() {
-            *made = Some(new);
-        }
+        made.extend(changes.into_iter().map(|(change, new)| (change.output, new)));
         Ok(())
     }
 

@@ -133,6 +133,11 @@ impl OutputSpec {
         (self.push.is_some() || scheme == "srt" || scheme.starts_with("rtmp")).then(|| path.into())
     }
 
+    /// Whether it is pushed over TLS, to a URL or to a service whose servers want that.
+    pub fn is_pushed_encrypted(&self) -> bool {
+        self.pushed_to().is_some_and(|url| super::is_encrypted(&url))
+    }
+
     /// What to call the output in messages, without credentials and stream keys.
     pub fn label(&self) -> String {
         match (&self.path, &self.packets) {

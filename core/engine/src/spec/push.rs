@@ -40,8 +40,9 @@ pub struct PushSpec {
     #[serde(default = "bytes")]
     pub max_bytes: u64,
     /// Lower the encoder's bit rate when the network cannot carry it, and raise it again when it can: `true`, or within
-    /// which bounds. Needs encoded video with `bitrate` and either `cbr` or `max_bitrate`. Where several outputs share one
-    /// encode, all of them must adapt, and the lowest rate is taken; otherwise a warning says that only pictures are dropped.
+    /// which bounds. Needs encoded video with `bitrate` and either `cbr` or `max_bitrate`. Outputs that adapt share one encode
+    /// with each other, at the lowest of their rates, and not with outputs that do not: those are encoded on their own, and
+    /// keep their rate.
     #[serde(default)]
     pub adapt: AdaptChoice,
     /// Whether the certificate of a server over TLS (`rtmps`) must be its own and signed by somebody who is believed;
@@ -200,6 +201,12 @@ pub enum SrtMode {
     Rendezvous,
 }
 
+/// Whether what goes to this address, a URL as it is connected to, is encrypted by TLS.
+pub(crate) fn is_encrypted(url: &str) -> bool {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase()).unwrap_or_default();
+    matches!(scheme.as_str(), "rtmps" | "rtmpts" | "tls" | "https")
+}
+
 /// Checks what the types of `push` cannot say.
 pub(super) fn check(path: &str, o: &super::OutputSpec) -> crate::Result<()> {
     use crate::error::Error;
@@ -251,8 +258,7 @@ pub(super) fn check(path: &str, o: &super::OutputSpec) -> crate::Result<()> {
             return refuse("push.adapt.min_bitrate", "is above video.bitrate");
         }
     }
-    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
-    let encrypted = matches!(scheme.as_str(), "rtmps" | "rtmpts" | "tls" | "https");
+    let encrypted = is_encrypted(&url);
     if !push.tls_verify && !encrypted {
         return refuse("push.tls_verify", "needs a path that begins with rtmps://");
     }

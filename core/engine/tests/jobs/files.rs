@@ -270,6 +270,34 @@ fn equal_tracks_of_several_outputs_are_encoded_once() {
     assert!(psnr(&path("a.mp4"), &path("d.mp4")).is_finite());
 }
 
+/// Who follows a network shares with nobody who does not; what cannot go over RTMP together is refused before it is tried.
+#[test]
+fn streams_that_adapt_are_encoded_apart_from_what_is_kept() {
+    let video =
+        json!({"codec": "h264", "encoder": "libx264", "bitrate": "500k", "cbr": true, "preset": "p1"});
+    let adapts = |n: usize| json!({"path": format!("rtmp://127.0.0.1:9/live/{n}"), "push": {"adapt": true}, "video": video});
+    let kept = |name: &str| json!({"path": format!("/nowhere/{name}"), "video": video});
+    let plan = |outputs: serde_json::Value| {
+        let source = json!({"pattern": {"width": 320, "height": 180, "tone": true}, "realtime": true});
+        let spec = json!({"source": source, "outputs": outputs});
+        ghoststream::Pipeline::from_json(&spec.to_string()).unwrap().plan()
+    };
+    let plan_of = |outputs| plan(outputs).unwrap().outputs;
+    let made = plan_of(json!([adapts(1), kept("a.mkv"), adapts(2), kept("b.mkv")]));
+    let actions: Vec<Vec<&str>> = made.iter().map(|o| o.tracks.iter().map(|t| t.action).collect()).collect();
+    let (once, twice) = (vec!["encode", "encode"], vec!["share", "share"]);
+    assert_eq!(actions, [once, vec!["encode", "share"], twice.clone(), twice]);
+    let reason = &made[1].tracks[0].reason;
+    assert!(reason.contains("on its own beside outputs[0], as that one follows its network"), "{reason}");
+    assert!(made[2].tracks[0].reason.contains("outputs[0], encoded once"), "{}", made[2].tracks[0].reason);
+    assert!(made[3].tracks[0].reason.contains("outputs[1], encoded once"), "{}", made[3].tracks[0].reason);
+
+    let hevc = json!({"codec": "hevc", "encoder": "libx265", "preset": "p1"});
+    let e = plan(json!([{"path": "rtmp://127.0.0.1:9/a/k", "video": hevc, "audio": {"codec": "speex"}}]))
+        .unwrap_err();
+    assert!(e.message().starts_with("outputs[0]: ") && e.message().contains("not beside speex"), "{e}");
+}
+
 #[test]
 fn the_pattern_is_a_source_and_loops_go_on_in_time() {
     let dir = Dir::new();

@@ -31,7 +31,7 @@ pub use film::FilmPlan;
 pub use ladder::{Bounds, Offer, Relief, Rung, Size};
 pub use media::{Audio, Media, Text, Video};
 pub(crate) use record::accel_of;
-pub(crate) use retry::{Class, class};
+pub(crate) use retry::{Class, class, no_room};
 pub use view::{
     Body, Cache, CannotCancel, Cleaned, CleanupStats, Client, Decision, DownloadError, FileError, JobEvent,
     JobView, Left, Served, SharedStream, SharedStreams, StartError, Stats, Status, Stored, StoredState,

@@ -61,15 +61,27 @@ pub fn class(failure: &Failure, hardware: bool) -> Class {
         Some(ErrorKind::Device | ErrorKind::Busy | ErrorKind::Memory) if hardware => Class::Hardware,
         Some(ErrorKind::Device | ErrorKind::Busy | ErrorKind::Memory | ErrorKind::Io) => {
             // A full disk does not get empty by waiting a few seconds.
-            if is_full(&failure.message) { Class::Fatal } else { Class::Transient }
+            let full = no_room(&failure.message) || is_too_large(&failure.message);
+            if full { Class::Fatal } else { Class::Transient }
         }
         Some(ErrorKind::Internal | ErrorKind::Unsupported) if hardware => Class::Hardware,
         Some(_) => Class::Fatal,
     }
 }
 
-fn is_full(message: &str) -> bool {
-    ["No space left on device", "File too large", "quota"].iter().any(|text| message.contains(text))
+fn says(message: &str, texts: &[&str]) -> bool {
+    texts.iter().any(|text| message.contains(text))
+}
+
+/// Whether a failure is a disk without room or a user without quota (ENOSPC, EDQUOT), by the system's number or text:
+/// removing files may help.
+pub fn no_room(message: &str) -> bool {
+    says(message, &["(os error 28)", "(os error 122)", "No space left on device", "quota"])
+}
+
+/// A file above the largest that is allowed (EFBIG).
+fn is_too_large(message: &str) -> bool {
+    says(message, &["(os error 27)", "File too large"])
 }
 
 /// What follows from `failure`; `luck` (0 to 1) spreads tries that would come together.

@@ -4,15 +4,12 @@ use super::making::State;
 use super::playlists;
 use super::segments::Key;
 use super::session::Inner;
-use crate::jobs::{Class, accel_of, class, failed_over};
+use crate::jobs::{Class, accel_of, class, failed_over, no_room};
 use crate::worker::{Failure, Report};
 use ghoststream::event::Outcome;
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
-
-/// What the system says of a disk without room, and of a user without quota (ENOSPC, EDQUOT).
-const FULL: [&str; 2] = ["(os error 28)", "(os error 122)"];
 
 /// Tries after what may pass by itself, and the time before the first of them; doubled for each further one. Somebody waits.
 const TRIES: u32 = 3;
@@ -97,8 +94,7 @@ impl Inner {
     fn failed(&self, state: &mut State, id: u64, failure: &Failure) {
         state.failures += 1;
         let why = &failure.message;
-        let full = FULL.iter().any(|error| why.contains(error));
-        if full && self.make_room(state) > 0 {
+        if no_room(why) && self.make_room(state) > 0 {
             state.warn("the disk is full: segments that were played are removed".into());
             return;
         }

@@ -6,11 +6,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::packet::Packet;
 use crate::sink::TrackHeader;
 use crate::sink::muxed::{muxer_name, track_options};
-use crate::spec::{Container, SrtAddress};
+use crate::spec::{Container, SrtAddress, is_encrypted};
 use crate::time::{Rational, Rounding, TimeBase, rescale};
 use ghoststream_sys::ffmpeg as av;
 use ghoststream_sys::srt;
-use ghoststream_sys::tcp::Mark;
+use ghoststream_sys::tcp::{self, Mark};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
@@ -116,6 +116,8 @@ fn put(muxer: &mut av::Muxer, bytes: Vec<u8>) -> Result<()> {
 pub(super) struct Link {
     /// Media in the network's own buffer beyond what is on its way.
     pub delay: Duration,
+    /// How long a round trip takes.
+    pub rtt: Option<Duration>,
     /// SRT's counts.
     pub srt: Option<srt::Stats>,
 }
@@ -133,6 +135,8 @@ pub(super) struct Connection {
     tracks: Vec<Track>,
     interrupt: av::Interrupt,
     socket: Option<Arc<srt::Socket>>,
+    /// Where it goes over TCP, and the system tells of it.
+    tcp: Option<tcp::Connection>,
     timeout: Duration,
     /// Whether each packet is to leave at once.
     flush: bool,
@@ -184,8 +188,9 @@ impl Target {
         };
         let mark = is_over_tcp(&self.url).then(Mark::next);
         let ((mut wire, tracks), _) = self.open(way, &interrupt, mark)?;
-        if let Some(mark) = mark {
-            self.limit_silence(mark);
+        let tcp = mark.and_then(Mark::find);
+        if mark.is_some() {
+            self.limit_silence(tcp);
         }
         let flush = socket.is_some();
         if flush {
@@ -196,6 +201,7 @@ impl Target {
             tracks,
             interrupt,
             socket,
+            tcp,
             timeout: self.timeout,
             flush,
             send_buffer: self.send_buffer,
@@ -214,11 +220,11 @@ impl Target {
     }
 
     /// TCP itself says nothing of a dead link until its buffer is full, which takes as long as the bit rate is low.
-    fn limit_silence(&self, mark: Mark) {
-        let why = match mark.limit_silence(self.timeout) {
-            Ok(true) => return,
-            Ok(false) => "the system does not take a limit for it".to_owned(),
-            Err(e) => e.to_string(),
+    fn limit_silence(&self, connection: Option<tcp::Connection>) {
+        let why = match connection.map(|c| c.limit_silence(self.timeout)) {
+            Some(Ok(())) => return,
+            Some(Err(e)) => e.to_string(),
+            None => "the system does not tell which connection it is".to_owned(),
         };
         tracing::warn!(why, "push: a link that is dead is noticed late where the bit rate is low");
     }
@@ -359,10 +365,12 @@ impl Connection {
 
     /// What the link says of itself.
     pub fn link(&self) -> Link {
-        let Some(stats) = self.socket.as_ref().and_then(|s| s.stats().ok()) else { return Link::default() };
+        let Some(stats) = self.socket.as_ref().and_then(|s| s.stats().ok()) else {
+            return Link { rtt: self.tcp.and_then(tcp::Connection::round_trip), ..Link::default() };
+        };
         // What waits for its acknowledgement waits for a round trip at least.
         let delay = stats.waiting.1.saturating_sub(stats.rtt + Duration::from_millis(50));
-        Link { delay, srt: Some(stats) }
+        Link { delay, rtt: Some(stats.rtt), srt: Some(stats) }
     }
 
     /// Whether the peer is still there, as far as can be known without sending.
@@ -403,12 +411,6 @@ impl Connection {
 fn is_over_tcp(url: &str) -> bool {
     let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase()).unwrap_or_default();
     scheme.starts_with("rtmp") || matches!(scheme.as_str(), "tcp" | "tls" | "http" | "https" | "icecast")
-}
-
-/// Whether FFmpeg makes a connection of TLS for this address.
-fn is_encrypted(url: &str) -> bool {
-    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase()).unwrap_or_default();
-    matches!(scheme.as_str(), "rtmps" | "rtmpts" | "tls" | "https")
 }
 
 /// The time that packets in SRT's own buffer may span. It forgets what is older than a second, or than the latency and

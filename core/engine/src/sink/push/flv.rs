@@ -50,7 +50,7 @@ impl Flv {
         }
         let flags = u8::from(audio > 0) << 2 | u8::from(video > 0);
         let mut out = vec![b'F', b'L', b'V', 1, flags, 0, 0, 0, 9, 0, 0, 0, 0];
-        tag(&mut out, SCRIPT, 0, &metadata(tracks));
+        tag(&mut out, SCRIPT, 0, |body| body.extend_from_slice(&metadata(tracks)));
         let mut made = Vec::new();
         for track in tracks {
             let (framer, stream) = Framer::new(BitstreamFormat::LengthPrefixed, track.stream.clone())
@@ -85,25 +85,27 @@ impl Flv {
             track.configure(&config, at, out);
         }
         let data = track.framer.frame(packet)?;
-        let mut body = Vec::with_capacity(data.len() + 8);
-        track.head(1, packet.key, &mut body);
-        if matches!(track.stream.codec, Codec::H264 | Codec::Hevc) {
-            body.extend_from_slice(&(composition as i32).to_be_bytes()[1..]);
-        }
-        body.extend_from_slice(&data);
-        tag(out, track.kind(), at, &body);
+        // With what a tag has around them: the bytes are copied once.
+        out.reserve(data.len() + 32);
+        tag(out, track.kind(), at, |body| {
+            track.head(1, packet.key, body);
+            if matches!(track.stream.codec, Codec::H264 | Codec::Hevc) {
+                body.extend_from_slice(&(composition as i32).to_be_bytes()[1..]);
+            }
+            body.extend_from_slice(&data);
+        });
         Ok(())
     }
 
     /// Appends what ends the pictures.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         for track in self.tracks.iter().filter(|t| t.stream.kind == MediaKind::Video) {
-            let mut body = Vec::new();
-            track.head(2, true, &mut body);
-            if track.stream.codec == Codec::H264 {
-                body.extend_from_slice(&[0; 3]);
-            }
-            tag(out, VIDEO, track.last.max(0), &body);
+            tag(out, VIDEO, track.last.max(0), |body| {
+                track.head(2, true, body);
+                if track.stream.codec == Codec::H264 {
+                    body.extend_from_slice(&[0; 3]);
+                }
+            });
         }
     }
 }
@@ -132,13 +134,13 @@ impl Track {
     }
 
     fn configure(&mut self, config: &[u8], at: i64, out: &mut Vec<u8>) {
-        let mut body = Vec::new();
-        self.head(0, true, &mut body);
-        if self.stream.codec == Codec::H264 {
-            body.extend_from_slice(&[0; 3]);
-        }
-        body.extend_from_slice(config);
-        tag(out, self.kind(), at, &body);
+        tag(out, self.kind(), at, |body| {
+            self.head(0, true, body);
+            if self.stream.codec == Codec::H264 {
+                body.extend_from_slice(&[0; 3]);
+            }
+            body.extend_from_slice(config);
+        });
         self.told = true;
     }
 
@@ -182,17 +184,20 @@ fn code(codec: &Codec) -> u32 {
     })
 }
 
-/// Appends a tag and its length.
-fn tag(out: &mut Vec<u8>, kind: u8, at: i64, body: &[u8]) {
-    let size = (body.len() as u32).to_be_bytes();
+/// Appends a tag, whose body `write` appends, and its length.
+fn tag(out: &mut Vec<u8>, kind: u8, at: i64, write: impl FnOnce(&mut Vec<u8>)) {
     // Times wrap after 49 days, as RTMP's do.
     let [high, time @ ..] = (at as u32).to_be_bytes();
-    out.push(kind);
-    out.extend_from_slice(&size[1..]);
+    // The size is known when the body is there.
+    let size = out.len() + 1;
+    out.extend_from_slice(&[kind, 0, 0, 0]);
     out.extend_from_slice(&time);
     out.extend_from_slice(&[high, 0, 0, 0]);
-    out.extend_from_slice(body);
-    out.extend_from_slice(&(body.len() as u32 + 11).to_be_bytes());
+    let body = out.len();
+    write(out);
+    let len = (out.len() - body) as u32;
+    out[size..size + 3].copy_from_slice(&len.to_be_bytes()[1..]);
+    out.extend_from_slice(&(len + 11).to_be_bytes());
 }
 
 /// `onMetaData` in AMF0.

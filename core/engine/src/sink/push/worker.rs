@@ -304,7 +304,7 @@ impl Worker {
             s.delay = delay.as_secs_f64();
             s.queued = waiting.bytes;
             s.dropped_frames = waiting.dropped;
-            s.rtt = link.srt.map(|s| s.rtt.as_secs_f64() * 1000.0);
+            s.rtt = link.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0);
             (s.lost, s.repeated) = (link.srt.map(|s| s.send_lost), link.srt.map(|s| s.repeated));
             s.late = late;
         });
