@@ -138,6 +138,24 @@ def test_an_encoder_gives_packets_that_decode(tmp_path):
         assert psnr(ours, theirs) > 30
 
 
+def test_each_packet_tells_the_quantiser_of_its_picture():
+    # A texture that moves under a little noise: pictures are predicted from others, and no block is skipped.
+    random = numpy.random.default_rng(1)
+    texture = random.integers(20, 230, (180, 320, 3), numpy.int16)
+    moved = (numpy.roll(texture, 2 * n, axis=1) + random.integers(-9, 10, texture.shape) for n in range(20))
+    film = [picture.astype(numpy.uint8) for picture in moved]
+    with gs.Encoder(codec="h264", fps=25, qp=20, b_frames=2, gop=10) as encoder:
+        packets = [p for picture in film for p in encoder.encode(picture)] + list(encoder.encode())
+    assert len(packets) == 20
+    told = {kind: {p.qp for p in packets if p.picture_type == kind} for kind in "IPB"}
+    # x264's own factors between the kinds: 1.4 and 1.3, in quantisers; B pictures that others refer to are in between.
+    assert (told["I"], told["P"]) == ({17}, {20}) and told["B"] <= {21, 22}, told
+    with gs.Encoder(codec="h264", fps=25, bitrate="300k", gop=10) as encoder:
+        packets = [p for picture in film for p in encoder.encode(picture)] + list(encoder.encode())
+    assert len(packets) == 20 and all(0 < p.qp <= 51 for p in packets), [p.qp for p in packets]
+    assert max(p.qp for p in packets) > 30, [p.qp for p in packets]
+
+
 def test_length_prefixed_packets_and_their_record():
     with gs.Encoder(320, 180, codec="h264", format="rgb24", bitstream="length_prefixed") as encoder:
         packets = list(encoder.encode_all(pictures(5)))

@@ -386,11 +386,11 @@ impl Capabilities {
             let known = level::of(c.codec, number);
             let known =
                 known.filter(|_| i64::from(number) <= i64::from(self.level_max) || self.level_max <= 0);
-            let Some(known) = known else {
+            if known.is_none() {
                 return refuse("level", format!("{} on this device has no such level", c.codec.name()));
-            };
-            if let Some(why) = known.exceeded(c.codec, (c.width, c.height), c.frame_rate) {
-                return refuse("level", why);
+            }
+            if let Some((field, why)) = level::refused(c) {
+                return refuse(field, why);
             }
         }
         if c.codec == Codec::H264 && c.high_tier {

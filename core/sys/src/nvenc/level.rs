@@ -1,7 +1,7 @@
 //! What the levels of the codecs allow, so that a level which pictures do not fit is refused by name: drivers only say
 //! `Invalid Level`.
 
-use super::config::Codec;
+use super::config::{Codec, EncodeConfig, Profile, RateControl};
 
 /// A level's limits.
 pub(super) struct Level {
@@ -13,69 +13,73 @@ pub(super) struct Level {
     picture: u64,
     /// The same of a second.
     second: u64,
+    /// Bits of a second in thousands, before the profile's factor.
+    main: u64,
+    /// The same in the high tier; 0 where there is none.
+    high: u64,
 }
 
-const fn level(number: u32, name: &'static str, picture: u64, second: u64) -> Level {
-    Level { number, name, picture, second }
+const fn level(number: u32, name: &'static str, picture: u64, second: u64, main: u64, high: u64) -> Level {
+    Level { number, name, picture, second, main, high }
 }
 
 /// Table A-1 of H.264.
 const H264: [Level; 20] = [
-    level(9, "1b", 99, 1485),
-    level(10, "1", 99, 1485),
-    level(11, "1.1", 396, 3000),
-    level(12, "1.2", 396, 6000),
-    level(13, "1.3", 396, 11_880),
-    level(20, "2", 396, 11_880),
-    level(21, "2.1", 792, 19_800),
-    level(22, "2.2", 1620, 20_250),
-    level(30, "3", 1620, 40_500),
-    level(31, "3.1", 3600, 108_000),
-    level(32, "3.2", 5120, 216_000),
-    level(40, "4", 8192, 245_760),
-    level(41, "4.1", 8192, 245_760),
-    level(42, "4.2", 8704, 522_240),
-    level(50, "5", 22_080, 589_824),
-    level(51, "5.1", 36_864, 983_040),
-    level(52, "5.2", 36_864, 2_073_600),
-    level(60, "6", 139_264, 4_177_920),
-    level(61, "6.1", 139_264, 8_355_840),
-    level(62, "6.2", 139_264, 16_711_680),
+    level(9, "1b", 99, 1485, 128, 0),
+    level(10, "1", 99, 1485, 64, 0),
+    level(11, "1.1", 396, 3000, 192, 0),
+    level(12, "1.2", 396, 6000, 384, 0),
+    level(13, "1.3", 396, 11_880, 768, 0),
+    level(20, "2", 396, 11_880, 2000, 0),
+    level(21, "2.1", 792, 19_800, 4000, 0),
+    level(22, "2.2", 1620, 20_250, 4000, 0),
+    level(30, "3", 1620, 40_500, 10_000, 0),
+    level(31, "3.1", 3600, 108_000, 14_000, 0),
+    level(32, "3.2", 5120, 216_000, 20_000, 0),
+    level(40, "4", 8192, 245_760, 20_000, 0),
+    level(41, "4.1", 8192, 245_760, 50_000, 0),
+    level(42, "4.2", 8704, 522_240, 50_000, 0),
+    level(50, "5", 22_080, 589_824, 135_000, 0),
+    level(51, "5.1", 36_864, 983_040, 240_000, 0),
+    level(52, "5.2", 36_864, 2_073_600, 240_000, 0),
+    level(60, "6", 139_264, 4_177_920, 240_000, 0),
+    level(61, "6.1", 139_264, 8_355_840, 480_000, 0),
+    level(62, "6.2", 139_264, 16_711_680, 800_000, 0),
 ];
 
 /// Tables A.8 and A.9 of HEVC.
 const HEVC: [Level; 13] = [
-    level(30, "1", 36_864, 552_960),
-    level(60, "2", 122_880, 3_686_400),
-    level(63, "2.1", 245_760, 7_372_800),
-    level(90, "3", 552_960, 16_588_800),
-    level(93, "3.1", 983_040, 33_177_600),
-    level(120, "4", 2_228_224, 66_846_720),
-    level(123, "4.1", 2_228_224, 133_693_440),
-    level(150, "5", 8_912_896, 267_386_880),
-    level(153, "5.1", 8_912_896, 534_773_760),
-    level(156, "5.2", 8_912_896, 1_069_547_520),
-    level(180, "6", 35_651_584, 1_069_547_520),
-    level(183, "6.1", 35_651_584, 2_139_095_040),
-    level(186, "6.2", 35_651_584, 4_278_190_080),
+    level(30, "1", 36_864, 552_960, 128, 0),
+    level(60, "2", 122_880, 3_686_400, 1500, 0),
+    level(63, "2.1", 245_760, 7_372_800, 3000, 0),
+    level(90, "3", 552_960, 16_588_800, 6000, 0),
+    level(93, "3.1", 983_040, 33_177_600, 10_000, 0),
+    level(120, "4", 2_228_224, 66_846_720, 12_000, 30_000),
+    level(123, "4.1", 2_228_224, 133_693_440, 20_000, 50_000),
+    level(150, "5", 8_912_896, 267_386_880, 25_000, 100_000),
+    level(153, "5.1", 8_912_896, 534_773_760, 40_000, 160_000),
+    level(156, "5.2", 8_912_896, 1_069_547_520, 60_000, 240_000),
+    level(180, "6", 35_651_584, 1_069_547_520, 60_000, 240_000),
+    level(183, "6.1", 35_651_584, 2_139_095_040, 120_000, 480_000),
+    level(186, "6.2", 35_651_584, 4_278_190_080, 240_000, 800_000),
 ];
 
 /// Annex A.3 of AV1.
 const AV1: [Level; 14] = [
-    level(0, "2", 147_456, 4_423_680),
-    level(1, "2.1", 278_784, 8_363_520),
-    level(4, "3", 665_856, 19_975_680),
-    level(5, "3.1", 1_065_024, 31_950_720),
-    level(8, "4", 2_359_296, 70_778_880),
-    level(9, "4.1", 2_359_296, 141_557_760),
-    level(12, "5", 8_912_896, 267_386_880),
-    level(13, "5.1", 8_912_896, 534_773_760),
-    level(14, "5.2", 8_912_896, 1_069_547_520),
-    level(15, "5.3", 8_912_896, 1_069_547_520),
-    level(16, "6", 35_651_584, 1_069_547_520),
-    level(17, "6.1", 35_651_584, 2_139_095_040),
-    level(18, "6.2", 35_651_584, 4_278_190_080),
-    level(19, "6.3", 35_651_584, 4_278_190_080),
+    level(0, "2", 147_456, 4_423_680, 1500, 0),
+    level(1, "2.1", 278_784, 8_363_520, 3000, 0),
+    level(4, "3", 665_856, 19_975_680, 6000, 0),
+    level(5, "3.1", 1_065_024, 31_950_720, 10_000, 0),
+    level(8, "4", 2_359_296, 70_778_880, 12_000, 30_000),
+    level(9, "4.1", 2_359_296, 141_557_760, 20_000, 50_000),
+    level(12, "5", 8_912_896, 267_386_880, 30_000, 100_000),
+    level(13, "5.1", 8_912_896, 534_773_760, 40_000, 160_000),
+    level(14, "5.2", 8_912_896, 1_069_547_520, 60_000, 240_000),
+    level(15, "5.3", 8_912_896, 1_069_547_520, 60_000, 240_000),
+    level(16, "6", 35_651_584, 1_069_547_520, 60_000, 240_000),
+    level(17, "6.1", 35_651_584, 2_139_095_040, 100_000, 480_000),
+    level(18, "6.2", 35_651_584, 4_278_190_080, 160_000, 800_000),
+    level(19, "6.3", 35_651_584, 4_278_190_080, 160_000, 800_000),
 ];
 
 /// The level of `codec` that has this number.
@@ -86,6 +90,52 @@ pub(super) fn of(codec: Codec, number: u32) -> Option<&'static Level> {
         Codec::Av1 => &AV1,
     };
     table.iter().find(|level| level.number == number)
+}
+
+/// How many times the table's bits a profile allows, in thousandths: cpbBrVclFactor of tables A-2 (H.264) and A.10 (HEVC).
+fn factor(c: &EncodeConfig) -> u64 {
+    match (c.codec, c.surface.chroma(), c.stream_depth()) {
+        (Codec::H264, ..) => match (c.profile, c.surface.chroma(), c.stream_depth()) {
+            (Profile::Baseline | Profile::Main, ..) => 1000,
+            (Profile::High422 | Profile::High444, ..) | (_, 2 | 3, _) => 4000,
+            (Profile::High10, ..) | (_, _, 10) => 3000,
+            _ => 1250,
+        },
+        (Codec::Hevc, 2, _) => 1667,
+        (Codec::Hevc, 3, 8) => 2000,
+        (Codec::Hevc, 3, _) => 2500,
+        _ => 1000,
+    }
+}
+
+/// The most bits of a second that are asked for, where it is said.
+fn asked(rate: &RateControl) -> Option<u64> {
+    match *rate {
+        RateControl::Cbr { bitrate, .. } => Some(bitrate.into()),
+        RateControl::Vbr { bitrate, max_bitrate, .. } => Some(max_bitrate.unwrap_or(bitrate).into()),
+        RateControl::Cq { max_bitrate, .. } => max_bitrate.map(u64::from),
+        RateControl::ConstQp { .. } | RateControl::Lossless => None,
+    }
+}
+
+/// What of `c` the level that it names does not allow: the field, and why. Nothing where none is named.
+pub(super) fn refused(c: &EncodeConfig) -> Option<(&'static str, String)> {
+    let known = of(c.codec, c.level?)?;
+    if let Some(why) = known.exceeded(c.codec, (c.width, c.height), c.frame_rate) {
+        return Some(("level", why));
+    }
+    let name = known.name;
+    if c.high_tier && known.high == 0 && c.codec != Codec::H264 {
+        return Some(("high_tier", format!("level {name} has no high tier")));
+    }
+    let (bits, tier) = match (c.high_tier, known.high) {
+        (false, 0) => (known.main, ""),
+        (false, _) => (known.main, " in the main tier"),
+        (true, _) => (known.high, " in the high tier"),
+    };
+    let most = bits * factor(c);
+    let asked = asked(&c.rate).filter(|asked| *asked > most)?;
+    Some(("level", format!("{name} allows {most} bits a second{tier}, not {asked}")))
 }
 
 impl Level {
@@ -131,5 +181,47 @@ mod tests {
         assert!(
             of(Codec::Av1, 2).is_none() && of(Codec::H264, 47).is_none() && of(Codec::Hevc, 31).is_none()
         );
+    }
+
+    #[test]
+    fn bit_rates_are_held_against_levels_tiers_and_profiles() {
+        use super::super::config::Surface;
+        let cbr = |bitrate| RateControl::Cbr { bitrate, filler: false };
+        let with = |codec, level, rate| {
+            let c = EncodeConfig::new(codec, 1280, 720, (25, 1), rate);
+            EncodeConfig { level: Some(level), ..c }
+        };
+        // The most that is allowed, and one bit more.
+        for (codec, level, high_tier, profile, surface, most) in [
+            (Codec::H264, 31, false, Profile::Main, Surface::Nv12, 14_000_000),
+            (Codec::H264, 31, false, Profile::Auto, Surface::Nv12, 17_500_000),
+            (Codec::H264, 41, false, Profile::High, Surface::Nv12, 62_500_000),
+            (Codec::H264, 31, false, Profile::Auto, Surface::P010, 42_000_000),
+            (Codec::H264, 31, false, Profile::Auto, Surface::Yuv444p, 56_000_000),
+            (Codec::Hevc, 93, false, Profile::Auto, Surface::P010, 10_000_000),
+            (Codec::Hevc, 120, false, Profile::Auto, Surface::Nv12, 12_000_000),
+            (Codec::Hevc, 120, true, Profile::Auto, Surface::Nv12, 30_000_000),
+            (Codec::Hevc, 120, true, Profile::Auto, Surface::P210, 50_010_000),
+            (Codec::Hevc, 120, false, Profile::Auto, Surface::Yuv444p16, 30_000_000),
+            (Codec::Av1, 8, false, Profile::Auto, Surface::Nv12, 12_000_000),
+            (Codec::Av1, 8, true, Profile::Auto, Surface::Nv12, 30_000_000),
+            (Codec::Av1, 5, false, Profile::Auto, Surface::P010, 10_000_000),
+        ] {
+            let c = EncodeConfig { high_tier, profile, surface, ..with(codec, level, cbr(most)) };
+            assert_eq!(refused(&c), None, "{codec:?} {level} {high_tier} {surface:?}");
+            let (field, why) = refused(&EncodeConfig { rate: cbr(most + 1), ..c }).unwrap();
+            assert!(field == "level" && why.contains(&format!("allows {most} bits a second")), "{why}");
+        }
+        // The peak counts where there is one, and nothing where the rate is not said.
+        let vbr = |max_bitrate| RateControl::Vbr { bitrate: 10_000_000, max_bitrate, quality: None };
+        assert_eq!(refused(&with(Codec::Hevc, 93, vbr(None))), None);
+        assert!(refused(&with(Codec::Hevc, 93, vbr(Some(11_000_000)))).is_some());
+        let cq = |max_bitrate| RateControl::Cq { quality: 20.0, max_bitrate };
+        assert_eq!(refused(&with(Codec::H264, 31, cq(None))), None);
+        assert!(refused(&with(Codec::H264, 31, cq(Some(20_000_000)))).is_some());
+        assert_eq!(refused(&with(Codec::H264, 31, RateControl::ConstQp { i: 1, p: 1, b: 1 })), None);
+        let low = EncodeConfig { high_tier: true, ..with(Codec::Hevc, 93, cbr(1_000_000)) };
+        assert_eq!(refused(&low).unwrap(), ("high_tier", "level 3.1 has no high tier".into()));
+        assert_eq!(refused(&EncodeConfig { level: None, ..low }), None);
     }
 }

@@ -27,9 +27,9 @@ pub fn run(data: &[u8]) {
     let _ = hevc::Config::from_annex_b(data).map(|c| c.to_hvcc());
     let _ = av1::obus(data);
     let _ = av1::SequenceHeader::parse(data);
-    let _ = av1::Config::parse(data).map(|c| c.to_av1c());
-    let _ = av1::Config::from_obus(data).map(|c| c.to_av1c());
-    let _ = av1::strip(&Bytes::copy_from_slice(data));
+    let _ = av1::Config::parse(data).map(|c| av1_again(&c));
+    let _ = av1::Config::from_obus(data).map(|c| av1_again(&c));
+    av1_stripped(data);
     let _ = vp9::Config::parse(data).map(|c| c.to_vpcc(c.colour));
     let _ = aac::Config::parse(data).map(|c| c.adts_header(data.len()));
     let _ = aac::Adts::frames(data);
@@ -44,6 +44,28 @@ pub fn run(data: &[u8]) {
     for codec in CODECS {
         track(codec, &data);
     }
+}
+
+/// A record says what it was made of.
+fn av1_again(config: &av1::Config) {
+    let record = config.to_av1c();
+    let i = &config.info;
+    assert_eq!((record[0], record[1] >> 5, record[1] & 31), (0x81, i.profile, i.level));
+    assert_eq!((record[2] >> 7 == 1, record[2] >> 4 & 1 == 1), (i.high_tier, i.monochrome));
+    assert_eq!(av1::Config::parse(&record).as_ref().ok(), Some(config));
+    assert_eq!(av1::Config::from_obus(&config.config_obus).as_ref().ok(), Some(config));
+}
+
+/// What is left of a temporal unit is its other units, in their order, and nothing can be taken from it again.
+fn av1_stripped(data: &[u8]) {
+    let data = Bytes::copy_from_slice(data);
+    let (units, stripped) = (av1::obus(&data), av1::strip(&data));
+    assert_eq!(units.is_ok(), stripped.is_ok());
+    let (Ok(units), Ok(stripped)) = (units, stripped) else { return };
+    let kept: Vec<u8> =
+        units.iter().filter(|o| !matches!(o.kind, 2 | 8 | 15)).flat_map(|o| o.whole).copied().collect();
+    assert_eq!(stripped, kept);
+    assert_eq!(av1::strip(&stripped).ok().as_ref(), Some(&stripped));
 }
 
 /// A stream of `codec` whose extradata and first packet are `data`.

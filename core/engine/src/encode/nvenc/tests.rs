@@ -248,6 +248,18 @@ fn what_a_device_lacks_is_refused_by_name() {
         ),
         ("h264", "nv12", r#"{"level":"4.3"}"#, "video.level: h264 on this device has no such level"),
         ("hevc", "nv12", r#"{"level":"3.1"}"#, "video.level: 3.1 allows pictures of 983040 samples"),
+        (
+            "h264",
+            "nv12",
+            r#"{"level":"4.1","bitrate":"50M","max_bitrate":"63M"}"#,
+            "video.level: 4.1 allows 62500000 bits a second, not 63000000",
+        ),
+        (
+            "hevc",
+            "nv12",
+            r#"{"level":"4.1","bitrate":"21M","cbr":true}"#,
+            "video.level: 4.1 allows 20000000 bits a second in the main tier, not 21000000",
+        ),
         ("h264", "nv12", r#"{"profile":"baseline","options":{"coder":"cabac"}}"#, "video.options.coder: "),
     ] {
         refused(&small, codec, pixels, json, begins);
@@ -299,6 +311,13 @@ fn what_a_device_lacks_is_refused_by_name() {
     wanted(Rational::new(30, 1)).unwrap();
     let e = wanted(Rational::new(60, 1)).unwrap_err();
     assert!(e.message().starts_with("video.level: 4 allows 245760 macroblocks a second"), "{e}");
+    refused(
+        &ada,
+        "av1",
+        "nv12",
+        r#"{"level":"4.0","crf":30,"max_bitrate":"31M","options":{"tier":"high"}}"#,
+        "video.level: 4 allows 30000000 bits a second in the high tier, not 31000000",
+    );
     refused(&ada, "av1", "nv12", r#"{"options":{"aud":"1"}}"#, "video.options.aud: ");
     let eight_k = configure("hevc", "p010le", r#"{"b_frames":5,"lookahead":16}"#).unwrap();
     check(&eight_k, &ada, Some((7680, 4320))).unwrap();
