@@ -1,14 +1,14 @@
 //! The direct NVENC encoder on the stand-in driver, where its owner changes it while it runs. Ignored unless asked for:
 //! `tests/standin/run engine` runs these with the driver in LD_LIBRARY_PATH.
 
-use ghoststream::encode::nvenc::{Hooks, NvencEncoder};
+use ghoststream::encode::nvenc::{self, Hooks, NvencEncoder};
 use ghoststream::encode::{Encoder, VideoEncode};
 use ghoststream::event::{Event, Next, Outcome};
 use ghoststream::frame::{CudaPool, Frame, PixelFormat};
 use ghoststream::job::{Change, Message, Taken};
 use ghoststream::packet::{Packet, PictureType};
-use ghoststream::spec::{Bitrate, FrameRate};
-use ghoststream::stage::Stage;
+use ghoststream::spec::{Bitrate, FrameRate, Preset};
+use ghoststream::stage::{Control, Stage};
 use ghoststream::time::Rational;
 use ghoststream::{Job, Pipeline};
 use serde_json::{Value, json};
@@ -34,6 +34,10 @@ fn frame(n: i64, width: u32, height: u32) -> Frame {
 }
 
 fn encoder(video: Value) -> Job {
+    encoder_with(video, false)
+}
+
+fn encoder_with(video: Value, fallback: bool) -> Job {
     assert!(std::env::var_os("GS_STANDIN").is_some(), "run by tests/standin/run engine");
     let mut track = json!({"encoder": "nvenc", "codec": "h264", "preset": "p1"});
     for (key, value) in video.as_object().unwrap() {
@@ -41,7 +45,7 @@ fn encoder(video: Value) -> Job {
     }
     let spec = json!({
         "source": {"frames": {"video": {"width": 640, "height": 360, "format": "nv12", "frame_rate": 25}}},
-        "fallback": false, "stall_timeout": 0,
+        "fallback": fallback, "stall_timeout": 0,
         "outputs": [{"packets": {"format": "annex_b", "queue": 1000}, "video": track, "audio": false}],
     });
     Pipeline::from_json(&spec.to_string()).unwrap().start().job().unwrap()
@@ -148,6 +152,52 @@ fn rates_key_frames_and_sizes_change_without_a_lost_frame() {
         assert_eq!(sets[0], sets[1], "{video}");
         assert_ne!(sets[1], sets[2], "{video}");
         assert_eq!(sets[0], sets[3], "{video}");
+    }
+}
+
+/// Frames of a source that is paced may come faster than they came at first.
+#[test]
+#[ignore = "needs the stand-in driver: tests/standin/run engine"]
+fn the_rate_of_a_running_job_goes_up_and_down() {
+    for (fallback, output) in
+        [(false, json!({"packets": {"queue": 10_000}})), (true, json!({"packets": {"queue": 10_000}}))]
+    {
+        let mut output = output;
+        output["video"] =
+            json!({"encoder": "nvenc", "codec": "h264", "preset": "p1", "bitrate": "1M", "b_frames": 0});
+        output["audio"] = json!(false);
+        let spec = json!({
+            "source": {"pattern": {"width": 320, "height": 180, "frame_rate": 25}, "realtime": true},
+            "fallback": fallback, "outputs": [output],
+        });
+        let job = Pipeline::from_json(&spec.to_string()).unwrap().start().job().unwrap();
+        let mut packets = vec![one(&job)];
+        let mut take = |more: f64| {
+            let until = packets.last().unwrap().presentation().unwrap().seconds() + more;
+            while packets.last().unwrap().presentation().unwrap().seconds() < until {
+                packets.push(one(&job));
+            }
+            packets.len()
+        };
+        let mut marks = vec![take(1.0)];
+        for rate in [50, 10] {
+            job.set(&Change { frame_rate: Some(FrameRate(Rational::new(rate, 1))), ..Change::default() })
+                .unwrap();
+            marks.push(take(2.0));
+        }
+        job.stop();
+        let told = warnings(&job);
+        assert!(!told.iter().any(|m| m.contains("at most")), "{told:?}");
+        let steps = |end: usize| -> Vec<f64> {
+            let times: Vec<f64> =
+                packets[end - 9..end].iter().map(|p| p.presentation().unwrap().seconds()).collect();
+            times.windows(2).map(|t| t[1] - t[0]).collect()
+        };
+        for (end, step) in marks.into_iter().zip([0.04, 0.02, 0.1]) {
+            let steps = steps(end);
+            assert!(steps.iter().all(|s| (s - step).abs() < 0.001), "{fallback} {step}: {steps:?}");
+        }
+        job.wait(SOON).unwrap();
     }
 }
 
@@ -385,6 +435,66 @@ fn a_preset_that_cannot_be_had_changes_nothing() {
     let said = warnings(&job);
     assert!(said.len() == 1 && said[0].contains("video.options.preset: keeps the preset at p3"), "{said:?}");
     assert_eq!(presets_told()[told..], [(3, "initialize".to_owned())]);
+}
+
+/// Run by itself, with a driver that refuses the second configuration or all from it on.
+#[test]
+#[ignore = "needs the stand-in driver: tests/standin/run engine"]
+fn a_session_that_does_not_open_again_ends_no_job() {
+    let fault = std::env::var("GS_STANDIN_FAULT").expect("run by tests/standin/run engine");
+    let job = encoder_with(json!({"preset": "p4", "bitrate": "2M", "gop": 1000}), true);
+    (0..10).for_each(|n| job.push_frame(frame(n, 640, 360)).unwrap());
+    let mut packets = vec![one(&job)];
+    let faster: Change = serde_json::from_value(json!({"preset": "p1", "key_frame": true})).unwrap();
+    job.set(&faster).unwrap();
+    (10..30).for_each(|n| job.push_frame(frame(n, 640, 360)).unwrap());
+    packets.extend(rest(&job));
+    let mut shown: Vec<i64> = packets.iter().filter_map(|p| p.pts).collect();
+    shown.sort_unstable();
+    assert_eq!(shown, (0..30).collect::<Vec<_>>(), "{fault}");
+    assert_eq!(decoded(&packets, "h264", 640 * 360 * 3 / 2).len(), 30, "{fault}");
+    let told = warnings(&job);
+    assert!(told.iter().any(|m| m.contains("the preset stays as it was")), "{told:?}");
+    let followed = told.iter().any(|m| m.contains("does not open again") && m.contains("libx264 goes on"));
+    assert_eq!(followed, fault.contains('+'), "{told:?}");
+}
+
+/// What a job has claimed of a GPU is used up once, however often a session of it is opened again.
+#[test]
+#[ignore = "needs the stand-in driver: tests/standin/run engine"]
+fn a_session_that_opens_again_uses_no_more_of_a_claim() {
+    let video =
+        json!({"encoder": "h264_nvenc", "codec": "h264", "preset": "p4", "bitrate": "2M", "gop": 1000});
+    let spec: ghoststream::spec::VideoSpec = serde_json::from_value(video).unwrap();
+    let wanted = nvenc::Wanted {
+        codec: &ghoststream::Codec::H264,
+        encoder: "h264_nvenc",
+        spec: &spec,
+        format: Some(PixelFormat::nv12()),
+        size: (640, 360),
+        rate: Some(Rational::new(25, 1)),
+    };
+    let claim = nvenc::claim(&[wanted, wanted], false).unwrap();
+    let index = claim.index();
+    let part = f64::from(640 * 360 * 25);
+    assert_eq!(nvenc::load(index), nvenc::Load { claimed: 2.0 * part, ..nvenc::Load::default() });
+    let config = VideoEncode { frame_rate: Some(Rational::new(25, 1)), ..VideoEncode::new(spec.clone()) };
+    let hooks = Hooks { claim: Some(claim.clone()), ..Hooks::default() };
+    let mut encoder = NvencEncoder::new(config, hooks).unwrap();
+    let mut packets: Vec<Packet> = Vec::new();
+    (0..5).for_each(|n| encoder.push(frame(n, 640, 360), &mut packets).unwrap());
+    let opened = nvenc::load(index);
+    assert_eq!(opened, nvenc::Load { sessions: 1, work: part, claimed: part });
+    encoder.control(&Control::Preset(Preset::P1)).unwrap();
+    encoder.control(&Control::ForceKeyFrame).unwrap();
+    let before = presets_told().len();
+    (5..10).for_each(|n| encoder.push(frame(n, 640, 360), &mut packets).unwrap());
+    assert_eq!(presets_told()[before..], [(1, "initialize".to_owned())], "it was opened again");
+    assert_eq!(nvenc::load(index), opened);
+    encoder.finish(&mut packets).unwrap();
+    assert_eq!(packets.len(), 10);
+    drop((encoder, claim));
+    assert_eq!(nvenc::load(index), nvenc::Load::default());
 }
 
 #[test]

@@ -149,6 +149,24 @@ for device in ("software", "cuda"):
             lost = int((re.findall(r"(\d+) frames were lost", told) or [0])[0])
             equal(frames(f"{WORK}/next.mkv") + lost, 25, f"{name}: frames and {lost} lost ones")
             equal(cards(done)[-1], {1}, f"{name}: who coded at last")
+# What is in a card's memory is read when only its encoder failed; what cannot be read is lost, counted and told.
+for structure in ({"b_frames": 0}, {"b_frames": 3, "lookahead": 6}):
+    for fault, least in (("NvEncEncodePicture:12=20", 0), ("NvEncEncodePicture:12=20,DtoH:1=700", 1), ("NvEncLockBitstream:4=20,DtoH:1=700", 1)):
+        name = f"memory of a card, {fault}, {structure}"
+        done = job("read", [output("read", codec="h264", **structure)], fallback=True, device="cuda", FAULT=fault)
+        equal((done.code, done.violations, done.leaks), (0, [], []), f"{name}: {done.message} {done.err[-300:]}")
+        told = done.warnings.get("fallback", "")
+        check("libx264 goes on" in told, f"{name}: software goes on: {done.warnings}")
+        lost = int((re.findall(r"(\d+) frames were lost", told) or [0])[0])
+        equal(frames(f"{WORK}/read.mkv") + lost, 25, f"{name}: frames and {lost} lost ones")
+        check(least <= lost <= least + (3 if structure["b_frames"] else 0), f"{name}: {lost} frames were lost")
+        counted = [e["dropped"] for e in done.events if e["type"] == "progress"][-1]
+        equal(counted, lost, f"{name}: the job's count of lost frames")
+# Nothing of it can be read any more: the job ends and says why.
+done = job("dead", [output("dead", codec="h264")], fallback=True, device="cuda", FAULT="NvEncEncodePicture:12=20,DtoH:1+=700")
+check(done.code != 0 and "download" in done.message, f"a card that is dead: {done.code} {done.message}")
+equal((done.leaks, os.path.exists(f"{WORK}/dead.mkv")), ([], False), "a card that is dead: what is left behind")
+
 done = job("last", [output("last", codec="h264")], fallback=True, PROFILE="dual", FAULT="NvEncEncodePicture:10+=20")
 equal((done.code, frames(f"{WORK}/last.mkv")), (0, 25), f"two cards that fail: {done.message}")
 check("libx264 goes on" in " ".join(e["message"] for e in done.events if e["type"] == "warning"), f"two cards that fail: {done.events}")

@@ -75,6 +75,7 @@ void rows(const Side &from, const Side &to, size_t width, size_t height) {
 // host's bytes before it returns, and one to the host is done when it returns.
 CUresult transfer(Call &c, const Side &from, const Side &to, size_t width, size_t height, CUstream handle, bool wait) {
     c.kind = direction(from, to);
+    if (const int fault = standin_fault(c.kind)) return CUresult(fault);
     c.bytes = width * height;
     Stream *stream = stream_of(handle, c.name);
     if (!stream) return CUDA_ERROR_INVALID_HANDLE;

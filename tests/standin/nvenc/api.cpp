@@ -48,6 +48,7 @@ NVENCSTATUS run(const char *call, void *encoder, Need need, const std::function<
         std::lock_guard<std::mutex> guard(session->lock());
         const int fault = standin_fault(call);
         if (fault) {
+            if (!strcmp(call, "NvEncEncodePicture")) session->stuck(true);
             status = session->refuse(static_cast<uint32_t>(fault), "a fault that the test asked for");
         } else {
             status = session->check_context(call);
@@ -352,6 +353,7 @@ NVENCSTATUS NVENCAPI EncodePicture(void *encoder, NV_ENC_PIC_PARAMS *params) {
         Reading reading(s.api().word());
         s.layout()->pic(params, s.codec(), pic, reading);
         if (const uint32_t status = read_ok(s, reading, call)) return status;
+        s.stuck(false);
         return s.encode(pic);
     });
 }

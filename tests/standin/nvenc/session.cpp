@@ -399,8 +399,8 @@ uint32_t Session::unmap(Handle handle) {
     const char *call = "NvEncUnmapInputResource";
     const auto it = mappings_.find(handle);
     if (it == mappings_.end()) return violate(NV_ENC_ERR_RESOURCE_NOT_MAPPED, "unknown-handle", call, text("%p is not mapped", handle));
-    if (it->second.in_flight) return violate(NV_ENC_ERR_INVALID_CALL, "unmap-in-flight", call, "the picture of the resource is not coded yet");
-    if (it->second.unlocked) standin_violation("unmap-before-lock", call, "the output given with the resource was not locked yet");
+    if (it->second.in_flight && !stuck_) return violate(NV_ENC_ERR_INVALID_CALL, "unmap-in-flight", call, "the picture of the resource is not coded yet");
+    if (it->second.unlocked && !stuck_) standin_violation("unmap-before-lock", call, "the output given with the resource was not locked yet");
     const auto registration = registrations_.find(it->second.registration);
     if (registration != registrations_.end()) registration->second.mapped = nullptr;
     mappings_.erase(it);

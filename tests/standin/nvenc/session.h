@@ -77,6 +77,8 @@ class Session {
     uint32_t map(Handle registration, Handle &out, uint32_t &format);
     uint32_t unmap(Handle handle);
     uint32_t encode(const Pic &pic);
+    // The last call to encode, or to end the stream, failed: what is not coded will not be, so that inputs may be let go of.
+    void stuck(bool is) { stuck_ = is; }
     uint32_t lock_output(Locked &locked);
     uint32_t unlock_output(Handle handle);
     uint32_t sequence(const SequenceRequest &request);
@@ -125,7 +127,7 @@ class Session {
     std::condition_variable_any changed_; // a picture was coded
     std::string error_;
 
-    bool initialized_ = false, ended_ = false;
+    bool initialized_ = false, ended_ = false, stuck_ = false;
     Codec codec_ = Codec::None;
     Init init_;
     Config config_;

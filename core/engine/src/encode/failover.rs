@@ -1,11 +1,13 @@
 //! Goes on with another encoder when one fails in mid-stream.
 
 use super::Encoder;
+use super::video::fine_base;
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{Download, Scale, ScaleTarget};
 use crate::frame::{Frame, PixelFormat};
 use crate::packet::{Codec, Packet, StreamInfo};
 use crate::stage::{Control, Outlet, Stage};
+use crate::time::TimeBase;
 use bytes::{Bytes, BytesMut};
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -19,15 +21,24 @@ pub struct Substitute {
     pub format: PixelFormat,
 }
 
-/// Called with why the encoder failed and how many frames were lost with it; says so and makes the next one.
+/// Called with why the encoder failed and how many frames were lost with it; says so and makes the next one, which gets frames
+/// in host memory.
 pub type Successor = Box<dyn FnMut(&Error, usize) -> Result<Substitute> + Send>;
 
 /// An encoder with successors. When it fails because of its device, what can be drained is drained, and the frames whose
-/// packets have not come out are encoded again by the next one, beginning with a key frame. A frame that is shown before
-/// one whose packet is already out cannot be put back: it is counted as lost and told.
+/// packets have not come out are encoded again by the next one, beginning with a key frame. Frames that are on a device are
+/// downloaded for that, which works as long as only the encoder failed.
+///
+/// Two kinds of frames are lost; they are counted and told: one that is shown before one whose packet is already out cannot be
+/// put back, and one in the memory of a device that is gone altogether cannot be read. If what decodes is on that device too,
+/// it fails by itself, and the job with it. A later frame that cannot be read is an error: no other encoder mends that.
 pub struct Failover {
     now: Box<dyn Encoder>,
     successor: Successor,
+    /// Whether times are counted finely ([`VideoEncode::fine`](super::VideoEncode::fine)).
+    fine: bool,
+    /// The base of all times, of frames as of packets: that of the first frame.
+    base: Option<TimeBase>,
     /// Frames whose packets have not come out.
     inside: VecDeque<Frame>,
     taken: Taken,
@@ -38,6 +49,8 @@ pub struct Failover {
     convert: Option<Convert>,
     /// The newest frame's time.
     last: Option<i64>,
+    /// Changes that hold from now on, for whoever comes next; the last of each kind.
+    changes: Vec<Control>,
     wake: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
@@ -60,17 +73,20 @@ struct Taken {
 }
 
 impl Failover {
-    /// `first`, and what goes on after it.
-    pub fn new(first: Box<dyn Encoder>, successor: Successor) -> Self {
+    /// `first`, and what goes on after it. `fine`: times are counted finely ([`VideoEncode::fine`](super::VideoEncode::fine)).
+    pub fn new(first: Box<dyn Encoder>, successor: Successor, fine: bool) -> Self {
         Failover {
             now: first,
             successor,
+            fine,
+            base: None,
             inside: VecDeque::new(),
             taken: Taken::default(),
             announced: None,
             told: Cell::new(false),
             convert: None,
             last: None,
+            changes: Vec::new(),
             wake: None,
         }
     }
@@ -104,6 +120,14 @@ impl Failover {
         let latest = self.taken.latest;
         let before = self.inside.len();
         self.inside.retain(|f| f.pts.zip(latest).is_none_or(|(pts, latest)| pts > latest));
+        let mut unread = None;
+        self.inside = std::mem::take(&mut self.inside)
+            .into_iter()
+            .filter_map(|frame| Download::one(frame).map_err(|e| unread = Some(e)).ok())
+            .collect();
+        if let Some(e) = unread {
+            tracing::warn!(error = %e, "frames inside an encoder that failed cannot be read");
+        }
         let lost = before - self.inside.len();
         if self.taken.last_dts.is_some() || self.told.get() {
             self.announced = self.announced.take().or_else(|| self.now.stream().cloned());
@@ -113,6 +137,11 @@ impl Failover {
         let Substitute { mut encoder, format } = (self.successor)(&failure, lost)?;
         if let Some(wake) = &self.wake {
             encoder.wake(wake.clone());
+        }
+        for change in &self.changes {
+            if let Err(e) = encoder.control(change) {
+                tracing::warn!(error = %e, "what goes on does not take an earlier change");
+            }
         }
         self.now = encoder;
         self.convert = Some(Convert { to: format, by: None });
@@ -125,19 +154,13 @@ impl Failover {
 
     fn encode(&mut self, frame: Frame, out: &mut dyn Outlet<Packet>) -> Result<()> {
         // What is kept is what the encoder gets: a substitute may keep many, and a decoder has few surfaces of its own.
-        let fitting = self.fitting(frame.clone());
-        self.inside.push_back(fitting.as_ref().map_or(frame, Clone::clone));
-        let result = match fitting {
-            Ok(frame) => {
-                let mut made = Vec::new();
-                // Its headers are known only after its first frame.
-                let result = self.now.push(frame, &mut made);
-                self.learn_sets();
-                self.run(out, |_, out| made.into_iter().try_for_each(|p| out.emit(p))).and(result)
-            }
-            Err(e) => Err(e),
-        };
-        match result {
+        let frame = self.fitting(frame)?;
+        self.inside.push_back(frame.clone());
+        let mut made = Vec::new();
+        // Its headers are known only after its first frame.
+        let pushed = self.now.push(frame, &mut made);
+        self.learn_sets();
+        match self.run(out, |_, out| made.into_iter().try_for_each(|p| out.emit(p))).and(pushed) {
             Ok(()) => Ok(()),
             Err(e) => self.recover(e, out),
         }
@@ -174,7 +197,10 @@ impl Failover {
 }
 
 impl Stage<Frame, Packet> for Failover {
-    fn push(&mut self, mut frame: Frame, out: &mut dyn Outlet<Packet>) -> Result<()> {
+    fn push(&mut self, frame: Frame, out: &mut dyn Outlet<Packet>) -> Result<()> {
+        // Frames that come at another rate count otherwise; packets do not.
+        let base = *self.base.get_or_insert(if self.fine { fine_base(frame.base) } else { frame.base });
+        let mut frame = frame.rebased(base);
         // As encoders do it, so that packets can be told by their frames' times.
         let expected = self.last.map(|last| last + frame.duration.max(1));
         frame.pts = frame.pts.or(expected).map(|pts| self.last.map_or(pts, |last| pts.max(last + 1)));
@@ -193,7 +219,13 @@ impl Stage<Frame, Packet> for Failover {
     }
 
     fn control(&mut self, control: &Control) -> Result<()> {
-        self.now.control(control)
+        self.now.control(control)?;
+        if matches!(control, Control::Bitrate { .. } | Control::FrameRate(_) | Control::Preset(_)) {
+            let kind = std::mem::discriminant(control);
+            self.changes.retain(|c| std::mem::discriminant(c) != kind);
+            self.changes.push(control.clone());
+        }
+        Ok(())
     }
 }
 

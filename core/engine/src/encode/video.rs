@@ -4,7 +4,7 @@ use super::grid::KeyGrid;
 use super::pass::Pass;
 use super::presets::{Force, Input, Lossless, Table, formats, table, unknown};
 use super::rate::{Request, Settings, map};
-use super::{Encoder, stream};
+use super::{Encoder, nvenc, presets, stream};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{ColourRange, Frame, HdrMetadata, PixelFormat, VideoParams};
 use crate::packet::{Codec, MediaKind, Packet, StreamInfo, VideoInfo};
@@ -26,6 +26,9 @@ pub struct VideoEncode {
     pub grid: Option<KeyGrid>,
     /// Base of the packets' times; default the frames' own.
     pub time_base: Option<TimeBase>,
+    /// Frames may come at other rates later: where `time_base` is not given, times are counted finely from the start
+    /// ([`fine_base`]).
+    pub fine: bool,
     /// Threads; 0 = the encoder's choice. `spec.threads` goes before it.
     pub threads: u32,
     /// Which of two passes.
@@ -42,11 +45,30 @@ impl VideoEncode {
             frame_rate: None,
             grid: None,
             time_base: None,
+            fine: false,
             threads: 0,
             pass: None,
             hdr: HdrMetadata::default(),
         }
     }
+
+    /// The base of the packets' times for frames whose times are in `base`.
+    pub(super) fn base_of(&self, base: TimeBase) -> TimeBase {
+        self.time_base.unwrap_or_else(|| if self.fine { fine_base(base) } else { base })
+    }
+}
+
+/// A base for times that are in `base` now and may come at other rates later. What counts a thousand parts of a second or
+/// more stays; else each tick is a whole number of new ones, of which a second has 90000 or some more, as most rates divide
+/// that.
+pub fn fine_base(base: TimeBase) -> TimeBase {
+    const COARSE: i64 = 1000;
+    const FINE: i32 = 90_000;
+    if i64::from(base.num) * COARSE <= i64::from(base.den) || base.num <= 0 || base.den <= 0 {
+        return base;
+    }
+    let parts = (FINE + base.den.min(FINE) - 1) / base.den.min(FINE);
+    base.den.checked_mul(parts).map_or(base, |den| TimeBase::new(1, den))
 }
 
 /// Frames in, packets out. It opens at its first frame and takes its size, format and colour from it; later frames must
@@ -246,7 +268,7 @@ impl VideoEncoder {
         if matches!(self.name.as_str(), "mpeg4" | "mpeg2video") {
             return rate.inverse();
         }
-        self.config.time_base.unwrap_or(frame.base)
+        self.config.base_of(frame.base)
     }
 
     /// The pool of the frame, for an encoder that takes frames on that device; `None` for host memory.
@@ -639,9 +661,9 @@ pub fn settings(encoder: &str, spec: &VideoSpec, grid: bool) -> Result<Settings>
         threads: spec.threads,
         pass: None,
     })?;
-    if let Some(codec) = super::presets::direct(encoder) {
+    if let Some(codec) = presets::direct(encoder) {
         // Options that it does not take are refused before anything is opened.
-        super::nvenc::Config::new(&codec, &settings, super::nvenc::surface(format)?)?;
+        nvenc::Config::new(&codec, &settings, nvenc::surface(format)?)?;
     }
     Ok(settings)
 }
@@ -698,11 +720,13 @@ pub fn input_format(encoder: &str, spec: &VideoSpec, source: Option<PixelFormat>
         takes = vec![PixelFormat::nv12(), PixelFormat::p010()];
     }
     let takes_it = |f: PixelFormat| !f.is_none() && (takes.is_empty() || takes.contains(&f));
+    let direct = presets::direct(encoder).is_some();
+    let made = |f: PixelFormat| if direct { nvenc::made(f) } else { f };
     if let Some(name) = &spec.pixel_format {
         let format = PixelFormat::from_name(name)
             .ok_or_else(|| Error::invalid("video.pixel_format", format!("{name:?} is not known")))?;
         return if takes_it(format) {
-            Ok(format)
+            Ok(made(format))
         } else {
             let names: Vec<&str> = takes.iter().map(|f| f.name()).collect();
             let message = format!("video.pixel_format: {encoder} takes {}, not {name}", names.join(", "));
@@ -715,7 +739,7 @@ pub fn input_format(encoder: &str, spec: &VideoSpec, source: Option<PixelFormat>
         && spec.bit_depth.is_none()
         && let Some(source) = source
     {
-        return Ok(if takes_it(source) { source } else { source.best_of(&takes).unwrap_or(source) });
+        return Ok(made(if takes_it(source) { source } else { source.best_of(&takes).unwrap_or(source) }));
     }
     let profile = spec.profile.as_deref().and_then(|name| table.profiles.1.iter().find(|p| p.name == name));
     let source_depth = source.map_or(8, depth_of);

@@ -405,13 +405,6 @@ impl Job {
                 track.control(Control::Leave);
             }
         }
-        // A screen that is captured for this track only need not be captured faster than it is shown.
-        if let Some(rate) = change.frame_rate
-            && tracks.iter().filter(|t| t.video).count() == 1
-            && let Some(counts) = lock(&self.shared.meters).iter().find_map(|m| m.screen())
-        {
-            counts.pace_to(rate.0);
-        }
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use crate::sink::Command;
 use crate::source::{screen, sound::Turn};
 use crate::spec::SoundSpec;
 use crate::stage::Control;
-use crate::time::Clock;
+use crate::time::{Clock, Rational};
 use ghoststream_sys::ffmpeg::Interrupt;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -193,14 +193,18 @@ impl Shared {
 
     /// The captured tracks are there: what they were told before is theirs now.
     pub fn hear_early(&self) {
-        let told = lock(&self.early).take();
+        // Held to the end: what is told meanwhile comes after it.
+        let mut early = lock(&self.early);
         let turns = lock(&self.turns).clone();
-        for (track, sound) in told.into_iter().flatten() {
+        let mut wrong = 0;
+        for (track, sound) in early.take().into_iter().flatten() {
             match turns.get(track) {
                 Some(turn) => turn.to(sound),
-                None => self.warn("control", not_captured(turns.len())),
+                None => wrong += 1,
             }
         }
+        drop(early);
+        (0..wrong).for_each(|_| self.warn("control", not_captured(turns.len())));
     }
 
     pub fn pause(&self) -> bool {
@@ -246,6 +250,16 @@ impl Shared {
             if output.is_none_or(|o| o == track.output) {
                 track.control(Control::ForceKeyFrame);
             }
+        }
+    }
+
+    /// The only video track has another rate now: a screen that is captured for it need not be captured faster than it is shown.
+    pub fn pace_screen(&self, rate: Rational) {
+        if lock(&self.tracks).iter().filter(|t| t.video).count() != 1 {
+            return;
+        }
+        if let Some(counts) = lock(&self.meters).iter().find_map(|m| m.screen()) {
+            counts.pace_to(rate);
         }
     }
 
@@ -467,5 +481,33 @@ impl TrackMeter {
             return Vec::new();
         }
         std::mem::take(&mut *lock(&self.controls))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::SystemClock;
+
+    #[test]
+    fn what_is_told_while_early_orders_are_given_is_the_last_word() {
+        let sound = |name: &str| -> SoundSpec {
+            serde_json::from_value(serde_json::json!({"source": "node", "name": name})).unwrap()
+        };
+        for _ in 0..500 {
+            let shared = Shared::new(1, "j".into(), true, Arc::new(SystemClock::default()));
+            let turn = Arc::new(Turn::default());
+            lock(&shared.turns).push(turn.clone());
+            lock(&shared.early).as_mut().unwrap().extend((0..50).map(|n| (0, sound(&format!("old {n}")))));
+            let theirs = shared.clone();
+            let thread = std::thread::spawn(move || theirs.hear_early());
+            // As Job::set does.
+            while lock(&shared.early).is_some() {
+                std::hint::spin_loop();
+            }
+            turn.to(sound("new"));
+            thread.join().unwrap();
+            assert_eq!(turn.told().and_then(|s| s.name), Some("new".into()));
+        }
     }
 }

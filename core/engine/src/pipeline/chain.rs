@@ -200,7 +200,7 @@ fn host_target(track: &VideoTrack, source: &StreamInfo, mut colour: Option<Colou
     let mut chosen = encode::video::input_format(&track.encoder.name, &track.spec, format)?;
     let untouched = video.is_some_and(|v| (v.width, v.height) == (track.width, track.height))
         && track.spec.filters.is_empty()
-        && track.spec.pixel_format.is_none()
+        && track.spec.pixel_format.as_deref().is_none_or(|name| format.is_some_and(|f| f.name() == name))
         && track.rotation == 0;
     if let Some(format) = format.filter(|_| untouched) {
         chosen = encode::video::untouched(&track.encoder.name, chosen, format);

@@ -107,7 +107,7 @@ impl Graph<'_> {
                 chain.push(chain::scaler(track, chain::scale_target(track, source)?));
                 let paced = self.paces();
                 chain.extend(chain::after_scale(track, source, &mut self.devices, paced)?);
-                let encoder = self.video_encoder(index, name_of(&outs), track, source, output)?;
+                let encoder = self.video_encoder(index, &outs, track, source, output)?;
                 let cut = self.cut(track, output);
                 self.encode_thread(index, rx, None, chain, cut, encoder, outs)?;
                 continue;
@@ -119,7 +119,7 @@ impl Graph<'_> {
                 targets.push(chain::scale_target(track, source)?);
                 let (tx, rx) = self.link::<Frame>(FRAMES);
                 rungs.push(tx);
-                let encoder = self.video_encoder(index, name_of(&outs), track, source, output)?;
+                let encoder = self.video_encoder(index, &outs, track, source, output)?;
                 let lead = match &output.lead {
                     Some(name) if *name == name_of(&outs) && self.pass.is_none() => {
                         Some(self.head_start(track, source, output)?)
@@ -209,11 +209,13 @@ impl Graph<'_> {
     fn video_encoder(
         &self,
         output_index: usize,
-        name: &str,
+        outs: &[ToTrack],
         track: &VideoTrack,
         source: &StreamInfo,
         output: &Output,
     ) -> Result<Box<dyn Encoder>> {
+        let name = name_of(outs);
+        let direct = presets::direct(&track.encoder.name).is_some();
         let grid = self.with_cuts(key_grid(track, output), output_index);
         let hdr = source.video.as_ref().map(|v| v.hdr).unwrap_or_default();
         let tone_mapped = track.spec.filters.iter().any(|f| matches!(f, FilterSpec::ToneMap(_)));
@@ -221,13 +223,16 @@ impl Graph<'_> {
             frame_rate: track.frame_rate,
             grid,
             threads: track.threads,
+            // NVENC is not opened again for another rate, and packets are counted as was announced.
+            fine: self.paces() && (direct || outs.iter().any(|to| to.meter.one_base)),
             hdr: if tone_mapped { Default::default() } else { hdr },
             pass: self.pass.and_then(|p| p.of(output_index, name)),
             ..VideoEncode::new(track.spec.clone())
         };
-        if presets::direct(&track.encoder.name).is_none() {
+        if !direct {
             return Ok(Box::new(VideoEncoder::new(config)?));
         }
+        let fine = config.fine;
         let track = Direct {
             label: format!("outputs[{output_index}] {name}"),
             shared: self.shared.clone(),
@@ -244,7 +249,7 @@ impl Graph<'_> {
         if !self.spec.fallback {
             return Ok(first);
         }
-        Ok(Box::new(Failover::new(first, successor(track))))
+        Ok(Box::new(Failover::new(first, successor(track), fine)))
     }
 }
 

@@ -311,7 +311,13 @@ const LEAVE_AFTER_SECONDS: f64 = 2.0;
 
 /// Hands a change to whom it concerns: a size or a rate to the encoder, which may refuse, and then to the track's scaler or
 /// to what paces it. `ends`: who gets the packets.
-fn change(chain: &mut Chain, encoder: &mut dyn Encoder, control: &Control, ends: &[ToTrack]) -> Result<()> {
+fn change(
+    shared: &Shared,
+    chain: &mut Chain,
+    encoder: &mut dyn Encoder,
+    control: &Control,
+    ends: &[ToTrack],
+) -> Result<()> {
     match control {
         Control::Size { .. } => {
             if let Some(why) = ends.iter().find_map(|to| to.meter.fixed_size.as_deref()) {
@@ -336,7 +342,9 @@ fn change(chain: &mut Chain, encoder: &mut dyn Encoder, control: &Control, ends:
                 )));
             }
             encoder.control(control)?;
-            chain.iter_mut().filter(|stage| stage.paces()).try_for_each(|stage| stage.control(control))
+            chain.iter_mut().filter(|stage| stage.paces()).try_for_each(|stage| stage.control(control))?;
+            shared.pace_screen(*rate);
+            Ok(())
         }
         _ => encoder.control(control),
     }
@@ -376,7 +384,7 @@ fn encode_track(
                         let now = newest.map_or(0.0, Timestamp::seconds);
                         leaves = Some(Timestamp::from_seconds(now + LEAVE_AFTER_SECONDS));
                     }
-                } else if let Err(e) = change(&mut chain, &mut *encoder, &control, &ends.0) {
+                } else if let Err(e) = change(shared, &mut chain, &mut *encoder, &control, &ends.0) {
                     shared.warn("control", format!("{}: {e}", to.meter.name));
                 }
             }
@@ -419,6 +427,59 @@ fn encode_track(
         if last {
             ends.send(ToMux::End);
             return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::Repace;
+    use crate::source::screen::Counts;
+    use crate::time::{Rational, SystemClock};
+
+    /// An encoder that takes another rate or does not.
+    struct Refuses(bool);
+
+    impl Stage<Frame, Packet> for Refuses {
+        fn push(&mut self, _: Frame, _: &mut dyn Outlet<Packet>) -> Result<()> {
+            Ok(())
+        }
+
+        fn finish(&mut self, _: &mut dyn Outlet<Packet>) -> Result<()> {
+            Ok(())
+        }
+
+        fn control(&mut self, control: &Control) -> Result<()> {
+            if self.0 { Err(Error::unsupported(format!("cannot {control}"))) } else { Ok(()) }
+        }
+    }
+
+    impl Encoder for Refuses {
+        fn stream(&self) -> Option<&StreamInfo> {
+            None
+        }
+
+        fn description(&self) -> String {
+            "refuses".into()
+        }
+    }
+
+    #[test]
+    fn a_screen_is_paced_anew_only_by_a_rate_that_its_only_encoder_takes() {
+        let rate = Rational::new(50, 1);
+        for (refuses, tracks, paced) in [(true, 1, None), (false, 2, None), (false, 1, Some(rate))] {
+            let shared = Shared::new(1, "j".into(), true, Arc::new(SystemClock::default()));
+            let counts = Arc::new(Counts::default());
+            shared.meter("screen").watch_screen(counts.clone());
+            for output in 0..tracks {
+                let meter = TrackMeter::new(output, "v".into(), true, true, true, None);
+                crate::job::shared::lock(&shared.tracks).push(Arc::new(meter));
+            }
+            let mut chain: Chain = vec![Box::new(Repace::new())];
+            let result = change(&shared, &mut chain, &mut Refuses(refuses), &Control::FrameRate(rate), &[]);
+            assert_eq!(result.is_err(), refuses);
+            assert_eq!(counts.paced(), paced, "{refuses} {tracks}");
         }
     }
 }

@@ -37,6 +37,7 @@ pub use output::{
     AudioChoice, BitstreamFormat, Container, OutputSpec, PacketsSpec, PlaylistMode, SegmentContainer,
     SegmentNames, SegmentSpec, SubtitleChoice, SubtitleSpec, VideoChoice, WindowSpec,
 };
+pub(crate) use push::is_encrypted;
 pub use push::{AdaptChoice, AdaptSpec, PushSpec, SrtMode, SrtSpec};
 pub use record::{ReplaySpec, ReplayStore, SplitChoice, SplitSpec};
 pub use screen::{RegionSpec, ScreenBackend, ScreenPick, ScreenSpec, WebcamSpec};
@@ -65,7 +66,8 @@ pub struct PipelineSpec {
     /// What is made of it. The source is decoded once for all of them.
     pub outputs: Vec<OutputSpec>,
     /// Whether a stage that cannot run as asked (device gone, encoder missing) may be replaced by the next best one,
-    /// with a warning event. `false` turns every fallback into an error.
+    /// with a warning event: an encoder that is driven directly (NVENC) also in mid-stream, everything else before it begins.
+    /// A job that decodes on a card that is gone altogether ends. `false` turns every fallback into an error.
     #[serde(default = "yes")]
     pub fallback: bool,
     /// Keep what is half-written when the job is cancelled or fails, instead of removing it.

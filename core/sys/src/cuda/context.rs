@@ -6,7 +6,7 @@ use super::error::{Error, Result, check};
 use super::plane::{Host, HostMut, Plane, PlaneMut, copy};
 use cudarc::driver::sys::{CUcontext, CUdevice};
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// The primary context of a device: the one that the CUDA runtime, PyTorch and FFmpeg's device of
 /// [`HwDevice::cuda`](crate::ffmpeg::HwDevice::cuda) use too, so that memory can be handed between them. Retained while
@@ -22,6 +22,12 @@ pub struct Context {
 unsafe impl Send for Context {}
 // SAFETY: as above.
 unsafe impl Sync for Context {}
+
+/// Contexts that are held, so that a handle is recognised without asking the driver.
+fn known() -> MutexGuard<'static, Vec<Weak<Context>>> {
+    static KNOWN: Mutex<Vec<Weak<Context>>> = Mutex::new(Vec::new());
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// While it lives, the context is the calling thread's current one; then the former one is again.
 pub struct Current<'a> {
@@ -52,7 +58,48 @@ impl Context {
         // SAFETY: gives a context that is released once, in drop.
         let code = unsafe { (api.primary_retain)(&mut raw, handle) };
         check(code, format!("open CUDA device {ordinal} ({})", device.name))?;
-        Ok(Arc::new(Context { api, raw, handle, device }))
+        Ok(Context { api, raw, handle, device }.noted(&mut known()))
+    }
+
+    fn noted(self, known: &mut Vec<Weak<Context>>) -> Arc<Context> {
+        let context = Arc::new(self);
+        known.retain(|c| c.strong_count() > 0);
+        known.push(Arc::downgrade(&context));
+        context
+    }
+
+    /// The primary context whose handle is `raw`; `None` for one that an application made itself. No device's context is opened
+    /// for the question, and an answer is remembered as long as somebody keeps it.
+    pub(crate) fn of_handle(raw: CUcontext) -> Result<Option<Arc<Context>>> {
+        let mut known = known();
+        if let Some(context) = known.iter().filter_map(Weak::upgrade).find(|c| c.raw == raw) {
+            return Ok(Some(context));
+        }
+        let api = api()?;
+        for ordinal in 0..device::count(api)? {
+            let handle = device::handle(api, ordinal)?;
+            let (mut flags, mut active) = (0, 0);
+            // SAFETY: fills two numbers.
+            let code = unsafe { (api.primary_state)(handle, &mut flags, &mut active) };
+            if code != 0 || active == 0 {
+                continue;
+            }
+            let mut found = std::ptr::null_mut();
+            // SAFETY: gives a context that is released once: here, or in drop.
+            let code = unsafe { (api.primary_retain)(&mut found, handle) };
+            check(code, format!("ask for the context of CUDA device {ordinal}"))?;
+            // SAFETY: retained above.
+            let release = || unsafe { (api.primary_release)(handle) };
+            if found != raw {
+                release();
+                continue;
+            }
+            let device = device::device(ordinal).inspect_err(|_| {
+                release();
+            })?;
+            return Ok(Some(Context { api, raw, handle, device }.noted(&mut known)));
+        }
+        Ok(None)
     }
 
     /// The device that it is of.

@@ -56,10 +56,14 @@ pub fn driver_version() -> Result<(u32, u32)> {
 /// `Absent` without a driver; `NoDevice` without a GPU.
 pub fn devices() -> Result<Vec<Device>> {
     let api = api()?;
+    (0..count(api)?).map(|ordinal| describe(api, ordinal)).collect()
+}
+
+pub(super) fn count(api: &Api) -> Result<u32> {
     let mut count = 0;
     // SAFETY: fills one number.
     check(unsafe { (api.device_count)(&mut count) }, "count CUDA devices")?;
-    (0..count.max(0) as u32).map(|ordinal| describe(api, ordinal)).collect()
+    Ok(count.max(0) as u32)
 }
 
 /// The device of number `ordinal`.

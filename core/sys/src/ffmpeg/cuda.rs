@@ -4,7 +4,7 @@ use super::buffer::BufferRef;
 use super::error::{self, Error, Result, check};
 use super::frame::run_release;
 use super::{Frame, HwDevice, HwFrames, PixelFormat, raw};
-use crate::cuda::{self, Context, Plane, PlaneMut};
+use crate::cuda::{self, Context, Host, HostMut, Plane, PlaneMut};
 use std::ffi::c_void;
 use std::sync::Arc;
 
@@ -175,6 +175,40 @@ impl Frame {
     pub fn is_in_cuda(&self, context: &Context) -> bool {
         // SAFETY: a live frame; only an address is read.
         unsafe { raw::gsav_cuda_frame_context(self.as_ptr()) == context.raw().cast() }
+    }
+
+    /// The primary context that it is in; `None` for a frame that is not in CUDA memory, and for one in a context that an
+    /// application made itself. Opens no context.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub fn cuda_home(&self) -> std::result::Result<Option<Arc<Context>>, cuda::Error> {
+        // SAFETY: a live frame; only an address is read.
+        let context = unsafe { raw::gsav_cuda_frame_context(self.as_ptr()) };
+        if context.is_null() { Ok(None) } else { Context::of_handle(context.cast()) }
+    }
+
+    /// A copy in host memory. FFmpeg's own does not tell of a copy that fails: the picture is whatever was there before.
+    pub(super) fn downloaded(&self, context: &Context) -> Result<Frame> {
+        let format = self.cuda_format();
+        let format = format.ok_or_else(|| Error::invalid("take a frame for a CUDA frame that is none"))?;
+        let mut to = Frame::alloc_video(format, self.width(), self.height(), 0)?;
+        for (i, from) in self.each_device_plane()?.enumerate() {
+            let pitch = to.stride(i);
+            let bytes = to.plane_mut(i).ok_or_else(|| Error::memory("download frame"))?;
+            context.download(&from, HostMut { bytes, pitch })?;
+        }
+        to.copy_props(self)?;
+        Ok(to)
+    }
+
+    /// A copy of a host frame in `to`, which has its size and format. See [`Frame::downloaded`].
+    pub(super) fn uploaded(&self, context: &Context, mut to: Frame) -> Result<Frame> {
+        for (i, mut plane) in to.each_device_plane_mut()?.enumerate() {
+            context.upload(Host { bytes: self.plane(i), pitch: self.stride(i) }, &mut plane)?;
+        }
+        to.copy_props(self)?;
+        Ok(to)
     }
 
     /// Whether its memory is another library's ([`HwFrames::wrap_cuda`]), so that it is gone when the frame is.

@@ -640,6 +640,9 @@ impl Frame {
         if !self.is_hardware() {
             return Err(Error::invalid("transfer a host frame to the host"));
         }
+        if let Some(context) = self.cuda_home()? {
+            return self.downloaded(&context).map_err(|e| e.with("download frame"));
+        }
         let frame = Frame::empty()?;
         // SAFETY: both live; the target is blank and gets memory of its own.
         check(unsafe { raw::gsav_frame_transfer(frame.as_ptr(), self.as_ptr()) }, "download frame")?;
@@ -652,6 +655,12 @@ impl Frame {
     /// `Unsupported` or `Invalid` when format or size do not fit the pool, or what the driver says.
     pub fn transfer_to_device(&self, pool: &HwFrames) -> Result<Frame> {
         let frame = pool.frame()?;
+        if self.format() == pool.host_format()
+            && (self.width(), self.height()) == (frame.width(), frame.height())
+            && let Some(context) = frame.cuda_home()?
+        {
+            return self.uploaded(&context, frame).map_err(|e| e.with("upload frame"));
+        }
         // SAFETY: both live; the target has memory from the pool.
         check(unsafe { raw::gsav_frame_transfer(frame.as_ptr(), self.as_ptr()) }, "upload frame")?;
         Ok(frame)

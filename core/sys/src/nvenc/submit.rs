@@ -7,6 +7,7 @@ use super::layout::{
     Config, ContentLightLevel, Initialize, MapInput, MasteringDisplayInfo, PicParams, Plain, Reconfigure,
     Register, SeiPayload, SequenceParams, reconfigure, set,
 };
+use super::level;
 use super::library::{ApiVersion, Structure};
 use super::picture::{self, Force, Picture};
 use super::session::{call, status};
@@ -507,8 +508,16 @@ impl Submitter {
     /// `Lost` and what else the driver says.
     pub fn finish(&mut self) -> Result<()> {
         self.recycle();
-        let open = self.shared.state().open;
-        let result = if open { self.shared.end_of_stream() } else { Ok(()) };
+        let (open, failed) = {
+            let state = self.shared.state();
+            (state.open, state.failed.clone())
+        };
+        let result = match failed.filter(|e| e.kind() == Kind::Lost) {
+            // Nothing comes out of a lost device, and a call may never return.
+            Some(e) => Err(e),
+            None if open => self.shared.end_of_stream(),
+            None => Ok(()),
+        };
         if let Err(e) = &result {
             self.shared.fail(e);
         }
@@ -623,7 +632,10 @@ fn apply(config: &mut EncodeConfig, changes: &Changes) -> Result<()> {
         }
         (config.width, config.height) = (w, h);
     }
-    Ok(())
+    match level::refused(config) {
+        Some((field, why)) => wrong(field, &why),
+        None => Ok(()),
+    }
 }
 
 impl Drop for Submitter {
@@ -670,5 +682,12 @@ mod tests {
             let e = apply(&mut c.clone(), &changes).unwrap_err();
             assert!(e.to_string().starts_with(field), "{e}");
         }
+        // What a level allows holds for changes too.
+        c.level = Some(30);
+        let faster =
+            Changes { bitrate: Some(13_000_000), max_bitrate: Some(13_000_000), ..Changes::default() };
+        let e = apply(&mut c.clone(), &faster).unwrap_err();
+        assert!(e.to_string().starts_with("level: 3 allows 12500000 bits a second"), "{e}");
+        apply(&mut c, &Changes { max_bitrate: Some(12_500_000), ..Changes::default() }).unwrap();
     }
 }

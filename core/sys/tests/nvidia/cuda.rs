@@ -121,6 +121,40 @@ pub fn frames() {
 }
 
 #[test]
+fn a_frames_context_is_found_without_opening_others() {
+    let name = "cuda::a_frames_context_is_found_without_opening_others";
+    let log = on_standin(name, &[("PROFILE", "dual")], || {
+        let context = Context::primary(1).unwrap();
+        let pool = HwDevice::cuda(&context).unwrap().frames(PixelFormat::nv12(), 64, 36, 0).unwrap();
+        let frame = pool.frame().unwrap();
+        let first = frame.cuda_home().unwrap().unwrap();
+        assert!(frame.is_in_cuda(&first) && first.device().ordinal == 1);
+        let again = pool.frame().unwrap().cuda_home().unwrap().unwrap();
+        assert!(Arc::ptr_eq(&first, &again), "it is remembered");
+        let host = Frame::alloc_video(PixelFormat::nv12(), 64, 36, 0).unwrap();
+        assert!(host.cuda_home().unwrap().is_none());
+    });
+    if let Some(log) = log {
+        assert_eq!(log.calls("cuDevicePrimaryCtxRetain"), 1, "the test's own");
+        assert_eq!(log.calls("cuDevicePrimaryCtxRelease_v2"), 1);
+    }
+}
+
+#[test]
+fn a_copy_that_fails_is_no_picture() {
+    let name = "cuda::a_copy_that_fails_is_no_picture";
+    on_standin(name, &[("FAULT", "DtoH:3=700,HtoD:2=700")], || {
+        let context = Context::primary(0).unwrap();
+        let pool = HwDevice::cuda(&context).unwrap().frames(PixelFormat::nv12(), 64, 36, 0).unwrap();
+        let host = Frame::alloc_video(PixelFormat::nv12(), 64, 36, 0).unwrap();
+        assert!(host.transfer_to_device(&pool).is_err(), "its second plane");
+        let frame = host.transfer_to_device(&pool).unwrap();
+        frame.transfer_to_host().unwrap();
+        assert!(frame.transfer_to_host().is_err(), "the first plane of the second copy");
+    });
+}
+
+#[test]
 fn foreign_device_memory_becomes_a_frame_without_a_copy() {
     let name = "cuda::foreign_device_memory_becomes_a_frame_without_a_copy";
     if let Some(log) = on_standin(name, &[], foreign) {

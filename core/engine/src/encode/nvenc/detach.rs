@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::frame::{Frame, Memory};
 use crate::spec::{Tune, VideoSpec};
 use crate::stage::{Outlet, Stage};
-use ghoststream_sys::cuda::{self, Context, Stream};
+use ghoststream_sys::cuda::{Context, Stream};
 use ghoststream_sys::ffmpeg as av;
 use std::sync::Arc;
 
@@ -27,17 +27,6 @@ pub struct Detach {
     pool: Option<(usize, av::HwFrames)>,
 }
 
-/// The primary context that a frame is in, if it is in one.
-fn home(media: &av::Frame) -> Result<Option<Arc<Context>>> {
-    for device in cuda::devices()? {
-        let context = Context::primary(device.ordinal)?;
-        if media.is_in_cuda(&context) {
-            return Ok(Some(context));
-        }
-    }
-    Ok(None)
-}
-
 impl Stage<Frame, Frame> for Detach {
     fn push(&mut self, frame: Frame, out: &mut dyn Outlet<Frame>) -> Result<()> {
         let media = frame.media();
@@ -45,7 +34,7 @@ impl Stage<Frame, Frame> for Detach {
             return out.emit(frame);
         };
         if self.on.as_ref().is_none_or(|(context, _)| !media.is_in_cuda(context)) {
-            self.on = match home(media)? {
+            self.on = match media.cuda_home()? {
                 Some(context) => Some((context.clone(), Stream::new(&context)?)),
                 // Of an application's own context: it is in nobody's pool.
                 None => return out.emit(frame),

@@ -170,12 +170,12 @@ fn describe(found: &nvidia::Gpu) -> Result<Gpu> {
         }
         // All sessions were taken when it was asked; by now one may be free.
         Err(no) if no.kind == nv::Kind::Sessions => {
-            let library = nv::Library::load().map_err(super::stage::failed)?;
+            let library = nv::Library::load().map_err(super::failed)?;
             let context = cuda::Context::primary(gpu.index)?;
-            let session = nv::Session::open(library, &context).map_err(super::stage::failed)?;
+            let session = nv::Session::open(library, &context).map_err(super::failed)?;
             gpu.api = Some(session.version());
-            for codec in session.codecs().map_err(super::stage::failed)? {
-                gpu.codecs.push((codec, session.capabilities(codec).map_err(super::stage::failed)?));
+            for codec in session.codecs().map_err(super::failed)? {
+                gpu.codecs.push((codec, session.capabilities(codec).map_err(super::failed)?));
             }
         }
         Err(no) => gpu.obstacle = Some(no.reason.clone()),

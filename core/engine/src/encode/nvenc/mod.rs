@@ -3,6 +3,8 @@
 mod config;
 mod detach;
 mod gpu;
+mod hooks;
+mod open;
 mod pack;
 mod retrieve;
 mod schedule;
@@ -14,8 +16,9 @@ mod upload;
 pub use config::{Config, surface};
 pub use detach::{Detach, holds_many};
 pub use gpu::{Gpu, gpus, works};
+pub use hooks::{Cards, Hooks};
 pub use schedule::{Claim, Load, load};
-pub use stage::{Cards, Hooks, NvencEncoder};
+pub use stage::NvencEncoder;
 
 use crate::encode::video;
 use crate::error::{Error, ErrorKind, Result};
@@ -23,6 +26,7 @@ use crate::frame::PixelFormat;
 use crate::packet::Codec;
 use crate::spec::VideoSpec;
 use crate::time::Rational;
+use ghoststream_sys::nvenc as nv;
 use schedule::{Need, Part, Readings};
 
 /// A distance of key frames that means "none but forced ones".
@@ -44,6 +48,18 @@ pub fn formats() -> Vec<PixelFormat> {
         "yuv444p16le",
     ];
     NAMES.iter().filter_map(|name| PixelFormat::from_name(name)).collect()
+}
+
+/// The format that pictures are made in where `format` is wished: the same samples in another order, or those of them that
+/// count, in what every FFmpeg converts to (5.1 makes no `nv16`). Pictures that come in `format` stay so.
+pub fn made(format: PixelFormat) -> PixelFormat {
+    let twin = match format.name() {
+        "nv16" => "yuv422p",
+        "p210le" => "yuv422p10le",
+        "yuv444p16le" => "yuv444p10le",
+        _ => return format,
+    };
+    PixelFormat::from_name(twin).unwrap_or(format)
 }
 
 /// What an encoder is to make, as far as it is known before its first frame.
@@ -140,6 +156,27 @@ pub fn fits(wanted: &Wanted<'_>, gpus: &[Gpu]) -> Result<()> {
         }
     }
     verdict
+}
+
+/// A failure of the driver's. All that is not a lack of memory or sessions is the device's, so that another encoder may go
+/// on.
+fn failed(e: nv::Error) -> Error {
+    let kind = match e.kind() {
+        nv::Kind::Sessions => ErrorKind::Busy,
+        nv::Kind::Memory => ErrorKind::Memory,
+        _ => ErrorKind::Device,
+    };
+    Error::with_source(kind, format!("nvenc: {e}"), e)
+}
+
+/// A failure of the driver's to take a configuration: where it does not like it, nothing is wrong with the device.
+fn not_configured(e: nv::Error) -> Error {
+    match e.kind() {
+        nv::Kind::Unsupported | nv::Kind::Invalid => {
+            Error::with_source(ErrorKind::Unsupported, format!("nvenc: {e}"), e)
+        }
+        _ => failed(e),
+    }
 }
 
 #[cfg(test)]

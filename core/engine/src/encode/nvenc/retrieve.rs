@@ -198,7 +198,7 @@ fn run(shared: &Shared, mut retriever: Retriever) {
                 continue;
             }
             Err(e) => {
-                shared.state().failure.get_or_insert(super::stage::failed(e));
+                shared.state().failure.get_or_insert(super::failed(e));
                 break;
             }
         };

@@ -14,24 +14,19 @@ pub struct Load {
     pub sessions: u32,
     /// Samples of luma a second that they were opened for.
     pub work: f64,
+    /// The same of sessions that jobs have not opened yet.
+    pub claimed: f64,
 }
 
-/// The same, with what jobs that have not opened their sessions yet will do there.
-#[derive(Clone, Copy, Debug, Default)]
-struct Own {
-    load: Load,
-    claimed: f64,
-}
+static LOADS: Mutex<BTreeMap<u32, Load>> = Mutex::new(BTreeMap::new());
 
-static LOADS: Mutex<BTreeMap<u32, Own>> = Mutex::new(BTreeMap::new());
-
-fn loads() -> MutexGuard<'static, BTreeMap<u32, Own>> {
+fn loads() -> MutexGuard<'static, BTreeMap<u32, Load>> {
     LOADS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What this process does on the GPU of CUDA's number `index`.
 pub fn load(index: u32) -> Load {
-    loads().get(&index).map(|own| own.load).unwrap_or_default()
+    loads().get(&index).copied().unwrap_or_default()
 }
 
 /// Samples of luma that an engine codes in a second, where its driver does not say: two streams of 1080p at 60.
@@ -104,7 +99,7 @@ pub(super) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(Own { load, .. }) = loads().get_mut(&self.index) {
+        if let Some(load) = loads().get_mut(&self.index) {
             load.sessions = load.sessions.saturating_sub(1);
             load.work = if load.sessions == 0 { 0.0 } else { (load.work - self.work).max(0.0) };
         }
@@ -133,15 +128,15 @@ impl Need {
 }
 
 /// How busy `gpu` would be with `work` more: 1 and its engines have no time to spare.
-fn pressure(gpu: &Gpu, own: &Own, readings: &Readings, work: f64) -> f64 {
+fn pressure(gpu: &Gpu, own: &Load, readings: &Readings, work: f64) -> f64 {
     let whole = f64::from(gpu.engines.max(1)) * gpu.engine_rate().unwrap_or(ENGINE);
-    (own.load.work + own.claimed + readings.others(own.load.sessions, whole) + work) / whole
+    (own.work + own.claimed + readings.others(own.sessions, whole) + work) / whole
 }
 
 /// The least busy of `rooms` that has the memory.
 fn best<'a>(
     rooms: &[(&'a Gpu, Readings)],
-    loads: &BTreeMap<u32, Own>,
+    loads: &BTreeMap<u32, Load>,
     work: f64,
     memory: u64,
 ) -> Option<&'a Gpu> {
@@ -198,8 +193,8 @@ pub(super) fn place(
     let mut loads = loads();
     let gpu = best(&rooms, &loads, need.work, need.memory).ok_or_else(|| no_room(need.memory))?;
     let own = loads.entry(gpu.index).or_default();
-    own.load.sessions += 1;
-    own.load.work += need.work;
+    own.sessions += 1;
+    own.work += need.work;
     Ok(Place { index: gpu.index, work: need.work })
 }
 

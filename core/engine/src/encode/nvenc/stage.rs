@@ -1,123 +1,28 @@
 //! The encoder as a stage: frames go in on the caller's thread, coded pictures come out on one of their own.
 
-use super::config::{self, Config, reorder, vui};
-use super::gpu::{Gpu, gpus};
-use super::pack::{Shape, pack};
-use super::retrieve::{Coded, Retrieval, Wake};
-use super::schedule::{self, Claim, Need, Place, Readings};
-use super::timing::{Inside, Timing};
-use super::turn::{Again, Headers};
-use super::upload::Upload;
+use super::config;
+use super::failed;
+use super::hooks::Hooks;
+use super::open::Open;
+use super::retrieve::Wake;
+use super::timing::Inside;
 use crate::encode::rate::{Request, Settings, map};
-use crate::encode::video::{NOT_HDR, known_hdr, rate_of, rising};
+use crate::encode::video::rising;
 use crate::encode::{Encoder, VideoEncode, presets, stream};
 use crate::error::{Error, ErrorKind, Result};
-use crate::frame::{Colour, Frame, HdrMetadata, Memory, PixelFormat, VideoParams};
-use crate::packet::{Codec, Coding, MediaKind, Packet, PictureType, StreamInfo, VideoInfo};
+use crate::frame::{Colour, Frame, HdrMetadata, PixelFormat};
+use crate::packet::{Codec, MediaKind, Packet, StreamInfo, VideoInfo};
 use crate::spec::{Bitrate, Preset};
 use crate::stage::{Control, Outlet, Stage};
-use crate::time::{Rational, TimeBase};
-use ghoststream_sys::cuda::{Context, Stream};
+use crate::time::Rational;
 use ghoststream_sys::ffmpeg as av;
 use ghoststream_sys::nvenc as nv;
 use std::cell::Cell;
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-/// How the encoder talks to whoever runs it.
-pub struct Hooks {
-    /// Is told what the owner should know, with the warning's code.
-    pub tell: Box<dyn Fn(&'static str, String) + Send>,
-    /// Whether waiting makes no sense any more.
-    pub given_up: Box<dyn Fn() -> bool + Send>,
-    /// Whether a session that the driver does not allow now is waited for.
-    pub waits: bool,
-    /// Sessions that the owner has open; its encoders share the count. Where these are all that there are, waiting for
-    /// another makes no sense: none ends before the owner does.
-    pub held: Arc<AtomicU32>,
-    /// The GPU that the owner's pictures are on, with what its encoders are expected to do there.
-    pub claim: Option<Claim>,
-    /// Where sessions were opened; encoders that follow each other share it.
-    pub cards: Cards,
-}
-
-/// The GPUs on which the encoders of one track had sessions, in the order in which they tried them.
-#[derive(Clone, Debug, Default)]
-pub struct Cards(Arc<Mutex<Vec<u32>>>);
-
-impl Cards {
-    /// CUDA's numbers of them.
-    pub fn tried(&self) -> Vec<u32> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn note(&self, index: u32) {
-        let mut tried = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !tried.contains(&index) {
-            tried.push(index);
-        }
-    }
-}
-
-/// One session in its owner's count.
-struct Counted(Arc<AtomicU32>);
-
-impl Counted {
-    fn new(held: &Arc<AtomicU32>) -> Counted {
-        held.fetch_add(1, Ordering::SeqCst);
-        Counted(held.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-impl Default for Hooks {
-    /// Tells nobody and waits for nothing.
-    fn default() -> Self {
-        Hooks {
-            tell: Box::new(|_, _| {}),
-            given_up: Box::new(|| false),
-            waits: false,
-            held: Arc::default(),
-            claim: None,
-            cards: Cards::default(),
-        }
-    }
-}
-
-/// How long the driver is left alone before it is asked for a session again.
-const AGAIN: Duration = Duration::from_millis(200);
-/// The same for the question what there is, which takes a process.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How long one look for a free output or the last packets takes.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// A failure of the driver's. All that is not a lack of memory or sessions is the device's, so that another encoder may go
-/// on.
-pub(super) fn failed(e: nv::Error) -> Error {
-    let kind = match e.kind() {
-        nv::Kind::Sessions => ErrorKind::Busy,
-        nv::Kind::Memory => ErrorKind::Memory,
-        _ => ErrorKind::Device,
-    };
-    Error::with_source(kind, format!("nvenc: {e}"), e)
-}
-
-/// A failure of the driver's to take a configuration: where it does not like it, nothing is wrong with the device.
-fn not_configured(e: nv::Error) -> Error {
-    match e.kind() {
-        nv::Kind::Unsupported | nv::Kind::Invalid => {
-            Error::with_source(ErrorKind::Unsupported, format!("nvenc: {e}"), e)
-        }
-        _ => failed(e),
-    }
-}
 
 /// H.264, HEVC or AV1 by NVENC. Opens at its first frame and takes size, format and colour from it; frames come in host
 /// memory or in CUDA memory of one of the primary contexts. Packets have the times of [`crate::encode::VideoEncoder`]'s,
@@ -128,13 +33,13 @@ pub struct NvencEncoder {
     pub(super) config: VideoEncode,
     pub(super) hooks: Hooks,
     /// GPUs that it does not use: encoders before it failed there.
-    avoided: Vec<u32>,
+    pub(super) avoided: Vec<u32>,
     pub(super) open: Option<Open>,
     pub(super) stream: Option<StreamInfo>,
     cell: Option<i64>,
     key_wanted: bool,
     /// Whether it was told that a session is waited for.
-    waiting: Cell<bool>,
+    pub(super) waiting: Cell<bool>,
     /// What the next picture's packet gets beside it.
     messages: Vec<(u32, bytes::Bytes)>,
     last: Option<i64>,
@@ -142,48 +47,8 @@ pub struct NvencEncoder {
     since_key: u32,
     /// The preset from the next key picture on.
     pub(super) next_preset: Option<Preset>,
-    wake: Option<Wake>,
+    pub(super) wake: Option<Wake>,
     pub(super) summary: String,
-}
-
-/// Where pictures come from.
-enum Input {
-    /// Host memory: copied to the device.
-    Host(Box<Upload>),
-    /// Host memory: copied into the encoder's own buffers, for formats that FFmpeg has no device frames of. With room to
-    /// lay a picture out.
-    Buffers(Shape, Vec<u8>),
-    /// Device memory. What lies there in pieces is copied into one by the pool.
-    Device(Option<av::HwFrames>),
-}
-
-pub(super) struct Open {
-    pub(super) submitter: nv::Submitter,
-    retrieval: Retrieval,
-    input: Input,
-    pub(super) params: VideoParams,
-    pub(super) host_format: PixelFormat,
-    base: TimeBase,
-    pub(super) timing: Timing,
-    pub(super) settings: Settings,
-    hdr: HdrMetadata,
-    /// The largest size that it can change to.
-    pub(super) most: (u32, u32),
-    /// B pictures in a row that were asked for, whatever a preset makes of it.
-    pub(super) b_frames: Option<u32>,
-    /// B pictures in a row that the stream was described with.
-    pub(super) most_b: u32,
-    taken: VecDeque<Coded>,
-    pub(super) label: String,
-    pub(super) capabilities: nv::Capabilities,
-    broken: bool,
-    /// Headers that have changed since the stream was described, for key packets from a time on.
-    pub(super) headers: Headers,
-    context: Arc<Context>,
-    cuda: Arc<Stream>,
-    _counted: Counted,
-    /// Given back last.
-    _place: Place,
 }
 
 impl NvencEncoder {
@@ -236,150 +101,6 @@ impl NvencEncoder {
             threads: 0,
             pass: None,
         })
-    }
-
-    /// The configuration for pictures like `frame`, which are `host_format` wherever they are.
-    fn configure(&self, frame: &Frame, host_format: PixelFormat) -> Result<(Config, Settings, HdrMetadata)> {
-        let params = frame.video();
-        if self.config.spec.hdr.is_some() && !params.colour.is_hdr() {
-            return Err(Error::invalid("video.hdr", NOT_HDR));
-        }
-        let hdr =
-            if params.colour.is_hdr() { known_hdr(&self.config, frame) } else { HdrMetadata::default() };
-        let settings = self.settings(host_format, params.colour)?;
-        let mut config = Config::new(&self.codec, &settings, config::surface(host_format)?)?;
-        let rate = rate_of(&self.config, frame);
-        let c = &mut config.encode;
-        (c.width, c.height) = (params.width, params.height);
-        c.frame_rate = (rate.num.max(1) as u32, rate.den.max(1) as u32);
-        let aspect = params.sample_aspect;
-        if aspect != Rational::new(1, 1) {
-            let shown = Rational::approximate(
-                f64::from(params.width) * aspect.as_f64() / f64::from(params.height),
-                65535,
-            );
-            c.display_aspect = shown.map(|r| (r.num.max(1) as u32, r.den.max(1) as u32));
-        }
-        c.vui = Some(vui(params.colour));
-        c.hdr_metadata = hdr.mastering.is_some() || hdr.content_light.is_some();
-        Ok((config, settings, hdr))
-    }
-
-    /// Opens a session for pictures like `frame`; `again` has what goes on from the session before.
-    pub(super) fn open(&self, frame: &Frame, again: Option<&Again>) -> Result<Open> {
-        let params = frame.video();
-        let host_format = match frame.media().hw_frames() {
-            Some(pool) => pool.host_format(),
-            None => params.format,
-        };
-        let (mut config, settings, hdr) = self.configure(frame, host_format)?;
-        let size = (params.width, params.height);
-        let asked_b = config.encode.b_frames;
-        let mut most = size;
-        if let Some(again) = again {
-            most = (size.0.max(again.most.0), size.1.max(again.most.1));
-            config.encode.b_frames = again.b_frames.or(asked_b);
-            // Whoever begins to watch here has only what the stream was described with.
-            config.encode.repeat_headers |= config.encode.codec == nv::Codec::Av1;
-        }
-        let mut gpus = self.patiently("nvenc", ASK_AGAIN, gpus)?;
-        gpus.retain(|gpu| !self.avoided.contains(&gpu.index));
-        let home = match frame.memory() {
-            Memory::Host => None,
-            Memory::Cuda => Some(home_of(frame, &gpus)?),
-            _ => {
-                let message = format!("nvenc does not take {} frames; download them first", params.format);
-                return Err(Error::unsupported(message));
-            }
-        };
-        let rate = f64::from(config.encode.frame_rate.0) / f64::from(config.encode.frame_rate.1);
-        let need = Need {
-            gpu: config.gpu,
-            home,
-            work: f64::from(size.0) * f64::from(size.1) * rate,
-            memory: Need::memory_of(size),
-        };
-        let place = schedule::place(&gpus, need, |gpu| gpu.takes(&config, Some(size)), Readings::of(&gpus))?;
-        if let Some(claim) = &self.hooks.claim {
-            claim.draw(place.index, need.work);
-        }
-        self.hooks.cards.note(place.index);
-        let gpu = gpus
-            .iter()
-            .find(|g| g.index == place.index)
-            .ok_or_else(|| Error::new(ErrorKind::Internal, "a place on no GPU"))?;
-        let context = Context::primary(place.index)?;
-        let cuda = Stream::new(&context)?;
-        let library = nv::Library::load().map_err(failed)?;
-        let session =
-            self.patiently(&gpu.label(), AGAIN, || nv::Session::open(library, &context).map_err(failed))?;
-        let counted = Counted::new(&self.hooks.held);
-        let capabilities = *gpu.capabilities(&self.codec)?;
-        // Sizes up to the first can be changed to.
-        if capabilities.dynamic_size != 0 {
-            config.encode.max_size = Some(most);
-        }
-        let (submitter, retriever) = session.initialize(&config.encode).map_err(not_configured)?;
-        // The encoder reads in order with the default stream, and so behind every stream of the engine's.
-        let shape = Shape { width: size.0, height: size.1, surface: config.encode.surface };
-        let input = match frame.memory() {
-            Memory::Host => match Upload::new(&context, &cuda, shape) {
-                Ok(upload) => Input::Host(Box::new(upload)),
-                Err(e) if e.kind() == ErrorKind::Unsupported => Input::Buffers(shape, Vec::new()),
-                Err(e) => return Err(e),
-            },
-            _ => Input::Device(None),
-        };
-        let base = self.config.time_base.unwrap_or(frame.base);
-        let b_frames = submitter.b_frames();
-        let reorder = reorder(&config, b_frames);
-        let step = 1.0 / (rate.max(1e-3) * base.as_f64());
-        Ok(Open {
-            timing: Timing::new(reorder, step.round() as i64),
-            retrieval: Retrieval::start(retriever, self.wake.clone())?,
-            submitter,
-            input,
-            params,
-            host_format,
-            base,
-            settings,
-            hdr,
-            most,
-            b_frames: asked_b,
-            most_b: again.map_or(b_frames, |again| again.most_b),
-            taken: VecDeque::new(),
-            label: gpu.label(),
-            capabilities,
-            broken: false,
-            headers: Headers::default(),
-            context,
-            cuda,
-            _counted: counted,
-            _place: place,
-        })
-    }
-
-    /// Does what needs a session of the driver's, waiting for one where that is wished. `who` is waited for.
-    fn patiently<T>(&self, who: &str, pause: Duration, attempt: impl Fn() -> Result<T>) -> Result<T> {
-        loop {
-            let e = match attempt() {
-                Err(e) if e.kind() == ErrorKind::Busy && self.hooks.waits => e,
-                result => return result,
-            };
-            if (self.hooks.given_up)() {
-                return Err(Error::cancelled());
-            }
-            let held = self.hooks.held.load(Ordering::SeqCst);
-            if held > 0 && open_sessions().is_some_and(|all| all <= held) {
-                return Err(e.context(format!(
-                    "{who}: no more than {held} encode sessions are allowed here, all of which this job has"
-                )));
-            }
-            if !self.waiting.replace(true) {
-                (self.hooks.tell)("waiting", format!("{who}: waiting for an encode session: {e}"));
-            }
-            std::thread::sleep(pause);
-        }
     }
 
     fn describe(&mut self) -> Result<()> {
@@ -524,118 +245,6 @@ impl NvencEncoder {
         open.submitter.reconfigure(&changes).map_err(failed)?;
         open.settings = settings;
         self.summarize();
-        Ok(())
-    }
-}
-
-impl Input {
-    /// `picture` where the encoder reads it.
-    fn place(
-        &mut self,
-        submitter: &mut nv::Submitter,
-        picture: &av::Frame,
-        context: &Arc<Context>,
-        cuda: &Stream,
-    ) -> Result<nv::Input> {
-        match self {
-            Input::Host(upload) => Ok(nv::Input::Frame(upload.send(picture)?)),
-            Input::Buffers(shape, room) => {
-                room.resize(shape.bytes(), 0);
-                pack(picture, shape, room)?;
-                let mut buffer = submitter.buffer().map_err(failed)?;
-                buffer.fill_packed(room, shape.row_bytes()).map_err(failed)?;
-                Ok(nv::Input::Buffer(buffer))
-            }
-            Input::Device(pool) => match submitter.check_frame(picture) {
-                Ok(()) => Ok(nv::Input::Frame(picture.try_clone()?)),
-                Err(e) if e.kind() == nv::Kind::Unsupported => {
-                    let pool = match pool {
-                        Some(pool) => pool,
-                        None => {
-                            let format = picture.hw_frames().map_or(PixelFormat::NONE, |f| f.host_format());
-                            let device = av::HwDevice::cuda(context)?;
-                            pool.insert(device.frames(format, picture.width(), picture.height(), 0)?)
-                        }
-                    };
-                    let mut whole = pool.frame()?;
-                    let from = picture.each_device_plane()?;
-                    for (from, mut to) in from.zip(whole.each_device_plane_mut()?) {
-                        cuda.copy(&from, &mut to)?;
-                    }
-                    Ok(nv::Input::Frame(whole))
-                }
-                Err(e) => Err(failed(e)),
-            },
-        }
-    }
-}
-
-impl Open {
-    fn packet(&mut self, coded: Coded, codec: &Codec) -> Result<Packet> {
-        let known = if coded.stray { None } else { self.timing.leave(coded.pts) };
-        let Some((picture, dts)) = known else {
-            return Err(Error::new(ErrorKind::Device, "nvenc gave a picture back that it was never given"));
-        };
-        let key = coded.kind.is_key();
-        if picture.forced && !key {
-            let time = crate::time::Timestamp::new(picture.pts, self.base);
-            return Err(Error::new(
-                ErrorKind::Device,
-                format!("{} made no key frame at {time}, where one was forced", self.label),
-            ));
-        }
-        let mut packet = Packet::new(coded.data, picture.pts, picture.duration, self.base);
-        packet.dts = Some(dts);
-        packet.key = key;
-        if key
-            && *codec != Codec::Av1
-            && let Some(headers) = self.headers.at(picture.pts)
-        {
-            packet.data = [&headers[..], &packet.data[..]].concat().into();
-        }
-        packet.coding = Some(Coding {
-            kind: match coded.kind {
-                nv::PictureKind::Idr | nv::PictureKind::I => PictureType::I,
-                nv::PictureKind::P
-                | nv::PictureKind::NonReferenceP
-                | nv::PictureKind::IntraRefresh
-                | nv::PictureKind::Skipped => PictureType::P,
-                nv::PictureKind::B => PictureType::B,
-                nv::PictureKind::Unknown => PictureType::Unknown,
-            },
-            qp: Some(coded.qp as f32),
-            gpu_time: coded.gpu_time,
-        });
-        Ok(packet)
-    }
-
-    /// Follows pictures to another size.
-    fn resize(&mut self, frame: &Frame, pts: i64) -> Result<()> {
-        let size = (frame.media().width(), frame.media().height());
-        if size.0 > self.most.0 || size.1 > self.most.1 {
-            return Err(Error::invalid(
-                "nvenc",
-                format!(
-                    "the picture grew to {}x{}; {}x{} is the most",
-                    size.0, size.1, self.most.0, self.most.1
-                ),
-            ));
-        }
-        if self.capabilities.dynamic_size == 0 {
-            return Err(Error::unsupported(format!("{} cannot change the size of its pictures", self.label)));
-        }
-        let changes = nv::Changes { size: Some(size), ..nv::Changes::default() };
-        self.submitter.reconfigure(&changes).map_err(failed)?;
-        self.headers.set(pts, self.submitter.headers().map_err(failed)?.into());
-        (self.params.width, self.params.height) = size;
-        match &mut self.input {
-            Input::Device(pool) => *pool = None,
-            Input::Buffers(shape, _) => (shape.width, shape.height) = size,
-            Input::Host(upload) => {
-                let shape = Shape { width: size.0, height: size.1, ..upload.shape() };
-                **upload = Upload::new(&self.context, &self.cuda, shape)?;
-            }
-        }
         Ok(())
     }
 }
@@ -787,25 +396,4 @@ impl Encoder for NvencEncoder {
         }
         self.wake = Some(wake);
     }
-}
-
-/// The GPU that a CUDA frame is on.
-fn home_of(frame: &Frame, gpus: &[Gpu]) -> Result<u32> {
-    for gpu in gpus {
-        if frame.media().is_in_cuda(&*Context::primary(gpu.index)?) {
-            return Ok(gpu.index);
-        }
-    }
-    Err(Error::unsupported(
-        "the frame is in a CUDA context that is no GPU's primary one; nvenc does not reach it",
-    ))
-}
-
-/// Encode sessions of all programs on all GPUs; `None` where the drivers do not tell.
-fn open_sessions() -> Option<u32> {
-    let known = ghoststream_sys::nvml::devices();
-    if known.is_empty() {
-        return None;
-    }
-    known.iter().map(|device| ghoststream_sys::nvml::usage(device.index).encoder_sessions).sum()
 }

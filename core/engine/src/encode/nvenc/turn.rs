@@ -2,7 +2,8 @@
 //! goes on where the old one ended.
 
 use super::config::Config;
-use super::stage::{NvencEncoder, failed};
+use super::failed;
+use super::stage::NvencEncoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::packet::Packet;
@@ -132,7 +133,17 @@ impl NvencEncoder {
                 };
                 (self.hooks.tell)("control", format!("the preset stays as it was: {why}"));
                 self.config.spec.preset = before;
-                (self.open(frame, Some(&Again { most, b_frames: Some(old_b), most_b }))?, false)
+                let again = Again { most, b_frames: Some(old_b), most_b };
+                // It is what ran before, so that a refusal is the device's failure, after which another encoder may go on.
+                let open = self.open(frame, Some(&again)).map_err(|e| match e.kind() {
+                    ErrorKind::Unsupported | ErrorKind::Invalid => Error::with_source(
+                        ErrorKind::Device,
+                        format!("the session does not open again: {e}"),
+                        e,
+                    ),
+                    _ => e,
+                })?;
+                (open, false)
             }
         };
         (open.timing, open.headers) = (timing, headers);

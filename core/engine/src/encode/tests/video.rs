@@ -196,6 +196,15 @@ fn the_format_follows_source_profile_and_codec() {
             format("libx264", json, "yuv420p").unwrap_err().message().starts_with("video.pixel_format: ")
         );
     }
+    // NVENC's semi-planar formats, and 16 bits of which it takes 10, are made as what every FFmpeg makes.
+    for (named, made) in
+        [("nv16", "yuv422p"), ("p210le", "yuv422p10le"), ("yuv444p16le", "yuv444p10le"), ("nv12", "nv12")]
+    {
+        let json = format!(r#"{{"pixel_format":"{named}"}}"#);
+        assert_eq!(format("hevc_nvenc", &json, "yuv420p").unwrap(), made);
+        let lossless = format("hevc_nvenc", r#"{"lossless":true}"#, named).unwrap();
+        assert_eq!(lossless, made, "{named}");
+    }
     let untouched = |source: &str| {
         let named = |name: &str| PixelFormat::from_name(name).unwrap();
         crate::encode::video::untouched("libx264", named("yuv420p"), named(source)).name()
@@ -207,6 +216,27 @@ fn the_format_follows_source_profile_and_codec() {
     if av::has_encoder("hevc_vaapi") {
         assert_eq!(format("hevc_vaapi", "{}", "yuv420p10le").unwrap(), "p010le");
         assert_eq!(format("h264_vaapi", "{}", "yuv420p10le").unwrap(), "nv12");
+    }
+}
+
+#[test]
+fn fine_bases_have_the_times_of_coarse_ones() {
+    for (num, den, fine) in [
+        (1, 25, (1, 90_000)),
+        (1, 24, (1, 90_000)),
+        (1001, 30_000, (1, 90_000)),
+        (1001, 24_000, (1, 96_000)),
+        (1, 1, (1, 90_000)),
+        (1, 1000, (1, 1000)),
+        (1, 12_800, (1, 12_800)),
+        (1, 1_000_000, (1, 1_000_000)),
+    ] {
+        let base = crate::encode::video::fine_base(Rational::new(num, den));
+        assert_eq!((base.num, base.den), fine, "{num}/{den}");
+        let again = crate::encode::video::fine_base(base);
+        assert_eq!(again, base, "it stays");
+        let ticks = f64::from(num) / f64::from(den) / base.as_f64();
+        assert!((ticks - ticks.round()).abs() < 1e-9, "{num}/{den}: {ticks}");
     }
 }
 

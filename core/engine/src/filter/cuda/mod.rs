@@ -28,7 +28,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Colour, Frame, HdrMetadata, PixelFormat, VideoParams};
 use crate::spec::FilterSpec;
 use crate::stage::Stage;
-use ghoststream_sys::cuda::{self, Context, Function, Module, Stream};
+use ghoststream_sys::cuda::{Context, Function, Module, Stream};
 use ghoststream_sys::ffmpeg as av;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -157,13 +157,10 @@ impl Kernels {
             return Ok(kernels);
         }
         drop(open);
-        for device in cuda::devices()? {
-            // The frame keeps the context that it is in; those of the devices before it are made for this question only.
-            if frame.media().is_in_cuda(&*Context::primary(device.ordinal)?) {
-                return Kernels::on(device.ordinal);
-            }
+        match frame.media().cuda_home()? {
+            Some(home) => Kernels::on(home.device().ordinal),
+            None => Err(Error::new(ErrorKind::Device, "the frame is in no CUDA device's primary context")),
         }
-        Err(Error::new(ErrorKind::Device, "the frame is in no CUDA device's primary context"))
     }
 }
 

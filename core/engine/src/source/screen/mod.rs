@@ -114,6 +114,12 @@ impl Counts {
         *lock(&self.turn) = Some(spec);
     }
 
+    /// The rate that it was told and has not taken yet.
+    #[cfg(test)]
+    pub(crate) fn paced(&self) -> Option<Rational> {
+        *lock(&self.pace)
+    }
+
     /// Gives `rate` pictures a second from now on (a variable rate: at most).
     pub(crate) fn pace_to(&self, rate: Rational) {
         *lock(&self.pace) = Some(rate);

@@ -114,6 +114,12 @@ impl Turn {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(sound);
     }
 
+    /// What it is to be replaced by.
+    #[cfg(test)]
+    pub(crate) fn told(&self) -> Option<SoundSpec> {
+        self.take()
+    }
+
     fn take(&self) -> Option<SoundSpec> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
