@@ -104,6 +104,35 @@ def check(film: pathlib.Path, made: pathlib.Path) -> None:
     print(f"  master.m3u8 and manifest.mpd ({float(dash):.2f} s) decode without a complaint")
 
 
+def check_served(made: pathlib.Path, url: str) -> None:
+    """A node gives every file that a playlist names, as it is in the store, and nothing else of the film."""
+
+    def get(name: str) -> bytes:
+        with urllib.request.urlopen(url + name, timeout=20) as answer:
+            return answer.read()
+
+    lists, seen = ["master.m3u8"], set()
+    while lists:
+        name = lists.pop()
+        text = get(name).decode()
+        folder = name.rpartition("/")[0]
+        files = [line for line in text.splitlines() if line and not line.startswith("#")] + re.findall(r'URI="([^"]+)"', text)
+        for file in {f"{folder}/{f}".lstrip("/") for f in files} - seen:
+            seen.add(file)
+            if file.endswith(".m3u8"):
+                lists.append(file)
+            else:
+                assert get(file) == (made / file).read_bytes(), file
+    assert len(seen) > 10 and b"<MPD" in get("manifest.mpd"), seen
+    for file in (str(f.relative_to(made)) for f in made.rglob("*") if f.suffix == ".json"):
+        try:
+            get(file)
+        except urllib.error.HTTPError as e:
+            assert e.code == 404, (file, e.code)
+        else:
+            raise AssertionError(f"{file} is nobody's business")
+
+
 def cues(seconds: int) -> str:
     """Subtitles: a cue every two seconds, each across the border of a segment."""
     clock = lambda t: f"00:{t // 60:02}:{t % 60:02}"  # noqa: E731
@@ -207,15 +236,19 @@ def main() -> None:
         )
         heir = next(n for n in nodes if n.name == live["service_id"])
 
-        def plays() -> bool:
+        def plays(node: Node) -> str | None:
+            """The stream's media playlist at a node; its name is another one each time that the stream begins."""
             try:
-                with urllib.request.urlopen(heir.ready() + "/streams/camera/playlist.m3u8", timeout=20) as answer:
-                    return b"#EXT-X-STREAM-INF" in answer.read()
+                with urllib.request.urlopen(node.ready() + "/streams/camera/playlist.m3u8", timeout=20) as answer:
+                    return next(line for line in answer.read().decode().splitlines() if line.endswith(".m3u8"))
             except urllib.error.HTTPError:
-                return False
+                return None
 
-        until("it plays there", plays)
+        name = until("it plays there", lambda: plays(heir))
         say(f"the live stream goes on at {heir.name}")
+        other = next(n for n in nodes if n not in (victim, heir))
+        until("it plays at a node that does not run it", lambda: plays(other) == name)
+        say(f"{other.name} serves it too, from the store")
         makers: dict[str, set[str]] = {}
         for node in nodes:
             text = re.sub(r"\x1b\[[0-9;]*m", "", node.log.read_text())
@@ -227,6 +260,9 @@ def main() -> None:
         check(film, made)
         if arguments.film is None:
             check_texts(made, arguments.seconds, {"de", "en"})
+        for node in (heir, other):
+            check_served(made, node.ready() + "/films/film/")
+            print(f"  {node.name} serves all of it")
 
         def asked(command: str, name: str) -> dict:
             """What is answered to a command for a film."""

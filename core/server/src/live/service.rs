@@ -2,7 +2,7 @@
 
 use super::hooks::{Act, Asked, Hooks};
 use super::keys::{Keys, shown};
-use super::origin::{OriginOptions, Origins, prepare, viewers};
+use super::origin::{OriginOptions, Origins, Shelf, answer, prepare, viewers};
 use super::overview;
 use super::pull::PullSource;
 use super::push::{Push, PushTarget};
@@ -27,8 +27,8 @@ use crate::serve::{Limits, ended, serve};
 use crate::server::bind;
 use crate::store::Store;
 use axum::Router;
-use axum::extract::Request;
-use axum::http::{Method, StatusCode};
+use axum::extract::{Path, Request};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use ghoststream::{Error, Result};
@@ -59,6 +59,8 @@ pub struct LiveService {
     others: Vec<(&'static str, SocketAddr)>,
     origins: Origins,
     uploads: Option<Uploads>,
+    /// What is in the object store.
+    shelf: Option<Shelf>,
     srt: Option<Srt>,
     webrtc: Option<WebRtc>,
     managed: Streams,
@@ -123,10 +125,14 @@ impl LiveService {
         if let Some(spill) = &settings.spill {
             prepare(spill).map_err(|e| Error::from(e).context(format!("live.spill: {}", spill.display())))?;
         }
+        let kept = &config.store;
+        let store = kept.url.is_some().then(|| Store::open(kept)).transpose()?;
+        let shelf = store.clone().map(|store| Shelf::new(store, kept.live));
         let mut service = LiveService {
             managed: Streams::new(live.clone(), policy),
             thumbnails: Thumbnails::new(live.clone()),
-            origins: Origins::new(options(settings)),
+            origins: Origins::over(options(settings), shelf.clone()),
+            shelf,
             uploads: None,
             keys,
             rtmp: Vec::new(),
@@ -147,9 +153,7 @@ impl LiveService {
             opened: Arc::default(),
             live,
         };
-        let kept = &config.store;
-        if kept.url.is_some() && kept.live {
-            let store = Store::open(kept)?;
+        if let Some(store) = store.filter(|_| kept.live) {
             tracing::info!("live streams go to {} too", store.label());
             service.uploads = Some(Uploads::new(store, UploadOptions::of(kept)));
         }
@@ -511,6 +515,9 @@ impl LiveService {
     /// `/live/streams`, `/recordings/…`, `/whip/…`, `/whep/…`.
     pub fn router(&self) -> Router {
         let mut router = self.files().merge(overview::router(self.clone()));
+        if let Some(shelf) = &self.shelf {
+            router = router.merge(self.films(shelf.clone()));
+        }
         if let Some(rules) = &self.recordings {
             let keys = self.keys.clone();
             let guard = middleware::from_fn(move |request: Request, next: Next| {
@@ -523,6 +530,20 @@ impl LiveService {
             Some(webrtc) => router.merge(self.counted(webrtc.router())),
             None => router,
         }
+    }
+
+    /// The films of the object store, for who shows the reader's key.
+    fn films(&self, shelf: Shelf) -> Router {
+        let keys = self.keys.clone();
+        let guard = middleware::from_fn(move |request: Request, next: Next| {
+            let keys = keys.clone();
+            async move { let_in(&keys, FILMS, request, next).await }
+        });
+        let file = move |Path(path): Path<String>, headers: HeaderMap| async move {
+            shelf.film(&path, &headers).await
+        };
+        let file = axum::routing::get(file).options(async || answer::preflight());
+        Router::new().route("/films/{*path}", file).layer(guard)
     }
 
     /// WebRTC's routes, whose requests are counted.
@@ -764,6 +785,7 @@ async fn pictured(thumbnails: &Thumbnails, request: Request, next: Next) -> Resp
 
 /// The cookie that carries a reader's key from a playlist to the files that it names.
 const RECORDINGS: &str = "/recordings";
+const FILMS: &str = "/films";
 const COOKIE: &str = "gs_live_key=";
 
 fn options(settings: &LiveConfig) -> OriginOptions {
