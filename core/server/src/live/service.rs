@@ -4,7 +4,7 @@ use super::hooks::{Act, Asked, Hooks};
 use super::keys::{Keys, shown};
 use super::origin::{OriginOptions, Origins, Shelf, answer, prepare, viewers};
 use super::overview;
-use super::pull::PullSource;
+use super::pull::{PullEncode, PullSource, Slate, SlateSpec};
 use super::push::{Push, PushTarget};
 use super::recordings::{RecordingRules, Recordings};
 use super::registry::{Live, LiveEvent};
@@ -19,7 +19,7 @@ use super::transcode::{Transcode, TranscodeSpec, TranscodeStats};
 use super::upload::{UploadOptions, Uploads};
 use super::usage::Usage;
 use super::webrtc::{WebRtc, WebRtcOptions};
-use crate::config::{Config, LiveConfig, LiveSource};
+use crate::config::{Config, LiveConfig, LiveSlate, LiveSource};
 use crate::http::{Side, query};
 use crate::policy::SourcePolicy;
 use crate::proxies::Peer;
@@ -263,6 +263,14 @@ impl LiveService {
         for source in &settings.sources {
             service.fetch(source, 3.0 * settings.segment_duration)?;
         }
+        let slates: Vec<Slate> =
+            settings.slates.iter().map(|slate| service.stand_in(slate, settings)).collect::<Result<_>>()?;
+        let mut over = ending.clone();
+        tasks.push(tokio::spawn(async move {
+            ended(&mut over).await;
+            // Each waits for its thread.
+            let _gone = tokio::task::spawn_blocking(move || drop(slates)).await;
+        }));
         Ok((service, tasks))
     }
 
@@ -282,6 +290,20 @@ impl LiveService {
         };
         self.managed.create(request).map_err(|e| wrong("source", e.message().into()))?;
         self.managed.start(&source.name)
+    }
+
+    /// Shows something on a stream while who publishes it is away.
+    fn stand_in(&self, slate: &LiveSlate, settings: &LiveConfig) -> Result<Slate> {
+        let wrong = |why: &str| Error::invalid("live.slates", format!("{}: {why}", slate.stream));
+        let spec = SlateSpec {
+            source: PullSource::parse(&slate.url, true).map_err(|why| wrong(&format!("url: {why}")))?,
+            after: Duration::from_secs_f64(slate.after),
+            at_once: slate.at_once,
+            // The operator's sources are not bound by the policy.
+            policy: None,
+            encode: PullEncode { segment: settings.segment_duration, ..PullEncode::default() },
+        };
+        Slate::start(&self.live, &slate.stream, spec).map_err(|e| wrong(e.message()))
     }
 
     /// Makes HLS and DASH of every stream that is published.
