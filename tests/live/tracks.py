@@ -1,6 +1,6 @@
 """What a film has besides its pictures: two languages and subtitles, live from a loop, as it is and as a ladder; and the same in
-MPEG-TS segments, which FFmpeg plays. The subtitles are WebVTT in HLS and CMAF (`wvtt`) in DASH: players in a browser show both, with the
-pictures that they belong to, and GStreamer reads the second.
+MPEG-TS segments, which FFmpeg plays. The subtitles are WebVTT in HLS and CMAF (`wvtt`) in DASH: dash.js and shaka show the second in
+a browser, with the pictures that it belongs to, and GStreamer reads it.
 
     tracks.py       GS_CLI, GS_LIVE_WORK, GS_NODE_MODULES, GS_CHROMIUM; exit code 77: a peer is missing
 """
@@ -166,7 +166,7 @@ def checks(server: subprocess.Popen, log: pathlib.Path) -> int:
             assert any(abs(end - begin - length) < 0.05 for begin, end in runs), (line, runs, boxed[:20])
             assert all(end - begin < length + 0.05 for begin, end in runs), (line, runs)
 
-    # Players show both, at the time of the pictures that they belong to.
+    # Players of DASH show it, at the time of the pictures that it belongs to.
     played = subprocess.run(["node", HERE / "cues.mjs", f"{base}film/"], check=False, stdin=subprocess.DEVNULL)
     assert played.returncode in (0, 77), "players do not show the text"
 

@@ -103,7 +103,8 @@ impl Order {
                 || (r.priority.urgency == own.urgency && alike && **other < number);
             first && r.has && (r.held.is_some() || r.gave + STALLED > now)
         };
-        let again = |(_, r): (&u64, &Response)| if r.held.is_some() { now + STALLED } else { r.gave + STALLED };
+        let again =
+            |(_, r): (&u64, &Response)| if r.held.is_some() { now + STALLED } else { r.gave + STALLED };
         let wait = sending.responses.iter().filter(before).map(again).max();
         let mine = sending.responses.get_mut(&number)?;
         mine.has = true;
@@ -132,7 +133,7 @@ impl Order {
 }
 
 /// Lets all that are held look again.
-fn wake(mut sending: MutexGuard<'_, Sending>) {
+fn wake(sending: MutexGuard<'_, Sending>) {
     let held: Vec<Waker> = sending.responses.values().filter_map(|r| r.held.clone()).collect();
     // Whoever is woken may look at once.
     drop(sending);
@@ -383,7 +384,8 @@ mod tests {
             Limits { head_timeout: Duration::from_secs(5), connections: Arc::new(Semaphore::new(10)) };
         let (end, ending) = watch::channel(false);
         let server = tokio::spawn(serve(listener, None, router, limits, ending));
-        for (first, second, overtakes) in [("u=7", "u=0", true), ("u=3, i", "u=3, i", false), ("u=0", "u=7", false)]
+        for (first, second, overtakes) in
+            [("u=7", "u=0", true), ("u=3, i", "u=3, i", false), ("u=0", "u=7", false)]
         {
             // One connection; what is in flight is little, and each stream may have much.
             let client: Browser = Client::builder(TokioExecutor::new())

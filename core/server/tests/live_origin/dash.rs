@@ -82,7 +82,9 @@ async fn segments_of_unequal_length_have_a_timeline() {
 
 /// What the manifest says from its first set of text on.
 fn text_set(manifest: &str) -> &str {
-    &manifest[manifest.find("<AdaptationSet id=\"2\" contentType=\"text\"").unwrap_or_else(|| panic!("{manifest}"))..]
+    &manifest[manifest
+        .find("<AdaptationSet id=\"2\" contentType=\"text\"")
+        .unwrap_or_else(|| panic!("{manifest}"))..]
 }
 
 fn has(data: &[u8], word: &str) -> bool {
@@ -101,18 +103,27 @@ async fn text_is_offered_in_mp4_and_comes_beside_the_pictures() {
     assert_eq!((value(set, "Role", "value"), value(set, "Representation", "codecs")), ("subtitle", "wvtt"));
     assert_eq!(value(set, "Representation", "mimeType"), "application/mp4");
     // Its segments are exactly the pictures' ones, as early.
-    for name in ["timescale", "duration", "startNumber", "availabilityTimeOffset", "availabilityTimeComplete"] {
+    for name in ["timescale", "duration", "startNumber", "availabilityTimeOffset", "availabilityTimeComplete"]
+    {
         assert_eq!(value(set, "SegmentTemplate", name), value(&manifest, "SegmentTemplate", name), "{name}");
     }
     let init = stage.web.get(&stage.path(value(set, "SegmentTemplate", "initialization"))).await;
     assert_eq!((init.status, init.header("content-type")), (200, "application/mp4"));
-    assert!(has(&init.body, "wvtt") && has(&init.body, "WEBVTT") && init.header("cache-control").contains("immutable"));
+    assert!(
+        has(&init.body, "wvtt")
+            && has(&init.body, "WEBVTT")
+            && init.header("cache-control").contains("immutable")
+    );
     let media = value(set, "SegmentTemplate", "media");
-    let segment = |n: &str| stage.path(&media.replace("$Number$", n));
+    let segment = |n: &str| format!("{NAME}/{}", media.replace("$Number$", n));
     for (n, words, empty) in [("0", true, true), ("1", true, true)] {
         let answer = stage.web.get(&segment(n)).await;
         assert_eq!((answer.status, answer.header("content-type")), (200, "application/mp4"), "{n}");
-        assert_eq!((has(&answer.body, "one <i>and</i> two"), has(&answer.body, "vtte")), (words, empty), "{n}");
+        assert_eq!(
+            (has(&answer.body, "one <i>and</i> two"), has(&answer.body, "vtte")),
+            (words, empty),
+            "{n}"
+        );
         assert!(answer.header("cache-control").contains("immutable") && has(&answer.body, "prft"));
         assert_eq!(answer.body.windows(4).filter(|w| w == b"moof").count(), 10, "a chunk for each part");
     }
@@ -141,9 +152,7 @@ async fn text_is_offered_in_mp4_and_comes_beside_the_pictures() {
         assert!(!playlist.contains("w0_") && playlist.contains("s0_"), "{playlist}");
     }
     // Another publisher without text: its period has none.
-    drop(stage.feed);
     let again = stage.live.publish(NAME, Publisher::new("test", None)).unwrap();
-    stage.origin = stage.origins.open(again.stream().clone());
     stage.feed = Feed::new(again, &clip(5, "25", "-g 50"));
     stage.until(4.5).await;
     let manifest = stage.web.text(&format!("{NAME}/manifest.mpd")).await;
@@ -165,5 +174,12 @@ async fn text_without_hls_and_parts_comes_in_whole_segments() {
         assert_eq!((has(&segment, "across"), has(&segment, "vtte")), (shown, true), "{n}");
         assert_eq!(segment.windows(4).filter(|w| w == b"moof").count(), 1, "{n}");
     }
-    assert_eq!(stage.web.get(&stage.path(&media.replace("w0_", "s0_").replace("$Number$.m4s", "0.vtt"))).await.status, 404);
+    assert_eq!(
+        stage
+            .web
+            .get(&stage.path(&media.replace("w0_", "s0_").replace("$Number$.m4s", "0.vtt")))
+            .await
+            .status,
+        404
+    );
 }

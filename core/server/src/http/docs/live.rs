@@ -103,21 +103,6 @@ pub(super) const ROUTES: &[Route] = &[
         ],
     },
     Route {
-        method: "get",
-        path: "/films/{name}/{file}",
-        tag: "live",
-        summary: "master.m3u8, manifest.mpd and the files that they name, of a film that the nodes of a cluster made (`store.url`)",
-        ok: Shape::Media,
-        not: &[
-            (206, "The range that was asked for"),
-            (304, "The client has it"),
-            KEY,
-            (404, "There is no such film or file"),
-            (416, "Range not satisfiable"),
-            (503, "The object store does not answer"),
-        ],
-    },
-    Route {
         method: "post",
         path: "/whip/{name}",
         tag: "live",

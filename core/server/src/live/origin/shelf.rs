@@ -207,7 +207,9 @@ mod tests {
         let mut range = HeaderMap::new();
         range.insert("range", "bytes=2-4".parse().unwrap());
         assert_eq!(body(shelf.film("one/v0/0.m4s", &range).await).await.2, "234");
-        for path in ["one/plan.json", "one/none.m4s", "../jobs/1/master.m3u8", "one//master.m3u8", "one", "x?.m3u8"] {
+        for path in
+            ["one/plan.json", "one/none.m4s", "../jobs/1/master.m3u8", "one//master.m3u8", "one", "x?.m3u8"]
+        {
             let (status, said, text) = film(path).await;
             assert_eq!((status, said.starts_with("application/json")), (404, true), "{path}: {text}");
         }

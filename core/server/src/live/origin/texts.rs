@@ -148,7 +148,9 @@ impl Text {
         };
         if let Some(group) = self.listed {
             let mut shown = Vec::new();
-            for waiting in self.cues.iter_mut().filter(|w| w.cue.start < to && (w.cue.end > from || !w.listed)) {
+            for waiting in
+                self.cues.iter_mut().filter(|w| w.cue.start < to && (w.cue.end > from || !w.listed))
+            {
                 waiting.listed = true;
                 shown.push(waiting.cue.clone());
             }
@@ -246,7 +248,10 @@ mod tests {
         for _ in 0..CUES {
             cue(&mut text, 10_000, 11_000, "far");
         }
-        assert!(!text.add(&Packet::new(Bytes::from_static(b"more"), 0, 1000, MS)), "it is counted as dropped");
+        assert!(
+            !text.add(&Packet::new(Bytes::from_static(b"more"), 0, 1000, MS)),
+            "it is counted as dropped"
+        );
     }
 
     /// The boxes of `data`: types and what is in them.
