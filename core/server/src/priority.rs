@@ -372,10 +372,10 @@ mod tests {
         assert_eq!(seen.load(Ordering::SeqCst), LARGE);
     }
 
-    // Point 12: HTTP/2 without TLS (h2c), by its first bytes; what is urgent overtakes what was asked for before it.
-    // Against 12: without priorities, or with the same, it does not.
     #[tokio::test(flavor = "multi_thread")]
     async fn urgent_responses_overtake_others_over_http_2() {
+        // Point 12: HTTP/2 without TLS (h2c), by its first bytes; what is urgent overtakes what was asked for before it.
+        // Against 12: without priorities, or with the same, it does not.
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let large = Bytes::from(vec![7; LARGE]);

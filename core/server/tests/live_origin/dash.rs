@@ -152,6 +152,8 @@ async fn text_is_offered_in_mp4_and_comes_beside_the_pictures() {
         assert!(!playlist.contains("w0_") && playlist.contains("s0_"), "{playlist}");
     }
     // Another publisher without text: its period has none.
+    stage.live.keep(NAME).unwrap();
+    drop(stage.feed);
     let again = stage.live.publish(NAME, Publisher::new("test", None)).unwrap();
     stage.feed = Feed::new(again, &clip(5, "25", "-g 50"));
     stage.until(4.5).await;
