@@ -33,8 +33,8 @@ live:
   dvr_seconds: 60
   takeover: false
   slates:
-    - {stream: live/cam, url: "pattern:160x90@25", after: 0.5}
-    - {stream: live/hello, url: "pattern:160x90@25", at_once: true}
+    - {stream: live/cam, url: "pattern:426x240@25", after: 0.5}
+    - {stream: live/hello, url: "pattern:426x240@25", at_once: true}
 """
 
 
@@ -80,7 +80,7 @@ def checks(server: subprocess.Popen, log: pathlib.Path) -> None:
         until(f"it is published, {turn}", lambda: protocol() == "rtmp" and size() == "320x180")
         assert publisher.wait(30) == 0
         gone = time.monotonic()
-        until(f"the slate is shown, {turn}", lambda: protocol() == "slate" and size() == "160x90", 10)
+        until(f"the slate is shown, {turn}", lambda: protocol() == "slate" and size() == "426x240", 10)
         print(f"      shown {time.monotonic() - gone:.1f} s after the publisher went")
         time.sleep(3)
     # One stream to those who play it: all of it, one behind the other.
