@@ -221,6 +221,7 @@ impl HttpBody for Ordered {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxies::Proxies;
     use crate::serve::{Limits, serve};
     use axum::Router;
     use axum::http::{Request, Version};
@@ -380,8 +381,11 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let large = Bytes::from(vec![7; LARGE]);
         let router = Router::new().route("/large", get(move || async move { Body::from(large) }));
-        let limits =
-            Limits { head_timeout: Duration::from_secs(5), connections: Arc::new(Semaphore::new(10)) };
+        let limits = Limits {
+            head_timeout: Duration::from_secs(5),
+            connections: Arc::new(Semaphore::new(10)),
+            proxies: Proxies::new(&[]),
+        };
         let (end, ending) = watch::channel(false);
         let server = tokio::spawn(serve(listener, None, router, limits, ending));
         for (first, second, overtakes) in
