@@ -28,12 +28,12 @@ ENV := . tests/setup/env.sh; export GS_TARGET_DIR='$(TARGET)' GS_BUILD_DIR='$(OU
 	GS_CLI='$(OUT)/ghoststream'; export PYO3_PYTHON=$${GS_PYTHON:-python3};
 
 .PHONY: help build stage wheel demo test test-gpu check-headers install uninstall bench generate fmt lint docs clean \
-	setup-build setup-gpu setup-demo setup-test
+	setup-build setup-gpu setup-demo setup-test setup-bench
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | column -t -s '|'
 
-setup-build setup-gpu setup-demo setup-test:
+setup-build setup-gpu setup-demo setup-test setup-bench:
 	@tests/setup/setup.sh $(@:setup-%=%)
 
 # Cargo builds dependencies anew for another choice of packages: tests (dev) take all, as `cargo test` does.
@@ -70,7 +70,7 @@ test-gpu: setup-gpu ## what an NVIDIA GPU must show: memory, devices, kernels ag
 check-headers: ## the public headers compile as every C and C++ standard they promise
 	@tests/setup/check-headers.sh
 
-bench: setup-test ## measure against FFmpeg and PyAV; the table goes to target/bench
+bench: setup-bench ## measure against FFmpeg, PyAV and other servers; the table goes to target/bench
 	@$(MAKE) stage wheel PROFILE=release
 	@$(ENV) python='$(TARGET)/venv/bin/python'; [ -x "$$python" ] || python=$$GS_PYTHON; \
 		"$$python" tests/bench/bench.py --out '$(TARGET)/bench' $(BENCH)

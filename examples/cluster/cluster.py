@@ -1,4 +1,7 @@
-"""Three nodes share a film; one of them is killed; the result is complete. See ./run."""
+"""Three nodes share a film; one of them is killed; the result is complete. See ./run.
+
+With --namespaces each of them is on a host of its own, a network namespace, and it is the host that is lost: nobody is told, neither by the
+node nor by its kernel."""
 
 import argparse
 import json
@@ -14,9 +17,10 @@ import urllib.error
 import urllib.request
 
 from broker import Broker, Topics, missing, until
+from hosts import BRIDGE, Hosts, why_not
 
 CONFIG = """
-server: {host: 127.0.0.1, port: 0}
+server: {host: %(host)s, port: 0}
 mdns: {enabled: false, udp_enabled: false}
 transcoding: {temp_directory: "%(node)s/jobs", segment_duration: 2}
 hardware: {prefer_hw_accel: false}
@@ -31,12 +35,13 @@ CONTROL, STATUS = "stream_control_events", "stream_status_events"
 class Node:
     """One `ghoststream serve` of the group."""
 
-    def __init__(self, name: str, **settings: object) -> None:
-        self.name, folder = name, pathlib.Path(str(settings["work"])) / name
+    def __init__(self, name: str, hosts: Hosts | None, **settings: object) -> None:
+        self.name, folder, self.hosts = name, pathlib.Path(str(settings["work"])) / name, hosts
         folder.mkdir(parents=True)
-        (folder / "ghoststream.yaml").write_text(CONFIG % {"name": name, "node": folder, **settings})
+        self.place, self.host = hosts.add() if hosts else ("", "127.0.0.1")
+        (folder / "ghoststream.yaml").write_text(CONFIG % {"name": name, "node": folder, "host": self.host, **settings})
         self.log = folder / "log"
-        command = [os.environ["GS_CLI"], "serve", "--config", folder / "ghoststream.yaml"]
+        command = [*(hosts.inside(self.place) if hosts else []), os.environ["GS_CLI"], "serve", "--config", folder / "ghoststream.yaml"]
         self.process = subprocess.Popen(command, stdout=self.log.open("wb"), stderr=subprocess.STDOUT)
 
     def ready(self) -> str:
@@ -45,7 +50,7 @@ class Node:
         def found() -> str | None:
             assert self.process.poll() is None, self.log.read_text()
             text = re.sub(r"\x1b\[[0-9;]*m", "", self.log.read_text())
-            at = re.search(r"listening on (http://127\.0\.0\.1:\d+)", text)
+            at = re.search(rf"listening on (http://{re.escape(self.host)}:\d+)", text)
             return at[1] if at and "Kafka is there" in text else None
 
         return until(f"{self.name} is up", found)
@@ -54,6 +59,13 @@ class Node:
         if self.process.poll() is None:
             self.process.send_signal(how)
             self.process.wait(30)
+
+    def die(self) -> str:
+        """As by a power cut; says what that was."""
+        if self.hosts:
+            self.hosts.lose(self.place)
+        self.end(signal.SIGKILL)
+        return f"is lost with its host {self.host}" if self.hosts else "is killed"
 
 
 def frames(source: str) -> list[float]:
@@ -92,6 +104,35 @@ def check(film: pathlib.Path, made: pathlib.Path) -> None:
     print(f"  master.m3u8 and manifest.mpd ({float(dash):.2f} s) decode without a complaint")
 
 
+def check_served(made: pathlib.Path, url: str) -> None:
+    """A node gives every file that a playlist names, as it is in the store, and nothing else of the film."""
+
+    def get(name: str) -> bytes:
+        with urllib.request.urlopen(url + name, timeout=20) as answer:
+            return answer.read()
+
+    lists, seen = ["master.m3u8"], set()
+    while lists:
+        name = lists.pop()
+        text = get(name).decode()
+        folder = name.rpartition("/")[0]
+        files = [line for line in text.splitlines() if line and not line.startswith("#")] + re.findall(r'URI="([^"]+)"', text)
+        for file in {f"{folder}/{f}".lstrip("/") for f in files} - seen:
+            seen.add(file)
+            if file.endswith(".m3u8"):
+                lists.append(file)
+            else:
+                assert get(file) == (made / file).read_bytes(), file
+    assert len(seen) > 10 and b"<MPD" in get("manifest.mpd"), seen
+    for file in (str(f.relative_to(made)) for f in made.rglob("*") if f.suffix == ".json"):
+        try:
+            get(file)
+        except urllib.error.HTTPError as e:
+            assert e.code == 404, (file, e.code)
+        else:
+            raise AssertionError(f"{file} is nobody's business")
+
+
 def cues(seconds: int) -> str:
     """Subtitles: a cue every two seconds, each across the border of a segment."""
     clock = lambda t: f"00:{t // 60:02}:{t % 60:02}"  # noqa: E731
@@ -125,8 +166,9 @@ def main() -> None:
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path(os.environ["GS_TARGET_DIR"]) / "cluster")
     parser.add_argument("--seconds", type=int, default=60, help="length of the film that is made when none is named")
     parser.add_argument("--task", type=float, default=6, help="about the seconds of a part")
+    parser.add_argument("--namespaces", action="store_true", help="a network namespace for each node; needs root")
     arguments = parser.parse_args()
-    why = missing()
+    why = missing() or (why_not() if arguments.namespaces else "")
     if why:
         print(f"cluster: SKIPPED: {why}")
         sys.exit(77)
@@ -144,7 +186,8 @@ def main() -> None:
         command += ["-t", str(arguments.seconds), "-c:v", "libx264", "-preset", "ultrafast", "-g", "50", "-pix_fmt", "yuv420p", "-c:a", "aac", film]
         subprocess.run(command, check=True)
     film = film.absolute()
-    broker, topics, nodes = Broker(work / "broker"), None, []
+    hosts = Hosts() if arguments.namespaces else None
+    broker, topics, nodes = Broker(work / "broker", BRIDGE if hosts else "127.0.0.1"), None, []
     begin = time.monotonic()
 
     def say(text: str) -> None:
@@ -155,7 +198,7 @@ def main() -> None:
         say(f"Apache Kafka at {broker.address}")
         for name in ("node-a", "node-b", "node-c"):
             settings = {"work": work, "films": film.parent, "store": work / "store", "broker": broker.address, "task": arguments.task}
-            nodes.append(Node(name, **settings))
+            nodes.append(Node(name, hosts, **settings))
         for node in nodes:
             say(f"{node.name} at {node.ready()}")
         topics = Topics(broker.address)
@@ -183,8 +226,7 @@ def main() -> None:
         topics.wait(STATUS, "a part", told("running"))
         victim = next(n for n in nodes if n.name == runs())
         seen = len(topics.all(STATUS))
-        victim.end(signal.SIGKILL)
-        say(f"{victim.name}, which has the live stream, is killed")
+        say(f"{victim.name}, which has the live stream, {victim.die()}")
         done = topics.wait(STATUS, "the film is complete", lambda s: s["stream_id"] == "film" and s["status"] in ("completed", "error"), seconds=300)
         assert done["status"] == "completed", done
         say(f"the film is complete, says {done['service_id']}")
@@ -194,15 +236,19 @@ def main() -> None:
         )
         heir = next(n for n in nodes if n.name == live["service_id"])
 
-        def plays() -> bool:
+        def plays(node: Node) -> str | None:
+            """The stream's media playlist at a node; its name is another one each time that the stream begins."""
             try:
-                with urllib.request.urlopen(heir.ready() + "/streams/camera/playlist.m3u8", timeout=20) as answer:
-                    return b"#EXT-X-STREAM-INF" in answer.read()
+                with urllib.request.urlopen(node.ready() + "/streams/camera/playlist.m3u8", timeout=20) as answer:
+                    return next(line for line in answer.read().decode().splitlines() if line.endswith(".m3u8"))
             except urllib.error.HTTPError:
-                return False
+                return None
 
-        until("it plays there", plays)
+        name = until("it plays there", lambda: plays(heir))
         say(f"the live stream goes on at {heir.name}")
+        other = next(n for n in nodes if n not in (victim, heir))
+        until("it plays at a node that does not run it", lambda: plays(other) == name)
+        say(f"{other.name} serves it too, from the store")
         makers: dict[str, set[str]] = {}
         for node in nodes:
             text = re.sub(r"\x1b\[[0-9;]*m", "", node.log.read_text())
@@ -214,6 +260,9 @@ def main() -> None:
         check(film, made)
         if arguments.film is None:
             check_texts(made, arguments.seconds, {"de", "en"})
+        for node in (heir, other):
+            check_served(made, node.ready() + "/films/film/")
+            print(f"  {node.name} serves all of it")
 
         def asked(command: str, name: str) -> dict:
             """What is answered to a command for a film."""
@@ -241,6 +290,8 @@ def main() -> None:
         for node in nodes:
             node.end(signal.SIGKILL)
         broker.stop()
+        if hosts:
+            hosts.close()
 
 
 if __name__ == "__main__":

@@ -41,9 +41,9 @@ CASES = {
     "sockets": "the server: 1000 WebSocket clients on 50 jobs",
     "overhead": "the server: CPU of one transcode, over the bare command",
     "live-delay": "the live origin: RTMP in to RTMP out, over the same without a server between",
-    "live-streams": "the live origin: CPU of 50 copied streams at once, beside MediaMTX where GS_MEDIAMTX says where it is",
+    "live-streams": "the live origin: CPU of 50 copied streams at once, beside MediaMTX and multimux where GS_MEDIAMTX and GS_MULTIMUX say where they are",
     "live-memory": "the live origin: memory while viewers of ten streams come and go",
-    "live-latency": "the live origin: how far behind hls.js, shaka, dash.js and WHEP are over a minute",
+    "live-latency": "the live origin: how far behind hls.js, shaka, dash.js and WHEP are over a minute, beside multimux",
     "nvenc": "time around NVENC a frame on the stand-in driver, over FFmpeg's wrapper",
 }
 

@@ -2,9 +2,9 @@
 behind players are.
 
     python live.py delay    [--seconds 20] [--rounds 3]            RTMP in to RTMP out, over the same without a server between
-    python live.py streams  [--streams 50] [--seconds 20] [--rounds 3]  copied streams at once; GS_MEDIAMTX adds that server
+    python live.py streams  [--streams 50] [--seconds 20] [--rounds 3]  copied streams at once; GS_MEDIAMTX and GS_MULTIMUX add those servers
     python live.py memory   [--minutes 5] [--streams 10] [--viewers 30]  viewers that come and go (30 minutes by hand)
-    python live.py latency  [--seconds 60]                          hls.js, shaka, dash.js and WHEP in Chromium
+    python live.py latency  [--seconds 60]                          hls.js, shaka, dash.js and WHEP in Chromium; GS_MULTIMUX adds that server
 
 All take --out FOLDER and write live-NAME.md there. GS_CLI is the server's command (a release build). CPU and memory are those
 of the server's processes only, from /proc. Run it on a quiet machine.
@@ -58,8 +58,10 @@ class Origin:
     """`ghoststream serve --live` in a directory of its own."""
 
     name = "ghoststream"
+    # What players of HLS and of DASH are given.
+    manifests = ("playlist.m3u8", "manifest.mpd")
 
-    def __init__(self, root: pathlib.Path):
+    def __init__(self, root: pathlib.Path, names: tuple[str, ...] = ()):
         root.mkdir(parents=True, exist_ok=True)
         self.http_port, self.rtmp_port = free_port(), free_port()
         settings = {
@@ -78,11 +80,19 @@ class Origin:
             self.process = subprocess.Popen(command, stdout=words, stderr=words)
         answers(self.http_port, self.process, self.log)
 
+    def publish_at(self, name: str) -> str:
+        """Where a stream is published."""
+        return f"{self.rtmp}/{name}"
+
+    def folder(self, name: str) -> str:
+        """The path under which a stream is played."""
+        return f"/streams/{name}/"
+
     def ready(self, name: str) -> None:
         """Waits until players may have the stream."""
         for _ in range(300):
             with contextlib.suppress(OSError):
-                if get(self.http_port, f"/streams/{name}/playlist.m3u8")[0] == 200:
+                if get(self.http_port, self.folder(name) + self.manifests[0])[0] == 200:
                     return
             time.sleep(0.2)
         sys.exit(f"bench: {name} cannot be played: {self.log.read_text()[-2000:]}")
@@ -97,7 +107,7 @@ class MediaMtx(Origin):
 
     name = "MediaMTX"
 
-    def __init__(self, root: pathlib.Path):
+    def __init__(self, root: pathlib.Path, names: tuple[str, ...] = ()):
         root.mkdir(parents=True, exist_ok=True)
         self.http_port, self.rtmp_port = free_port(), free_port()
         settings = {
@@ -117,6 +127,42 @@ class MediaMtx(Origin):
 
     def ready(self, name: str) -> None:
         time.sleep(5)
+
+
+class Multimux(Origin):
+    """multimux with the same: RTMP in, LL-HLS and LL-DASH out. It has a listener for each stream, which is named beforehand."""
+
+    name = "multimux"
+    manifests = ("master.m3u8", "manifest-ll.mpd")
+
+    def __init__(self, root: pathlib.Path, names: tuple[str, ...] = ()):
+        root.mkdir(parents=True, exist_ok=True)
+        self.http_port = free_port()
+        self.listeners = {name: f"127.0.0.1:{free_port()}" for name in names}
+        routes = [
+            {
+                "name": name.replace("/", "-"),
+                "input": {"type": "rtmp", "listen": listen, "app": name.split("/")[0], "stream_key": name.split("/")[1]},
+                "outputs": ["llhls", "ll_dash"],
+            }
+            for name, listen in self.listeners.items()
+        ]
+        settings = {
+            "bind": f"127.0.0.1:{self.http_port}", "target_duration_secs": 2.0, "part_target_ms": 200, "window_segments": 10, "routes": routes,
+        }  # fmt: skip
+        (root / "multimux.json").write_text(json.dumps(settings))
+        self.http, self.log = f"http://127.0.0.1:{self.http_port}", root / "server.log"
+        with self.log.open("w") as words:
+            command = [os.environ["GS_MULTIMUX"], "--config", str(root / "multimux.json")]
+            environment = {**os.environ, "RUST_LOG": "warn"}
+            self.process = subprocess.Popen(command, stdout=words, stderr=words, env=environment)
+        answers(self.http_port, self.process, self.log)
+
+    def publish_at(self, name: str) -> str:
+        return f"rtmp://{self.listeners[name]}/{name}"
+
+    def folder(self, name: str) -> str:
+        return f"/{name.replace('/', '-')}/"
 
 
 def get(port: int, path: str, connection: http.client.HTTPConnection | None = None) -> tuple[int, bytes]:
@@ -227,12 +273,13 @@ def delay(options: argparse.Namespace, root: pathlib.Path) -> str:
     media = clip(root, "640x360", "1500k", int(options.seconds) + 4)
     rows: dict[str, list[list[float]]] = {}
     for turn in range(options.rounds):
-        for name in sorted(sides(), reverse=turn % 2 == 1) + ["no server between"]:
+        # multimux gives nothing by RTMP.
+        for name in sorted(sides(but=Multimux), reverse=turn % 2 == 1) + ["no server between"]:
             if name == "no server between":
                 url = f"rtmp://127.0.0.1:{free_port()}/live/delay"
                 found = once(url, True, media, options.seconds)
             else:
-                server = sides()[name](root / f"{name}-{turn}")
+                server = sides(but=Multimux)[name](root / f"{name}-{turn}")
                 try:
                     found = once(f"{server.rtmp}/live/delay", False, media, options.seconds)
                 finally:
@@ -252,11 +299,11 @@ def delay(options: argparse.Namespace, root: pathlib.Path) -> str:
     return head + "\n\n" + table(["", "median", "99 %", "longest", "added"], lines)
 
 
-def sides() -> dict[str, type[Origin]]:
-    found: dict[str, type[Origin]] = {Origin.name: Origin}
-    if os.environ.get("GS_MEDIAMTX"):
-        found[MediaMtx.name] = MediaMtx
-    return found
+def sides(but: type[Origin] | None = None) -> dict[str, type[Origin]]:
+    """Ours and the others that are there, but for one that does not do the job."""
+    peers = {"GS_MEDIAMTX": MediaMtx, "GS_MULTIMUX": Multimux}
+    found = [Origin, *(side for where, side in peers.items() if os.environ.get(where))]
+    return {side.name: side for side in found if side is not but}
 
 
 # --- streams
@@ -268,14 +315,15 @@ def streams(options: argparse.Namespace, root: pathlib.Path) -> str:
     found: dict[str, list[tuple[float, float]]] = {}
     for turn in range(options.rounds):
         for name, side in sorted(sides().items(), reverse=turn % 2 == 1):
-            server = side(root / f"{name}-{turn}")
+            names = tuple(f"live/s{n}" for n in range(options.streams))
+            server = side(root / f"{name}-{turn}", names)
             try:
                 pid = server.process.pid
-                urls = [f"{server.rtmp}/live/s{n}" for n in range(options.streams)]
+                urls = [server.publish_at(name) for name in names]
                 before_memory = sum(memory(p) for p in family(pid))
                 with published(media, urls, root / "publisher.log"):
                     for n in range(options.streams):
-                        server.ready(f"live/s{n}") if name == Origin.name or n == 0 else None
+                        server.ready(f"live/s{n}") if name != MediaMtx.name or n == 0 else None
                     # The window fills: segments of two seconds.
                     time.sleep(25)
                     before = spent(family(pid))
@@ -291,9 +339,9 @@ def streams(options: argparse.Namespace, root: pathlib.Path) -> str:
         [name, f"{statistics.median(c for c, _ in r):.3f} %", f"{statistics.median(m for _, m in r):.1f} MiB"]
         for name, r in found.items()
     ]
-    if len(found) == 2:
-        ratio = statistics.median(a[0] / b[0] for a, b in zip(found[Origin.name], found[MediaMtx.name]))
-        rows.append(["ratio", f"**{ratio:.2f}**", ""])
+    for name in (name for name in found if name != Origin.name):
+        ratios = [statistics.median(a[n] / b[n] for a, b in zip(found[Origin.name], found[name])) for n in (0, 1)]
+        rows.append([f"over {name}", *(f"**{ratio:.2f}**" for ratio in ratios)])
     head = f"{options.streams} streams at once, 720p at 2 Mbit/s and AAC, RTMP in, packaged, nothing encoded"
     return head + "\n\n" + table(["", "CPU of one core, a stream", "memory a stream"], rows)
 
@@ -461,54 +509,72 @@ def soak(options: argparse.Namespace, root: pathlib.Path) -> str:
 # --- latency
 
 
+@contextlib.contextmanager
+def encoded(server: Origin, name: str):
+    """A test picture with a tone, in its own time, which players may have."""
+    make = ["ffmpeg", "-nostdin", "-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=s=640x360:r=30"]
+    make += ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-c:v", "libx264", "-preset", "ultrafast"]
+    make += ["-tune", "zerolatency", "-g", "60", "-pix_fmt", "yuv420p", "-b:v", "800k", "-c:a", "aac", "-b:a", "96k"]
+    publisher = subprocess.Popen([*make, "-f", "flv", server.publish_at(name)], stdin=subprocess.DEVNULL)
+    try:
+        server.ready(name)
+        time.sleep(8)
+        yield
+    finally:
+        publisher.terminate()
+        publisher.wait(10)
+
+
+def watched(server: Origin, player: str, name: str, seconds: float) -> list[str]:
+    """A player's row: what it says of a stream that it watches."""
+    hls, dash = server.manifests
+    command = ["node", str(LIVE / "players.mjs"), server.http + server.folder(name), "--hls", hls, "--dash", dash]
+    command += ["--seconds", str(int(seconds)), "--only", player, "--json", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    print(done.stdout, done.stderr, file=sys.stderr)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if not lines:
+        return ["failed", "", "", "", ""]
+    seen = json.loads(lines[-1])
+
+    def number(key: str, unit: str = " s") -> str:
+        return "–" if seen.get(key) is None else f"{seen[key]:.2f}{unit}"
+
+    good = "" if done.returncode == 0 else "; ".join(seen["problems"])
+    return [number("middle"), number("worst"), number("startup"), f"{seen.get('stalls')}, {number('stalled')}", good]
+
+
 def latency(options: argparse.Namespace, root: pathlib.Path) -> str:
     """How far behind the publisher's clock players in Chromium are, after they have played for a while."""
     for name in ("GS_NODE_MODULES", "GS_CHROMIUM"):
         if name not in os.environ:
             sys.exit(f"bench: latency needs {name} (tests/setup/setup.sh test)")
+    rows, stream = [], "live/bench"
+    for player in ("hls.js", "shaka-hls", "dash.js", "shaka-dash"):
+        for name, side in sides(but=MediaMtx).items():
+            server = side(root / f"{name}-{player}", (stream,))
+            try:
+                with encoded(server, stream):
+                    rows.append([player, name, *watched(server, player, stream, options.seconds)])
+            finally:
+                server.end()
     server = Origin(root / "server")
-    rows = []
     try:
-        make = ["ffmpeg", "-nostdin", "-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=s=640x360:r=30"]
-        make += ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-c:v", "libx264", "-preset", "ultrafast"]
-        make += ["-tune", "zerolatency", "-g", "60", "-pix_fmt", "yuv420p", "-b:v", "800k", "-c:a", "aac", "-b:a", "96k"]
-        publisher = subprocess.Popen([*make, "-f", "flv", f"{server.rtmp}/live/bench"], stdin=subprocess.DEVNULL)
-        try:
-            server.ready("live/bench")
-            time.sleep(8)
-            for name in ("hls.js", "shaka-hls", "dash.js", "shaka-dash"):
-                command = ["node", str(LIVE / "players.mjs"), f"{server.http}/streams/live/bench/"]
-                command += ["--seconds", str(int(options.seconds)), "--only", name, "--json", "1"]
-                done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-                print(done.stdout, done.stderr, file=sys.stderr)
-                lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-                if not lines:
-                    rows.append([name, "failed", "", "", "", ""])
-                    continue
-                seen = json.loads(lines[-1])
-                good = "" if done.returncode == 0 else "; ".join(seen["problems"])
-
-                def number(key: str, unit: str = " s") -> str:
-                    return "–" if seen.get(key) is None else f"{seen[key]:.2f}{unit}"
-
-                rows.append([name, number("middle"), number("worst"), number("startup"), f"{seen.get('stalls')}, {number('stalled')}", good])
-        finally:
-            publisher.terminate()
-            publisher.wait(10)
         environment = {**os.environ, "GS_LIVE_HTTP": server.http, "GS_LIVE_SECONDS": str(int(options.seconds))}
         command = ["node", str(LIVE / "whep.mjs"), "both", "page/bench", "H264"]
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment)
         print(done.stdout, done.stderr, file=sys.stderr)
+        row = ["WHIP to WHEP", Origin.name]
         if done.returncode == 0:
             seen = json.loads(done.stdout.strip().splitlines()[-1])
             words = f"picture to picture, encoder and decoder too; jitter buffer {seen['jitter_buffer']} ms"
-            rows.append(["WHIP to WHEP", f"{seen['median'] / 1000:.3f} s", f"{seen['worst'] / 1000:.3f} s", f"{seen['first'] / 1000:.2f} s", f"{seen['dropped']} dropped", words])
+            rows.append([*row, f"{seen['median'] / 1000:.3f} s", f"{seen['worst'] / 1000:.3f} s", f"{seen['first'] / 1000:.2f} s", f"{seen['dropped']} dropped", words])
         else:
-            rows.append(["WHIP to WHEP", "failed", "", "", "", done.stderr.strip().splitlines()[-1] if done.stderr else ""])
+            rows.append([*row, "failed", "", "", "", done.stderr.strip().splitlines()[-1] if done.stderr else ""])
     finally:
         server.end()
-    head = f"behind the source's clock, {options.seconds:.0f} s each, the first ten of them left out; 2 s segments, 0.2 s parts"
-    return head + "\n\n" + table(["player", "median", "95 %", "start", "stalls", ""], rows)
+    head = f"behind the source's clock as the manifest tells it, {options.seconds:.0f} s each, the first ten of them left out; 2 s segments, 0.2 s parts"
+    return head + "\n\n" + table(["player", "server", "median", "95 %", "start", "stalls", ""], rows)
 
 
 CASES = {"delay": delay, "streams": streams, "memory": soak, "latency": latency}
@@ -528,8 +594,9 @@ def main() -> None:
     options.streams = options.streams or (10 if options.what == "memory" else 50)
     if "GS_CLI" not in os.environ:
         parser.error("GS_CLI must say where the ghoststream command is")
-    if options.what in ("delay", "streams") and "GS_MEDIAMTX" not in os.environ:
-        print("bench: GS_MEDIAMTX is not set: nothing beside", file=sys.stderr)
+    for where, cases in (("GS_MEDIAMTX", ("delay", "streams")), ("GS_MULTIMUX", ("streams", "latency"))):
+        if options.what in cases and where not in os.environ:
+            print(f"bench: {where} is not set: nothing of it beside (tests/setup/setup.sh bench)", file=sys.stderr)
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.out) as work:
         text = CASES[options.what](options, pathlib.Path(work).resolve())

@@ -105,7 +105,7 @@ def test_the_delay_of_rtmp_is_measured(tmp_path):
     script = pathlib.Path(__file__).with_name("live.py")
     command = [sys.executable, str(script), "delay", "--seconds", "2", "--rounds", "1", "--out", str(tmp_path)]
     # Ours alone: readers of MediaMTX come too late for so short a film.
-    alone = {name: value for name, value in os.environ.items() if name != "GS_MEDIAMTX"}
+    alone = {name: value for name, value in os.environ.items() if name not in ("GS_MEDIAMTX", "GS_MULTIMUX")}
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=alone)
     assert done.returncode == 0, done.stderr
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if line.startswith("|")]

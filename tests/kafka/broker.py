@@ -19,9 +19,9 @@ JAVA += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp"]
 PROPERTIES = """
 process.roles=broker,controller
 node.id=1
-controller.quorum.voters=1@127.0.0.1:%(controller)d
-listeners=PLAINTEXT://127.0.0.1:%(port)d,FAR://127.0.0.1:%(behind)d,CONTROLLER://127.0.0.1:%(controller)d
-advertised.listeners=PLAINTEXT://127.0.0.1:%(port)d,FAR://127.0.0.1:%(far)d
+controller.quorum.voters=1@%(host)s:%(controller)d
+listeners=PLAINTEXT://%(host)s:%(port)d,FAR://127.0.0.1:%(behind)d,CONTROLLER://%(host)s:%(controller)d
+advertised.listeners=PLAINTEXT://%(host)s:%(port)d,FAR://127.0.0.1:%(far)d
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,FAR:PLAINTEXT
@@ -107,17 +107,17 @@ class Relay:
 class Broker:
     """A broker. It keeps its ports and its data from one start to the next. `far` leads to it by a relay that can be cut."""
 
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: pathlib.Path, host: str = "127.0.0.1") -> None:
+        self.folder, self.host = folder, host
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         self.port, controller, behind = free(), free(), free()
-        self.address = f"127.0.0.1:{self.port}"
+        self.address = f"{host}:{self.port}"
         self.relay = Relay(behind)
         self.far = f"127.0.0.1:{self.relay.port}"
         self.properties = folder / "server.properties"
         self.properties.write_text(PROPERTIES % {
-            "port": self.port, "behind": behind, "far": self.relay.port, "controller": controller, "folder": folder,
+            "host": host, "port": self.port, "behind": behind, "far": self.relay.port, "controller": controller, "folder": folder,
         })
         self.process: subprocess.Popen | None = None
         self.formatted = False
@@ -140,7 +140,7 @@ class Broker:
         def answers() -> bool:
             assert self.process and self.process.poll() is None, (self.folder / "log").read_text()[-3000:]
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                socket.create_connection((self.host, self.port), 1).close()
                 return True
             except OSError:
                 return False

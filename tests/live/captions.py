@@ -1,5 +1,5 @@
-"""Captions that are in the pictures (CEA-608): a film with some is played live as it is and as a ladder. The playlists and the manifest
-tell of them, and FFmpeg reads the words from the segments of both.
+"""Captions that are in the pictures (CEA-608, and CEA-708 beside it): a film with some is played live as it is and as a ladder. The
+playlists and the manifest tell of them, and FFmpeg reads the words of the first from the segments of both.
 
     captions.py       GS_CLI, GS_LIVE_WORK
 """
@@ -48,9 +48,13 @@ def pairs() -> list[bytes]:
     return found + [both(0x14, 0x2C)] * 2
 
 
+# A packet of CEA-708 with two bytes of service 1: as much as is in a picture.
+SERVICE = b"\xff\x02\x22" + b"\xfeOK"
+
+
 def message(pair: bytes) -> bytes:
-    """SEI with a pair."""
-    data = b"\xb5\x00\x31GA94\x03\x41\xff\xfc" + pair + b"\xff"
+    """SEI with a pair of CEA-608 and a packet of CEA-708."""
+    data = b"\xb5\x00\x31GA94\x03\x43\xff\xfc" + pair + SERVICE + b"\xff"
     payload = b"\x04" + bytes([len(data)]) + data + b"\x80"
     assert b"\0\0" not in payload, "it would look like a start code"
     return b"\0\0\0\1\x06" + payload
@@ -112,11 +116,13 @@ def checks(server: subprocess.Popen, log: pathlib.Path) -> None:
     for name, size in (("film", "640x360"), ("small", "426x240")):
         url = f"{base}{name}/playlist.m3u8"
         master = until(f"{name}: captions", lambda: t if "TYPE=CLOSED-CAPTIONS" in (t := get(url).decode()) else None)
-        assert 'INSTREAM-ID="CC1"' in master and "CC2" not in master and "CC3" not in master, master
+        assert re.findall('INSTREAM-ID="([^"]+)"', master) == ["CC1", "SERVICE1"], master
+        assert int(re.search(r"EXT-X-VERSION:(\d+)", master)[1]) >= 7, master
         variants = [line for line in master.splitlines() if line.startswith("#EXT-X-STREAM-INF")]
         assert f"RESOLUTION={size}" in variants[0] and all('CLOSED-CAPTIONS="captions"' in v for v in variants), master
         manifest = until(f"{name}: manifest", lambda: get(f"{base}{name}/manifest.mpd").decode())
-        assert '<Accessibility schemeIdUri="urn:scte:dash:cc:cea-608:2015" value="CC1=und"/>' in manifest, manifest
+        for scheme, value in (("608", "CC1=und"), ("708", "1=lang:und")):
+            assert f'<Accessibility schemeIdUri="urn:scte:dash:cc:cea-{scheme}:2015" value="{value}"/>' in manifest, manifest
         media = urllib.parse.urljoin(url, next(line for line in master.splitlines() if line and line[0] != "#"))
         playlist = until(f"{name}: four segments", lambda: t if (t := get(media).decode()).count("#EXTINF") >= 4 else None)
         names = re.findall(r'#EXT-X-MAP:URI="([^"]+)"', playlist)[-1:] + [line for line in playlist.splitlines() if line and line[0] != "#"]

@@ -1,5 +1,7 @@
 """A bad network between the server and those who publish and read: packets of SRT and WebRTC are lost, late and out of order, a
-connection of RTMP comes in pieces and stands still. Relays of this file's own do it (the kernel's netem is not everywhere).
+connection of RTMP comes in pieces and stands still. Relays of this file's own do it, which need neither root nor the kernel's netem (the
+machines of CI have none: `tc qdisc add dev lo root netem` is refused as of an unknown kind, /proc/config.gz says CONFIG_NET_SCH_NETEM is not
+set). namespaces.py has two hosts and a link that loses packets, by netem where there is one.
 
     network.py     GS_CLI, GS_LIVE_WORK, GS_FFMPEG9; exit code 77: a peer is missing
 """

@@ -1,6 +1,6 @@
 // Plays a live stream in headless Chromium with hls.js, dash.js and shaka, and measures how far behind its source's clock.
 //
-//   node players.mjs URL [--seconds N] [--only NAME] [--shots DIRECTORY] [--json 1]
+//   node players.mjs URL [--seconds N] [--only NAME] [--shots DIRECTORY] [--json 1] [--hls FILE] [--dash FILE]
 //
 // URL is a stream's folder, such as http://127.0.0.1:8080/streams/live/one/. Each player must show pictures of the stream's
 // size, decode sound, go on for as long as it is watched and report no fatal error; every answer must be one that
@@ -23,23 +23,23 @@ if (!modules || !process.env.GS_CHROMIUM) {
 }
 const { chromium } = createRequire(join(modules, "x.js"))("playwright-core");
 
-const options = { seconds: 12, only: "", shots: "", json: "", url: process.env.GS_LIVE_URL ?? "" };
+const options = { seconds: 12, only: "", shots: "", json: "", url: process.env.GS_LIVE_URL ?? "", hls: "playlist.m3u8", dash: "manifest.mpd" };
 for (let i = 2; i < process.argv.length; i++) {
   const word = process.argv[i];
   if (word.startsWith("--")) options[word.slice(2)] = process.argv[++i];
   else options.url = word;
 }
 if (!options.url) {
-  console.error("usage: node players.mjs URL [--seconds N] [--only NAME] [--shots DIRECTORY] [--json 1]");
+  console.error("usage: node players.mjs URL [--seconds N] [--only NAME] [--shots DIRECTORY] [--json 1] [--hls FILE] [--dash FILE]");
   process.exit(2);
 }
 const stream = options.url.replace(/\/?$/, "/");
 
 const CASES = [
-  { name: "hls.js", player: "hls", manifest: "playlist.m3u8" },
-  { name: "shaka-hls", player: "shaka", manifest: "playlist.m3u8" },
-  { name: "dash.js", player: "dash", manifest: "manifest.mpd" },
-  { name: "shaka-dash", player: "shaka", manifest: "manifest.mpd" },
+  { name: "hls.js", player: "hls", manifest: options.hls },
+  { name: "shaka-hls", player: "shaka", manifest: options.hls },
+  { name: "dash.js", player: "dash", manifest: options.dash },
+  { name: "shaka-dash", player: "shaka", manifest: options.dash },
 ];
 const FILES = {
   "/page": [join(here, "players.html"), "text/html"],

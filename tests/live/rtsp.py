@@ -59,7 +59,9 @@ class Server:
         config = work / "ghoststream.yaml"
         config.write_text(CONFIG % {"work": work, "host": host})
         self.log = work / "log"
-        self.process = subprocess.Popen([CLI, "serve", "--config", config], stdout=self.log.open("wb"), stderr=subprocess.STDOUT)
+        # How connections end is said to who asks.
+        command = [CLI, "serve", "--config", config, "--log-level", "info,ghoststream_server::live::rtsp=debug"]
+        self.process = subprocess.Popen(command, stdout=self.log.open("wb"), stderr=subprocess.STDOUT)
         found: dict[str, str] = {}
         for _ in range(400):
             found = dict(re.findall(rf"listening on (\w+)://({re.escape(f'[{host}]' if ':' in host else host)}:\d+)", self.said()))
@@ -85,6 +87,11 @@ class Server:
         source = ["-re", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=25", "-f", "lavfi", "-i", "sine=sample_rate=48000"]
         to = ["-t", "60", "-f", "rtsp", "-rtsp_transport", transport, f"rtsp://{self.rtsp}/{name}?key={key}"]
         return self.run(program, "-v", "error", *source, "-pix_fmt", "yuv420p", *codecs, *to)
+
+    def ends(self, stream: str) -> list[bool]:
+        """Of the connections of a stream's that have ended: whether they took leave (TEARDOWN)."""
+        found = re.findall(rf'RTSP connection ended .*stream="{re.escape(stream)}" .*teardown=(true|false)', self.said())
+        return [said == "true" for said in found]
 
     def await_line(self, text: str, seconds: float = 30) -> None:
         end = time.monotonic() + seconds
@@ -297,13 +304,25 @@ def check_gstreamer_reads(server: Server) -> None:
     while not out.exists() or out.stat().st_size < 100_000:
         assert time.monotonic() < end and reader.poll() is None, (WORK / "peers").read_text()[-2000:]
         time.sleep(0.1)
+    before = len(server.ends("r/gst"))
     reader.send_signal(signal.SIGINT)
+    killed = False
     try:
         reader.wait(10)
     except subprocess.TimeoutExpired:
-        # On a busy machine rtspsrc now and then never passes the end on; what was written is what counts.
         reader.kill()
         reader.wait(10)
+        killed = True
+    # On a busy machine rtspsrc now and then never passes the end on, and then takes no leave either: what was written counts. Had it
+    # taken leave, whose end of the connection comes behind that, it would be the server that did not let it go.
+    end = time.monotonic() + 10
+    while len(server.ends("r/gst")) == before:
+        assert time.monotonic() < end, "the server does not notice that the reader has gone"
+        time.sleep(0.1)
+    left = server.ends("r/gst")[before]
+    assert left != killed, "it took leave and was not let go" if killed else "it ended without a TEARDOWN"
+    if killed:
+        print("live: rtsp.py: GStreamer did not end by itself; it had sent no TEARDOWN")
     command = ["ffprobe", "-v", "error", "-count_frames", "-show_entries", "stream=codec_name,nb_read_frames", "-of", "csv=p=0", out]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     counts = dict(line.split(",")[:2] for line in done.stdout.split())

@@ -1,7 +1,8 @@
 """What a film has besides its pictures: two languages and subtitles, live from a loop, as it is and as a ladder; and the same in
-MPEG-TS segments, which FFmpeg plays.
+MPEG-TS segments, which FFmpeg plays. The subtitles are WebVTT in HLS and CMAF (`wvtt`) in DASH: dash.js and shaka show the second in
+a browser, with the pictures that it belongs to, and GStreamer reads it.
 
-    tracks.py       GS_CLI, GS_LIVE_WORK
+    tracks.py       GS_CLI, GS_LIVE_WORK, GS_NODE_MODULES, GS_CHROMIUM; exit code 77: a peer is missing
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 import urllib.error
 import urllib.request
 
+HERE = pathlib.Path(__file__).resolve().parent
 CLI = os.environ["GS_CLI"]
 WORK = pathlib.Path(os.environ["GS_LIVE_WORK"])
 CONFIG = """
@@ -53,7 +55,34 @@ def media(text: str, kind: str) -> list[dict[str, str]]:
     return [a for line in lines if (a := attributes(line)).get("TYPE") == kind]
 
 
-def checks(server: subprocess.Popen, log: pathlib.Path) -> None:
+# Run by the system's Python, which GStreamer's bindings are for.
+DEMUX = """
+import gi, json, sys
+gi.require_version("Gst", "1.0")
+from gi.repository import Gst
+Gst.init(None)
+pipeline = Gst.parse_launch(f"filesrc location={sys.argv[1]} ! qtdemux ! appsink name=out sync=false")
+sink, found = pipeline.get_by_name("out"), []
+pipeline.set_state(Gst.State.PLAYING)
+while sample := sink.emit("try-pull-sample", 5 * Gst.SECOND):
+    buffer = sample.get_buffer()
+    words = buffer.extract_dup(0, buffer.get_size()).decode()
+    found.append((buffer.pts / Gst.SECOND, buffer.duration / Gst.SECOND, words))
+pipeline.set_state(Gst.State.NULL)
+json.dump(found, sys.stdout)
+"""
+
+
+def gstreamer(data: bytes) -> list[tuple[float, float, str]]:
+    """Begin, length (seconds) and words of every buffer that GStreamer's demuxer makes of a track of text."""
+    file = WORK / "text.mp4"
+    file.write_bytes(data)
+    done = subprocess.run(["/usr/bin/python3", "-c", DEMUX, file], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def checks(server: subprocess.Popen, log: pathlib.Path) -> int:
     found: dict[str, str] = {}
     for _ in range(400):
         found = dict(re.findall(r"listening on (\w+)(://127\.0\.0\.1:\d+)", re.sub(r"\x1b\[[0-9;]*m", "", log.read_text())))
@@ -63,9 +92,12 @@ def checks(server: subprocess.Popen, log: pathlib.Path) -> None:
         time.sleep(0.05)
     base = "http" + found["http"] + "/streams/"
 
-    def get(path: str) -> str:
+    def fetch(path: str) -> bytes:
         with urllib.request.urlopen(base + path, timeout=20) as answer:
-            return answer.read().decode()
+            return answer.read()
+
+    def get(path: str) -> str:
+        return fetch(path).decode()
 
     def until(what: str, look, seconds: float = 60):
         end = time.monotonic() + seconds
@@ -110,6 +142,34 @@ def checks(server: subprocess.Popen, log: pathlib.Path) -> None:
         assert any(abs(b - a - 3.7) < 0.1 for a in first for b in other), cues
         assert "#EXTINF" in get(playlists["sound"])
 
+        # DASH offers it, and what it offers is what another demuxer understands.
+        manifest = get(f"{name}/manifest.mpd")
+        (text,) = re.findall(r'<AdaptationSet id="\d+" contentType="text" lang="de">.*?</AdaptationSet>', manifest, re.S)
+        assert 'mimeType="application/mp4" codecs="wvtt"' in text and '<Role schemeIdUri="urn:mpeg:dash:role:2011" value="subtitle"/>' in text, text
+        initialization, pattern = re.search(r'initialization="([^"]+)" media="([^"]+)"', text).groups()
+        playlist = get(playlists["text"])
+        first = int(re.search(r"MEDIA-SEQUENCE:(\d+)", playlist)[1])
+        numbers = range(first, first + playlist.count("#EXTINF"))
+        names = [initialization, *(pattern.replace("$Number$", str(n)) for n in numbers)]
+        boxed = gstreamer(b"".join(fetch(f"{name}/{one}") for one in names))
+        # A cue is in pieces, one for each chunk that it is shown in: together they last as long as it.
+        for line, length in (("first <i>words</i>", 2.0), ("words &amp; more", 0.8)):
+            plain = re.sub(r"<[^>]*>", "", line)
+            pieces = [(at, lasts) for at, lasts, said in boxed if plain in re.sub(r"<[^>]*>", "", said) or line in said]
+            runs: list[list[float]] = []
+            for at, lasts in pieces:
+                if runs and abs(runs[-1][1] - at) < 0.002:
+                    runs[-1][1] = at + lasts
+                else:
+                    runs.append([at, at + lasts])
+            # Those at the ends may be cut.
+            assert any(abs(end - begin - length) < 0.05 for begin, end in runs), (line, runs, boxed[:20])
+            assert all(end - begin < length + 0.05 for begin, end in runs), (line, runs)
+
+    # Players of DASH show it, at the time of the pictures that it belongs to.
+    played = subprocess.run(["node", HERE / "cues.mjs", f"{base}film/"], check=False, stdin=subprocess.DEVNULL)
+    assert played.returncode in (0, 77), "players do not show the text"
+
     # The same in MPEG-TS: one sound is inside, the other beside it.
     master = until("ts.m3u8", lambda: get("film/ts.m3u8"))
     sounds = media(master, "AUDIO")
@@ -125,13 +185,16 @@ def checks(server: subprocess.Popen, log: pathlib.Path) -> None:
     counts = [(s["codec_name"], int(s["nb_read_packets"])) for s in streams]
     assert [c for c, _ in counts] == ["h264", "aac", "aac"] and counts[0][1] >= 100 and min(n for _, n in counts[1:]) >= 200, counts
     assert server.poll() is None
+    return played.returncode
 
 
 def main() -> int:
     WORK.mkdir(parents=True, exist_ok=True)
     (WORK / "words.srt").write_text(SRT)
     film = WORK / "film.mkv"
-    source = ["-f", "lavfi", "-i", "testsrc2=s=320x180:r=25:d=6", "-f", "lavfi", "-i", "sine=440:sample_rate=48000:d=6"]
+    # Bright while a text is to be shown, and dark while none is.
+    bright = "drawbox=c=black:t=fill,drawbox=c=white:t=fill:enable='between(t,0.5,2.499)+between(t,4.2,4.999)'"
+    source = ["-f", "lavfi", "-i", f"testsrc2=s=320x180:r=25:d=6,{bright}", "-f", "lavfi", "-i", "sine=440:sample_rate=48000:d=6"]
     source += ["-f", "lavfi", "-i", "sine=880:sample_rate=48000:d=6", "-i", WORK / "words.srt"]
     codecs = ["-map", "0", "-map", "1", "-map", "2", "-map", "3", "-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-bf", "0"]
     codecs += ["-pix_fmt", "yuv420p", "-c:a", "aac", "-c:s", "srt", "-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=ger"]
@@ -140,12 +203,12 @@ def main() -> int:
     config.write_text(CONFIG % {"work": WORK, "film": film})
     server = subprocess.Popen([CLI, "serve", "--config", config], stdout=log.open("wb"), stderr=subprocess.STDOUT)
     try:
-        checks(server, log)
+        result = checks(server, log)
     finally:
         server.terminate()
         code = server.wait(30)
     assert code == 0, (code, log.read_text()[-2000:])
-    return 0
+    return result
 
 
 if __name__ == "__main__":

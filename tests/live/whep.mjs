@@ -104,6 +104,8 @@ async function inPage({ base, mode, name, argument, watched }) {
   const [pictures, sound] = [await report(pc, "video"), await report(pc, "audio")];
   const codec = (await pc.getStats()).get(pictures.codecId)?.mimeType ?? "";
   const late = delays.slice(delays.length >> 2).sort((a, b) => a - b);
+  // What the publisher's congestion control (GCC) makes of the server's feedback (TWCC); 300 kbit/s until there is some.
+  const ways = mode === "both" ? [...(await publisher.getStats()).values()].filter(s => s.type === "candidate-pair" && s.nominated) : [];
   const deleted = await fetch(new URL(location, base), { method: "DELETE" });
   if (deleted.status !== 200) throw new Error(`DELETE: ${deleted.status}`);
   return {
@@ -117,6 +119,8 @@ async function inPage({ base, mode, name, argument, watched }) {
     worst: Math.round(late[Math.floor(late.length * 0.95)] ?? -1),
     jitter_buffer: Math.round((1000 * pictures.jitterBufferDelay) / pictures.jitterBufferEmittedCount),
     lost: pictures.packetsLost,
+    feedback: /a=rtcp-fb:\S+ transport-cc/.test(publisher.remoteDescription?.sdp ?? ""),
+    outgoing: ways[0]?.availableOutgoingBitrate ?? 0,
     seconds: Math.round((performance.now() - began) / 1000),
   };
 }

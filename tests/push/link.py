@@ -4,10 +4,11 @@ The kernel's own netem shapes where there is one (`tc qdisc add … netem`). Man
 passes each frame from one side to the other, late, or not at all. Both lose real packets of real connections, which the
 kernel's TCP and libsrt have to repair; a proxy, which ends connections, would hide that."""
 
-import collections
 import contextlib
 import ctypes
 import fcntl
+import heapq
+import itertools
 import os
 import random
 import select
@@ -82,7 +83,8 @@ class Way:
 
     def __init__(self, source, sink):
         self.source, self.sink = source, sink
-        self.waiting = collections.deque()
+        self.waiting = []
+        self.count = itertools.count()
         self.free = 0.0
 
     def take(self, shape, chance):
@@ -95,7 +97,9 @@ class Way:
             if begin - now > self.BUFFER:
                 return
             self.free = begin + len(data) * 8 / shape["rate"]
-        self.waiting.append((max(self.free, now) + shape["delay"], data))
+        # As with netem, what is later may overtake what is late.
+        late = shape["delay"] + chance.uniform(-shape["jitter"], shape["jitter"])
+        heapq.heappush(self.waiting, (max(self.free, now) + late, next(self.count), data))
 
     def give(self):
         """Passes on what is due; seconds until the next."""
@@ -104,7 +108,7 @@ class Way:
             if wait > 0:
                 return wait
             with contextlib.suppress(OSError):
-                self.sink.send(self.waiting.popleft()[1])
+                self.sink.send(heapq.heappop(self.waiting)[2])
         return 1.0
 
 
@@ -112,7 +116,7 @@ class Link:
     """`near` and `far` are names of namespaces; `kind` says what shapes. Everything is gone with its end."""
 
     def __init__(self):
-        self.shape = {"rate": None, "loss": 0.0, "delay": 0.01, "up": True}
+        self.shape = {"rate": None, "loss": 0.0, "delay": 0.01, "jitter": 0.0, "up": True}
         tag = f"gs{os.getpid() % 100000}"
         self.near, self.far = f"{tag}near", f"{tag}far"
         self.ends = [(self.near, f"{tag}n0", NEAR), (self.far, f"{tag}f0", FAR)]
@@ -157,7 +161,7 @@ class Link:
             subprocess.run(["ip", "netns", "del", namespace], capture_output=True)
 
     def set(self, **shape):
-        """`rate` (bits a second, None = any), `loss` (0 to 1), `delay` (seconds one way), `up`."""
+        """`rate` (bits a second, None = any), `loss` (0 to 1), `delay` (seconds one way), `jitter` (as much more or less), `up`."""
         self.shape |= shape
         if self.kind == "netem":
             self._netem("change")
@@ -174,7 +178,8 @@ class Link:
 
     def _netem(self, verb):
         shape = self.shape
-        words = ["delay", f"{shape['delay'] * 1000:.0f}ms", "loss", f"{100 * (shape['loss'] if shape['up'] else 1):.2f}%"]
+        words = ["delay", f"{shape['delay'] * 1000:.0f}ms", f"{shape['jitter'] * 1000:.0f}ms"]
+        words += ["loss", f"{100 * (shape['loss'] if shape['up'] else 1):.2f}%"]
         # What is not limited is given a rate that nothing here comes to.
         words += ["rate", f"{shape['rate'] or 1_000_000_000:.0f}bit", "limit", "200"]
         for namespace, end, _ in self.ends:

@@ -35,6 +35,11 @@ if [ -x "$GS_CACHE_DIR/tools/bin/mediamtx" ]; then
     GS_MEDIAMTX="$GS_CACHE_DIR/tools/bin/mediamtx"
     export GS_MEDIAMTX
 fi
+# multimux, what the live origin is measured beside.
+if [ -x "$GS_CACHE_DIR/tools/bin/multimux" ]; then
+    GS_MULTIMUX="$GS_CACHE_DIR/tools/bin/multimux"
+    export GS_MULTIMUX
+fi
 # Apache Kafka: its jars.
 if [ -d "$GS_CACHE_DIR/kafka/lib" ]; then
     GS_KAFKA="$GS_CACHE_DIR/kafka/lib"

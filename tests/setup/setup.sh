@@ -6,6 +6,7 @@
 #   tests/setup/setup.sh demo    build + a Python environment with maturin and numpy
 #   tests/setup/setup.sh test    demo + peers: FFmpeg 9, PyAV, Chromium and players, Zig, valgrind, cbindgen, Vulkan in software,
 #                                NVIDIA's published headers and clients for the stand-in driver, Apache Kafka, MediaMTX
+#   tests/setup/setup.sh bench   test + what is only measured beside: multimux
 #
 # Each need is probed by what it provides (a command, a header, a pkg-config module), so a machine that has
 # it from elsewhere is left alone. Packages come from apt where there is one. Everything else is kept outside
@@ -14,10 +15,12 @@
 set -eu
 
 level=${1:-build}
+measured=""
 case $level in
     build | gpu | demo | test) ;;
+    bench) level=test measured=yes ;;
     *)
-        echo "usage: $0 build|gpu|demo|test" >&2
+        echo "usage: $0 build|gpu|demo|test|bench" >&2
         exit 2
         ;;
 esac
@@ -192,6 +195,8 @@ cbindgen_version=$(cat "$here/cbindgen-version")
 cbindgen_stamp=$stamps/cbindgen-$cbindgen_version
 kafka_stamp=$stamps/kafka-$(stamp "$here/kafka/pom.xml")
 mediamtx_stamp=$stamps/mediamtx-$(stamp "$here/mediamtx.sh")
+multimux_version=0.12.0
+multimux_stamp=$stamps/multimux-$multimux_version
 nvenc_stamp=$stamps/nvenc-headers-$(stamp "$here/nvenc-headers.sh" "$here/nvenc-headers/Cargo.lock")
 
 # Whether MediaMTX is there, or could not be made less than a day ago.
@@ -202,7 +207,8 @@ fresh() {
     [ -e "$python_stamp" ] && [ -x "$venv/bin/python" ] || return 1
     [ "$level" = demo ] && return 0
     [ -e "$node_stamp" ] && [ -e "$cbindgen_stamp" ] && [ -x "$GS_CACHE_DIR/bin/ffmpeg9" ] &&
-        [ -e "$nvenc_stamp" ] && [ -e "$kafka_stamp" ] && mediamtx_is_done
+        [ -e "$nvenc_stamp" ] && [ -e "$kafka_stamp" ] && mediamtx_is_done || return 1
+    [ -z "$measured" ] || [ -e "$multimux_stamp" ]
 }
 if fresh; then exit 0; fi
 
@@ -253,6 +259,14 @@ if ! mediamtx_is_done; then
         say "MediaMTX could not be built: what needs it is skipped, and it is tried again in a day"
         : >"$mediamtx_stamp.failed"
     fi
+fi
+
+if [ -n "$measured" ] && [ ! -e "$multimux_stamp" ]; then
+    say "multimux $multimux_version in $GS_CACHE_DIR/tools"
+    cargo install --quiet --locked --version "$multimux_version" --root "$GS_CACHE_DIR/tools" \
+        --target-dir "$GS_CACHE_DIR/tools/target" multimux-cli >&2
+    rm -rf "$GS_CACHE_DIR/tools/target"
+    : >"$multimux_stamp"
 fi
 
 if [ ! -e "$kafka_stamp" ]; then

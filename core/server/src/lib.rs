@@ -16,6 +16,7 @@ mod machine;
 mod outgoing;
 pub mod playback;
 pub mod policy;
+mod priority;
 mod proxies;
 mod serve;
 mod server;

@@ -1,15 +1,17 @@
 //! Connections: accepted up to a limit, with time limits for request heads, and ended in order.
 
 use crate::http::query;
+use crate::priority::{Order, Priority};
 use crate::proxies::Proxies;
 use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use serde_json::json;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,8 @@ use tower::ServiceExt;
 const FAREWELL: Duration = Duration::from_secs(10);
 /// Bytes of a request's head.
 const HEAD: usize = 64 << 10;
+/// Bytes of a response that may wait in HTTP/2's queue, where nothing overtakes them.
+const QUEUE: usize = 128 << 10;
 
 /// Waits for the server's end.
 pub async fn ended(ending: &mut watch::Receiver<bool>) {
@@ -111,7 +115,10 @@ async fn one(
     mut ending: watch::Receiver<bool>,
 ) {
     let Who { peer, proxies } = who;
+    let order = Order::default();
     let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let ordered = request.version() == Version::HTTP_2;
+        let place = ordered.then(|| order.enter(Priority::of(request.headers())));
         let mut request = request.map(Body::new);
         let (asker, many) = proxies.asker(peer, request.headers());
         request.extensions_mut().insert(asker);
@@ -128,10 +135,14 @@ async fn one(
         }
         // Its escapes may mean bytes that are no text.
         let readable = query::decoded(request.uri().path()).is_some();
-        let answer = router.clone().oneshot(request);
+        let answered = router.clone().oneshot(request);
         async move {
-            let answer = answer.await?;
-            Ok::<_, std::convert::Infallible>(if readable { answer } else { worded(answer) })
+            let answer = answered.await?;
+            let answer = if readable { answer } else { worded(answer) };
+            Ok::<_, Infallible>(match place {
+                Some(place) => answer.map(|body| place.send(body)),
+                None => answer,
+            })
         }
     });
     let mut builder = Builder::new(TokioExecutor::new());
@@ -141,6 +152,7 @@ async fn one(
         .timer(TokioTimer::new())
         .max_header_list_size(HEAD as u32)
         .max_concurrent_streams(128)
+        .max_send_buf_size(QUEUE)
         .keep_alive_interval(Some(Duration::from_secs(30)));
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);

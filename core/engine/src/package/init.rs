@@ -19,9 +19,12 @@ pub(super) fn write(track: &Track) -> Result<Vec<u8>> {
     let mut b = Boxes::default();
     b.container(b"ftyp", |b| {
         b.bytes(b"iso6").u32(0).bytes(b"iso6cmfcdashmp41");
-        if let Config::H264(_) = track.config {
-            b.bytes(b"avc1");
-        }
+        match track.config {
+            Config::H264(_) => b.bytes(b"avc1"),
+            // CMAF's own name for a track of WebVTT.
+            Config::WebVtt => b.bytes(b"cwvt"),
+            _ => b,
+        };
     });
     b.container(b"moov", |b| {
         b.full(b"mvhd", 0, 0, |b| {

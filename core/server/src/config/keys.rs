@@ -163,6 +163,9 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     for (i, source) in config.live.sources.iter().enumerate() {
         within(&format!("live.sources.{i}.idle_timeout"), source.idle_timeout, 0.0, 86_400.0)?;
     }
+    for (i, slate) in config.live.slates.iter().enumerate() {
+        within(&format!("live.slates.{i}.after"), slate.after, 0.0, 3600.0)?;
+    }
     within("live.record.segment_seconds", config.live.record.segment_seconds, 1.0, 86_400.0)?;
     within("live.record.keep_seconds", config.live.record.keep_seconds, 0.0, 1e10)?;
     if let Some(form) = &config.live.record.all

@@ -58,6 +58,8 @@ pub struct LiveConfig {
     pub service_token: Option<Secret>,
     /// Streams that the server fetches by itself.
     pub sources: Vec<LiveSource>,
+    /// What is shown of streams while those who publish them are away.
+    pub slates: Vec<LiveSlate>,
     /// Streams that were asked for over HTTP end when no heartbeat came for this many seconds; 0 keeps them.
     pub stale_threshold: f64,
     /// How often that is looked for, in seconds.
@@ -162,6 +164,26 @@ pub struct LiveSource {
     pub qualities: Vec<String>,
 }
 
+/// What is shown of a stream while who publishes it is away. Readers stay, and time goes on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LiveSlate {
+    /// The stream's name.
+    pub stream: String,
+    /// A URL that FFmpeg opens, the path of a file, which is repeated, or `pattern` for a test picture.
+    pub url: String,
+    /// How many seconds the publisher may be away before it is shown.
+    #[serde(default = "soon")]
+    pub after: f64,
+    /// Whether it is shown before the first publisher has come, too.
+    #[serde(default)]
+    pub at_once: bool,
+}
+
+fn soon() -> f64 {
+    1.0
+}
+
 fn yes() -> bool {
     true
 }
@@ -218,6 +240,7 @@ impl Default for LiveConfig {
             gstreamer_port: None,
             service_token: None,
             sources: Vec::new(),
+            slates: Vec::new(),
             stale_threshold: 600.0,
             cleanup_interval: 300.0,
             takeover: true,

@@ -12,7 +12,7 @@ mod store;
 mod values;
 
 pub use kafka::{KafkaConfig, KafkaProtocol, KafkaSecurity};
-pub use live::{HooksConfig, LiveConfig, LiveSource, Profile, RecordConfig, StreamKey};
+pub use live::{HooksConfig, LiveConfig, LiveSlate, LiveSource, Profile, RecordConfig, StreamKey};
 pub use load::{LoadError, Overrides, load, load_from, search_path};
 pub use print::default_yaml;
 pub use profile::unused_variables;

@@ -96,6 +96,7 @@ const REMARKS: &[(&str, &str)] = &[
     ("live.gstreamer_port", "the GStreamer service's interface (5002)"),
     ("live.service_token", "bearer token of the GStreamer service's interface"),
     ("live.sources", "fetched by the server: {name, url, repeat, slate, on_demand, idle_timeout, qualities}"),
+    ("live.slates", "shown while a publisher is away: {stream, url, after, at_once}"),
     ("live.stale_threshold", "seconds without a heartbeat that end a stream; 0 keeps it"),
     ("live.cleanup_interval", "seconds between looks for them"),
     ("live.takeover", "a new publisher replaces the one that is there"),

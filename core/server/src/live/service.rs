@@ -2,9 +2,9 @@
 
 use super::hooks::{Act, Asked, Hooks};
 use super::keys::{Keys, shown};
-use super::origin::{OriginOptions, Origins, prepare, viewers};
+use super::origin::{OriginOptions, Origins, Shelf, answer, prepare, viewers};
 use super::overview;
-use super::pull::PullSource;
+use super::pull::{PullEncode, PullSource, Slate, SlateSpec};
 use super::push::{Push, PushTarget};
 use super::recordings::{RecordingRules, Recordings};
 use super::registry::{Live, LiveEvent};
@@ -19,7 +19,7 @@ use super::transcode::{Transcode, TranscodeSpec, TranscodeStats};
 use super::upload::{UploadOptions, Uploads};
 use super::usage::Usage;
 use super::webrtc::{WebRtc, WebRtcOptions};
-use crate::config::{Config, LiveConfig, LiveSource};
+use crate::config::{Config, LiveConfig, LiveSlate, LiveSource};
 use crate::http::{Side, query};
 use crate::policy::SourcePolicy;
 use crate::proxies::Peer;
@@ -27,8 +27,8 @@ use crate::serve::{Limits, ended, serve};
 use crate::server::bind;
 use crate::store::Store;
 use axum::Router;
-use axum::extract::Request;
-use axum::http::{Method, StatusCode};
+use axum::extract::{Path, Request};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use ghoststream::{Error, Result};
@@ -59,6 +59,8 @@ pub struct LiveService {
     others: Vec<(&'static str, SocketAddr)>,
     origins: Origins,
     uploads: Option<Uploads>,
+    /// What is in the object store.
+    shelf: Option<Shelf>,
     srt: Option<Srt>,
     webrtc: Option<WebRtc>,
     managed: Streams,
@@ -123,10 +125,14 @@ impl LiveService {
         if let Some(spill) = &settings.spill {
             prepare(spill).map_err(|e| Error::from(e).context(format!("live.spill: {}", spill.display())))?;
         }
+        let kept = &config.store;
+        let store = kept.url.is_some().then(|| Store::open(kept)).transpose()?;
+        let shelf = store.clone().map(|store| Shelf::new(store, kept.live));
         let mut service = LiveService {
             managed: Streams::new(live.clone(), policy),
             thumbnails: Thumbnails::new(live.clone()),
-            origins: Origins::new(options(settings)),
+            origins: Origins::over(options(settings), shelf.clone()),
+            shelf,
             uploads: None,
             keys,
             rtmp: Vec::new(),
@@ -147,9 +153,7 @@ impl LiveService {
             opened: Arc::default(),
             live,
         };
-        let kept = &config.store;
-        if kept.url.is_some() && kept.live {
-            let store = Store::open(kept)?;
+        if let Some(store) = store.filter(|_| kept.live) {
             tracing::info!("live streams go to {} too", store.label());
             service.uploads = Some(Uploads::new(store, UploadOptions::of(kept)));
         }
@@ -259,6 +263,14 @@ impl LiveService {
         for source in &settings.sources {
             service.fetch(source, 3.0 * settings.segment_duration)?;
         }
+        let slates: Vec<Slate> =
+            settings.slates.iter().map(|slate| service.stand_in(slate, settings)).collect::<Result<_>>()?;
+        let mut over = ending.clone();
+        tasks.push(tokio::spawn(async move {
+            ended(&mut over).await;
+            // Each waits for its thread.
+            let _gone = tokio::task::spawn_blocking(move || drop(slates)).await;
+        }));
         Ok((service, tasks))
     }
 
@@ -278,6 +290,20 @@ impl LiveService {
         };
         self.managed.create(request).map_err(|e| wrong("source", e.message().into()))?;
         self.managed.start(&source.name)
+    }
+
+    /// Shows something on a stream while who publishes it is away.
+    fn stand_in(&self, slate: &LiveSlate, settings: &LiveConfig) -> Result<Slate> {
+        let wrong = |why: &str| Error::invalid("live.slates", format!("{}: {why}", slate.stream));
+        let spec = SlateSpec {
+            source: PullSource::parse(&slate.url, true).map_err(|why| wrong(&format!("url: {why}")))?,
+            after: Duration::from_secs_f64(slate.after),
+            at_once: slate.at_once,
+            // The operator's sources are not bound by the policy.
+            policy: None,
+            encode: PullEncode { segment: settings.segment_duration, ..PullEncode::default() },
+        };
+        Slate::start(&self.live, &slate.stream, spec).map_err(|e| wrong(e.message()))
     }
 
     /// Makes HLS and DASH of every stream that is published.
@@ -511,6 +537,9 @@ impl LiveService {
     /// `/live/streams`, `/recordings/…`, `/whip/…`, `/whep/…`.
     pub fn router(&self) -> Router {
         let mut router = self.files().merge(overview::router(self.clone()));
+        if let Some(shelf) = &self.shelf {
+            router = router.merge(self.films(shelf.clone()));
+        }
         if let Some(rules) = &self.recordings {
             let keys = self.keys.clone();
             let guard = middleware::from_fn(move |request: Request, next: Next| {
@@ -523,6 +552,20 @@ impl LiveService {
             Some(webrtc) => router.merge(self.counted(webrtc.router())),
             None => router,
         }
+    }
+
+    /// The films of the object store, for who shows the reader's key.
+    fn films(&self, shelf: Shelf) -> Router {
+        let keys = self.keys.clone();
+        let guard = middleware::from_fn(move |request: Request, next: Next| {
+            let keys = keys.clone();
+            async move { let_in(&keys, FILMS, request, next).await }
+        });
+        let file = move |Path(path): Path<String>, headers: HeaderMap| async move {
+            shelf.film(&path, &headers).await
+        };
+        let file = axum::routing::get(file).options(async || answer::preflight());
+        Router::new().route("/films/{*path}", file).layer(guard)
     }
 
     /// WebRTC's routes, whose requests are counted.
@@ -764,6 +807,7 @@ async fn pictured(thumbnails: &Thumbnails, request: Request, next: Next) -> Resp
 
 /// The cookie that carries a reader's key from a playlist to the files that it names.
 const RECORDINGS: &str = "/recordings";
+const FILMS: &str = "/films";
 const COOKIE: &str = "gs_live_key=";
 
 fn options(settings: &LiveConfig) -> OriginOptions {

@@ -274,6 +274,20 @@ impl Store {
         fetched.await.map_err(|e| error(e, key))
     }
 
+    /// A whole file of `most` bytes at most, and when it was put there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is none; [`ErrorKind::Unsupported`] for a larger one; as [`Store::put`].
+    pub async fn fetch(&self, key: &str, most: u64) -> Result<(Bytes, SystemTime)> {
+        let path = self.path(key)?;
+        let found = self.inner.get(&path).await.map_err(|e| error(e, key))?;
+        let (size, modified) = (found.meta.size, found.meta.last_modified.into());
+        if size > most {
+            return Err(Error::unsupported(format!("store: {key}: {size} bytes are too many")));
+        }
+        Ok((found.bytes().await.map_err(|e| error(e, key))?, modified))
+    }
+
     /// A file without what is in it; `None` when there is none.
     ///
     /// # Errors

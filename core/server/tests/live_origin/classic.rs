@@ -248,22 +248,33 @@ async fn text_is_a_rendition_of_as_many_segments() {
     assert!(!master.contains("SUBTITLES"), "{master}");
 }
 
-/// A message beside a picture with one pair of CEA-608, as a unit behind its length: field 1 or 2, a command of its first channel.
-fn captioned(field: u8) -> Vec<u8> {
-    let data = [0xb5, 0x00, 0x31, b'G', b'A', b'9', b'4', 3, 0x41, 0xff, 0xfb + field, 0x94, 0x20, 0xff];
+/// A message beside a picture with these triplets of captions, as a unit behind its length.
+fn captioned(triplets: &[[u8; 3]]) -> Vec<u8> {
+    let head = [0xb5, 0x00, 0x31, b'G', b'A', b'9', b'4', 3, 0x40 | triplets.len() as u8, 0xff];
+    let data = [&head[..], triplets.as_flattened(), &[0xff]].concat();
     let unit = [&[6, 4, data.len() as u8][..], &data, &[0x80]].concat();
     [&(unit.len() as u32).to_be_bytes()[..], &unit].concat()
 }
 
+/// CEA-608: a command of the first channel of field 1 and of field 2.
+const FIELDS: [[u8; 3]; 2] = [[0xfc, 0x94, 0x20], [0xfd, 0x94, 0x20]];
+/// CEA-708: packets with two bytes of service 1, and with one of service 33 behind its longer number.
+const SERVICES: [[u8; 3]; 5] =
+    [[0xff, 2, 1 << 5 | 2], [0xfe, b'h', b'i'], [0xff, 0x43, 7 << 5 | 1], [0xfe, 33, b'x'], [0xfe, 0, 0]];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn captions_in_the_pictures_are_told_of() {
-    // In the pictures of the fourth second and later.
+    // In the pictures of the fourth second and later; CEA-708 in the last ones only.
     let mut clip = steady().clone();
     for packet in &mut clip.packets {
         let at = media::micros(packet);
         if packet.stream == 0 && at >= 3_000_000 {
-            let field = if at >= 5_000_000 { 2 } else { 1 };
-            packet.data = [&captioned(field)[..], &packet.data].concat().into();
+            let unit = match at {
+                6_000_000.. => captioned(&SERVICES),
+                5_000_000.. => captioned(&FIELDS[1..]),
+                _ => captioned(&FIELDS[..1]),
+            };
+            packet.data = [&unit[..], &packet.data].concat().into();
         }
     }
     let mut stage = Stage::new(ts(), &clip);
@@ -272,21 +283,31 @@ async fn captions_in_the_pictures_are_told_of() {
     assert!(master.contains("CLOSED-CAPTIONS=NONE") && !master.contains("TYPE=CLOSED"), "{master}");
     let manifest = stage.web.text(&format!("{NAME}/manifest.mpd")).await;
     assert!(!manifest.contains("Accessibility"), "{manifest}");
-    for (until, lines, value) in [(4.5, &["CC1"][..], "CC1=und"), (6.5, &["CC1", "CC3"], "CC1=und;CC3=und")] {
+    let (first, second) = ("CC1=und", "CC1=und;CC3=und");
+    for (until, instreams, lines, services) in [
+        (4.5, &["CC1"][..], first, None),
+        (5.9, &["CC1", "CC3"], second, None),
+        (6.9, &["CC1", "CC3", "SERVICE1", "SERVICE33"], second, Some("1=lang:und;33=lang:und")),
+    ] {
         stage.until(until).await;
         for file in ["playlist.m3u8", "ts.m3u8"] {
             let master = stage.web.text(&format!("{NAME}/{file}")).await;
             let all = tags(&master, "EXT-X-MEDIA");
             let captions = all.iter().filter(|l| attribute(l, "TYPE") == Some("CLOSED-CAPTIONS"));
             let found: Vec<_> = captions.map(|l| attribute(l, "INSTREAM-ID").unwrap()).collect();
-            assert_eq!(found, lines, "{master}");
+            assert_eq!(found, instreams, "{master}");
+            // RFC 8216, 7: what says SERVICE is of version 7 or later.
+            let version: u32 = tag(&master, "EXT-X-VERSION").unwrap().parse().unwrap();
+            assert!(services.is_none() || version >= 7, "{master}");
             let variant = tags(&master, "EXT-X-STREAM-INF")[0];
             assert_eq!(attribute(variant, "CLOSED-CAPTIONS"), Some("captions"), "{master}");
         }
         let manifest = stage.web.text(&format!("{NAME}/manifest.mpd")).await;
-        let said =
-            format!("<Accessibility schemeIdUri=\"urn:scte:dash:cc:cea-608:2015\" value=\"{value}\"/>");
-        assert!(manifest.contains(&said), "{manifest}");
+        let said = |scheme: &str| {
+            let start = format!("<Accessibility schemeIdUri=\"urn:scte:dash:cc:{scheme}:2015\" value=\"");
+            manifest.split_once(&start).map(|(_, rest)| rest.split_once("\"/>").unwrap().0)
+        };
+        assert_eq!((said("cea-608"), said("cea-708")), (Some(lines), services), "{manifest}");
     }
     // And they are there.
     let playlist = stage.web.text(&stage.video().await).await;

@@ -17,17 +17,18 @@ const RULES: [&str; 15] = [
     "segments end as soon as they are long enough: a hint names what comes next",
     "every other rendition is reported, everything is dated, and renditions are in step within one part",
     "parts are not listed beyond three target durations, and can be fetched for three more",
-    "HTTP/2 and compressed playlists; ranges",
+    "HTTP/2 with priorities (RFC 9218), and compressed playlists; ranges",
     "answers say how long they may be kept; no URI is used again; many viewers get the same bytes",
     "discontinuities that have gone are counted",
     "the multivariant playlist says everything; I-frame playlists have no parts",
 ];
 
-const SOURCES: [(&str, &str); 4] = [
+const SOURCES: [(&str, &str); 5] = [
     ("hls", include_str!("hls.rs")),
     ("rules", include_str!("rules.rs")),
     ("classic", include_str!("classic.rs")),
     ("dash", include_str!("dash.rs")),
+    ("priority", include_str!("../../src/priority.rs")),
 ];
 
 /// The tests with a mark, by its point.
@@ -59,8 +60,8 @@ fn marked(mark: &str) -> BTreeMap<usize, Vec<String>> {
 fn table() -> String {
     let (kept, against) = (marked("Point"), marked("Against"));
     let mut text = String::from(
-        "# LL-HLS, point by point\n\nMade from the tests in `core/server/tests/live_origin` (`conformance.rs` there says how); \
-         `cargo test --test live_origin` runs them.\n\n| | rule (draft-pantos-rfc8216bis-22) | kept | broken, or demanded wrongly |\n|---|---|---|---|\n",
+        "# LL-HLS, point by point\n\nMade from the tests in `core/server/tests/live_origin` (`conformance.rs` there says how), and of \
+         `core/server/src/priority.rs`; `cargo test --test live_origin` and `cargo test -p ghoststream-server --lib` run them.\n\n| | rule (draft-pantos-rfc8216bis-22) | kept | broken, or demanded wrongly |\n|---|---|---|---|\n",
     );
     for (i, rule) in RULES.iter().enumerate() {
         let of = |found: &BTreeMap<usize, Vec<String>>| {
@@ -68,10 +69,6 @@ fn table() -> String {
         };
         let _ = writeln!(text, "| {} | {rule} | {} | {} |", i + 1, of(&kept), of(&against));
     }
-    text.push_str(
-        "\nNot kept: priorities of responses (RFC 9218) on HTTP/2. The library under the server, h2, sends streams in turn and \
-         offers nothing to order them by.\n",
-    );
     text
 }
 

@@ -1,11 +1,11 @@
 //! DASH and LL-DASH.
 
-use super::media::clip;
+use super::media::{Feed, clip};
 use super::web::SOON;
 use super::{NAME, Stage, steady};
 use axum::body::Body;
 use axum::http::Request;
-use ghoststream_server::live::OriginOptions;
+use ghoststream_server::live::{OriginOptions, Publisher};
 use http_body_util::BodyExt;
 use std::time::Duration;
 use tower::ServiceExt;
@@ -78,4 +78,110 @@ async fn segments_of_unequal_length_have_a_timeline() {
     // Two whole ones of other lengths and the one that is being made.
     assert!(manifest.matches("<S ").count() >= 4, "{manifest}");
     assert_eq!(value(&manifest, "MPD", "minimumUpdatePeriod"), "PT0.500000S");
+}
+
+/// What the manifest says from its first set of text on.
+fn text_set(manifest: &str) -> &str {
+    &manifest[manifest
+        .find("<AdaptationSet id=\"2\" contentType=\"text\"")
+        .unwrap_or_else(|| panic!("{manifest}"))..]
+}
+
+fn has(data: &[u8], word: &str) -> bool {
+    data.windows(word.len()).any(|w| w == word.as_bytes())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_is_offered_in_mp4_and_comes_beside_the_pictures() {
+    let cues = [(500, 2500, "one <i>and</i> two"), (5000, 5500, "three & four")];
+    let mut stage = Stage::new(OriginOptions::default(), &steady().with_text("de", &cues));
+    stage.until(4.5).await;
+    stage.video().await;
+    let manifest = stage.web.text(&format!("{NAME}/manifest.mpd")).await;
+    let set = text_set(&manifest);
+    assert_eq!(value(set, "AdaptationSet", "lang"), "de");
+    assert_eq!((value(set, "Role", "value"), value(set, "Representation", "codecs")), ("subtitle", "wvtt"));
+    assert_eq!(value(set, "Representation", "mimeType"), "application/mp4");
+    // Its segments are exactly the pictures' ones, as early.
+    for name in ["timescale", "duration", "startNumber", "availabilityTimeOffset", "availabilityTimeComplete"]
+    {
+        assert_eq!(value(set, "SegmentTemplate", name), value(&manifest, "SegmentTemplate", name), "{name}");
+    }
+    let init = stage.web.get(&stage.path(value(set, "SegmentTemplate", "initialization"))).await;
+    assert_eq!((init.status, init.header("content-type")), (200, "application/mp4"));
+    assert!(
+        has(&init.body, "wvtt")
+            && has(&init.body, "WEBVTT")
+            && init.header("cache-control").contains("immutable")
+    );
+    let media = value(set, "SegmentTemplate", "media");
+    let segment = |n: &str| format!("{NAME}/{}", media.replace("$Number$", n));
+    for (n, words, empty) in [("0", true, true), ("1", true, true)] {
+        let answer = stage.web.get(&segment(n)).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, "application/mp4"), "{n}");
+        assert_eq!(
+            (has(&answer.body, "one <i>and</i> two"), has(&answer.body, "vtte")),
+            (words, empty),
+            "{n}"
+        );
+        assert!(answer.header("cache-control").contains("immutable") && has(&answer.body, "prft"));
+        assert_eq!(answer.body.windows(4).filter(|w| w == b"moof").count(), 10, "a chunk for each part");
+    }
+    // The one that is being made comes in chunks, too.
+    let request = Request::get(format!("/streams/{}", segment("2"))).body(Body::empty()).unwrap();
+    let mut body = stage.web.0.clone().oneshot(request).await.unwrap().into_body();
+    let mut got = Vec::new();
+    for _ in 0..2 {
+        let frame = tokio::time::timeout(SOON, body.frame()).await.unwrap().unwrap().unwrap();
+        got.extend_from_slice(frame.data_ref().unwrap());
+    }
+    assert!(has(&got, "vtte") && !has(&got, "vttc"), "nothing is shown so far");
+    let early = tokio::time::timeout(Duration::from_millis(200), body.frame()).await;
+    assert!(early.is_err(), "a third chunk, of 0.5 s");
+    stage.until(6.2).await;
+    while let Some(frame) = tokio::time::timeout(SOON, body.frame()).await.unwrap() {
+        got.extend_from_slice(frame.unwrap().data_ref().unwrap());
+    }
+    assert!(has(&got, "three &amp; four"));
+    assert!(stage.web.get(&segment("2")).await.body == got, "the same bytes");
+    // HLS has the text in WebVTT, and knows nothing of this.
+    let list = value(set, "SegmentTemplate", "initialization").replace("_i0.mp4", ".m3u8");
+    assert_eq!(stage.web.get(&stage.path(&list)).await.status, 404);
+    for playlist in [format!("{NAME}/playlist.m3u8"), stage.video().await] {
+        let playlist = stage.web.text(&playlist).await;
+        assert!(!playlist.contains("w0_") && playlist.contains("s0_"), "{playlist}");
+    }
+    // Another publisher without text: its period has none.
+    stage.live.keep(NAME).unwrap();
+    drop(stage.feed);
+    let again = stage.live.publish(NAME, Publisher::new("test", None)).unwrap();
+    stage.feed = Feed::new(again, &clip(5, "25", "-g 50"));
+    stage.until(4.5).await;
+    let manifest = stage.web.text(&format!("{NAME}/manifest.mpd")).await;
+    let (_, last) = manifest.rsplit_once("<Period ").unwrap();
+    assert!(manifest.matches("<Period ").count() == 2 && !last.contains("\"text\""), "{manifest}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_without_hls_and_parts_comes_in_whole_segments() {
+    let options = OriginOptions { low_latency: false, hls: false, ..OriginOptions::default() };
+    let mut stage = Stage::new(options, &steady().with_text("de", &[(1500, 2500, "across")]));
+    stage.until(6.2).await;
+    let manifest = stage.web.text(&format!("{NAME}/manifest.mpd")).await;
+    let set = text_set(&manifest);
+    assert!(!set.contains("availabilityTimeOffset") && !set.contains("Resync"), "{set}");
+    let media = value(set, "SegmentTemplate", "media").to_string();
+    for (n, shown) in [("0", true), ("1", true), ("2", false)] {
+        let segment = stage.web.get(&stage.path(&media.replace("$Number$", n))).await.body;
+        assert_eq!((has(&segment, "across"), has(&segment, "vtte")), (shown, true), "{n}");
+        assert_eq!(segment.windows(4).filter(|w| w == b"moof").count(), 1, "{n}");
+    }
+    assert_eq!(
+        stage
+            .web
+            .get(&stage.path(&media.replace("w0_", "s0_").replace("$Number$.m4s", "0.vtt")))
+            .await
+            .status,
+        404
+    );
 }

@@ -300,7 +300,7 @@ impl Copy {
         let mut texts = Vec::new();
         let hls = |name: String, text: String| Text { name, content_type: HLS, text: text.into() };
         let options = &self.origin.options;
-        let listed = self.windows.iter().zip(&self.there).filter(|(_, t)| options.hls && t.stale);
+        let listed = self.windows.iter().zip(&self.there).filter(|(w, t)| self.has_playlist(w) && t.stale);
         for (window, there) in listed {
             let file = |file: File| file.name(&window.id, &facts.token);
             if window.listed().1.any(|s| s.key_range.is_some()) || there.keys {
@@ -379,6 +379,11 @@ impl Copy {
         self.gone.extend(files);
     }
 
+    /// Whether a media playlist tells of the window's segments: of text in MP4 only the manifest does.
+    fn has_playlist(&self, window: &Window) -> bool {
+        self.origin.options.hls && window.format != Format::Wvtt
+    }
+
     /// Whether there is something to be played.
     pub fn is_told(&self) -> bool {
         self.told.is_some() || self.told_dash
@@ -392,7 +397,7 @@ impl Copy {
         all.extend(self.told_dash.then(|| names::MANIFEST.to_string()));
         for (window, there) in self.windows.iter().zip(&self.there) {
             let name = |file: File| file.name(&window.id, &self.origin.token);
-            all.extend(self.origin.options.hls.then(|| name(File::Playlist)));
+            all.extend(self.has_playlist(window).then(|| name(File::Playlist)));
             all.extend(there.keys.then(|| name(File::Keys)));
             all.extend(there.segments.iter().map(|s| name(File::Segment(*s))));
             all.extend(there.inits.iter().map(|run| name(File::Init(*run))));

@@ -1,6 +1,6 @@
 //! The DASH manifest of an origin's windows: one period per run, the same segments as HLS, fetched while they are made.
 
-use super::hls::{Facts, sound_name};
+use super::hls::{Facts, sound_name, text_name};
 use super::names::{self, File, Format};
 use super::state::Span;
 use super::window::Window;
@@ -63,8 +63,8 @@ impl Facts {
 
     fn sets(&self, windows: &[Window], span: &Span) -> Vec<AdaptationSet> {
         let mut ladder = AdaptationSet::new(Content::Video);
-        let mut sounds = Vec::new();
-        for window in windows.iter().filter(|w| w.format == Format::Cmaf) {
+        let (mut sounds, mut texts) = (Vec::new(), Vec::new());
+        for window in windows.iter().filter(|w| matches!(w.format, Format::Cmaf | Format::Wvtt)) {
             let Some(track) = window.track.as_ref().filter(|_| window.init(span.run).is_some()) else {
                 continue;
             };
@@ -73,16 +73,26 @@ impl Facts {
                 ladder.representations.push(representation);
                 continue;
             }
-            let mut set = AdaptationSet::new(Content::Audio);
+            let (content, of_kind) = match window.kind {
+                MediaKind::Subtitle => (Content::Text, &mut texts),
+                _ => (Content::Audio, &mut sounds),
+            };
+            let mut set = AdaptationSet::new(content);
             set.language = track.info.language.as_deref().map(language::tag);
-            set.label = Some(sound_name(sounds.len(), track));
-            set.roles = vec![if sounds.is_empty() { "main" } else { "alternate" }.into()];
+            let (label, role) = match content {
+                Content::Text => (text_name(of_kind.len(), track), text_role(track)),
+                _ => {
+                    let role = if of_kind.is_empty() { "main" } else { "alternate" };
+                    (sound_name(of_kind.len(), track), role)
+                }
+            };
+            (set.label, set.roles) = (Some(label), vec![role.into()]);
             set.representations.push(representation);
-            sounds.push(set);
+            of_kind.push(set);
         }
         ladder.accessibility = self.accessibility(windows);
         let ladder = Some(ladder).filter(|l| !l.representations.is_empty());
-        ladder.into_iter().chain(sounds).collect()
+        ladder.into_iter().chain(sounds).chain(texts).collect()
     }
 
     /// What is said of the captions in the pictures (SCTE 214-1, 7.2.4), where there are some.
@@ -143,5 +153,15 @@ impl Facts {
             clock: names::TIME.into(),
         });
         Some(representation)
+    }
+}
+
+/// What a text is for (ISO/IEC 23009-1, 5.8.5.5).
+fn text_role(track: &Track) -> &'static str {
+    let disposition = &track.info.disposition;
+    match (disposition.forced, disposition.hearing_impaired) {
+        (true, _) => "forced-subtitle",
+        (false, true) => "caption",
+        (false, false) => "subtitle",
     }
 }

@@ -159,8 +159,9 @@ impl Facts {
             let uri = File::Playlist.name(&window.id, &self.token);
             Some(RenditionReport { uri, last_sequence, last_part })
         };
-        // Those in MPEG-TS are of another multivariant playlist.
-        others.iter().filter(|w| w.format != Format::Ts).filter_map(report).collect()
+        // Those in MPEG-TS are of another multivariant playlist, text in MP4 is of none.
+        let told = |w: &&&Window| !matches!(w.format, Format::Ts | Format::Wvtt);
+        others.iter().filter(told).filter_map(report).collect()
     }
 
     /// The I-frame playlist of `window`: no parts, and its own numbers.
@@ -345,7 +346,8 @@ fn range(track: &Track) -> VideoRange {
     if track.colour == Colour::default() { VideoRange::default() } else { VideoRange::of(track.colour) }
 }
 
-fn text_name(index: usize, track: &Track) -> String {
+/// What a menu shows of a text.
+pub(super) fn text_name(index: usize, track: &Track) -> String {
     match track.info.title.clone().or(track.info.language.clone()) {
         Some(name) if index == 0 => name,
         Some(name) => format!("{name} {}", index + 1),

@@ -6,7 +6,7 @@ use super::learn::{Learning, Shape};
 use super::names::Format;
 use super::spill::Spill;
 use super::state::State;
-use super::texts::{self, Text};
+use super::texts::{self, Boxed, Text};
 use super::transport::{self, Transport};
 use super::window::Limits;
 use crate::live::stream::{Item, Reader, Tracks};
@@ -100,6 +100,15 @@ impl Run {
         let (_, scanner) = self.captions.iter_mut().find(|(track, _)| *track == packet.stream)?;
         scanner.look(codec, Framing::Length(4), &packet.data);
         Some(all(&self.captions)).filter(|now| *now != before)
+    }
+
+    /// What the texts have beside `events`. Where that cannot be, they are left out for the rest of the run.
+    fn texts_beside(&mut self, name: &str, events: &[Event]) -> Vec<Event> {
+        texts::beside(&mut self.texts, self.group, events).unwrap_or_else(|e| {
+            tracing::warn!(stream = name, "its text is left out: {e}");
+            self.texts.clear();
+            Vec::new()
+        })
     }
 }
 
@@ -309,18 +318,23 @@ impl Maker<'_> {
             group
         };
         let groups: Vec<usize> = beside.iter().map(|t| ensure(&t.id, t.kind)).collect();
-        let written = tracks.streams.iter().enumerate().filter(|(_, s)| options.hls && texts::is_text(s));
-        let texts = written.enumerate().map(|(n, (track, info))| {
-            (Text::new(track, ensure(&format!("s{n}"), MediaKind::Subtitle), info), texts::described(info))
-        });
-        let texts: Vec<(Text, _)> = texts.collect();
+        let written = tracks.streams.iter().enumerate().filter(|(_, info)| texts::is_text(info));
+        let mut texts = Vec::new();
+        let mut listings = Vec::new();
+        for (n, (track, info)) in written.enumerate() {
+            let Some(described) = texts::described(info) else { continue };
+            let mut window = |letter: char| ensure(&format!("{letter}{n}"), MediaKind::Subtitle);
+            let listed = options.hls.then(|| window('s'));
+            let boxed = options.dash.then(|| Boxed::new(window('w'), described.clone(), self.origin.epoch()));
+            listings.extend(listed.map(|group| (group, described)));
+            texts.push(Text::new(track, info, listed, boxed));
+        }
         // Who comes before the first cue is told of it too.
-        for (text, described) in &texts {
-            if let (Some(window), Some(track)) = (state.windows.get_mut(text.group), described) {
-                window.begin(self.runs, vec![track.clone()], Bytes::new());
+        for (group, described) in listings {
+            if let Some(window) = state.windows.get_mut(group) {
+                window.begin(self.runs, vec![described], Bytes::new());
             }
         }
-        let texts = texts.into_iter().map(|(text, _)| text).collect();
         drop(guard);
         let pictures = present.iter().filter(|i| tracks.streams[**i].kind == MediaKind::Video);
         let captions = pictures.map(|i| (*i, Scanner::default())).collect();
@@ -401,12 +415,12 @@ impl Maker<'_> {
         }
         let first = !run.begun;
         run.begun = true;
-        let texts = texts::beside(&mut run.texts, run.group, &events);
+        // All at once: who is told of pictures is told of their text.
+        let texts = run.texts_beside(self.origin.name(), &events);
         if first {
             self.origin.lock().runs = self.runs + 1;
         }
-        self.apply(events);
-        self.apply(texts);
+        self.apply(events.into_iter().chain(texts).collect());
         if first {
             self.origin.changed.send_replace(());
         }
@@ -471,7 +485,7 @@ impl Maker<'_> {
             Vec::new()
         };
         let mut events = run.segmenter.finish().unwrap_or_else(lost);
-        let texts = texts::beside(&mut run.texts, run.group, &events);
+        let texts = run.texts_beside(self.origin.name(), &events);
         let transport = run.transport.map_or_else(Vec::new, |mut t| t.finish().unwrap_or_else(lost));
         events.extend(transport.into_iter().chain(texts));
         let begun = run.begun || !events.is_empty();

@@ -24,6 +24,7 @@ mod learn;
 mod maker;
 mod names;
 mod serve;
+mod shelf;
 mod spill;
 mod state;
 mod texts;
@@ -32,6 +33,7 @@ pub(super) mod viewers;
 mod window;
 
 pub(super) use copy::{Copied, Copy, Follow, is_older};
+pub(super) use shelf::Shelf;
 pub(super) use spill::prepare;
 
 use super::stream::{Start, Stream};
@@ -112,13 +114,20 @@ pub struct Origins(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     options: OriginOptions,
+    /// Where the streams of other nodes are.
+    shelf: Option<Shelf>,
     open: Mutex<HashMap<String, Arc<Origin>>>,
 }
 
 impl Origins {
     /// No stream is open yet.
     pub fn new(options: OriginOptions) -> Origins {
-        Origins(Arc::new(Inner { options: options.checked(), open: Mutex::default() }))
+        Origins::over(options, None)
+    }
+
+    /// As [`Origins::new`]; what is not open is looked for in `shelf`.
+    pub(super) fn over(options: OriginOptions, shelf: Option<Shelf>) -> Origins {
+        Origins(Arc::new(Inner { options: options.checked(), shelf, open: Mutex::default() }))
     }
 
     /// Packages `stream` from now on, until it ends or [`Origins::close`]. One that is open already is that one; another
@@ -193,9 +202,10 @@ impl Origins {
         query: Option<&str>,
         headers: &HeaderMap,
     ) -> Response {
-        match self.get(name) {
-            Some(origin) => origin.answer(peer, file, query, headers).await,
-            None => answer::failure(404, "Stream not found", None),
+        match (self.get(name), &self.0.shelf) {
+            (Some(origin), _) => origin.answer(peer, file, query, headers).await,
+            (None, Some(shelf)) => shelf.stream(name, file, headers).await,
+            (None, None) => answer::failure(404, "Stream not found", None),
         }
     }
 

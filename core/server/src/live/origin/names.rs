@@ -23,8 +23,10 @@ pub(super) enum Format {
     Cmaf,
     /// `tv0`, `ta0` …: MPEG-TS.
     Ts,
-    /// `s0` …: WebVTT.
+    /// `s0` …: WebVTT, for HLS.
     Text,
+    /// `w0` …: the same text in fragmented MP4 (`wvtt`), for DASH.
+    Wvtt,
 }
 
 impl Format {
@@ -33,13 +35,14 @@ impl Format {
         match id.as_bytes().first() {
             Some(b't') => Format::Ts,
             Some(b's') => Format::Text,
+            Some(b'w') => Format::Wvtt,
             _ => Format::Cmaf,
         }
     }
 
     fn extension(self) -> &'static str {
         match self {
-            Format::Cmaf => "m4s",
+            Format::Cmaf | Format::Wvtt => "m4s",
             Format::Ts => "ts",
             Format::Text => "vtt",
         }
@@ -51,6 +54,7 @@ pub(super) fn mime(format: Format, kind: MediaKind) -> &'static str {
     match (format, kind) {
         (Format::Ts, _) => "video/mp2t",
         (Format::Text, _) => "text/vtt",
+        (Format::Wvtt, _) => "application/mp4",
         (Format::Cmaf, MediaKind::Video) => "video/mp4",
         (Format::Cmaf, _) => "audio/mp4",
     }
@@ -159,7 +163,7 @@ mod tests {
             assert_eq!(File::parse(&name, "abd"), None, "{name}");
             assert_eq!(File::token(&name), Some("abc"), "{name}");
         }
-        for (rendition, extension) in [("tv0", ".ts"), ("s1", ".vtt")] {
+        for (rendition, extension) in [("tv0", ".ts"), ("s1", ".vtt"), ("w1", ".m4s")] {
             let name = File::Segment(7).name(rendition, "abc");
             assert!(name.ends_with(extension), "{name}");
             assert_eq!(File::parse(&name, "abc"), Some((rendition, File::Segment(7))), "{name}");

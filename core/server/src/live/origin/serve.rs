@@ -57,7 +57,10 @@ impl Origin {
             }
             names::TIME if self.options.dash => (answer::fresh(iso_time(SystemTime::now())), 0),
             _ => match File::parse(file, &self.token) {
-                Some((_, File::Playlist | File::Keys)) if !self.options.hls => {
+                // Text in MP4 is told of by the manifest alone.
+                Some((id, File::Playlist | File::Keys))
+                    if !self.options.hls || Format::of(id) == Format::Wvtt =>
+                {
                     (self.missing(Cache::Error), 0)
                 }
                 Some((id, File::Playlist)) => self.playlist(id, query, headers).await,

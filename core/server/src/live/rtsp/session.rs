@@ -81,7 +81,9 @@ pub(super) async fn run(socket: TcpStream, peer: SocketAddr, live: Live, options
         _ => 0,
     };
     match end {
-        End::Gone => tracing::debug!(%peer, stream, lost, "RTSP connection ended"),
+        End::Gone => {
+            tracing::debug!(%peer, stream, lost, teardown = session.over, "RTSP connection ended");
+        }
         End::Peer(why) => tracing::warn!(%peer, stream, lost, "RTSP connection closed: {why}"),
     }
 }
