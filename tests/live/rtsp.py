@@ -308,7 +308,7 @@ def check_gstreamer_reads(server: Server) -> None:
     reader.send_signal(signal.SIGINT)
     killed = False
     try:
-        reader.wait(10)
+        reader.wait(30)
     except subprocess.TimeoutExpired:
         reader.kill()
         reader.wait(10)

@@ -358,7 +358,7 @@ mod tests {
         assert_eq!((urgent.ask(), late.ask()), (Some(PIECE), None));
     }
 
-    const LARGE: usize = 16 << 20;
+    const LARGE: usize = 32 << 20;
     type Browser = Client<HttpConnector, Empty<Bytes>>;
 
     /// Reads a large answer; `seen` is how much of it is there.
@@ -403,8 +403,12 @@ mod tests {
             while before.load(Ordering::SeqCst) == 0 {
                 tokio::task::yield_now().await;
             }
-            let already = before.load(Ordering::SeqCst);
             let later = tokio::spawn(read(client, url, second, behind.clone()));
+            // What is to overtake does so from when the server knows of it.
+            while overtakes && behind.load(Ordering::SeqCst) == 0 && !later.is_finished() {
+                tokio::task::yield_now().await;
+            }
+            let already = before.load(Ordering::SeqCst);
             later.await.unwrap();
             let meanwhile = before.load(Ordering::SeqCst) - already;
             earlier.await.unwrap();

@@ -36,13 +36,16 @@ impl Proxies {
             return (Peer(peer), None);
         }
         let mut asker = peer;
-        let mut said = false;
-        let lines: Vec<&str> =
-            headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok()).collect();
+        let said = headers.contains_key("x-forwarded-for");
+        // A proxy adds to what its client wrote, which may be anything: what is no text is one word that is no address.
+        let lines: Vec<_> = headers
+            .get_all("x-forwarded-for")
+            .iter()
+            .map(|v| String::from_utf8_lossy(v.as_bytes()))
+            .collect();
         // Each proxy adds whom it heard at the end: the first from there that is no proxy of ours is whom we serve. What
         // stands before is that one's word.
         for word in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
-            said = true;
             let Some(ip) = address(word) else { break };
             asker = SocketAddr::new(ip, 0);
             if !known(ip) {
@@ -84,7 +87,7 @@ mod tests {
         let list: Vec<String> = trusted.iter().map(|t| t.to_string()).collect();
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append("x-forwarded-for", line.parse().unwrap());
+            headers.append("x-forwarded-for", axum::http::HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
         let (Peer(asker), many) =
             Proxies::new(&list).asker(SocketAddr::new(peer.parse().unwrap(), 1), &headers);
@@ -110,6 +113,9 @@ mod tests {
         assert_eq!(asked(&all, "10.0.0.1", &["1.1.1.1", "192.0.2.7, 10.0.0.9"]), is("192.0.2.7"));
         assert_eq!(asked(&all, "10.0.0.1", &["192.0.2.7, unknown"]), is("10.0.0.1"));
         assert_eq!(asked(&all, "10.0.0.1", &["10.0.0.5"]), is("10.0.0.5"), "it has asked for itself");
+        // What is no text takes nothing from what a proxy wrote behind it.
+        assert_eq!(asked(&all, "10.0.0.1", &["\u{ff}, 192.0.2.7"]), is("192.0.2.7"));
+        assert_eq!(asked(&all, "10.0.0.1", &["\u{ff}"]), is("10.0.0.1"));
     }
 
     #[test]

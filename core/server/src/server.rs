@@ -155,7 +155,9 @@ impl Server {
         if let Some(tls) = &self.tls {
             tls.renew(&config.server)?;
         }
-        self.app.tokens.rotate().map_err(|e| system(&e, "security.state_directory"))?;
+        if let Err(e) = self.app.tokens.rotate() {
+            tracing::warn!("{}; tokens are signed as before", system(&e, "security.state_directory"));
+        }
         let old = self.app.settings();
         let (mut next, mut stuck) = (config, Vec::new());
         let mut keep = |name: &'static str, same: bool| {

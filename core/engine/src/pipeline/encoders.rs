@@ -373,13 +373,15 @@ fn successor(track: Direct) -> failover::Successor {
             0 => String::new(),
             n => format!("; {n} frames were lost with it"),
         };
+        // A card whose sessions are taken has not failed: the server counts failures by this word.
+        let what = if failure.kind() == ErrorKind::Busy { "has no room" } else { "failed" };
         // Of a driver that is gone on one GPU others may be left; what it cannot do, another GPU may.
         let hops = left.get_or_insert_with(|| nvenc::gpus().map_or(0, |gpus| gpus.len().saturating_sub(1)));
         if *hops > 0
             && let Some((next, said)) = track.on_another_card()
         {
             *hops -= 1;
-            shared.warn("fallback", format!("{label}: nvenc failed ({failure}); {said}{}", losses()));
+            shared.warn("fallback", format!("{label}: nvenc {what} ({failure}); {said}{}", losses()));
             return Ok(next);
         }
         if std::mem::replace(&mut used, true) {
@@ -410,7 +412,7 @@ fn successor(track: Direct) -> failover::Successor {
             without.extend(["level", "lookahead", "profile", "tune"]);
             open(&spec)
         })?;
-        let mut message = format!("{label}: nvenc failed ({failure}); {} goes on", chosen.name);
+        let mut message = format!("{label}: nvenc {what} ({failure}); {} goes on", chosen.name);
         if !without.is_empty() {
             message += &format!(" without {}", without.join(", "));
         }

@@ -150,6 +150,7 @@ mod tests {
         );
         assert_eq!(of("video: nvenc failed (x); h264_vaapi goes on"), Some("nvenc"));
         assert_eq!(of("video: nvenc failed (x); nvenc on cuda:1 goes on"), None);
+        assert_eq!(of("video: nvenc has no room (nvenc: too many sessions); libx264 goes on"), None);
         assert_eq!(of("stream 0: cuda cannot decode here (no); decoding in software"), None);
         assert_eq!(of("the disk failed (x); libx264 goes on"), None);
     }

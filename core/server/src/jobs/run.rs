@@ -8,10 +8,10 @@ use super::queue::Waiting;
 use super::record::{Live, Record, accel_of, now};
 use super::retry::{self, Attempt, Next, Policy};
 use super::steering::Steering;
-use super::table::{RunHandle, RunSide, Table, Why};
+use super::table::{Entry, RunHandle, RunSide, Table, Why};
 use super::view::{JobEvent, Status};
 use super::{Inner, Settings, failed_over, fetch, files, on_demand, upload};
-use crate::contract::values::{Format, Mode, Word};
+use crate::contract::values::{Format, Mode, Priority, Word};
 use crate::worker::{Failure, Gone, Report, Run, Sandbox, Worker};
 use ghoststream::event::{Done, Progress};
 use ghoststream::spec::{Device, LadderSpec, VideoChoice, VideoSpec};
@@ -73,26 +73,41 @@ fn take_turn(inner: &Arc<Inner>, table: &mut Table, preempts: bool) -> bool {
 }
 
 /// Halts a job for a more urgent one that waits; one that has made nothing yet goes back into the queue instead, when its
-/// worker has ended.
+/// worker has ended. So does one that holds a card's sessions, which the other may need, if it is of low priority.
 fn make_room(table: &mut Table) -> bool {
     let jobs = &table.jobs;
-    let may =
-        |id: &str| jobs.get(id).is_some_and(|e| e.run.is_some() && (e.steering.is_some() || e.preparing));
+    let may = |id: &str| {
+        jobs.get(id).is_some_and(|e| {
+            let begun = e.run.is_some() && (e.steering.is_some() || e.preparing);
+            begun && !is_live(&e.record.source) && (!on_card(e) || e.record.priority() == Priority::Low)
+        })
+    };
     let Some(id) = table.queue.displaced(now(), may).map(String::from) else { return false };
     let Some(entry) = jobs.get(&id) else { return false };
     match (&entry.steering, &entry.run) {
-        (Some(steering), _) => {
+        (Some(steering), _) if !on_card(entry) => {
             steering.halt();
             table.queue.halt(&id);
             tracing::info!(job = id, "is halted for a more urgent job");
             true
         }
-        (None, Some(run)) => {
+        (_, Some(run)) => {
             run.end(Why::Preempted);
             false
         }
-        (None, None) => false,
+        (_, None) => false,
     }
+}
+
+/// Whether a hardware encoder works for it.
+fn on_card(entry: &Entry) -> bool {
+    entry.record.accel().is_some_and(|accel| accel != "software")
+}
+
+/// Whether a source goes on while nobody reads it.
+fn is_live(source: &str) -> bool {
+    let scheme = source.split_once("://").map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
+    ["rtmp", "rtmps", "rtsp", "rtsps", "srt", "udp", "rtp"].contains(&scheme.as_str())
 }
 
 /// How an attempt ended.
@@ -534,8 +549,10 @@ async fn listen(inner: &Arc<Inner>, id: &str, run: &mut Run) -> Result<Done, Fai
                 if code != "transfer"
                     && let Some(entry) = inner.table().jobs.get_mut(id)
                 {
-                    if let Some(accel) = failed_over(&message) {
-                        entry.failed_over = true;
+                    // Once a run: the rungs of a ladder fail together.
+                    if let Some(accel) = failed_over(&message)
+                        && !std::mem::replace(&mut entry.failed_over, true)
+                    {
                         let off = inner.cooldowns.failed(accel);
                         off.into_iter().for_each(|off| entry.record.warn(off));
                     }
@@ -560,7 +577,11 @@ fn moved(inner: &Inner, id: &str, p: &Progress) {
         let halted = table.queue.is_halted(id);
         let Some(entry) = table.jobs.get_mut(id) else { return };
         let record = &mut entry.record;
-        if let Some(steering) = entry.steering.as_ref().filter(|_| halted && p.frames > record.frames) {
+        if let Some(steering) = entry
+            .steering
+            .as_ref()
+            .filter(|_| halted && (p.frames > record.frames || p.time + record.lead() > record.reached))
+        {
             // It was told before it had begun, and did not hear it.
             steering.halt();
         }

@@ -634,7 +634,8 @@ impl LiveService {
                 let why = json!({ "detail": "Stream not found", "reason": "this stream was asked for without HLS" });
                 return (StatusCode::NOT_FOUND, axum::Json(why)).into_response();
             }
-            if self.keys.hooks.any() && self.live.get(name).is_some() {
+            // What other nodes wrote into the store is asked for as well.
+            if self.keys.hooks.any() && (self.live.get(name).is_some() || self.shelf.is_some()) {
                 let peer = request.extensions().get::<Peer>().map(|p| p.0);
                 let query = request.uri().query().unwrap_or_default().to_string();
                 let read = Asked { act: Act::Read, stream: name.into(), protocol: "http", peer, query };

@@ -29,10 +29,11 @@ impl Inner {
             Report::Warning { code, message } if code == "fallback" || code == "source" => {
                 let mut state = self.lock();
                 if let Some(accel) = failed_over(&message) {
-                    if let Some(run) = state.runs.iter_mut().find(|r| r.id == id) {
-                        run.failed_over = true;
+                    // Once a run: the rungs of a ladder fail together.
+                    let run = state.runs.iter_mut().find(|r| r.id == id);
+                    if !run.is_some_and(|run| std::mem::replace(&mut run.failed_over, true)) {
+                        self.count_failure(&mut state, accel);
                     }
-                    self.count_failure(&mut state, accel);
                 }
                 state.warn(message);
             }

@@ -7,12 +7,12 @@ use crate::store::Store;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
-use ghoststream::{ErrorKind, Result};
+use ghoststream::{Error, ErrorKind, Result};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
 /// Bytes that are kept at most, and how long: media, which is the same for ever, and what changes or was not there.
 const BUDGET: u64 = 64 << 20;
@@ -22,6 +22,11 @@ const MOMENT: Duration = Duration::from_secs(1);
 const LARGEST: u64 = 64 << 20;
 /// A stream whose playlist is older than this is over, or its node is: nobody is told that it goes on.
 const FRESH: Duration = Duration::from_secs(60);
+/// The playlists that name the others.
+const MULTIVARIANT: [&str; 2] = ["playlist.m3u8", "ts.m3u8"];
+/// Files that are fetched at once, each of them held whole, and how long one of them may take.
+const FETCHES: usize = 8;
+const PATIENCE: Duration = Duration::from_secs(20);
 /// The target duration that errors are kept by.
 const TARGET: u32 = 2;
 
@@ -35,12 +40,13 @@ struct Inner {
     /// Whether streams are in it.
     streams: bool,
     kept: Mutex<HashMap<String, Entry>>,
+    fetches: Semaphore,
 }
 
 #[derive(Debug)]
 struct Entry {
     at: Instant,
-    file: Arc<OnceCell<Option<File>>>,
+    file: Arc<OnceCell<Result<Option<File>>>>,
 }
 
 #[derive(Debug)]
@@ -58,15 +64,15 @@ enum Content {
 impl Entry {
     fn size(&self) -> u64 {
         match self.file.get() {
-            Some(Some(File { content: Content::Media(_, bytes), .. })) => bytes.len() as u64,
-            Some(Some(File { content: Content::Text(_, text), .. })) => text.plain.len() as u64,
+            Some(Ok(Some(File { content: Content::Media(_, bytes), .. }))) => bytes.len() as u64,
+            Some(Ok(Some(File { content: Content::Text(_, text), .. }))) => text.plain.len() as u64,
             _ => 0,
         }
     }
 
     fn is_over(&self, now: Instant) -> bool {
         let life = match self.file.get() {
-            Some(Some(File { content: Content::Media(..), .. })) => MEDIA,
+            Some(Ok(Some(File { content: Content::Media(..), .. }))) => MEDIA,
             _ => MOMENT,
         };
         // One that somebody waits for is not.
@@ -89,7 +95,7 @@ fn kind(name: &str) -> Option<&'static str> {
 impl Shelf {
     /// What is in `store`; `streams`: streams too.
     pub fn new(store: Store, streams: bool) -> Shelf {
-        Shelf(Arc::new(Inner { store, streams, kept: Mutex::default() }))
+        Shelf(Arc::new(Inner { store, streams, kept: Mutex::default(), fetches: Semaphore::new(FETCHES) }))
     }
 
     /// Answers a GET for a file of a film: its name, a slash, and the file's.
@@ -102,7 +108,9 @@ impl Shelf {
         if !self.0.streams {
             return answer::failure(404, "Stream not found", None);
         }
-        self.answer(&format!("streams/{name}/{file}"), Some(FRESH), headers).await
+        // Those that name the others are written once: the others' age tells.
+        let fresh = (!MULTIVARIANT.contains(&file)).then_some(FRESH);
+        self.answer(&format!("streams/{name}/{file}"), fresh, headers).await
     }
 
     /// Playlists that are older than `fresh` are not there.
@@ -110,7 +118,8 @@ impl Shelf {
         let missing = || answer::failure(404, "Not Found", Some((Cache::Error, TARGET)));
         let Some(kind) = kind(key) else { return missing() };
         let cell = self.entry(key);
-        let found = match cell.get_or_try_init(|| self.fetch(key, kind)).await {
+        // A failure is kept for a moment, too: who waits for the same file does not ask again, one behind the other.
+        let found = match cell.get_or_init(|| self.in_turn(key, kind)).await {
             Ok(found) => found.as_ref(),
             // What no key can be.
             Err(e) if e.kind() == ErrorKind::Invalid => None,
@@ -135,7 +144,7 @@ impl Shelf {
         }
     }
 
-    fn entry(&self, key: &str) -> Arc<OnceCell<Option<File>>> {
+    fn entry(&self, key: &str) -> Arc<OnceCell<Result<Option<File>>>> {
         let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         kept.retain(|_, entry| !entry.is_over(now));
@@ -148,6 +157,17 @@ impl Shelf {
         }
         let entry = || Entry { at: now, file: Arc::default() };
         kept.entry(key.into()).or_insert_with(entry).file.clone()
+    }
+
+    /// A few files at a time, none of them for long.
+    async fn in_turn(&self, key: &str, kind: &'static str) -> Result<Option<File>> {
+        let fetched = async {
+            let _turn = self.0.fetches.acquire().await;
+            self.fetch(key, kind).await
+        };
+        tokio::time::timeout(PATIENCE, fetched)
+            .await
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, format!("{key}: it takes too long"))))
     }
 
     async fn fetch(&self, key: &str, kind: &'static str) -> Result<Option<File>> {
@@ -223,15 +243,22 @@ mod tests {
         put(root.path(), "streams/over/playlist.m3u8", "#EXTM3U\n");
         put(root.path(), "streams/over/v0_1_s1.m4s", "media");
         let old = SystemTime::now() - FRESH - Duration::from_secs(5);
-        let file = std::fs::File::options().write(true).open(root.path().join("streams/over/playlist.m3u8"));
-        file.unwrap().set_modified(old).unwrap();
+        for cam in ["far/cam", "over"] {
+            put(root.path(), &format!("streams/{cam}/v0.m3u8"), "#EXTM3U\n");
+        }
+        // Those that name the others are written once, whatever happens then.
+        for file in ["over/playlist.m3u8", "over/v0.m3u8", "far/cam/playlist.m3u8"] {
+            let file = std::fs::File::options().write(true).open(root.path().join("streams").join(file));
+            file.unwrap().set_modified(old).unwrap();
+        }
         let origins = Origins::over(OriginOptions::default(), Some(shelf(root.path())));
         let ask = async |name: &str, file: &str| {
             body(origins.answer(name, file, None, &HeaderMap::new()).await).await.0
         };
         assert_eq!((ask("far/cam", "playlist.m3u8").await, ask("far/cam", "v0_1_s1.m4s").await), (200, 200));
         // Nobody may take it for one that goes on; who plays its end may have that.
-        assert_eq!((ask("over", "playlist.m3u8").await, ask("over", "v0_1_s1.m4s").await), (404, 200));
+        assert_eq!((ask("over", "v0.m3u8").await, ask("over", "v0_1_s1.m4s").await), (404, 200));
+        assert_eq!(ask("far/cam", "v0.m3u8").await, 200);
         assert_eq!((ask("none", "playlist.m3u8").await, ask("far", "cam.m3u8").await), (404, 404));
     }
 
