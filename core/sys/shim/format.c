@@ -154,19 +154,27 @@ int gsav_url_open(AVIOContext **out, const char *url, const char *whitelist, Gsa
     return ret;
 }
 
-/* What is there, at most `size` bytes; 0 at the end. */
-int gsav_url_read(AVIOContext *pb, uint8_t *data, int size)
+/* What a transport's end is: 0, or the error that it was. `length` is what the transport announced when it was opened,
+ * negative = nothing: newer versions of HTTP take the length of a refusal, which a new connection got, for the source's, and
+ * then an end where the old one broke. */
+static int end_of(const AVIOContext *pb, int64_t length)
 {
-    int ret = avio_read_partial(pb, data, size);
-    if (ret == AVERROR_EOF || ret == 0)
-        return pb->error < 0 && pb->error != AVERROR_EOF ? pb->error : 0;
-    return ret;
+    if (pb->error < 0 && pb->error != AVERROR_EOF)
+        return pb->error;
+    return pb->eof_reached && pb->pos < length ? AVERROR(EIO) : 0;
 }
 
-/* Whether it has said how long it is. */
-int gsav_url_has_length(AVIOContext *pb)
+/* What is there, at most `size` bytes; 0 at the end. */
+int gsav_url_read(AVIOContext *pb, int64_t length, uint8_t *data, int size)
 {
-    return avio_size(pb) >= 0;
+    int ret = avio_read_partial(pb, data, size);
+    return ret == AVERROR_EOF || ret == 0 ? end_of(pb, length) : ret;
+}
+
+/* How many bytes it has said that it has; negative when it has not. */
+int64_t gsav_url_length(AVIOContext *pb)
+{
+    return avio_size(pb);
 }
 
 void gsav_url_close(AVIOContext **pb)
@@ -297,19 +305,19 @@ int gsav_chapter_get(const AVFormatContext *ctx, int index, GsavChapter *p, AVDi
     return 0;
 }
 
-/* Reads one packet. A transport error that libavformat turned into an end of file is reported as the error it was. */
-int gsav_demux_read(AVFormatContext *ctx, AVPacket *packet)
+/* Reads one packet. A transport error that was turned into an end of file is reported as the error it was; `length` is that
+ * of gsav_demux_length() after opening. */
+int gsav_demux_read(AVFormatContext *ctx, int64_t length, AVPacket *packet)
 {
     int ret = av_read_frame(ctx, packet);
-    if (ret == AVERROR_EOF && ctx->pb && ctx->pb->error < 0 && ctx->pb->error != AVERROR_EOF)
-        ret = ctx->pb->error;
-    return ret;
+    int error = ret == AVERROR_EOF && ctx->pb ? end_of(ctx->pb, length) : 0;
+    return error < 0 ? error : ret;
 }
 
-/* Whether the transport has said how long it is. */
-int gsav_demux_has_length(AVFormatContext *ctx)
+/* How many bytes the transport has said that it has; negative when it has not. */
+int64_t gsav_demux_length(AVFormatContext *ctx)
 {
-    return ctx->pb && avio_size(ctx->pb) >= 0;
+    return ctx->pb ? avio_size(ctx->pb) : -1;
 }
 
 int gsav_demux_seek(AVFormatContext *ctx, int stream, int64_t ts, int backward, int any)

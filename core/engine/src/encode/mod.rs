@@ -42,6 +42,7 @@
 //! - amf's `crf` is a constant quantiser; videotoolbox's `crf` is its own scale, 1 to 100, higher is better (55).
 //! - `cbr` bounds the peak to the average over `buffer`; it adds no padding to pictures that need less. Padding is the
 //!   encoder's own option (`nal-hrd: cbr`).
+//! - SVT-AV1 from 2 on has no average rate in low delay (`tune` ll and ull, `b_frames: 0`): it gets a constant one, rc=2.
 //! - mpeg4 and mpeg2video have times on the grid of the frame rate only: variable rates are rounded to it. They have no
 //!   two-pass mode because FFmpeg 5.1 corrupts its heap when their second pass finds the rate too low.
 //! - mjpeg pictures are full range ([`video::input_range`]); limited ones are coded as they are and marked as such.
@@ -65,6 +66,7 @@ pub mod probe;
 pub mod rate;
 pub mod select;
 mod stream;
+mod svt;
 #[cfg(test)]
 mod tests;
 pub mod video;

@@ -1,4 +1,5 @@
-//! The one vocabulary of [`VideoSpec`] in the words of each encoder: a pure function from document to settings.
+//! The one vocabulary of [`VideoSpec`] in the words of each encoder: a pure function from document to settings, but for
+//! what the SVT-AV1 that is there has to be asked.
 
 use super::presets::{
     Force, Knob, LevelForm, Live, Lossless, Peak, Scale, Set, Table, TwoPass, table, unknown,
@@ -93,6 +94,7 @@ pub fn map(request: &Request<'_>) -> Result<Settings> {
     m.two_pass()?;
     m.hdr();
     m.threads();
+    m.low_delay();
     m.user_options();
     m.finish()
 }
@@ -536,6 +538,23 @@ impl Mapper<'_> {
         if self.request.threads > 0 {
             self.turn(self.table.threads, &self.request.threads.to_string());
         }
+    }
+
+    /// SVT-AV1 from 2 on has no average rate where nothing is reordered, only a constant one.
+    fn low_delay(&mut self) {
+        let has = |m: &Self, key: &str, value: &str| m.params.iter().any(|(k, v)| k == key && v == value);
+        let average = has(self, "rc", "1") && has(self, "pred-struct", "1");
+        if self.name() != "libsvtav1" || !average || super::svt::averages_in_low_delay() {
+            return;
+        }
+        self.param("rc", "2");
+        self.params.retain(|(k, _)| k != "maxsection-pct");
+        self.out.notes.retain(|n| !n.contains("max_bitrate"));
+        let buffer = self.request.spec.buffer.map(|b| b.0);
+        self.out.buffer = buffer.or(self.out.bit_rate);
+        self.out.notes.push("this libsvtav1 has no average rate in low delay: the rate is constant".into());
+        let rate = crate::spec::Bitrate(self.out.bit_rate.unwrap_or_default());
+        self.out.summary = format!("constant {rate} bit/s");
     }
 
     fn user_options(&mut self) {

@@ -299,7 +299,9 @@ impl VideoEncoder {
         let reorder = announced.and_then(|s| s.video.as_ref()).map_or(0, |v| v.reorder);
         let before = self.config.spec.clone();
         self.config.spec.preset = preset.or(before.preset);
-        if reorder == 0 && self.table.b_frames.is_some() {
+        // SVT-AV1 hands pictures out in their order whatever it refers to; where it refuses to be told, it is not.
+        let free = self.name == "libsvtav1" && !super::svt::averages_in_low_delay();
+        if reorder == 0 && self.table.b_frames.is_some() && !free {
             self.config.spec.b_frames = Some(0);
         }
         let mut open = self.open(frame)?;

@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::job::shared::{Meter, Shared};
 use crate::link::Sender;
-use crate::packet::{MediaKind, Packet, SideData, StreamInfo};
+use crate::packet::{Codec, MediaKind, Packet, SideData, StreamInfo};
 use crate::source::open::reading;
 use crate::source::packets::{Next, PacketSource};
 use crate::source::seek::Seeker;
@@ -46,6 +46,9 @@ impl CopyRoute {
     }
 }
 
+/// `AV_PROFILE_AAC_USAC`.
+const USAC: i32 = 41;
+
 /// One stream of the source as the feed sees it.
 pub(crate) struct FeedStream {
     pub base: TimeBase,
@@ -54,6 +57,8 @@ pub(crate) struct FeedStream {
     pub kind: MediaKind,
     pub routes: Vec<Route>,
     extradata: Bytes,
+    /// Any packet can be the first, whatever the container says of it.
+    starts_anywhere: bool,
     /// Packets before the first key packet from here on, in source time, are not worth decoding.
     from: Option<i64>,
 }
@@ -67,6 +72,8 @@ impl FeedStream {
             kind: stream.kind,
             routes: Vec::new(),
             extradata: stream.extradata.clone(),
+            // Since FFmpeg knows USAC, which can not, it marks no AAC packet that came over RTP.
+            starts_anywhere: stream.codec == Codec::Aac && stream.profile != Some(USAC),
             from: None,
         }
     }
@@ -211,6 +218,7 @@ impl Feed {
             let Next::Packet(mut packet, corrupt) = next else { continue };
             let Some(stream) = self.streams.get_mut(packet.stream) else { continue };
             self.corrupt += u64::from(corrupt);
+            packet.key |= stream.starts_anywhere;
             if self.packets.is_fed() {
                 stream.check_codec(&packet)?;
             }

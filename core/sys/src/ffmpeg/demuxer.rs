@@ -164,8 +164,11 @@ pub struct Demuxer {
     io: Option<Io>,
     watch: Box<Watch>,
     unused: Pairs,
-    /// The transport said how long it is. Asked at once: a reconnect that fails forgets it.
-    has_length: bool,
+    /// Bytes that FFmpeg's own transport announced; negative for none, and for what is not its own. Asked at once: a
+    /// reconnect that fails forgets it.
+    length: i64,
+    /// It may end before that: FFmpeg was told to, or deciphers, which takes the padding off.
+    may_end_before: bool,
     complaints: Complaints,
     _scope: Scoped,
 }
@@ -209,7 +212,9 @@ impl Demuxer {
             io,
             watch,
             unused: Vec::new(),
-            has_length: true,
+            length: -1,
+            may_end_before: options.url.starts_with("crypto")
+                || options.options.iter().any(|(k, _)| k == "offset" || k == "end_offset"),
             complaints: Complaints::default(),
             _scope: Scoped::default(),
         };
@@ -234,8 +239,10 @@ impl Demuxer {
         opened.map_err(|e| demuxer.explain(e))?;
         demuxer._scope = Scoped::new(demuxer.raw.cast());
         demuxer.unused = pairs.pairs();
-        // SAFETY: an opened context.
-        demuxer.has_length = unsafe { raw::gsav_demux_has_length(demuxer.raw) } != 0;
+        if demuxer.io.is_none() {
+            // SAFETY: an opened context.
+            demuxer.length = unsafe { raw::gsav_demux_length(demuxer.raw) };
+        }
         if options.find_stream_info {
             let found = demuxer.watch.run(|| {
                 // SAFETY: an opened context.
@@ -426,10 +433,11 @@ impl Demuxer {
     /// `Cancelled`, `TimedOut`, `InvalidData`, `Io`; `Again` from live devices that have nothing yet.
     pub fn read(&mut self) -> Result<Option<Packet>> {
         let packet = Packet::new()?;
+        let length = if self.may_end_before { -1 } else { self.length };
         let read = listen(self.raw.cast(), &mut self.complaints, || {
             self.watch.run(|| {
                 // SAFETY: an opened context and a blank packet.
-                check(unsafe { raw::gsav_demux_read(self.raw, packet.as_ptr()) }, "read packet")
+                check(unsafe { raw::gsav_demux_read(self.raw, length, packet.as_ptr()) }, "read packet")
             })
         });
         match read {
@@ -442,7 +450,7 @@ impl Demuxer {
     /// Whether `e`, which [`Demuxer::read`] returned, may be nothing but the other side hanging up on a transport that has
     /// announced no length: the end, as far as anyone can tell.
     pub fn is_hanging_up(&self, e: &Error) -> bool {
-        e.code == -libc::EIO && self.io.is_none() && !self.has_length
+        e.code == -libc::EIO && self.io.is_none() && self.length < 0
     }
 
     /// What the demuxer complained of while reading packets: the places where the container is damaged.

@@ -286,14 +286,14 @@ unsafe extern "C" {
     pub fn gsav_demux_open(out: *mut *mut AVFormatContext, url: *const c_char, format: *const c_char,
         pb: *mut AVIOContext, interrupt: Interrupt, ask: Ask, opaque: *mut c_void, backwards: *mut i32,
         options: *mut *mut AVDictionary) -> c_int;
-    pub fn gsav_demux_has_length(c: *mut AVFormatContext) -> c_int;
+    pub fn gsav_demux_length(c: *mut AVFormatContext) -> i64;
     pub fn gsav_demux_rewind(c: *mut AVFormatContext) -> c_int;
     pub fn gsav_stream_index(c: *const AVFormatContext, stream: c_int, n: c_int, timestamp: *mut i64, key: *mut i32)
         -> c_int;
     pub fn gsav_url_open(out: *mut *mut AVIOContext, url: *const c_char, whitelist: *const c_char,
         interrupt: Interrupt, opaque: *mut c_void, options: *mut *mut AVDictionary) -> c_int;
-    pub fn gsav_url_read(pb: *mut AVIOContext, data: *mut u8, size: c_int) -> c_int;
-    pub fn gsav_url_has_length(pb: *mut AVIOContext) -> c_int;
+    pub fn gsav_url_read(pb: *mut AVIOContext, length: i64, data: *mut u8, size: c_int) -> c_int;
+    pub fn gsav_url_length(pb: *mut AVIOContext) -> i64;
     pub fn gsav_url_close(pb: *mut *mut AVIOContext);
     pub fn gsav_demux_find_info(c: *mut AVFormatContext) -> c_int;
     pub fn gsav_demux_close(c: *mut *mut AVFormatContext);
@@ -308,7 +308,7 @@ unsafe extern "C" {
     pub fn gsav_stream_set_discard(c: *mut AVFormatContext, index: c_int, discard: c_int) -> c_int;
     pub fn gsav_chapter_get(c: *const AVFormatContext, index: c_int, p: *mut Chapter, meta: *mut *const AVDictionary)
         -> c_int;
-    pub fn gsav_demux_read(c: *mut AVFormatContext, p: *mut AVPacket) -> c_int;
+    pub fn gsav_demux_read(c: *mut AVFormatContext, length: i64, p: *mut AVPacket) -> c_int;
     pub fn gsav_demux_seek(c: *mut AVFormatContext, stream: c_int, ts: i64, backward: c_int, any: c_int) -> c_int;
     pub fn gsav_guess_frame_rate(c: *mut AVFormatContext, index: c_int, num: *mut i32, den: *mut i32);
     pub fn gsav_mux_alloc(out: *mut *mut AVFormatContext, format: *const c_char, url: *const c_char,

@@ -11,7 +11,8 @@ pub struct Url {
     raw: NonNull<raw::AVIOContext>,
     watch: Box<Watch>,
     unused: Pairs,
-    has_length: bool,
+    /// Bytes that it announced; negative for none. Asked at once: a reconnect that fails forgets it.
+    length: i64,
 }
 
 // SAFETY: owned alone; protocols are not tied to a thread, and the watch is `Send`.
@@ -51,8 +52,8 @@ impl Url {
         })?;
         let raw = NonNull::new(io).ok_or_else(|| Error::memory("open"))?;
         // SAFETY: opened above.
-        let has_length = unsafe { raw::gsav_url_has_length(io) } != 0;
-        Ok(Url { raw, watch, unused: pairs.pairs(), has_length })
+        let length = unsafe { raw::gsav_url_length(io) };
+        Ok(Url { raw, watch, unused: pairs.pairs(), length })
     }
 
     /// Options that the protocols did not take.
@@ -68,11 +69,13 @@ impl Url {
         let size = i32::try_from(buffer.len()).unwrap_or(i32::MAX);
         let read = self.watch.run(|| {
             // SAFETY: an opened context and at least `size` writable bytes.
-            check(unsafe { raw::gsav_url_read(self.raw.as_ptr(), buffer.as_mut_ptr(), size) }, "read")
+            let code =
+                unsafe { raw::gsav_url_read(self.raw.as_ptr(), self.length, buffer.as_mut_ptr(), size) };
+            check(code, "read")
         });
         match read {
             // Where no length was announced, hanging up is the only end there is; FFmpeg makes an error of it.
-            Err(e) if e.code == -libc::EIO && !self.has_length => Ok(0),
+            Err(e) if e.code == -libc::EIO && self.length < 0 => Ok(0),
             read => read.map(|n| usize::try_from(n).unwrap_or(0)),
         }
     }

@@ -81,7 +81,8 @@ impl Error {
             (1, 1) => Kind::NotFound,
             (1, 2 | 4) => Kind::Denied,
             (1, _) | (3, _) => Kind::System,
-            (2, _) => Kind::Closed,
+            // A socket that libsrt no longer knows: newer ones forget at once what the peer has closed.
+            (2, _) | (5, 4) => Kind::Closed,
             (5, _) => Kind::Invalid,
             (6, _) => Kind::TimedOut,
             _ => Kind::Io,

@@ -79,6 +79,15 @@ fn rates_peaks_and_buffers() {
     let s = settings("libsvtav1", r#"{"bitrate":"2M","cbr":true}"#);
     assert_eq!((s.max_rate, option(&s, "svtav1-params")), (None, Some("rc=2:pred-struct=1")));
     assert!(!s.can_force);
+    // In low delay the average is SVT-AV1's to refuse; then it is constant, and the plan says so.
+    let s = settings("libsvtav1", r#"{"bitrate":"2M","max_bitrate":"3M","tune":"ll"}"#);
+    if super::super::svt::averages_in_low_delay() {
+        assert_eq!(option(&s, "svtav1-params"), Some("pred-struct=1:rc=1:maxsection-pct=150"));
+    } else {
+        assert_eq!(option(&s, "svtav1-params"), Some("pred-struct=1:rc=2"));
+        assert_eq!((s.buffer, s.summary.as_str()), (Some(2_000_000), "constant 2M bit/s"));
+        assert!(s.notes.len() == 1 && s.notes[0].contains("constant"), "{:?}", s.notes);
+    }
     let s = settings("h264_nvenc", r#"{"bitrate":"2M","cbr":true}"#);
     assert_eq!((option(&s, "rc"), s.buffer), (Some("cbr"), Some(2_000_000)));
     refused("mjpeg", r#"{"bitrate":"2M","cbr":true}"#, "cbr");
