@@ -90,7 +90,7 @@ class Server:
 
     def ends(self, stream: str) -> list[bool]:
         """Of the connections of a stream's that have ended: whether they took leave (TEARDOWN)."""
-        found = re.findall(rf'RTSP connection ended .*stream="{re.escape(stream)}" .*teardown=(true|false)', self.said())
+        found = re.findall(rf'RTSP connection (?:ended|closed).*stream="{re.escape(stream)}" .*teardown=(true|false)', self.said())
         return [said == "true" for said in found]
 
     def await_line(self, text: str, seconds: float = 30) -> None:

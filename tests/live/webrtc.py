@@ -241,7 +241,9 @@ def browser_pair(codec, limit=0.5):
     assert result["codec"].endswith(codec), result
     assert result["median"] < limit * 1e3, result
     # The publisher's congestion control hears from the server: without feedback it stays where it begins.
-    assert result["feedback"] and abs(result["outgoing"] - 300_000) > 3000, result
+    # Chromium does not tell that of all codecs.
+    assert result["feedback"], result
+    assert not result["outgoing"] or abs(result["outgoing"] - 300_000) > 3000, result
 
 
 def check_chromium_h264():

@@ -84,7 +84,9 @@ pub(super) async fn run(socket: TcpStream, peer: SocketAddr, live: Live, options
         End::Gone => {
             tracing::debug!(%peer, stream, lost, teardown = session.over, "RTSP connection ended");
         }
-        End::Peer(why) => tracing::warn!(%peer, stream, lost, "RTSP connection closed: {why}"),
+        End::Peer(why) => {
+            tracing::warn!(%peer, stream, lost, teardown = session.over, "RTSP connection closed: {why}");
+        }
     }
 }
 
