@@ -296,6 +296,8 @@ def check_gstreamer_reads(server: Server) -> None:
     server.publish("r/gst", *ORDERED, *AAC)
     read(server, "r/gst", seconds=1)
     out = WORK / "gst.mkv"
+    # That of an earlier run would be long enough at once.
+    out.unlink(missing_ok=True)
     reader = server.run(
         *f"gst-launch-1.0 -q -e rtspsrc location=rtsp://{server.rtsp}/r/gst latency=200 name=s matroskamux name=m ! filesink location={out}".split(),
         *"s. ! application/x-rtp,media=video ! rtph264depay ! h264parse ! queue ! m. s. ! application/x-rtp,media=audio ! rtpmp4gdepay ! aacparse ! queue ! m.".split(),
