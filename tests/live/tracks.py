@@ -169,7 +169,7 @@ def checks(server: subprocess.Popen, log: pathlib.Path) -> int:
     # dash.js shows it, at the time of the pictures that it belongs to. With shaka (`cues.mjs` without --only) it is so in some runs
     # only, for a reason that is not known yet.
     command = ["node", HERE / "cues.mjs", f"{base}film/", "--only", "dash.js"]
-    played = subprocess.run(command, check=False, stdin=subprocess.DEVNULL)
+    played = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, timeout=120)
     assert played.returncode in (0, 77), "dash.js does not show the text"
 
     # The same in MPEG-TS: one sound is inside, the other beside it.
