@@ -1,6 +1,6 @@
 """What a film has besides its pictures: two languages and subtitles, live from a loop, as it is and as a ladder; and the same in
-MPEG-TS segments, which FFmpeg plays. The subtitles are WebVTT in HLS and CMAF (`wvtt`) in DASH: dash.js and shaka show the second in
-a browser, with the pictures that it belongs to, and GStreamer reads it.
+MPEG-TS segments, which FFmpeg plays. The subtitles are WebVTT in HLS and CMAF (`wvtt`) in DASH: dash.js shows the second in a
+browser, with the pictures that it belongs to, and GStreamer reads it.
 
     tracks.py       GS_CLI, GS_LIVE_WORK, GS_NODE_MODULES, GS_CHROMIUM; exit code 77: a peer is missing
 """

@@ -107,7 +107,7 @@ fn on_card(entry: &Entry) -> bool {
 /// Whether a source goes on while nobody reads it.
 fn is_live(source: &str) -> bool {
     let scheme = source.split_once("://").map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
-    ["rtmp", "rtmps", "rtsp", "rtsps", "srt", "udp", "rtp"].contains(&scheme.as_str())
+    ["rtmp", "rtmps", "rtsp", "rtsps", "srt", "rtp", "udp", "tcp"].contains(&scheme.as_str())
 }
 
 /// How an attempt ended.

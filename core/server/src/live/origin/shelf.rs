@@ -2,6 +2,7 @@
 //! them. A file is fetched once for all who ask for it at the same time, and kept for a moment.
 
 use super::answer::{self, Cache, DASH, HLS};
+use super::names;
 use super::state::Rendered;
 use crate::store::Store;
 use axum::http::HeaderMap;
@@ -22,8 +23,6 @@ const MOMENT: Duration = Duration::from_secs(1);
 const LARGEST: u64 = 64 << 20;
 /// A stream whose playlist is older than this is over, or its node is: nobody is told that it goes on.
 const FRESH: Duration = Duration::from_secs(60);
-/// The playlists that name the others.
-const MULTIVARIANT: [&str; 2] = ["playlist.m3u8", "ts.m3u8"];
 /// Files that are fetched at once, each of them held whole, and how long one of them may take.
 const FETCHES: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -109,7 +108,8 @@ impl Shelf {
             return answer::failure(404, "Stream not found", None);
         }
         // Those that name the others are written once: the others' age tells.
-        let fresh = (!MULTIVARIANT.contains(&file)).then_some(FRESH);
+        let fresh = ![names::MULTIVARIANT, names::MULTIVARIANT_TS].contains(&file);
+        let fresh = fresh.then_some(FRESH);
         self.answer(&format!("streams/{name}/{file}"), fresh, headers).await
     }
 
