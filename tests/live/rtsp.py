@@ -239,10 +239,16 @@ def check_gstreamer_reads_vp8_and_vp9(server: Server) -> None:
         server.publish(f"r/g-{name}", *codecs, *OPUS)
         read(server, f"r/g-{name}", seconds=1, more=("-copyinkf",))
         # What it decodes is counted: what is damaged is not among it.
-        counted = f"rtp{name}depay ! {name}dec ! progressreport silent=false update-freq=1 format=buffers ! fakesink sync=false num-buffers=60"
-        command = f"gst-launch-1.0 -q rtspsrc location=rtsp://{server.rtsp}/r/g-{name} protocols=tcp ! application/x-rtp,media=video ! {counted}"
+        counted = f"rtp{name}depay ! {name}dec ! fakesink name=decoded silent=false sync=false num-buffers=60"
+        command = f"gst-launch-1.0 -v rtspsrc location=rtsp://{server.rtsp}/r/g-{name} protocols=tcp ! application/x-rtp,media=video ! {counted}"
         done = subprocess.run(command.split(), capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0 and "ERROR" not in done.stderr, (done.stdout, done.stderr)
+        told = (done.stdout[-2000:], done.stderr, server.said()[-2000:])
+        pictures = done.stdout.count("GstFakeSink:decoded: last-message = chain")
+        assert pictures == 60 and "Got EOS" in done.stdout, (pictures, *told)
+        # GStreamer 1.22 tells of its own PAUSE as an error where leaving cancels it while it is written; it says so after the
+        # end. A connection that we close is a warning, what it cannot decode an error before the end.
+        assert "WARNING" not in done.stderr, told
+        assert "ERROR" not in done.stderr or "gst_rtspsrc_pause" in done.stderr, told
 
 
 def check_large_pictures_arrive_by_udp(server: Server) -> None:
