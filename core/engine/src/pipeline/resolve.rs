@@ -138,7 +138,9 @@ pub(crate) fn resolve_on(spec: &PipelineSpec, offer: &Offer, machine: &dyn Machi
     }
     let adapts = |output: usize| super::steer::adapts(spec, output);
     super::share::share(&mut outputs, &adapts);
-    tracks::share_cores(outputs.iter_mut().flat_map(|o| &mut o.tracks), tracks::cores(spec));
+    // Nobody waits for the pictures of what has an end.
+    let fill = spec.threads == 0 && offer.duration.is_some();
+    tracks::share_cores(outputs.iter_mut().flat_map(|o| &mut o.tracks), tracks::cores(spec), fill);
     let decoders = decoders(spec, offer, &outputs, machine, &mut fallbacks)?;
     let transfers = place_frames(offer, &decoders, &mut outputs, machine)?;
     // One head start at a time: two would share the cores again.

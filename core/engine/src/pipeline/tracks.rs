@@ -393,8 +393,9 @@ fn below_video(e: Error) -> Error {
 
 /// Gives the video encoders that were not told how many threads to use as many as the cores' worth of work they have,
 /// by pixels a second: one less makes the top rung of a ladder the last to finish, one more costs x264 25 MB at 1080p
-/// (measured on two cores).
-pub(crate) fn share_cores<'a>(tracks: impl Iterator<Item = &'a mut Track>, cores: u32) {
+/// (measured on two cores). x264 alone, where it may `fill` the machine, gets half as many again, which is its own default
+/// (`x264_encoder_open`): its threads wait for each other, and 2 % of the time was lost. Each costs a picture of delay.
+pub(crate) fn share_cores<'a>(tracks: impl Iterator<Item = &'a mut Track>, cores: u32, fill: bool) {
     let mut encoders: Vec<_> = tracks
         .filter_map(|t| match &mut t.make {
             Make::Video(v) => Some(v),
@@ -404,6 +405,12 @@ pub(crate) fn share_cores<'a>(tracks: impl Iterator<Item = &'a mut Track>, cores
     let work = |v: &VideoTrack| {
         f64::from(v.width) * f64::from(v.height) * v.frame_rate.map_or(30.0, |rate| rate.as_f64())
     };
+    if let [v] = &mut encoders[..]
+        && (fill, v.encoder.name.as_str(), v.threads) == (true, "libx264", 0)
+    {
+        v.threads = (cores + cores / 2).clamp(1, 16);
+        return;
+    }
     let all: f64 = encoders.iter().map(|v| work(v)).sum();
     for v in encoders.iter_mut().filter(|v| v.threads == 0) {
         let share = if all > 0.0 { work(v) / all } else { 1.0 };

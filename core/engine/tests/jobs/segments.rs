@@ -258,3 +258,21 @@ fn the_rungs_of_a_ladder_share_the_cores() {
     assert_eq!(threads(8, 0), ["5 threads", "3 threads", "1 thread", "1 thread"]);
     assert_eq!(threads(8, 2)[0], "2 threads");
 }
+
+/// One encoder by itself fills the machine, and keeps to what the job was told.
+#[test]
+fn x264_alone_gets_half_as_many_threads_again() {
+    let threads = |cores: u32| -> String {
+        let spec = json!({
+            "threads": cores,
+            "source": {"pattern": {"kind": "smpte", "width": 1280, "height": 720, "frames": 30}},
+            "outputs": [{"path": "never-written.mp4", "audio": false, "video": {"codec": "h264", "encoder": "libx264"}}],
+        });
+        let plan = ghoststream::Pipeline::from_json(&spec.to_string()).unwrap().plan().unwrap();
+        plan.outputs[0].tracks[0].detail.clone()
+    };
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let said = threads(0);
+    assert!(said.contains(&format!("{} threads", (cores + cores / 2).clamp(2, 16))), "{said}");
+    assert!(threads(4).contains("4 threads"), "{}", threads(4));
+}
