@@ -52,8 +52,12 @@ pub fn run(args: Vec<OsString>) -> i32 {
 
 fn execute(cli: &Cli, matches: &clap::ArgMatches) -> Outcome {
     // The server's log has settings of its own.
-    if !matches!(cli.command, Command::Serve(_)) {
-        logging::start(&cli.log)?;
+    match cli.command {
+        Command::Serve(_) => {}
+        Command::Worker if ghoststream_server::worker::is_verbose() => {
+            logging::start(&cli.log, "ffmpeg=debug")?
+        }
+        _ => logging::start(&cli.log, "off")?,
     }
     // Clap has set it, or parsing had failed; an empty one only loses the order of filters.
     let empty = clap::ArgMatches::default();

@@ -15,18 +15,19 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Starts logging. A process that already has a subscriber (a Python program that calls the command) keeps it.
+/// Starts logging. A process that already has a subscriber (a Python program that calls the command) keeps it. `quiet` is the
+/// filter where nothing is asked for.
 ///
 /// # Errors
 /// A usage error for a filter that cannot be read.
-pub fn start(args: &LogArgs) -> Result<(), Failure> {
+pub fn start(args: &LogArgs, quiet: &str) -> Result<(), Failure> {
     let level = match (&args.log_level, args.verbose) {
         (_, 1) => "info",
         (_, 2) => "debug",
         (_, 3..) => "trace",
         (Some(level), _) if !level.is_empty() => level,
         // What a user must know arrives as the job's events and error; the log would say it twice.
-        _ => "off",
+        _ => quiet,
     };
     let filter = EnvFilter::builder()
         .parse(level)

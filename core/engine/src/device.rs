@@ -356,6 +356,12 @@ fn ffmpeg() -> Ffmpeg {
     }
 }
 
+/// Makes `node` (`/dev/dri/renderD129`) the device of VA-API for everything in this process; `None`: the first one that works.
+/// What was found out before about encoders stays, so call it first.
+pub fn prefer_vaapi(node: Option<&str>) {
+    av::HwDevice::prefer_vaapi(node);
+}
+
 fn hardware() -> Vec<Hardware> {
     av::hw_device_types()
         .into_iter()

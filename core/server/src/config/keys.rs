@@ -131,6 +131,12 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
         86_400.0,
     )?;
     let t = &config.transcoding;
+    let node = &config.hardware.vaapi_device;
+    if node != "auto" && !node.starts_with('/') {
+        return Err(format!(
+            "hardware.vaapi_device: {node:?} is neither a path (/dev/dri/renderD129) nor auto"
+        ));
+    }
     if t.ffmpeg_path != "auto" {
         return Err(
             "transcoding.ffmpeg_path: no ffmpeg program is run; FFmpeg's libraries are loaded by the system's loader. \

@@ -284,6 +284,7 @@ mod tests {
             ("server:\n  port: 1\n  host: a\n  port: 2", "g.yaml: server: duplicate"),
             ("transcoding:\n  segment_duration: 0", "transcoding.segment_duration: 0 is not between"),
             ("transcoding:\n  ffmpeg_path: /usr/bin/ffmpeg", "no ffmpeg program is run"),
+            ("hardware:\n  vaapi_device: renderD129", "is neither a path (/dev/dri/renderD129) nor auto"),
             ("security:\n  sources:\n    schemes: [file]", "local_roots"),
             ("security:\n  allowed_origins: [example.com]", "allowed_origins"),
             ("hardware:\n  nvenc_preset: p9", "nvenc_preset"),

@@ -255,7 +255,7 @@ impl Default for HardwareConfig {
             nvenc_preset: "p4".into(),
             qsv_preset: "medium".into(),
             videotoolbox_preset: "medium".into(),
-            vaapi_device: "/dev/dri/renderD128".into(),
+            vaapi_device: "auto".into(),
         }
     }
 }

@@ -61,7 +61,7 @@ const REMARKS: &[(&str, &str)] = &[
     ("hardware.nvenc_preset", "p1 (fast) to p7 (best)"),
     ("hardware.qsv_preset", "veryfast to veryslow"),
     ("hardware.videotoolbox_preset", "fast, medium, slow"),
-    ("hardware.vaapi_device", "render node, or auto"),
+    ("hardware.vaapi_device", "render node (/dev/dri/renderD129), or auto: the first that works"),
     ("limits", "What a request may ask for."),
     ("limits.max_resolution", "8k, 4k, 1440p, 1080p, 720p, 480p, none"),
     ("limits.max_bitrate", "of video; auto for no limit"),

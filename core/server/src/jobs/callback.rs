@@ -9,12 +9,15 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// How often a call about a stream is tried, and one about a job.
 const TRIES: u32 = 5;
 const JOB_TRIES: u32 = 8;
 /// Seconds before the second try; doubled for each further one.
 const DELAY: u64 = 2;
+/// Tries about jobs that are under way at once: after a restart many calls may be open.
+pub(super) const AT_ONCE: usize = 16;
 /// How long one try may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -54,13 +57,20 @@ pub(super) struct Pending {
     pub tried: u32,
 }
 
+/// What kept calls are made with.
+#[derive(Clone)]
+pub(super) struct Caller {
+    pub store: Store,
+    pub policy: Arc<SourcePolicy>,
+    /// Signs the calls, when there is one.
+    pub secret: Option<String>,
+    /// A place for each try that may be under way ([`AT_ONCE`] in all).
+    pub places: Arc<Semaphore>,
+}
+
 /// Makes a kept call. What becomes of it is written down after each try.
-pub(super) async fn deliver(
-    mut pending: Pending,
-    store: Store,
-    policy: Arc<SourcePolicy>,
-    secret: Option<String>,
-) {
+pub(super) async fn deliver(mut pending: Pending, by: Caller) {
+    let Caller { store, policy, secret, places } = by;
     let call = Call {
         id: pending.id.clone(),
         url: pending.url.clone(),
@@ -70,7 +80,11 @@ pub(super) async fn deliver(
         secret,
     };
     loop {
-        let again = attempt(&call, &policy, pending.tried).await;
+        let again = {
+            // Whoever waits for his next try holds nobody up. The places are never closed.
+            let _place = places.acquire().await;
+            attempt(&call, &policy, pending.tried).await
+        };
         pending.tried += 1;
         if !again || pending.tried >= JOB_TRIES {
             if again {
@@ -142,7 +156,66 @@ pub(crate) fn once(
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Jobs, database};
     use super::*;
+    use crate::config::Config;
+    use std::io::{Read, Write};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn calls_of_before_a_restart_are_not_made_all_at_once() {
+        const CALLS: usize = 3 * AT_ONCE;
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.transcoding.temp_directory = dir.path().join("jobs");
+        config.transcoding.worker_command = vec!["true".into()];
+        config.transcoding.idle_workers = 0;
+        config.security.state_directory = dir.path().join("state");
+        std::fs::create_dir_all(dir.path().join("jobs")).unwrap();
+        let root = dir.path().join("jobs").canonicalize().unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/told", listener.local_addr().unwrap());
+        let (store, _) = Store::open(&database(&config, &root)).unwrap();
+        let call = |n: usize| Pending {
+            id: n.to_string(),
+            job: "j".into(),
+            url: url.clone(),
+            event: "ready".into(),
+            body: "{}".into(),
+            tried: 0,
+        };
+        store.keep_calls((0..CALLS).map(call).collect()).await.unwrap();
+        store.close().await;
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (count, top) = (now.clone(), most.clone());
+        let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                top.fetch_max(count.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                let (mut stream, count, sender) = (stream.unwrap(), count.clone(), sender.clone());
+                std::thread::spawn(move || {
+                    let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+                    while !text.ends_with(b"{}") {
+                        let n = stream.read(&mut buffer).unwrap();
+                        text.extend_from_slice(&buffer[..n]);
+                    }
+                    // Others that are under way are here by then.
+                    std::thread::sleep(Duration::from_millis(400));
+                    count.fetch_sub(1, Ordering::SeqCst);
+                    let answer = "HTTP/1.1 204 Thanks\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                    stream.write_all(answer.as_bytes()).unwrap();
+                    sender.send(()).unwrap();
+                });
+            }
+        });
+        let jobs = Jobs::open(&config).unwrap();
+        for _ in 0..CALLS {
+            tokio::time::timeout(Duration::from_secs(60), told.recv()).await.unwrap().unwrap();
+        }
+        let most = most.load(Ordering::SeqCst);
+        assert!((2..=AT_ONCE).contains(&most), "{most} at once");
+        jobs.close().await;
+    }
 
     #[test]
     fn the_signature_is_that_of_everybody_else() {

@@ -50,7 +50,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use store::Store;
 use table::{Entry, Table};
-use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::sync::{Notify, Semaphore, broadcast, oneshot};
 
 /// How many events a slow listener may lag behind.
 const EVENTS: usize = 4096;
@@ -75,6 +75,8 @@ pub(crate) struct Inner {
     /// Where finished jobs go.
     uploads: Option<upload::Uploads>,
     events: broadcast::Sender<JobEvent>,
+    /// For calls to whoever wants to know how a job has ended.
+    calls: Arc<Semaphore>,
     table: Mutex<Table>,
     /// Something waits, or there is room.
     wake: Notify,
@@ -126,6 +128,7 @@ impl Jobs {
         }
         let pool = Pool::open(Setup {
             command: worker_command(config)?,
+            environment: vec![(crate::worker::VAAPI, config.hardware.vaapi_device.clone().into())],
             idle: config.transcoding.idle_workers,
             temporary,
             patience,
@@ -145,6 +148,7 @@ impl Jobs {
             store,
             uploads,
             events: broadcast::channel(EVENTS).0,
+            calls: Arc::new(Semaphore::new(callback::AT_ONCE)),
             table: Mutex::new(table),
             wake: Notify::new(),
             closing: tokio::sync::watch::channel(false).0,
@@ -605,15 +609,19 @@ impl Inner {
         let settings = self.settings();
         let security = &settings.config.security;
         let secret = security.registration_secret.as_ref().or(security.api_key.as_ref());
-        let secret = secret.map(|s| s.reveal().to_string());
-        let (store, policy) = (self.store.clone(), settings.policy.clone());
+        let by = callback::Caller {
+            store: self.store.clone(),
+            policy: settings.policy.clone(),
+            secret: secret.map(|s| s.reveal().to_string()),
+            places: self.calls.clone(),
+        };
         tokio::spawn(async move {
             if let Some(written) = written {
                 // A store that is closed writes nothing; whoever wants to hear of it should all the same.
                 let _kept_or_not = written.await;
             }
             for call in calls {
-                tokio::spawn(callback::deliver(call, store.clone(), policy.clone(), secret.clone()));
+                tokio::spawn(callback::deliver(call, by.clone()));
             }
         });
     }

@@ -38,6 +38,9 @@ const SYSTEM: &[&str] = &[
     "/var/cache/fontconfig",
 ];
 
+/// The variable that names the render node of VA-API: that of the setting, which is a server's too.
+pub(crate) const VAAPI: &str = "GHOSTSTREAM_HARDWARE_VAAPI_DEVICE";
+
 /// Runs a worker to its end; gives its exit code. Takes over standard input and output.
 pub fn run() -> i32 {
     // The signal is one of two ways to end with the server, and the faster one; the end of the input is the other.
@@ -59,6 +62,9 @@ pub fn run() -> i32 {
         if let Err(e) = process::limit(limit, most) {
             tracing::warn!(error = %e, "a limit of this worker cannot be set");
         }
+    }
+    if let Some(node) = std::env::var(VAAPI).ok().filter(|node| !["", "auto"].contains(&node.as_str())) {
+        ghoststream::device::prefer_vaapi(Some(&node));
     }
     let voice = Voice::default();
     voice.say(&json!({ "type": "hello", "version": ghoststream::VERSION }));

@@ -7,7 +7,8 @@ mod pool;
 mod process;
 mod protocol;
 
+pub(crate) use child::VAAPI;
 pub use child::run as run_child;
 pub use pool::{Pool, Setup};
-pub use process::{Control, Gone, Patience, Report, Run, Worker};
+pub use process::{Control, Gone, Patience, Report, Run, Worker, is_verbose};
 pub use protocol::{Command, Failure, Sandbox};

@@ -14,6 +14,8 @@ use tokio::sync::oneshot;
 pub struct Setup {
     /// The program and its arguments.
     pub command: Vec<OsString>,
+    /// What is in their environment beside the server's.
+    pub environment: Vec<(&'static str, OsString)>,
     /// How many are kept ready.
     pub idle: usize,
     /// Where they keep what is temporary (`TMPDIR`).
@@ -139,6 +141,7 @@ fn start(setup: &Setup) -> std::io::Result<Child> {
     command
         .args(words)
         .env("TMPDIR", &setup.temporary)
+        .envs(setup.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -197,6 +197,23 @@ impl Run {
     }
 }
 
+#[cfg(test)]
+impl Run {
+    /// One that no worker runs: it says `reports`. What is told it, next.
+    pub(crate) fn imagined(
+        reports: impl IntoIterator<Item = Report>,
+    ) -> (Run, Box<dyn FnMut() -> Option<Command>>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        reports.into_iter().for_each(|report| sender.send(report).expect("the receiver is here"));
+        let (orders, mut told) = mpsc::unbounded_channel();
+        let next = move || match told.try_recv().ok()? {
+            Order::Tell(command) => Some(command),
+            _ => None,
+        };
+        (Run { reports: receiver, control: Control { orders } }, Box::new(next))
+    }
+}
+
 impl Control {
     fn tell(&self, command: Command) {
         // A worker that is gone needs no orders; its run says that it is lost.
@@ -291,7 +308,14 @@ impl Tail {
 /// The longest line that is kept of a worker's standard error.
 const LONGEST_ERROR: usize = 600;
 
+/// Whether workers and the server's log have what FFmpeg says to a person at a terminal, too: the original's variable.
+pub fn is_verbose() -> bool {
+    let said = std::env::var("GHOSTSTREAM_FFMPEG_VERBOSE").unwrap_or_default();
+    ["1", "true", "yes"].contains(&said.to_ascii_lowercase().as_str())
+}
+
 async fn follow_errors(stderr: ChildStderr, tail: Tail, pid: u32) {
+    let loud = is_verbose();
     let mut reader = BufReader::new(stderr);
     let mut line = Vec::new();
     loop {
@@ -302,7 +326,10 @@ async fn follow_errors(stderr: ChildStderr, tail: Tail, pid: u32) {
                 let text: String =
                     String::from_utf8_lossy(&line).trim_end().chars().take(LONGEST_ERROR).collect();
                 if !text.is_empty() {
-                    tracing::debug!(worker = pid, "{text}");
+                    match loud {
+                        true => tracing::info!(worker = pid, "{text}"),
+                        false => tracing::debug!(worker = pid, "{text}"),
+                    }
                     tail.push(text);
                 }
             }

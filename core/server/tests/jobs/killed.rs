@@ -189,6 +189,31 @@ fn a_call_that_was_to_be_made_again_is_made_after_a_kill() {
     assert!(calls.recv_timeout(Duration::from_secs(4)).is_err());
 }
 
+/// The original's variable: what FFmpeg says is in the server's log.
+#[test]
+fn the_words_of_ffmpeg_are_logged_where_they_are_asked_for() {
+    let place = Place::new();
+    let small = place.clip("small.mp4", 1);
+    for asked in [false, true] {
+        let mut by = Command::new(command());
+        by.env("GHOSTSTREAM_FFMPEG_VERBOSE", if asked { "yes" } else { "no" }).env("GHOSTSTREAM_ENV", "test");
+        let server = Server::start_by(&place, by);
+        let job = server.begin(&json!({"source": small, "mode": "batch", "output": {"format": "mp4"}}));
+        server.ready(&job);
+        let log = server.get("/api/logs").unwrap();
+        let said = log.as_array().unwrap().iter().any(|l| l["text"].as_str().unwrap().contains("libx264"));
+        let theirs = log.as_array().unwrap().iter().any(|l| {
+            let text = l["text"].as_str().unwrap();
+            text.contains(" ffmpeg: ") && text.contains(" worker=")
+        });
+        assert!(said && theirs == asked, "{asked}: {log}");
+        // 503 on a machine that is busy.
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let health = agent.get(format!("http://127.0.0.1:{}/api/health/detailed", server.port)).call();
+        assert_eq!(health.unwrap().body_mut().read_json::<Value>().unwrap()["environment"], "test");
+    }
+}
+
 /// A disk that is full fails the job that fills it, with nothing left of it, and whoever comes then has room.
 #[test]
 fn a_full_disk_fails_a_job_and_is_empty_again() {

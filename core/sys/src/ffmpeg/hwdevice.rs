@@ -5,11 +5,21 @@ use super::dict::Dict;
 use super::error::{Error, Result, as_ptr, c_option, c_string, check, text};
 use super::{Frame, PixelFormat, raw};
 use std::ptr;
+use std::sync::{PoisonError, RwLock};
+
+/// The render node of VA-API where none is named, if it is not the first one that works.
+static VAAPI: RwLock<Option<String>> = RwLock::new(None);
 
 /// A hardware device, shared by reference: cloning it is cheap. Any thread may use it.
 pub struct HwDevice(BufferRef);
 
 impl HwDevice {
+    /// Makes `node` (`/dev/dri/renderD129`) the device of VA-API that this process opens where none is named; `None`: the first
+    /// one that works.
+    pub fn prefer_vaapi(node: Option<&str>) {
+        *VAAPI.write().unwrap_or_else(PoisonError::into_inner) = node.map(String::from);
+    }
+
     /// Opens a device of FFmpeg's type `kind` (`cuda`, `vaapi`, `qsv`, `vulkan` …). `device` chooses one (`0`,
     /// `/dev/dri/renderD128`), `None` the default. `cuda` without options is the device's primary context, which
     /// [`HwDevice::cuda`] shares.
@@ -20,14 +30,20 @@ impl HwDevice {
         if kind == "cuda" && options.is_empty() {
             return HwDevice::primary_cuda(device);
         }
+        let preferred = match (kind, device) {
+            ("vaapi", None) => VAAPI.read().unwrap_or_else(PoisonError::into_inner).clone(),
+            _ => None,
+        };
+        let chosen = device.or(preferred.as_deref());
+        let what = format!("open {kind} device{}", chosen.map(|d| format!(" {d}")).unwrap_or_default());
         let name = c_string(kind, "a device type")?;
-        let device = c_option(device, "a device")?;
+        let device = c_option(chosen, "a device")?;
         let options = Dict::from_pairs(options)?;
         let mut out = ptr::null_mut();
         // SAFETY: terminated strings; `out` gets a reference that is ours on success.
         let code =
             unsafe { raw::gsav_device_create(&mut out, name.as_ptr(), as_ptr(&device), options.as_ptr()) };
-        check(code, format!("open {kind} device"))?;
+        check(code, what)?;
         // SAFETY: given to us by the call.
         unsafe { BufferRef::from_raw(out) }.map(HwDevice).ok_or_else(|| Error::memory("open device"))
     }
