@@ -1,7 +1,7 @@
 //! Files and push URLs, written by FFmpeg's muxers.
 
 use super::muxed::{Form, Muxed, Target};
-use super::{Facts, Fate, OutputSink, Place, TrackHeader, hybrid};
+use super::{Facts, Fate, OutputSink, Place, TrackHeader, hybrid, rotation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::packet::Packet;
 use crate::spec::{Container, OutputSpec};
@@ -58,6 +58,7 @@ impl OutputSink for FileSink {
     }
 
     fn begin(&mut self, tracks: &[TrackHeader]) -> Result<()> {
+        rotation::tell(self.form.container, &self.form.facts, tracks);
         self.muxed = Some(match &self.place {
             Some(place) => Muxed::open(&self.form, Target::File(&place.working().to_string_lossy()), tracks)?,
             None => Muxed::open(&self.form, Target::Url(&self.path, self.interrupt.clone()), tracks)?,

@@ -12,6 +12,7 @@ pub(crate) mod push;
 mod record;
 mod replay;
 mod ring;
+mod rotation;
 mod segment_index;
 mod segments;
 pub(crate) mod y4m;

@@ -62,6 +62,33 @@ fn a_remux_changes_no_byte_of_the_streams() {
 }
 
 #[test]
+fn a_copy_that_loses_its_rotation_says_so() {
+    use ghoststream::Container;
+    use ghoststream::event::Event;
+    let dir = Dir::new();
+    let (plain, turned) = (clip(&dir, "in.mp4"), dir.path("turned.mp4"));
+    ffmpeg(&format!("-i {plain} -c copy -metadata:s:v:0 rotate=90 {turned}"));
+    for container in [Container::Mp4, Container::Mov, Container::Mkv, Container::Ts] {
+        let output = dir.path(&format!("out.{}", container.name()));
+        let copy = json!({"path": output, "video": {"codec": "copy"}, "audio": false});
+        let job = start(json!({"source": {"url": turned}, "outputs": [copy]}));
+        let told = events(&job).into_iter().any(|event| {
+            matches!(event, Event::Warning { code: "output", message } if message.contains("the picture is rotated by "))
+        });
+        let streams = probe(&output);
+        let side = video(&streams)["side_data_list"].as_array().cloned().unwrap_or_default();
+        let kept = side.iter().any(|s| s["rotation"].as_f64().is_some_and(|r| r.abs() == 90.0));
+        assert_eq!(
+            (kept, told),
+            (container.keeps_rotation(), !container.keeps_rotation()),
+            "{}",
+            container.name()
+        );
+    }
+    assert!(Container::Mp4.keeps_rotation() && !Container::Ts.keeps_rotation());
+}
+
+#[test]
 fn cuts_are_exact_to_the_frame() {
     let dir = Dir::new();
     let (input, output, all) = (clip(&dir, "in.mp4"), dir.path("cut.mkv"), dir.path("all.mkv"));

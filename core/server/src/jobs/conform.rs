@@ -1,12 +1,13 @@
 //! Jobs that are made from the beginning to the end: whether their source is copied or encoded, and why.
 
 use super::Inner;
-use super::document::{Context, document};
+use super::document::{Context, document, usual_preset};
 use super::record::Record;
 use super::run::Prepared;
 use super::view::Decision;
+use crate::contract::request::TranscodeRequest;
 use crate::contract::values::{AudioCodec, Format, Mode, VideoCodec, Word};
-use crate::playback::decide::{LONGEST_COPY, copied, copies, decide};
+use crate::playback::decide::{LONGEST_COPY, copied, copies, decide, turned};
 use crate::playback::timeline::Timeline;
 use crate::playback::{Method, Verdict};
 use ghoststream::spec::OutputSpec;
@@ -19,6 +20,11 @@ const WEBM: [&str; 3] = ["vp8", "vp9", "av1"];
 pub(super) async fn conform(inner: &Arc<Inner>, record: &Record, prepared: &mut Prepared) -> Decision {
     let told = |v: &Verdict| Decision { method: v.method.name().into(), reason: v.reason.clone() };
     if copies(&prepared.spec) {
+        if let Some(why) = lying(prepared) {
+            let mut request = record.request.clone();
+            request.output.video_codec = None;
+            return told(&rewritten(inner, record, &request, prepared, encoded(why)));
+        }
         let segmented = prepared.spec.outputs.first().is_some_and(|o| o.segment.is_some());
         let reason = if segmented { copied(&prepared.probe) } else { "copying was asked for".into() };
         return Decision { method: Method::Remux.name().into(), reason };
@@ -32,6 +38,17 @@ pub(super) async fn conform(inner: &Arc<Inner>, record: &Record, prepared: &mut 
     if verdict.keep_audio {
         request.output.audio_codec = Some(AudioCodec::Copy);
     }
+    told(&rewritten(inner, record, &request, prepared, verdict))
+}
+
+/// Has `prepared` make what `request` asks for instead; gives `verdict`, or why that cannot be.
+fn rewritten(
+    inner: &Arc<Inner>,
+    record: &Record,
+    request: &TranscodeRequest,
+    prepared: &mut Prepared,
+    verdict: Verdict,
+) -> Verdict {
     let settings = inner.settings();
     let context = Context {
         config: &settings.config,
@@ -43,14 +60,25 @@ pub(super) async fn conform(inner: &Arc<Inner>, record: &Record, prepared: &mut 
         bounds: prepared.bounds,
         software: record.software,
     };
-    match document(&request, &context) {
+    let (written, preset) = (document(request, &context), usual_preset(request, &context));
+    match written {
         Ok(mut spec) => {
             spec.source.hosts = prepared.spec.source.hosts.clone();
-            prepared.spec = spec;
-            told(&verdict)
+            (prepared.spec, prepared.preset) = (spec, preset);
+            verdict
         }
-        Err(unfit) => told(&encoded(format!("{}: {}", unfit.field, unfit.message))),
+        Err(unfit) => encoded(format!("{}: {}", unfit.field, unfit.message)),
     }
+}
+
+/// Why a copy that was asked for is encoded all the same: its file would lose by what angle the picture is turned.
+fn lying(prepared: &Prepared) -> Option<String> {
+    let container = prepared.spec.outputs.first()?.format?;
+    let degrees = turned(&prepared.probe).filter(|_| !container.keeps_rotation())?;
+    Some(format!(
+        "copying was asked for, but the picture is rotated by {degrees:.0} degrees, which {} files of this machine's FFmpeg cannot say: it is turned and encoded",
+        container.name()
+    ))
 }
 
 fn encoded(reason: impl Into<String>) -> Verdict {

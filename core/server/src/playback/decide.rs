@@ -89,10 +89,14 @@ pub fn decide(probe: &Value, spec: &PipelineSpec, profile: Option<&ClientProfile
     }
 }
 
+/// By how many degrees the picture is turned to be shown, if it is.
+pub fn turned(probe: &Value) -> Option<f64> {
+    picture(probe).and_then(|s| s["video"]["rotation"].as_f64()).filter(|r| *r != 0.0)
+}
+
 /// Why a copy that was asked for is made as it is.
 pub fn copied(probe: &Value) -> String {
-    let turned = picture(probe).and_then(|s| s["video"]["rotation"].as_f64()).filter(|r| *r != 0.0);
-    match turned {
+    match turned(probe) {
         Some(degrees) => format!(
             "copying was asked for; the picture is rotated by {degrees:.0} degrees, which MPEG-TS cannot say, so segments are fMP4"
         ),

@@ -1,6 +1,7 @@
 //! Every mode, format and field does what it says.
 
 use crate::support::*;
+use ghoststream::Container;
 use ghoststream_server::jobs::{Bounds, Cache, Status};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -301,6 +302,41 @@ async fn a_copy_of_a_rotated_film_is_shown_as_it_was() {
     }
 }
 
+/// Matroska of early FFmpegs does not say that a picture is turned: the film is not shown lying on its side all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_a_rotated_film_is_shown_as_it_was() {
+    let place = Place::new();
+    let plain = place.clip("plain.mp4", 2);
+    let turned = place.path("turned.mp4").to_string_lossy().into_owned();
+    ffmpeg(&format!("-i {plain} -c copy -metadata:s:v:0 rotate=90 {turned}"));
+    // Width and height as a player shows them.
+    let shown = |path: &std::path::Path| {
+        let found = probe(path);
+        let video = video(&found);
+        let side = video["side_data_list"].as_array().cloned().unwrap_or_default();
+        let angle = side.iter().find_map(|s| s["rotation"].as_f64()).unwrap_or(0.0);
+        let (w, h) = (video["width"].as_u64().unwrap(), video["height"].as_u64().unwrap());
+        if (angle / 90.0).round() as i64 % 2 == 0 { (w, h) } else { (h, w) }
+    };
+    assert_eq!(shown(std::path::Path::new(&turned)), (180, 320), "FFmpeg turned it");
+    let jobs = place.open();
+    for (format, container) in [("mp4", Container::Mp4), ("mkv", Container::Mkv)] {
+        let body = json!({"mode": "batch", "output": {"format": format, "video_codec": "copy"}});
+        let view = jobs.start(request(&turned, body), client("a")).await.unwrap();
+        let view = ready(&jobs, &view.id).await;
+        assert_eq!(shown(&place.job_dir(&view.id).join(format!("output.{format}"))), (180, 320), "{format}");
+        let decision = view.decision.unwrap();
+        let (method, reason) = match container.keeps_rotation() {
+            true => ("remux", "copying was asked for"),
+            false => ("transcode", "copying was asked for, but the picture is rotated by "),
+        };
+        assert!(decision.method == method && decision.reason.starts_with(reason), "{format}: {decision:?}");
+        assert!(!view.warnings.iter().any(|w| w.contains("rotated")), "{:?}", view.warnings);
+    }
+    assert!(Container::Mp4.keeps_rotation() && !Container::Ts.keeps_rotation());
+    jobs.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hls_and_dash_files_come_as_archives() {
     let place = Place::new();
@@ -566,6 +602,19 @@ async fn what_somebody_waits_to_see_comes_before_files() {
     ready(&jobs, &stream.id).await;
     assert_ne!(jobs.get(&second.id).unwrap().status, Status::Ready, "it came before, and waits");
     jobs.cancel(&second.id).await.unwrap();
+    jobs.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_render_node_of_the_settings_is_the_one_that_is_opened() {
+    let mut place = Place::new();
+    place.config.hardware.vaapi_device = "/nowhere/renderD9".into();
+    let source = place.clip("in.mp4", 1);
+    let jobs = place.open();
+    let body = json!({"mode": "batch", "output": {"format": "mp4", "hw_accel": "vaapi"}});
+    let view = jobs.start(request(&source, body), client("a")).await.unwrap();
+    let told = ready(&jobs, &view.id).await.warnings;
+    assert!(told.iter().any(|w| w.contains("open vaapi device /nowhere/renderD9")), "{told:?}");
     jobs.close().await;
 }
 
