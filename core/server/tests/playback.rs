@@ -470,6 +470,55 @@ async fn hardware_that_keeps_failing_is_left_alone_by_all_sessions() {
     session.close().await;
 }
 
+/// A machine whose NVENC fails under every rung of a run, which goes on in software.
+#[derive(Default)]
+struct Failing {
+    cooldowns: Cooldowns,
+    runs: Mutex<u32>,
+}
+
+impl Runner for Failing {
+    fn start(&self, spec: PipelineSpec) -> Started {
+        *self.runs.lock().unwrap() += 1;
+        let Started { reports: mut rest, wheel } = InProcess.start(spec);
+        let (sender, reports) = tokio::sync::mpsc::unbounded_channel();
+        for rung in 0..4 {
+            let message = format!("outputs[0].ladder[{rung}]: nvenc failed (device lost); libx264 goes on");
+            sender.send(Report::Warning { code: "fallback", message }).unwrap();
+        }
+        tokio::spawn(async move {
+            while let Some(report) = rest.recv().await {
+                // The session may have gone.
+                let _ = sender.send(report);
+            }
+        });
+        Started { reports, wheel }
+    }
+
+    fn probe(&self, source: SourceSpec) -> Probed {
+        InProcess.probe(source)
+    }
+
+    fn cooldowns(&self) -> Cooldowns {
+        self.cooldowns.clone()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hardware_that_fails_under_a_whole_ladder_has_failed_once() {
+    let input = Dir::new();
+    let clip = clip(&input, "in.mp4", 4, 50);
+    let machine = Arc::new(Failing::default());
+    for run in 1..=3 {
+        let dir = Dir::new();
+        let session = Session::open(setup(&dir, &clip, on("software")), machine.clone()).await.unwrap();
+        assert!(get(&session, "segment_00000.ts").await.len() > 1000);
+        session.close().await;
+        assert_eq!(*machine.runs.lock().unwrap(), run);
+        assert_eq!(machine.cooldowns().off().contains_key("nvenc"), run == 3, "after {run} runs");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_is_closed_begins_nothing_for_those_who_waited() {
     let dir = Dir::new();

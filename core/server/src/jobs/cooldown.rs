@@ -1,4 +1,5 @@
-//! Hardware encoders that keep failing are off for a while, for jobs and playback sessions alike.
+//! Hardware encoders that keep failing are off for a while, for jobs and playback sessions alike. Not beyond a restart: that is
+//! how a driver or a card is mended, and if it was not, three failures switch it off again.
 
 use super::record::{accel_of, now};
 use std::collections::BTreeMap;

@@ -73,13 +73,14 @@ fn take_turn(inner: &Arc<Inner>, table: &mut Table, preempts: bool) -> bool {
 }
 
 /// Halts a job for a more urgent one that waits; one that has made nothing yet goes back into the queue instead, when its
-/// worker has ended. So does one that holds a card's sessions, which the other may need, if it is of low priority.
+/// worker has ended. So does one that holds a card's sessions, which the other may need, if it is of low priority. What is live
+/// goes on whatever it is: what nobody reads meanwhile is lost.
 fn make_room(table: &mut Table) -> bool {
     let jobs = &table.jobs;
     let may = |id: &str| {
         jobs.get(id).is_some_and(|e| {
             let begun = e.run.is_some() && (e.steering.is_some() || e.preparing);
-            begun && !is_live(&e.record.source) && (!on_card(e) || e.record.priority() == Priority::Low)
+            begun && !is_live(e) && (!on_card(e) || e.record.priority() == Priority::Low)
         })
     };
     let Some(id) = table.queue.displaced(now(), may).map(String::from) else { return false };
@@ -104,10 +105,12 @@ fn on_card(entry: &Entry) -> bool {
     entry.record.accel().is_some_and(|accel| accel != "software")
 }
 
-/// Whether a source goes on while nobody reads it.
-fn is_live(source: &str) -> bool {
-    let scheme = source.split_once("://").map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
-    ["rtmp", "rtmps", "rtsp", "rtsps", "srt", "rtp", "udp", "tcp"].contains(&scheme.as_str())
+/// Whether its source goes on while nobody reads it: by its scheme, or a playlist or an answer that was found to have no end.
+fn is_live(entry: &Entry) -> bool {
+    let Some((scheme, _)) = entry.record.source.split_once("://") else { return false };
+    let scheme = scheme.to_ascii_lowercase();
+    let endless = entry.steering.is_some() && entry.record.duration.is_none();
+    endless || ["rtmp", "rtmps", "rtsp", "rtsps", "srt", "rtp", "udp", "tcp"].contains(&scheme.as_str())
 }
 
 /// How an attempt ended.
@@ -603,4 +606,166 @@ fn moved(inner: &Inner, id: &str, p: &Progress) {
     };
     // Nobody may listen.
     let _heard = inner.events.send(event);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Jobs, new_record};
+    use super::*;
+    use crate::config::Config;
+    use crate::contract::request::TranscodeRequest;
+    use crate::worker::Command;
+    use ghoststream::event::Outcome;
+    use ghoststream::spec::Preset;
+    use serde_json::json;
+
+    /// Jobs that have no workers.
+    fn jobs(dir: &std::path::Path) -> Jobs {
+        let mut config = Config::default();
+        config.transcoding.temp_directory = dir.join("jobs");
+        config.transcoding.worker_command = vec!["true".into()];
+        config.transcoding.idle_workers = 0;
+        config.security.state_directory = dir.join("state");
+        Jobs::open(&config).unwrap()
+    }
+
+    /// A file of a minute that is made in software.
+    fn record(source: &str, priority: &str) -> Record {
+        let body =
+            json!({"source": source, "mode": "batch", "output": {"format": "mp4"}, "priority": priority});
+        let request = TranscodeRequest::read(&body).unwrap().request;
+        let mut record = new_record(request, "c".into(), None, String::new());
+        (record.duration, record.encoder) = (Some(60.0), Some("libx264".into()));
+        record
+    }
+
+    /// A job in `table` that has begun; what its run is told, and why it is to end.
+    fn begun(table: &mut Table, record: Record) -> (Box<dyn FnMut() -> Option<Command>>, RunSide) {
+        let (run, told) = Run::imagined([]);
+        let (handle, side) = RunHandle::new();
+        table.queue.push(record.waiting(0.0)).unwrap();
+        assert_eq!(table.queue.next(1.0).unwrap().id, record.id);
+        let mut entry = Entry::new(record);
+        entry.run = Some(handle);
+        entry.steering = Some(Steering::new(run.control(), vec![1_000_000], Preset::P4));
+        table.insert(entry);
+        (told, side)
+    }
+
+    #[derive(Debug, PartialEq)]
+    enum Fate {
+        GoesOn,
+        Halted,
+        PutBack,
+    }
+
+    /// What becomes of a running job when an urgent one waits.
+    fn displaced(change: impl FnOnce(&mut Record), source: &str, priority: &str) -> Fate {
+        let mut table = Table::new(1, 9, Default::default());
+        let mut running = record(source, priority);
+        change(&mut running);
+        let id = running.id.clone();
+        let (mut told, side) = begun(&mut table, running);
+        table.queue.push(record("urgent.mp4", "high").waiting(0.0)).unwrap();
+        let halted = make_room(&mut table);
+        let paused = matches!(told(), Some(Command::Pause));
+        let why = *side.why.borrow();
+        assert_eq!((halted, paused), (table.queue.is_halted(&id), halted));
+        match (halted, why) {
+            (true, Why::No) => Fate::Halted,
+            (false, Why::Preempted) => Fate::PutBack,
+            (false, Why::No) => Fate::GoesOn,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_live_or_on_a_card_is_not_halted() {
+        let same = |_: &mut Record| ();
+        let on_card = |r: &mut Record| r.encoder = Some("h264_nvenc".into());
+        assert_eq!(displaced(same, "film.mp4", "low"), Fate::Halted);
+        assert_eq!(displaced(same, "film.mp4", "normal"), Fate::Halted);
+        assert_eq!(displaced(same, "http://h/film.mp4", "low"), Fate::Halted);
+        // The urgent one may need the card's sessions.
+        assert_eq!(displaced(on_card, "film.mp4", "low"), Fate::PutBack);
+        assert_eq!(displaced(on_card, "film.mp4", "normal"), Fate::GoesOn);
+        for live in ["rtmp://h/live/x", "SRT://h:9000", "rtsp://h/x", "udp://@:1", "tcp://h:1"] {
+            assert_eq!(displaced(same, live, "low"), Fate::GoesOn, "{live}");
+            assert_eq!(displaced(on_card, live, "low"), Fate::GoesOn, "{live}");
+        }
+        let endless = |r: &mut Record| r.duration = None;
+        assert_eq!(displaced(endless, "http://h/live.m3u8", "low"), Fate::GoesOn);
+        assert_eq!(displaced(endless, "elementary.h264", "low"), Fate::Halted, "a file waits");
+    }
+
+    #[test]
+    fn of_several_the_one_that_can_be_halted_is() {
+        let mut table = Table::new(2, 9, Default::default());
+        let file = record("film.mp4", "normal");
+        let id = file.id.clone();
+        let (mut told, _side) = begun(&mut table, file);
+        let (mut live_told, _live) = begun(&mut table, record("rtmp://h/live/x", "low"));
+        table.queue.push(record("urgent.mp4", "high").waiting(0.0)).unwrap();
+        assert!(make_room(&mut table) && table.queue.is_halted(&id));
+        assert!(matches!(told(), Some(Command::Pause)) && live_told().is_none());
+    }
+
+    #[tokio::test]
+    async fn hardware_that_fails_under_a_whole_ladder_has_failed_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let jobs = jobs(dir.path());
+        let inner = &jobs.0;
+        let record = record("film.mp4", "normal");
+        let id = record.id.clone();
+        inner.table().insert(Entry::new(record));
+        for run in 1..=3 {
+            // As at the beginning of each.
+            inner.table().jobs.get_mut(&id).unwrap().failed_over = false;
+            let failed = (0..4).map(|rung| Report::Warning {
+                code: "fallback",
+                message: format!("outputs[0].ladder[{rung}]: nvenc failed (device lost); libx264 goes on"),
+            });
+            let done = Done {
+                outcome: Outcome::Completed,
+                error: None,
+                message: None,
+                outputs: vec![],
+                elapsed: 1.0,
+            };
+            let (mut run_of_it, _told) = Run::imagined(failed.chain([Report::Done(done)]));
+            listen(inner, &id, &mut run_of_it).await.unwrap();
+            assert_eq!(jobs.off().contains_key("nvenc"), run == 3, "after {run} runs");
+        }
+        let told = jobs.get(&id).unwrap().warnings;
+        assert_eq!(told.iter().filter(|w| w.contains("is off for 5 minutes")).count(), 1, "{told:?}");
+        jobs.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_halted_job_that_goes_on_is_told_again_whatever_it_makes() {
+        let dir = tempfile::tempdir().unwrap();
+        let jobs = jobs(dir.path());
+        let inner = &jobs.0;
+        let record = record("song.mp4", "normal");
+        let id = record.id.clone();
+        let (mut told, side) = begun(&mut inner.table(), record);
+        let at =
+            |time: f64, frames: u64| moved(inner, &id, &Progress { time, frames, ..Progress::default() });
+        at(1.0, 0);
+        assert!(told().is_none(), "it runs");
+        inner.table().queue.halt(&id);
+        at(1.0, 0);
+        assert!(told().is_none(), "it stands still");
+        at(1.5, 0);
+        assert!(matches!(told(), Some(Command::Pause)), "it has no pictures, and goes on all the same");
+        at(1.5, 3);
+        assert!(
+            matches!(told(), Some(Command::Pause)),
+            "pictures without the sound that is written with them"
+        );
+        at(1.5, 3);
+        assert!(told().is_none());
+        drop(side);
+        jobs.close().await;
+    }
 }
