@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -82,6 +83,8 @@ try:
     assert curl(f"{base}/api/health", "-o", "/dev/null", "-w", version) == "2 0"
     # A file that is wrong changes nothing.
     (WORK / "key.pem").write_text("none")
+    before = CONFIG.read_text()
+    CONFIG.write_text(f"{before}logging: {{level: DEBUG}}\n")
     server.send_signal(signal.SIGHUP)
     for _ in range(100):
         if "server.tls_key" in log.read_text():
@@ -89,6 +92,12 @@ try:
         time.sleep(0.05)
     assert "server.tls_key" in log.read_text(), log.read_text()[-2000:]
     assert curl(f"{base}/api/health", "-o", "/dev/null", "-w", version) == "2 0"
+    with socket.create_connection(("127.0.0.1", int(found[1]))) as nonsense:
+        nonsense.sendall(b"this is no handshake\r\n")
+        nonsense.recv(64)
+    time.sleep(0.5)
+    assert "TLS:" not in log.read_text(), "the log's level is one of the settings that stay"
+    CONFIG.write_text(before)
     certificate("third")
     other = WORK / "other.pem"
     subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", other], check=True, capture_output=True)

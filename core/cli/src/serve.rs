@@ -96,10 +96,15 @@ const RELOAD: [i32; 1] = [signal_hook::consts::SIGHUP];
 const RELOAD: [i32; 0] = [];
 
 fn reload(server: &Blocking, config: Config, level: &logging::Level) {
-    level.set(&config.logging);
+    let logging = config.logging.clone();
     match server.reload(config) {
-        Ok(stuck) if stuck.is_empty() => tracing::info!("settings read again"),
-        Ok(stuck) => tracing::warn!("settings read again; a restart is needed for {}", stuck.join(", ")),
+        Ok(stuck) => {
+            level.set(&logging);
+            match stuck.is_empty() {
+                true => tracing::info!("settings read again"),
+                false => tracing::warn!("settings read again; a restart is needed for {}", stuck.join(", ")),
+            }
+        }
         Err(e) => tracing::error!("the old settings stay: {}", e.message()),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::contract::service::Status;
-use crate::discovery::{Advertisement, Discovery, Hub, Reach, Settings as DiscoverySettings};
+use crate::discovery::{Advertisement, Discovery, Found, Hub, Reach, Settings as DiscoverySettings};
 use crate::http::{self, App, Settings};
 use crate::jobs::Jobs;
 use crate::kafka::Kafka;
@@ -16,7 +16,7 @@ use ghoststream::device::Devices;
 use ghoststream::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
@@ -29,7 +29,10 @@ pub struct Server {
     tls: Option<Tls>,
     proxies: Proxies,
     addresses: Vec<SocketAddr>,
+    /// Where HTTPS is.
+    secure: Vec<SocketAddr>,
     metrics: Vec<SocketAddr>,
+    found: Arc<OnceLock<Found>>,
     end: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -49,6 +52,10 @@ impl Server {
     pub async fn start(config: Config) -> Result<Server> {
         config.check().map_err(|why| Error::new(ErrorKind::Invalid, why))?;
         let tls = Tls::open(&config.server)?;
+        if config.hardware.vaapi_device != "auto" {
+            // For what is told of this machine; workers are told by themselves.
+            ghoststream::device::prefer_vaapi(Some(&config.hardware.vaapi_device));
+        }
         let listeners = bind(&config.server.host, config.server.port).await?;
         let secure = match config.server.tls_port {
             Some(port) => bind(&config.server.host, port).await?,
@@ -64,7 +71,7 @@ impl Server {
         let tokens = Tokens::open(&state, ttl).map_err(|e| system(&e, "security.state_directory"))?;
         let jobs = Jobs::open(&config).map_err(|why| Error::new(ErrorKind::Io, why))?;
         let (end, ending) = watch::channel(false);
-        let (found, devices) = watch::channel(None);
+        let (listed, devices) = watch::channel(None);
         let (told, status) = watch::channel(Status::default());
         let first = addresses.first().copied().unwrap_or((Ipv4Addr::LOCALHOST, config.server.port).into());
         let settings = Settings::new(config.clone());
@@ -104,10 +111,11 @@ impl Server {
         for listener in listeners {
             tasks.push(tokio::spawn(serve(listener, None, router.clone(), limits.clone(), ending.clone())));
         }
+        let https: Vec<SocketAddr> = secure.iter().filter_map(|l| l.local_addr().ok()).collect();
+        for address in &https {
+            tracing::info!("listening on https://{address}");
+        }
         for (listener, tls) in secure.into_iter().zip(std::iter::repeat(&tls).flatten()) {
-            if let Ok(address) = listener.local_addr() {
-                tracing::info!("listening on https://{address}");
-            }
             let acceptor = Some(tls.acceptor()?);
             tasks.push(tokio::spawn(serve(
                 listener,
@@ -129,17 +137,19 @@ impl Server {
         let events = jobs.events();
         let stop = ending.clone();
         tasks.push(tokio::spawn(async move { hub.hub.run(events, stop).await }));
-        tokio::task::spawn_blocking(move || found.send_replace(Some(Arc::new(ghoststream::device::list()))));
+        tokio::task::spawn_blocking(move || listed.send_replace(Some(Arc::new(ghoststream::device::list()))));
         tasks.push(tokio::spawn(machine::watch(Arc::clone(&app), told)));
         tasks.push(tokio::spawn(rotate(Arc::clone(&app))));
-        tasks.push(tokio::spawn(discover(config, Arc::clone(&app), addresses.clone(), devices, ending)));
+        let found = Arc::new(OnceLock::new());
+        let by = Arc::clone(&found);
+        tasks.push(tokio::spawn(discover(config, Arc::clone(&app), addresses.clone(), devices, ending, by)));
         for address in &addresses {
             tracing::info!("listening on http://{address}");
         }
-        Ok(Server { app, tls, proxies: limits.proxies, addresses, metrics, end, tasks })
+        Ok(Server { app, tls, proxies: limits.proxies, addresses, secure: https, metrics, found, end, tasks })
     }
 
-    /// The addresses that it listens on, with the port that was chosen.
+    /// The addresses that it listens on for HTTP, with the port that was chosen.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -148,12 +158,16 @@ impl Server {
     /// are signed with a new secret; those that are out stay valid for their time.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for settings that make no sense, and [`ErrorKind::Io`] when the new secret cannot be kept; the
-    /// old ones stay.
+    /// [`ErrorKind::Invalid`] for settings that make no sense and a certificate that cannot be used; all of the old ones stay.
+    /// A new secret that cannot be kept is no error: a warning says so, and the old one goes on signing.
     pub fn reload(&self, config: Config) -> Result<Vec<&'static str>> {
         config.check().map_err(|why| Error::new(ErrorKind::Invalid, why))?;
-        if let Some(tls) = &self.tls {
-            tls.renew(&config.server)?;
+        // Settings that name no port for it any more need a restart; until then the certificate stays.
+        let tls = self.tls.as_ref().filter(|_| config.server.tls_port.is_some());
+        let certificate = tls.map(|tls| tls.read(&config.server)).transpose()?;
+        // From here on nothing is refused.
+        if let (Some(tls), Some(certificate)) = (tls, certificate) {
+            tls.renew(certificate);
         }
         if let Err(e) = self.app.tokens.rotate() {
             tracing::warn!("{}; tokens are signed as before", system(&e, "security.state_directory"));
@@ -175,6 +189,7 @@ impl Server {
         keep("transcoding.temp_directory", was.temp_directory == is.temp_directory);
         keep("transcoding.worker_command", was.worker_command == is.worker_command);
         keep("transcoding.idle_workers", was.idle_workers == is.idle_workers);
+        keep("hardware.vaapi_device", o.hardware.vaapi_device == n.hardware.vaapi_device);
         keep("live", o.live == n.live);
         keep("store", o.store == n.store);
         keep("mdns", o.mdns == n.mdns);
@@ -199,10 +214,15 @@ impl Server {
     /// Where it listens and what it does, as JSON.
     pub fn status(&self) -> Value {
         let stats = self.app.jobs.stats();
+        let plain = self.addresses.iter().map(|a| format!("http://{a}"));
+        let urls: Vec<String> = plain.chain(self.secure.iter().map(|a| format!("https://{a}"))).collect();
         json!({
             "addresses": self.addresses,
-            "urls": self.addresses.iter().map(|a| format!("http://{a}")).collect::<Vec<_>>(),
+            "tls": self.secure,
+            "urls": urls,
             "metrics": self.metrics,
+            // Null until it is known what the machine can do, which is what others are told.
+            "discovery": self.found.get(),
             "live": self.app.live.as_ref().map(|l| l.others().iter().copied().collect::<std::collections::BTreeMap<_, _>>()),
             "rtmp": self.app.live.as_ref().map(|l| l.rtmp().to_vec()).unwrap_or_default(),
             "rtsp": self.app.live.as_ref().map(|l| l.rtsp().to_vec()).unwrap_or_default(),
@@ -293,6 +313,7 @@ async fn discover(
     addresses: Vec<SocketAddr>,
     mut devices: watch::Receiver<Option<Arc<Devices>>>,
     mut ending: watch::Receiver<bool>,
+    found: Arc<OnceLock<Found>>,
 ) {
     let known = tokio::select! {
         known = devices.wait_for(Option::is_some) => known.ok().and_then(|d| d.clone()),
@@ -300,11 +321,12 @@ async fn discover(
     };
     let Some(devices) = known else { return };
     let secret = config.security.registration_secret.as_ref().map(|s| s.reveal().to_string());
+    let signer = Arc::clone(&app);
     let hub = config.ghosthub.url.clone().filter(|_| config.ghosthub.auto_register).map(|url| Hub {
         url,
         interval: Duration::from_secs(config.ghosthub.register_interval_seconds),
         advertised_url: config.server.advertised_url.clone(),
-        identity: Some(app.tokens.node()),
+        identity: Some(Arc::new(move || signer.tokens.node())),
         shared_secret: secret,
     });
     let (video_codecs, audio_codecs) = http::codecs(&devices);
@@ -324,6 +346,8 @@ async fn discover(
         hub,
     };
     let discovery = Discovery::start(advertisement, settings).await;
+    // It starts once.
+    let _first = found.set(discovery.found().clone());
     ended(&mut ending).await;
     discovery.shutdown().await;
 }

@@ -18,6 +18,10 @@ pub struct Tls {
     provider: Arc<CryptoProvider>,
 }
 
+/// A certificate that fits its key.
+#[derive(Debug)]
+pub struct Certificate(Arc<CertifiedKey>);
+
 /// The certificate of this moment.
 #[derive(Debug)]
 struct Current(RwLock<Arc<CertifiedKey>>);
@@ -42,14 +46,17 @@ impl Tls {
         Ok(Some(Tls { current, provider }))
     }
 
-    /// Reads the files again: connections from now on get what is in them. The old ones stay in use when they are wrong.
+    /// Reads the files again, for [`Tls::renew`]. What is in use stays so.
     ///
     /// # Errors
     /// As [`Tls::open`].
-    pub fn renew(&self, config: &ServerConfig) -> Result<()> {
-        let read = read(config, &self.provider)?;
-        *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = read;
-        Ok(())
+    pub fn read(&self, config: &ServerConfig) -> Result<Certificate> {
+        read(config, &self.provider).map(Certificate)
+    }
+
+    /// Connections from now on get this certificate.
+    pub fn renew(&self, certificate: Certificate) {
+        *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = certificate.0;
     }
 
     /// What takes connections: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.

@@ -8,6 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use std::net::{IpAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
@@ -20,11 +21,14 @@ pub struct Hub {
     pub interval: Duration,
     /// Where the hub reaches this server; default: the address of the interface that leads to the hub.
     pub advertised_url: Option<String>,
-    /// Signs the message.
-    pub identity: Option<Identity>,
+    /// Signs each message, with what it says at that time: secrets are replaced while the server runs.
+    pub identity: Option<Signer>,
     /// A secret that hub and server share; the hub compares it.
     pub shared_secret: Option<String>,
 }
+
+/// Says who this node is now.
+pub type Signer = Arc<dyn Fn() -> Identity + Send + Sync>;
 
 /// Who this node is.
 #[derive(Clone)]
@@ -117,7 +121,7 @@ impl Registration {
             "max_jobs": ad.max_jobs,
         });
         let mut headers = Vec::new();
-        if let Some(identity) = &self.hub.identity {
+        if let Some(identity) = self.hub.identity.as_ref().map(|signer| signer()) {
             let scheme = self
                 .hub
                 .advertised_url
@@ -210,7 +214,7 @@ fn local_address(hub: &str) -> Result<IpAddr, String> {
 mod tests {
     use super::*;
 
-    fn registration(identity: Option<Identity>) -> Registration {
+    fn registration(identity: Option<Signer>) -> Registration {
         let hub = Hub {
             url: "http://127.0.0.1:5000/".into(),
             interval: Duration::from_secs(60),
@@ -247,10 +251,20 @@ mod tests {
 
     #[test]
     fn a_signed_message_carries_its_signature_twice() {
-        let identity = Identity { node_id: "node".into(), secret: b"key".to_vec() };
-        let message = registration(Some(identity)).message("10.0.0.2:8765", 7, "n");
-        let mut unsigned = message.body.clone();
-        let signature = unsigned.as_object_mut().expect("an object").remove("signature").expect("signed");
+        let secret = Arc::new(std::sync::Mutex::new(b"key".to_vec()));
+        let held = Arc::clone(&secret);
+        let identity: Signer = Arc::new(move || Identity {
+            node_id: "node".into(),
+            secret: held.lock().expect("held by nobody else").clone(),
+        });
+        let registration = registration(Some(identity));
+        let signed = || {
+            let message = registration.message("10.0.0.2:8765", 7, "n");
+            let mut unsigned = message.body.clone();
+            let signature = unsigned.as_object_mut().expect("an object").remove("signature").expect("signed");
+            (message, unsigned, signature)
+        };
+        let (message, unsigned, signature) = signed();
         assert_eq!(signature, json!(sign(b"key", &unsigned)));
         assert!(
             message
@@ -259,6 +273,9 @@ mod tests {
                 .any(|(name, value)| name.ends_with("-Signature") && json!(value) == signature)
         );
         assert_eq!(message.body["callback_url"], "http://10.0.0.2:8765");
+        *secret.lock().expect("held by nobody else") = b"next".to_vec();
+        let (_, unsigned, signature) = signed();
+        assert_eq!(signature, json!(sign(b"next", &unsigned)), "the secret was replaced");
     }
 
     #[test]

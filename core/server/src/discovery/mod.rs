@@ -5,9 +5,12 @@ mod ghosthub;
 mod mdns;
 mod udp;
 
-pub use ghosthub::{Hub, Identity};
+pub use ghosthub::{Hub, Identity, Signer};
 
+use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -89,35 +92,50 @@ pub struct Settings {
 /// The port of the UDP responder that clients ask.
 pub const UDP_PORT: u16 = 8766;
 
+/// By what others find this server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Found {
+    /// It is announced over mDNS.
+    pub mdns: bool,
+    /// Where the UDP responder really listens.
+    pub udp: Vec<SocketAddr>,
+    /// What was asked for and is not, or not quite, as it should be, in words.
+    pub problems: Vec<String>,
+}
+
+impl Found {
+    fn problem(&mut self, what: String) {
+        tracing::warn!("{what}");
+        self.problems.push(what);
+    }
+}
+
 /// Discovery while it runs.
 pub struct Discovery {
     mdns: Option<mdns::Announcement>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
-    udp: Vec<SocketAddr>,
+    found: Found,
 }
 
 impl Discovery {
     /// Starts what `settings` name. Must be called within a tokio runtime. What does not start is logged and left out.
     pub async fn start(advertisement: Advertisement, settings: Settings) -> Discovery {
         let (stop, stopped) = watch::channel(false);
-        let mut discovery = Discovery { mdns: None, stop, tasks: Vec::new(), udp: Vec::new() };
+        let mut discovery = Discovery { mdns: None, stop, tasks: Vec::new(), found: Found::default() };
         if settings.mdns {
             match mdns::Announcement::new(&advertisement, &settings.reach) {
-                Ok(announcement) => discovery.mdns = Some(announcement),
-                Err(e) => tracing::warn!("mDNS: {e}; clients on the network have to be given the address"),
+                Ok(announcement) => {
+                    discovery.mdns = Some(announcement);
+                    discovery.found.mdns = true;
+                }
+                Err(e) => discovery
+                    .found
+                    .problem(format!("mDNS: {e}; clients on the network have to be given the address")),
             }
         }
-        let mut bound: Vec<udp::Responder> = Vec::new();
-        for (address, speaker) in settings.udp.into_iter().flat_map(|port| settings.reach.ears(port)) {
-            let speaker = bound.iter().find(|r| speaker.is_some() && r.address() == speaker);
-            match udp::Responder::bind(address, speaker, &advertisement).await {
-                Ok(responder) => bound.push(responder),
-                Err(e) => tracing::warn!("UDP discovery on {address}: {e}"),
-            }
-        }
-        for responder in bound {
-            discovery.udp.extend(responder.address());
+        let ears = settings.udp.map(|port| settings.reach.ears(port)).unwrap_or_default();
+        for responder in hear(ears, &advertisement, &mut discovery.found).await {
             discovery.tasks.push(tokio::spawn(responder.run(stopped.clone())));
         }
         if let Some(hub) = settings.hub {
@@ -127,9 +145,9 @@ impl Discovery {
         discovery
     }
 
-    /// The addresses that the UDP responder really listens on.
-    pub fn udp(&self) -> &[SocketAddr] {
-        &self.udp
+    /// By what others find this server.
+    pub fn found(&self) -> &Found {
+        &self.found
     }
 
     /// Says good-bye to the network and to the GhostHub; takes a few seconds at most.
@@ -146,9 +164,79 @@ impl Discovery {
     }
 }
 
+/// Responders that hear at `ears`. One whose speaker has lost its port to another program speaks from another port of the same
+/// address: clients look at the address alone.
+async fn hear(
+    ears: Vec<(SocketAddr, Option<SocketAddr>)>,
+    ad: &Advertisement,
+    found: &mut Found,
+) -> Vec<udp::Responder> {
+    let mut bound: Vec<udp::Responder> = Vec::new();
+    for (address, from) in ears {
+        let own = bound.iter().find(|r| from.is_some() && r.address() == from).map(udp::Responder::socket);
+        let speaker = match (own, from) {
+            (None, Some(from)) => match UdpSocket::bind((from.ip(), 0)).await {
+                Ok(other) => Some(Arc::new(other)),
+                Err(e) => {
+                    found.problem(format!(
+                        "UDP discovery on {address}: nobody answers there: {}: {e}",
+                        from.ip()
+                    ));
+                    continue;
+                }
+            },
+            (own, _) => own,
+        };
+        let speaks = speaker.as_ref().and_then(|s| s.local_addr().ok());
+        match udp::Responder::bind(address, speaker, ad).await {
+            Ok(responder) => {
+                if let (Some(wanted), Some(speaks)) = (from, speaks.filter(|s| Some(*s) != from)) {
+                    found.problem(format!(
+                        "UDP discovery on {address}: answers come from {speaks}, not {wanted}"
+                    ));
+                }
+                found.udp.extend(responder.address());
+                bound.push(responder);
+            }
+            Err(e) => found.problem(format!("UDP discovery on {address}: {e}")),
+        }
+    }
+    bound
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_told_and_the_rest_goes_on() {
+        use std::time::Duration;
+        let other = std::net::UdpSocket::bind("127.0.0.2:0").unwrap();
+        let own = other.local_addr().unwrap();
+        let ear: SocketAddr = ([127, 0, 0, 1], own.port()).into();
+        let ad = Advertisement { port: 8765, ..Advertisement::default() };
+        let mut found = Found::default();
+        let mut bound = hear(vec![(own, None), (ear, Some(own))], &ad, &mut found).await;
+        assert_eq!(found.udp, [ear]);
+        let [taken, elsewhere] = &found.problems[..] else { panic!("{found:?}") };
+        assert!(taken.starts_with(&format!("UDP discovery on {own}: ")), "{taken}");
+        assert!(elsewhere.ends_with(&format!(", not {own}")), "{elsewhere}");
+        let (_stop, stopped) = watch::channel(false);
+        tokio::spawn(bound.remove(0).run(stopped));
+        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        client.send_to(b"GHOSTSTREAM_DISCOVER", ear).await.unwrap();
+        let mut datagram = [0; 64];
+        let received = tokio::time::timeout(Duration::from_secs(5), client.recv_from(&mut datagram)).await;
+        let (length, from) = received.unwrap().unwrap();
+        assert!(datagram[..length].starts_with(b"GHOSTSTREAM_ANNOUNCE:8765:"));
+        assert_eq!(from.ip(), own.ip(), "it is where the server is");
+        // An address that this machine does not have: nobody could answer from it.
+        let elsewhere: SocketAddr = "203.0.113.9:1".parse().unwrap();
+        let mut found = Found::default();
+        let none = hear(vec![(([127, 0, 0, 1], 0).into(), Some(elsewhere))], &ad, &mut found).await;
+        assert!(none.is_empty() && found.udp.is_empty());
+        assert!(found.problems[0].contains("nobody answers there: 203.0.113.9: "), "{found:?}");
+    }
 
     #[test]
     fn only_where_it_listens_is_it_announced() {

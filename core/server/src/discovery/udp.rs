@@ -20,17 +20,22 @@ pub(super) struct Responder {
 }
 
 impl Responder {
-    /// Hears at `address`, and answers from there or from where `speaker` hears.
+    /// Hears at `address`, and answers from there or by `speaker`.
     pub async fn bind(
         address: SocketAddr,
-        speaker: Option<&Responder>,
+        speaker: Option<Arc<UdpSocket>>,
         ad: &Advertisement,
     ) -> io::Result<Responder> {
         let socket = Arc::new(UdpSocket::bind(address).await?);
-        let speaker = Arc::clone(speaker.map_or(&socket, |s| &s.socket));
+        let speaker = speaker.unwrap_or_else(|| Arc::clone(&socket));
         let accelerators = ad.hw_accels.join(",");
         let answer = format!("GHOSTSTREAM_ANNOUNCE:{}:{PROTOCOL_VERSION}:{accelerators}", ad.port);
         Ok(Responder { socket, speaker, answer })
+    }
+
+    /// Where it hears.
+    pub fn socket(&self) -> Arc<UdpSocket> {
+        Arc::clone(&self.socket)
     }
 
     pub fn address(&self) -> Option<SocketAddr> {
@@ -123,7 +128,7 @@ mod tests {
         let ad = Advertisement { port: 8765, ..Advertisement::default() };
         let own = Responder::bind(([127, 0, 0, 2], 0).into(), None, &ad).await.expect("bound");
         let at = own.address().expect("an address");
-        let ear = Responder::bind(([127, 0, 0, 1], 0).into(), Some(&own), &ad).await.expect("bound");
+        let ear = Responder::bind(([127, 0, 0, 1], 0).into(), Some(own.socket()), &ad).await.expect("bound");
         let asked = ear.address().expect("an address");
         let (_stop, stopped) = watch::channel(false);
         tokio::spawn(own.run(stopped.clone()));

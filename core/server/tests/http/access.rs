@@ -1,6 +1,6 @@
-use super::support::Site;
+use super::support::{PATIENCE, Site};
 use ghoststream_server::config::Secret;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn the_api_key() {
@@ -337,17 +337,174 @@ fn a_new_secret_ends_no_token() {
             None,
         )
     };
-    let secret = || {
-        let text = std::fs::read(site.config.security.state_directory.join("node_identity.json")).unwrap();
-        serde_json::from_slice::<serde_json::Value>(&text).unwrap()["node_secret"].to_string()
-    };
-    let before = secret();
+    let before = node_secret(&site);
     site.server.reload(site.config.clone()).unwrap();
-    assert_ne!(secret(), before, "it is another one now");
+    assert_ne!(node_secret(&site), before, "it is another one now");
     let reply = asked(token);
     assert_eq!(reply.status, 200, "{}", reply.text());
     let next = reply.json()["control_token"].as_str().unwrap().to_string();
     assert_eq!(asked(&next).status, 200);
     let stream = job["stream_url"].as_str().unwrap();
     assert_eq!(site.get(stream).status, 200, "who watches goes on");
+}
+
+/// The secret that signs, as it is kept.
+fn node_secret(site: &Site) -> String {
+    let text = std::fs::read(site.config.security.state_directory.join("node_identity.json")).unwrap();
+    let kept: Value = serde_json::from_slice(&text).unwrap();
+    kept["node_secret"].as_str().unwrap().into()
+}
+
+/// A GhostHub that takes every registration: its address, and what was sent.
+fn hub() -> (String, std::sync::mpsc::Receiver<Value>) {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (sender, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+            while !text.ends_with(b"}") {
+                match stream.read(&mut buffer) {
+                    Ok(n @ 1..) => text.extend_from_slice(&buffer[..n]),
+                    _ => break,
+                }
+            }
+            let text = String::from_utf8(text).unwrap();
+            let (_, body) = text.split_once("\r\n\r\n").unwrap();
+            let said = "{\"registered\": true}";
+            let head =
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", said.len());
+            stream.write_all(format!("{head}{said}").as_bytes()).unwrap();
+            if sender.send(serde_json::from_str(body).unwrap()).is_err() {
+                return;
+            }
+        }
+    });
+    (url, heard)
+}
+
+#[test]
+fn registrations_are_signed_with_the_secret_of_the_moment() {
+    use base64::Engine as _;
+    use hmac::{Hmac, KeyInit, Mac};
+    let (url, heard) = hub();
+    let site = Site::with(|c| {
+        c.ghosthub.url = Some(url);
+        c.ghosthub.register_interval_seconds = 1;
+    });
+    let signed_with = |secret: &str| {
+        let mut message = heard.recv_timeout(PATIENCE).unwrap();
+        let signature = message.as_object_mut().unwrap().remove("signature").unwrap();
+        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+        mac.update(message.to_string().as_bytes());
+        let expected = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
+        signature == json!(expected)
+    };
+    let before = node_secret(&site);
+    assert!(signed_with(&before));
+    site.server.reload(site.config.clone()).unwrap();
+    let after = node_secret(&site);
+    assert_ne!(before, after);
+    // One may have been on its way.
+    assert!((0..3).any(|_| signed_with(&after)), "still signed with the old secret");
+    assert!(signed_with(&after));
+}
+
+/// A self-signed certificate and its key.
+fn certificate(dir: &std::path::Path, name: &str) -> (std::path::PathBuf, std::path::PathBuf) {
+    let (certificate, key) = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
+    let out = std::process::Command::new("openssl")
+        .args(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=x"
+                .split(' '),
+        )
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    (certificate, key)
+}
+
+#[test]
+fn what_a_reload_refuses_changes_nothing_and_https_is_in_the_status() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, other) = (certificate(dir.path(), "first"), certificate(dir.path(), "other"));
+    let site = Site::with(|c| {
+        c.server.tls_port = Some(0);
+        (c.server.tls_certificate, c.server.tls_key) = (Some(first.0.clone()), Some(first.1));
+    });
+    let status = site.server.status();
+    let secure = status["tls"][0].as_str().unwrap();
+    let urls = json!([format!("http://{}", site.address()), format!("https://{secure}")]);
+    assert_eq!(status["urls"], urls);
+    std::net::TcpStream::connect(secure).unwrap();
+
+    let secret = node_secret(&site);
+    let mut wrong = site.config.clone();
+    wrong.security.api_key = Some(Secret::new("new"));
+    wrong.server.tls_key = Some(other.1);
+    let why = site.server.reload(wrong).unwrap_err();
+    assert!(why.message().contains("server.tls_key"), "{why}");
+    assert_eq!(site.get("/api/stats").status, 200, "no key is asked for");
+    assert_eq!(node_secret(&site), secret);
+
+    // Without a port in the settings the one that is open stays until the restart, certificate and all.
+    let mut without = site.config.clone();
+    (without.server.tls_port, without.server.tls_certificate, without.server.tls_key) = (None, None, None);
+    assert_eq!(site.server.reload(without).unwrap(), ["server.tls_port"]);
+    std::net::TcpStream::connect(secure).unwrap();
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_written_does_not_stop_a_reload() {
+    let site = Site::with(|c| c.security.require_job_tokens = true);
+    let clip = site.clip("a.mp4", 1);
+    let job = site.start(json!({ "source": clip }));
+    let secret = node_secret(&site);
+    // The next identity is written there first.
+    let part = site.config.security.state_directory.join("node_identity.part");
+    std::fs::create_dir(&part).unwrap();
+    let mut next = site.config.clone();
+    next.security.api_key = Some(Secret::new("new"));
+    assert!(site.server.reload(next).unwrap().is_empty());
+    assert_eq!(site.get("/api/stats").status, 401, "the new settings hold");
+    assert_eq!(node_secret(&site), secret, "and the old secret signs");
+    let (id, token) = (job["job_id"].as_str().unwrap(), job["control_token"].as_str().unwrap());
+    let headers = [("X-API-Key", "new"), ("X-GhostStream-Control-Token", token)];
+    assert_eq!(site.ask("GET", &format!("/api/transcode/{id}/status"), &headers, None).status, 200);
+}
+
+#[test]
+fn the_status_says_by_what_the_server_is_found() {
+    let found = |site: &Site| {
+        let begin = std::time::Instant::now();
+        loop {
+            let said = site.server.status()["discovery"].clone();
+            if !said.is_null() {
+                return said;
+            }
+            assert!(begin.elapsed() < PATIENCE);
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    };
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let asked = |port: u16| {
+        Site::with(|c| {
+            c.mdns.udp_enabled = true;
+            c.mdns.udp_port = port;
+        })
+    };
+    let said = found(&asked(port));
+    assert_eq!((&said["mdns"], &said["udp"]), (&json!(false), &json!([])));
+    let problem = said["problems"][0].as_str().unwrap();
+    assert!(problem.starts_with(&format!("UDP discovery on 127.0.0.1:{port}: ")), "{problem}");
+    drop(taken);
+    let said = found(&asked(port));
+    assert_eq!((&said["udp"], &said["problems"]), (&json!([format!("127.0.0.1:{port}")]), &json!([])));
 }
