@@ -45,18 +45,8 @@ pub async fn detailed(State(app): State<Arc<App>>) -> (StatusCode, Json<Detailed
         0 => 0.0,
         most => stats.queued as f64 / most as f64 * 100.0,
     };
-    let level = |value: f64, degraded: f64, unhealthy: f64| match value {
-        v if v >= unhealthy => "unhealthy",
-        v if v >= degraded => "degraded",
-        _ => "healthy",
-    };
-    let cpu = level(machine.realtime.cpu_percent, 90.0, 95.0);
-    let ram = level(memory.0, 85.0, 95.0);
-    let disk = level(disk_used, 85.0, 95.0);
-    let queue = level(queue_used, 80.0, f64::INFINITY);
-    // A long queue alone is bad only when it is nearly full.
-    let overall = [cpu, ram, disk, if queue_used >= 95.0 { "degraded" } else { "healthy" }];
-    let status = ["unhealthy", "degraded"].into_iter().find(|s| overall.contains(s)).unwrap_or("healthy");
+    let ([cpu, ram, disk, queue], status) =
+        judged([machine.realtime.cpu_percent, memory.0, disk_used, queue_used]);
     let code = if status == "unhealthy" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     let answer = DetailedHealth {
         status: status.into(),
@@ -82,6 +72,20 @@ pub async fn detailed(State(app): State<Arc<App>>) -> (StatusCode, Json<Detailed
         timestamp: unix(),
     };
     (code, Json(answer))
+}
+
+/// The contract's words for how much is in use of the CPU, the memory, the disk and the queue (percent), and for the whole.
+fn judged([cpu, ram, disk, queue]: [f64; 4]) -> ([&'static str; 4], &'static str) {
+    let level = |value: f64, degraded: f64, unhealthy: f64| match value {
+        v if v >= unhealthy => "unhealthy",
+        v if v >= degraded => "degraded",
+        _ => "healthy",
+    };
+    let (cpu, ram, disk) = (level(cpu, 90.0, 95.0), level(ram, 85.0, 95.0), level(disk, 85.0, 95.0));
+    // A long queue alone is bad only when it is nearly full.
+    let overall = [cpu, ram, disk, level(queue, 95.0, f64::INFINITY)];
+    let status = ["unhealthy", "degraded"].into_iter().find(|s| overall.contains(s)).unwrap_or("healthy");
+    ([cpu, ram, disk, level(queue, 80.0, f64::INFINITY)], status)
 }
 
 /// `GET /api/ready`: 503 when a job would not be taken.
@@ -331,5 +335,28 @@ fn disk(path: &std::path::Path) -> (f64, f64) {
     match ghoststream::disk::space(there) {
         Ok(s) if s.total > 0 => ((1.0 - s.free as f64 / s.total as f64) * 100.0, s.free as f64 / 1e9),
         _ => (0.0, 0.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_is_judged_by_the_contracts_limits() {
+        const GOOD: &str = "healthy";
+        for (used, words, whole) in [
+            ([89.9, 84.9, 84.9, 79.9], [GOOD; 4], GOOD),
+            ([90.0, 0.0, 0.0, 0.0], ["degraded", GOOD, GOOD, GOOD], "degraded"),
+            ([0.0, 85.0, 0.0, 0.0], [GOOD, "degraded", GOOD, GOOD], "degraded"),
+            ([0.0, 0.0, 85.0, 0.0], [GOOD, GOOD, "degraded", GOOD], "degraded"),
+            ([0.0, 0.0, 0.0, 80.0], [GOOD, GOOD, GOOD, "degraded"], GOOD),
+            ([0.0, 0.0, 0.0, 95.0], [GOOD, GOOD, GOOD, "degraded"], "degraded"),
+            ([95.0, 85.0, 0.0, 100.0], ["unhealthy", "degraded", GOOD, "degraded"], "unhealthy"),
+            ([0.0, 95.0, 0.0, 0.0], [GOOD, "unhealthy", GOOD, GOOD], "unhealthy"),
+            ([0.0, 0.0, 95.0, 0.0], [GOOD, GOOD, "unhealthy", GOOD], "unhealthy"),
+        ] {
+            assert_eq!(judged(used), (words, whole), "{used:?}");
+        }
     }
 }

@@ -62,6 +62,36 @@ fn who_never_answers_is_closed() {
 }
 
 #[test]
+fn one_client_too_many_is_told_to_come_later() {
+    // Both ends are this process's.
+    let files = ghoststream::process::open_files().unwrap();
+    assert!(files.is_none_or(|n| n > 2500), "this system grants {files:?} open files");
+    let site = Site::with(|c| c.server.max_connections = 1100);
+    let mut all: Vec<_> = (0..1000).map(|_| site.socket()).collect();
+    // Who is answered has his place.
+    all.iter_mut().for_each(|socket| drop(socket.settle()));
+    let mut late = site.socket();
+    match late.0.read().unwrap() {
+        Message::Close(Some(frame)) => {
+            assert_eq!((u16::from(frame.code), frame.reason.as_str()), (1013, "Server overloaded"));
+        }
+        other => panic!("{other:?}"),
+    }
+    all.truncate(900);
+    let begin = Instant::now();
+    loop {
+        let mut next = site.socket();
+        if next.0.send(Message::text("{\"type\":\"ping\"}")).is_ok()
+            && matches!(next.0.read(), Ok(Message::Text(_)))
+        {
+            break;
+        }
+        assert!(begin.elapsed() < PATIENCE, "the places of those who left stay taken");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
 fn the_end_of_the_server_is_told() {
     let site = Site::new();
     let mut socket = site.socket();
