@@ -36,6 +36,10 @@ RULES = {
     "windows": ("7 12 0", ["event", "encode-stats"], {}),
     "reserved": ("0 0 0", ["reserved"], {}),
     "fault": ("0 0 0 0 10 0", [], {"FAULT": "NvEncEncodePicture:3=10"}),
+    # Of a session that fails once, all is coded and read before it is let go of; of one that goes on failing, what is coded.
+    "stuck-once": ("0 17 20 9 0 0 0 0 0", ["unmap-in-flight"], {"FAULT": "NvEncEncodePicture:3=20"}),
+    "stuck-for-good": ("0 17 20 9 20 0 0 0", ["unmap-in-flight", "unmap-before-lock"], {"FAULT": "NvEncEncodePicture:3+=20"}),
+    "stuck-gone": ("0 17 5 0 5 0 0", [], {"FAULT": "NvEncEncodePicture:3+=5"}),
     "memory": ("0 10 0", [], {"MEMORY": "16M"}),
     "headers": ("14 0 1 0", [], {}),
     "nothing": ("0 6 0 6 6 6 0 0 4", ["null-pointer"] * 4 + ["null-device"], {}),

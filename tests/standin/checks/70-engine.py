@@ -282,12 +282,18 @@ for video, field in [
     ({"codec": "h264", "level": "4.1", "bitrate": "70M", "max_bitrate": "70M"}, "outputs[0].video.level: 4.1 allows 62500000 bits a second, not 70000000"),
     ({"codec": "hevc", "level": "4.0", "bitrate": "13M", "cbr": True}, "outputs[0].video.level: 4 allows 12000000 bits a second in the main tier"),
     ({"codec": "av1", "level": "3.0", "bitrate": "1M", "options": {"tier": "high"}}, "outputs[0].video.options.tier: level 3 has no high tier"),
+    ({"codec": "h264", "level": "4.0", "bitrate": "10M", "buffer": "32M"}, "outputs[0].video.buffer: level 4 allows a buffer of 31250000 bits, not 32000000"),
+    ({"codec": "hevc", "level": "4.0", "bitrate": "10M", "cbr": True, "buffer": "13M"}, "outputs[0].video.buffer: level 4 allows a buffer of 12000000 bits in the main tier, not 13000000"),
+    ({"codec": "av1", "level": "4.0", "bitrate": "10M", "buffer": "13M"}, "outputs[0].video.buffer: level 4 allows a buffer of 12000000 bits in the main tier, not 13000000"),
 ]:
     done = job("level", [output("level", video)], on_host)
     check(done.code != 0 and field in done.message + done.err, f"{video}: {done.message}")
     equal(done.calls("NvEncInitializeEncoder"), [], f"{video}: sessions configured")
 done = job("tier", [output("tier", {"codec": "hevc", "level": "4.0", "bitrate": "13M", "cbr": True, "options": {"tier": "high"}})], on_host)
 equal((done.code, frames(f"{WORK}/tier.mkv") == frames(source)), (0, True), f"the high tier: {done.message}")
+done = job("buffer", [output("buffer", {"codec": "h264", "level": "4.0", "bitrate": "10M", "buffer": "31250000"})], on_host)
+told = [line["buffer"] for line in done.calls("standin.config")]
+equal((done.code, told), (0, [31250000]), f"the largest buffer of a level: {done.message}")
 
 # A fault in mid-stream: another encoder goes on, and every frame is there or told as lost.
 for fault in [

@@ -24,7 +24,7 @@ struct Records {
     std::vector<void (*)(void)> reports;
     int file = -1;
     bool abort_on_violation = false;
-    bool faults = false;
+    bool faults = false, lost = false;
     int leaks = 0;
 
     Records() {
@@ -218,6 +218,17 @@ API int64_t standin_knob_int(const char *name, int64_t otherwise) {
     return value;
 }
 
+// What a call of a lost device says; 0 for those that work all the same: what gives back, and what only asks.
+static int lost_status(const std::string &function) {
+    for (const char *begin : {"cuCtx", "cuDevice", "cuInit", "cuDriver", "cuGet", "cuPointer", "cuvidCtx", "NvEncGet", "NvEncodeAPI"})
+        if (function.rfind(begin, 0) == 0) return 0;
+    for (const char *part : {"Free", "Destroy", "Unmap", "Unregister", "Release", "Unload", "Unlock"})
+        if (function.find(part) != std::string::npos) return 0;
+    if (function.rfind("NvEnc", 0) == 0) return 5; // NV_ENC_ERR_DEVICE_NOT_EXIST
+    if (function.rfind("nvml", 0) == 0) return 15; // NVML_ERROR_GPU_IS_LOST
+    return 999;                                    // CUDA_ERROR_UNKNOWN
+}
+
 API int standin_fault(const char *function) {
     Records &r = records();
     if (!r.faults) return 0;
@@ -225,6 +236,7 @@ API int standin_fault(const char *function) {
     {
         std::lock_guard<std::mutex> hold(r.lock);
         n = ++r.calls[function];
+        if (r.lost) return lost_status(function);
     }
     std::string text = getenv("GS_STANDIN_FAULT") ? getenv("GS_STANDIN_FAULT") : "";
     for (size_t at = 0; at < text.size();) {
@@ -243,6 +255,11 @@ API int standin_fault(const char *function) {
         bool onward = *rest == '+';
         if (n == from || (onward && n > from)) {
             int status = atoi(one.c_str() + equals + 1);
+            if (one.substr(equals + 1) == "lost") {
+                std::lock_guard<std::mutex> hold(r.lock);
+                r.lost = true;
+                status = lost_status(function);
+            }
             standin_log("fault", "\"function\":\"%s\",\"number\":%ld,\"status\":%d", function, n, status);
             return status;
         }

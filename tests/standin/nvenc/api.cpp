@@ -48,7 +48,7 @@ NVENCSTATUS run(const char *call, void *encoder, Need need, const std::function<
         std::lock_guard<std::mutex> guard(session->lock());
         const int fault = standin_fault(call);
         if (fault) {
-            if (!strcmp(call, "NvEncEncodePicture")) session->stuck(true);
+            if (!strcmp(call, "NvEncEncodePicture") || fault == NV_ENC_ERR_DEVICE_NOT_EXIST) session->failed(static_cast<uint32_t>(fault));
             status = session->refuse(static_cast<uint32_t>(fault), "a fault that the test asked for");
         } else {
             status = session->check_context(call);
@@ -353,7 +353,7 @@ NVENCSTATUS NVENCAPI EncodePicture(void *encoder, NV_ENC_PIC_PARAMS *params) {
         Reading reading(s.api().word());
         s.layout()->pic(params, s.codec(), pic, reading);
         if (const uint32_t status = read_ok(s, reading, call)) return status;
-        s.stuck(false);
+        s.failed(0);
         return s.encode(pic);
     });
 }

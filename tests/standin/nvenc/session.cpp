@@ -395,12 +395,19 @@ uint32_t Session::map(Handle handle, Handle &out, uint32_t &format) {
     return 0;
 }
 
+void Session::failed(uint32_t status) {
+    failures_ = status ? failures_ + 1 : 0;
+    gone_ = status == NV_ENC_ERR_INVALID_ENCODERDEVICE || status == NV_ENC_ERR_INVALID_DEVICE || status == NV_ENC_ERR_DEVICE_NOT_EXIST;
+}
+
 uint32_t Session::unmap(Handle handle) {
     const char *call = "NvEncUnmapInputResource";
     const auto it = mappings_.find(handle);
     if (it == mappings_.end()) return violate(NV_ENC_ERR_RESOURCE_NOT_MAPPED, "unknown-handle", call, text("%p is not mapped", handle));
-    if (it->second.in_flight && !stuck_) return violate(NV_ENC_ERR_INVALID_CALL, "unmap-in-flight", call, "the picture of the resource is not coded yet");
-    if (it->second.unlocked && !stuck_) standin_violation("unmap-before-lock", call, "the output given with the resource was not locked yet");
+    const bool hopeless = gone_ || failures_ > 1;
+    if (it->second.in_flight && !hopeless) return violate(NV_ENC_ERR_INVALID_CALL, "unmap-in-flight", call, "the picture of the resource is not coded yet");
+    const bool coded = std::any_of(outputs_.begin(), outputs_.end(), [&](const auto &o) { return o.second.input == handle && o.second.state == Output::Done; });
+    if (it->second.unlocked && !(hopeless && (gone_ || !coded))) standin_violation("unmap-before-lock", call, "the output given with the resource was not locked yet");
     const auto registration = registrations_.find(it->second.registration);
     if (registration != registrations_.end()) registration->second.mapped = nullptr;
     mappings_.erase(it);

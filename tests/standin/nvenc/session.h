@@ -77,8 +77,9 @@ class Session {
     uint32_t map(Handle registration, Handle &out, uint32_t &format);
     uint32_t unmap(Handle handle);
     uint32_t encode(const Pic &pic);
-    // The last call to encode, or to end the stream, failed: what is not coded will not be, so that inputs may be let go of.
-    void stuck(bool is) { stuck_ = is; }
+    // How a call to encode, or to end the stream, went. After two failures in a row, or with the device gone, what is not coded
+    // never will be, so that its inputs may be let go of; what is coded can still be read, unless the device is gone.
+    void failed(uint32_t status);
     uint32_t lock_output(Locked &locked);
     uint32_t unlock_output(Handle handle);
     uint32_t sequence(const SequenceRequest &request);
@@ -127,7 +128,8 @@ class Session {
     std::condition_variable_any changed_; // a picture was coded
     std::string error_;
 
-    bool initialized_ = false, ended_ = false, stuck_ = false;
+    bool initialized_ = false, ended_ = false, gone_ = false;
+    unsigned failures_ = 0; // in a row
     Codec codec_ = Codec::None;
     Init init_;
     Config config_;

@@ -1,5 +1,9 @@
 //! Decoders: coded packets in, raw frames out, with every frame timed.
 
+pub mod failover;
+#[cfg(test)]
+mod tests;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::packet::{MediaKind, Packet, StreamInfo};
@@ -21,6 +25,8 @@ pub struct DecodeOptions {
     pub keys: bool,
     /// Nothing that is over by then is wanted: pictures before it are decoded only where others refer to them.
     pub from: Option<Timestamp>,
+    /// Where damage is counted; readable while the decoder runs elsewhere.
+    pub damage: Arc<Damage>,
 }
 
 /// Failures that a decoder may report in a row without asking for the next packet; one that reports more never ends.
@@ -89,6 +95,8 @@ pub struct AvDecoder {
     /// See [`DecodeOptions::from`]; in the stream's ticks.
     from: Option<i64>,
     damage: Arc<Damage>,
+    /// Packets of its own that could not be decoded.
+    bad: u64,
     frames: u64,
 }
 
@@ -136,14 +144,10 @@ impl AvDecoder {
                 .from
                 .filter(|_| stream.kind == MediaKind::Video)
                 .map(|t| t.to(stream.time_base).ticks),
-            damage: Arc::default(),
+            damage: options.damage.clone(),
+            bad: 0,
             frames: 0,
         })
-    }
-
-    /// What is damaged; readable while the decoder runs elsewhere.
-    pub fn damage(&self) -> Arc<Damage> {
-        self.damage.clone()
     }
 
     /// Forgets everything inside, for a seek.
@@ -169,6 +173,11 @@ impl AvDecoder {
         is_damage(error, self.frames > 0, self.on_device)
     }
 
+    fn count_damaged(&mut self) {
+        self.bad += 1;
+        self.damage.packets.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn receive(&mut self, out: &mut dyn Outlet<Frame>) -> Result<()> {
         let mut failures = 0;
         loop {
@@ -180,7 +189,7 @@ impl AvDecoder {
                 Ok(None) => return Ok(()),
                 Err(e) if failures < FAILURES && self.is_damage(&e) => {
                     failures += 1;
-                    self.damage.packets.fetch_add(1, Ordering::Relaxed);
+                    self.count_damaged();
                 }
                 Err(e) => return Err(Error::from(e).context(&self.name)),
             }
@@ -220,7 +229,7 @@ impl Stage<Packet, Frame> for AvDecoder {
                 Ok(()) => break,
                 Err(e) if e.kind() == av::Kind::Again => self.receive(out)?,
                 Err(e) if self.is_damage(&e) => {
-                    self.damage.packets.fetch_add(1, Ordering::Relaxed);
+                    self.count_damaged();
                     break;
                 }
                 Err(e) if e.kind() == av::Kind::Eof => return Ok(()),
@@ -235,13 +244,11 @@ impl Stage<Packet, Frame> for AvDecoder {
             Ok(()) => {}
             Err(e) if e.kind() == av::Kind::Eof => return Ok(()),
             // Frame threads report damage late, also here.
-            Err(e) if self.is_damage(&e) => {
-                self.damage.packets.fetch_add(1, Ordering::Relaxed);
-            }
+            Err(e) if self.is_damage(&e) => self.count_damaged(),
             Err(e) => return Err(Error::from(e).context(&self.name)),
         }
         self.receive(out)?;
-        if self.frames == 0 && self.damage.packets.load(Ordering::Relaxed) > 0 {
+        if self.frames == 0 && self.bad > 0 {
             return Err(Error::new(
                 ErrorKind::Format,
                 format!("{}: nothing in it could be decoded", self.name),

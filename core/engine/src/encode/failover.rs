@@ -4,7 +4,7 @@ use super::Encoder;
 use super::video::fine_base;
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{Download, Scale, ScaleTarget};
-use crate::frame::{Frame, PixelFormat};
+use crate::frame::{Frame, Memory, PixelFormat};
 use crate::packet::{Codec, Packet, StreamInfo};
 use crate::stage::{Control, Outlet, Stage};
 use crate::time::TimeBase;
@@ -30,8 +30,8 @@ pub type Successor = Box<dyn FnMut(&Error, usize) -> Result<Substitute> + Send>;
 /// downloaded for that, which works as long as only the encoder failed.
 ///
 /// Two kinds of frames are lost; they are counted and told: one that is shown before one whose packet is already out cannot be
-/// put back, and one in the memory of a device that is gone altogether cannot be read. If what decodes is on that device too,
-/// it fails by itself, and the job with it. A later frame that cannot be read is an error: no other encoder mends that.
+/// put back, and one in the memory of a device that is gone altogether cannot be read. What decodes on that device goes on by
+/// itself ([`crate::decode::failover`]); of what it made before, see [`Failover::losing`].
 pub struct Failover {
     now: Box<dyn Encoder>,
     successor: Successor,
@@ -52,7 +52,12 @@ pub struct Failover {
     /// Changes that hold from now on, for whoever comes next; the last of each kind.
     changes: Vec<Control>,
     wake: Option<Arc<dyn Fn() + Send + Sync>>,
+    /// Frames that may come from a device that is gone, and those that did, in a row; called for each.
+    unread: Option<(u32, u32, Loss)>,
 }
+
+/// Called for a frame that is lost.
+pub type Loss = Box<dyn FnMut() + Send>;
 
 /// Makes frames what a substitute takes.
 struct Convert {
@@ -88,7 +93,15 @@ impl Failover {
             last: None,
             changes: Vec::new(),
             wake: None,
+            unread: None,
         }
+    }
+
+    /// Frames that a substitute cannot read off their device, up to `most` in a row, are lost and told to `loss`: they were
+    /// on their way when it was lost, and what decodes goes on elsewhere. Without this they are an error.
+    pub fn losing(mut self, most: u32, loss: Loss) -> Self {
+        self.unread = Some((most, 0, loss));
+        self
     }
 
     /// Runs `work` of the encoder, noting what comes out.
@@ -154,7 +167,20 @@ impl Failover {
 
     fn encode(&mut self, frame: Frame, out: &mut dyn Outlet<Packet>) -> Result<()> {
         // What is kept is what the encoder gets: a substitute may keep many, and a decoder has few surfaces of its own.
-        let frame = self.fitting(frame)?;
+        let there = frame.memory() != Memory::Host;
+        let frame = match (self.fitting(frame), &mut self.unread) {
+            (Err(_), Some((most, count, loss))) if there && *count < *most => {
+                *count += 1;
+                loss();
+                return Ok(());
+            }
+            (frame, unread) => {
+                if let Some((_, count, _)) = unread {
+                    *count = 0;
+                }
+                frame?
+            }
+        };
         self.inside.push_back(frame.clone());
         let mut made = Vec::new();
         // Its headers are known only after its first frame.

@@ -201,6 +201,9 @@ pub struct StageStats {
     pub items_out: u64,
     /// Items of the source that were damaged: left out, or made good as far as that goes.
     pub damaged: u64,
+    /// What does its work by now instead of what was chosen for it (`software` for a device); an event told it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instead: Option<&'static str>,
     /// Seconds it worked (not waiting for input or for room).
     pub busy: f64,
     /// The queue in front of it.
@@ -275,6 +278,7 @@ impl Job {
                 items_in: m.items_in.load(Ordering::Relaxed),
                 items_out: m.items_out.load(Ordering::Relaxed),
                 damaged: m.damaged.load(Ordering::Relaxed),
+                instead: m.instead.get().copied(),
                 busy: m.busy_us.load(Ordering::Relaxed) as f64 / 1e6,
                 queue: m.queue(),
                 screen: m.screen().map(|c| ScreenStats {

@@ -12,7 +12,7 @@ use crate::time::{Clock, Rational};
 use ghoststream_sys::ffmpeg::Interrupt;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Locks a mutex whose data stays meaningful after a panic elsewhere.
@@ -51,7 +51,7 @@ pub(crate) struct Shared {
     pub pushes: Mutex<Vec<crate::sink::push::Status>>,
     /// Outputs whose networks steer one encoder, and the bit rate that each can carry.
     pub rates: Mutex<Vec<BTreeMap<usize, u64>>>,
-    /// Frames that were lost with encoders that failed.
+    /// Frames that were lost with encoders and decoders that failed.
     pub lost: AtomicU64,
     pub duration: Mutex<Option<f64>>,
     pub progress: Mutex<Progress>,
@@ -126,7 +126,7 @@ impl Shared {
         self.events.push(Event::Warning { code, message });
     }
 
-    /// Counts frames that were lost with an encoder.
+    /// Counts frames that were lost with an encoder or a decoder.
     pub fn lose(&self, frames: u64) {
         self.lost.fetch_add(frames, Ordering::Relaxed);
     }
@@ -372,6 +372,8 @@ pub(crate) struct Meter {
     pub items_out: AtomicU64,
     pub busy_us: AtomicU64,
     pub damaged: AtomicU64,
+    /// What does its work instead of what was chosen for it.
+    pub instead: OnceLock<&'static str>,
     queue: Mutex<Option<Box<dyn Fn() -> LinkStats + Send>>>,
     screen: Mutex<Option<Arc<screen::Counts>>>,
 }

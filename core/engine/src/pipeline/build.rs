@@ -1,18 +1,20 @@
 //! Turns a decided job into threads and watches over them.
 
-use super::chain::{Devices, Expect};
+use super::chain::{self, Devices, Expect};
 use super::feed::{Branches, CopyRoute, Feed, FeedStream, Route, run_frames};
 use super::input::{Input, Inputs, LEAD_IN};
 use super::lead::Gate;
+use super::lost::Safe;
 use super::mux::{Ended, Mux};
 use super::resolve::{self, Make, Offer, Output, Resolved, Track};
 use super::spawn;
 use super::worker::{self, Branch, Chain, Tee, ToMux, ToTrack};
+use crate::decode::failover::{self, Failover, PictureDecoder};
 use crate::decode::{AvDecoder, DecodeOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Done, Event, Outcome, State};
-use crate::filter::{Exact, Since, Trim};
-use crate::job::shared::{Remote, Shared, TrackMeter, lock};
+use crate::filter::{Download, Exact, Since, Trim};
+use crate::job::shared::{Meter, Remote, Shared, TrackMeter, lock};
 use crate::job::{Job, Ports, Ticker};
 use crate::link::{Overflow, Sender, link};
 use crate::packet::{MediaKind, StreamInfo};
@@ -285,7 +287,10 @@ impl<'a> Graph<'a> {
             exits: Some(exits),
             ended: Arc::default(),
             branches: BTreeMap::new(),
-            devices: Devices::default(),
+            devices: match spec.fallback {
+                true => Devices::safe(Safe::new(shared.clone())),
+                false => Devices::default(),
+            },
             sessions: Arc::default(),
             routes: BTreeMap::new(),
             zero: Timestamp::new(0, Rational::new(1, 1)),
@@ -605,14 +610,14 @@ impl<'a> Graph<'a> {
                     let tee = (!outs.is_empty()).then(|| Tee::new(outs));
                     Branches { chain: Vec::new(), tee, fed }
                 };
-                let (video, audio) = (of(MediaKind::Video), of(MediaKind::Audio));
+                let (mut video, mut audio) = (of(MediaKind::Video), of(MediaKind::Audio));
                 let realtime = self.spec.source.realtime;
                 let meter = self.shared.meter("source");
                 if let Some(counts) = counts {
                     meter.watch_screen(counts);
                 }
                 self.thread("source".into(), move |shared| {
-                    if let Err(e) = run_frames(shared, &meter, frames, video, audio, realtime) {
+                    if let Err(e) = run_frames(shared, &meter, frames, &mut video, &mut audio, realtime) {
                         shared.fail(e);
                     }
                 })
@@ -627,12 +632,12 @@ impl<'a> Graph<'a> {
             lock(&self.shared.turns).push(sound.turn());
             let Some(outs) = self.branches.remove(&index) else { continue };
             let branches = |tee| Branches { chain: Vec::new(), tee, fed: false };
-            let (video, audio) = (branches(None), branches(Some(Tee::new(outs))));
+            let (mut video, mut audio) = (branches(None), branches(Some(Tee::new(outs))));
             let shared = self.shared.clone();
             sound.tell(Box::new(move |message| shared.warn("source", message)));
             let meter = self.shared.meter(format!("sound {number}"));
             self.thread(format!("sound{number}"), move |shared| {
-                if let Err(e) = run_frames(shared, &meter, Box::new(sound), video, audio, false) {
+                if let Err(e) = run_frames(shared, &meter, Box::new(sound), &mut video, &mut audio, false) {
                     shared.fail(e.context("source.sound"));
                 }
             })?;
@@ -668,23 +673,32 @@ impl<'a> Graph<'a> {
         let mut chain: Chain = vec![Box::new(Trim::new(Some(zero), end, zero)?)];
         let from = self.window.as_ref().and_then(|window| self.lead_in(window, stream, &mut chain));
         let (threads, keys) = (decoder.threads, self.spec.source.decode.keys);
-        let stage = AvDecoder::new(stream, &DecodeOptions { threads, device, keys, from })?;
-        let damage = stage.damage();
+        let options = DecodeOptions { threads, device, keys, from, damage: Arc::default() };
+        let damage = options.damage.clone();
+        let mut stage: PictureDecoder = Box::new(AvDecoder::new(stream, &options)?);
+        let (tx, rx) = self.link(PACKETS);
+        self.routes.entry(index).or_default().push(Route::Decode(tx));
+        let mut tee = Tee::new(self.branches.remove(&index).unwrap_or_default());
+        let meter = self.shared.meter(format!("decode {index}"));
         if let Some(kind) = decoder.device {
             let label = format!("stream {index}");
             // A device that was not asked for is no promise.
-            let auto = self.spec.source.decode.device == Device::Auto;
-            let (fallback, shared) = (self.spec.fallback || auto, self.shared.clone());
-            chain.insert(0, Box::new(Expect { kind, fallback, label, shared, told: false }));
+            let fallback = self.spec.fallback || self.spec.source.decode.device == Device::Auto;
+            // Nothing may be inside the chain, on a device that is lost, that the decoder takes for safe.
+            if fallback && tee.is_host() && self.window.is_none() && self.spec.source.start.is_none() {
+                chain.insert(0, Box::new(Download));
+            }
+            let (shared, meter) = (self.shared.clone(), meter.clone());
+            if fallback {
+                let label = format!("{label}: {kind}");
+                stage = Box::new(self.decode_on(stage, stream, options, label, meter.clone()));
+            }
+            chain.insert(0, Box::new(Expect { kind, fallback, label, shared, meter }));
         }
-        let (tx, rx) = self.link(PACKETS);
-        self.routes.entry(index).or_default().push(Route::Decode(tx));
-        let tee = Tee::new(self.branches.remove(&index).unwrap_or_default());
-        let meter = self.shared.meter(format!("decode {index}"));
         meter.watch(rx.monitor());
         let label = offer.label.clone();
         self.thread(format!("dec{index}"), move |shared| {
-            if let Err(e) = worker::decode(shared, &meter, rx, Box::new(stage), chain, tee) {
+            if let Err(e) = worker::decode(shared, &meter, rx, stage, chain, &mut tee) {
                 shared.fail(e.context(&label));
             }
             if let Some(said) = damage.said() {
@@ -692,6 +706,30 @@ impl<'a> Graph<'a> {
             }
             meter.count_damaged(damage.count());
         })
+    }
+
+    /// `first`, which decodes on a device, with software behind it. `label` says which device, and what it decodes.
+    fn decode_on(
+        &self,
+        first: PictureDecoder,
+        stream: &StreamInfo,
+        options: DecodeOptions,
+        label: String,
+        meter: Arc<Meter>,
+    ) -> Failover {
+        let (shared, stream, lossy) = (self.shared.clone(), stream.clone(), label.clone());
+        let successor = Box::new(move |failure: &Error| -> Result<PictureDecoder> {
+            let _told_by_nobody_else = meter.instead.set(chain::SOFTWARE);
+            shared.warn("fallback", format!("{label} no longer decodes ({failure}); decoding in software"));
+            Ok(Box::new(AvDecoder::new(&stream, &DecodeOptions { device: None, ..options })?))
+        });
+        let shared = self.shared.clone();
+        let loss = Box::new(move |lost| {
+            shared.lose(lost);
+            let why = "their group of pictures had more bytes than are kept";
+            shared.warn("fallback", format!("{lossy}: {lost} frames were lost with it: {why}"));
+        });
+        Failover::new(first, failover::KEPT, successor, loss)
     }
 }
 

@@ -1,16 +1,17 @@
 //! The stages of a track: filters, scaling and transfers, where its [`Placement`](super::placement::Placement) has them.
 
+use super::lost::{self, Safe, UploadOrKeep, or_host};
 use super::tracks::VideoTrack;
 use super::worker::Chain;
 use crate::encode::{self, nvenc, presets};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::device::OnDevice;
 use crate::filter::{
-    self, Cascade, Deinterlace, DeviceScale, Download, FilterContext, FrameRate, Repace, Rotate, Scale,
-    ScaleTarget, Upload,
+    self, Cascade, Deinterlace, DeviceScale, FilterContext, FrameRate, Repace, Rotate, Scale, ScaleTarget,
+    Upload,
 };
 use crate::frame::{Colour, ColourRange, Frame, Memory, PixelFormat};
-use crate::job::shared::Shared;
+use crate::job::shared::{Meter, Shared};
 use crate::packet::StreamInfo;
 use crate::spec::FilterSpec;
 use crate::stage::{Outlet, Stage};
@@ -24,9 +25,16 @@ pub(super) struct Devices {
     open: BTreeMap<&'static str, Arc<av::HwDevice>>,
     /// The GPU of the job's frames, once CUDA is used, and what its encoders will do there.
     claim: Option<nvenc::Claim>,
+    /// Set where the job may go on without its device.
+    safe: Option<Safe>,
 }
 
 impl Devices {
+    /// Devices whose stages have twins on the host, which go on when one is lost.
+    pub fn safe(safe: Safe) -> Self {
+        Devices { safe: Some(safe), ..Devices::default() }
+    }
+
     /// The device of FFmpeg's type `kind`, opened on first use.
     pub fn get(&mut self, kind: &'static str) -> Result<Arc<av::HwDevice>> {
         if let Some(device) = self.open.get(kind) {
@@ -78,36 +86,43 @@ pub(super) fn before_scale(
     let mut chain: Chain = Vec::new();
     if let Some(kind) = placement.from.filter(|_| !placement.begins_on_host()) {
         // Frames that its decoder could only make in host memory go there too; the decoder's thread says so.
-        chain.push(Box::new(Upload::converting(devices.get(kind)?)));
+        let device = devices.get(kind)?;
+        chain.push(match &devices.safe {
+            Some(safe) => Box::new(UploadOrKeep::new(device, safe.clone())),
+            None => Box::new(Upload::converting(device)),
+        });
     }
     let down = (!placement.scales_there() && !placement.begins_on_host()).then_some(placement.first.len());
     let mut at = 0;
+    let safe = devices.safe.as_ref();
     let mut add = |chain: &mut Chain, stage: Box<dyn Stage<Frame, Frame>>| {
         if down == Some(at) {
-            chain.push(Box::new(Download));
+            chain.push(lost::download(safe));
         }
         chain.push(stage);
         at += 1;
     };
     if track.rotation != 0 {
         let on_device = matches!(placement.first.first(), Some(Some(OnDevice::Kernels)));
-        let turn: Box<dyn Stage<Frame, Frame>> = match on_device {
-            true => Box::new(filter::cuda::Place::turn(track.rotation)?),
-            false => Box::new(Rotate::new(track.rotation)?),
+        let host = Box::new(Rotate::new(track.rotation)?);
+        let turn = match on_device {
+            true => or_host(Box::new(filter::cuda::Place::turn(track.rotation)?), host, safe),
+            false => host,
         };
         add(&mut chain, turn);
     }
     let named = |i: usize, e: Error| e.at(format!("video.filters[{i}]"));
     let offset = usize::from(track.rotation != 0);
     for (i, spec) in track.spec.filters.iter().enumerate() {
+        let host = filter::build(spec, context).map_err(|e| named(i, e))?;
         let stage = match (spec, placement.first.get(i + offset)) {
             (FilterSpec::Deinterlace(mode), Some(Some(OnDevice::Filter(filter)))) => {
-                Box::new(Deinterlace::on_device(*mode, filter))
+                or_host(Box::new(Deinterlace::on_device(*mode, filter)), host, safe)
             }
             (spec, Some(Some(OnDevice::Kernels))) => {
-                filter::cuda::build(spec, context.hdr).map_err(|e| named(i, e))?
+                or_host(filter::cuda::build(spec, context.hdr).map_err(|e| named(i, e))?, host, safe)
             }
-            _ => filter::build(spec, context).map_err(|e| named(i, e))?,
+            _ => host,
         };
         add(&mut chain, stage);
     }
@@ -115,18 +130,26 @@ pub(super) fn before_scale(
         add(&mut chain, Box::new(FrameRate::new(rate.0)?));
     }
     if down == Some(at) {
-        chain.push(Box::new(Download));
+        chain.push(lost::download(safe));
     }
     Ok(chain)
 }
 
 /// What scales the track's frames to `target`, where they are then.
-pub(super) fn scaler(track: &VideoTrack, target: ScaleTarget) -> Box<dyn Stage<Frame, Frame>> {
+pub(super) fn scaler(
+    track: &VideoTrack,
+    target: ScaleTarget,
+    devices: &Devices,
+) -> Box<dyn Stage<Frame, Frame>> {
+    let safe = devices.safe.as_ref();
+    let host = Box::new(Scale::new(target.clone()));
     match (track.placement.scales_there(), &track.placement.scale) {
-        (true, Some(OnDevice::Filter(filter))) => Box::new(DeviceScale::new(target, filter.clone())),
-        (true, Some(OnDevice::Kernels)) => Box::new(filter::cuda::Scale::new(target)),
+        (true, Some(OnDevice::Filter(filter))) => {
+            or_host(Box::new(DeviceScale::new(target, filter.clone())), host, safe)
+        }
+        (true, Some(OnDevice::Kernels)) => or_host(Box::new(filter::cuda::Scale::new(target)), host, safe),
         (true, None) => Box::new(Keep),
-        (false, _) => Box::new(Scale::new(target)),
+        (false, _) => host,
     }
 }
 
@@ -135,18 +158,22 @@ pub(super) fn scaler(track: &VideoTrack, target: ScaleTarget) -> Box<dyn Stage<F
 pub(super) fn scalers(
     tracks: &[&VideoTrack],
     targets: Vec<ScaleTarget>,
+    devices: &Devices,
 ) -> Result<Box<dyn Stage<Frame, (usize, Frame)>>> {
+    let scales = targets.clone();
+    let target = |i: usize, from: Option<usize>| {
+        let again = from.is_some_and(|from: usize| tracks[from].scaled);
+        ScaleTarget { again, ..scales[i].clone() }
+    };
     let by_kernels = |t: &&VideoTrack| {
         t.placement.scales_there() && matches!(t.placement.scale, None | Some(OnDevice::Kernels))
     };
     if tracks.iter().all(by_kernels) && tracks.iter().any(|t| t.placement.scale.is_some()) {
-        return Ok(Box::new(filter::cuda::Ladder::new(targets)));
+        let ladder = Box::new(filter::cuda::Ladder::new(targets.clone()));
+        let host = Cascade::new(targets, |i, from| Box::new(Scale::new(target(i, from))))?;
+        return Ok(or_host(ladder, Box::new(host), devices.safe.as_ref()));
     }
-    let scales = targets.clone();
-    Ok(Box::new(Cascade::new(targets, |i, from| {
-        let again = from.is_some_and(|from| tracks[from].scaled);
-        scaler(tracks[i], ScaleTarget { again, ..scales[i].clone() })
-    })?))
+    Ok(Box::new(Cascade::new(targets, |i, from| scaler(tracks[i], target(i, from), devices))?))
 }
 
 /// The stages between scaling and the encoder. `paced`: frames can be left out and repeated.
@@ -163,7 +190,7 @@ pub(super) fn after_scale(
         chain.push(Box::new(Repace::new()));
     }
     if placement.late {
-        chain.push(Box::new(Download));
+        chain.push(lost::download(devices.safe.as_ref()));
         chain.push(Box::new(Scale::new(host_target(track, source, None)?)));
         return Ok(chain);
     }
@@ -175,7 +202,9 @@ pub(super) fn after_scale(
             && presets::direct(&track.encoder.name).is_some()
             && nvenc::holds_many(&track.spec) =>
         {
-            chain.push(Box::new(nvenc::Detach::default()));
+            let detach = nvenc::Detach::default();
+            // Whoever reads what cannot be copied says so.
+            chain.push(Box::new(if devices.safe.is_some() { detach.or_pass() } else { detach }));
         }
         None => {}
     }
@@ -215,7 +244,7 @@ fn host_target(track: &VideoTrack, source: &StreamInfo, mut colour: Option<Colou
 }
 
 /// Hands frames on.
-struct Keep;
+pub(super) struct Keep;
 
 impl Stage<Frame, Frame> for Keep {
     fn push(&mut self, frame: Frame, out: &mut dyn Outlet<Frame>) -> Result<()> {
@@ -227,6 +256,9 @@ impl Stage<Frame, Frame> for Keep {
     }
 }
 
+/// What decodes where a device does not, in a decoder's statistics.
+pub(super) const SOFTWARE: &str = "software";
+
 /// Watches that a decoder decodes on its device: FFmpeg's go on in software when the device does not take the stream.
 pub(super) struct Expect {
     pub kind: &'static str,
@@ -235,17 +267,18 @@ pub(super) struct Expect {
     /// The stream, for messages.
     pub label: String,
     pub shared: Arc<Shared>,
-    pub told: bool,
+    /// Of the decoder: what decodes instead is noted there, by whoever tells it.
+    pub meter: Arc<Meter>,
 }
 
 impl Stage<Frame, Frame> for Expect {
     fn push(&mut self, frame: Frame, out: &mut dyn Outlet<Frame>) -> Result<()> {
-        if frame.memory() == Memory::Host && !self.told {
+        if frame.memory() == Memory::Host && self.meter.instead.get().is_none() {
             let message = format!("{}: {} does not decode this stream", self.label, self.kind);
             if !self.fallback {
                 return Err(Error::new(ErrorKind::Device, message));
             }
-            self.told = true;
+            let _told_by_nobody_else = self.meter.instead.set(SOFTWARE);
             self.shared.warn("fallback", format!("{message}; decoding in software"));
         }
         out.emit(frame)

@@ -104,7 +104,7 @@ impl Graph<'_> {
             if group.len() == 1
                 && let Some((_, track, outs)) = group.pop()
             {
-                chain.push(chain::scaler(track, chain::scale_target(track, source)?));
+                chain.push(chain::scaler(track, chain::scale_target(track, source)?, &self.devices));
                 let paced = self.paces();
                 chain.extend(chain::after_scale(track, source, &mut self.devices, paced)?);
                 let encoder = self.video_encoder(index, &outs, track, source, output)?;
@@ -118,7 +118,7 @@ impl Graph<'_> {
             for (_, track, outs) in group {
                 targets.push(chain::scale_target(track, source)?);
                 let (tx, rx) = self.link::<Frame>(FRAMES);
-                rungs.push(tx);
+                rungs.push(Some(tx));
                 let encoder = self.video_encoder(index, &outs, track, source, output)?;
                 let lead = match &output.lead {
                     Some(name) if *name == name_of(&outs) && self.pass.is_none() => {
@@ -131,11 +131,11 @@ impl Graph<'_> {
                 let cut = self.cut(track, output);
                 self.encode_thread(index, rx, lead, upload, cut, encoder, outs)?;
             }
-            let scale = chain::scalers(&made, targets)?;
+            let scale = chain::scalers(&made, targets, &self.devices)?;
             let meter = self.shared.meter(format!("scale {index}"));
             meter.watch(rx.monitor());
             self.thread(format!("scale{index}"), move |shared| {
-                if let Err(e) = worker::fan_out(shared, &meter, rx, chain, scale, rungs) {
+                if let Err(e) = worker::fan_out(shared, &meter, rx, chain, scale, &mut rungs) {
                     shared.fail(e.context("scale"));
                 }
             })?;
@@ -154,7 +154,7 @@ impl Graph<'_> {
         let end = self.spec.source.duration.map(|d| Timestamp::from_seconds(d.0));
         let mut chain: Chain = vec![Box::new(Trim::new(Some(zero), end, zero)?)];
         chain.extend(self.filters(track, source)?);
-        chain.push(chain::scaler(track, chain::scale_target(track, source)?));
+        chain.push(chain::scaler(track, chain::scale_target(track, source)?, &self.devices));
         let (tx, rx) = self.link::<Frame>(FRAMES);
         let lead = Lead {
             source: self.spec.source.clone(),
@@ -249,7 +249,9 @@ impl Graph<'_> {
         if !self.spec.fallback {
             return Ok(first);
         }
-        Ok(Box::new(Failover::new(first, successor(track), fine)))
+        let (shared, unread) = (self.shared.clone(), super::lost::UNREAD);
+        let loss = Box::new(move || shared.lose(1));
+        Ok(Box::new(Failover::new(first, successor(track), fine).losing(unread, loss)))
     }
 }
 

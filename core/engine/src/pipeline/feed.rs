@@ -376,8 +376,8 @@ pub(crate) fn run_frames(
     shared: &Shared,
     meter: &Meter,
     mut source: Box<dyn Source<Frame>>,
-    mut video: Branches,
-    mut audio: Branches,
+    video: &mut Branches,
+    audio: &mut Branches,
     realtime: bool,
 ) -> Result<()> {
     let mut pacer = Pacer::new(realtime);
@@ -387,7 +387,7 @@ pub(crate) fn run_frames(
             return Ok(());
         }
         // Frames that the application has already pushed are still used after a stop; generated ones would never end.
-        if shared.is_stopping() && !source_is_fed(&video, &audio) {
+        if shared.is_stopping() && !source_is_fed(video, audio) {
             break;
         }
         let frame = source.next();
@@ -400,7 +400,7 @@ pub(crate) fn run_frames(
             pacer.wait(shared, time);
         }
         meter.count_out(1);
-        let branch = if frame.is_video() { &mut video } else { &mut audio };
+        let branch = if frame.is_video() { &mut *video } else { &mut *audio };
         branch.push(frame);
         if !video.is_wanted() && !audio.is_wanted() {
             return Ok(());

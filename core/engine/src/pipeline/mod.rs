@@ -7,6 +7,7 @@ mod feed;
 mod input;
 mod ladder;
 mod lead;
+mod lost;
 mod mux;
 mod output;
 mod placement;

@@ -72,19 +72,40 @@ impl Tee {
         Tee { outs }
     }
 
-    /// Hands `frame` to everyone, downloaded once for all who want it on the host; [`ErrorKind::Cancelled`] when nobody
-    /// is left.
-    pub fn send(&mut self, frame: Frame) -> Result<()> {
+    /// Whether all want frames on the host.
+    pub fn is_host(&self) -> bool {
+        self.outs.iter().all(|b| b.host)
+    }
+
+    /// `frame` for everyone: downloaded, once for all who want it on the host.
+    pub fn fetched(&self, frame: Frame) -> Result<Fetched> {
         let host = match self.outs.iter().any(|b| b.host) {
             true => Some(Download::one(frame.clone())?),
             false => None,
         };
+        Ok(Fetched { frame, host })
+    }
+
+    /// As [`Tee::fetched`] and [`Tee::hand_on`].
+    pub fn send(&mut self, frame: Frame) -> Result<()> {
+        let fetched = self.fetched(frame)?;
+        self.hand_on(&fetched)
+    }
+
+    /// Hands a frame to everyone; [`ErrorKind::Cancelled`] when nobody is left.
+    pub fn hand_on(&mut self, Fetched { frame, host }: &Fetched) -> Result<()> {
         self.outs.retain(|b| {
-            let frame = host.as_ref().filter(|_| b.host).unwrap_or(&frame);
+            let frame = host.as_ref().filter(|_| b.host).unwrap_or(frame);
             b.to.send(frame.clone()).is_ok()
         });
         if self.outs.is_empty() { Err(Error::cancelled()) } else { Ok(()) }
     }
+}
+
+/// A frame as the ends of a [`Tee`] want it.
+pub(crate) struct Fetched {
+    frame: Frame,
+    host: Option<Frame>,
 }
 
 /// Runs a stage and returns what it emitted, counting items and the time it took.
@@ -106,14 +127,15 @@ fn is_end(e: &Error) -> bool {
     e.kind() == ErrorKind::Cancelled
 }
 
-/// The body of a decoder's thread: packets in, trimmed frames out to every branch.
+/// The body of a decoder's thread: packets in, trimmed frames out to every branch. The branches stay the caller's: who
+/// sees their end before a failure is known takes it for the end of the film.
 pub(crate) fn decode(
     shared: &Shared,
     meter: &Meter,
     input: Receiver<Packet>,
     mut decoder: Box<dyn Stage<Packet, Frame>>,
     mut chain: Chain,
-    mut tee: Tee,
+    tee: &mut Tee,
 ) -> Result<()> {
     loop {
         let packet = input.recv();
@@ -123,18 +145,25 @@ pub(crate) fn decode(
         }
         // A paused job lets go of the machine at once; what is queued waits.
         shared.pass_gate();
-        let (frames, result) = measured(shared, meter, |out| match packet {
-            Some(packet) => {
-                meter.count_in();
-                decoder.push(packet, &mut OutletFn(|f| push_through(&mut chain, f, out)))
-            }
-            None => {
-                decoder.finish(&mut OutletFn(|f| push_through(&mut chain, f, out)))?;
-                finish_through(&mut chain, out)
+        let (frames, result) = measured(shared, meter, |out: &mut Vec<Fetched>| {
+            // The decoder hears of frames that cannot be read.
+            let mut fetch = OutletFn(|f: Frame| -> Result<()> {
+                out.push(tee.fetched(f)?);
+                Ok(())
+            });
+            match packet {
+                Some(packet) => {
+                    meter.count_in();
+                    decoder.push(packet, &mut OutletFn(|f| push_through(&mut chain, f, &mut fetch)))
+                }
+                None => {
+                    decoder.finish(&mut OutletFn(|f| push_through(&mut chain, f, &mut fetch)))?;
+                    finish_through(&mut chain, &mut fetch)
+                }
             }
         });
         for frame in frames {
-            match tee.send(frame) {
+            match tee.hand_on(&frame) {
                 Err(e) if is_end(&e) => return Ok(()),
                 sent => sent?,
             }
@@ -148,16 +177,16 @@ pub(crate) fn decode(
     }
 }
 
-/// The body of a ladder's scaling thread: frames in, every rung's frames out.
+/// The body of a ladder's scaling thread: frames in, every rung's frames out. The ends stay the caller's, as those of
+/// [`decode`] do.
 pub(crate) fn fan_out(
     shared: &Shared,
     meter: &Meter,
     input: Receiver<Frame>,
     mut chain: Chain,
     mut scale: Box<dyn Stage<Frame, (usize, Frame)>>,
-    outs: Vec<Sender<Frame>>,
+    outs: &mut [Option<Sender<Frame>>],
 ) -> Result<()> {
-    let mut outs: Vec<Option<Sender<Frame>>> = outs.into_iter().map(Some).collect();
     loop {
         let frame = input.recv();
         let last = frame.is_none();

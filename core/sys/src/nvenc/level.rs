@@ -17,39 +17,47 @@ pub(super) struct Level {
     main: u64,
     /// The same in the high tier; 0 where there is none.
     high: u64,
+    /// Bits of the decoder's buffer in thousands, before the profile's factor; in the high tier as many as of a second.
+    buffer: u64,
 }
 
+/// A level whose buffer holds a second.
 const fn level(number: u32, name: &'static str, picture: u64, second: u64, main: u64, high: u64) -> Level {
-    Level { number, name, picture, second, main, high }
+    Level { number, name, picture, second, main, high, buffer: main }
+}
+
+/// One of H.264's, which has no tiers: MaxBR and MaxCPB.
+const fn avc(number: u32, name: &'static str, picture: u64, second: u64, main: u64, buffer: u64) -> Level {
+    Level { number, name, picture, second, main, high: 0, buffer }
 }
 
 /// Table A-1 of H.264.
 const H264: [Level; 20] = [
-    level(9, "1b", 99, 1485, 128, 0),
-    level(10, "1", 99, 1485, 64, 0),
-    level(11, "1.1", 396, 3000, 192, 0),
-    level(12, "1.2", 396, 6000, 384, 0),
-    level(13, "1.3", 396, 11_880, 768, 0),
-    level(20, "2", 396, 11_880, 2000, 0),
-    level(21, "2.1", 792, 19_800, 4000, 0),
-    level(22, "2.2", 1620, 20_250, 4000, 0),
-    level(30, "3", 1620, 40_500, 10_000, 0),
-    level(31, "3.1", 3600, 108_000, 14_000, 0),
-    level(32, "3.2", 5120, 216_000, 20_000, 0),
-    level(40, "4", 8192, 245_760, 20_000, 0),
-    level(41, "4.1", 8192, 245_760, 50_000, 0),
-    level(42, "4.2", 8704, 522_240, 50_000, 0),
-    level(50, "5", 22_080, 589_824, 135_000, 0),
-    level(51, "5.1", 36_864, 983_040, 240_000, 0),
-    level(52, "5.2", 36_864, 2_073_600, 240_000, 0),
-    level(60, "6", 139_264, 4_177_920, 240_000, 0),
-    level(61, "6.1", 139_264, 8_355_840, 480_000, 0),
-    level(62, "6.2", 139_264, 16_711_680, 800_000, 0),
+    avc(9, "1b", 99, 1485, 128, 350),
+    avc(10, "1", 99, 1485, 64, 175),
+    avc(11, "1.1", 396, 3000, 192, 500),
+    avc(12, "1.2", 396, 6000, 384, 1000),
+    avc(13, "1.3", 396, 11_880, 768, 2000),
+    avc(20, "2", 396, 11_880, 2000, 2000),
+    avc(21, "2.1", 792, 19_800, 4000, 4000),
+    avc(22, "2.2", 1620, 20_250, 4000, 4000),
+    avc(30, "3", 1620, 40_500, 10_000, 10_000),
+    avc(31, "3.1", 3600, 108_000, 14_000, 14_000),
+    avc(32, "3.2", 5120, 216_000, 20_000, 20_000),
+    avc(40, "4", 8192, 245_760, 20_000, 25_000),
+    avc(41, "4.1", 8192, 245_760, 50_000, 62_500),
+    avc(42, "4.2", 8704, 522_240, 50_000, 62_500),
+    avc(50, "5", 22_080, 589_824, 135_000, 135_000),
+    avc(51, "5.1", 36_864, 983_040, 240_000, 240_000),
+    avc(52, "5.2", 36_864, 2_073_600, 240_000, 240_000),
+    avc(60, "6", 139_264, 4_177_920, 240_000, 240_000),
+    avc(61, "6.1", 139_264, 8_355_840, 480_000, 480_000),
+    avc(62, "6.2", 139_264, 16_711_680, 800_000, 800_000),
 ];
 
 /// Tables A.8 and A.9 of HEVC.
 const HEVC: [Level; 13] = [
-    level(30, "1", 36_864, 552_960, 128, 0),
+    Level { buffer: 350, ..level(30, "1", 36_864, 552_960, 128, 0) },
     level(60, "2", 122_880, 3_686_400, 1500, 0),
     level(63, "2.1", 245_760, 7_372_800, 3000, 0),
     level(90, "3", 552_960, 16_588_800, 6000, 0),
@@ -64,7 +72,7 @@ const HEVC: [Level; 13] = [
     level(186, "6.2", 35_651_584, 4_278_190_080, 240_000, 800_000),
 ];
 
-/// Annex A.3 of AV1.
+/// Annex A.3 of AV1; the decoder model of its annex E has a buffer of a second.
 const AV1: [Level; 14] = [
     level(0, "2", 147_456, 4_423_680, 1500, 0),
     level(1, "2.1", 278_784, 8_363_520, 3000, 0),
@@ -134,8 +142,13 @@ pub(super) fn refused(c: &EncodeConfig) -> Option<(&'static str, String)> {
         (true, _) => (known.high, " in the high tier"),
     };
     let most = bits * factor(c);
-    let asked = asked(&c.rate).filter(|asked| *asked > most)?;
-    Some(("level", format!("{name} allows {most} bits a second{tier}, not {asked}")))
+    if let Some(asked) = asked(&c.rate).filter(|asked| *asked > most) {
+        return Some(("level", format!("{name} allows {most} bits a second{tier}, not {asked}")));
+    }
+    // What the driver chooses by itself, and the second of bits that is the engine's default, is no more than any level's.
+    let most = factor(c) * if c.high_tier && known.high > 0 { known.high } else { known.buffer };
+    let asked = c.vbv_size.map(u64::from).filter(|asked| *asked > most)?;
+    Some(("vbv_size", format!("level {name} allows a buffer of {most} bits{tier}, not {asked}")))
 }
 
 impl Level {
@@ -223,5 +236,40 @@ mod tests {
         let low = EncodeConfig { high_tier: true, ..with(Codec::Hevc, 93, cbr(1_000_000)) };
         assert_eq!(refused(&low).unwrap(), ("high_tier", "level 3.1 has no high tier".into()));
         assert_eq!(refused(&EncodeConfig { level: None, ..low }), None);
+    }
+
+    #[test]
+    fn buffers_are_held_against_levels_tiers_and_profiles() {
+        use super::super::config::Surface;
+        for (codec, level, high_tier, profile, surface, most) in [
+            (Codec::H264, 10, false, Profile::Main, Surface::Nv12, 175_000),
+            (Codec::H264, 9, false, Profile::Baseline, Surface::Nv12, 350_000),
+            (Codec::H264, 40, false, Profile::Main, Surface::Nv12, 25_000_000),
+            (Codec::H264, 40, false, Profile::Auto, Surface::Nv12, 31_250_000),
+            (Codec::H264, 41, false, Profile::High, Surface::Nv12, 78_125_000),
+            (Codec::H264, 31, false, Profile::Auto, Surface::P010, 42_000_000),
+            (Codec::Hevc, 30, false, Profile::Auto, Surface::Nv12, 350_000),
+            (Codec::Hevc, 120, false, Profile::Auto, Surface::Nv12, 12_000_000),
+            (Codec::Hevc, 120, true, Profile::Auto, Surface::Nv12, 30_000_000),
+            (Codec::Hevc, 120, true, Profile::Auto, Surface::P210, 50_010_000),
+            (Codec::Av1, 8, false, Profile::Auto, Surface::Nv12, 12_000_000),
+            (Codec::Av1, 8, true, Profile::Auto, Surface::P010, 30_000_000),
+        ] {
+            let rate = RateControl::Vbr { bitrate: 50_000, max_bitrate: Some(64_000), quality: None };
+            let size = if most < 1_000_000 { (128, 96) } else { (1280, 720) };
+            let c = EncodeConfig::new(codec, size.0, size.1, (15, 1), rate);
+            let c =
+                EncodeConfig { level: Some(level), high_tier, profile, surface, vbv_size: Some(most), ..c };
+            assert_eq!(refused(&c), None, "{codec:?} {level} {high_tier} {surface:?}");
+            let over = EncodeConfig { vbv_size: Some(most + 1), ..c.clone() };
+            let (field, why) = refused(&over).unwrap();
+            assert!(field == "vbv_size" && why.contains(&format!("a buffer of {most} bits")), "{why}");
+            // Without a level that is asked for, the driver takes one that fits.
+            assert_eq!(refused(&EncodeConfig { level: None, ..over }), None);
+        }
+        // A second of whatever rate a level allows, which is the default, is within it.
+        for level in H264.iter().chain(&HEVC).chain(&AV1) {
+            assert!(level.buffer >= level.main, "{}", level.name);
+        }
     }
 }

@@ -689,5 +689,8 @@ mod tests {
         let e = apply(&mut c.clone(), &faster).unwrap_err();
         assert!(e.to_string().starts_with("level: 3 allows 12500000 bits a second"), "{e}");
         apply(&mut c, &Changes { max_bitrate: Some(12_500_000), ..Changes::default() }).unwrap();
+        let e =
+            apply(&mut c.clone(), &Changes { vbv_size: Some(12_500_001), ..Changes::default() }).unwrap_err();
+        assert!(e.to_string().starts_with("vbv_size: level 3 allows a buffer of 12500000 bits"), "{e}");
     }
 }

@@ -451,6 +451,26 @@ void rule(const std::string &name, const char *path) {
             if (i < 2) say(take(s[i].output));
         }
         leave(s);
+    } else if (name.rfind("stuck", 0) == 0) {
+        // The first picture is coded and not read, the second waits, the third fails, and the end too if that lasts.
+        auto s = session(3, 2);
+        for (int i = 0; i < 3; ++i) say(encode(s[i], i));
+        const auto unmap = [&](int i) {
+            const int status = api.nvEncUnmapInputResource(encoder, s[i].mapped);
+            if (!status) s[i].mapped = nullptr;
+            say(status);
+        };
+        unmap(1);
+        say(finish());
+        if (name == "stuck-once") {
+            say(take(s[0].output));
+            say(take(s[1].output));
+            unmap(1);
+        } else {
+            if (s[1].mapped) unmap(1);
+            unmap(0);
+        }
+        leave(s);
     } else if (name == "memory") {
         say(open());
         prepare();

@@ -25,22 +25,29 @@ pub fn holds_many(spec: &VideoSpec) -> bool {
 pub struct Detach {
     on: Option<(Arc<Context>, Arc<Stream>)>,
     pool: Option<(usize, av::HwFrames)>,
+    passes: bool,
 }
 
-impl Stage<Frame, Frame> for Detach {
-    fn push(&mut self, frame: Frame, out: &mut dyn Outlet<Frame>) -> Result<()> {
+impl Detach {
+    /// The same; frames that cannot be copied are handed on as they are. What the encoder cannot read either, it tells.
+    pub fn or_pass(self) -> Self {
+        Detach { passes: true, ..self }
+    }
+
+    /// A copy of `frame`; `None` where it is in no decoder's pool.
+    fn copy(&mut self, frame: &Frame) -> Result<Option<Frame>> {
         let media = frame.media();
         let Some(from) = media.hw_frames().filter(|_| frame.memory() == Memory::Cuda) else {
-            return out.emit(frame);
+            return Ok(None);
         };
         if self.on.as_ref().is_none_or(|(context, _)| !media.is_in_cuda(context)) {
             self.on = match media.cuda_home()? {
                 Some(context) => Some((context.clone(), Stream::new(&context)?)),
                 // Of an application's own context: it is in nobody's pool.
-                None => return out.emit(frame),
+                None => return Ok(None),
             };
         }
-        let Some((context, stream)) = &self.on else { return out.emit(frame) };
+        let Some((context, stream)) = &self.on else { return Ok(None) };
         let id = media.pool_id();
         let pool = match self.pool.take().filter(|(known, _)| *known == id) {
             Some((_, pool)) => pool,
@@ -56,7 +63,18 @@ impl Stage<Frame, Frame> for Detach {
         copy.copy_props(media)?;
         // The decoder writes to its surface in order with the default stream, and so behind this copy.
         self.pool = Some((id, pool));
-        out.emit(frame.with_media(copy))
+        Ok(Some(frame.clone().with_media(copy)))
+    }
+}
+
+impl Stage<Frame, Frame> for Detach {
+    fn push(&mut self, frame: Frame, out: &mut dyn Outlet<Frame>) -> Result<()> {
+        match self.copy(&frame) {
+            Ok(Some(copy)) => out.emit(copy),
+            Ok(None) => out.emit(frame),
+            Err(_) if self.passes => out.emit(frame),
+            Err(e) => Err(e),
+        }
     }
 
     fn finish(&mut self, _: &mut dyn Outlet<Frame>) -> Result<()> {

@@ -10,7 +10,7 @@ use crate::encode::rate::{Request, Settings, map};
 use crate::encode::video::rising;
 use crate::encode::{Encoder, VideoEncode, presets, stream};
 use crate::error::{Error, ErrorKind, Result};
-use crate::frame::{Colour, Frame, HdrMetadata, PixelFormat};
+use crate::frame::{Colour, Frame, HdrMetadata, Memory, PixelFormat};
 use crate::packet::{Codec, MediaKind, Packet, StreamInfo, VideoInfo};
 use crate::spec::{Bitrate, Preset};
 use crate::stage::{Control, Outlet, Stage};
@@ -270,6 +270,9 @@ impl Stage<Frame, Packet> for NvencEncoder {
         let pts = rising("nvenc", &mut self.last, &frame)?;
         frame.pts = Some(pts);
         let now = frame.video();
+        if frame.memory() == Memory::Host && open.params.format == PixelFormat::cuda() {
+            return Err(Error::new(ErrorKind::Device, "nvenc: frames no longer come on the device"));
+        }
         if now.format != open.params.format {
             return Err(Error::invalid("nvenc", format!("the picture changed to {now:?} in mid-stream")));
         }

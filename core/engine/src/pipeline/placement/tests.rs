@@ -428,7 +428,8 @@ fn the_stages_of_a_placement_run() {
         track.placement = placement;
         let mut devices = Devices::default();
         let mut stages = chain::before_scale(track, &FilterContext::default(), &mut devices).unwrap();
-        stages.push(chain::scaler(track, chain::scale_target(track, &offer.streams[0]).unwrap()));
+        let target = chain::scale_target(track, &offer.streams[0]).unwrap();
+        stages.push(chain::scaler(track, target, &devices));
         let mut upload = chain::after_scale(track, &offer.streams[0], &mut devices, false).unwrap();
         let (mut scaled, mut out) = (Vec::new(), Vec::new());
         for i in 0..3 {
