@@ -204,7 +204,7 @@ fn cross_origin(
         set(header::ACCESS_CONTROL_MAX_AGE, "600");
         set(
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            "Content-Length, Content-Range, Content-Disposition, Date, ETag, Location, Link, Accept-Patch, Retry-After",
+            "Content-Length, Content-Range, Content-Disposition, Date, ETag, Location, Link, Accept-Patch, Retry-After, X-Playlist-Stale, X-Staleness-Seconds",
         );
         // Named ones are echoed: a star means nothing beside credentials.
         let named = preflight.unwrap_or(HeaderValue::from_static("*"));

@@ -129,6 +129,11 @@ async fn send(app: &App, headers: &HeaderMap, served: Served) -> Answer<Response
         Response::builder().header(header::CONTENT_TYPE, content_type).header(header::ACCEPT_RANGES, "bytes");
     response = match &served.cache {
         Cache::NoCache => response.header(header::CACHE_CONTROL, "no-cache"),
+        // The original's names. It began such a job anew under another id; here it goes on, or is tried again, under its own.
+        Cache::Stale(seconds) => response
+            .header(header::CACHE_CONTROL, "no-cache")
+            .header("x-playlist-stale", "true")
+            .header("x-staleness-seconds", *seconds),
         Cache::Immutable => response.header(header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
         Cache::Attachment(name) => response
             .header(header::CONTENT_DISPOSITION, attachment(name))

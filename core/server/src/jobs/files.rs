@@ -4,12 +4,14 @@ use super::view::{Body, Cache, FileError, Served};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// The file that says that a directory is a job's of ours. Only such directories are ever removed.
 const MARKER: &str = ".ghoststream-job";
 /// What is written into it.
 const MARKER_TEXT: &str = "This directory belongs to a GhostStream job and is removed with it.\n";
+/// From when on a playlist that does not grow is told to be stale, as in the original.
+const STALE: Duration = Duration::from_secs(30);
 /// The archive of a batch job that makes many files.
 pub(super) const ARCHIVE: &str = "output.tar";
 /// Where workers keep what is temporary, below the jobs' directory.
@@ -138,11 +140,21 @@ pub(super) fn content_type(name: &str) -> &'static str {
 pub(super) fn serve(path: &Path, name: &str) -> io::Result<Served> {
     let content_type = content_type(name);
     if is_playlist(name) {
-        let body = Body::Memory(std::fs::read(path)?.into());
-        return Ok(Served { body, content_type, cache: Cache::NoCache, etag: None });
+        let text = std::fs::read(path)?;
+        // A file without a time, or one from the future, is not old.
+        let age =
+            std::fs::metadata(path)?.modified().ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
+        let cache = if is_stale(&text, age) { Cache::Stale(age.as_secs()) } else { Cache::NoCache };
+        return Ok(Served { body: Body::Memory(text.into()), content_type, cache, etag: None });
     }
     let etag = Some(etag(path)?);
     Ok(Served { body: Body::File(path.into()), content_type, cache: Cache::Immutable, etag })
+}
+
+/// Whether a media playlist of HLS that is not complete has had no new segment for long.
+fn is_stale(playlist: &[u8], age: Duration) -> bool {
+    let has = |tag: &[u8]| playlist.windows(tag.len()).any(|w| w == tag);
+    age >= STALE && has(b"#EXTINF:") && !has(b"#EXT-X-ENDLIST")
 }
 
 /// Whether a segment begins as one of its kind does. A disk that was full leaves files that do not.
@@ -273,6 +285,24 @@ mod tests {
             assert_eq!(locate(root, name), Err(FileError::BadName), "{name:?}");
         }
         assert_eq!(locate(root, "a/b.ts"), Ok(root.join("a/b.ts")));
+    }
+
+    #[test]
+    fn a_playlist_that_does_not_grow_is_stale() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = |text: &str, age: u64| {
+            let path = dir.path().join("a.m3u8");
+            std::fs::write(&path, text).unwrap();
+            let at = std::time::SystemTime::now() - Duration::from_secs(age);
+            File::options().write(true).open(&path).unwrap().set_modified(at).unwrap();
+            serve(&path, "a.m3u8").unwrap().cache
+        };
+        let growing = "#EXTM3U\n#EXTINF:4,\nsegment_00000.ts\n";
+        assert_eq!(cache(growing, 25), Cache::NoCache);
+        assert!(matches!(cache(growing, 45), Cache::Stale(45..=60)));
+        // What is complete does not change, and multivariant playlists do not either.
+        assert_eq!(cache(&format!("{growing}#EXT-X-ENDLIST\n"), 45), Cache::NoCache);
+        assert_eq!(cache("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nstream_0.m3u8\n", 45), Cache::NoCache);
     }
 
     #[test]

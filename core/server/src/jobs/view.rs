@@ -219,6 +219,8 @@ pub enum Body {
 pub enum Cache {
     /// Playlists: ask again each time.
     NoCache,
+    /// The same; nothing was added to this one for so many seconds, though more is to come.
+    Stale(u64),
     /// Segments never change under their name.
     Immutable,
     /// A download by this file name.

@@ -50,6 +50,26 @@ fn ranges_validators_and_heads() {
 }
 
 #[test]
+fn a_playlist_that_stopped_growing_says_so() {
+    let site = Site::new();
+    let (id, _) = finished(&site);
+    let url = format!("/stream/{id}/master.m3u8");
+    let whole = site.get(&url);
+    assert_eq!((whole.header("x-playlist-stale"), whole.header("x-staleness-seconds")), ("", ""));
+    // As it is when whoever writes it hangs.
+    let path = site.config.transcoding.temp_directory.join(&id).join("master.m3u8");
+    let cut = std::fs::read_to_string(&path).unwrap().replace("#EXT-X-ENDLIST", "");
+    std::fs::write(&path, cut).unwrap();
+    let at = std::time::SystemTime::now() - std::time::Duration::from_secs(40);
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(at).unwrap();
+    let stale = site.get(&url);
+    assert_eq!((stale.status, stale.header("x-playlist-stale")), (200, "true"));
+    let seconds: u64 = stale.header("x-staleness-seconds").parse().unwrap();
+    assert!((40..=60).contains(&seconds), "{seconds}");
+    assert_eq!(stale.header("cache-control"), "no-cache");
+}
+
+#[test]
 fn there_is_no_way_out_of_a_job() {
     let site = Site::new();
     let (id, _) = finished(&site);
