@@ -5,30 +5,15 @@
 // URL is a stream's folder, such as http://127.0.0.1:8080/streams/live/one/. Each player must show pictures of the stream's
 // size, decode sound, go on for as long as it is watched and report no fatal error; every answer must be one that
 // the player could use. Latency and stalls are printed; only what no live player should show fails.
-// GS_NODE_MODULES and GS_CHROMIUM say where the players and the browser are (tests/setup/env.sh). Without a URL it is run
-// by tests/live/run, which gives one in GS_LIVE_URL.
+// Without a URL it is run by tests/live/run, which gives one in GS_LIVE_URL.
 
-import { createRequire } from "node:module";
-import { createServer } from "node:http";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { tmpdir } from "node:os";
-import { fileURLToPath } from "node:url";
+import { open, read } from "./browser.mjs";
 
-const here = fileURLToPath(new URL(".", import.meta.url));
-const modules = process.env.GS_NODE_MODULES;
-if (!modules || !process.env.GS_CHROMIUM) {
-  console.log("players: SKIPPED: the players or Chromium are missing (tests/setup/setup.sh test)");
-  process.exit(77);
-}
-const { chromium } = createRequire(join(modules, "x.js"))("playwright-core");
-
-const options = { seconds: 12, only: "", shots: "", json: "", url: process.env.GS_LIVE_URL ?? "", hls: "playlist.m3u8", dash: "manifest.mpd" };
-for (let i = 2; i < process.argv.length; i++) {
-  const word = process.argv[i];
-  if (word.startsWith("--")) options[word.slice(2)] = process.argv[++i];
-  else options.url = word;
-}
+const options = read({
+  seconds: 12, only: "", shots: "", json: "", url: process.env.GS_LIVE_URL ?? "", hls: "playlist.m3u8", dash: "manifest.mpd",
+});
 if (!options.url) {
   console.error("usage: node players.mjs URL [--seconds N] [--only NAME] [--shots DIRECTORY] [--json 1] [--hls FILE] [--dash FILE]");
   process.exit(2);
@@ -41,27 +26,8 @@ const CASES = [
   { name: "dash.js", player: "dash", manifest: options.dash },
   { name: "shaka-dash", player: "shaka", manifest: options.dash },
 ];
-const FILES = {
-  "/page": [join(here, "players.html"), "text/html"],
-  "/hls": [join(modules, "hls.js/dist/hls.min.js"), "text/javascript"],
-  "/dash": [join(modules, "dashjs/dist/modern/umd/dash.all.min.js"), "text/javascript"],
-  "/shaka": [join(modules, "shaka-player/dist/shaka-player.compiled.js"), "text/javascript"],
-};
-
-/** The page and the players; the stream itself comes from its own server, across origins. */
-function serve() {
-  const server = createServer((request, response) => {
-    const [file, type] = FILES[request.url] ?? [];
-    if (!file) response.writeHead(request.url === "/favicon.ico" ? 204 : 404).end();
-    else response.writeHead(200, { "Content-Type": type }).end(readFileSync(file));
-  });
-  return new Promise((done) => {
-    server.listen(0, "127.0.0.1", () => done({ server, base: `http://127.0.0.1:${server.address().port}` }));
-  });
-}
-
-async function watch(context, base, test) {
-  const page = await context.newPage();
+async function watch(test) {
+  const page = await browser.context.newPage();
   const refused = [];
   const thrown = [];
   let requests = 0;
@@ -74,8 +40,7 @@ async function watch(context, base, test) {
   const problems = [];
   let state = {};
   try {
-    await page.goto(`${base}/page`);
-    await page.addScriptTag({ url: `${base}/${test.player}` });
+    await browser.load(page, test.player);
     const asked = Date.now();
     await page.evaluate(([player, url]) => window.live.open(player, url), [test.player, stream + test.manifest]);
     let start = 0;
@@ -103,22 +68,12 @@ async function watch(context, base, test) {
   return { ...test, ...state, requests, refused, problems };
 }
 
-const { server, base } = await serve();
-const profile = mkdtempSync(join(tmpdir(), "gs-live-"));
 if (options.shots) mkdirSync(options.shots, { recursive: true });
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath: process.env.GS_CHROMIUM,
-  headless: true,
-  args: [
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-  ],
-});
+const browser = await open("players");
 let failed = false;
 console.log("player       latency  startup  stalls  stood  frames  requests  refused");
 for (const test of CASES.filter((c) => !options.only || c.name === options.only)) {
-  const seen = await watch(context, base, test);
+  const seen = await watch(test);
   const number = (value, digits) => (Number.isFinite(value) ? value.toFixed(digits) : "-");
   console.log(
     seen.name.padEnd(12), number(seen.latency, 2).padStart(7), number(seen.startup, 2).padStart(8),
@@ -131,7 +86,5 @@ for (const test of CASES.filter((c) => !options.only || c.name === options.only)
   if (options.json) console.log(JSON.stringify(seen));
   failed ||= seen.problems.length > 0;
 }
-await context.close();
-server.close();
-rmSync(profile, { recursive: true, force: true });
+await browser.close();
 process.exit(failed ? 1 : 0);

@@ -1,6 +1,6 @@
 """What a film has besides its pictures: two languages and subtitles, live from a loop, as it is and as a ladder; and the same in
-MPEG-TS segments, which FFmpeg plays. The subtitles are WebVTT in HLS and CMAF (`wvtt`) in DASH: dash.js shows the second in a
-browser, with the pictures that it belongs to, and GStreamer reads it.
+MPEG-TS segments, which FFmpeg plays. The subtitles are WebVTT in HLS and CMAF (`wvtt`) in DASH: hls.js shows the first and dash.js and shaka the second in a
+browser, with the pictures that it belongs to, and GStreamer reads the second.
 
     tracks.py       GS_CLI, GS_LIVE_WORK, GS_NODE_MODULES, GS_CHROMIUM; exit code 77: a peer is missing
 """
@@ -166,11 +166,12 @@ def checks(server: subprocess.Popen, log: pathlib.Path) -> int:
             assert any(abs(end - begin - length) < 0.05 for begin, end in runs), (line, runs, boxed[:20])
             assert all(end - begin < length + 0.05 for begin, end in runs), (line, runs)
 
-    # dash.js shows it, at the time of the pictures that it belongs to. With shaka (`cues.mjs` without --only) it is so in some runs
-    # only, for a reason that is not known yet.
-    command = ["node", HERE / "cues.mjs", f"{base}film/", "--only", "dash.js"]
-    played = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, timeout=120)
-    assert played.returncode in (0, 77), "dash.js does not show the text"
+    # Players show it, at the time of the pictures that it belongs to. With shaka and HLS it is so in some runs only, and dash.js
+    # begins only with a young loop whose sound has holes (it stands still at one that is half a minute old), for reasons that are not
+    # known yet.
+    command = ["node", HERE / "cues.mjs", f"{base}film/", "--only", "dash.js,shaka-dash,hls.js"]
+    played = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, timeout=240)
+    assert played.returncode in (0, 77), "a player does not show the text"
 
     # The same in MPEG-TS: one sound is inside, the other beside it.
     master = until("ts.m3u8", lambda: get("film/ts.m3u8"))

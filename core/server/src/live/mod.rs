@@ -20,6 +20,7 @@
 //! - [`service`]: all of it together.
 
 pub mod describe;
+mod guard;
 pub mod hooks;
 pub mod keys;
 mod metrics;

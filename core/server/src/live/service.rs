@@ -1,8 +1,9 @@
 //! The live origin as a whole: its listeners, and what follows when somebody publishes.
 
-use super::hooks::{Act, Asked, Hooks};
-use super::keys::{Keys, shown};
-use super::origin::{OriginOptions, Origins, Shelf, answer, prepare, viewers};
+use super::guard;
+use super::hooks::Hooks;
+use super::keys::Keys;
+use super::origin::{OriginOptions, Origins, Shelf, answer, prepare};
 use super::overview;
 use super::pull::{PullEncode, PullSource, Slate, SlateSpec};
 use super::push::{Push, PushTarget};
@@ -20,9 +21,8 @@ use super::upload::{UploadOptions, Uploads};
 use super::usage::Usage;
 use super::webrtc::{WebRtc, WebRtcOptions};
 use crate::config::{Config, LiveConfig, LiveSlate, LiveSource};
-use crate::http::{Side, query};
+use crate::http::Side;
 use crate::policy::SourcePolicy;
-use crate::proxies::Peer;
 use crate::serve::{Limits, ended, serve};
 use crate::server::bind;
 use crate::store::Store;
@@ -66,7 +66,7 @@ pub struct LiveService {
     managed: Streams,
     thumbnails: Thumbnails,
     made: Arc<Mutex<HashMap<String, Made>>>,
-    fits: Arc<Mutex<HashMap<String, Fitted>>>,
+    fits: Arc<Mutex<HashMap<(String, For), Fitted>>>,
     ladder: Option<TranscodeSpec>,
     side: Side,
     usage: Usage,
@@ -89,6 +89,15 @@ struct Recorder {
     of: Weak<Stream>,
     /// Ends with it.
     _push: Push,
+}
+
+/// What something is made of a stream for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum For {
+    /// WebRTC viewers, who cannot play it as it is.
+    Browsers,
+    /// Those of them whose way is too narrow for it.
+    Narrow,
 }
 
 /// What is made of a stream for WebRTC.
@@ -207,13 +216,14 @@ impl LiveService {
             }));
         }
         if let Some(port) = settings.webrtc_port {
-            let fitting = service.clone();
+            let (fitting, smaller) = (service.clone(), service.clone());
             let options = WebRtcOptions {
                 bind: (address(&config.server.host), port).into(),
                 addresses: settings.webrtc_addresses.clone(),
                 sessions: settings.max_connections,
                 keys: service.keys.clone(),
-                fit: Some(Arc::new(move |name| fitting.fit(name))),
+                fit: Some(Arc::new(move |name| fitting.fit(name, For::Browsers))),
+                smaller: Some(Arc::new(move |name| smaller.fit(name, For::Narrow))),
                 ..WebRtcOptions::default()
             };
             let webrtc = WebRtc::start(service.live.clone(), options)?;
@@ -234,7 +244,12 @@ impl LiveService {
                         .merge(service.beside(hls_dash::router(service.clone()), true))
                         .merge(service.beside(hls_dash::extras(service.clone()), true)),
                 ),
-                "cdn" => paths::cdn(service.files().layer(middleware::map_response(cached))),
+                "cdn" => {
+                    let films = service.shelf.clone().map(|shelf| service.films(shelf));
+                    let with_films = films.is_some();
+                    let files = service.files().merge(films.unwrap_or_default());
+                    paths::cdn(files.layer(middleware::map_response(cached)), with_films)
+                }
                 // Who shows its token needs no key.
                 _ => service.beside(
                     gstreamer::router(service.clone(), settings.service_token.clone()),
@@ -434,21 +449,26 @@ impl LiveService {
     }
 
     /// The stream `name` as WebRTC takes it, made from now on until nobody watches.
-    fn fit(&self, name: &str) -> Option<Arc<Stream>> {
+    fn fit(&self, name: &str, whom: For) -> Option<Arc<Stream>> {
         let stream = self.live.get(name)?;
         let mut fits = lock(&self.fits);
-        if let Some(there) = fits.get_mut(name)
+        let key = (name.to_string(), whom);
+        if let Some(there) = fits.get_mut(&key)
             && std::ptr::eq(there.of.as_ptr(), Arc::as_ptr(&stream))
         {
             there.wanted = Instant::now();
             return Some(there.transcode.stream().clone());
         }
-        let transcode = Transcode::start(&stream, &TranscodeSpec::webrtc())
+        let spec = match whom {
+            For::Browsers => TranscodeSpec::webrtc(),
+            For::Narrow => TranscodeSpec::smaller(self.ladder.as_ref().map_or(&[], |l| &l.rungs)),
+        };
+        let transcode = Transcode::start(&stream, &spec)
             .inspect_err(|e| tracing::error!(stream = name, "cannot be made for WebRTC: {}", e.message()))
             .ok()?;
         let made = transcode.stream().clone();
         let fitted = Fitted { of: Arc::downgrade(&stream), transcode, wanted: Instant::now() };
-        let before = fits.insert(name.into(), fitted);
+        let before = fits.insert(key, fitted);
         std::thread::spawn(move || drop(before));
         Some(made)
     }
@@ -498,8 +518,8 @@ impl LiveService {
             fitted.wanted = Instant::now();
         }
         let old = |f: &Fitted, name: &str| gone(&f.of, name) || f.wanted.elapsed() > IDLE;
-        let names: Vec<String> = fits.iter().filter(|(n, f)| old(f, n)).map(|(n, _)| n.clone()).collect();
-        over.extend(names.iter().filter_map(|n| fits.remove(n)).map(|f| f.transcode));
+        let keys: Vec<_> = fits.iter().filter(|((n, _), f)| old(f, n)).map(|(key, _)| key.clone()).collect();
+        over.extend(keys.iter().filter_map(|key| fits.remove(key)).map(|f| f.transcode));
         over
     }
 
@@ -541,12 +561,8 @@ impl LiveService {
             router = router.merge(self.films(shelf.clone()));
         }
         if let Some(rules) = &self.recordings {
-            let keys = self.keys.clone();
-            let guard = middleware::from_fn(move |request: Request, next: Next| {
-                let keys = keys.clone();
-                async move { let_in(&keys, RECORDINGS, request, next).await }
-            });
-            router = router.merge(Recordings::new(rules.root().into()).router().layer(guard));
+            let recordings = Recordings::new(rules.root().into()).router();
+            router = router.merge(guard::keyed(recordings, &self.keys, guard::RECORDINGS));
         }
         match &self.webrtc {
             Some(webrtc) => router.merge(self.counted(webrtc.router())),
@@ -556,16 +572,11 @@ impl LiveService {
 
     /// The films of the object store, for who shows the reader's key.
     fn films(&self, shelf: Shelf) -> Router {
-        let keys = self.keys.clone();
-        let guard = middleware::from_fn(move |request: Request, next: Next| {
-            let keys = keys.clone();
-            async move { let_in(&keys, FILMS, request, next).await }
-        });
         let file = move |Path(path): Path<String>, headers: HeaderMap| async move {
             shelf.film(&path, &headers).await
         };
         let file = axum::routing::get(file).options(async || answer::preflight());
-        Router::new().route("/films/{*path}", file).layer(guard)
+        guard::keyed(Router::new().route("/films/{*path}", file), &self.keys, guard::FILMS)
     }
 
     /// WebRTC's routes, whose requests are counted.
@@ -626,7 +637,7 @@ impl LiveService {
     async fn guarded(&self, request: Request, next: Next) -> Response {
         let path = request.uri().path().trim_start_matches("/streams/").to_string();
         if let Some((name, file)) = path.rsplit_once('/')
-            && allowed(&self.keys, "/streams", &request)
+            && guard::allowed(&self.keys, guard::STREAMS, &request)
         {
             let (hls, dash) = (file.ends_with(".m3u8"), file.ends_with(".mpd"));
             let asked = (hls || dash).then(|| self.managed.get(name)).flatten();
@@ -635,20 +646,17 @@ impl LiveService {
                 return (StatusCode::NOT_FOUND, axum::Json(why)).into_response();
             }
             // What other nodes wrote into the store is asked for as well.
-            if self.keys.hooks.any() && (self.live.get(name).is_some() || self.shelf.is_some()) {
-                let peer = request.extensions().get::<Peer>().map(|p| p.0);
-                let query = request.uri().query().unwrap_or_default().to_string();
-                let read = Asked { act: Act::Read, stream: name.into(), protocol: "http", peer, query };
-                let who = (peer.map(|p| p.ip()), viewers::who(request.headers()).map(Option::<&_>::cloned));
-                if let Err(why) = self.keys.hooks.visit(&self.live, read, who).await {
-                    return (StatusCode::FORBIDDEN, axum::Json(json!({ "detail": why }))).into_response();
-                }
+            if self.keys.hooks.any()
+                && (self.live.get(name).is_some() || self.shelf.is_some())
+                && let Err(refused) = guard::visit(&self.keys.hooks, &self.live, name, &request).await
+            {
+                return refused;
             }
             if asked.is_some_and(|view| view.request.on_demand.is_some()) {
                 self.awaken(name).await;
             }
         }
-        let_in(&self.keys, "/streams", request, next).await
+        guard::let_in(&self.keys, guard::STREAMS, request, next).await
     }
 
     /// All streams.
@@ -718,60 +726,6 @@ impl LiveService {
     }
 }
 
-/// The keys that a request shows: in its address, and in the cookie that an earlier answer set.
-fn keys_of(request: &Request) -> (Option<String>, Option<String>) {
-    let asked = shown(request.uri().query().unwrap_or_default()).map(String::from);
-    let cookie = request
-        .headers()
-        .get_all("cookie")
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .find_map(|all| all.split(';').find_map(|one| one.trim().strip_prefix(COOKIE)).map(String::from));
-    (asked, cookie)
-}
-
-/// The directory that a request's file is in, below `folder`.
-fn place(folder: &'static str, request: &Request) -> String {
-    let path = request.uri().path();
-    let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
-    if directory.starts_with(folder) { directory.into() } else { folder.into() }
-}
-
-fn allowed(keys: &Keys, folder: &'static str, request: &Request) -> bool {
-    let (asked, cookie) = keys_of(request);
-    let name = if folder == RECORDINGS {
-        let path = request.uri().path();
-        super::recordings::stream_of(path.strip_prefix(folder).unwrap_or_default())
-    } else {
-        let place = place(folder, request);
-        query::decoded(place.strip_prefix(folder).unwrap_or_default().trim_matches('/'))
-    };
-    let key = asked.as_deref().or(cookie.as_deref());
-    match name.as_deref() {
-        Some("") | None => keys.may_list(key),
-        Some(name) => keys.may_read(name, key),
-    }
-}
-
-/// Lets a reader's request through, and lets what it finds beside it, below `folder`, name others without the key.
-async fn let_in(keys: &Keys, folder: &'static str, request: Request, next: Next) -> Response {
-    if !allowed(keys, folder, &request) {
-        return (StatusCode::FORBIDDEN, axum::Json(json!({ "detail": "a key is needed to read" })))
-            .into_response();
-    }
-    let (asked, _) = keys_of(&request);
-    let place = place(folder, &request);
-    let mut response = next.run(request).await;
-    let plain = |key: &&String| key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
-    if keys.guards_reading()
-        && let Some(key) = asked.as_ref().filter(plain)
-        && let Ok(value) = format!("{COOKIE}{key}; Path={place}; HttpOnly; SameSite=Lax").parse()
-    {
-        response.headers_mut().append("set-cookie", value);
-    }
-    response
-}
-
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -805,11 +759,6 @@ async fn pictured(thumbnails: &Thumbnails, request: Request, next: Next) -> Resp
         _ => next.run(request).await,
     }
 }
-
-/// The cookie that carries a reader's key from a playlist to the files that it names.
-const RECORDINGS: &str = "/recordings";
-const FILMS: &str = "/films";
-const COOKIE: &str = "gs_live_key=";
 
 fn options(settings: &LiveConfig) -> OriginOptions {
     OriginOptions {

@@ -16,9 +16,10 @@ use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    Attribute, Attributes, BackoffConfig, ClientOptions, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, RetryConfig,
+    Attribute, Attributes, BackoffConfig, ClientOptions, GetOptions, GetRange, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, RetryConfig,
 };
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -84,6 +85,19 @@ pub struct Stored {
     pub size: u64,
     /// When it was put there.
     pub modified: SystemTime,
+}
+
+/// Some of a file.
+#[derive(Clone, Debug)]
+pub struct FilePiece {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// Length of the whole file.
+    pub size: u64,
+    /// When it was put there.
+    pub modified: SystemTime,
+    /// What names this very file, where the store has such.
+    pub tag: Option<String>,
 }
 
 /// An object store or a directory. Cheap to clone; all methods may be called from any thread of a tokio runtime, and all of
@@ -162,6 +176,13 @@ impl Store {
                 Ok(Store { inner: Arc::new(inner), prefix, label: url.into(), attributes: true, patience })
             }
         }
+    }
+
+    /// What `inner` has.
+    #[cfg(test)]
+    pub(crate) fn over(inner: Arc<dyn ObjectStore>) -> Store {
+        let patience = Duration::from_secs(60);
+        Store { inner, prefix: String::new(), label: "test".into(), attributes: false, patience }
     }
 
     /// What it is called in messages: `store.url`.
@@ -286,6 +307,32 @@ impl Store {
             return Err(Error::unsupported(format!("store: {key}: {size} bytes are too many")));
         }
         Ok((found.bytes().await.map_err(|e| error(e, key))?, modified))
+    }
+
+    /// `range` of a file, or what of it there is; `same`: of the one that an earlier piece was of.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is no file; [`ErrorKind::Io`] when it is another one now; as [`Store::put`].
+    pub async fn piece(&self, key: &str, range: Range<u64>, same: Option<String>) -> Result<FilePiece> {
+        let path = self.path(key)?;
+        let first = range.start == 0;
+        let options =
+            GetOptions { range: Some(GetRange::Bounded(range)), if_match: same, ..GetOptions::default() };
+        let found = match self.inner.get_opts(&path, options).await {
+            Ok(found) => found,
+            Err(missing @ object_store::Error::NotFound { .. }) => return Err(error(missing, key)),
+            // No range of an empty file can be had.
+            Err(e) => match self.inner.head(&path).await {
+                Ok(meta) if first && meta.size == 0 => {
+                    let modified = meta.last_modified.into();
+                    return Ok(FilePiece { bytes: Bytes::new(), size: 0, modified, tag: meta.e_tag });
+                }
+                _ => return Err(error(e, key)),
+            },
+        };
+        let (size, modified) = (found.meta.size, found.meta.last_modified.into());
+        let tag = found.meta.e_tag.clone();
+        Ok(FilePiece { bytes: found.bytes().await.map_err(|e| error(e, key))?, size, modified, tag })
     }
 
     /// A file without what is in it; `None` when there is none.

@@ -315,6 +315,60 @@ fn hooks_decide_where_they_are_asked_to() {
     assert_eq!(publishes.map(|e| e.1).collect::<Vec<_>>(), ["live/bad", "live/a"]);
 }
 
+#[test]
+fn what_is_in_the_store_is_served_and_hooks_decide_over_its_streams() {
+    let root = tempfile::tempdir().unwrap();
+    let put = |key: &str, text: &str| {
+        let path = root.path().join(key);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    put("streams/far/playlist.m3u8", "#EXTM3U\n");
+    put("films/one/master.m3u8", "#EXTM3U\n#film");
+    put("films/one/v0/0.m4s", "media");
+    let (url, heard) = service(|call, _| {
+        let shows = call.json()["query"].as_str().is_some_and(|q| q.contains("ticket=good"));
+        if shows { 200 } else { 403 }
+    });
+    let store = format!("file://{}", root.path().display());
+    let with = |store: Option<String>| {
+        let url = url.clone();
+        site(|config| {
+            config.live.hooks.urls = vec![url];
+            config.live.hooks.authorize = true;
+            config.live.cdn_port = Some(0);
+            config.live.read_key = Some(Secret::new("who-reads"));
+            config.store.url = store;
+        })
+    };
+    let served = with(Some(store));
+    // Without the key nobody is asked.
+    assert_eq!(served.get("/streams/far/playlist.m3u8?ticket=good").status, 403);
+    assert_eq!(events(&heard), []);
+    let reply = served.get("/streams/far/playlist.m3u8?key=who-reads&ticket=bad");
+    assert_eq!((reply.status, reply.json()["detail"].as_str()), (403, Some("read is refused")));
+    let reply = served.get("/streams/far/playlist.m3u8?key=who-reads&ticket=good");
+    assert_eq!((reply.status, reply.text().as_str()), (200, "#EXTM3U\n"));
+    let read = ("read".to_string(), "far".to_string(), "http".to_string());
+    assert_eq!(events(&heard), [read.clone(), read]);
+    // Films want the key, at the port for caches too.
+    let cdn = served.server.status()["live"]["cdn"].as_str().unwrap().to_string();
+    for base in [String::new(), format!("http://{cdn}")] {
+        assert_eq!(served.get(&format!("{base}/films/one/master.m3u8")).status, 403);
+        let reply = served.get(&format!("{base}/films/one/master.m3u8?key=who-reads"));
+        assert_eq!((reply.status, reply.text().as_str()), (200, "#EXTM3U\n#film"));
+        let cookie = reply.header("set-cookie").split(';').next().unwrap().to_string();
+        assert!(reply.header("set-cookie").contains("Path=/films/one;"), "{:?}", reply.headers);
+        let media = served.ask("GET", &format!("{base}/films/one/v0/0.m4s"), &[("cookie", &cookie)], None);
+        assert_eq!((media.status, media.text().as_str()), (200, "media"));
+        assert!(media.header("cache-control").contains("immutable"));
+    }
+    let without = with(None);
+    assert_eq!(without.get("/streams/far/playlist.m3u8?key=who-reads&ticket=bad").status, 404);
+    assert_eq!(without.get("/films/one/master.m3u8?key=who-reads").status, 404);
+    assert_eq!(events(&heard).len(), 2, "nobody is asked for what is nowhere");
+}
+
 /// Publishes by SRT, or reads, for a while; whether that worked.
 fn srt(site: &Site, id: &str, args: &str, output: bool) -> Child {
     let address = site.server.status()["srt"].as_str().unwrap().to_string();

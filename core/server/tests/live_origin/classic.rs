@@ -227,7 +227,34 @@ async fn text_is_a_rendition_of_as_many_segments() {
     let pictures = stage.web.text(&stage.video().await).await;
     assert_eq!(tags(&playlist, "EXTINF"), tags(&pictures, "EXTINF")[..3].to_vec(), "{playlist}");
     assert_eq!(sequence(&playlist), sequence(&pictures));
-    assert!(!playlist.contains("EXT-X-MAP") && !playlist.contains("EXT-X-PART"), "{playlist}");
+    assert!(!playlist.contains("EXT-X-MAP"), "{playlist}");
+    // And as many parts, each a file of its own, the next of which is waited for.
+    let lengths = |list: &str| {
+        let parts = tags(list, "EXT-X-PART");
+        parts.iter().map(|p| attribute(p, "DURATION").unwrap().to_string()).collect::<Vec<_>>()
+    };
+    assert!(lengths(&playlist).len() > 10 && lengths(&playlist) == lengths(&pictures), "{playlist}");
+    assert_eq!(tag(&playlist, "EXT-X-SERVER-CONTROL"), tag(&pictures, "EXT-X-SERVER-CONTROL"));
+    assert_eq!(tag(&playlist, "EXT-X-PART-INF"), tag(&pictures, "EXT-X-PART-INF"));
+    let mut said = Vec::new();
+    for part in tags(&playlist, "EXT-X-PART") {
+        let answer = stage.web.get(&stage.path(attribute(part, "URI").unwrap())).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, "text/vtt"), "{part}");
+        assert!(answer.text().starts_with("WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000\n"));
+        said.push(answer.text().contains("three &amp; four"));
+    }
+    // Half a second is in three parts or four of 0.2 s.
+    assert!((3..=4).contains(&said.iter().filter(|s| **s).count()), "{said:?}");
+    let hint = tags(&playlist, "EXT-X-PRELOAD-HINT");
+    assert_eq!((hint.len(), attribute(hint[0], "TYPE")), (1, Some("PART")), "{playlist}");
+    let held = stage.web.held(&stage.path(attribute(hint[0], "URI").unwrap())).await;
+    let reload = stage.web.held(&format!("{path}?_HLS_msn=3&_HLS_part=3")).await;
+    // A segment that is being made is waited for: its parts do not make one together.
+    let whole = playlist.lines().rfind(|l| !l.starts_with('#')).unwrap().replace("_s2.", "_s3.");
+    let whole = stage.web.held(&stage.path(&whole)).await;
+    stage.until(6.99).await;
+    assert!(held.await.unwrap().0.text().starts_with("WEBVTT"));
+    assert!(reload.await.unwrap().0.text().contains("EXT-X-PART"));
     let mut texts = Vec::new();
     for uri in playlist.lines().filter(|l| !l.starts_with('#')) {
         let answer = stage.web.get(&stage.path(uri)).await;
@@ -240,6 +267,8 @@ async fn text_is_a_rendition_of_as_many_segments() {
     // Another publisher without text: the rendition goes on with gaps, and then is not told of.
     let quiet = clip(3, "25", "-g 50");
     drop(stage.feed);
+    let (whole, _) = whole.await.unwrap();
+    assert_eq!((whole.status, whole.text().matches("WEBVTT").count()), (200, 1), "{}", whole.text());
     let again = stage.live.publish(NAME, ghoststream_server::live::Publisher::new("test", None)).unwrap();
     stage.origin = stage.origins.open(again.stream().clone());
     stage.feed = media::Feed::new(again, &quiet);

@@ -98,6 +98,14 @@ async fn text_is_offered_in_mp4_and_comes_beside_the_pictures() {
     stage.until(4.5).await;
     stage.video().await;
     let manifest = stage.web.text(&format!("{NAME}/manifest.mpd")).await;
+    // The presentation's times are not the media's (see the constant of dash.rs).
+    let start: f64 = value(&manifest, "Period", "start").trim_matches(['P', 'T', 'S']).parse().unwrap();
+    let offset: f64 = match manifest.split_once("presentationTimeOffset=\"") {
+        Some((_, rest)) => rest.split('"').next().unwrap().parse().unwrap(),
+        None => 0.0,
+    };
+    let scale: f64 = value(&manifest, "SegmentTemplate", "timescale").parse().unwrap();
+    assert!((start - offset / scale - 0.001).abs() < 1e-4, "{manifest}");
     let set = text_set(&manifest);
     assert_eq!(value(set, "AdaptationSet", "lang"), "de");
     assert_eq!((value(set, "Role", "value"), value(set, "Representation", "codecs")), ("subtitle", "wvtt"));

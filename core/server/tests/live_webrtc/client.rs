@@ -4,8 +4,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::crypto::from_feature_flags;
@@ -52,11 +54,24 @@ pub struct Setup {
     pub layers: &'static [&'static str],
     /// One of so many datagrams with media is lost on the way to the client; 0 = none.
     pub lose: usize,
+    /// Bits per second of the way to the client, which holds back what comes faster for [`HELD`] and drops the rest; 0 = no end.
+    pub narrow: Arc<AtomicU64>,
 }
+
+/// The longest that a narrow way holds anything back.
+const HELD: Duration = Duration::from_millis(150);
 
 impl Setup {
     pub fn new(direction: Direction) -> Setup {
-        Setup { direction, video: true, audio: true, codec: Codec::H264, layers: &[], lose: 0 }
+        Setup {
+            direction,
+            video: true,
+            audio: true,
+            codec: Codec::H264,
+            layers: &[],
+            lose: 0,
+            narrow: Arc::default(),
+        }
     }
 }
 
@@ -154,7 +169,18 @@ impl Client {
         let (tell, got) = mpsc::unbounded_channel();
         let (send, to_send) = mpsc::unbounded_channel();
         let (keys, wants) = mpsc::unbounded_channel();
-        let run = Run { rtc, socket, video, audio, tell, lose: setup.lose, count: 0 };
+        let run = Run {
+            rtc,
+            socket,
+            video,
+            audio,
+            tell,
+            lose: setup.lose,
+            count: 0,
+            narrow: setup.narrow,
+            held: VecDeque::new(),
+            free: Instant::now(),
+        };
         let task = tokio::spawn(run.run(to_send, wants));
         Ok(Client { got, send, keys, location, headers, task })
     }
@@ -188,6 +214,11 @@ struct Run {
     tell: mpsc::UnboundedSender<Got>,
     lose: usize,
     count: usize,
+    narrow: Arc<AtomicU64>,
+    /// What is on its way, and when it comes.
+    held: VecDeque<(Instant, Vec<u8>, SocketAddr)>,
+    /// When the way is free.
+    free: Instant,
 }
 
 impl Run {
@@ -199,12 +230,23 @@ impl Run {
         let mut buffer = vec![0; 2000];
         let here = self.socket.local_addr().unwrap();
         loop {
-            let Some(next) = self.poll().await else { return };
+            let Some(mut next) = self.poll().await else { return };
+            while let Some((_, data, source)) = self.held.pop_front_if(|(at, ..)| *at <= Instant::now()) {
+                self.receive(&data, source, here);
+                match self.poll().await {
+                    Some(at) => next = at,
+                    None => return,
+                }
+            }
+            let next = self.held.front().map_or(next, |(at, ..)| next.min(*at));
             tokio::select! {
                 got = self.socket.recv_from(&mut buffer) => {
                     let Ok((length, source)) = got else { continue };
-                    self.receive(&buffer[..length], source, here);
+                    if !self.hold(&buffer[..length], source) {
+                        self.receive(&buffer[..length], source, here);
+                    }
                     while let Ok((length, source)) = self.socket.try_recv_from(&mut buffer) {
+                        if self.hold(&buffer[..length], source) { continue }
                         if self.poll().await.is_none() { return }
                         self.receive(&buffer[..length], source, here);
                     }
@@ -219,6 +261,22 @@ impl Run {
                 }
             }
         }
+    }
+
+    /// Whether the way holds it back, or drops it.
+    fn hold(&mut self, data: &[u8], source: SocketAddr) -> bool {
+        let (rate, now) = (self.narrow.load(Ordering::Relaxed), Instant::now());
+        if rate == 0 && self.held.is_empty() {
+            return false;
+        }
+        self.free = self.free.max(now);
+        if self.free - now > HELD {
+            return true;
+        }
+        self.free +=
+            Duration::from_secs_f64(data.len() as f64 * 8.0 / if rate == 0 { 1e9 } else { rate as f64 });
+        self.held.push_back((self.free, data.to_vec(), source));
+        true
     }
 
     fn receive(&mut self, data: &[u8], source: SocketAddr, here: SocketAddr) {

@@ -2,8 +2,10 @@
 
 use super::client::{Client, Got, Send, Setup};
 use super::{feed, publish, start, wait_for};
-use ghoststream_server::live::webrtc::WebRtcOptions;
+use ghoststream_server::live::webrtc::{WebRtc, WebRtcOptions};
 use ghoststream_server::live::{Item, Start};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use str0m::format::Codec as RtpCodec;
 use str0m::media::Direction;
@@ -31,6 +33,73 @@ async fn a_viewer_who_loses_packets_gets_them_again_and_disturbs_no_other() {
     eprintln!("WHEP: with a loss of 5 %, {pictures} of about 100 pictures");
     assert!(pictures > 70, "{pictures}");
     wait_for(|| webrtc.sessions().iter().any(|s| s.nacks > 0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_whose_way_is_narrow_gets_a_smaller_rendition_until_it_is_wide() {
+    let (live, webrtc, _) = start(WebRtcOptions::default());
+    webrtc.shutdown().await;
+    // 4 Mbit/s, and 400 kbit/s.
+    let (_feed, _small) = (feed(&live, "cam", 50, 10_000), feed(&live, "small", 50, 1000));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (from, count) = (live.clone(), asked.clone());
+    let options = WebRtcOptions {
+        bind: "127.0.0.1:0".parse().unwrap(),
+        smaller: Some(Arc::new(move |name| {
+            assert_eq!(name, "cam");
+            count.fetch_add(1, Ordering::SeqCst);
+            from.get("small")
+        })),
+        ..WebRtcOptions::default()
+    };
+    let webrtc = WebRtc::start(live.clone(), options).unwrap();
+    let setup = Setup::new(Direction::RecvOnly);
+    let narrow = setup.narrow.clone();
+    let mut client = Client::start(&webrtc.router(), "/whep/cam", setup).await;
+    client.connected().await;
+    let mut last = 0;
+    // Watches for so long, or until the rung is such; gives the middle size of the last second's pictures.
+    let mut watch = async |rung: Option<usize>, seconds: u64| {
+        let (end, mut sizes) = (Instant::now() + Duration::from_secs(seconds), Vec::new());
+        let mut since = None;
+        while Instant::now() < end && since.is_none_or(|at: Instant| at.elapsed() < Duration::from_secs(1)) {
+            let frame = client.frame(true).await;
+            assert!(frame.micros > last, "times rise");
+            last = frame.micros;
+            sizes.push(frame.data.len());
+            if since.is_none() && Some(webrtc.sessions()[0].rung) == rung {
+                since = Some(Instant::now());
+            }
+        }
+        let mut late = sizes.split_off(sizes.len().saturating_sub(25));
+        late.sort_unstable();
+        late[late.len() / 2]
+    };
+    assert!(watch(None, 4).await > 9000);
+    let stats = webrtc.sessions().remove(0);
+    assert_eq!(
+        (stats.rung, stats.rungs, stats.switches, asked.load(Ordering::SeqCst)),
+        (0, 1, 0, 0),
+        "{stats:?}"
+    );
+    narrow.store(1_200_000, Ordering::Relaxed);
+    let begun = Instant::now();
+    let size = watch(Some(1), 15).await;
+    let stats = webrtc.sessions().remove(0);
+    eprintln!("WHEP: at 1.2 Mbit/s a smaller rendition after {:?}, {stats:?}", begun.elapsed());
+    assert_eq!((stats.rung, stats.rungs, stats.switches), (1, 2, 1), "{stats:?}");
+    assert!(size < 2000, "{size}");
+    assert!(stats.estimate.is_some_and(|e| e < 4_000_000), "{stats:?}");
+    // It goes on, and stays.
+    watch(None, 3).await;
+    assert_eq!(webrtc.sessions()[0].switches, 1);
+    narrow.store(0, Ordering::Relaxed);
+    let begun = Instant::now();
+    let size = watch(Some(0), 40).await;
+    let stats = webrtc.sessions().remove(0);
+    eprintln!("WHEP: and the whole after {:?}, {stats:?}", begun.elapsed());
+    assert_eq!((stats.rung, stats.switches), (0, 2), "{stats:?}");
+    assert!(size > 9000, "{size}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

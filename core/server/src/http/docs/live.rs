@@ -103,6 +103,21 @@ pub(super) const ROUTES: &[Route] = &[
         ],
     },
     Route {
+        method: "get",
+        path: "/films/{name}/{file}",
+        tag: "live",
+        summary: "A playlist, manifest or segment of a film in the object store, by its path there",
+        ok: Shape::Media,
+        not: &[
+            (206, "The range that was asked for"),
+            (304, "The client has it"),
+            KEY,
+            (404, "There is no such film or file, or no object store"),
+            (416, "Range not satisfiable"),
+            (503, "The object store does not answer"),
+        ],
+    },
+    Route {
         method: "post",
         path: "/whip/{name}",
         tag: "live",

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use std::convert::Infallible;
+use std::ops::Range;
 
 pub(in crate::live) const HLS: &str = "application/vnd.apple.mpegurl";
 pub(super) const DASH: &str = "application/dash+xml";
@@ -144,8 +145,36 @@ pub(in crate::live) fn media(
     cache: Cache,
     target: u32,
 ) -> (Response, u64) {
-    let tag = format!("\"{name}\"");
     let size: u64 = chunks.iter().map(|c| c.len() as u64).sum();
+    ranged(request, name, kind, size, (cache, target), |wanted| {
+        let mut at = 0;
+        let mut pieces = Vec::with_capacity(chunks.len());
+        for chunk in chunks {
+            let length = chunk.len() as u64;
+            let from = wanted.start.saturating_sub(at).min(length);
+            let to = wanted.end.saturating_sub(at).min(length);
+            if from < to {
+                pieces.push(chunk.slice(from as usize..to as usize));
+            }
+            at += length;
+        }
+        match &pieces[..] {
+            [one] => Body::from(one.clone()),
+            _ => Body::from_stream(futures_util::stream::iter(pieces.into_iter().map(Ok::<_, Infallible>))),
+        }
+    })
+}
+
+/// As [`media`], of `size` bytes that `body` gives the wanted ones of.
+pub(super) fn ranged(
+    request: &HeaderMap,
+    name: &str,
+    kind: &'static str,
+    size: u64,
+    (cache, target): (Cache, u32),
+    body: impl FnOnce(Range<u64>) -> Body,
+) -> (Response, u64) {
+    let tag = format!("\"{name}\"");
     let mut response = Response::builder()
         .header(header::CONTENT_TYPE, kind)
         .header(header::CACHE_CONTROL, cache.value(target))
@@ -169,24 +198,9 @@ pub(in crate::live) fn media(
             return (failed, 0);
         }
     };
-    let mut at = 0;
-    let mut pieces = Vec::with_capacity(chunks.len());
-    for chunk in chunks {
-        let length = chunk.len() as u64;
-        let from = wanted.start.saturating_sub(at).min(length);
-        let to = wanted.end.saturating_sub(at).min(length);
-        if from < to {
-            pieces.push(chunk.slice(from as usize..to as usize));
-        }
-        at += length;
-    }
     let length = wanted.end - wanted.start;
     response = response.header(header::CONTENT_LENGTH, length);
-    let body = match &pieces[..] {
-        [one] => Body::from(one.clone()),
-        _ => Body::from_stream(futures_util::stream::iter(pieces.into_iter().map(Ok::<_, Infallible>))),
-    };
-    (finished(response.body(body)), length)
+    (finished(response.body(body(wanted))), length)
 }
 
 /// Media that is being made: chunks go out as they come.

@@ -425,3 +425,86 @@ fn tells(playlist: &Multivariant) -> (Vec<String>, u64) {
 fn told_enough(before: &(Vec<String>, u64), now: &(Vec<String>, u64)) -> bool {
     before.0 == now.0 && now.1 <= before.1 + before.1 / 10
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::learn::Shape;
+    use super::super::texts;
+    use super::*;
+    use crate::live::{Live, OriginOptions, Origins, Publisher};
+    use ghoststream::Codec;
+    use ghoststream::frame::ChannelLayout;
+    use ghoststream::package::bitstream::captions::Captions;
+    use ghoststream::package::{Event, Segment};
+    use ghoststream::packet::{AudioInfo, StreamInfo};
+    use ghoststream::time::{MICROSECONDS, Rational, Timestamp};
+
+    fn sound() -> Track {
+        let mut info = StreamInfo::new(MediaKind::Audio, Codec::Opus, Rational::new(1, 48_000));
+        info.extradata = Bytes::from_static(b"OpusHead\x01\x02\x38\x01\x80\xbb\0\0\0\0\0");
+        info.audio = Some(AudioInfo {
+            sample_rate: 48_000,
+            layout: ChannelLayout::from_channels(2),
+            format: None,
+            frame_size: 960,
+            initial_padding: 0,
+        });
+        Track::new(&info, None).unwrap()
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_text_that_is_left_out() {
+        let live = Live::new(true, 1);
+        let publication = live.publish("s", Publisher::new("test", None)).unwrap();
+        let origins = Origins::new(OriginOptions::default());
+        let origin = origins.open(publication.stream().clone());
+        let text = StreamInfo::new(MediaKind::Subtitle, Codec::SubRip, Rational::new(1, 1000));
+        let limits = Limits { segments: 3, dvr: 0, bytes: 1 << 20 };
+        let (listed, boxed) = {
+            let mut state = origin.lock();
+            state.facts = Some(Facts {
+                token: origin.token.clone(),
+                shape: Shape { target: 2, part: 200_000 },
+                epoch: 0,
+                low_latency: true,
+                ended: false,
+                coming: None,
+                captions: Captions::default(),
+            });
+            let sounds = state.ensure("a0".into(), MediaKind::Audio, 0, limits);
+            let listed = state.ensure("s0".into(), MediaKind::Subtitle, 0, limits);
+            let boxed = state.ensure("w0".into(), MediaKind::Subtitle, 0, limits);
+            // As the maker does before there is anything.
+            state.windows[listed].begin(0, vec![texts::described(&text).unwrap()], Bytes::new());
+            let time = |micros| Timestamp::new(micros, MICROSECONDS);
+            let whole = Event::Segment(Segment {
+                group: sounds,
+                sequence: 0,
+                start: time(0),
+                duration: time(2_000_000),
+                independent: true,
+                chunks: vec![Bytes::from_static(b"media")],
+                key_range: None,
+            });
+            let init = Event::Init {
+                group: sounds,
+                tracks: vec![sound()],
+                bytes: Some(Bytes::from_static(b"init")),
+            };
+            state.apply(0, vec![init, whole]);
+            (listed, boxed)
+        };
+        let mut copy = Copy::new(&origin, None);
+        for copied in origin.follow().next().await.unwrap() {
+            copy.add(copied);
+        }
+        let told = |copy: &Copy| copy.texts().into_iter().map(|t| t.name).collect::<Vec<_>>();
+        let all = [names::MULTIVARIANT, names::MANIFEST].map(String::from);
+        assert!(all.iter().all(|name| !told(&copy).contains(name)), "the text is waited for");
+        origin.lock().leave_out(&[listed, boxed]);
+        assert!(all.iter().all(|name| told(&copy).contains(name)), "{:?}", told(&copy));
+        let playlist = origin.lock().multivariant(Format::Cmaf).unwrap();
+        assert!(!String::from_utf8_lossy(&playlist.plain).contains("SUBTITLES"));
+        origins.close("s");
+    }
+}

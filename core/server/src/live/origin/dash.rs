@@ -16,6 +16,12 @@ use ghoststream::time::{MICROSECONDS, Rational, Rounding, Timestamp, rescale};
 /// The latency that low-latency players aim for, in microseconds.
 const LATENCY: i64 = 1_200_000;
 
+/// How long before the stream's time 0 the presentation begins, in microseconds. With it no period's times are those of its media:
+/// where they are, shaka-player 5.2 takes the time of each chunk of the pictures for the segment's, and shows text up to a segment
+/// early (`MediaSourceEngine.appendBuffer` looks only where nothing is to be added to the media's times). No more than that, as
+/// dash.js 5.2 and shaka compare producers' reference times with the presentation's as if they were the media's.
+const BEFORE: i64 = 1_000;
+
 fn time(micros: i64) -> Timestamp {
     Timestamp::new(micros, MICROSECONDS)
 }
@@ -37,7 +43,7 @@ impl Facts {
             });
             periods.push(Period {
                 id: format!("r{}", span.run),
-                start: time(span.start.micros()),
+                start: time(span.start.micros() + BEFORE),
                 duration: end.map(|end| time(end - span.start.micros())),
                 adaptation_sets: sets,
             });
@@ -47,7 +53,7 @@ impl Facts {
         let update = if spans.iter().all(|s| s.regular) || !self.low_latency { target } else { 500_000 };
         Some(Manifest {
             presentation: Presentation::Dynamic(Dynamic {
-                availability_start: self.epoch,
+                availability_start: self.epoch - BEFORE,
                 publish: now,
                 minimum_update_period: (!self.ended).then_some(update),
                 time_shift_buffer_depth: Some(depth),

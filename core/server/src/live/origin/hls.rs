@@ -41,9 +41,9 @@ impl Facts {
         i64::from(self.shape.target) * 1_000_000
     }
 
-    /// Whether a rendition is made of parts: not in MPEG-TS, and text is none.
+    /// Whether a rendition's playlist tells of parts.
     fn has_parts(&self, window: &Window) -> bool {
-        self.low_latency && window.format == Format::Cmaf
+        self.low_latency && window.format.has_parts()
     }
 
     fn server_control(&self, window: &Window) -> Option<LowLatency> {
@@ -146,7 +146,8 @@ impl Facts {
             return Vec::new();
         }
         let hint = |map, file: File| PreloadHint { map, uri: file.name(&window.id, &self.token), start: 0 };
-        let map = self.coming.filter(|_| window.live).map(|run| hint(true, File::Init(run)));
+        let coming = self.coming.filter(|_| window.live && window.format == Format::Cmaf);
+        let map = coming.map(|run| hint(true, File::Init(run)));
         map.into_iter().chain([hint(false, File::Part(window.next_part()))]).collect()
     }
 
@@ -334,11 +335,12 @@ impl Facts {
     }
 }
 
-/// The renditions of a format and kind whose tracks are known: those that are made now, or all of the format where none is.
+/// The renditions of a format and kind whose tracks are known: those that are made now, or all where none of their playlist is.
 fn known(windows: &[Window], format: Format, kind: MediaKind) -> Vec<(&Window, &Track)> {
-    let known = || windows.iter().filter(|w| w.format == format);
-    let any_live = known().any(|w| w.live && w.track.is_some());
-    let of = known().filter(|w| w.kind == kind && (w.live || !any_live));
+    let together = |w: &&Window| (w.format == Format::Ts) == (format == Format::Ts);
+    let any_live = windows.iter().filter(together).any(|w| w.live && w.track.is_some());
+    let known = windows.iter().filter(|w| w.format == format);
+    let of = known.filter(|w| w.kind == kind && (w.live || !any_live));
     of.filter_map(|w| Some((w, w.track.as_ref()?))).collect()
 }
 

@@ -102,13 +102,14 @@ impl Run {
         Some(all(&self.captions)).filter(|now| *now != before)
     }
 
-    /// What the texts have beside `events`. Where that cannot be, they are left out for the rest of the run.
-    fn texts_beside(&mut self, name: &str, events: &[Event]) -> Vec<Event> {
-        texts::beside(&mut self.texts, self.group, events).unwrap_or_else(|e| {
-            tracing::warn!(stream = name, "its text is left out: {e}");
-            self.texts.clear();
-            Vec::new()
-        })
+    /// What the texts have beside `events`. One that cannot be made is left out for the rest of the run: nobody waits for it.
+    fn texts_beside(&mut self, origin: &Origin, events: &[Event]) -> Vec<Event> {
+        let (made, failed) = texts::beside(&mut self.texts, self.group, events);
+        for (text, error) in failed {
+            tracing::warn!(stream = origin.name(), "its text is left out: {error}");
+            origin.lock().leave_out(&text.windows());
+        }
+        made
     }
 }
 
@@ -166,8 +167,10 @@ impl Maker<'_> {
         let state = &mut *guard;
         let known = state.facts.is_some();
         let learning = Learning::new(streams, usable, !known);
-        for window in state.windows.iter_mut().filter(|w| w.format == Format::Cmaf) {
-            window.live = ids.contains(&window.id);
+        for window in state.windows.iter_mut().filter(|w| w.format.has_parts()) {
+            if window.format == Format::Cmaf {
+                window.live = ids.contains(&window.id);
+            }
             // What was hinted would have been of the old run.
             if window.live && window.newest_run().is_some() {
                 window.abandon_hint();
@@ -416,7 +419,7 @@ impl Maker<'_> {
         let first = !run.begun;
         run.begun = true;
         // All at once: who is told of pictures is told of their text.
-        let texts = run.texts_beside(self.origin.name(), &events);
+        let texts = run.texts_beside(self.origin, &events);
         if first {
             self.origin.lock().runs = self.runs + 1;
         }
@@ -485,7 +488,7 @@ impl Maker<'_> {
             Vec::new()
         };
         let mut events = run.segmenter.finish().unwrap_or_else(lost);
-        let texts = run.texts_beside(self.origin.name(), &events);
+        let texts = run.texts_beside(self.origin, &events);
         let transport = run.transport.map_or_else(Vec::new, |mut t| t.finish().unwrap_or_else(lost));
         events.extend(transport.into_iter().chain(texts));
         let begun = run.begun || !events.is_empty();

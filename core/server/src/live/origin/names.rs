@@ -40,6 +40,11 @@ impl Format {
         }
     }
 
+    /// Whether playlists tell of its parts.
+    pub fn has_parts(self) -> bool {
+        matches!(self, Format::Cmaf | Format::Text)
+    }
+
     fn extension(self) -> &'static str {
         match self {
             Format::Cmaf | Format::Wvtt => "m4s",
@@ -104,7 +109,9 @@ impl File {
             File::Segment(sequence) => {
                 format!("{rendition}_{token}_s{sequence}.{}", Format::of(rendition).extension())
             }
-            File::Part(number) => format!("{rendition}_{token}_p{number}.m4s"),
+            File::Part(number) => {
+                format!("{rendition}_{token}_p{number}.{}", Format::of(rendition).extension())
+            }
         }
     }
 
@@ -139,8 +146,8 @@ impl File {
             (extension, Some(kind)) if extension == Format::of(rendition).extension() => {
                 match kind.strip_prefix('s') {
                     Some(sequence) => File::Segment(number(sequence)?),
-                    // Only segments are of other formats.
-                    None if extension != Format::Cmaf.extension() => return None,
+                    // MPEG-TS has none.
+                    None if Format::of(rendition) == Format::Ts => return None,
                     None => File::Part(number(kind.strip_prefix('p')?)?),
                 }
             }
@@ -168,6 +175,8 @@ mod tests {
             assert!(name.ends_with(extension), "{name}");
             assert_eq!(File::parse(&name, "abc"), Some((rendition, File::Segment(7))), "{name}");
         }
+        assert_eq!(File::Part(3).name("s0", "abc"), "s0_abc_p3.vtt");
+        assert_eq!(File::parse("s0_abc_p3.vtt", "abc"), Some(("s0", File::Part(3))));
         for name in [
             "",
             "v0",
@@ -183,6 +192,7 @@ mod tests {
             "v0_abc_s1.ts",
             "tv0_abc_s1.m4s",
             "tv0_abc_p1.ts",
+            "s0_abc_p1.m4s",
         ] {
             assert_eq!(File::parse(name, "abc"), None, "{name}");
             assert_eq!(File::token(name).filter(|t| *t == "abc"), None, "{name}");

@@ -142,7 +142,7 @@ impl Origin {
 
     async fn playlist(&self, id: &str, query: Option<&str>, headers: &HeaderMap) -> (Response, u64) {
         let refused = |why: &str| (answer::failure(400, why, Some((Cache::Error, self.target()))), 0);
-        let low_latency = self.options.low_latency && Format::of(id) == Format::Cmaf;
+        let low_latency = self.options.low_latency && Format::of(id).has_parts();
         let directives = match Directives::parse(query.filter(|_| low_latency)) {
             Ok(directives) => directives,
             Err(why) => return refused(&why),
@@ -230,6 +230,11 @@ impl Origin {
                 let Some((index, window)) = state.window(id) else { return Look::Found(None) };
                 match (window.segment(sequence), state.watch(index)) {
                     (Have::Soon, Some(changed)) if !state.ended => Look::Later(changed),
+                    // Text's parts are files of their own, which do not make one together.
+                    (Have::Some(_), Some(changed)) if window.format == Format::Text => match state.ended {
+                        true => Look::Found(None),
+                        false => Look::Later(changed),
+                    },
                     (have, _) => Look::Found(Some((have, mime(window)))),
                 }
             })

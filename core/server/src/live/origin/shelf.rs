@@ -1,16 +1,20 @@
 //! What is in the object store, for who asks here: the films that nodes made together, and the streams of other nodes. Any node serves
-//! them. A file is fetched once for all who ask for it at the same time, and kept for a moment.
+//! them. A playlist is fetched whole and media piece by piece, each once for all who ask for it at the same time, and kept for a moment.
+//! A reader holds one piece, however slow it is and however long the file.
 
 use super::answer::{self, Cache, DASH, HLS};
 use super::names;
 use super::state::Rendered;
 use crate::store::Store;
+use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
 use ghoststream::{Error, ErrorKind, Result};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{OnceCell, Semaphore};
@@ -19,11 +23,13 @@ use tokio::sync::{OnceCell, Semaphore};
 const BUDGET: u64 = 64 << 20;
 const MEDIA: Duration = Duration::from_secs(30);
 const MOMENT: Duration = Duration::from_secs(1);
-/// The largest file that goes by here.
-const LARGEST: u64 = 64 << 20;
+/// The largest playlist.
+const LARGEST: u64 = 16 << 20;
+/// What is fetched of media at once.
+const PIECE: u64 = 1 << 20;
 /// A stream whose playlist is older than this is over, or its node is: nobody is told that it goes on.
 const FRESH: Duration = Duration::from_secs(60);
-/// Files that are fetched at once, each of them held whole, and how long one of them may take.
+/// Pieces that are fetched at once, and how long one of them may take.
 const FETCHES: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The target duration that errors are kept by.
@@ -38,8 +44,10 @@ struct Inner {
     store: Store,
     /// Whether streams are in it.
     streams: bool,
-    kept: Mutex<HashMap<String, Entry>>,
+    /// By key and number of the piece.
+    kept: Mutex<HashMap<(String, u64), Entry>>,
     fetches: Semaphore,
+    patience: Duration,
 }
 
 #[derive(Debug)]
@@ -57,13 +65,23 @@ struct File {
 #[derive(Debug)]
 enum Content {
     Text(&'static str, Rendered),
-    Media(&'static str, Bytes),
+    Media(Media),
+}
+
+/// A piece of media.
+#[derive(Debug)]
+struct Media {
+    bytes: Bytes,
+    /// Length of the whole file.
+    size: u64,
+    /// What names this very file in the store.
+    tag: Option<String>,
 }
 
 impl Entry {
     fn size(&self) -> u64 {
         match self.file.get() {
-            Some(Ok(Some(File { content: Content::Media(_, bytes), .. }))) => bytes.len() as u64,
+            Some(Ok(Some(File { content: Content::Media(media), .. }))) => media.bytes.len() as u64,
             Some(Ok(Some(File { content: Content::Text(_, text), .. }))) => text.plain.len() as u64,
             _ => 0,
         }
@@ -71,7 +89,7 @@ impl Entry {
 
     fn is_over(&self, now: Instant) -> bool {
         let life = match self.file.get() {
-            Some(Ok(Some(File { content: Content::Media(..), .. }))) => MEDIA,
+            Some(Ok(Some(File { content: Content::Media(_), .. }))) => MEDIA,
             _ => MOMENT,
         };
         // One that somebody waits for is not.
@@ -94,7 +112,12 @@ fn kind(name: &str) -> Option<&'static str> {
 impl Shelf {
     /// What is in `store`; `streams`: streams too.
     pub fn new(store: Store, streams: bool) -> Shelf {
-        Shelf(Arc::new(Inner { store, streams, kept: Mutex::default(), fetches: Semaphore::new(FETCHES) }))
+        Shelf::patient(store, streams, PATIENCE)
+    }
+
+    fn patient(store: Store, streams: bool, patience: Duration) -> Shelf {
+        let fetches = Semaphore::new(FETCHES);
+        Shelf(Arc::new(Inner { store, streams, kept: Mutex::default(), fetches, patience }))
     }
 
     /// Answers a GET for a file of a film: its name, a slash, and the file's.
@@ -117,9 +140,9 @@ impl Shelf {
     async fn answer(&self, key: &str, fresh: Option<Duration>, headers: &HeaderMap) -> Response {
         let missing = || answer::failure(404, "Not Found", Some((Cache::Error, TARGET)));
         let Some(kind) = kind(key) else { return missing() };
-        let cell = self.entry(key);
+        let cell = self.entry(key, 0);
         // A failure is kept for a moment, too: who waits for the same file does not ask again, one behind the other.
-        let found = match cell.get_or_init(|| self.in_turn(key, kind)).await {
+        let found = match cell.get_or_init(|| self.in_turn(key, self.first(key, kind))).await {
             Ok(found) => found.as_ref(),
             // What no key can be.
             Err(e) if e.kind() == ErrorKind::Invalid => None,
@@ -135,16 +158,20 @@ impl Shelf {
         let Some(file) = found.filter(|file| !old(file)) else { return missing() };
         match &file.content {
             Content::Text(kind, text) => answer::text(headers, kind, text, Cache::Now, TARGET).0,
-            Content::Media(kind, bytes) => {
+            Content::Media(media) => {
                 let mut hasher = DefaultHasher::new();
                 (key, file.modified).hash(&mut hasher);
                 let tag = format!("{:x}", hasher.finish());
-                answer::media(headers, &tag, kind, vec![bytes.clone()], Cache::Forever, TARGET).0
+                answer::ranged(headers, &tag, kind, media.size, (Cache::Forever, TARGET), |wanted| {
+                    let same = media.tag.clone();
+                    Body::from_stream(self.clone().pieces(key.to_string(), same, wanted))
+                })
+                .0
             }
         }
     }
 
-    fn entry(&self, key: &str) -> Arc<OnceCell<Result<Option<File>>>> {
+    fn entry(&self, key: &str, piece: u64) -> Arc<OnceCell<Result<Option<File>>>> {
         let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         kept.retain(|_, entry| !entry.is_over(now));
@@ -156,31 +183,80 @@ impl Shelf {
             bytes -= gone.size();
         }
         let entry = || Entry { at: now, file: Arc::default() };
-        kept.entry(key.into()).or_insert_with(entry).file.clone()
+        kept.entry((key.into(), piece)).or_insert_with(entry).file.clone()
     }
 
-    /// A few files at a time, none of them for long.
-    async fn in_turn(&self, key: &str, kind: &'static str) -> Result<Option<File>> {
+    /// A few at a time, none of them for long.
+    async fn in_turn(&self, key: &str, fetch: impl Future<Output = Result<File>>) -> Result<Option<File>> {
         let fetched = async {
             let _turn = self.0.fetches.acquire().await;
-            self.fetch(key, kind).await
+            fetch.await
         };
-        tokio::time::timeout(PATIENCE, fetched)
+        let fetched = tokio::time::timeout(self.0.patience, fetched)
             .await
-            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, format!("{key}: it takes too long"))))
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, format!("{key}: it takes too long"))));
+        match fetched {
+            Ok(file) => Ok(Some(file)),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
-    async fn fetch(&self, key: &str, kind: &'static str) -> Result<Option<File>> {
-        let (bytes, modified) = match self.0.store.fetch(key, LARGEST).await {
-            Ok(found) => found,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(e),
-        };
-        let content = match kind {
-            HLS | DASH => Content::Text(kind, Rendered::new(String::from_utf8_lossy(&bytes).into_owned())),
-            _ => Content::Media(kind, bytes),
-        };
-        Ok(Some(File { content, modified }))
+    /// What tells of a file: all of a playlist, the first piece of media.
+    async fn first(&self, key: &str, kind: &'static str) -> Result<File> {
+        if kind != HLS && kind != DASH {
+            return self.piece(key, 0, None).await;
+        }
+        let (bytes, modified) = self.0.store.fetch(key, LARGEST).await?;
+        let text = Rendered::new(String::from_utf8_lossy(&bytes).into_owned());
+        Ok(File { content: Content::Text(kind, text), modified })
+    }
+
+    /// A piece of media; `same`: of the file that the first one was of.
+    async fn piece(&self, key: &str, n: u64, same: Option<String>) -> Result<File> {
+        let piece = self.0.store.piece(key, n * PIECE..(n + 1) * PIECE, same).await?;
+        let media = Media { bytes: piece.bytes, size: piece.size, tag: piece.tag };
+        Ok(File { content: Content::Media(media), modified: piece.modified })
+    }
+
+    /// The bytes of a file that are `wanted`, fetched when the reader takes them. What goes wrong cuts them off.
+    fn pieces(
+        self,
+        key: String,
+        same: Option<String>,
+        wanted: Range<u64>,
+    ) -> impl futures_util::Stream<Item = io::Result<Bytes>> + Send {
+        futures_util::stream::try_unfold((self, key, wanted), move |(shelf, key, wanted)| {
+            let same = same.clone();
+            async move {
+                if wanted.is_empty() {
+                    return Ok(None);
+                }
+                let n = wanted.start / PIECE;
+                let cell = shelf.entry(&key, n);
+                let fetch = || shelf.in_turn(&key, shelf.piece(&key, n, same));
+                let bytes = match cell.get_or_init(fetch).await {
+                    Ok(Some(File { content: Content::Media(media), .. })) => {
+                        let at = |byte: u64| {
+                            usize::try_from((byte - n * PIECE).min(media.bytes.len() as u64))
+                                .unwrap_or_default()
+                        };
+                        media.bytes.slice(at(wanted.start)..at(wanted.end))
+                    }
+                    Ok(_) => Bytes::new(),
+                    Err(e) => {
+                        tracing::warn!("what is being read cannot be fetched: {e}");
+                        return Err(io::Error::other(e.to_string()));
+                    }
+                };
+                if bytes.is_empty() {
+                    return Err(io::Error::other(format!("{key}: it is not what it was")));
+                }
+                drop(cell);
+                let rest = wanted.start + bytes.len() as u64..wanted.end;
+                Ok(Some((bytes, (shelf, key, rest))))
+            }
+        })
     }
 }
 
@@ -189,8 +265,17 @@ mod tests {
     use super::*;
     use crate::config::StoreConfig;
     use crate::live::{OriginOptions, Origins};
+    use futures_util::stream::BoxStream;
     use http_body_util::BodyExt;
+    use object_store::memory::InMemory;
+    use object_store::path::Path as Key;
+    use object_store::{
+        CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+        ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    };
+    use std::fmt;
     use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn shelf(root: &Path) -> Shelf {
         let url = Some(format!("file://{}", root.display()));
@@ -276,5 +361,185 @@ mod tests {
         tokio::time::sleep(MOMENT + Duration::from_millis(50)).await;
         // Media never changes under its name.
         assert_eq!((film("one/a.m3u8").await, film("one/a.m4s").await), ("behind".into(), "before".into()));
+    }
+
+    /// A store that counts what is fetched from it, and holds it up.
+    #[derive(Debug)]
+    struct Slow {
+        inner: InMemory,
+        /// Fetches so far, those under way, and the most there were at once.
+        counts: [AtomicUsize; 3],
+        /// How many may come to their end.
+        open: Semaphore,
+    }
+
+    impl fmt::Display for Slow {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("slow")
+        }
+    }
+
+    impl Slow {
+        async fn new(open: usize, files: &[(&str, usize)]) -> Arc<Slow> {
+            let inner = InMemory::new();
+            for (key, size) in files {
+                let data: Vec<u8> = (0..*size).map(|i| (i / 1000) as u8).collect();
+                inner.put(&Key::from(*key), data.into()).await.unwrap();
+            }
+            Arc::new(Slow { inner, counts: Default::default(), open: Semaphore::new(open) })
+        }
+
+        fn counted(&self) -> [usize; 3] {
+            [0, 1, 2].map(|i| self.counts[i].load(Ordering::SeqCst))
+        }
+
+        fn shelf(self: &Arc<Slow>, patience: Duration) -> Shelf {
+            Shelf::patient(Store::over(self.clone()), true, patience)
+        }
+    }
+
+    #[async_trait::async_trait]
+    impl ObjectStore for Slow {
+        async fn get_opts(&self, location: &Key, options: GetOptions) -> object_store::Result<GetResult> {
+            let [all, now, most] = &self.counts;
+            all.fetch_add(1, Ordering::SeqCst);
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            // One that is given up is not under way any more.
+            struct Under<'a>(&'a AtomicUsize);
+            impl Drop for Under<'_> {
+                fn drop(&mut self) {
+                    self.0.fetch_sub(1, Ordering::SeqCst);
+                }
+            }
+            let _under = Under(now);
+            self.open.acquire().await.unwrap().forget();
+            self.inner.get_opts(location, options).await
+        }
+        async fn put_opts(
+            &self,
+            location: &Key,
+            payload: PutPayload,
+            options: PutOptions,
+        ) -> object_store::Result<PutResult> {
+            self.inner.put_opts(location, payload, options).await
+        }
+        async fn put_multipart_opts(
+            &self,
+            location: &Key,
+            options: PutMultipartOptions,
+        ) -> object_store::Result<Box<dyn MultipartUpload>> {
+            self.inner.put_multipart_opts(location, options).await
+        }
+        fn delete_stream(
+            &self,
+            locations: BoxStream<'static, object_store::Result<Key>>,
+        ) -> BoxStream<'static, object_store::Result<Key>> {
+            self.inner.delete_stream(locations)
+        }
+        fn list(&self, prefix: Option<&Key>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+            self.inner.list(prefix)
+        }
+        async fn list_with_delimiter(&self, prefix: Option<&Key>) -> object_store::Result<ListResult> {
+            self.inner.list_with_delimiter(prefix).await
+        }
+        async fn copy_opts(&self, from: &Key, to: &Key, options: CopyOptions) -> object_store::Result<()> {
+            self.inner.copy_opts(from, to, options).await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_few_are_fetched_at_once_and_the_same_one_once() {
+        let names: Vec<String> = (0..2 * FETCHES).map(|n| format!("films/one/{n}.m4s")).collect();
+        let files: Vec<(&str, usize)> = names.iter().map(|n| (n.as_str(), 10)).collect();
+        let store = Slow::new(0, &files).await;
+        let shelf = store.shelf(PATIENCE);
+        // Each is asked for by two.
+        let asked = names.iter().chain(&names).map(|name| {
+            let (shelf, path) = (shelf.clone(), name.trim_start_matches("films/").to_string());
+            tokio::spawn(async move { shelf.film(&path, &HeaderMap::new()).await.status().as_u16() })
+        });
+        let asked: Vec<_> = asked.collect();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(store.counted(), [FETCHES, FETCHES, FETCHES]);
+        store.open.add_permits(100);
+        for one in asked {
+            assert_eq!(one.await.unwrap(), 200);
+        }
+        assert_eq!(store.counted(), [2 * FETCHES, 0, FETCHES]);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_does_not_answer_is_waited_for_once_and_not_for_long() {
+        assert!(PATIENCE <= Duration::from_secs(30), "players do not wait longer");
+        let patience = Duration::from_millis(300);
+        for path in ["one/a.m4s", "one/a.m3u8"] {
+            let store = Slow::new(0, &[(&format!("films/{path}"), 10)]).await;
+            let shelf = store.shelf(patience);
+            let film = async || shelf.film(path, &HeaderMap::new()).await;
+            let begun = Instant::now();
+            let (one, other) = tokio::join!(film(), film());
+            assert_eq!((one.status().as_u16(), other.status().as_u16()), (503, 503));
+            assert_eq!(one.headers()["retry-after"], "1");
+            assert!(begun.elapsed() >= patience && begun.elapsed() < 2 * patience, "{:?}", begun.elapsed());
+            // Who comes behind is told at once; it is tried again after a moment.
+            let begun = Instant::now();
+            assert_eq!(film().await.status().as_u16(), 503);
+            assert!(begun.elapsed() < patience / 2, "{:?}", begun.elapsed());
+            assert_eq!(store.counted(), [1, 0, 1]);
+            store.open.add_permits(1);
+            tokio::time::sleep(MOMENT).await;
+            assert_eq!(film().await.status().as_u16(), 200);
+            assert_eq!(store.counted(), [2, 0, 1]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_file_comes_in_pieces_as_they_are_taken() {
+        // Longer than what is kept of all together.
+        let size = (BUDGET + 5 * PIECE / 2) as usize;
+        let store = Slow::new(1000, &[("films/one/long.mp4", size), ("films/one/none.mp4", 0)]).await;
+        let shelf = store.shelf(PATIENCE);
+        let none = HeaderMap::new();
+        let response = shelf.film("one/long.mp4", &none).await;
+        assert_eq!(response.headers()["content-length"], size.to_string().as_str());
+        let mut body = response.into_body();
+        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(
+            (first.len() as u64, store.counted()[0]),
+            (PIECE, 1),
+            "nothing is fetched that nobody took"
+        );
+        let mut at = first.len();
+        while let Some(frame) = body.frame().await {
+            let data = frame.unwrap().into_data().unwrap();
+            assert!(data.len() as u64 <= PIECE);
+            assert_eq!(
+                (data[0], data[data.len() - 1]),
+                ((at / 1000) as u8, ((at + data.len() - 1) / 1000) as u8)
+            );
+            at += data.len();
+            let kept: u64 = shelf.0.kept.lock().unwrap().values().map(Entry::size).sum();
+            assert!(kept <= BUDGET + PIECE, "{kept}");
+        }
+        assert_eq!(at, size);
+        // A range across pieces.
+        let mut range = HeaderMap::new();
+        range.insert("range", format!("bytes={}-{}", PIECE - 10, 2 * PIECE + 9).parse().unwrap());
+        let response = shelf.film("one/long.mp4", &range).await;
+        assert_eq!(response.status().as_u16(), 206);
+        let got = response.into_body().collect().await.unwrap().to_bytes();
+        let wanted: Vec<u8> = (PIECE - 10..2 * PIECE + 10).map(|i| (i / 1000) as u8).collect();
+        assert!(got == wanted);
+        let empty = shelf.film("one/none.mp4", &none).await;
+        assert_eq!(
+            (empty.status().as_u16(), empty.headers()["content-length"].to_str().unwrap()),
+            (200, "0")
+        );
+        // Another file under the name: nobody gets the halves of two.
+        let mut body = shelf.film("one/long.mp4", &none).await.into_body();
+        body.frame().await.unwrap().unwrap();
+        shelf.0.kept.lock().unwrap().clear();
+        store.inner.put(&Key::from("films/one/long.mp4"), vec![7; size].into()).await.unwrap();
+        assert!(body.frame().await.unwrap().is_err());
     }
 }

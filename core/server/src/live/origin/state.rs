@@ -200,6 +200,16 @@ impl State {
         filled
     }
 
+    /// Says that the present run does not make the windows at `windows` any more: they are not told of, and not waited for.
+    pub fn leave_out(&mut self, windows: &[usize]) {
+        for window in windows {
+            if let Some(window) = self.windows.get_mut(*window) {
+                window.live = false;
+            }
+        }
+        self.tell(windows);
+    }
+
     /// Brings all windows to the same number, when a run is over.
     pub fn align(&mut self, run: u64) {
         let next = self.next();

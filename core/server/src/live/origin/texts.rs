@@ -1,8 +1,8 @@
-//! Text tracks beside the pictures: for HLS as WebVTT renditions, of as many segments as the pictures have, each with the cues that are
-//! shown in it; for DASH as the same text in CMAF (`wvtt`, ISO/IEC 14496-30), in step with the pictures' parts, whose every moment is a
+//! Text tracks beside the pictures: for HLS as WebVTT renditions, of as many segments and parts as the pictures have, each a file with
+//! the cues that are shown in it; for DASH as the same text in CMAF (`wvtt`, ISO/IEC 14496-30), in step with the pictures' parts, whose every moment is a
 //! sample: one that says so (`vtte`) where nothing is shown.
 //!
-//! A cue that comes when its time is packaged already is told of late: in WebVTT with its own times in the next segment, in CMAF, where
+//! A cue that comes when its time is packaged already is told of late: in WebVTT with its own times in the next part, in CMAF, where
 //! a sample has no other time than its own, from then on (for as long as it was to be, where all of its time is over).
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use ghoststream::package::webvtt::{self, Cue};
 use ghoststream::package::{Event, Part, Segment, Track};
 use ghoststream::packet::{MediaKind, Packet, StreamInfo};
 use ghoststream::time::{MICROSECONDS, Timestamp};
-use ghoststream::{Codec, Result};
+use ghoststream::{Codec, Error, Result};
 
 /// More cues are not kept of one track; a minute of the fastest speech is some 40.
 const CUES: usize = 1000;
@@ -22,10 +22,18 @@ pub(super) struct Text {
     pub track: usize,
     codec: Codec,
     cues: Vec<Waiting>,
-    /// Its window in HLS.
-    listed: Option<usize>,
+    /// Its way into HLS.
+    listed: Option<Listed>,
     /// Its way into CMAF.
     boxed: Option<Boxed>,
+}
+
+/// A text track in WebVTT.
+struct Listed {
+    /// Its window.
+    group: usize,
+    /// Up to where the open segment's parts have come, in microseconds, and how many there are.
+    parts: Option<(i64, u32)>,
 }
 
 /// A text track in CMAF.
@@ -48,13 +56,40 @@ struct Waiting {
     cue: Cue,
     /// As CMAF shows it.
     shown: Cue,
+    /// Whether a segment in HLS had it, whether a part had, and whether CMAF had.
     listed: bool,
+    parted: bool,
     boxed: bool,
 }
 
 /// Whether a track can become WebVTT.
 pub(super) fn is_text(info: &StreamInfo) -> bool {
     info.kind == MediaKind::Subtitle && info.codec.is_text_subtitle()
+}
+
+impl Listed {
+    /// The part from where the open segment's parts have come (or `from`) to `to`, if that is not nothing.
+    fn part(&mut self, cues: &mut [Waiting], sequence: u64, from: i64, to: i64) -> Option<Part> {
+        let (from, index) = self.parts.unwrap_or((from, 0));
+        if to <= from {
+            return None;
+        }
+        let mut shown = Vec::new();
+        for waiting in cues.iter_mut().filter(|w| w.cue.start < to && (w.cue.end > from || !w.parted)) {
+            waiting.parted = true;
+            shown.push(waiting.cue.clone());
+        }
+        self.parts = Some((to, index + 1));
+        Some(Part {
+            group: self.group,
+            sequence,
+            index,
+            start: Timestamp::new(from, MICROSECONDS),
+            duration: Timestamp::new(to - from, MICROSECONDS),
+            independent: true,
+            bytes: webvtt::segment(&shown, i64::MIN, i64::MAX, 0).into(),
+        })
+    }
 }
 
 impl Boxed {
@@ -116,7 +151,14 @@ impl Boxed {
 impl Text {
     /// Track `track` of a stream, for the window at `listed` in HLS and by `boxed` for DASH.
     pub fn new(track: usize, info: &StreamInfo, listed: Option<usize>, boxed: Option<Boxed>) -> Text {
+        let listed = listed.map(|group| Listed { group, parts: None });
         Text { track, codec: info.codec.clone(), cues: Vec::new(), listed, boxed }
+    }
+
+    /// Where its segments go.
+    pub fn windows(&self) -> Vec<usize> {
+        let (listed, boxed) = (self.listed.as_ref().map(|l| l.group), self.boxed.as_ref().map(|b| b.group));
+        listed.into_iter().chain(boxed).collect()
     }
 
     /// Takes a packet of the track; says whether it could be read and there is room for it.
@@ -127,15 +169,21 @@ impl Text {
             return false;
         }
         let (listed, boxed) = (self.listed.is_none(), self.boxed.is_none());
-        self.cues.push(Waiting { shown: cue.clone(), cue, listed, boxed });
+        self.cues.push(Waiting { shown: cue.clone(), cue, listed, parted: listed, boxed });
         true
     }
 
     /// What stands beside a part of the pictures.
-    fn part(&mut self, part: &Part) -> Result<Option<Event>> {
-        let Some(boxed) = &mut self.boxed else { return Ok(None) };
-        let (start, length) = (part.start.micros(), part.duration.micros());
-        Ok(boxed.chunk(&mut self.cues, part.sequence, start, start + length)?.map(Event::Part))
+    fn part(&mut self, part: &Part) -> Result<Vec<Event>> {
+        let (from, to) = (part.start.micros(), part.start.micros() + part.duration.micros());
+        let mut made = Vec::new();
+        if let Some(listed) = &mut self.listed {
+            made.extend(listed.part(&mut self.cues, part.sequence, from, to));
+        }
+        if let Some(boxed) = &mut self.boxed {
+            made.extend(boxed.chunk(&mut self.cues, part.sequence, from, to)?);
+        }
+        Ok(made.into_iter().map(Event::Part).collect())
     }
 
     /// The segments beside one of the pictures.
@@ -146,15 +194,20 @@ impl Text {
             let independent = true;
             Event::Segment(Segment { group, sequence, start, duration, independent, chunks, key_range: None })
         };
-        if let Some(group) = self.listed {
+        if let Some(listed) = &mut self.listed {
+            // What its parts have left, where there are some.
+            let rest =
+                if listed.parts.is_some() { listed.part(&mut self.cues, sequence, from, to) } else { None };
+            made.extend(rest.map(Event::Part));
+            listed.parts = None;
             let mut shown = Vec::new();
             for waiting in
                 self.cues.iter_mut().filter(|w| w.cue.start < to && (w.cue.end > from || !w.listed))
             {
-                waiting.listed = true;
+                (waiting.listed, waiting.parted) = (true, true);
                 shown.push(waiting.cue.clone());
             }
-            made.push(whole(group, vec![webvtt::segment(&shown, i64::MIN, i64::MAX, 0).into()]));
+            made.push(whole(listed.group, vec![webvtt::segment(&shown, i64::MIN, i64::MAX, 0).into()]));
         }
         if let Some(boxed) = &mut self.boxed {
             // What its parts have left, which is all of it where there are none.
@@ -168,6 +221,22 @@ impl Text {
         self.cues.retain(|w| w.cue.end.max(w.shown.end) > to || !w.listed || !w.boxed);
         Ok(made)
     }
+
+    /// What it has beside what the leading window, `lead`, has in `event`.
+    fn beside(&mut self, lead: usize, event: &Event) -> Result<Vec<Event>> {
+        match event {
+            Event::Init { group, tracks, .. } if *group == lead => {
+                let scale = tracks.first().map(|t| t.timescale);
+                match (scale, &mut self.boxed) {
+                    (Some(scale), Some(boxed)) => Ok(vec![boxed.begin(scale)?]),
+                    _ => Ok(Vec::new()),
+                }
+            }
+            Event::Part(part) if part.group == lead => self.part(part),
+            Event::Segment(s) if s.group == lead => self.segment(s.sequence, s.start, s.duration),
+            _ => Ok(Vec::new()),
+        }
+    }
 }
 
 /// A text track as players are told of it.
@@ -176,27 +245,27 @@ pub(super) fn described(info: &StreamInfo) -> Option<Track> {
     Track::new(&text, None).ok()
 }
 
-/// What all `texts` have beside what the leading window, `lead`, has among `events`.
-pub(super) fn beside(texts: &mut [Text], lead: usize, events: &[Event]) -> Result<Vec<Event>> {
-    let mut made = Vec::new();
+/// What all `texts` have beside what the leading window, `lead`, has among `events`; those that cannot be made are taken out, and
+/// given back with why.
+pub(super) fn beside(
+    texts: &mut Vec<Text>,
+    lead: usize,
+    events: &[Event],
+) -> (Vec<Event>, Vec<(Text, Error)>) {
+    let (mut made, mut failed) = (Vec::new(), Vec::new());
     for event in events {
-        for text in texts.iter_mut() {
-            match event {
-                Event::Init { group, tracks, .. } if *group == lead => {
-                    let scale = tracks.first().map(|t| t.timescale);
-                    if let (Some(scale), Some(boxed)) = (scale, &mut text.boxed) {
-                        made.push(boxed.begin(scale)?);
-                    }
+        let mut at = 0;
+        while let Some(text) = texts.get_mut(at) {
+            match text.beside(lead, event) {
+                Ok(events) => {
+                    made.extend(events);
+                    at += 1;
                 }
-                Event::Part(part) if part.group == lead => made.extend(text.part(part)?),
-                Event::Segment(s) if s.group == lead => {
-                    made.extend(text.segment(s.sequence, s.start, s.duration)?);
-                }
-                _ => {}
+                Err(e) => failed.push((texts.remove(at), e)),
             }
         }
     }
-    Ok(made)
+    (made, failed)
 }
 
 #[cfg(test)]
@@ -240,6 +309,70 @@ mod tests {
         let third = words(text.segment(2, time(4000), time(2000)).unwrap());
         assert_eq!(third, "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000\n\n");
         assert!(text.cues.is_empty());
+    }
+
+    #[test]
+    fn parts_in_webvtt_are_files_with_the_cues_that_are_shown_in_them() {
+        let mut text = Text::new(2, &info(), Some(5), None);
+        cue(&mut text, 500, 2500, "one");
+        let part_of = |events: &[Event]| match &events[0] {
+            Event::Part(part) => {
+                let words = String::from_utf8(part.bytes.to_vec()).unwrap();
+                assert!(
+                    words.starts_with("WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000\n"),
+                    "{words}"
+                );
+                (part.group, part.index, part.start.micros(), part.duration.micros(), words)
+            }
+            other => panic!("{other:?}"),
+        };
+        let (group, index, start, length, said) = part_of(&boxed(&mut text, &[part(0, 0, 400)]));
+        assert_eq!((group, index, start, length, said.contains("one")), (5, 0, 0, 400_000, false));
+        let (_, index, start, _, said) = part_of(&boxed(&mut text, &[part(1, 400, 400)]));
+        assert_eq!((index, start), (1, 400_000));
+        assert!(said.contains("00:00:00.500 --> 00:00:02.500\none"), "{said}");
+        // One that comes late is told of with its own times, and by the whole segment too.
+        cue(&mut text, 100, 300, "late");
+        let (.., said) = part_of(&boxed(&mut text, &[part(2, 800, 400)]));
+        assert!(said.contains("one") && said.contains("00:00:00.100 --> 00:00:00.300\nlate"), "{said}");
+        let (.., said) = part_of(&boxed(&mut text, &[part(3, 1200, 400)]));
+        assert!(said.contains("one") && !said.contains("late"), "{said}");
+        // What the parts have left of the segment is one more.
+        let made = boxed(&mut text, &[whole(0, 0, 2000)]);
+        let (_, index, start, length, said) = part_of(&made);
+        assert_eq!((index, start, length, said.contains("one")), (4, 1_600_000, 400_000, true));
+        let said = words(made[1..].to_vec());
+        assert!(said.contains("one") && said.contains("late"), "{said}");
+        // The next segment's parts begin anew, and a cue that is over is in none.
+        let next = |index, start| {
+            let Event::Part(of) = part(index, start, 600) else { panic!() };
+            Event::Part(Part { sequence: 1, ..of })
+        };
+        let (_, index, _, _, said) = part_of(&boxed(&mut text, &[next(0, 2000)]));
+        assert_eq!((index, said.contains("one")), (0, true));
+        let (_, index, _, _, said) = part_of(&boxed(&mut text, &[next(1, 2600)]));
+        assert_eq!((index, said.contains("one")), (1, false));
+    }
+
+    #[test]
+    fn one_that_cannot_be_made_is_taken_out_and_the_others_go_on() {
+        let info = info();
+        let track = described(&info).unwrap();
+        let mut texts = vec![
+            Text::new(0, &info, Some(5), Some(Boxed::new(6, track.clone(), 0))),
+            Text::new(1, &info, Some(7), None),
+        ];
+        let init = Event::Init { group: 0, tracks: vec![Track { timescale: 90_000, ..track }], bytes: None };
+        // CMAF has no times before 0.
+        let (made, failed) = beside(&mut texts, 0, &[init, part(0, -1000, 500)]);
+        assert_eq!(failed.iter().map(|(text, _)| text.windows()).collect::<Vec<_>>(), [[5, 6]]);
+        assert_eq!(texts.iter().map(|t| t.track).collect::<Vec<_>>(), [1]);
+        let group = |e: &Event| match e {
+            Event::Init { group, .. } => *group,
+            Event::Part(part) => part.group,
+            Event::Segment(segment) => segment.group,
+        };
+        assert_eq!(made.iter().map(group).collect::<Vec<_>>(), [6, 7]);
     }
 
     #[test]
@@ -319,8 +452,8 @@ mod tests {
         found
     }
 
-    fn boxed(parts: &mut Text, events: &[Event]) -> Vec<Event> {
-        beside(std::slice::from_mut(parts), 0, events).unwrap()
+    fn boxed(text: &mut Text, events: &[Event]) -> Vec<Event> {
+        events.iter().flat_map(|event| text.beside(0, event).unwrap()).collect()
     }
 
     fn part(index: u32, start: i64, duration: i64) -> Event {

@@ -38,7 +38,7 @@ pub(super) struct Stored {
     pub discontinuity: bool,
     /// Announced, but not there.
     pub gap: bool,
-    /// Length in bytes.
+    /// Bytes that are kept of it: its length, and that of parts which are none of its bytes.
     pub size: u64,
     /// Its bytes, one piece per chunk; none in a copy of a window, and where it is on disk.
     pub chunks: Vec<Bytes>,
@@ -241,14 +241,21 @@ impl Window {
     /// Closes the open segment.
     pub fn push_segment(&mut self, run: u64, segment: package::Segment) {
         let open = self.open.take();
-        if open.is_none() {
+        // Text's parts are not what its segments are made of.
+        let beside: u64 = match &open {
+            Some(open) if self.format == Format::Text => {
+                open.parts.iter().map(|p| p.bytes.len() as u64).sum()
+            }
+            _ => 0,
+        };
+        if open.is_none() || self.format == Format::Text {
             self.bytes += segment.len();
         }
         let discontinuity = self.discontinuity(run);
         self.peak = self.peak.max(rate(segment.len(), segment.duration));
         let (first_part, parts) = open.map_or((self.next_part, Vec::new()), |o| (o.first_part, o.parts));
         let keys_before = self.keys;
-        let size = segment.len();
+        let size = segment.len() + beside;
         let key_range = segment.key_range.filter(|_| segment.independent && self.kind == MediaKind::Video);
         self.keys += u64::from(key_range.is_some());
         self.store(Stored {

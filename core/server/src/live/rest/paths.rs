@@ -7,9 +7,11 @@ use axum::http::{HeaderValue, Uri, header};
 use axum::response::Response;
 use tower::ServiceExt as _;
 
-/// The port for caches had a stream's files without `/streams`: `/{stream_id}/playlist.m3u8`. Both are there.
-pub fn cdn(files: Router) -> Router {
-    let found = |path: &str| (!path.starts_with("/streams/")).then(|| format!("/streams{path}"));
+/// The port for caches had a stream's files without `/streams`: `/{stream_id}/playlist.m3u8`. Both are there. With `films`, what
+/// begins with `/films/` is a film's (a stream that is called so is below `/streams/films/`).
+pub fn cdn(files: Router, films: bool) -> Router {
+    let other = move |path: &str| path.starts_with("/streams/") || (films && path.starts_with("/films/"));
+    let found = move |path: &str| (!other(path)).then(|| format!("/streams{path}"));
     changed(files, found)
 }
 
@@ -91,7 +93,8 @@ mod tests {
                 format!("{id} {file} {}", uri.query().unwrap_or("-")),
             )
         };
-        let router = cdn(Router::new().route("/streams/{id}/{file}", get(file)));
+        let streams = Router::new().route("/streams/{id}/{file}", get(file));
+        let router = cdn(streams.clone(), false);
         let (_, body, cookie) = ask(&router, "/cam/a.m3u8?x=1").await;
         assert_eq!((body.as_str(), cookie.as_deref()), ("cam a.m3u8 x=1", Some("k=1; Path=/cam; HttpOnly")));
         let (_, body, cookie) = ask(&router, "/streams/cam/a.m3u8").await;
@@ -100,6 +103,10 @@ mod tests {
             ("cam a.m3u8 -", Some("k=1; Path=/streams/cam; HttpOnly"))
         );
         assert_eq!(ask(&router, "/cam").await.0, StatusCode::NOT_FOUND);
+        assert_eq!(ask(&router, "/films/a.m3u8").await.1, "films a.m3u8 -");
+        let router = cdn(streams.route("/films/{file}", get(async || "a film")), true);
+        assert_eq!(ask(&router, "/films/a.m3u8").await.1, "a film");
+        assert_eq!(ask(&router, "/streams/films/a.m3u8").await.1, "films a.m3u8 -");
     }
 
     #[tokio::test]

@@ -127,6 +127,28 @@ impl TranscodeSpec {
         }
     }
 
+    /// As [`TranscodeSpec::webrtc`], smaller: for viewers whose way is too narrow for the stream. The rungs are those of `ladder`
+    /// below its top, or two small ones.
+    pub fn smaller(ladder: &[Rung]) -> TranscodeSpec {
+        let own = ladder.iter().skip(1).map(|r| (r.name.as_str(), r.lines, r.bitrate, r.sound, ""));
+        let some = RUNGS.into_iter().filter(|r| matches!(r.1, 480 | 240));
+        let rungs: Vec<_> = if ladder.len() > 1 { own.collect() } else { some.collect() };
+        let rung = |(name, lines, bitrate, sound, _): (&str, u32, u64, u64, &str)| Rung {
+            name: name.into(),
+            lines,
+            bitrate,
+            sound,
+            profile: "baseline".into(),
+        };
+        TranscodeSpec {
+            rungs: rungs.into_iter().map(rung).collect(),
+            // Who changes begins with the newest key frame.
+            segment: 1.0,
+            copy: false,
+            ..TranscodeSpec::webrtc()
+        }
+    }
+
     /// # Errors
     /// [`ghoststream::ErrorKind::Invalid`] naming the field.
     pub(super) fn check(&self) -> Result<()> {
@@ -391,6 +413,25 @@ mod tests {
         let web = TranscodeSpec::webrtc();
         assert!(copies(&web, &h264, Seen { bitrate: Some(9_000_000), ..Seen::default() }));
         assert!(!copies(&web, &h264, Seen { reorders: true, ..Seen::default() }));
+    }
+
+    #[test]
+    fn for_a_narrow_way_there_are_small_ones_and_no_copy() {
+        let spec = TranscodeSpec::smaller(&[]);
+        assert_eq!(made(&spec, 1920, 1080).iter().map(|r| r.1).collect::<Vec<_>>(), [480, 240]);
+        assert_eq!(
+            made(&spec, 320, 180),
+            [("180p".to_string(), 180, 260_000)],
+            "its own size, with fewer bits"
+        );
+        let made = plan(&spec, "a", &source(854, 480, Codec::H264), Seen::default());
+        assert!(!made.copies && made.names == ["480p", "240p", "audio"], "{:?}", made.names);
+        made.document.check().unwrap();
+        let ladder = TranscodeSpec::ladder(&["1080p", "720p", "360p"]).unwrap();
+        let spec = TranscodeSpec::smaller(&ladder.rungs);
+        let rungs: Vec<_> = spec.rungs.iter().map(|r| (r.name.as_str(), r.profile.as_str())).collect();
+        assert_eq!(rungs, [("720p", "baseline"), ("360p", "baseline")]);
+        assert_eq!(TranscodeSpec::smaller(&ladder.rungs[..1]).rungs.len(), 2);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::intake::Intake;
 use super::negotiate::{Agreed, Codecs, Disagreed, accept};
 use super::offer::{Fragment, Kind, Offer, Purpose};
 use super::play::{Lane, Play};
+use super::rungs::{Going, Rungs};
 use super::session::{Command, Exit, Role, Session};
 use super::stats::SessionStats;
 use super::{Entry, Handle, WebRtc};
@@ -24,6 +25,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 use axum::{Extension, Json, Router};
+use ghoststream::packet::{Codec, StreamInfo};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -36,6 +38,9 @@ use uuid::Uuid;
 const BODY: usize = 64 << 10;
 /// Commands that wait for a session.
 const COMMANDS: usize = 8;
+/// What the way to a viewer is taken to bear until that is known, in bits per second: enough for most streams, so that nobody who
+/// has a good one waits for the first picture.
+const GUESS: u64 = 10_000_000;
 const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 /// Says why a part of the stream is not sent.
@@ -252,10 +257,11 @@ impl WebRtc {
     }
 
     /// Negotiates in a task of its own, which an offer may break without breaking anything else.
-    async fn agree(&self, offer: Offer, codecs: Codecs) -> Result<Agreed, No> {
+    async fn agree(&self, offer: Offer, codecs: Codecs, estimate: Option<u64>) -> Result<Agreed, No> {
         let config = self.hub.config.clone();
         let candidates = self.addresses();
-        let task = tokio::spawn(async move { accept(&config, &offer, &codecs, &candidates, Instant::now()) });
+        let accept = async move { accept(&config, &offer, &codecs, &candidates, estimate, Instant::now()) };
+        let task = tokio::spawn(accept);
         match task.await {
             Ok(result) => result.map_err(No::from),
             Err(_) => Err(No::new(StatusCode::BAD_REQUEST, "the offer cannot be negotiated")),
@@ -266,7 +272,7 @@ impl WebRtc {
         check_name(name).map_err(|why| No::new(StatusCode::BAD_REQUEST, why))?;
         self.room()?;
         let offer = Offer::read(text, Purpose::Publish).map_err(|e| No::from(Disagreed::Malformed(e)))?;
-        let agreed = self.agree(offer, Codecs::all()).await?;
+        let agreed = self.agree(offer, Codecs::all(), None).await?;
         // Only now: an offer that cannot be taken does not take the stream from the one who has it.
         let publication = self.live.publish(name, Publisher::new("whip", peer))?;
         let simulcast = agreed.video.as_ref().is_some_and(|v| v.simulcast);
@@ -312,7 +318,10 @@ impl WebRtc {
             Some(track) => Codecs { video: vec![tracks.streams[track].codec.clone()] },
             None => Codecs::all(),
         };
-        let agreed = self.agree(offer, codecs).await?;
+        // Smaller pictures are in H.264.
+        let adapts = self.hub.options.smaller.is_some()
+            && video.is_some_and(|track| tracks.streams[track].codec == Codec::H264);
+        let agreed = self.agree(offer, codecs, adapts.then_some(GUESS)).await?;
         let (mut lanes, mut exits) = (Vec::new(), Vec::new());
         for (track, media) in [(video, &agreed.video), (audio, &agreed.audio)] {
             let Some((track, media)) = track.zip(media.as_ref()) else { continue };
@@ -326,7 +335,9 @@ impl WebRtc {
                 No::new(StatusCode::NOT_ACCEPTABLE, format!("the offer has no {} that fits", info.codec))
             })?;
             exits.push(Exit { mid: media.mid, pt, kind: info.kind });
-            lanes.push(Lane { kind: info.kind, codec: info.codec.clone(), track, to });
+            let same = |s: &&StreamInfo| (s.kind, &s.codec) == (info.kind, &info.codec);
+            let nth = tracks.streams[..track].iter().filter(same).count();
+            lanes.push(Lane { kind: info.kind, codec: info.codec.clone(), track, to, nth });
         }
         if let Some(note) = &note {
             tracing::info!(stream = name, "WHEP: {note}");
@@ -335,9 +346,11 @@ impl WebRtc {
         let age = stream.epoch().elapsed().unwrap_or(Duration::ZERO);
         let epoch = now.checked_sub(age).unwrap_or(now);
         let direct = self.live.get(name).is_some_and(|live| Arc::ptr_eq(&live, &stream));
+        let whole = Going { stream: stream.clone(), lanes: lanes.clone(), version: tracks.version, direct };
+        let rungs = adapts.then(|| Box::new(Rungs::new(whole)));
         let play = Play::new(stream, lanes, tracks.version, now);
         let watching = self.live.watching(name, "whep", peer);
-        let role = Role::Play { play: Box::new(play), exits, direct, _watching: watching };
+        let role = Role::Play { play: Box::new(play), exits, direct, rungs, _watching: watching };
         Ok(Begun { note, ..self.begin(name, "whep", agreed, role, None, epoch)? })
     }
 

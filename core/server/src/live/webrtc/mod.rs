@@ -6,7 +6,7 @@
 //! addresses are in the answer.
 //!
 //! A viewer costs a task and the packets that are sealed for it; nothing is shared between viewers but the stream's packets
-//! and the socket, and no lock is held while anything is sent. A viewer that loses packets asks for them again and then for
+//! and the socket (and smaller renditions, made while the way to a viewer is too narrow for the stream: `rungs`), and no lock is held while anything is sent. A viewer that loses packets asks for them again and then for
 //! a key frame; nobody else notices.
 
 mod clock;
@@ -18,6 +18,7 @@ mod intake;
 mod negotiate;
 mod offer;
 mod play;
+mod rungs;
 mod session;
 mod stats;
 mod stun;
@@ -65,6 +66,9 @@ pub struct WebRtcOptions {
     pub keys: Keys,
     /// Called for a stream that WebRTC clients cannot play as it is.
     pub fit: Option<FitStream>,
+    /// Called, again and again for as long as it goes on, while the way to a viewer of a stream is too narrow: gives smaller
+    /// renditions of it, H.264 without B-frames and with Opus, the largest first.
+    pub smaller: Option<FitStream>,
 }
 
 impl Default for WebRtcOptions {
@@ -77,6 +81,7 @@ impl Default for WebRtcOptions {
             wait: Duration::from_secs(5),
             keys: Keys::default(),
             fit: None,
+            smaller: None,
         }
     }
 }
@@ -91,6 +96,7 @@ impl fmt::Debug for WebRtcOptions {
             .field("wait", &self.wait)
             .field("keys", &self.keys)
             .field("fit", &self.fit.is_some())
+            .field("smaller", &self.smaller.is_some())
             .finish()
     }
 }

@@ -7,6 +7,7 @@ use ghoststream::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use str0m::bwe::Bitrate;
 use str0m::change::SdpOffer;
 use str0m::crypto::from_feature_flags;
 use str0m::format::{Codec as RtpCodec, PayloadParams};
@@ -124,7 +125,7 @@ pub enum Disagreed {
     Codecs(String),
 }
 
-/// Accepts an offer. str0m's reading of a hostile offer may end in a panic: call it in a task of its own.
+/// Accepts an offer; with `estimate`, a first guess in bits per second, it is found out what the way to the client bears. str0m's reading of a hostile offer may end in a panic: call it in a task of its own.
 ///
 /// # Errors
 /// [`Disagreed`].
@@ -133,13 +134,17 @@ pub fn accept(
     offer: &Offer,
     codecs: &Codecs,
     candidates: &[SocketAddr],
+    estimate: Option<u64>,
     now: Instant,
 ) -> std::result::Result<Agreed, Disagreed> {
     let malformed = |e: String| Disagreed::Malformed(e);
     let creds = IceCreds::new();
     let user = creds.ufrag.clone();
     let parsed = SdpOffer::from_sdp_string(&offer.negotiated()).map_err(|e| malformed(e.to_string()))?;
-    let mut rtc = codecs.apply(config.clone()).set_local_ice_credentials(creds).build(now);
+    // A client that tells nothing of what comes would be held to the first guess for ever.
+    let estimate = estimate.filter(|_| offer.tells_of_packets()).map(Bitrate::bps);
+    let config = codecs.apply(config.clone()).set_local_ice_credentials(creds).enable_bwe(estimate);
+    let mut rtc = config.build(now);
     for address in candidates {
         let candidate = Candidate::host(*address, "udp").map_err(|e| malformed(e.to_string()))?;
         rtc.add_local_candidate(candidate);

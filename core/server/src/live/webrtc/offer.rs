@@ -141,6 +141,12 @@ impl Offer {
         self.lines.iter_mut().filter(|l| l.kind == kind).for_each(|l| l.used = false);
     }
 
+    /// Whether the client tells of every packet that comes (transport-wide congestion control).
+    pub fn tells_of_packets(&self) -> bool {
+        self.text.iter().any(|l| l.starts_with("a=rtcp-fb:") && l.ends_with(" transport-cc"))
+            && self.text.iter().any(|l| l.starts_with("a=extmap:") && l.contains("transport-wide-cc"))
+    }
+
     /// The offer as it is negotiated: in the one direction, with everything that is not used inactive.
     pub fn negotiated(&self) -> String {
         let way = match self.purpose {

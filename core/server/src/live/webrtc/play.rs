@@ -32,6 +32,8 @@ pub struct Lane {
     pub track: usize,
     /// How its packets become frames.
     pub to: ToRtp,
+    /// Which of the stream's tracks of the kind and codec it is.
+    pub nth: usize,
 }
 
 impl Lane {
@@ -112,6 +114,22 @@ impl Play {
     /// Since when nobody publishes the stream.
     pub fn away(&self) -> Option<Instant> {
         self.away
+    }
+
+    /// Goes on with the same lanes of another stream, which has the same time, at its newest key frame.
+    ///
+    /// # Errors
+    /// [`Over`].
+    pub fn switch(
+        &mut self,
+        stream: Arc<Stream>,
+        lanes: Vec<Lane>,
+        version: u64,
+        now: Instant,
+    ) -> Result<(), Over> {
+        self.dropped += self.reader.take().as_ref().map_or(0, Reader::dropped);
+        (self.stream, self.lanes, self.version) = (stream, lanes, version);
+        self.begin(now)
     }
 
     /// Begins, or begins again, with the newest key frame that has been. The pictures since then are given times so close
@@ -222,7 +240,12 @@ impl Play {
         self.order = Order::default();
         for lane in &mut self.lanes {
             let same = |l: &Lane, codec: &Codec| *codec == l.codec;
-            let found = tracks.streams.iter().position(|s| s.kind == lane.kind && same(lane, &s.codec));
+            let mut fit = tracks
+                .streams
+                .iter()
+                .enumerate()
+                .filter(|(_, s)| s.kind == lane.kind && same(lane, &s.codec));
+            let found = fit.clone().nth(lane.nth).or_else(|| fit.next()).map(|(index, _)| index);
             let to = found.and_then(|index| ToRtp::new(&tracks.streams[index]).ok().map(|to| (index, to)));
             match to {
                 Some((index, to)) => (lane.track, lane.to) = (index, to),
@@ -308,7 +331,7 @@ mod tests {
     const MS: TimeBase = Rational::new(1, 1000);
 
     fn lane(kind: MediaKind, codec: Codec, track: usize) -> Lane {
-        Lane { kind, codec, track, to: ToRtp::Same }
+        Lane { kind, codec, track, to: ToRtp::Same, nth: 0 }
     }
 
     fn push(stream: &Stream, track: usize, ms: i64, key: bool, bytes: usize) {
@@ -362,6 +385,47 @@ mod tests {
         assert_eq!(got.len(), 52);
         assert!(got[0].1 > 2_000_000 && got.windows(2).all(|w| w[0].1 < w[1].1));
         assert!(got.last().unwrap().1 <= 2_040_000);
+    }
+
+    #[test]
+    fn another_stream_of_the_same_time_goes_on_at_its_key_frame() {
+        let (whole, now) = (stream(), Instant::now());
+        let other = whole.derived("s");
+        other.announce(vec![
+            StreamInfo::new(MediaKind::Video, Codec::Vp8, MS),
+            StreamInfo::new(MediaKind::Video, Codec::Vp8, MS),
+            StreamInfo::new(MediaKind::Audio, Codec::Opus, MS),
+        ]);
+        for n in 0..50 {
+            push(&whole, 0, n * 40, n == 0, 100);
+            // Behind by the time that it takes to make it.
+            for track in 0..2 {
+                push(&other, track, n * 40 - 100, n == 25, 10 + track);
+            }
+        }
+        let mut play = play(&whole, now);
+        play.begin(now).unwrap();
+        let last = times(&mut play, now).last().unwrap().1;
+        let lanes = vec![
+            Lane { nth: 1, ..lane(MediaKind::Video, Codec::Vp8, 1) },
+            lane(MediaKind::Audio, Codec::Opus, 2),
+        ];
+        play.switch(other.clone(), lanes, other.tracks().unwrap().version, now).unwrap();
+        let frames: Vec<Frame> = std::iter::from_fn(|| play.pop(now)).collect();
+        assert_eq!(
+            (frames.len(), frames[0].data.len()),
+            (25, 11),
+            "of the second track, from its key frame on"
+        );
+        assert!(frames[0].micros > last && frames.windows(2).all(|w| w[0].micros < w[1].micros));
+        // The same tracks, said again in another order of versions, are still the second.
+        other.announce(vec![
+            StreamInfo::new(MediaKind::Video, Codec::Vp8, MS),
+            StreamInfo::new(MediaKind::Video, Codec::Vp8, MS),
+        ]);
+        let item = play.reader.as_mut().unwrap().try_next().unwrap();
+        play.take(item, now).unwrap();
+        assert_eq!(play.lanes[0].track, 1);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::clock::Report;
 use super::intake::{Frame, Intake, Out};
 use super::offer::Kind;
 use super::play::{Over, Play};
+use super::rungs::{Rungs, Way};
 use super::stats::SessionStats;
 use super::wire::{Datagram, Parcel, Wire};
 use super::{Handle, Hub};
@@ -13,6 +14,7 @@ use ghoststream::packet::{Codec, MediaKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use str0m::bwe::{Bitrate, BweKind};
 use str0m::format::Codec as RtpCodec;
 use str0m::media::{Frequency, KeyframeRequestKind, MediaData, MediaTime, Mid, Pt, Rid};
 use str0m::net::{Protocol, Receive};
@@ -76,6 +78,8 @@ pub enum Role {
         exits: Vec<Exit>,
         /// Whether it is what a publisher sends, not what was made of it.
         direct: bool,
+        /// Which rendition it gets, where there are some.
+        rungs: Option<Box<Rungs>>,
         /// Counts it among the viewers while it lasts.
         _watching: Watching,
     },
@@ -335,6 +339,7 @@ impl Running {
                 }
             }
             Event::KeyframeRequest(_) => self.key_wanted()?,
+            Event::EgressBitrateEstimate(estimate) => self.estimated(&estimate),
             event @ (Event::PeerStats(_) | Event::MediaIngressStats(_) | Event::MediaEgressStats(_)) => {
                 self.stats(|s| s.note(&event));
             }
@@ -455,7 +460,42 @@ impl Running {
             }
         };
         self.stats(|s| s.dropped = dropped);
+        self.adapt(now)?;
         self.publish(out)
+    }
+
+    /// What the way to the client bears has turned out to be so much.
+    fn estimated(&mut self, estimate: &BweKind) {
+        let way = match estimate {
+            BweKind::Twcc { estimate, can_probe } => Way { bits: estimate.as_u64(), probed: *can_probe },
+            BweKind::Remb { estimate, .. } => Way { bits: estimate.as_u64(), probed: false },
+            _ => return,
+        };
+        self.stats(|s| s.estimate = Some(way.bits));
+        if let Role::Play { rungs: Some(rungs), .. } = &mut self.role {
+            rungs.estimated(way);
+        }
+    }
+
+    /// Gives a viewer the rendition that the way to it bears.
+    fn adapt(&mut self, now: Instant) -> Result<(), Reason> {
+        let Role::Play { play, direct, rungs: Some(rungs), .. } = &mut self.role else { return Ok(()) };
+        let (hub, name) = (&self.hub, &self.handle.stream);
+        let made = || hub.options.smaller.as_ref().and_then(|smaller| smaller(name));
+        let Some(looked) = rungs.look(now, made) else { return Ok(()) };
+        self.driver.rtc.bwe().set_desired_bitrate(Bitrate::bps(looked.desired));
+        let changed = looked.change.is_some();
+        if let Some(going) = looked.change {
+            *direct = going.direct;
+            self.key_asked = None;
+            play.switch(going.stream, going.lanes, going.version, now).map_err(over)?;
+            tracing::debug!(stream = name, session = %self.handle.id, rung = looked.rung, "WHEP: another rendition");
+        }
+        self.stats(|s| {
+            (s.rung, s.rungs) = (looked.rung, looked.rungs);
+            s.switches += u64::from(changed);
+        });
+        Ok(())
     }
 
     fn stats(&self, change: impl FnOnce(&mut SessionStats)) {

@@ -40,6 +40,12 @@ pub struct SessionStats {
     pub dropped: u64,
     /// Bits a second that the way to a viewer has, as far as is known.
     pub estimate: Option<u64>,
+    /// Which rendition a viewer gets: 0 is the stream as it is, the next ones are smaller.
+    pub rung: usize,
+    /// How many there are; smaller ones are made while somebody needs them.
+    pub rungs: usize,
+    /// How often a viewer was given another one.
+    pub switches: u64,
     #[serde(skip)]
     per_lane: Vec<(String, u64, u64, u64)>,
 }
@@ -63,6 +69,9 @@ impl SessionStats {
             key_frame_requests: 0,
             dropped: 0,
             estimate: None,
+            rung: 0,
+            rungs: 1,
+            switches: 0,
             per_lane: Vec::new(),
         }
     }
@@ -77,7 +86,6 @@ impl SessionStats {
                 self.rtt_ms = rtt.map(|r| r.as_secs_f64() * 1e3).or(self.rtt_ms);
                 self.loss =
                     if self.protocol == "whip" { s.ingress_loss_fraction } else { s.egress_loss_fraction };
-                self.estimate = s.bwe_tx.map(|b| b.as_u64());
             }
             Event::MediaIngressStats(s) => {
                 let lane = format!("{}{:?}", s.mid, s.rid);

@@ -1,0 +1,309 @@
+//! Which rung a viewer gets: the stream as it is while the way to the viewer bears it, one of the smaller renditions while it does
+//! not. The smaller ones are made when the first viewer needs them.
+
+use super::format::ToRtp;
+use super::play::Lane;
+use crate::live::stream::{Stream, Tracks};
+use ghoststream::packet::{Codec, MediaKind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long the way must have been too narrow for the rung that goes now, and how much too narrow it must be to be so at once.
+const LOW: Duration = Duration::from_millis(600);
+const MUCH: f64 = 0.5;
+/// What a rung that is chosen may need of the way, going down and going up.
+const DOWN: f64 = 0.9;
+const UP: f64 = 0.75;
+/// How long the way must have been wide enough for a better rung; longer and longer where that has turned out wrong.
+const HIGH: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(60));
+/// The same where nobody looks what the way bears beyond what goes: a better rung is a trial.
+const TRIAL: Duration = Duration::from_secs(10);
+/// How long it is borne with, whatever is told meanwhile.
+const GRACE: Duration = Duration::from_secs(3);
+/// A rung that was left so soon after it was chosen was a mistake.
+const WRONG: Duration = Duration::from_secs(10);
+/// How often it is looked what the rungs need.
+const LOOK: Duration = Duration::from_millis(300);
+/// How long smaller rungs are kept by a viewer who does not need them.
+const KEEP: Duration = Duration::from_secs(20);
+/// Of what a rung needed most, so much is forgotten with every look.
+const FORGET: f64 = 0.99;
+/// Room beside the best rung that is looked for, so that its place is not in doubt.
+const ROOM: f64 = 1.5;
+
+/// What the way to a viewer bears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// Bits per second.
+    pub bits: u64,
+    /// Whether it is looked for more than what goes; else nobody can know of more.
+    pub probed: bool,
+}
+
+/// Decides for one viewer. It knows no clock and no stream.
+#[derive(Debug)]
+struct Choice {
+    current: usize,
+    low: Option<Instant>,
+    high: Option<Instant>,
+    hold: Duration,
+    /// When it last went up.
+    up: Option<Instant>,
+}
+
+impl Choice {
+    fn new() -> Choice {
+        Choice { current: 0, low: None, high: None, hold: HIGH.0, up: None }
+    }
+
+    /// The rung to be taken now, where it is another one. `rates`: what the rungs need, the best first.
+    fn look(&mut self, way: Way, rates: &[u64], now: Instant) -> Option<usize> {
+        let rate = |rung: usize| rates.get(rung).copied().unwrap_or(0) as f64;
+        let bits = way.bits as f64;
+        let lasts = |since: &mut Option<Instant>, long: Duration| {
+            now.saturating_duration_since(*since.get_or_insert(now)) >= long
+        };
+        // Who tells of what comes, and of no more, has not seen what comes now.
+        let trial = !way.probed && self.up.is_some_and(|up| now.saturating_duration_since(up) < GRACE);
+        let smaller = rates.len() > self.current + 1 && !trial;
+        if smaller && bits < rate(self.current) {
+            self.high = None;
+            if !lasts(&mut self.low, LOW) && bits > rate(self.current) * MUCH {
+                return None;
+            }
+            let fits = (self.current + 1..rates.len()).find(|rung| rate(*rung) <= bits * DOWN);
+            if self.up.take().is_some_and(|up| now.saturating_duration_since(up) < WRONG) {
+                self.hold = (self.hold * 2).min(HIGH.1);
+            }
+            return Some(self.take(fits.unwrap_or(rates.len() - 1)));
+        }
+        self.low = None;
+        let better = match way.probed {
+            true => (0..self.current).find(|rung| rate(*rung) <= bits * UP),
+            false => (self.current > 0 && rate(self.current) <= bits * DOWN).then(|| self.current - 1),
+        };
+        let Some(better) = better else {
+            self.high = None;
+            return None;
+        };
+        let hold = if way.probed { self.hold } else { self.hold.max(TRIAL) };
+        if !lasts(&mut self.high, hold) {
+            return None;
+        }
+        self.up = Some(now);
+        Some(self.take(better))
+    }
+
+    fn take(&mut self, rung: usize) -> usize {
+        (self.low, self.high, self.current) = (None, None, rung);
+        rung
+    }
+}
+
+/// What goes to a viewer: a stream, and which of its tracks.
+#[derive(Clone, Debug)]
+pub struct Going {
+    /// The stream.
+    pub stream: Arc<Stream>,
+    /// The tracks.
+    pub lanes: Vec<Lane>,
+    /// The version of the tracks.
+    pub version: u64,
+    /// Whether it is what a publisher sends.
+    pub direct: bool,
+}
+
+/// The rungs of one viewer.
+#[derive(Debug)]
+pub struct Rungs {
+    whole: Going,
+    smaller: Option<Arc<Stream>>,
+    choice: Choice,
+    way: Option<Way>,
+    /// What each rung needed most lately, in bits per second.
+    needs: Vec<f64>,
+    looked: Option<Instant>,
+    /// When smaller ones were needed last.
+    needed: Option<Instant>,
+}
+
+/// What a look at the rungs has brought.
+#[derive(Debug, Default)]
+pub struct Looked {
+    /// What is to go from now on, if something else is.
+    pub change: Option<Going>,
+    /// The rung that goes; 0 is the stream as it is.
+    pub rung: usize,
+    /// How many there are now.
+    pub rungs: usize,
+    /// What should be found out to be borne, in bits per second.
+    pub desired: u64,
+}
+
+impl Rungs {
+    /// A viewer begins with the stream as it is.
+    pub fn new(whole: Going) -> Rungs {
+        let choice = Choice::new();
+        Rungs { whole, smaller: None, choice, way: None, needs: Vec::new(), looked: None, needed: None }
+    }
+
+    /// The way has turned out to be such.
+    pub fn estimated(&mut self, way: Way) {
+        self.way = Some(way);
+    }
+
+    /// Looks which rung is to go, now and then; `made` gives the stream of the smaller ones.
+    pub fn look(&mut self, now: Instant, made: impl FnOnce() -> Option<Arc<Stream>>) -> Option<Looked> {
+        if self.looked.is_some_and(|at| now.saturating_duration_since(at) < LOOK) {
+            return None;
+        }
+        self.looked = Some(now);
+        let way = self.way?;
+        let whole = self.whole.stream.stats();
+        let top: f64 =
+            self.whole.lanes.iter().filter_map(|l| whole.tracks.get(l.track)).map(|t| t.bitrate).sum();
+        let need = |needs: &mut Vec<f64>, rung: usize, bits: f64| {
+            needs.resize(needs.len().max(rung + 1), 0.0);
+            needs[rung] = bits.max(needs[rung] * FORGET);
+        };
+        need(&mut self.needs, 0, top);
+        if self.choice.current > 0 || (way.bits as f64) < self.needs[0] {
+            self.needed = Some(now);
+        }
+        let wanted = self.needed.is_some_and(|at| now.saturating_duration_since(at) < KEEP);
+        // To ask for it again is what keeps it.
+        self.smaller = if wanted { made() } else { None };
+        let mut going = vec![self.whole.clone()];
+        if let Some(stream) = &self.smaller
+            && let Some(tracks) = stream.tracks()
+        {
+            let stats = stream.stats();
+            for smaller in smaller(&self.whole, stream, &tracks) {
+                let of = |l: &Lane| stats.tracks.get(l.track).map_or(0.0, |t| t.bitrate);
+                let bits: Vec<f64> = smaller.lanes.iter().map(of).collect();
+                // What has not come yet cannot be chosen.
+                if bits.iter().any(|b| *b <= 0.0) {
+                    break;
+                }
+                need(&mut self.needs, going.len(), bits.iter().sum());
+                going.push(smaller);
+            }
+        }
+        self.needs.truncate(going.len());
+        let rates: Vec<u64> = self.needs.iter().map(|n| *n as u64).collect();
+        let mut change = None;
+        if self.choice.current >= going.len() {
+            // What went is not made any more.
+            change = Some(self.choice.take(going.len() - 1));
+        } else if rates[0] > 0 {
+            change = self.choice.look(way, &rates, now);
+        }
+        Some(Looked {
+            change: change.map(|rung| going[rung].clone()),
+            rung: self.choice.current,
+            rungs: going.len(),
+            desired: (self.needs[0] * ROOM) as u64,
+        })
+    }
+}
+
+/// What can go in the place of `whole`, the best first: pictures of the same codec, with the sound that is beside them.
+fn smaller(whole: &Going, stream: &Arc<Stream>, tracks: &Tracks) -> Vec<Going> {
+    let lane = |kind: MediaKind, codec: &Codec, nth: usize| {
+        let fits = tracks.streams.iter().enumerate().filter(|(_, s)| s.kind == kind && s.codec == *codec);
+        let (track, info) = fits.clone().nth(nth)?;
+        Some(Lane { kind, codec: codec.clone(), track, to: ToRtp::new(info).ok()?, nth })
+    };
+    let Some(pictures) = whole.lanes.iter().find(|l| l.kind == MediaKind::Video) else { return Vec::new() };
+    let rung = |nth: usize| {
+        let lanes = whole.lanes.iter().map(|l| match l.kind {
+            MediaKind::Video => lane(l.kind, &pictures.codec, nth),
+            _ => lane(l.kind, &l.codec, 0),
+        });
+        let lanes = lanes.collect::<Option<Vec<Lane>>>()?;
+        Some(Going { stream: stream.clone(), lanes, version: tracks.version, direct: false })
+    };
+    (0..).map_while(rung).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATES: [u64; 3] = [4_000_000, 1_500_000, 500_000];
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// What is chosen when the way bears `bits` for so long, looked at every 100 ms.
+    fn borne(
+        choice: &mut Choice,
+        now: &mut Instant,
+        bits: u64,
+        probed: bool,
+        long: u64,
+    ) -> Vec<(u64, usize)> {
+        let mut found = Vec::new();
+        for at in (0..long).step_by(100) {
+            if let Some(rung) = choice.look(Way { bits, probed }, &RATES, *now) {
+                found.push((at, rung));
+            }
+            *now += ms(100);
+        }
+        found
+    }
+
+    #[test]
+    fn it_goes_down_soon_and_up_when_it_has_been_wide_for_long() {
+        let (mut choice, mut now) = (Choice::new(), Instant::now());
+        assert_eq!(borne(&mut choice, &mut now, 5_000_000, true, 5000), []);
+        // A moment is nothing.
+        assert_eq!(borne(&mut choice, &mut now, 3_000_000, true, 500), []);
+        assert_eq!(borne(&mut choice, &mut now, 5_000_000, true, 500), []);
+        assert_eq!(borne(&mut choice, &mut now, 3_000_000, true, 2000), [(600, 1)]);
+        // Far too narrow is so at once, and the last one goes whatever it needs.
+        assert_eq!(borne(&mut choice, &mut now, 300_000, true, 2000), [(0, 2)]);
+        // What it bears just so is not enough to go up.
+        assert_eq!(borne(&mut choice, &mut now, 1_600_000, true, 10_000), []);
+        assert_eq!(borne(&mut choice, &mut now, 2_100_000, true, 10_000), [(3000, 1)]);
+        assert_eq!(borne(&mut choice, &mut now, 6_000_000, true, 10_000), [(3000, 0)]);
+    }
+
+    #[test]
+    fn who_was_wrong_waits_longer() {
+        let (mut choice, mut now) = (Choice::new(), Instant::now());
+        let mut waits = Vec::new();
+        for _ in 0..7 {
+            assert_eq!(borne(&mut choice, &mut now, 1_000_000, true, 1000), [(0, 2)]);
+            let up = borne(&mut choice, &mut now, 9_000_000, true, 62_000);
+            waits.push(up[0].0 / 1000);
+            choice.up = Some(now);
+        }
+        assert_eq!(waits, [3, 6, 12, 24, 48, 60, 60]);
+        // One that was right for long enough is none.
+        now += WRONG;
+        let before = choice.hold;
+        borne(&mut choice, &mut now, 1_000_000, true, 1000);
+        assert_eq!(choice.hold, before);
+    }
+
+    #[test]
+    fn where_nobody_looks_for_more_a_better_one_is_a_trial() {
+        let (mut choice, mut now) = (Choice::new(), Instant::now());
+        assert_eq!(borne(&mut choice, &mut now, 450_000, false, 2000), [(0, 2)]);
+        // Receivers tell of half as much again as comes.
+        assert_eq!(borne(&mut choice, &mut now, 750_000, false, 12_000), [(10_000, 1)]);
+        assert_eq!(borne(&mut choice, &mut now, 1_800_000, false, 5000), []);
+        assert_eq!(borne(&mut choice, &mut now, 750_000, false, 5000), [(0, 2)]);
+    }
+
+    #[test]
+    fn without_smaller_ones_it_stays() {
+        let (mut choice, now) = (Choice::new(), Instant::now());
+        for at in 0..100 {
+            let way = Way { bits: 100_000, probed: true };
+            assert_eq!(choice.look(way, &RATES[..1], now + ms(100) * at), None);
+        }
+    }
+}
