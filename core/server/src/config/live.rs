@@ -25,6 +25,9 @@ pub struct LiveConfig {
     pub webrtc_port: Option<u16>,
     /// Addresses that WebRTC clients are told, those of a router for instance; empty: those of the interfaces.
     pub webrtc_addresses: Vec<IpAddr>,
+    /// Whether WHEP viewers get smaller renditions while the way to them is too narrow; such are transcoded for as long as
+    /// one needs them.
+    pub webrtc_adapt: bool,
     /// Length of HLS and DASH segments, in seconds.
     pub segment_duration: f64,
     /// Length of low-latency parts, in seconds.
@@ -224,6 +227,7 @@ impl Default for LiveConfig {
             srt_passphrase: None,
             webrtc_port: Some(8189),
             webrtc_addresses: Vec::new(),
+            webrtc_adapt: true,
             segment_duration: 2.0,
             part_duration: 0.2,
             playlist_size: 10,

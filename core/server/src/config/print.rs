@@ -76,6 +76,10 @@ const REMARKS: &[(&str, &str)] = &[
     ("live.srt_passphrase", "encrypts SRT; 10 to 79 bytes; null: none"),
     ("live.webrtc_port", "UDP, for WHIP and WHEP; null: none, 0: a free one"),
     ("live.webrtc_addresses", "told to WebRTC clients; empty: the interfaces'"),
+    (
+        "live.webrtc_adapt",
+        "smaller renditions for WHEP viewers on narrow ways, transcoded while they are needed",
+    ),
     ("live.segment_duration", "seconds"),
     ("live.part_duration", "seconds of a low-latency part"),
     ("live.playlist_size", "segments"),

@@ -53,7 +53,7 @@ pub(super) fn remove(directory: &Path) -> io::Result<bool> {
             Err(_) => {
                 tries -= 1;
                 std::fs::write(directory.join(MARKER), MARKER_TEXT)?;
-                std::thread::sleep(std::time::Duration::from_millis(50));
+                std::thread::sleep(Duration::from_millis(50));
             }
         }
     }

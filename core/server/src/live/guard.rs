@@ -69,9 +69,28 @@ fn place(folder: &'static str, request: &Request) -> String {
     if directory.starts_with(folder) { directory.into() } else { folder.into() }
 }
 
+/// Whether `key` opens a file of a film: the film is what one of the folders on the way to it is called. One with a key of its
+/// own wants that, however deep the file is.
+fn may_watch(keys: &Keys, path: &str, key: Option<&str>) -> bool {
+    // In a path a plus is one.
+    let Some(path) = query::decoded(&path.replace('+', "%2B")) else { return false };
+    let path = path.trim_matches('/');
+    let folders: Vec<&str> = path.match_indices('/').map(|(at, _)| &path[..at]).collect();
+    match folders.iter().rev().find(|name| keys.names(name)) {
+        Some(name) => keys.may_read(name, key),
+        None if folders.is_empty() => keys.may_list(key),
+        None => folders.iter().any(|name| keys.may_read(name, key)),
+    }
+}
+
 /// Whether a request for a file below `folder` shows the key that its stream wants.
 pub(super) fn allowed(keys: &Keys, folder: &'static str, request: &Request) -> bool {
     let (asked, cookie) = keys_of(request);
+    if folder == FILMS {
+        let path = request.uri().path();
+        let path = path.strip_prefix(folder).unwrap_or_default();
+        return may_watch(keys, path, asked.as_deref().or(cookie.as_deref()));
+    }
     let name = if folder == RECORDINGS {
         let path = request.uri().path();
         recordings::stream_of(path.strip_prefix(folder).unwrap_or_default())
@@ -103,4 +122,36 @@ pub(super) async fn let_in(keys: &Keys, folder: &'static str, request: Request, 
         response.headers_mut().append("set-cookie", value);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{LiveConfig, Secret, StreamKey};
+
+    #[test]
+    fn a_films_key_is_wanted_for_all_of_its_files() {
+        let one = StreamKey { stream: "one".into(), publish: None, read: Some(Secret::new("k")) };
+        let mut config = LiveConfig { keys: vec![one], ..LiveConfig::default() };
+        let keys = Keys::new(&config, Hooks::default());
+        for path in
+            ["/one/master.m3u8", "/one/v0/0.m4s", "/one%2Fmaster.m3u8", "/one%2fv0/0.m4s", "/%6Fne/v0/0.m4s"]
+        {
+            assert!(!may_watch(&keys, path, None) && !may_watch(&keys, path, Some("x")), "{path}");
+            assert!(may_watch(&keys, path, Some("k")), "{path}");
+        }
+        // Others are free, what is called nearly so too.
+        for path in ["/two/v0/0.m4s", "/one+/master.m3u8", "/ones/master.m3u8"] {
+            assert!(may_watch(&keys, path, None), "{path}");
+        }
+        config.read_key = Some(Secret::new("all"));
+        let keys = Keys::new(&config, Hooks::default());
+        assert!(
+            may_watch(&keys, "/one/v0/0.m4s", Some("k")) && may_watch(&keys, "/one/v0/0.m4s", Some("all"))
+        );
+        assert!(
+            may_watch(&keys, "/two/v0/0.m4s", Some("all")) && !may_watch(&keys, "/two/v0/0.m4s", Some("k"))
+        );
+        assert!(!may_watch(&keys, "/two/v0/0.m4s", None) && !may_watch(&keys, "/a.m3u8", None));
+    }
 }

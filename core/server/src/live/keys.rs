@@ -48,6 +48,11 @@ impl Keys {
         self.may(Act::Read, stream, key)
     }
 
+    /// Whether reading `stream` needs a key of its own.
+    pub fn names(&self, stream: &str) -> bool {
+        self.streams.iter().find(|one| one.is_for(stream)).is_some_and(|one| one.read.is_some())
+    }
+
     /// Whether who shows `key` may know which streams there are.
     pub fn may_list(&self, key: Option<&str>) -> bool {
         self.read.as_ref().is_none_or(|read| fits(read, key))

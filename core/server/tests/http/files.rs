@@ -51,7 +51,7 @@ fn ranges_validators_and_heads() {
 
 #[test]
 fn a_playlist_that_stopped_growing_says_so() {
-    let site = Site::new();
+    let site = Site::with(|c| c.transcoding.playback = serde_json::from_str("\"growing\"").unwrap());
     let (id, _) = finished(&site);
     let url = format!("/stream/{id}/master.m3u8");
     let whole = site.get(&url);
@@ -67,6 +67,22 @@ fn a_playlist_that_stopped_growing_says_so() {
     let seconds: u64 = stale.header("x-staleness-seconds").parse().unwrap();
     assert!((40..=60).contains(&seconds), "{seconds}");
     assert_eq!(stale.header("cache-control"), "no-cache");
+}
+
+#[test]
+fn segments_are_checked_unless_told_otherwise() {
+    for (checked, status) in [(true, 404), (false, 200)] {
+        let site = Site::with(|c| {
+            c.transcoding.playback = serde_json::from_str("\"growing\"").unwrap();
+            c.transcoding.validate_segments = checked;
+        });
+        let (id, segment) = finished(&site);
+        let path = site.config.transcoding.temp_directory.join(&id).join(&segment);
+        let size = std::fs::metadata(&path).unwrap().len();
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(size - 100).unwrap();
+        let got = site.get(&format!("/stream/{id}/{segment}"));
+        assert_eq!(got.status, status, "validate_segments: {checked}");
+    }
 }
 
 #[test]

@@ -501,7 +501,14 @@ mod tests {
         let told = |copy: &Copy| copy.texts().into_iter().map(|t| t.name).collect::<Vec<_>>();
         let all = [names::MULTIVARIANT, names::MANIFEST].map(String::from);
         assert!(all.iter().all(|name| !told(&copy).contains(name)), "the text is waited for");
+        let hinted = || {
+            let state = origin.lock();
+            let window = &state.windows[listed];
+            state.is_hinted(window, names::File::Part(window.next_part()))
+        };
+        assert!(hinted());
         origin.lock().leave_out(&[listed, boxed]);
+        assert!(!hinted(), "a part is waited for");
         assert!(all.iter().all(|name| told(&copy).contains(name)), "{:?}", told(&copy));
         let playlist = origin.lock().multivariant(Format::Cmaf).unwrap();
         assert!(!String::from_utf8_lossy(&playlist.plain).contains("SUBTITLES"));

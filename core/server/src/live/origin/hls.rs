@@ -142,7 +142,8 @@ impl Facts {
     }
 
     fn hints(&self, window: &Window) -> Vec<PreloadHint> {
-        if !self.has_parts(window) || self.ended {
+        // Of a text that was left out nothing comes.
+        if !self.has_parts(window) || self.ended || (window.format == Format::Text && !window.live) {
             return Vec::new();
         }
         let hint = |map, file: File| PreloadHint { map, uri: file.name(&window.id, &self.token), start: 0 };

@@ -234,9 +234,10 @@ impl Shelf {
                 }
                 let n = wanted.start / PIECE;
                 let cell = shelf.entry(&key, n);
-                let fetch = || shelf.in_turn(&key, shelf.piece(&key, n, same));
+                let fetch = || shelf.in_turn(&key, shelf.piece(&key, n, same.clone()));
                 let bytes = match cell.get_or_init(fetch).await {
-                    Ok(Some(File { content: Content::Media(media), .. })) => {
+                    // A piece that was kept of the file before is none of this one.
+                    Ok(Some(File { content: Content::Media(media), .. })) if media.tag == same => {
                         let at = |byte: u64| {
                             usize::try_from((byte - n * PIECE).min(media.bytes.len() as u64))
                                 .unwrap_or_default()

@@ -276,7 +276,9 @@ impl State {
         let coming = self.facts.as_ref().and_then(|f| f.coming);
         !self.ended
             && match file {
-                File::Part(number) => number == window.next_part(),
+                File::Part(number) => {
+                    number == window.next_part() && (window.live || window.format != Format::Text)
+                }
                 File::Init(run) => Some(run) == coming && window.live,
                 _ => false,
             }

@@ -423,9 +423,9 @@ impl Window {
         if sequence + 1 < self.next {
             return true;
         }
-        // The last whole segment.
-        let parts = self.segments.back().map_or(0, |s| s.parts.len() as u64);
-        part < parts || open > 0
+        // The last whole segment; a gap has no parts, and gets none.
+        let last = self.segments.back();
+        part < last.map_or(0, |s| s.parts.len() as u64) || open > 0 || last.is_some_and(|s| s.gap)
     }
 
     /// The last segment and part that a playlist tells of.
