@@ -1,11 +1,14 @@
 //! Goes on in software when a device stops decoding in mid-stream.
 
+use super::Damage;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Frame, Memory};
 use crate::packet::Packet;
 use crate::stage::{Outlet, Stage};
 use crate::time::Timestamp;
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// The most that is kept to be decoded again: a group of pictures of what is sent over networks has a few megabytes.
 pub const KEPT: usize = 64 << 20;
@@ -19,16 +22,21 @@ pub type Successor = Box<dyn FnOnce(&Error) -> Result<PictureDecoder> + Send>;
 /// Called once it is known how many pictures are gone between the two decoders, if any are.
 pub type Loss = Box<dyn FnMut(u64) + Send>;
 
+/// Whether nobody wants the pictures any more.
+pub type GivenUp = Box<dyn Fn() -> bool + Send>;
+
 /// A decoder on a device, with another behind it. What it was given since the last key picture is kept, so that the other
 /// can decode it again when it fails; pictures that are out already are left out then.
 ///
 /// A picture that downstream cannot get off the device counts as one that was not decoded. Nothing is lost, but where a
 /// group of pictures has more bytes than are kept: decoding then goes on at the next key picture, and what is missing is
-/// counted. Damage is the decoders' own affair: both skip it.
+/// counted. Damage is the decoders' own affair: both skip it, and what the first was given is not counted again.
 pub struct Failover {
     now: PictureDecoder,
     successor: Option<Successor>,
     loss: Loss,
+    given_up: GivenUp,
+    damage: Arc<Damage>,
     kept: Kept,
     out: Given,
     /// The next packet that is decoded is a key picture's; those before it are lost.
@@ -43,11 +51,23 @@ impl Failover {
             now: first,
             successor: Some(successor),
             loss,
+            given_up: Box::new(|| false),
+            damage: Arc::default(),
             kept: Kept::new(limit),
             out: Given::default(),
             waits: false,
             lost: 0,
         }
+    }
+
+    /// Ends with [`ErrorKind::Cancelled`] where `given_up` says so while what is kept is decoded again.
+    pub fn until(self, given_up: GivenUp) -> Self {
+        Failover { given_up, ..self }
+    }
+
+    /// Both decoders count damage in `damage`.
+    pub fn counting(self, damage: Arc<Damage>) -> Self {
+        Failover { damage, ..self }
     }
 
     /// Runs `work` of the decoder, noting what comes out.
@@ -64,7 +84,8 @@ impl Failover {
         }
     }
 
-    fn recover(&mut self, failed: Failed, out: &mut dyn Outlet<Frame>) -> Result<()> {
+    /// `unseen`: packets at the end of what is kept that the failed decoder did not take.
+    fn recover(&mut self, failed: Failed, unseen: usize, out: &mut dyn Outlet<Frame>) -> Result<()> {
         let failure = match failed {
             Failed::Downstream(e) => return Err(e),
             Failed::Decoder(e) | Failed::Unread(e) => e,
@@ -79,9 +100,15 @@ impl Failover {
         self.lost = kept.lost(&self.out);
         self.waits = kept.groups.is_empty();
         self.out.catch_up(&kept);
-        for packet in kept.groups.into_iter().flat_map(|group| group.packets) {
+        let seen = kept.groups.iter().map(|group| group.packets.len()).sum::<usize>().saturating_sub(unseen);
+        for (at, packet) in kept.groups.into_iter().flat_map(|group| group.packets).enumerate() {
+            if (self.given_up)() {
+                return Err(Error::cancelled());
+            }
+            self.damage.counted.store(at < seen, Ordering::Relaxed);
             self.go_on(packet, out)?;
         }
+        self.damage.counted.store(false, Ordering::Relaxed);
         Ok(())
     }
 
@@ -115,14 +142,14 @@ impl Stage<Packet, Frame> for Failover {
                 self.kept.forget(&self.out);
                 Ok(())
             }
-            Err(failed) => self.recover(failed, out),
+            Err(failed) => self.recover(failed, 1, out),
         }
     }
 
     fn finish(&mut self, out: &mut dyn Outlet<Frame>) -> Result<()> {
         if let Err(failed) = self.run(out, |now, out| now.finish(out)) {
             if self.successor.is_some() {
-                self.recover(failed, out)?;
+                self.recover(failed, 0, out)?;
                 return self.finish(out);
             }
             let e = failed.error();

@@ -11,7 +11,7 @@ use crate::stage::{Outlet, Stage};
 use crate::time::{Rational, Rounding, TimeBase, Timestamp, rescale};
 use ghoststream_sys::ffmpeg as av;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// How a stream is decoded.
 #[derive(Clone, Debug, Default)]
@@ -51,9 +51,17 @@ pub struct Damage {
     packets: AtomicU64,
     /// Frames that were decoded with errors in them, which the decoder painted over.
     frames: AtomicU64,
+    /// Set while packets are decoded that another decoder was given before: it counted what is wrong with them.
+    counted: AtomicBool,
 }
 
 impl Damage {
+    fn add(&self, to: &AtomicU64) {
+        if !self.counted.load(Ordering::Relaxed) {
+            to.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Packets that could not be decoded, and frames that have errors in them.
     pub fn count(&self) -> u64 {
         self.packets.load(Ordering::Relaxed) + self.frames.load(Ordering::Relaxed)
@@ -175,7 +183,7 @@ impl AvDecoder {
 
     fn count_damaged(&mut self) {
         self.bad += 1;
-        self.damage.packets.fetch_add(1, Ordering::Relaxed);
+        self.damage.add(&self.damage.packets);
     }
 
     fn receive(&mut self, out: &mut dyn Outlet<Frame>) -> Result<()> {
@@ -213,7 +221,7 @@ impl AvDecoder {
         self.next_pts = frame.pts.map(|t| t + frame.duration);
         self.frames += 1;
         if frame.media().is_corrupt() {
-            self.damage.frames.fetch_add(1, Ordering::Relaxed);
+            self.damage.add(&self.damage.frames);
         }
         Ok(frame)
     }

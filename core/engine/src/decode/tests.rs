@@ -214,3 +214,38 @@ fn the_second_failure_is_an_error() {
     let mut decoder = Failover::new(Box::new(first), KEPT, successor, Box::new(|_| {}));
     assert_eq!(decode(&mut decoder, &packets).unwrap_err().kind(), ErrorKind::Memory);
 }
+
+#[test]
+fn what_is_kept_is_not_decoded_again_for_nobody() {
+    let (stream, packets) = clip();
+    let info = stream.clone();
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = asked.clone();
+    let first = Breaks { decoder: software(&stream), left: 8, kind: ErrorKind::Device };
+    let successor = Box::new(move |_: &Error| Ok(software(&info)));
+    // Cancelled when the second packet is to be decoded again.
+    let given_up = Box::new(move || count.fetch_add(1, Ordering::Relaxed) == 1);
+    let mut decoder = Failover::new(Box::new(first), KEPT, successor, Box::new(|_| {})).until(given_up);
+    assert_eq!(decode(&mut decoder, &packets).unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_damaged_packet_is_counted_once_wherever_the_decoder_breaks() {
+    let (stream, mut packets) = clip();
+    let bad = 5;
+    packets[bad].data = vec![0xff; 40].into();
+    for at in 0..=packets.len() {
+        let damage = Arc::<Damage>::default();
+        let options = DecodeOptions { threads: 1, damage: damage.clone(), ..DecodeOptions::default() };
+        let (info, again) = (stream.clone(), options.clone());
+        let first: PictureDecoder = Box::new(AvDecoder::new(&stream, &options).unwrap());
+        let successor = Box::new(move |_: &Error| -> Result<PictureDecoder> {
+            Ok(Box::new(AvDecoder::new(&info, &again)?))
+        });
+        let first = Breaks { decoder: first, left: at, kind: ErrorKind::Device };
+        let decoder = Failover::new(Box::new(first), KEPT, successor, Box::new(|_| {}));
+        decode(&mut decoder.counting(damage.clone()), &packets).unwrap();
+        assert_eq!(damage.packets.load(Ordering::Relaxed), 1, "broken at {at}");
+    }
+}

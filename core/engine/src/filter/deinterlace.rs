@@ -65,8 +65,10 @@ impl Stage<Frame, Frame> for Deinterlace {
 
     fn finish(&mut self, out: &mut dyn Outlet<Frame>) -> Result<()> {
         let Some(lengths) = &mut self.lengths else { return self.filter.finish(out) };
-        self.filter.finish(&mut Measured { lengths, out })?;
-        lengths.held.take().map_or(Ok(()), |f| out.emit(f))
+        let done = self.filter.finish(&mut Measured { lengths, out });
+        // It was made before the filter failed, if that is what it did.
+        lengths.held.take().map_or(Ok(()), |f| out.emit(f))?;
+        done
     }
 }
 

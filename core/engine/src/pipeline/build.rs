@@ -718,6 +718,7 @@ impl<'a> Graph<'a> {
         meter: Arc<Meter>,
     ) -> Failover {
         let (shared, stream, lossy) = (self.shared.clone(), stream.clone(), label.clone());
+        let (asked, damage) = (self.shared.clone(), options.damage.clone());
         let successor = Box::new(move |failure: &Error| -> Result<PictureDecoder> {
             let _told_by_nobody_else = meter.instead.set(chain::SOFTWARE);
             shared.warn("fallback", format!("{label} no longer decodes ({failure}); decoding in software"));
@@ -730,6 +731,8 @@ impl<'a> Graph<'a> {
             shared.warn("fallback", format!("{lossy}: {lost} frames were lost with it: {why}"));
         });
         Failover::new(first, failover::KEPT, successor, loss)
+            .until(Box::new(move || asked.is_cancelled()))
+            .counting(damage)
     }
 }
 
