@@ -44,6 +44,8 @@ use tokio::task::JoinHandle;
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long what is made for WebRTC viewers goes on without one.
 const IDLE: Duration = Duration::from_secs(30);
+/// How long what could not be begun for them is not tried again.
+const RETRY: Duration = Duration::from_secs(10);
 /// How long who asks for a stream that is fetched on demand waits for it.
 const FETCH: Duration = Duration::from_secs(10);
 /// How long the end of the server waits for what has to go to the object store.
@@ -104,8 +106,16 @@ enum For {
 #[derive(Debug)]
 struct Fitted {
     of: Weak<Stream>,
-    transcode: Transcode,
+    /// `None` where it could not begin.
+    transcode: Option<Transcode>,
+    /// When it was wanted last, or when it could not begin.
     wanted: Instant,
+}
+
+impl Fitted {
+    fn is_read(&self) -> bool {
+        self.transcode.as_ref().is_some_and(|t| t.stream().readers() > 0)
+    }
 }
 
 impl LiveService {
@@ -223,7 +233,9 @@ impl LiveService {
                 sessions: settings.max_connections,
                 keys: service.keys.clone(),
                 fit: Some(Arc::new(move |name| fitting.fit(name, For::Browsers))),
-                smaller: Some(Arc::new(move |name| smaller.fit(name, For::Narrow))),
+                smaller: settings
+                    .webrtc_adapt
+                    .then(|| Arc::new(move |name: &str| smaller.fit(name, For::Narrow)) as _),
                 ..WebRtcOptions::default()
             };
             let webrtc = WebRtc::start(service.live.clone(), options)?;
@@ -456,8 +468,14 @@ impl LiveService {
         if let Some(there) = fits.get_mut(&key)
             && std::ptr::eq(there.of.as_ptr(), Arc::as_ptr(&stream))
         {
-            there.wanted = Instant::now();
-            return Some(there.transcode.stream().clone());
+            match &there.transcode {
+                Some(transcode) => {
+                    there.wanted = Instant::now();
+                    return Some(transcode.stream().clone());
+                }
+                None if there.wanted.elapsed() < RETRY => return None,
+                None => {}
+            }
         }
         let spec = match whom {
             For::Browsers => TranscodeSpec::webrtc(),
@@ -465,12 +483,12 @@ impl LiveService {
         };
         let transcode = Transcode::start(&stream, &spec)
             .inspect_err(|e| tracing::error!(stream = name, "cannot be made for WebRTC: {}", e.message()))
-            .ok()?;
-        let made = transcode.stream().clone();
+            .ok();
+        let made = transcode.as_ref().map(|t| t.stream().clone());
         let fitted = Fitted { of: Arc::downgrade(&stream), transcode, wanted: Instant::now() };
         let before = fits.insert(key, fitted);
         std::thread::spawn(move || drop(before));
-        Some(made)
+        made
     }
 
     /// Asks for stream `name`, which is fetched on demand, and waits until it is packaged, or for [`FETCH`].
@@ -514,12 +532,12 @@ impl LiveService {
         over.extend(names.iter().filter_map(|n| made.remove(n)).map(|m| m.transcode));
         drop(made);
         let mut fits = lock(&self.fits);
-        for fitted in fits.values_mut().filter(|f| f.transcode.stream().readers() > 0) {
+        for fitted in fits.values_mut().filter(|f| f.is_read()) {
             fitted.wanted = Instant::now();
         }
         let old = |f: &Fitted, name: &str| gone(&f.of, name) || f.wanted.elapsed() > IDLE;
         let keys: Vec<_> = fits.iter().filter(|((n, _), f)| old(f, n)).map(|(key, _)| key.clone()).collect();
-        over.extend(keys.iter().filter_map(|key| fits.remove(key)).map(|f| f.transcode));
+        over.extend(keys.iter().filter_map(|key| fits.remove(key)?.transcode));
         over
     }
 
@@ -785,3 +803,6 @@ fn address(host: &str) -> IpAddr {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,7 +64,8 @@ pub struct WebRtcOptions {
     pub wait: Duration,
     /// What publishers and viewers have to show: `Authorization: Bearer KEY`, or `key=KEY` in the query.
     pub keys: Keys,
-    /// Called for a stream that WebRTC clients cannot play as it is.
+    /// Called for a stream that WebRTC clients cannot play as it is; again and again while one of its viewers gets a smaller
+    /// rendition, and may come back to it.
     pub fit: Option<FitStream>,
     /// Called, again and again for as long as it goes on, while the way to a viewer of a stream is too narrow: gives smaller
     /// renditions of it, H.264 without B-frames and with Opus, the largest first.

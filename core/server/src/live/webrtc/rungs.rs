@@ -56,8 +56,9 @@ impl Choice {
         Choice { current: 0, low: None, high: None, hold: HIGH.0, up: None }
     }
 
-    /// The rung to be taken now, where it is another one. `rates`: what the rungs need, the best first.
-    fn look(&mut self, way: Way, rates: &[u64], now: Instant) -> Option<usize> {
+    /// The rung to be taken now, where it is another one. `rates`: what the rungs need, the best first; none before `best` can
+    /// be taken.
+    fn look(&mut self, way: Way, rates: &[u64], best: usize, now: Instant) -> Option<usize> {
         let rate = |rung: usize| rates.get(rung).copied().unwrap_or(0) as f64;
         let bits = way.bits as f64;
         let lasts = |since: &mut Option<Instant>, long: Duration| {
@@ -79,8 +80,8 @@ impl Choice {
         }
         self.low = None;
         let better = match way.probed {
-            true => (0..self.current).find(|rung| rate(*rung) <= bits * UP),
-            false => (self.current > 0 && rate(self.current) <= bits * DOWN).then(|| self.current - 1),
+            true => (best..self.current).find(|rung| rate(*rung) <= bits * UP),
+            false => (self.current > best && rate(self.current) <= bits * DOWN).then(|| self.current - 1),
         };
         let Some(better) = better else {
             self.high = None;
@@ -152,21 +153,36 @@ impl Rungs {
         self.way = Some(way);
     }
 
-    /// Looks which rung is to go, now and then; `made` gives the stream of the smaller ones.
-    pub fn look(&mut self, now: Instant, made: impl FnOnce() -> Option<Arc<Stream>>) -> Option<Looked> {
+    /// Looks which rung is to go, now and then; `made` gives the stream of the smaller ones, and `again` the whole where it is
+    /// made too.
+    pub fn look(
+        &mut self,
+        now: Instant,
+        made: impl FnOnce() -> Option<Arc<Stream>>,
+        again: impl FnOnce() -> Option<Arc<Stream>>,
+    ) -> Option<Looked> {
         if self.looked.is_some_and(|at| now.saturating_duration_since(at) < LOOK) {
             return None;
         }
         self.looked = Some(now);
         let way = self.way?;
-        let whole = self.whole.stream.stats();
-        let top: f64 =
-            self.whole.lanes.iter().filter_map(|l| whole.tracks.get(l.track)).map(|t| t.bitrate).sum();
+        // Nobody else may read it: to ask for it is what keeps it.
+        if self.choice.current > 0
+            && !self.whole.direct
+            && let Some(stream) = again().filter(|s| s.epoch() == self.whole.stream.epoch())
+            && !Arc::ptr_eq(&stream, &self.whole.stream)
+        {
+            (self.whole.stream, self.whole.version) = (stream, 0);
+        }
+        let there = self.find_whole();
         let need = |needs: &mut Vec<f64>, rung: usize, bits: f64| {
             needs.resize(needs.len().max(rung + 1), 0.0);
             needs[rung] = bits.max(needs[rung] * FORGET);
         };
-        need(&mut self.needs, 0, top);
+        // Of what is away nothing is known.
+        if there || self.needs.is_empty() {
+            need(&mut self.needs, 0, bits(&self.whole, |_| true));
+        }
         if self.choice.current > 0 || (way.bits as f64) < self.needs[0] {
             self.needed = Some(now);
         }
@@ -177,26 +193,25 @@ impl Rungs {
         if let Some(stream) = &self.smaller
             && let Some(tracks) = stream.tracks()
         {
-            let stats = stream.stats();
             for smaller in smaller(&self.whole, stream, &tracks) {
-                let of = |l: &Lane| stats.tracks.get(l.track).map_or(0.0, |t| t.bitrate);
-                let bits: Vec<f64> = smaller.lanes.iter().map(of).collect();
-                // What has not come yet cannot be chosen.
-                if bits.iter().any(|b| *b <= 0.0) {
+                // Pictures that have not come yet cannot be chosen; those that go may be told of anew.
+                let come = bits(&smaller, |kind| kind == MediaKind::Video) > 0.0;
+                if !come && going.len() > self.choice.current {
                     break;
                 }
-                need(&mut self.needs, going.len(), bits.iter().sum());
+                need(&mut self.needs, going.len(), bits(&smaller, |_| true));
                 going.push(smaller);
             }
         }
-        self.needs.truncate(going.len());
+        self.needs.truncate(going.len().max(self.choice.current + 1));
         let rates: Vec<u64> = self.needs.iter().map(|n| *n as u64).collect();
         let mut change = None;
+        let best = usize::from(!there);
         if self.choice.current >= going.len() {
             // What went is not made any more.
-            change = Some(self.choice.take(going.len() - 1));
+            change = (going.len() > best).then(|| self.choice.take(going.len() - 1));
         } else if rates[0] > 0 {
-            change = self.choice.look(way, &rates, now);
+            change = self.choice.look(way, &rates, best, now);
         }
         Some(Looked {
             change: change.map(|rung| going[rung].clone()),
@@ -205,9 +220,29 @@ impl Rungs {
             desired: (self.needs[0] * ROOM) as u64,
         })
     }
+
+    /// Finds the lanes of the whole in what it carries now. Gives whether its pictures are there.
+    fn find_whole(&mut self) -> bool {
+        let Some(tracks) = self.whole.stream.tracks() else { return false };
+        if tracks.version != self.whole.version {
+            self.whole.version = tracks.version;
+            for lane in &mut self.whole.lanes {
+                lane.find(&tracks);
+            }
+        }
+        self.whole.lanes.iter().all(|l| l.kind != MediaKind::Video || l.track < tracks.streams.len())
+    }
 }
 
-/// What can go in the place of `whole`, the best first: pictures of the same codec, with the sound that is beside them.
+/// What the lanes of such kinds have had, in bits per second.
+fn bits(of: &Going, kinds: impl Fn(MediaKind) -> bool) -> f64 {
+    let stats = of.stream.stats();
+    let lanes = of.lanes.iter().filter(|l| kinds(l.kind));
+    lanes.filter_map(|l| stats.tracks.get(l.track)).map(|t| t.bitrate).sum()
+}
+
+/// What can go in the place of `whole`, the best first: pictures of the same codec, with the sound that is beside them, if
+/// there is some.
 fn smaller(whole: &Going, stream: &Arc<Stream>, tracks: &Tracks) -> Vec<Going> {
     let lane = |kind: MediaKind, codec: &Codec, nth: usize| {
         let fits = tracks.streams.iter().enumerate().filter(|(_, s)| s.kind == kind && s.codec == *codec);
@@ -218,7 +253,7 @@ fn smaller(whole: &Going, stream: &Arc<Stream>, tracks: &Tracks) -> Vec<Going> {
     let rung = |nth: usize| {
         let lanes = whole.lanes.iter().map(|l| match l.kind {
             MediaKind::Video => lane(l.kind, &pictures.codec, nth),
-            _ => lane(l.kind, &l.codec, 0),
+            _ => lane(l.kind, &l.codec, 0).or_else(|| Some(Lane { track: usize::MAX, nth: 0, ..l.clone() })),
         });
         let lanes = lanes.collect::<Option<Vec<Lane>>>()?;
         Some(Going { stream: stream.clone(), lanes, version: tracks.version, direct: false })
@@ -229,6 +264,9 @@ fn smaller(whole: &Going, stream: &Arc<Stream>, tracks: &Tracks) -> Vec<Going> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
+    use ghoststream::packet::{Packet, StreamInfo};
+    use ghoststream::time::MICROSECONDS;
 
     const RATES: [u64; 3] = [4_000_000, 1_500_000, 500_000];
 
@@ -246,7 +284,7 @@ mod tests {
     ) -> Vec<(u64, usize)> {
         let mut found = Vec::new();
         for at in (0..long).step_by(100) {
-            if let Some(rung) = choice.look(Way { bits, probed }, &RATES, *now) {
+            if let Some(rung) = choice.look(Way { bits, probed }, &RATES, 0, *now) {
                 found.push((at, rung));
             }
             *now += ms(100);
@@ -303,7 +341,84 @@ mod tests {
         let (mut choice, now) = (Choice::new(), Instant::now());
         for at in 0..100 {
             let way = Way { bits: 100_000, probed: true };
-            assert_eq!(choice.look(way, &RATES[..1], now + ms(100) * at), None);
+            assert_eq!(choice.look(way, &RATES[..1], 0, now + ms(100) * at), None);
         }
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_taken() {
+        for probed in [false, true] {
+            let (mut choice, mut now) = (Choice::new(), Instant::now());
+            assert_eq!(borne(&mut choice, &mut now, 1_000_000, probed, 1000), [(0, 2)]);
+            let up = |choice: &mut Choice, best: usize, from: u64| {
+                (from..from + 1000).find_map(|at| {
+                    choice.look(Way { bits: 90_000_000, probed }, &RATES, best, now + ms(100) * at as u32)
+                })
+            };
+            assert_eq!(up(&mut choice, 1, 0), Some(1));
+            assert_eq!(up(&mut choice, 1, 1000), None);
+            assert_eq!(up(&mut choice, 0, 2000), Some(0));
+        }
+    }
+
+    fn announce(stream: &Stream, codecs: &[Codec]) {
+        let info = |c: &Codec| StreamInfo::new(c.kind().unwrap(), c.clone(), MICROSECONDS);
+        stream.announce(codecs.iter().map(info).collect());
+    }
+
+    fn push(stream: &Stream, track: usize, bytes: usize) {
+        let mut packet = Packet::new(Bytes::from(vec![1; bytes]), 0, 0, MICROSECONDS);
+        (packet.stream, packet.key) = (track, true);
+        stream.push_dated(packet);
+    }
+
+    #[test]
+    fn the_whole_is_kept_for_who_gets_a_smaller_one_and_not_given_while_it_is_away() {
+        let source = Stream::new("s");
+        let [whole, small, other] = [(); 3].map(|()| source.derived("s"));
+        announce(&whole, &[Codec::Vp8, Codec::Opus]);
+        announce(&small, &[Codec::Vp8, Codec::Opus]);
+        // 800 kbit/s, 80 kbit/s and no sound yet.
+        for wait in [1010, 0] {
+            push(&whole, 0, 50_000);
+            push(&small, 0, 5_000);
+            std::thread::sleep(ms(wait));
+        }
+        let lane = |kind, codec, track| Lane { kind, codec, track, to: ToRtp::Same, nth: 0 };
+        let lanes = vec![lane(MediaKind::Video, Codec::Vp8, 0), lane(MediaKind::Audio, Codec::Opus, 1)];
+        let mut rungs = Rungs::new(Going { stream: whole.clone(), lanes, version: 1, direct: false });
+        let mut now = Instant::now();
+        let mut look = |bits: u64, whole: Option<&Arc<Stream>>| {
+            now += LOOK;
+            rungs.estimated(Way { bits, probed: true });
+            let mut asked = false;
+            let again = || {
+                asked = true;
+                whole.cloned()
+            };
+            (rungs.look(now, || Some(small.clone()), again).unwrap(), asked)
+        };
+        let (looked, asked) = look(200_000, None);
+        assert_eq!((looked.change.map(|g| g.lanes[0].track), looked.rung, asked), (Some(0), 1, false));
+        // Said anew, with the sound not, it is still the one that goes.
+        announce(&small, &[Codec::Vp8]);
+        let (looked, asked) = look(200_000, Some(&whole));
+        assert_eq!((looked.change.is_none(), looked.rung, looked.rungs, asked), (true, 1, 2, true));
+        // Neither what has ended, nor a stream of another time, nor what is not there yet is given, however wide the way; what the
+        // whole needs is not forgotten.
+        whole.end();
+        let stranger = Stream::new("s");
+        announce(&stranger, &[Codec::Vp8]);
+        for again in [None, Some(&stranger), Some(&other)] {
+            for _ in 0..100 {
+                let (looked, _) = look(9_000_000, again);
+                assert_eq!((looked.change.is_none(), looked.rung), (true, 1));
+                assert!(looked.desired > 1_000_000, "{looked:?}");
+            }
+        }
+        announce(&other, &[Codec::Opus, Codec::Vp8]);
+        let up = (0..100).find_map(|_| look(9_000_000, Some(&other)).0.change).unwrap();
+        assert!(Arc::ptr_eq(&up.stream, &other));
+        assert_eq!((up.lanes[0].track, up.lanes[1].track), (1, 0));
     }
 }

@@ -482,7 +482,8 @@ impl Running {
         let Role::Play { play, direct, rungs: Some(rungs), .. } = &mut self.role else { return Ok(()) };
         let (hub, name) = (&self.hub, &self.handle.stream);
         let made = || hub.options.smaller.as_ref().and_then(|smaller| smaller(name));
-        let Some(looked) = rungs.look(now, made) else { return Ok(()) };
+        let again = || hub.options.fit.as_ref().and_then(|fit| fit(name));
+        let Some(looked) = rungs.look(now, made, again) else { return Ok(()) };
         self.driver.rtc.bwe().set_desired_bitrate(Bitrate::bps(looked.desired));
         let changed = looked.change.is_some();
         if let Some(going) = looked.change {
