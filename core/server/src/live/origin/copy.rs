@@ -504,7 +504,7 @@ mod tests {
         let hinted = || {
             let state = origin.lock();
             let window = &state.windows[listed];
-            state.is_hinted(window, names::File::Part(window.next_part()))
+            state.is_hinted(window, File::Part(window.next_part()))
         };
         assert!(hinted());
         origin.lock().leave_out(&[listed, boxed]);
