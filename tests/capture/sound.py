@@ -211,6 +211,24 @@ def relinked(desk: session.Session) -> None:
     assert level(sound[-RATE:], 700) > 0.05, "not heard at the end"
 
 
+def mute(desk: session.Session) -> None:
+    """Links over which only silence comes are made again, for some time: what a player that stays silent cannot tell from links
+    that were made while its node was suspended. One that is heard keeps its links."""
+    quiet = WORK / "quiet.wav"
+    command = ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", f"anullsrc=r={RATE}:cl=stereo", "-t", "30", quiet]
+    subprocess.run(command, check=True)
+    for name, path, kept in [("mike", tone("mike", 800), True), ("lima", quiet, False)]:
+        play(desk, path, name)
+        process = desk.spawn([GS, "transcode", f"sound:app:{name}", WORK / "mute.wav", "-y", "--duration", "5", "--events", "json"], log=name)
+        session.wait_for("the recording", lambda: '"running"' in desk.log(name))
+        own = session.wait_for("its node", lambda: {n["id"] for n in desk.nodes(media_class="Stream/Input/Audio")})
+        links = lambda: {o["info"]["props"]["object.serial"] for o in desk.objects() if o["type"].endswith(":Link") and o["info"]["input-node-id"] in own}
+        first = session.wait_for("the links", lambda: len(links()) == 2 and links())
+        time.sleep(2.5)
+        assert (links() == first) == kept, (name, first, links())
+        assert process.wait(20) == 0, desk.log(name)
+
+
 def defaults(desk: session.Session) -> None:
     """`desktop` follows the default output."""
     desk.sink("headphones")
@@ -262,7 +280,7 @@ with session.Session() as desk:
     desk.source("eavesdrop")
     desk.run(["pactl", "set-default-sink", "speakers"])
     desk.run(["pactl", "set-default-source", "eavesdrop"])
-    for check in [desktop, applications, nodes, microphone, silence, gone, relinked, defaults, refusals, daemon_dies]:
+    for check in [desktop, applications, nodes, microphone, silence, gone, relinked, mute, defaults, refusals, daemon_dies]:
         if sys.argv[1:] and check.__name__ not in sys.argv[1:]:
             continue
         players = len(desk.processes)

@@ -24,6 +24,10 @@ const WAITING: usize = 256;
 const CYCLE: u32 = 1024;
 /// How long after a link was lost it is made again.
 const AGAIN: Duration = Duration::from_millis(200);
+/// How long there may be only silence over new links before they are made again, at first and at most: links that are made
+/// while the session manager suspends their node may stay silent for seconds, and nothing says so. A player may be silent
+/// too, so it is longer each time and has an end.
+const SILENT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(8));
 
 /// The sound of what a [`SoundTarget`] means. One thread at a time; may move between threads.
 pub struct SoundStream {
@@ -38,6 +42,8 @@ enum Told {
     Target(SoundTarget),
     /// To make the links again that were lost.
     Again,
+    /// To make all links again.
+    Anew,
 }
 
 #[derive(Default)]
@@ -53,6 +59,9 @@ struct Inner {
     state: SoundState,
     /// When a link that there should be failed or was removed by somebody else.
     lost: Option<Instant>,
+    /// Since when there are links over which only silence has come; and how long that may be so.
+    mute: Option<Instant>,
+    silent: Duration,
     end: Option<Error>,
 }
 
@@ -80,6 +89,7 @@ impl SoundStream {
             return Err(Error::new(Kind::Unsupported, message));
         }
         let shared = Arc::new(Shared::default());
+        shared.lock().silent = SILENT.0;
         let thread = {
             let (shared, options) = (shared.clone(), options.clone());
             Thread::start("pw-sound", None, move |_, core, _| Capture::new(core, target, &options, shared))?
@@ -105,11 +115,19 @@ impl SoundStream {
                 inner.lost = None;
                 self.thread.send(Told::Again);
             }
+            if inner.mute.is_some_and(|at| at.elapsed() >= inner.silent) {
+                inner.mute = None;
+                if inner.silent <= SILENT.1 {
+                    inner.silent *= 2;
+                    self.thread.send(Told::Anew);
+                }
+            }
             let left = timeout.saturating_sub(begin.elapsed());
             if left.is_zero() {
                 return Ok(None);
             }
             let left = inner.lost.map_or(left, |_| left.min(AGAIN));
+            let left = inner.mute.map_or(left, |_| left.min(SILENT.0));
             inner = self.shared.news.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -156,6 +174,7 @@ impl Wiring {
         let own = stream.node_id();
         let (wires, nodes) = graph.wires(&self.target, own);
         self.links.retain(|wire, _| wires.contains(wire));
+        let kept = self.links.len();
         for wire in wires {
             if self.links.contains_key(&wire) {
                 continue;
@@ -175,10 +194,15 @@ impl Wiring {
                 self.links.insert(wire, held);
             }
         }
+        let made = self.links.len() > kept;
         let mut linked: Vec<String> = nodes.iter().filter_map(|id| graph.name(*id)).collect();
         linked.sort();
         linked.dedup();
-        self.shared.lock().state.linked = linked;
+        let mut inner = self.shared.lock();
+        inner.state.linked = linked;
+        if made || self.links.is_empty() {
+            inner.mute = made.then(Instant::now);
+        }
     }
 
     /// Links are made and negotiated later, and can be removed by anybody: a lost one is made again, after a while, because
@@ -238,9 +262,14 @@ impl Resident for Capture {
             match told {
                 Told::Target(target) => {
                     wiring.target = target;
+                    wiring.shared.lock().silent = SILENT.0;
                     wiring.update(&graph);
                 }
                 Told::Again => wiring.again(&graph),
+                Told::Anew => {
+                    wiring.links.clear();
+                    wiring.update(&graph);
+                }
             }
         }
     }
@@ -361,6 +390,9 @@ impl Receiving {
             |samples: usize| Duration::from_secs_f64((samples / self.channels) as f64 / f64::from(self.rate));
         let mut first = end_of(cycle).saturating_sub(long(count));
         let mut inner = self.shared.lock();
+        if inner.mute.is_some() && chunks.iter().flatten().any(|sample| *sample != 0.0) {
+            (inner.mute, inner.silent) = (None, SILENT.0);
+        }
         for chunk in chunks {
             let length = long(chunk.len());
             if inner.queue.len() >= WAITING {
