@@ -107,7 +107,7 @@ async function desk(browser) {
   await card(page, "live/clock").waitFor({ timeout: 30000 });
   await page.waitForFunction(() => [...document.querySelectorAll(".frame img")].some(i => i.naturalWidth === 320), undefined, { timeout: 30000 });
   check("the stream is listed with its thumbnail", true);
-  await page.waitForFunction(() => /RTMP · .*bit\/s · for /.test(document.body.textContent), undefined, { timeout: 10000 });
+  await card(page, "live/clock").filter({ hasText: /RTMP · .*bit\/s · for / }).waitFor({ timeout: 10000 });
   const facts = await card(page, "live/clock").innerText();
   check("with what it is", /H\.264 640×360/.test(facts) && /AAC 48 kHz/.test(facts), facts.replace(/\s+/g, " "));
 
