@@ -23,7 +23,14 @@ pub(super) async fn conform(inner: &Arc<Inner>, record: &Record, prepared: &mut 
         if let Some(why) = lying(prepared) {
             let mut request = record.request.clone();
             request.output.video_codec = None;
-            return told(&rewritten(inner, record, &request, prepared, encoded(why)));
+            return match rewritten(inner, record, &request, prepared) {
+                Ok(()) => told(&encoded(why)),
+                // The copy stands.
+                Err(unfit) => {
+                    let reason = format!("copying was asked for; the picture stays rotated: {unfit}");
+                    Decision { method: Method::Remux.name().into(), reason }
+                }
+            };
         }
         let segmented = prepared.spec.outputs.first().is_some_and(|o| o.segment.is_some());
         let reason = if segmented { copied(&prepared.probe) } else { "copying was asked for".into() };
@@ -38,17 +45,19 @@ pub(super) async fn conform(inner: &Arc<Inner>, record: &Record, prepared: &mut 
     if verdict.keep_audio {
         request.output.audio_codec = Some(AudioCodec::Copy);
     }
-    told(&rewritten(inner, record, &request, prepared, verdict))
+    match rewritten(inner, record, &request, prepared) {
+        Ok(()) => told(&verdict),
+        Err(unfit) => told(&encoded(unfit)),
+    }
 }
 
-/// Has `prepared` make what `request` asks for instead; gives `verdict`, or why that cannot be.
+/// Has `prepared` make what `request` asks for instead; says why where that cannot be, and it stays as it was.
 fn rewritten(
     inner: &Arc<Inner>,
     record: &Record,
     request: &TranscodeRequest,
     prepared: &mut Prepared,
-    verdict: Verdict,
-) -> Verdict {
+) -> Result<(), String> {
     let settings = inner.settings();
     let context = Context {
         config: &settings.config,
@@ -65,9 +74,9 @@ fn rewritten(
         Ok(mut spec) => {
             spec.source.hosts = prepared.spec.source.hosts.clone();
             (prepared.spec, prepared.preset) = (spec, preset);
-            verdict
+            Ok(())
         }
-        Err(unfit) => encoded(format!("{}: {}", unfit.field, unfit.message)),
+        Err(unfit) => Err(format!("{}: {}", unfit.field, unfit.message)),
     }
 }
 

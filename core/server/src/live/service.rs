@@ -1,5 +1,6 @@
 //! The live origin as a whole: its listeners, and what follows when somebody publishes.
 
+use self::fits::{Fits, For};
 use super::guard;
 use super::hooks::Hooks;
 use super::keys::Keys;
@@ -40,12 +41,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
+mod fits;
+
 /// How often it is looked for streams that are over.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How long what is made for WebRTC viewers goes on without one.
-const IDLE: Duration = Duration::from_secs(30);
-/// How long what could not be begun for them is not tried again.
-const RETRY: Duration = Duration::from_secs(10);
 /// How long who asks for a stream that is fetched on demand waits for it.
 const FETCH: Duration = Duration::from_secs(10);
 /// How long the end of the server waits for what has to go to the object store.
@@ -68,7 +67,7 @@ pub struct LiveService {
     managed: Streams,
     thumbnails: Thumbnails,
     made: Arc<Mutex<HashMap<String, Made>>>,
-    fits: Arc<Mutex<HashMap<(String, For), Fitted>>>,
+    fits: Fits,
     ladder: Option<TranscodeSpec>,
     side: Side,
     usage: Usage,
@@ -91,31 +90,6 @@ struct Recorder {
     of: Weak<Stream>,
     /// Ends with it.
     _push: Push,
-}
-
-/// What something is made of a stream for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum For {
-    /// WebRTC viewers, who cannot play it as it is.
-    Browsers,
-    /// Those of them whose way is too narrow for it.
-    Narrow,
-}
-
-/// What is made of a stream for WebRTC.
-#[derive(Debug)]
-struct Fitted {
-    of: Weak<Stream>,
-    /// `None` where it could not begin.
-    transcode: Option<Transcode>,
-    /// When it was wanted last, or when it could not begin.
-    wanted: Instant,
-}
-
-impl Fitted {
-    fn is_read(&self) -> bool {
-        self.transcode.as_ref().is_some_and(|t| t.stream().readers() > 0)
-    }
 }
 
 impl LiveService {
@@ -160,7 +134,7 @@ impl LiveService {
             srt: None,
             webrtc: None,
             made: Arc::default(),
-            fits: Arc::default(),
+            fits: Fits::default(),
             ladder,
             side: Side::new(&config.security),
             usage: Usage::default(),
@@ -375,7 +349,7 @@ impl LiveService {
             let recorded = std::mem::take(&mut *lock(&self.recorded));
             drop(recorded);
             lock(&self.made).clear();
-            lock(&self.fits).clear();
+            self.fits.clear();
         });
         // A thread that panicked has said so.
         let _said = all.await;
@@ -463,32 +437,10 @@ impl LiveService {
     /// The stream `name` as WebRTC takes it, made from now on until nobody watches.
     fn fit(&self, name: &str, whom: For) -> Option<Arc<Stream>> {
         let stream = self.live.get(name)?;
-        let mut fits = lock(&self.fits);
-        let key = (name.to_string(), whom);
-        if let Some(there) = fits.get_mut(&key)
-            && std::ptr::eq(there.of.as_ptr(), Arc::as_ptr(&stream))
-        {
-            match &there.transcode {
-                Some(transcode) => {
-                    there.wanted = Instant::now();
-                    return Some(transcode.stream().clone());
-                }
-                None if there.wanted.elapsed() < RETRY => return None,
-                None => {}
-            }
-        }
-        let spec = match whom {
+        self.fits.of(&stream, whom, || match whom {
             For::Browsers => TranscodeSpec::webrtc(),
             For::Narrow => TranscodeSpec::smaller(self.ladder.as_ref().map_or(&[], |l| &l.rungs)),
-        };
-        let transcode = Transcode::start(&stream, &spec)
-            .inspect_err(|e| tracing::error!(stream = name, "cannot be made for WebRTC: {}", e.message()))
-            .ok();
-        let made = transcode.as_ref().map(|t| t.stream().clone());
-        let fitted = Fitted { of: Arc::downgrade(&stream), transcode, wanted: Instant::now() };
-        let before = fits.insert(key, fitted);
-        std::thread::spawn(move || drop(before));
-        made
+        })
     }
 
     /// Asks for stream `name`, which is fetched on demand, and waits until it is packaged, or for [`FETCH`].
@@ -531,13 +483,7 @@ impl LiveService {
             made.iter().filter(|(n, m)| gone(&m.of, n)).map(|(n, _)| n.clone()).collect();
         over.extend(names.iter().filter_map(|n| made.remove(n)).map(|m| m.transcode));
         drop(made);
-        let mut fits = lock(&self.fits);
-        for fitted in fits.values_mut().filter(|f| f.is_read()) {
-            fitted.wanted = Instant::now();
-        }
-        let old = |f: &Fitted, name: &str| gone(&f.of, name) || f.wanted.elapsed() > IDLE;
-        let keys: Vec<_> = fits.iter().filter(|((n, _), f)| old(f, n)).map(|(key, _)| key.clone()).collect();
-        over.extend(keys.iter().filter_map(|key| fits.remove(key)?.transcode));
+        over.extend(self.fits.over(gone));
         over
     }
 
