@@ -749,6 +749,3 @@ fn address(host: &str) -> IpAddr {
         }),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,7 +1,9 @@
 use super::*;
-use crate::live::Publisher;
+use crate::config::Config;
+use crate::live::{LiveService, Publisher};
 use crate::proxies::Proxies;
-use tokio::sync::Semaphore;
+use crate::serve::Limits;
+use tokio::sync::{Semaphore, watch};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn smaller_renditions_are_made_where_they_may_and_can_be() {
@@ -23,15 +25,15 @@ async fn smaller_renditions_are_made_where_they_may_and_can_be() {
         service.ladder = Some(ladder);
         let failed = |service: &LiveService| {
             assert!(service.fit("s", For::Narrow).is_none());
-            let fits = lock(&service.fits);
+            let fits = lock(&service.fits.all);
             fits.values().next().map(|f| (f.transcode.is_none(), f.wanted)).unwrap()
         };
         let first = failed(&service);
         assert_eq!((first.0, failed(&service)), (true, first), "it is not tried again at once");
-        lock(&service.fits).values_mut().for_each(|f| f.wanted -= RETRY);
+        lock(&service.fits.all).values_mut().for_each(|f| f.wanted -= RETRY);
         assert!(failed(&service).1 >= first.1, "but later");
         service.ladder = None;
-        lock(&service.fits).values_mut().for_each(|f| f.wanted -= RETRY);
+        lock(&service.fits.all).values_mut().for_each(|f| f.wanted -= RETRY);
         assert!(service.fit("s", For::Narrow).is_some());
     }
 }
