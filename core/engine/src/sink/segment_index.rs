@@ -6,10 +6,7 @@
 use super::TrackHeader;
 use crate::error::{Error, ErrorKind, Result};
 use crate::package::bandwidth::Bandwidth;
-use crate::package::hls::{
-    IFrameVariant, Map, MediaPlaylist, MediaSegment, Multivariant, PlaylistKind, Rendition as HlsRendition,
-    RenditionKind, Variant, VideoRange,
-};
+use crate::package::hls::{Map, MediaPlaylist, MediaSegment, PlaylistKind};
 use crate::package::ts::TIME_OFFSET;
 use crate::package::{Segment, Track, dash, language, webvtt};
 use crate::packet::{MediaKind, Packet};
@@ -17,6 +14,8 @@ use crate::spec::{Container, PlaylistMode, SegmentNames, SegmentSpec};
 use crate::time::{Rational, Timestamp};
 use bytes::Bytes;
 use std::ops::Range;
+
+mod multivariant;
 
 /// An object to write at the end.
 pub(super) struct Object {
@@ -415,86 +414,6 @@ impl Index {
             }
         }
         objects
-    }
-
-    fn multivariant(&self, target: Timestamp, i_frames: bool) -> Multivariant {
-        let audio: Vec<_> = self.renditions.iter().filter(|r| r.kind == MediaKind::Audio).collect();
-        let video: Vec<_> = self.renditions.iter().filter(|r| r.kind == MediaKind::Video).collect();
-        let mut list = Multivariant { independent_segments: true, ..Multivariant::default() };
-        if !video.is_empty() {
-            for (i, r) in audio.iter().enumerate() {
-                list.renditions.push(self.audio_rendition(i, r));
-            }
-        }
-        let mut names: Vec<String> = Vec::new();
-        for s in &self.subtitles {
-            let mut r =
-                HlsRendition::new(RenditionKind::Subtitles, "subs", unique(&mut names, s.menu_name()));
-            r.uri = Some(format!("{}.m3u8", s.name));
-            (r.language, r.default, r.autoselect, r.forced) = (s.language.clone(), s.default, true, s.forced);
-            list.renditions.push(r);
-        }
-        // A variant's bandwidth is its own and that of the heaviest rendition that may play with it.
-        let sound = audio
-            .iter()
-            .map(|r| r.bandwidth(target))
-            .fold((0, 0), |(p, a), b| (p.max(b.peak), a.max(b.average)));
-        let sound_codecs = audio.first().map(|r| r.codecs()).unwrap_or_default();
-        for r in if video.is_empty() { &audio } else { &video } {
-            let own = r.bandwidth(target);
-            let (peak, average) = if video.is_empty() { (0, 0) } else { sound };
-            let picture = r.of_kind(MediaKind::Video);
-            let mut codecs = r.codecs();
-            if !video.is_empty() {
-                codecs.extend(sound_codecs.clone());
-            }
-            list.variants.push(Variant {
-                uri: format!("{}.m3u8", r.name),
-                bandwidth: own.peak + peak,
-                average_bandwidth: Some(own.average + average),
-                codecs,
-                supplemental_codecs: picture.and_then(Track::supplemental_codecs),
-                resolution: picture.map(|t| (t.width, t.height)),
-                frame_rate: picture.and_then(Track::frame_rate),
-                video_range: picture.map(|t| VideoRange::of(t.colour)),
-                audio: (!video.is_empty() && !audio.is_empty()).then(|| "audio".into()),
-                subtitles: (!self.subtitles.is_empty()).then(|| "subs".into()),
-            });
-            if i_frames
-                && r.kind == MediaKind::Video
-                && r.segments.iter().any(|m| m.segment.key_range.is_some())
-            {
-                let b = r.i_frame_bandwidth(target);
-                list.i_frames.push(IFrameVariant {
-                    uri: format!("{}-iframes.m3u8", r.name),
-                    bandwidth: b.peak,
-                    average_bandwidth: Some(b.average),
-                    codecs: picture
-                        .map(|t| if r.ts { t.codecs_ts() } else { t.codecs() })
-                        .into_iter()
-                        .collect(),
-                    resolution: picture.map(|t| (t.width, t.height)),
-                    video_range: picture.map(|t| VideoRange::of(t.colour)),
-                });
-            }
-        }
-        list
-    }
-
-    fn audio_rendition(&self, index: usize, r: &Rendition) -> HlsRendition {
-        let title = r.headers.iter().find_map(|h| h.stream.title.clone());
-        let name = title.or_else(|| r.language()).unwrap_or_else(|| format!("Audio {}", index + 1));
-        let taken = self.renditions.iter().filter(|o| o.kind == MediaKind::Audio).take(index).any(|o| {
-            o.headers.iter().find_map(|h| h.stream.title.clone()).or_else(|| o.language()).as_deref()
-                == Some(&name)
-        });
-        let name = if taken { format!("{name} ({})", index + 1) } else { name };
-        let mut rendition = HlsRendition::new(RenditionKind::Audio, "audio", name);
-        rendition.uri = Some(format!("{}.m3u8", r.name));
-        rendition.language = r.language();
-        (rendition.default, rendition.autoselect) = (index == 0, true);
-        rendition.channels = r.of_kind(MediaKind::Audio).map(|t| t.channels);
-        rendition
     }
 
     /// The manifest of an output that goes on. Subtitles come with the whole one: a file beside it does not grow.

@@ -276,3 +276,47 @@ fn x264_alone_gets_half_as_many_threads_again() {
     assert!(said.contains(&format!("{} threads", (cores + cores / 2).clamp(2, 16))), "{said}");
     assert!(threads(4).contains("4 threads"), "{}", threads(4));
 }
+
+#[test]
+fn a_variant_tells_every_codec_of_its_sounds() {
+    let dir = Dir::new();
+    let input = dir.path("in.mkv");
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=320x180:r=25:d=2 -f lavfi -i sine=d=2 -map 0:v -map 1:a -map 1:a -c:v libx264 \
+         -c:a pcm_s16le -metadata:s:a:0 language=eng -metadata:s:a:1 language=fra {input}"
+    ));
+    let master = |name: &str, audio: serde_json::Value| {
+        let root = dir.path(name);
+        complete(json!({"source": {"url": input}, "outputs": [{"path": format!("{root}/"), "format": "hls",
+            "video": {"preset": "p1"}, "segment": {"duration": 1, "iframes": false}, "audio": audio}]}));
+        std::fs::read_to_string(format!("{root}/master.m3u8")).unwrap()
+    };
+    let of = |master: &str, tag: &str, words: &[&str]| {
+        let has = |l: &&str| l.starts_with(tag) && words.iter().all(|w| l.contains(w));
+        master.lines().filter(has).count()
+    };
+    let sound = |codec: &str, stream: u32| json!({"codec": codec, "stream": stream});
+    // Every language in both: who lacks AC-3 has the other group, whole.
+    let both = master("both", json!([sound("aac", 1), sound("aac", 2), sound("ac3", 1), sound("ac3", 2)]));
+    for (group, there, lacking) in [("\"audio-aac\"", "mp4a.40.2", "ac-3"), ("\"audio-ac3\"", "ac-3", "mp4a")]
+    {
+        let id = format!("AUDIO={group}");
+        assert_eq!(of(&both, "#EXT-X-STREAM-INF", &[&id, there]), 1, "{both}");
+        assert_eq!(of(&both, "#EXT-X-STREAM-INF", &[&id, lacking]), 0, "{both}");
+        let id = format!("GROUP-ID={group}");
+        for language in ["en", "fr"] {
+            assert_eq!(of(&both, "#EXT-X-MEDIA", &[&id, &format!("LANGUAGE=\"{language}\"")]), 1, "{both}");
+        }
+        assert_eq!(of(&both, "#EXT-X-MEDIA", &[&id, "DEFAULT=YES"]), 1, "{both}");
+    }
+    // A language in AC-3 alone: with everything to choose from, and without AC-3.
+    let one = master("one", json!([sound("aac", 1), sound("ac3", 2)]));
+    assert_eq!(of(&one, "#EXT-X-STREAM-INF", &["AUDIO=\"audio\"", "mp4a.40.2", "ac-3"]), 1, "{one}");
+    assert_eq!(of(&one, "#EXT-X-MEDIA", &["GROUP-ID=\"audio\""]), 2, "{one}");
+    assert_eq!(of(&one, "#EXT-X-STREAM-INF", &["AUDIO=\"audio-aac\"", "mp4a.40.2"]), 1, "{one}");
+    assert_eq!(of(&one, "#EXT-X-MEDIA", &["GROUP-ID=\"audio-aac\"", "LANGUAGE=\"en\""]), 1, "{one}");
+    // One codec: one group, as ever.
+    let same = master("same", json!([sound("aac", 1), sound("aac", 2)]));
+    assert_eq!(of(&same, "#EXT-X-STREAM-INF", &["AUDIO=\"audio\""]), 1, "{same}");
+    assert_eq!(of(&same, "#EXT-X-STREAM-INF", &[]), 1, "{same}");
+}
