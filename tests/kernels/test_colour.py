@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from machine import MACHINE, Cpu
 from pictures import Affine, ConvertArgs, Image, SharpenArgs, ToneMapArgs, launch
 
 # Kr and Kb of the matrices.
@@ -186,6 +187,9 @@ def tone_mapped(codes, decode, encode, transfer, name, peak, fade):
 
 CURVES = ["hable", "mobius", "reinhard", "bt2390"]
 
+# By CUDA's tables a card's powers are off by up to four units in the last place, a C library's by one.
+POWERS = 1 if isinstance(MACHINE, Cpu) else 4
+
 
 def tone_map(a, b, transfer, name, peak, fade=0.0, dither=False):
     decode, encode = decoder("2020", a.bits, False), encoder("709", b.bits, False)
@@ -203,17 +207,19 @@ def tone_map(a, b, transfer, name, peak, fade=0.0, dither=False):
 @pytest.mark.parametrize("name", CURVES)
 @pytest.mark.parametrize("fade", [0.0, 2.0])
 def test_tone_map(transfer, name, fade):
-    a = Image("yuv444p16", 128, 64).noise(21)
+    a = Image("yuv444p16", 512, 256).noise(21)
     # Chroma as real pictures have it: most random colours are out of every gamut.
     for i in (1, 2):
         a.set(i, 32768 + (a.codes(i) - 32768) * 0.2)
-    eight, sixteen = Image("yuv444p", 128, 64), Image("yuv444p16", 128, 64)
+    eight, sixteen = Image("yuv444p", 512, 256), Image("yuv444p16", 512, 256)
     want = tone_map(a, eight, transfer, name, 10.0, fade)
-    assert max(np.abs(eight.codes(i) - want[i]).max() for i in range(3)) <= 0.55
+    assert max(np.abs(eight.codes(i) - want[i]).max() for i in range(3)) <= 0.5 + 0.02 * POWERS
+    # What lies between two steps: the roots are steep at 0, where matrices leave what is left of larger numbers.
     want = tone_map(a, sixteen, transfer, name, 10.0, fade)
-    assert max(np.abs(sixteen.codes(i) - want[i]).max() for i in range(3)) <= 64, "a quarter of an 8-bit code"
+    assert max(np.abs(sixteen.codes(i) - want[i]).max() for i in range(3)) <= 8 * POWERS, "a thirtieth of an 8-bit code"
+    # The thresholds lie between 1/128 and 127/128.
     want = tone_map(a, eight, transfer, name, 10.0, fade, dither=True)
-    assert max(np.abs(eight.codes(i) - want[i]).max() for i in range(3)) <= 1.05
+    assert max(np.abs(eight.codes(i) - want[i]).max() for i in range(3)) <= (127 + POWERS) / 128
 
 
 @pytest.mark.parametrize("name", CURVES)

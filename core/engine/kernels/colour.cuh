@@ -63,16 +63,19 @@ struct ToneMapArgs {
 
 DEVICE float power(float base, float exponent) { return base > 0.0f ? powf(base, exponent) : 0.0f; }
 
-// SMPTE ST 2084, 1 is 10 000 cd/m².
+// SMPTE ST 2084, 1 is 10 000 cd/m². Its powers lie so close to 1 that their difference from 1 is what is computed: of the
+// power itself too few digits would be left. (1 - c1 = c2 - c3 = PQ_REST.)
+#define PQ_REST 0.1640625f
+
 DEVICE float pq_to_light(float code) {
-    const float p = power(code, 32.0f / 2523.0f);
-    const float above = p - 3424.0f / 4096.0f;
-    return power((above > 0.0f ? above : 0.0f) / (2413.0f / 128.0f - 2392.0f / 128.0f * p), 16384.0f / 2610.0f);
+    if (!(code > 0.0f)) return 0.0f;
+    const float below = -expm1f(logf(code) * (32.0f / 2523.0f));
+    return power((PQ_REST - below) / (PQ_REST + 2392.0f / 128.0f * below), 16384.0f / 2610.0f);
 }
 
 DEVICE float light_to_pq(float light) {
     const float y = power(light < 1.0f ? light : 1.0f, 2610.0f / 16384.0f);
-    return power((3424.0f / 4096.0f + 2413.0f / 128.0f * y) / (1.0f + 2392.0f / 128.0f * y), 2523.0f / 32.0f);
+    return expf(2523.0f / 32.0f * log1pf(PQ_REST * (y - 1.0f) / (1.0f + 2392.0f / 128.0f * y)));
 }
 
 // The scene's light of ARIB STD-B67, 0 to 1.
