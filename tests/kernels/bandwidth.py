@@ -28,7 +28,7 @@ class Picture:
         sub = pictures.FORMATS[name][2]
         self.chroma = tuple((n + sub) >> sub for n in size)
         item = np.dtype(self.shape.dtype).itemsize
-        self.args = pictures.Picture(wide=item == 2, shift=self.shape.shift, max=self.shape.max)
+        self.args = pictures.Picture(wide={1: 0, 2: 1, 4: 2}[item], shift=self.shape.shift, max=self.shape.max)
         self.bytes = 0
         for i in range(2):
             self.args.width[i], self.args.height[i] = self.size if i == 0 else self.chroma
@@ -95,7 +95,7 @@ def main():
     if not hasattr(MACHINE, "milliseconds"):
         sys.exit("bandwidth: GS_KERNELS_GPU=1 and a GPU are needed")
     nv12, other, p010 = Picture("nv12", SIZE), Picture("nv12", SIZE), Picture("p010", SIZE)
-    wide, wider, rgba = Picture("yuv444p16", SIZE), Picture("yuv444p16", SIZE), Picture("rgba", SIZE)
+    wide, wider, rgba = Picture("between", SIZE), Picture("between", SIZE), Picture("rgba", SIZE)
     size = 1 << 28
     a, b = MACHINE.device(size), MACHINE.device(size)
     copy = lambda: MACHINE.call("cuMemcpyDtoD_v2", ctypes.c_uint64(a), ctypes.c_uint64(b), ctypes.c_size_t(size))
@@ -107,8 +107,8 @@ def main():
         ("ladder of four, bicubic, cascade", [(x, y, scale(x, y, "bicubic")) for x, y in cascade]),
         ("ladder of four, bicubic, one pass", [(nv12, rungs[0], ladder(nv12, rungs)), *((None, r, None) for r in rungs[1:])]),
         ("p010 to nv12", [(p010, other, scale(p010, other, "bicubic"))]),
-        ("rgba to 4:4:4, 16 bits", [(rgba, wide, convert(rgba, wide))]),
-        ("tone_map bt2390, 16 bits", [(wide, wider, tone_map(wide, wider))]),
+        ("rgba to 4:4:4, floats", [(rgba, wide, convert(rgba, wide))]),
+        ("tone_map bt2390, floats", [(wide, wider, tone_map(wide, wider))]),
         ("sharpen 5x5", [(nv12, other, sharpen(nv12, other))]),
     ]
     for name, steps in works:

@@ -124,6 +124,8 @@ FORMATS = {
     "yuv420p": (8, 0, 1, [[0], [1], [2]]),
     "yuv444p": (8, 0, 0, [[0], [1], [2]]),
     "yuv444p16": (16, 0, 0, [[0], [1], [2]]),
+    # Floats, as between two steps.
+    "between": (16, 0, 0, [[0], [1], [2]]),
     "rgba": (8, 0, 0, [[0, 1, 2, 3]]),
     "bgra": (8, 0, 0, [[2, 1, 0, 3]]),
     "rgb0": (8, 0, 0, [[0, 1, 2, None]]),
@@ -139,7 +141,7 @@ class Image:
         self.name = name
         self.bits, self.shift, sub, planes = FORMATS[name]
         self.max = (1 << self.bits) - 1
-        self.dtype = np.uint16 if self.bits > 8 else np.uint8
+        self.dtype = np.float32 if name == "between" else np.uint16 if self.bits > 8 else np.uint8
         self.size = (width, height)
         self.chroma = ((width + sub) >> sub, (height + sub) >> sub)
         self.planes = []
@@ -148,13 +150,15 @@ class Image:
             w, h = self.size if p == 0 else self.chroma
             samples = w * len(components)
             row = samples + 24
-            fill = PADDING if self.dtype == np.uint8 else PADDING << 8 | PADDING
             memory = MACHINE.array((h, row), self.dtype)
-            memory[...] = fill
+            memory[...] = self.fill()
             self.planes.append((memory, samples))
             for k, c in enumerate(components):
                 if c is not None:
                     self.at[c] = (p, k, len(components), w)
+
+    def fill(self):
+        return PADDING if self.dtype == np.uint8 else PADDING << 8 | PADDING
 
     def view(self, c):
         """The component's words, writable."""
@@ -162,10 +166,12 @@ class Image:
         return self.planes[p][0][:, k : k + n * w : n][:, :w]
 
     def codes(self, c):
-        return (self.view(c) >> self.shift).astype(np.float64)
+        view = self.view(c)
+        return (view >> self.shift if self.shift else view).astype(np.float64)
 
     def set(self, c, codes):
-        self.view(c)[...] = np.asarray(codes).astype(self.dtype) << self.shift
+        codes = np.asarray(codes).astype(self.dtype)
+        self.view(c)[...] = codes << self.shift if self.shift else codes
         return self
 
     def noise(self, seed):
@@ -179,11 +185,10 @@ class Image:
         return self
 
     def padding_is_whole(self):
-        fill = PADDING if self.dtype == np.uint8 else PADDING << 8 | PADDING
-        return all((memory[:, samples:] == fill).all() for memory, samples in self.planes)
+        return all((memory[:, samples:] == self.fill()).all() for memory, samples in self.planes)
 
     def picture(self):
-        out = Picture(wide=self.bits > 8, shift=self.shift, max=self.max)
+        out = Picture(wide=2 if self.dtype == np.float32 else self.bits > 8, shift=self.shift, max=self.max)
         for i in range(2):
             (out.width[i], out.height[i]) = self.size if i == 0 else self.chroma
         for c, (p, k, n, _) in self.at.items():

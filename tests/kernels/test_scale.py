@@ -85,10 +85,14 @@ def run_ladder(a, rungs, shape, gain=(1, 1), tile=(64, 32)):
     assert all(b.padding_is_whole() for b in rungs)
 
 
+def expected_whole(a, b, component, shape, siting="left", c=0.6):
+    across, down = (matrix(shape, *x, c) for x in geometry(a, b, siting)[1 if component else 0])
+    return down @ a.codes(component) @ across.T
+
+
 def expected(a, b, component, shape, siting="left", gain=(1, 1), offset=(0, 0), c=0.6):
     g = 1 if component else 0
-    across, down = (matrix(shape, *x, c) for x in geometry(a, b, siting)[g])
-    return np.clip(down @ a.codes(component) @ across.T * gain[g] + offset[g], 0, b.max)
+    return np.clip(expected_whole(a, b, component, shape, siting, c) * gain[g] + offset[g], 0, b.max)
 
 
 def apart(a, b, *rest, **named):
@@ -109,6 +113,23 @@ def test_formats(name, shape):
     a, b = Image(name, 128, 72).noise(2), Image(name, 84, 46)
     run(a, b, shape)
     assert apart(a, b, shape) <= 0.5 + a.max * 1e-6
+
+
+def test_what_lies_between_is_neither_rounded_nor_clipped():
+    # Edges from black to white: a sharp filter goes beyond both.
+    a, between, b = Image("nv12", 64, 32), Image("between", 96, 48), Image("nv12", 96, 48)
+    for i in range(3):
+        h, w = a.view(i).shape
+        a.set(i, np.tile((np.arange(w) // 3 % 2) * 255, (h, 1)))
+    run(a, between, "lanczos", gain=(257, 257))
+    for i in range(3):
+        wanted = expected_whole(a, between, i, "lanczos") * 257
+        assert np.abs(between.codes(i) - wanted).max() < 0.1
+        assert wanted.min() < -2000 and wanted.max() > 67000
+    run(between, b, "bilinear", gain=(1 / 257, 1 / 257))
+    for i in range(3):
+        back = expected_whole(between, b, i, "bilinear") / 257
+        assert np.abs(b.codes(i) - np.clip(back, 0, 255)).max() <= 0.501
 
 
 @pytest.mark.parametrize("siting", SITING)

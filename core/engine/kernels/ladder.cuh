@@ -17,6 +17,7 @@ struct Rung {
 };
 
 struct LadderArgs {
+    // Not of floats.
     Picture from;
     Rung rung[RUNGS];
     // Rungs that there are.

@@ -25,7 +25,8 @@ struct Picture {
     // Samples of the first component, then of the second and third.
     unsigned width[2];
     unsigned height[2];
-    // 1: samples are 16-bit words, of which the code is all but the lowest `shift` bits.
+    // 1: samples are 16-bit words, of which the code is all but the lowest `shift` bits. 2: they are floats, neither rounded
+    // nor clipped, as lie between the steps of one conversion.
     unsigned wide;
     unsigned shift;
     // The largest code.
@@ -33,12 +34,19 @@ struct Picture {
     unsigned reserved;
 };
 
+#define FLOATS 2
+
+DEVICE float code_of(unsigned char word, unsigned) { return (float)word; }
+DEVICE float code_of(unsigned short word, unsigned shift) { return (float)(word >> shift); }
+DEVICE float code_of(float code, unsigned) { return code; }
+
 template <typename Word> DEVICE float word_at(const Component &c, unsigned shift, unsigned x, unsigned y) {
     const unsigned char *at = c.at + (u64)y * c.pitch + (u64)x * c.step;
-    return (float)(*(const Word *)at >> shift);
+    return code_of(*(const Word *)at, shift);
 }
 
 DEVICE float load(const Picture &p, unsigned i, unsigned x, unsigned y) {
+    if (p.wide == FLOATS) return word_at<float>(p.component[i], 0, x, y);
     return p.wide ? word_at<unsigned short>(p.component[i], p.shift, x, y)
                   : word_at<unsigned char>(p.component[i], p.shift, x, y);
 }
@@ -53,11 +61,15 @@ DEVICE float rounding(unsigned dither, unsigned x, unsigned y) {
 
 // Writes a code that may lie between two integers or beyond the ends.
 DEVICE void store(const Picture &p, unsigned i, unsigned x, unsigned y, float code, unsigned dither) {
+    unsigned char *at = p.component[i].at + (u64)y * p.component[i].pitch + (u64)x * p.component[i].step;
+    // NaN becomes 0.
+    if (p.wide == FLOATS) {
+        *(float *)at = code == code ? code : 0.0f;
+        return;
+    }
     const float top = (float)p.max;
     const float rounded = floorf(code + rounding(dither, x, y));
-    // NaN becomes 0.
     const unsigned value = rounded > 0.0f ? (unsigned)(rounded < top ? rounded : top) : 0u;
-    unsigned char *at = p.component[i].at + (u64)y * p.component[i].pitch + (u64)x * p.component[i].step;
     if (p.wide)
         *(unsigned short *)at = (unsigned short)(value << p.shift);
     else

@@ -101,7 +101,7 @@ DEVICE float gather(const Component &c, unsigned shift, const Axis &across, cons
         const unsigned char *at = row;
         float line = 0.0f;
         for (unsigned i = 0; i < across.taps; i++, at += c.step)
-            line += across.weight[i * across.count + x] * (float)(*(const Word *)at >> shift);
+            line += across.weight[i * across.count + x] * code_of(*(const Word *)at, shift);
         sum += down.weight[j * down.count + y] * line;
     }
     return sum;
@@ -111,8 +111,9 @@ DEVICE float gather(const Component &c, unsigned shift, const Axis &across, cons
 DEVICE void scale_one(const ScaleArgs &args, unsigned i, unsigned group, unsigned x, unsigned y) {
     const Component &c = args.from.component[i];
     const Axis &across = args.across[group], &down = args.down[group];
-    const float sum = args.from.wide ? gather<unsigned short>(c, args.from.shift, across, down, x, y)
-                                     : gather<unsigned char>(c, args.from.shift, across, down, x, y);
+    const float sum = args.from.wide == FLOATS ? gather<float>(c, 0, across, down, x, y)
+                      : args.from.wide         ? gather<unsigned short>(c, args.from.shift, across, down, x, y)
+                                               : gather<unsigned char>(c, args.from.shift, across, down, x, y);
     store(args.to, i, x, y, sum * args.gain[group] + args.offset[group], args.dither);
 }
 

@@ -182,13 +182,13 @@ mod tests {
             );
             for range in [ColourRange::Limited, ColourRange::Full] {
                 let (to, back) = (
-                    encode(&colour(matrix, range), &Layout::WIDE).unwrap(),
-                    decode(&colour(matrix, range), &Layout::WIDE).unwrap(),
+                    encode(&colour(matrix, range), &Layout::BETWEEN).unwrap(),
+                    decode(&colour(matrix, range), &Layout::BETWEEN).unwrap(),
                 );
                 near((back.after(&to)).apply([0.2, 0.5, 0.9]), [0.2, 0.5, 0.9], 1e-12);
             }
         }
-        assert!(encode(&colour(14, ColourRange::Limited), &Layout::WIDE).is_err(), "ICtCp is not linear");
+        assert!(encode(&colour(14, ColourRange::Limited), &Layout::BETWEEN).is_err(), "ICtCp is not linear");
     }
 
     #[test]

@@ -26,8 +26,8 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Three planes of 16-bit words, which is what kernels hand each other.
-    pub const WIDE: Layout = planes(16, 2, [0, 0]);
+    /// Three planes of floats, which is what kernels hand each other: codes of 16 bits that are neither rounded nor clipped.
+    pub const BETWEEN: Layout = planes(16, 4, [0, 0]);
 
     /// The layout of a format that CUDA frames can have.
     pub fn of(format: PixelFormat) -> Option<Layout> {
@@ -39,7 +39,7 @@ impl Layout {
             "yuv420p" => planes(8, 1, [1, 1]),
             "yuv422p" => planes(8, 1, [1, 0]),
             "yuv444p" => planes(8, 1, [0, 0]),
-            "yuv444p16le" => Layout::WIDE,
+            "yuv444p16le" => planes(16, 2, [0, 0]),
             "rgb0" => packed([0, 1, 2], None),
             "bgr0" => packed([2, 1, 0], None),
             "0rgb" => packed([1, 2, 3], None),
@@ -57,8 +57,12 @@ impl Layout {
         Layout::of(format).ok_or_else(|| Error::unsupported(format!("{format} pictures on cuda")))
     }
 
-    fn wide(&self) -> bool {
-        self.bits > 8
+    /// In the kernels' terms: 0 for bytes, 1 for words, 2 for floats.
+    fn wide(&self) -> u32 {
+        match self {
+            l if *l == Layout::BETWEEN => 2,
+            l => u32::from(l.bits > 8),
+        }
     }
 
     /// The largest code.
@@ -143,12 +147,12 @@ impl Surface {
         Ok(Surface::new(layout, size, planes))
     }
 
-    /// A picture of [`Layout::WIDE`] in a buffer of three planes on top of each other.
+    /// A picture of [`Layout::BETWEEN`] in a buffer of three planes on top of each other.
     pub fn between(buffer: &mut DeviceBuffer, size: [u32; 2]) -> Surface {
         let pitch = buffer.pitch();
         let start = buffer.plane_mut().address();
         let planes = [0, 1, 2].map(|p| (start + (p * size[1] as usize * pitch) as u64, pitch as u32));
-        Surface { layout: Layout::WIDE, size, planes }
+        Surface { layout: Layout::BETWEEN, size, planes }
     }
 
     /// Somebody's picture of three bytes a pixel, to read: red, green and blue, or the other way round.
@@ -175,6 +179,6 @@ impl Surface {
     pub fn rest(&self) -> [u32; 8] {
         let l = &self.layout;
         let ([w, h], [cw, ch]) = (self.size, l.samples(1, self.size));
-        [w, cw, h, ch, u32::from(l.wide()), l.shift, l.top(), 0]
+        [w, cw, h, ch, l.wide(), l.shift, l.top(), 0]
     }
 }

@@ -19,8 +19,8 @@ use ghoststream_sys::ffmpeg as av;
 /// filters, siting and tags. Primaries and transfer stay; asking for others is an Unsupported error. Frames in host
 /// memory are refused.
 ///
-/// Between planar YUV of one matrix it is one launch. Otherwise a picture of 16 bits without subsampling lies between the
-/// steps, so that nothing is rounded twice.
+/// Between planar YUV of one matrix it is one launch. Otherwise a picture of floats without subsampling lies between the
+/// steps, so that nothing is rounded twice, and what a filter brings above white or below black is clipped at the end only.
 ///
 /// Output base: the input's.
 pub struct Scale {
@@ -246,17 +246,17 @@ impl<'a> Planner<'a> {
         // Every component must have the size that the matrix is applied at.
         let full = Colour { matrix: 0, range: crate::frame::ColourRange::Full, ..self.to };
         if !rgb_in && (self.now != self.size || !whole(&self.layout)) {
-            self.scale(Layout::WIDE, self.size, self.colour, false)?;
+            self.scale(Layout::BETWEEN, self.size, self.colour, false)?;
         }
         let last = self.now == self.size && whole(&self.target);
         if rgb_in && rgb_out && !last {
-            self.convert(Layout::WIDE, full, false)?;
+            self.convert(Layout::BETWEEN, full, false)?;
         } else if !rgb_out || rgb_in {
-            self.convert(if last { self.target } else { Layout::WIDE }, self.to, last)?;
+            self.convert(if last { self.target } else { Layout::BETWEEN }, self.to, last)?;
         }
         if rgb_out && self.place != Place::Output {
             if self.now != self.size {
-                self.scale(Layout::WIDE, self.size, self.colour, false)?;
+                self.scale(Layout::BETWEEN, self.size, self.colour, false)?;
             }
             self.convert(self.target, self.to, true)?;
         }
@@ -272,7 +272,7 @@ impl<'a> Planner<'a> {
             return Ok(Place::Output);
         }
         let [width, height] = size.map(|n| n as usize);
-        let buffer = DeviceBuffer::pitched(&self.kernels.context, width * 2, height * 3)?;
+        let buffer = DeviceBuffer::pitched(&self.kernels.context, width * 4, height * 3)?;
         self.run.between.push((buffer, size));
         Ok(Place::Between(self.run.between.len() - 1))
     }

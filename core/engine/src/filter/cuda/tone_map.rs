@@ -37,7 +37,7 @@ struct Chroma {
     up: Tables,
     down: Tables,
     between: [DeviceBuffer; 2],
-    /// Codes to those of 16 bits, and back.
+    /// Codes to those between, and back.
     widen: [(f64, f64); 2],
     narrow: [(f64, f64); 2],
 }
@@ -72,19 +72,20 @@ fn make(kernels: &Kernels, source: &VideoParams, spec: &ToneMapSpec, peak: f64) 
         None
     } else {
         let side = |layout, chroma| Side { layout, size, chroma };
-        let wide = side(Layout::WIDE, ChromaLocation::Unspecified);
+        let wide = side(Layout::BETWEEN, ChromaLocation::Unspecified);
         // Bilinear, as on the host.
         let tables = |from, to| Tables::new(kernels, axes(from, [0, 0], size, to, Shape::Bilinear, 0.0));
-        let buffer = || DeviceBuffer::pitched(&kernels.context, size[0] as usize * 2, size[1] as usize * 3);
+        let buffer = || DeviceBuffer::pitched(&kernels.context, size[0] as usize * 4, size[1] as usize * 3);
         Some(Chroma {
             up: tables(side(layout, source.colour.chroma), wide)?,
             down: tables(wide, side(target, to.chroma))?,
             between: [buffer()?, buffer()?],
-            widen: relevel((&from, &layout), (&from, &Layout::WIDE)),
-            narrow: relevel((&to, &Layout::WIDE), (&to, &target)),
+            widen: relevel((&from, &layout), (&from, &Layout::BETWEEN)),
+            narrow: relevel((&to, &Layout::BETWEEN), (&to, &target)),
         })
     };
-    let (read, written) = if chroma.is_some() { (Layout::WIDE, Layout::WIDE) } else { (layout, target) };
+    let (read, written) =
+        if chroma.is_some() { (Layout::BETWEEN, Layout::BETWEEN) } else { (layout, target) };
     let float = |v: [f64; 3]| v.map(|v| v as f32);
     let (curve, luma) = match spec.curve {
         ToneMapCurve::Hable => (0, weights(from.matrix)?),

@@ -10,7 +10,7 @@ use crate::spec::{CropSpec, PadSpec, Scaler, SharpenSpec, ToneMapCurve, ToneMapS
 use crate::stage::Control;
 use std::sync::Arc;
 
-fn device() -> Option<Arc<av::HwDevice>> {
+pub(super) fn device() -> Option<Arc<av::HwDevice>> {
     match cuda::available(0) {
         Ok(()) => Some(Arc::new(av::HwDevice::create("cuda", None, &[]).unwrap())),
         Err(why) if std::env::var_os("GS_REQUIRE_GPU").is_some() => panic!("no CUDA: {why}"),
@@ -21,7 +21,7 @@ fn device() -> Option<Arc<av::HwDevice>> {
     }
 }
 
-fn stays(stage: &mut dyn Stage<Frame, Frame>, device: &Arc<av::HwDevice>, frame: Frame) -> Frame {
+pub(super) fn stays(stage: &mut dyn Stage<Frame, Frame>, device: &Arc<av::HwDevice>, frame: Frame) -> Frame {
     let mut frame = one(&mut Upload::new(device.clone()), frame);
     frame.force_key = true;
     let made = one(stage, frame);
@@ -30,7 +30,7 @@ fn stays(stage: &mut dyn Stage<Frame, Frame>, device: &Arc<av::HwDevice>, frame:
 }
 
 /// Waves, and noise in a corner, in codes of the format.
-fn scene(format: &str, width: u32, height: u32, colour: Colour) -> Frame {
+pub(super) fn scene(format: &str, width: u32, height: u32, colour: Colour) -> Frame {
     let top = 1u32 << PixelFormat::from_name(format).unwrap().descriptor().unwrap().depth;
     let shift = if format.starts_with("p01") { 16 - top.trailing_zeros() } else { 0 };
     let seed = std::cell::Cell::new(7u32);
@@ -69,7 +69,7 @@ fn apart(a: &Frame, b: &Frame) -> (i32, f64) {
     (differences().map(i32::abs).max().unwrap_or(0), square)
 }
 
-const SDR: Colour = Colour { chroma: ChromaLocation::Left, ..Colour::BT709 };
+pub(super) const SDR: Colour = Colour { chroma: ChromaLocation::Left, ..Colour::BT709 };
 
 #[test]
 fn sizes_and_formats_are_those_of_the_host() {

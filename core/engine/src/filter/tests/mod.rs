@@ -2,6 +2,7 @@
 
 mod audio;
 mod cuda;
+mod cuda_float;
 mod device;
 mod overlay;
 mod scale;
