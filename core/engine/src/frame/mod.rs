@@ -115,6 +115,11 @@ impl Frame {
         &self.media
     }
 
+    /// The same, to be kept by whoever reads the memory later.
+    pub(crate) fn shared_media(&self) -> &Arc<av::Frame> {
+        &self.media
+    }
+
     /// A second FFmpeg reference to the same samples that carries this frame's timestamps, for FFmpeg's own use.
     ///
     /// # Errors

@@ -1,12 +1,13 @@
 //! The half of an encoder that coded pictures come out of.
 
-use super::error::{Error, Result};
+use super::error::Result;
 use super::layout::{LockBitstream, Plain};
 use super::library::Structure;
 use super::picture::PictureKind;
 use super::session::{call, status};
 use super::shared::{Job, Shared};
 use super::values::{ERR_ENCODER_BUSY, ERR_LOCK_BUSY};
+use crate::cuda::Current;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,9 +32,11 @@ pub enum Next<'a> {
     End,
 }
 
-/// A coded picture, in the encoder's own memory. Dropping it gives the output back.
+/// A coded picture, in the encoder's own memory. Dropping it gives the output back. It stays in the thread that has it.
 pub struct Coded<'a> {
     shared: &'a Shared,
+    /// The output is given back in it.
+    _current: Current<'a>,
     job: Job,
     lock: &'a LockBitstream,
     number: Option<u64>,
@@ -67,20 +70,24 @@ impl Retriever {
     /// # Errors
     /// `Lost` and what else the driver says; also the submitter's failure, once all that was coded before it is out.
     pub fn next(&mut self, timeout: Duration) -> Result<Next<'_>> {
-        let deadline = Instant::now() + timeout;
-        let Some(job) = self.wait(deadline)? else { return Ok(Next::Later) };
+        // Most pictures are there, and the clock is asked for nothing.
+        let mut deadline = None;
+        let mut left = || {
+            let now = Instant::now();
+            deadline.get_or_insert(now + timeout).saturating_duration_since(now)
+        };
+        let Some(job) = self.wait(&mut left)? else { return Ok(Next::Later) };
         let Some(job) = job else { return Ok(Next::End) };
-        let context = self.shared.encoder.context().clone();
-        let _current = context.enter()?;
+        let current = self.shared.encoder.context().enter()?;
         loop {
             *self.lock = LockBitstream::zeroed();
             self.lock.version = self.shared.encoder.api().of(Structure::LockBitstream);
             self.lock.outputBitstream = job.output.0;
             match status!(self.shared.encoder, nvEncLockBitstream(&mut *self.lock))? {
-                0 => return Ok(Next::Coded(self.coded(job))),
+                0 => return Ok(Next::Coded(coded(&self.shared, current, &self.lock, job))),
                 // Some drivers say so instead of waiting.
                 ERR_ENCODER_BUSY | ERR_LOCK_BUSY => {
-                    if Instant::now() >= deadline {
+                    if left().is_zero() {
                         self.shared.state().ready.push_front(job);
                         return Ok(Next::Later);
                     }
@@ -98,7 +105,7 @@ impl Retriever {
 
     /// `None` for later, `Some(None)` for the end.
     #[allow(clippy::option_option)]
-    fn wait(&self, deadline: Instant) -> Result<Option<Option<Job>>> {
+    fn wait(&self, left: &mut dyn FnMut() -> Duration) -> Result<Option<Option<Job>>> {
         let mut state = self.shared.state();
         loop {
             if let Some(job) = state.ready.pop_front() {
@@ -110,36 +117,14 @@ impl Retriever {
             if state.closed || (state.ended && state.waiting.is_empty()) {
                 return Ok(Some(None));
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = left();
             if left.is_zero() {
                 return Ok(None);
             }
+            state.retriever_waits = true;
             let woken = self.shared.wake_retriever.wait_timeout(state, left);
             state = woken.unwrap_or_else(|e| e.into_inner()).0;
-        }
-    }
-
-    fn coded(&self, job: Job) -> Coded<'_> {
-        let lock = &*self.lock;
-        let number = lock.outputTimeStamp;
-        let meta = {
-            let mut state = self.shared.state();
-            let at = state.pictures.iter().position(|m| m.number == number);
-            at.and_then(|at| state.pictures.remove(at))
-        };
-        Coded {
-            shared: &self.shared,
-            job,
-            number: meta.map(|m| m.number),
-            pts: meta.map_or(0, |m| m.pts),
-            duration: meta.map_or(0, |m| m.duration),
-            tag: meta.map_or(0, |m| m.tag),
-            kind: PictureKind::of(lock.pictureType),
-            average_qp: lock.frameAvgQP,
-            gpu_time: self.shared.time(job.share),
-            display_index: lock.frameIdxDisplay,
-            temporal_id: lock.temporalId,
-            lock,
+            state.retriever_waits = false;
         }
     }
 
@@ -147,6 +132,31 @@ impl Retriever {
     pub fn pending(&self) -> usize {
         let state = self.shared.state();
         state.ready.len() + state.waiting.len()
+    }
+}
+
+/// What was locked.
+fn coded<'a>(shared: &'a Shared, current: Current<'a>, lock: &'a LockBitstream, job: Job) -> Coded<'a> {
+    let number = lock.outputTimeStamp;
+    let meta = {
+        let mut state = shared.state();
+        let at = state.pictures.iter().position(|m| m.number == number);
+        at.and_then(|at| state.pictures.remove(at))
+    };
+    Coded {
+        shared,
+        _current: current,
+        job,
+        number: meta.map(|m| m.number),
+        pts: meta.map_or(0, |m| m.pts),
+        duration: meta.map_or(0, |m| m.duration),
+        tag: meta.map_or(0, |m| m.tag),
+        kind: PictureKind::of(lock.pictureType),
+        average_qp: lock.frameAvgQP,
+        gpu_time: shared.time(job.share),
+        display_index: lock.frameIdxDisplay,
+        temporal_id: lock.temporalId,
+        lock,
     }
 }
 
@@ -175,10 +185,7 @@ impl Coded<'_> {
 
 impl Drop for Coded<'_> {
     fn drop(&mut self) {
-        let unlocked = self.shared.encoder.context().enter().map_err(Error::from).and_then(|_current| {
-            call!(self.shared.encoder, nvEncUnlockBitstream(self.job.output.0), "give an output back")
-        });
-        match unlocked {
+        match call!(self.shared.encoder, nvEncUnlockBitstream(self.job.output.0), "give an output back") {
             Ok(()) => self.shared.retired(self.job, self.number),
             Err(e) => self.shared.fail(&e),
         }

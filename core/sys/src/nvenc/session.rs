@@ -252,7 +252,7 @@ impl Session {
         let outputs = config.depth.unwrap_or(0).max(b_frames + ahead + 1).max(1);
         let outputs = if config.depth.is_some() { outputs } else { outputs + 4 };
         drop(current);
-        let shared = Arc::new(Shared::new(self.encoder, outputs)?);
+        let shared = Arc::new(Shared::new(self.encoder, outputs, b_frames + ahead)?);
         let submitter = Submitter::new(shared.clone(), config.clone(), raw, params, b_frames, ahead);
         Ok((submitter, Retriever::new(shared)))
     }

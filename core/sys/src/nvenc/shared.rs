@@ -10,6 +10,7 @@ use crate::ffmpeg::{Frame, HwFrames};
 use cudarc::driver::sys::CUstream;
 use std::collections::VecDeque;
 use std::ffi::c_void;
+use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -57,6 +58,23 @@ pub(super) struct Meta {
     pub tag: u64,
 }
 
+/// A frame that is the encoder's alone, or also somebody else's.
+pub(super) enum Pixels {
+    Own(Frame),
+    Shared(Arc<Frame>),
+}
+
+impl Deref for Pixels {
+    type Target = Frame;
+
+    fn deref(&self) -> &Frame {
+        match self {
+            Pixels::Own(frame) => frame,
+            Pixels::Shared(frame) => frame,
+        }
+    }
+}
+
 /// Memory that the encoder may still read.
 pub(super) enum Holding {
     /// A mapped registration, and the frame over its memory. It keeps the pixels from being written again.
@@ -64,7 +82,7 @@ pub(super) enum Holding {
         mapped: Handle,
         registered: Handle,
         #[allow(dead_code)]
-        frame: Frame,
+        frame: Pixels,
     },
     /// One of the encoder's own buffers.
     Buffer(Handle),
@@ -98,6 +116,10 @@ pub(super) struct State {
     /// The submitter is gone.
     pub closed: bool,
     pub failed: Option<Error>,
+    /// The retriever sleeps: nothing is ready.
+    pub retriever_waits: bool,
+    /// The submitter sleeps: no output is free.
+    pub submitter_waits: bool,
 }
 
 /// Address, pitch, width, rows and format of device memory.
@@ -123,6 +145,9 @@ pub(super) struct Shared {
     pub registrations: Mutex<Vec<Registration>>,
     /// All of the encoder's own buffers.
     pub outputs: Vec<Handle>,
+    /// Outputs that are free before a submitter that had none is woken: with one it would go to sleep again behind each
+    /// picture. The encoder has work meanwhile; where nothing is ready any more, one is enough.
+    at_once: usize,
     pub buffers: Mutex<Vec<Handle>>,
     /// The streams that the encoder was given, and where it reads their handles.
     pub streams: Mutex<Option<Streams>>,
@@ -148,13 +173,15 @@ unsafe impl Sync for Shared {}
 unsafe impl Send for Shared {}
 
 impl Shared {
-    pub fn new(encoder: Encoder, outputs: u32) -> Result<Shared> {
+    /// `held`: outputs of pictures that the encoder looks ahead over.
+    pub fn new(encoder: Encoder, outputs: u32, held: u32) -> Result<Shared> {
         let mut shared = Shared {
             state: Mutex::new(State::default()),
             wake_retriever: Condvar::new(),
             wake_submitter: Condvar::new(),
             registrations: Mutex::new(Vec::new()),
             outputs: Vec::with_capacity(outputs as usize),
+            at_once: (outputs.saturating_sub(held) as usize).div_ceil(2),
             buffers: Mutex::new(Vec::new()),
             streams: Mutex::new(None),
             default: Stream::default_of(encoder.context()),
@@ -199,8 +226,15 @@ impl Shared {
         let share = Share::of(slot, state.waiting.len());
         state.ready.extend(state.waiting.drain(..).map(|job| Job { share, ..job }));
         state.open = false;
-        self.wake_retriever.notify_all();
+        self.wake_retriever(state);
         Ok(())
+    }
+
+    /// Wakes the retriever, if it sleeps: waking nobody is a call of the system's too, for each picture.
+    pub fn wake_retriever(&self, state: &mut State) {
+        if std::mem::take(&mut state.retriever_waits) {
+            self.wake_retriever.notify_all();
+        }
     }
 
     /// Which marks go with `output`.
@@ -259,8 +293,8 @@ impl Shared {
 
     /// Notes that output `job` was read and held the picture `coded`.
     pub fn retired(&self, job: Job, coded: Option<u64>) {
-        let mut state = self.state();
-        let state = &mut *state;
+        let mut guard = self.state();
+        let state = &mut *guard;
         state.free_outputs.push(job.output);
         let mut at = 0;
         while let Some(held) = state.held.get_mut(at) {
@@ -280,15 +314,23 @@ impl Shared {
             // Everything came out: nothing can still be read, whatever the driver said of times.
             state.finished.extend(state.held.drain(..).map(|h| h.holding));
         }
-        self.wake_submitter.notify_all();
+        let enough = state.free_outputs.len() >= self.at_once || state.ready.is_empty();
+        let wake = enough && std::mem::take(&mut state.submitter_waits);
+        drop(guard);
+        // Whoever wakes wants the state.
+        if wake {
+            self.wake_submitter.notify_all();
+        }
     }
 
     /// The first failure stays, for the other half.
     pub fn fail(&self, error: &Error) {
         let mut state = self.state();
         state.failed.get_or_insert_with(|| error.clone());
-        self.wake_retriever.notify_all();
-        self.wake_submitter.notify_all();
+        self.wake_retriever(&mut state);
+        if std::mem::take(&mut state.submitter_waits) {
+            self.wake_submitter.notify_all();
+        }
     }
 
     /// Reads what is still in work, so that its inputs may be unmapped.

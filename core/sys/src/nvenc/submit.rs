@@ -1,6 +1,6 @@
 //! The half of an encoder that pictures go into.
 
-use super::config::{Changes, Codec, EncodeConfig, RateControl, Surface};
+use super::config::{Changes, Codec, EncodeConfig, RateControl};
 use super::error::{Error, Kind, Result};
 use super::input::InputBuffer;
 use super::layout::{
@@ -11,11 +11,11 @@ use super::level;
 use super::library::{ApiVersion, Structure};
 use super::picture::{self, Force, Picture};
 use super::session::{call, status};
-use super::shared::{Handle, Held, Holding, Job, Meta, Registration, Share, Shared, Streams, lock};
+use super::shared::{Handle, Held, Holding, Job, Meta, Pixels, Registration, Share, Shared, Streams, lock};
 use super::translate;
 use super::values::*;
 use crate::cuda::{Context, Stream};
-use crate::ffmpeg::Frame;
+use crate::ffmpeg::{Frame, PixelFormat};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,6 +35,8 @@ pub struct Submitter {
     pub(super) config: EncodeConfig,
     pub(super) raw: Box<Config>,
     pub(super) params: Initialize,
+    /// FFmpeg's name for the surface.
+    format: PixelFormat,
     b_frames: u32,
     lookahead: u32,
     next: u64,
@@ -61,6 +63,8 @@ pub enum Input {
     /// where it is. It is held until the encoder is done with it. Frames of a pool are registered once and for all; the
     /// encoder reads in order with the default stream, or with what [`Submitter::set_streams`] gave it.
     Frame(Frame),
+    /// The same; its owner keeps it too.
+    Shared(Arc<Frame>),
     /// A buffer of the encoder's, filled from host memory.
     Buffer(InputBuffer),
 }
@@ -76,6 +80,7 @@ impl Submitter {
     ) -> Submitter {
         Submitter {
             shared,
+            format: config.surface.pixel_format(),
             config,
             raw,
             params,
@@ -173,7 +178,7 @@ impl Submitter {
     /// # Errors
     /// The retriever's failure.
     pub fn wait(&self, timeout: Duration) -> Result<bool> {
-        let deadline = Instant::now() + timeout;
+        let mut deadline = None;
         let mut state = self.shared.state();
         loop {
             if let Some(error) = &state.failed {
@@ -182,18 +187,29 @@ impl Submitter {
             if !state.free_outputs.is_empty() {
                 return Ok(true);
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let now = Instant::now();
+            let left = deadline.get_or_insert(now + timeout).saturating_duration_since(now);
             if left.is_zero() {
                 return Ok(false);
             }
+            state.submitter_waits = true;
             let woken = self.shared.wake_submitter.wait_timeout(state, left);
             state = woken.unwrap_or_else(|e| e.into_inner()).0;
+            state.submitter_waits = false;
         }
     }
 
     /// Lets go of inputs that the encoder is done with. Each submission does it too.
     pub fn recycle(&mut self) {
+        if self.shared.state().finished.is_empty() {
+            return;
+        }
         let Ok(_current) = self.shared.encoder.context().enter() else { return };
+        self.recycle_here();
+    }
+
+    /// The same, in the context.
+    fn recycle_here(&self) {
         while let Some(holding) = { self.shared.state().finished.pop() } {
             self.shared.release(holding);
         }
@@ -211,7 +227,12 @@ impl Submitter {
     /// `Busy` when all outputs are in use, before anything is done: retrieve first. `Invalid` for a frame that does not
     /// fit, before anything is done. `Lost`, `Memory` and what else the driver says: the picture was not taken.
     pub fn submit(&mut self, input: Input, picture: &Picture<'_>) -> Result<()> {
-        self.recycle();
+        let context = self.shared.encoder.context().clone();
+        // Once a picture: it is a call of the driver's each time.
+        let entered = context.enter().map_err(Error::from);
+        if entered.is_ok() {
+            self.recycle_here();
+        }
         if let Some(error) = &self.shared.state().failed {
             return Err(error.clone());
         }
@@ -219,8 +240,7 @@ impl Submitter {
         let Some(output) = ({ self.shared.state().free_outputs.pop() }) else {
             return Err(Error::new(Kind::Busy, "all outputs of the encoder are in use"));
         };
-        let context = self.shared.encoder.context().clone();
-        let result = context.enter().map_err(Error::from).and_then(|_current| {
+        let result = entered.and_then(|_current| {
             let (buffer, format, pitch, holding) = self.place(input)?;
             match self.encode(output, buffer, format, pitch, picture) {
                 Ok(given) => {
@@ -257,6 +277,7 @@ impl Submitter {
             Input::Buffer(buffer) if buffer.belongs_to(&self.shared, c) => Ok(()),
             Input::Buffer(_) => Err(Error::invalid("an input buffer of another encoder, or of another size")),
             Input::Frame(frame) => self.check_frame(frame),
+            Input::Shared(frame) => self.check_frame(frame),
         }
     }
 
@@ -271,9 +292,7 @@ impl Submitter {
             return Err(Error::invalid("a frame that is not in the encoder's CUDA context"));
         }
         let format = frame.cuda_format();
-        if format.and_then(Surface::of) != Some(c.surface)
-            || (frame.width(), frame.height()) != (c.width, c.height)
-        {
+        if format != Some(self.format) || (frame.width(), frame.height()) != (c.width, c.height) {
             return Err(Error::invalid(format!(
                 "a {}x{} {} frame for an encoder of {}x{} {}",
                 frame.width(),
@@ -304,25 +323,25 @@ impl Submitter {
 
     /// Makes the input known to the encoder: what to give, its format and pitch, and what to hold.
     fn place(&self, input: Input) -> Result<(Handle, u32, u32, Holding)> {
-        match input {
+        let frame = match input {
             Input::Buffer(buffer) => {
                 let (handle, pitch) = buffer.into_handle();
-                Ok((handle, self.config.surface.number(false), pitch, Holding::Buffer(handle)))
+                return Ok((handle, self.config.surface.number(false), pitch, Holding::Buffer(handle)));
             }
-            Input::Frame(frame) => {
-                let (registered, pitch) = self.register(&frame)?;
-                let mut map = MapInput::zeroed();
-                map.version = self.version().of(Structure::MapInput);
-                map.registeredResource = registered.0;
-                let mapped = call!(self.shared.encoder, nvEncMapInputResource(&mut map), "map a surface");
-                if let Err(e) = mapped {
-                    self.unused(registered);
-                    return Err(e);
-                }
-                let mapped = Handle(map.mappedResource);
-                Ok((mapped, map.mappedBufferFmt, pitch, Holding::Frame { mapped, registered, frame }))
-            }
+            Input::Frame(frame) => Pixels::Own(frame),
+            Input::Shared(frame) => Pixels::Shared(frame),
+        };
+        let (registered, pitch) = self.register(&frame)?;
+        let mut map = MapInput::zeroed();
+        map.version = self.version().of(Structure::MapInput);
+        map.registeredResource = registered.0;
+        let mapped = call!(self.shared.encoder, nvEncMapInputResource(&mut map), "map a surface");
+        if let Err(e) = mapped {
+            self.unused(registered);
+            return Err(e);
         }
+        let mapped = Handle(map.mappedResource);
+        Ok((mapped, map.mappedBufferFmt, pitch, Holding::Frame { mapped, registered, frame }))
     }
 
     /// What tells a frame's memory from all other.
@@ -462,12 +481,14 @@ impl Submitter {
         }
         let slot = self.shared.slot(output);
         let timed = self.shared.begin(slot);
-        let deadline = Instant::now() + BUSY;
+        let mut deadline = None;
         loop {
             match status!(self.shared.encoder, nvEncEncodePicture(&mut *self.picture))? {
                 ERR_NEED_MORE_INPUT => return Ok(Given::Waits),
                 0 => return Ok(Given::Coded(slot.filter(|_| timed && self.shared.end(slot)))),
-                ERR_ENCODER_BUSY if Instant::now() < deadline => {
+                ERR_ENCODER_BUSY
+                    if Instant::now() < *deadline.get_or_insert_with(|| Instant::now() + BUSY) =>
+                {
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 code => return Err(self.shared.encoder.error(code, "encode a picture")),
@@ -482,8 +503,8 @@ impl Submitter {
             self.history.pop_front();
         }
         self.history.push_back((picture.pts, number));
-        let mut state = self.shared.state();
-        let state = &mut *state;
+        let mut guard = self.shared.state();
+        let state = &mut *guard;
         (state.open, state.ended) = (true, false);
         state.pictures.push_back(Meta {
             number,
@@ -498,7 +519,12 @@ impl Submitter {
             let coded = state.waiting.len().saturating_sub(self.lookahead as usize);
             let share = Share::of(slot, coded);
             state.ready.extend(state.waiting.drain(..coded).map(|job| Job { share, ..job }));
-            self.shared.wake_retriever.notify_all();
+            let wake = std::mem::take(&mut state.retriever_waits);
+            drop(guard);
+            // Whoever wakes wants the state.
+            if wake {
+                self.shared.wake_retriever.notify_all();
+            }
         }
     }
 
@@ -521,8 +547,10 @@ impl Submitter {
         if let Err(e) = &result {
             self.shared.fail(e);
         }
-        self.shared.state().ended = true;
-        self.shared.wake_retriever.notify_all();
+        let mut state = self.shared.state();
+        state.ended = true;
+        self.shared.wake_retriever(&mut state);
+        drop(state);
         result
     }
 
@@ -640,8 +668,9 @@ fn apply(config: &mut EncodeConfig, changes: &Changes) -> Result<()> {
 
 impl Drop for Submitter {
     fn drop(&mut self) {
-        self.shared.state().closed = true;
-        self.shared.wake_retriever.notify_all();
+        let mut state = self.shared.state();
+        state.closed = true;
+        self.shared.wake_retriever(&mut state);
     }
 }
 

@@ -225,7 +225,7 @@ impl Input {
     pub fn place(
         &mut self,
         submitter: &mut nv::Submitter,
-        picture: &av::Frame,
+        picture: &Arc<av::Frame>,
         context: &Arc<Context>,
         cuda: &Stream,
     ) -> Result<nv::Input> {
@@ -239,7 +239,7 @@ impl Input {
                 Ok(nv::Input::Buffer(buffer))
             }
             Input::Device(pool) => match submitter.check_frame(picture) {
-                Ok(()) => Ok(nv::Input::Frame(picture.try_clone()?)),
+                Ok(()) => Ok(nv::Input::Shared(picture.clone())),
                 Err(e) if e.kind() == nv::Kind::Unsupported => {
                     let pool = match pool {
                         Some(pool) => pool,

@@ -44,6 +44,8 @@ struct State {
     closing: bool,
     over: bool,
     wake: Option<Wake>,
+    /// Somebody sleeps until something has come out: waking nobody costs a call of the system's.
+    awaited: bool,
 }
 
 struct Shared {
@@ -104,13 +106,15 @@ impl Retrieval {
 
     /// Waits until something is there to take, at most `timeout`. Whether anything still can be.
     pub fn wait(&self, timeout: Duration) -> bool {
-        let state = self.shared.state();
+        let mut state = self.shared.state();
+        state.awaited = true;
         let idle = |s: &mut State| s.coded.is_empty() && s.failure.is_none() && !s.over;
-        let (state, _) = self
+        let (mut state, _) = self
             .shared
             .changed
             .wait_timeout_while(state, timeout, idle)
             .unwrap_or_else(PoisonError::into_inner);
+        state.awaited = false;
         !state.over || !state.coded.is_empty()
     }
 
@@ -202,16 +206,18 @@ fn run(shared: &Shared, mut retriever: Retriever) {
                 break;
             }
         };
-        let wake = {
+        let (wake, awaited) = {
             let mut state = shared.state();
             if state.closing {
                 break;
             }
             let some = found.is_some();
             state.coded.extend(found);
-            state.wake.clone().filter(|_| some)
+            (state.wake.clone().filter(|_| some), state.awaited)
         };
-        shared.changed.notify_all();
+        if awaited {
+            shared.changed.notify_all();
+        }
         if let Some(wake) = wake {
             wake();
         }

@@ -310,10 +310,11 @@ impl Stage<Frame, Packet> for NvencEncoder {
             light: open.hdr.content_light.filter(|_| key),
             ..nv::Picture::default()
         };
-        let given = match open.input.place(&mut open.submitter, frame.media(), &open.context, &open.cuda) {
-            Ok(input) => open.submitter.submit(input, &picture).map_err(failed),
-            Err(e) => Err(e),
-        };
+        let given =
+            match open.input.place(&mut open.submitter, frame.shared_media(), &open.context, &open.cuda) {
+                Ok(input) => open.submitter.submit(input, &picture).map_err(failed),
+                Err(e) => Err(e),
+            };
         if let Err(e) = given {
             open.broken = true;
             return Err(e);
