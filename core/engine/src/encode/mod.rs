@@ -70,6 +70,7 @@ mod svt;
 #[cfg(test)]
 mod tests;
 pub mod video;
+mod x264;
 
 pub use audio::AudioEncoder;
 pub use grid::KeyGrid;

@@ -4,6 +4,7 @@ use super::grid::KeyGrid;
 use super::pass::Pass;
 use super::presets::{Force, Input, Lossless, Table, formats, table, unknown};
 use super::rate::{Request, Settings, map};
+use super::x264::Quantisers;
 use super::{Encoder, nvenc, presets, stream};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{ColourRange, Frame, HdrMetadata, PixelFormat, VideoParams};
@@ -116,6 +117,8 @@ struct Open {
     params: VideoParams,
     host_format: PixelFormat,
     base: TimeBase,
+    /// Of x264, which tells quantisers with other pictures than their own.
+    quantisers: Option<Quantisers>,
 }
 
 impl VideoEncoder {
@@ -260,7 +263,8 @@ impl VideoEncoder {
                 format!("{} does not take it", self.name),
             ));
         }
-        Ok(Open { encoder, settings, params, host_format, base })
+        let quantisers = self.name.starts_with("libx264").then(Quantisers::default);
+        Ok(Open { encoder, settings, params, host_format, base, quantisers })
     }
 
     fn base(&self, frame: &Frame, rate: Rational) -> TimeBase {
@@ -374,6 +378,10 @@ impl VideoEncoder {
         while let Some(packet) = open.encoder.receive()? {
             let mut packet = Packet::from_av(&packet, open.base);
             packet.stream = 0;
+            if let Some(quantisers) = &mut open.quantisers {
+                let headers = self.stream.as_ref().map(|s| s.extradata.clone()).unwrap_or_default();
+                quantisers.sort(&mut packet, &headers);
+            }
             if let Some(pts) = packet.pts {
                 if let Some(duration) = self.durations.remove(&pts)
                     && packet.duration <= 0
