@@ -270,6 +270,29 @@ for made, path in (server.job(resolution="480p", max_audio_channels=1), server.f
     check(any("nvenc keeps failing and is off" in text for text in made["warnings"]), f"that is told: {made['warnings']}")
 server.stop()
 
+# A card whose decoder alone fails: software decodes to the end, the card encodes. After three times, of jobs and films together,
+# nothing is given to its decoder for a while, and the card goes on encoding.
+server = Server("decoder", PROFILE="rtx4090", FAULT="cuvidDecodePicture:20+=999")
+server.until("the card is known", lambda s: s["hardware"]["gpu_name"])
+off = lambda: server.get("/api/status")["hardware"]["decoders_cooling_down"]
+asked = {"hw_accel": "nvenc", "resolution": "480p", "max_audio_channels": 1}
+for count, make in enumerate((server.job, server.film, server.job)):
+    equal(off(), {}, f"decoders that are left alone after {count} failures")
+    made, path = make(**asked)
+    equal((made["status"], made["hw_accel_used"]), ("ready", "nvenc"), f"what is asked of a card whose decoder fails: {made}")
+    check(any("cuda no longer decodes" in text for text in made["warnings"]), f"that is told: {made['warnings']}")
+    equal(shape(path), ("h264", 640, 360, 200, 1), f"what was made with it, {count}")
+check(0 < off().get("cuda", 0) <= 300, f"a decoder that keeps failing is left alone: {off()}")
+with urllib.request.urlopen(server.url + "/metrics", timeout=30) as answer:
+    check('decoder_cooldown_seconds{device="cuda"}' in answer.read().decode(), "the metrics tell it")
+equal(server.get("/api/status")["hardware"]["cooling_down"], {}, "encoders that are left alone")
+for made, path in (server.job(**asked), server.film(**asked)):
+    equal((made["status"], made["hw_accel_used"]), ("ready", "nvenc"), f"what is asked for then: {made}")
+    check(any("decoding on cuda keeps failing" in text for text in made["warnings"]), f"that is told: {made['warnings']}")
+    check(not any("no longer decodes" in text for text in made["warnings"]), f"its decoder is left alone: {made['warnings']}")
+    equal(shape(path), ("h264", 640, 360, 200, 1), "what was made then")
+server.stop()
+
 # Cards without engines, and no card.
 for profile in ("h200", "none"):
     server = Server(profile, PROFILE=profile)

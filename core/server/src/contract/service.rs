@@ -297,6 +297,8 @@ pub struct HardwareStatus {
     pub recommended_encoder: String,
     /// Kinds of encoders that kept failing and are not used for so many seconds.
     pub cooling_down: BTreeMap<String, u64>,
+    /// Devices whose decoders kept failing: what is encoded there is decoded in software for so many seconds.
+    pub decoders_cooling_down: BTreeMap<String, u64>,
 }
 
 /// The machine's load.

@@ -126,6 +126,14 @@ fn render(app: &App) -> String {
     for (kind, left) in app.jobs.off() {
         page.line("encoder_cooldown_seconds", &format!("kind=\"{}\"", escaped(&kind)), left);
     }
+    page.head(
+        "decoder_cooldown_seconds",
+        "gauge",
+        "How long devices whose decoders kept failing decode nothing.",
+    );
+    for (device, left) in app.jobs.decoders_off() {
+        page.line("decoder_cooldown_seconds", &format!("device=\"{}\"", escaped(&device)), left);
+    }
     page.one(
         "encode_fps",
         "gauge",

@@ -212,6 +212,7 @@ pub async fn status(State(app): State<Arc<App>>) -> Json<Status> {
     let mut status = app.machine.borrow().clone();
     let stats = app.jobs.stats();
     status.hardware.cooling_down = app.jobs.off();
+    status.hardware.decoders_cooling_down = app.jobs.decoders_off();
     status.jobs.active_jobs = stats.active as u64;
     status.jobs.queued_jobs = stats.queued as u64;
     status.jobs.max_concurrent_jobs = stats.limit as u64;

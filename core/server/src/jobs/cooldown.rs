@@ -1,20 +1,21 @@
-//! Hardware encoders that keep failing are off for a while, for jobs and playback sessions alike. Not beyond a restart: that is
-//! how a driver or a card is mended, and if it was not, three failures switch it off again.
+//! Hardware encoders that keep failing are off for a while, for jobs and playback sessions alike, and so are decoders, each for
+//! itself: they are other parts of a card. Not beyond a restart: that is how a driver or a card is mended, and if it was not,
+//! three failures switch it off again.
 
 use super::record::{accel_of, now};
+use ghoststream::plan::Plan;
+use ghoststream::spec::Device;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Failures of an encoder that switch it off.
+/// Failures of one that switch it off.
 const FAILURES: u32 = 3;
 /// How long it stays off at first, and at most, in seconds.
 const OFF: (f64, f64) = (5.0 * 60.0, 60.0 * 60.0);
 
-/// Hardware encoders that failed too often of late. Pure.
+/// Hardware that failed too often of late, by its name. Pure.
 #[derive(Clone, Debug, Default)]
-struct Cooldown {
-    encoders: BTreeMap<String, Record>,
-}
+struct Cooldown(BTreeMap<String, Record>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Record {
@@ -25,9 +26,9 @@ struct Record {
 }
 
 impl Cooldown {
-    /// Notes a failure at `now` (seconds); gives for how long the encoder is off, if it now is.
-    fn failed(&mut self, encoder: &str, now: f64) -> Option<f64> {
-        let record = self.encoders.entry(encoder.into()).or_default();
+    /// Notes a failure at `now` (seconds); gives for how long it is off, if it now is.
+    fn failed(&mut self, name: &str, now: f64) -> Option<f64> {
+        let record = self.0.entry(name.into()).or_default();
         record.failures += 1;
         if record.failures < FAILURES {
             return None;
@@ -38,29 +39,36 @@ impl Cooldown {
     }
 
     /// Notes a success.
-    fn worked(&mut self, encoder: &str) {
-        self.encoders.remove(encoder);
+    fn worked(&mut self, name: &str) {
+        self.0.remove(name);
     }
 
     /// Those that are off at `now`, with the seconds that are left.
     fn off(&self, now: f64) -> impl Iterator<Item = (&str, f64)> {
-        let off = self.encoders.iter().filter(move |(_, r)| r.until > now);
+        let off = self.0.iter().filter(move |(_, r)| r.until > now);
         off.map(move |(name, r)| (name.as_str(), r.until - now))
     }
 }
 
-/// The cool-downs that all jobs and sessions of a server share; so do clones. Encoders have the contract's words (`nvenc` …).
+/// Encoders have the contract's words (`nvenc` …), decoders those of FFmpeg's devices (`cuda` …).
+#[derive(Debug, Default)]
+struct Both {
+    encoders: Cooldown,
+    decoders: Cooldown,
+}
+
+/// The cool-downs that all jobs and sessions of a server share; so do clones.
 #[derive(Clone, Debug, Default)]
-pub struct Cooldowns(Arc<Mutex<Cooldown>>);
+pub struct Cooldowns(Arc<Mutex<Both>>);
 
 impl Cooldowns {
-    fn lock(&self) -> MutexGuard<'_, Cooldown> {
+    fn lock(&self) -> MutexGuard<'_, Both> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a failure of `accel`; a sentence, if it is off from now on.
+    /// Notes a failure of `accel` to encode; a sentence, if it is off from now on.
     pub fn failed(&self, accel: &str) -> Option<String> {
-        let off = self.lock().failed(accel, now())?;
+        let off = self.lock().encoders.failed(accel, now())?;
         let said = format!("{accel} keeps failing and is off for {:.0} minutes", off / 60.0);
         tracing::warn!(encoder = accel, "{said}");
         Some(said)
@@ -68,20 +76,67 @@ impl Cooldowns {
 
     /// Notes a success of `accel`.
     pub fn worked(&self, accel: &str) {
-        self.lock().worked(accel);
+        self.lock().encoders.worked(accel);
     }
 
     /// Why an encoder that is asked for by `accel` should not be used now: it is off, or `auto` would find one that is.
     pub fn against(&self, accel: &str) -> Option<String> {
-        let cooldown = self.lock();
-        let (name, left) = cooldown.off(now()).find(|(name, _)| accel == "auto" || *name == accel)?;
+        let both = self.lock();
+        let (name, left) = both.encoders.off(now()).find(|(name, _)| accel == "auto" || *name == accel)?;
         Some(format!("{name} keeps failing and is off for another {:.0} minutes", (left / 60.0).ceil()))
     }
 
     /// Those that are off, with the seconds that are left.
     pub fn off(&self) -> BTreeMap<String, u64> {
-        self.lock().off(now()).map(|(name, left)| (name.to_string(), left.ceil() as u64)).collect()
+        seconds(&self.lock().encoders)
     }
+
+    /// Notes that `device` stopped decoding; a sentence, if it is left alone from now on.
+    pub fn decoder_failed(&self, device: &str) -> Option<String> {
+        let off = self.lock().decoders.failed(device, now())?;
+        let minutes = off / 60.0;
+        let said =
+            format!("decoding on {device} keeps failing and is done in software for {minutes:.0} minutes");
+        tracing::warn!(device, "{said}");
+        Some(said)
+    }
+
+    /// Notes that `device` decoded to the end.
+    pub fn decoder_worked(&self, device: &str) {
+        self.lock().decoders.worked(device);
+    }
+
+    /// Why what is encoded on `device` should be decoded in software now: its decoder is off, or that of one that `auto` may
+    /// find.
+    pub fn against_decoder(&self, device: Device) -> Option<String> {
+        let both = self.lock();
+        let asked = |name: &str| device == Device::Auto || device.ffmpeg_name() == Some(name);
+        let (name, left) = both.decoders.off(now()).find(|(name, _)| asked(name))?;
+        let minutes = (left / 60.0).ceil();
+        Some(format!(
+            "decoding on {name} keeps failing and is done in software for another {minutes:.0} minutes"
+        ))
+    }
+
+    /// Devices that decode nothing now, with the seconds that are left.
+    pub fn decoders_off(&self) -> BTreeMap<String, u64> {
+        seconds(&self.lock().decoders)
+    }
+}
+
+fn seconds(cooldown: &Cooldown) -> BTreeMap<String, u64> {
+    cooldown.off(now()).map(|(name, left)| (name.to_string(), left.ceil() as u64)).collect()
+}
+
+/// The device that pictures are decoded on by `plan`, if they are on one.
+pub fn decodes_on(plan: &Plan) -> Option<String> {
+    plan.decoders.iter().map(|d| &d.device).find(|device| *device != "software").cloned()
+}
+
+/// Whether the engine says in `warning` that a device stopped decoding in mid-stream. That it does not take a stream is no
+/// failure.
+pub fn stopped_decoding(warning: &str) -> bool {
+    warning.contains(" no longer decodes (")
 }
 
 /// The hardware of which the engine says in `warning` that another encoder went on for it; `None` where the same kind did, on
@@ -137,6 +192,28 @@ mod tests {
         assert_eq!(session.off().into_iter().collect::<Vec<_>>(), [("nvenc".to_string(), 300)]);
         session.worked("nvenc");
         assert!(jobs.off().is_empty());
+    }
+
+    #[test]
+    fn decoders_are_counted_for_themselves() {
+        let jobs = Cooldowns::default();
+        for failure in 1..=3 {
+            assert_eq!(jobs.decoder_failed("cuda").is_some(), failure == 3);
+        }
+        assert!(jobs.off().is_empty() && jobs.against("nvenc").is_none(), "its encoder works");
+        assert_eq!(jobs.decoders_off().into_iter().collect::<Vec<_>>(), [("cuda".to_string(), 300)]);
+        for (device, off) in
+            [(Device::Cuda, true), (Device::Auto, true), (Device::Vaapi, false), (Device::Software, false)]
+        {
+            let why = jobs.against_decoder(device);
+            assert_eq!(why.is_some_and(|why| why.contains("cuda keeps failing")), off, "{device:?}");
+        }
+        jobs.decoder_worked("cuda");
+        assert!(jobs.decoders_off().is_empty() && jobs.against_decoder(Device::Cuda).is_none());
+        assert!(stopped_decoding(
+            "a.mp4, stream 0: cuda no longer decodes (decode: lost); decoding in software"
+        ));
+        assert!(!stopped_decoding("a.mp4, stream 0: cuda does not decode this stream; decoding in software"));
     }
 
     #[test]

@@ -25,7 +25,7 @@ mod view;
 
 pub use callback::signature;
 pub use cooldown::Cooldowns;
-pub(crate) use cooldown::failed_over;
+pub(crate) use cooldown::{decodes_on, failed_over, stopped_decoding};
 pub use document::{Context, Unfit, document, placed, source as source_spec};
 pub use film::FilmPlan;
 pub use ladder::{Bounds, Offer, Relief, Rung, Size};
@@ -371,6 +371,11 @@ impl Jobs {
     /// Kinds of hardware encoders that keep failing and are off, with the seconds that are left.
     pub fn off(&self) -> std::collections::BTreeMap<String, u64> {
         self.0.cooldowns.off()
+    }
+
+    /// Devices that keep failing to decode and decode nothing now, with the seconds that are left.
+    pub fn decoders_off(&self) -> std::collections::BTreeMap<String, u64> {
+        self.0.cooldowns.decoders_off()
     }
 
     /// How many successful jobs were encoded by whom (`nvenc` … `software`); survives restarts, as the counters do.

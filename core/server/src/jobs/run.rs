@@ -10,7 +10,7 @@ use super::retry::{self, Attempt, Next, Policy};
 use super::steering::Steering;
 use super::table::{Entry, RunHandle, RunSide, Table, Why};
 use super::view::{JobEvent, Status};
-use super::{Inner, Settings, failed_over, fetch, files, on_demand, upload};
+use super::{Inner, Settings, decodes_on, failed_over, fetch, files, on_demand, stopped_decoding, upload};
 use crate::contract::values::{Format, Mode, Priority, Word};
 use crate::worker::{Failure, Gone, Report, Run, Sandbox, Worker};
 use ghoststream::event::{Done, Progress};
@@ -158,6 +158,9 @@ async fn follow(inner: &Arc<Inner>, id: &str, end: End) -> Option<Waiting> {
             let accel = inner.table().jobs.get(id).filter(|e| !e.failed_over).and_then(|e| e.record.accel());
             if let Some(accel) = accel.filter(|a| *a != "software") {
                 inner.cooldowns.worked(accel);
+            }
+            if let Some(device) = inner.table().jobs.get_mut(id).and_then(|e| e.decodes_on.take()) {
+                inner.cooldowns.decoder_worked(&device);
             }
             let directory = inner.directory(id);
             let bytes = tokio::task::spawn_blocking(move || files::size(&directory)).await.unwrap_or(0);
@@ -314,7 +317,7 @@ async fn work(inner: &Arc<Inner>, id: &str, held: &Mutex<Option<Gone>>) -> Resul
     let record = {
         let mut table = inner.table();
         let entry = table.jobs.get_mut(id).ok_or_else(gone)?;
-        (entry.preparing, entry.failed_over) = (true, false);
+        (entry.preparing, entry.failed_over, entry.decodes_on) = (true, false, None);
         entry.record.copy_start = None;
         // `auto` would find the encoder again that is off.
         let off = inner.cooldowns.against(entry.record.request.output.hw_accel.name());
@@ -354,7 +357,13 @@ async fn work(inner: &Arc<Inner>, id: &str, held: &Mutex<Option<Gone>>) -> Resul
         entry.record.decision = Some(decision);
         entry.record.variants = Some(variants(&prepared.spec, &prepared.media));
     }
-    let Prepared { worker, spec, directory, preset, .. } = prepared;
+    let Prepared { worker, mut spec, directory, preset, .. } = prepared;
+    if let Some(off) = encoded_on(&spec).and_then(|device| inner.cooldowns.against_decoder(device)) {
+        spec.source.decode.device = Device::Software;
+        if let Some(entry) = inner.table().jobs.get_mut(id) {
+            entry.record.warn(off);
+        }
+    }
     let rates = video_rates(&spec, inner.table().bounds.quality);
     let mut run = worker.run(spec);
     if let Some(entry) = inner.table().jobs.get_mut(id) {
@@ -533,6 +542,15 @@ fn sandbox(
     Sandbox { read, write: vec![directory.into()], max_file: (limit > 0.0).then_some((limit * 1e9) as u64) }
 }
 
+/// The device that pictures are encoded on; `None` where they are copied, or encoded in software.
+fn encoded_on(spec: &PipelineSpec) -> Option<Device> {
+    let encoded = spec.outputs.iter().filter_map(|o| match &o.video {
+        VideoChoice::Track(v) if !v.is_copy() => Some(v.device),
+        _ => None,
+    });
+    encoded.into_iter().find(|device| *device != Device::Software)
+}
+
 /// Passes on what a run says, until its end.
 async fn listen(inner: &Arc<Inner>, id: &str, run: &mut Run) -> Result<Done, Failure> {
     while let Some(report) = run.next().await {
@@ -540,6 +558,7 @@ async fn listen(inner: &Arc<Inner>, id: &str, run: &mut Run) -> Result<Done, Fai
             Report::Plan(plan) => {
                 if let Some(entry) = inner.table().jobs.get_mut(id) {
                     entry.record.begin_at(plan.copy_start);
+                    entry.decodes_on = decodes_on(&plan);
                     if let Some(encoder) = plan.video_encoder() {
                         entry.record.encoder = Some(encoder.into());
                         tracing::info!(job = id, encoder, accel = accel_of(encoder), "encoding");
@@ -557,6 +576,12 @@ async fn listen(inner: &Arc<Inner>, id: &str, run: &mut Run) -> Result<Done, Fai
                         && !std::mem::replace(&mut entry.failed_over, true)
                     {
                         let off = inner.cooldowns.failed(accel);
+                        off.into_iter().for_each(|off| entry.record.warn(off));
+                    }
+                    if stopped_decoding(&message)
+                        && let Some(device) = entry.decodes_on.take()
+                    {
+                        let off = inner.cooldowns.decoder_failed(&device);
                         off.into_iter().for_each(|off| entry.record.warn(off));
                     }
                     entry.record.warn(message);
@@ -738,6 +763,60 @@ mod tests {
         }
         let told = jobs.get(&id).unwrap().warnings;
         assert_eq!(told.iter().filter(|w| w.contains("is off for 5 minutes")).count(), 1, "{told:?}");
+        jobs.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_device_that_keeps_failing_to_decode_is_left_alone_and_its_encoder_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let jobs = jobs(dir.path());
+        let inner = &jobs.0;
+        let record = record("film.mp4", "normal");
+        let id = record.id.clone();
+        inner.table().insert(Entry::new(record));
+        let plan = |device: &str| -> Report {
+            let decoder =
+                json!({"stream": 0, "codec": "h264", "device": device, "threads": 1, "reason": "asked for"});
+            let plan = json!({"source": "film.mp4", "decoders": [decoder], "outputs": []});
+            Report::Plan(serde_json::from_value(plan).unwrap())
+        };
+        let warning = |message: &str| Report::Warning { code: "fallback", message: message.into() };
+        let over = || {
+            let outcome = Outcome::Completed;
+            Report::Done(Done { outcome, error: None, message: None, outputs: vec![], elapsed: 1.0 })
+        };
+        let broken = "film.mp4, stream 0: cuda no longer decodes (decode: lost); decoding in software";
+        for (run, reports) in [
+            (
+                0,
+                vec![
+                    plan("cuda"),
+                    warning("film.mp4: cuda does not decode this stream; decoding in software"),
+                    over(),
+                ],
+            ),
+            (1, vec![plan("cuda"), warning(broken), warning(broken), over()]),
+            (2, vec![plan("cuda"), warning(broken), over()]),
+            (3, vec![plan("cuda"), warning(broken), over()]),
+        ] {
+            let (mut run_of_it, _told) = Run::imagined(reports);
+            listen(inner, &id, &mut run_of_it).await.unwrap();
+            assert_eq!(jobs.decoders_off().contains_key("cuda"), run == 3, "after {run} runs");
+            let whole = inner.table().jobs.get(&id).unwrap().decodes_on.is_some();
+            assert_eq!(whole, run == 0, "who decoded to the end in run {run}");
+        }
+        assert!(jobs.off().is_empty());
+        let told = jobs.get(&id).unwrap().warnings;
+        assert!(told.iter().any(|w| w.contains("is done in software for 5 minutes")), "{told:?}");
+        let spec = |device: &str, codec: &str| -> PipelineSpec {
+            let video = json!({"codec": codec, "device": device});
+            let video = if codec == "copy" { json!({"codec": "copy"}) } else { video };
+            let output = json!({"path": "o.mp4", "video": video});
+            serde_json::from_value(json!({"source": {"url": "film.mp4"}, "outputs": [output]})).unwrap()
+        };
+        assert_eq!(encoded_on(&spec("cuda", "h264")), Some(Device::Cuda));
+        assert_eq!(encoded_on(&spec("software", "h264")), None);
+        assert_eq!(encoded_on(&spec("auto", "copy")), None);
         jobs.close().await;
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Entry {
     pub preparing: bool,
     /// Its hardware failed, and another encoder went on within the run.
     pub failed_over: bool,
+    /// The device that decodes for it, until that fails.
+    pub decodes_on: Option<String>,
     /// What makes the segments of a job on demand.
     pub session: Option<Session>,
     /// The machine's quality when the session was opened.
@@ -44,6 +46,7 @@ impl Entry {
             steering: None,
             preparing: false,
             failed_over: false,
+            decodes_on: None,
             session: None,
             quality: 1.0,
             opening: Arc::default(),

@@ -255,11 +255,7 @@ impl Shape {
     /// What hardware the pictures are encoded with, in the contract's word (`auto`, `nvenc` …); `None` where they are copied,
     /// or encoded in software.
     pub fn hardware(&self) -> Option<&'static str> {
-        let device = self.renditions.iter().find_map(|r| match &r.kind {
-            Kind::Video(v) if !v.is_copy() => Some(v.device),
-            _ => None,
-        });
-        match device? {
+        match self.encoded_on()? {
             Device::Software => None,
             Device::Auto => Some("auto"),
             Device::Cuda => Some("nvenc"),
@@ -269,6 +265,14 @@ impl Shape {
             Device::Amf => Some("amf"),
             Device::Vulkan => Some("vulkan"),
         }
+    }
+
+    /// The device that the pictures are encoded on; `None` where they are copied.
+    pub fn encoded_on(&self) -> Option<Device> {
+        self.renditions.iter().find_map(|r| match &r.kind {
+            Kind::Video(v) if !v.is_copy() => Some(v.device),
+            _ => None,
+        })
     }
 
     /// Where a segment is on disk, below the directory.

@@ -4,7 +4,7 @@ use super::making::State;
 use super::playlists;
 use super::segments::Key;
 use super::session::Inner;
-use crate::jobs::{Class, accel_of, class, failed_over, no_room};
+use crate::jobs::{Class, accel_of, class, decodes_on, failed_over, no_room, stopped_decoding};
 use crate::worker::{Failure, Report};
 use ghoststream::event::Outcome;
 use std::sync::Weak;
@@ -22,6 +22,9 @@ impl Inner {
         match report {
             Report::Segment { name, .. } => self.take(id, &name, now),
             Report::Plan(plan) => {
+                if let Some(run) = self.lock().runs.iter_mut().find(|r| r.id == id) {
+                    run.decodes_on = decodes_on(&plan);
+                }
                 if let Some(encoder) = plan.video_encoder() {
                     self.lock().encoder = Some(encoder.to_string());
                 }
@@ -34,6 +37,13 @@ impl Inner {
                     if !run.is_some_and(|run| std::mem::replace(&mut run.failed_over, true)) {
                         self.count_failure(&mut state, accel);
                     }
+                }
+                if stopped_decoding(&message)
+                    && let Some(run) = state.runs.iter_mut().find(|r| r.id == id)
+                    && let Some(device) = run.decodes_on.take()
+                {
+                    let off = self.runner.cooldowns().decoder_failed(&device);
+                    off.into_iter().for_each(|off| state.warn(off));
                 }
                 state.warn(message);
             }
@@ -131,6 +141,9 @@ impl Inner {
             let encoder = state.encoder.as_deref().map(accel_of).filter(|a| *a != "software");
             if let Some(accel) = encoder.filter(|_| !run.failed_over) {
                 self.runner.cooldowns().worked(accel);
+            }
+            if let Some(device) = &run.decodes_on {
+                self.runner.cooldowns().decoder_worked(device);
             }
             // What it was to make and has not made is not in the source. Reports may get lost, files do not.
             let missing: Vec<Key> = run

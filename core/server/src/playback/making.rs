@@ -6,6 +6,7 @@ use super::runs::Wheel;
 use super::segments::{Key, Segments};
 use super::session::{Inner, Load};
 use crate::jobs::{FileError, accel_of};
+use ghoststream::spec::Device;
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -28,6 +29,8 @@ pub(super) struct State {
     pub failure: Option<(u64, String)>,
     pub failures: u32,
     pub software: bool,
+    /// It was said that its device's decoder is left alone.
+    pub decoder_off: bool,
     pub encoder: Option<String>,
     pub warnings: Vec<String>,
     pub started: u64,
@@ -92,6 +95,8 @@ pub(super) struct Run {
     pub pace: Pace,
     /// Its hardware failed, and another encoder went on.
     pub failed_over: bool,
+    /// The device that decodes for it, until that fails.
+    pub decodes_on: Option<String>,
 }
 
 impl Run {
@@ -263,7 +268,13 @@ impl Inner {
             run.halt();
         }
         self.mind_cooldown(state);
-        let spec = self.shape.document(&set, number, end, state.software, &state.load);
+        let mut spec = self.shape.document(&set, number, end, state.software, &state.load);
+        if let Some(off) = self.decoder_off(state) {
+            spec.source.decode.device = Device::Software;
+            if !std::mem::replace(&mut state.decoder_off, true) {
+                state.warn(off);
+            }
+        }
         let rates = self.shape.rates(&set);
         let started = self.runner.start(spec);
         state.heard += 1;
@@ -283,6 +294,7 @@ impl Inner {
             told: 0,
             touched: now,
             failed_over: false,
+            decodes_on: None,
         });
         tokio::spawn(listen(self.me.clone(), id, started.reports));
     }
@@ -300,6 +312,12 @@ impl Inner {
             state.software = true;
             state.warn(format!("{off}; going on in software"));
         }
+    }
+
+    /// Why the next run is not decoded where it is encoded.
+    fn decoder_off(&self, state: &State) -> Option<String> {
+        let device = self.shape.encoded_on().filter(|_| !state.software)?;
+        self.runner.cooldowns().against_decoder(device)
     }
 
     /// The renditions that are going to be asked for together with `rendition`.
