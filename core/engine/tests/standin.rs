@@ -255,6 +255,79 @@ fn messages_are_written_beside_the_next_picture() {
     assert_eq!(rest(&job).len(), 1);
 }
 
+/// NAL units behind start codes.
+fn behind_start_codes(data: &[u8]) -> Vec<Vec<u8>> {
+    assert!(data.starts_with(&[0, 0, 1]) || data.starts_with(&[0, 0, 0, 1]), "no start code");
+    let starts: Vec<usize> = (0..data.len() - 2).filter(|at| data[*at..*at + 3] == [0, 0, 1]).collect();
+    let ends = starts.iter().skip(1).copied().chain([data.len()]);
+    let unit = |(from, to): (&usize, usize)| {
+        let unit = &data[from + 3..to];
+        // The first of a start code's four bytes.
+        unit[..unit.iter().rposition(|b| *b != 0).map_or(0, |at| at + 1)].to_vec()
+    };
+    starts.iter().zip(ends).map(unit).collect()
+}
+
+/// NAL units behind lengths of four bytes, to the last byte.
+fn behind_lengths(mut data: &[u8]) -> Vec<Vec<u8>> {
+    let mut units = Vec::new();
+    while let Some((length, rest)) = data.split_first_chunk() {
+        let (unit, rest) = rest.split_at(u32::from_be_bytes(*length) as usize);
+        units.push(unit.to_vec());
+        data = rest;
+    }
+    assert!(data.is_empty());
+    units
+}
+
+#[test]
+#[ignore = "needs the stand-in driver: tests/standin/run engine"]
+fn packets_are_framed_as_the_document_says() {
+    let coded = |codec: &str, format: &str| {
+        let spec = json!({
+            "source": {"frames": {"video": {"width": 640, "height": 360, "format": "nv12", "frame_rate": 25}}},
+            "fallback": false,
+            "outputs": [{
+                "packets": {"format": format, "queue": 100}, "audio": false,
+                "video": {"encoder": "nvenc", "codec": codec, "preset": "p1", "lossless": codec != "av1", "gop": 4,
+                    "bitrate": (codec == "av1").then_some("2M")},
+            }],
+        });
+        let job = Pipeline::from_json(&spec.to_string()).unwrap().start().job().unwrap();
+        (0..10).for_each(|n| job.push_frame(frame(n, 640, 360)).unwrap());
+        let packets = rest(&job);
+        assert_eq!(packets.len(), 10, "{codec}, {format}");
+        let extradata = job.streams(0, SOON).unwrap().unwrap()[0].extradata.clone();
+        (packets, extradata)
+    };
+    // What decoders are given beside the pictures: parameter sets and delimiters.
+    let is_set = |codec: &str, unit: &[u8]| match codec {
+        "h264" => matches!(unit[0] & 31, 7..=9),
+        _ => matches!(unit[0] >> 1 & 63, 32..=35),
+    };
+    for codec in ["h264", "hevc"] {
+        let (plain, _) = coded(codec, "annex_b");
+        let (framed, extradata) = coded(codec, "length_prefixed");
+        assert_eq!(extradata[0], 1, "{codec}: an avcC or hvcC record");
+        for (plain, framed) in plain.iter().zip(&framed) {
+            let (sets, pictures): (Vec<_>, Vec<_>) =
+                behind_start_codes(&plain.data).into_iter().partition(|unit| is_set(codec, unit));
+            assert_eq!(!sets.is_empty(), plain.key, "{codec}: sets come with key pictures");
+            let units = behind_lengths(&framed.data);
+            assert!(units.iter().all(|unit| !is_set(codec, unit)), "{codec}: sets are in the extradata");
+            assert!(units == pictures && plain.key == framed.key, "{codec}: the same pictures");
+        }
+    }
+    // OBUs: a temporal delimiter begins each unit of the one kind, and none of the other's.
+    let (plain, _) = coded("av1", "annex_b");
+    let (framed, extradata) = coded("av1", "length_prefixed");
+    assert_eq!(extradata[0], 0x81, "an av1C record");
+    for (plain, framed) in plain.iter().zip(&framed) {
+        assert_eq!(plain.data[..2], [0x12, 0], "a temporal delimiter");
+        assert_eq!(plain.data[2..], framed.data[..], "the same OBUs");
+    }
+}
+
 #[test]
 #[ignore = "needs the stand-in driver: tests/standin/run engine"]
 fn what_a_receiver_lost_is_told_to_the_encoder() {

@@ -90,8 +90,8 @@ pub(super) enum Framer {
     Pass,
     /// Start codes, with these parameter sets in front of key frames that carry none.
     ToAnnexB { from: Framing, hevc: bool, sets: Vec<Bytes> },
-    /// Four-byte lengths.
-    ToLength { from: Framing },
+    /// Four-byte lengths, without delimiters and these parameter sets, which are in the extradata. Others stay.
+    ToLength { from: Framing, hevc: bool, sets: Vec<Bytes> },
     /// AV1 without temporal delimiters.
     StripAv1,
     /// AAC without ADTS headers, where packets have some.
@@ -145,7 +145,7 @@ impl Framer {
             }
             BitstreamFormat::LengthPrefixed => {
                 stream.extradata = record.into();
-                (Framer::ToLength { from }, stream)
+                (Framer::ToLength { from, hevc, sets }, stream)
             }
         })
     }
@@ -159,10 +159,25 @@ impl Framer {
                 Some(header) if header.frame_len == data.len() => data.slice(header.header_len..),
                 _ => data.clone(),
             }),
-            Framer::ToLength { from: Framing::Length(4) } => Ok(data.clone()),
-            Framer::ToLength { from } => {
+            Framer::ToLength { from, hevc, sets } => {
+                let units = from.units(data)?;
+                let is_set = |u: &[u8]| match hevc {
+                    true => matches!(hevc::unit_type(u), hevc::VPS | hevc::SPS | hevc::PPS),
+                    false => matches!(h264::unit_type(u), h264::SPS | h264::PPS),
+                };
+                let is_known = |u: &[u8]| sets.iter().any(|s| s[..] == *u);
+                // A new sequence parameter set takes the others with it: they are said again even where they are the same.
+                let known = units.iter().all(|u| !is_set(u) || is_known(u));
+                let dropped = |u: &[u8]| match hevc {
+                    true if hevc::unit_type(u) == hevc::AUD => true,
+                    false if h264::unit_type(u) == h264::AUD => true,
+                    _ => known && is_set(u),
+                };
+                if *from == Framing::Length(4) && !units.iter().any(|u| dropped(u)) {
+                    return Ok(data.clone());
+                }
                 let mut out = Vec::with_capacity(data.len() + 16);
-                from.units(data)?.iter().for_each(|u| nal::push_length_prefixed(&mut out, u));
+                units.iter().filter(|u| !dropped(u)).for_each(|u| nal::push_length_prefixed(&mut out, u));
                 Ok(out.into())
             }
             Framer::ToAnnexB { from, hevc, sets } => {
