@@ -127,15 +127,15 @@ fn x264s_quantisers_come_with_their_pictures() {
     let clip = Clip::constant(30, 25, 1);
     for threads in [1, 2, 3] {
         // Pictures 6 to 11 have another one, whoever codes them.
-        let spec = format!(
-            r#"{{"qp":30,"threads":{threads},"b_frames":0,"options":{{"x264-params":"zones=6,11,q=33"}}}}"#
-        );
-        let coded = encode(&clip, "libx264", &spec);
+        let spec = r#"{"qp":30,"b_frames":0,"options":{"x264-params":"zones=6,11,q=33"}}"#;
+        let mut config = config("libx264", spec);
+        (config.spec.threads, config.frame_rate) = (threads, Some(rate_of(&clip)));
+        let coded = run(&clip, config);
         let told: Vec<Option<f32>> = coded.packets.iter().map(|p| p.coding.and_then(|c| c.qp)).collect();
         for (n, qp) in told.iter().enumerate() {
             let wanted = match n {
                 // x264 tells those of its first pictures with none.
-                n if n < threads - 1 => None,
+                n if n < threads as usize - 1 => None,
                 6..=11 => Some(33.0),
                 0 => Some(27.0),
                 _ => Some(30.0),
