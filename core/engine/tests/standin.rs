@@ -321,7 +321,7 @@ fn packets_are_framed_as_the_document_says() {
     // OBUs: a temporal delimiter begins each unit of the one kind, and none of the other's.
     let (plain, _) = coded("av1", "annex_b");
     let (framed, extradata) = coded("av1", "length_prefixed");
-    assert_eq!(extradata[0], 0x81, "an av1C record");
+    assert_eq!(extradata[0], 0x0a, "a sequence header");
     for (plain, framed) in plain.iter().zip(&framed) {
         assert_eq!(plain.data[..2], [0x12, 0], "a temporal delimiter");
         assert_eq!(plain.data[2..], framed.data[..], "the same OBUs");
