@@ -33,7 +33,7 @@ struct Shape {
 impl Shape {
     fn of(frame: &Frame) -> Shape {
         let d = frame.media().format().descriptor().unwrap();
-        let chroma = [u32::from(d.log2_chroma_w), u32::from(d.log2_chroma_h)];
+        let chroma = [d.log2_chroma_w, d.log2_chroma_h];
         let sited = match frame.video().colour.chroma {
             ChromaLocation::Center => [0.0, 0.0],
             ChromaLocation::TopLeft => [-0.5, -0.5],
@@ -54,7 +54,7 @@ impl Shape {
 
 /// Depth, and the order of packed components.
 fn depth(frame: &Frame) -> u32 {
-    frame.media().format().descriptor().unwrap().depth.into()
+    frame.media().format().descriptor().unwrap().depth
 }
 
 /// The code of a component's sample.
