@@ -126,7 +126,7 @@ def test_an_encoder_gives_packets_that_decode(tmp_path):
             encoder.encode(next(pictures(1)))
     assert len(packets) == 25 and packets[0].is_keyframe
     assert packets[0].picture_type == "I" and {p.picture_type for p in packets} <= {"I", "P", "B"}
-    # x264 says 0, which is no answer, of pictures in which everything is skipped, and nothing of its first ones with several threads.
+    # x264 says 0, which is no answer, of pictures in which everything is skipped, and with several threads nothing of its first ones.
     told = [p.qp for p in packets if p.qp is not None]
     assert told and all(0 < qp <= 51 for qp in told), told
     assert all(p.gpu_time is None for p in packets)
