@@ -265,6 +265,10 @@ async fn delta_updates_leave_out_what_is_old() {
         // Six target durations are not skipped.
         let kept: f64 = tags(&delta, "EXTINF").len() as f64 * 2.0;
         assert!(kept >= 12.0, "{delta}");
+        // Which init segment it is, is said again, and before anything that needs it.
+        let rest = delta.split_once("#EXT-X-SKIP:").unwrap().1.split_once('\n').unwrap().1;
+        let map = format!("{}\n", tags(&full, "EXT-X-MAP")[0]);
+        assert!(rest.starts_with(&map) && tags(&delta, "EXT-X-MAP").len() == 1, "{delta}");
         let rest = &delta[delta.find("#EXT-X-PROGRAM-DATE-TIME").unwrap()..];
         assert!(full.ends_with(rest), "{delta}\n{full}");
     }

@@ -104,10 +104,8 @@ impl Facts {
         let mut skipped = 0;
         if skip && low_latency {
             skipped = ages.iter().take_while(|age| **age > 6 * self.target()).count();
-            // The first segment behind the skipped ones says its init segment only if it is not theirs.
-            while skipped > 0
-                && listed.get(skipped).is_some_and(|s| s.discontinuity || listed[skipped - 1].gap != s.gap)
-            {
+            // A discontinuity is not the first thing behind what is skipped: players count those that they see.
+            while skipped > 0 && listed.get(skipped).is_some_and(|s| s.discontinuity) {
                 skipped -= 1;
             }
         }
