@@ -70,7 +70,7 @@ impl Facts {
     fn parts(&self, window: &Window, first: u64, parts: &[Piece]) -> Vec<MediaPart> {
         let part = |(i, piece): (usize, &Piece)| MediaPart {
             uri: File::Part(first + i as u64).name(&window.id, &self.token),
-            duration: piece.duration + MORE,
+            duration: (piece.duration + MORE).min(self.shape.part.max(piece.duration)),
             independent: piece.independent,
             range: None,
             gap: false,
