@@ -138,7 +138,9 @@ async fn playlists_keep_the_rules_of_the_draft() {
         let lengths: Vec<i64> = told.map(|l| micros(seconds(attribute(l, "DURATION")))).collect();
         let whole = segment.iter().find_map(|l| l.strip_prefix("#EXTINF:")).unwrap();
         let whole = micros(whole.trim_end_matches(',').parse().unwrap());
-        assert_eq!(lengths.iter().sum::<i64>() - whole, lengths.len() as i64, "{segment:?}");
+        // A microsecond each, but for what is rounded.
+        let (more, count) = (lengths.iter().sum::<i64>() - whole, lengths.len() as i64);
+        assert!((more - count).abs() <= count / 2, "{more} of {count}: {segment:?}");
     }
     // ... which can still be fetched for three more, and are gone some time behind that.
     let old = parts(&video_list)[0];
