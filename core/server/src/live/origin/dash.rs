@@ -152,10 +152,13 @@ impl Facts {
                 TimelineEntry::new(s.start, duration, timescale)
             };
             template.timeline = listed.iter().zip(next).map(entry).collect();
-            // The one that is being made, as long as the one before it.
+            // The one that is being made, as long as the longer of the two before it: behind a short one, such as the last of a film that
+            // begins again, players would take it for over early, and wait for what comes next to be told of.
             if let Some(open) = open {
                 let sofar = open.parts.iter().map(|p| p.duration).sum::<i64>();
-                let length = newest.duration.micros().max(sofar);
+                let before =
+                    listed.iter().rev().take(2).map(|s| s.duration.micros()).max().unwrap_or_default();
+                let length = before.max(sofar);
                 template.timeline.push(TimelineEntry::new(open.start, time(length), timescale));
             }
             Source::Template(template)
