@@ -83,7 +83,7 @@ def main() -> int:
         assert told == {"even": False, "odd": True, "cut": False}, told
         for name in ("odd", "even"):
             # Two ends and more in each player.
-            command = ["node", HERE / "players.mjs", f"{base}{name}/", "--seconds", "15", "--still", "0.6"]
+            command = ["node", HERE / "players.mjs", f"{base}{name}/", "--seconds", "15", "--still", "2"]
             played = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, timeout=240)
             assert played.returncode in (0, 77), f"{name}: a player does not play on"
             result = result or played.returncode
