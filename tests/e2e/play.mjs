@@ -9,16 +9,13 @@
 // --duration and --rungs say what the player must find; --cue START-END=TEXT a subtitle that must be there, once.
 // GS_NODE_MODULES and GS_CHROMIUM say where the players and the browser are (tests/setup/env.sh).
 
-import { createRequire } from "node:module";
 import { createServer } from "node:http";
-import { createReadStream, existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { createReadStream, existsSync, mkdirSync, statSync } from "node:fs";
 import { extname, join, normalize, resolve, sep } from "node:path";
-import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
+import { PLAYERS, launch } from "./chromium.mjs";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
-const modules = process.env.GS_NODE_MODULES;
-const { chromium } = createRequire(join(modules, "x.js"))("playwright-core");
 
 const options = { only: "", shots: "", seconds: 3, duration: "", rungs: "", cue: "", seek: "", directory: "" };
 for (let i = 2; i < process.argv.length; i++) {
@@ -40,11 +37,6 @@ const CASES = [
   { name: "shaka-hls", player: "shaka", manifest: "master.m3u8" },
   { name: "shaka-dash", player: "shaka", manifest: "manifest.mpd" },
 ];
-const PLAYERS = {
-  hls: "hls.js/dist/hls.min.js",
-  dash: "dashjs/dist/modern/umd/dash.all.min.js",
-  shaka: "shaka-player/dist/shaka-player.compiled.js",
-};
 const TYPES = {
   ".html": "text/html", ".js": "text/javascript", ".m3u8": "application/vnd.apple.mpegurl",
   ".mpd": "application/dash+xml", ".mp4": "video/mp4", ".m4s": "video/iso.segment", ".m4a": "audio/mp4",
@@ -76,8 +68,7 @@ function serve() {
       const inside = normalize(join(ladder, path.slice("/media/".length)));
       if (inside.startsWith(ladder + sep)) file = inside;
     } else if (path.startsWith("/player/")) {
-      const known = PLAYERS[path.slice("/player/".length)];
-      if (known) file = join(modules, known);
+      file = PLAYERS[path.slice("/player/".length)] ?? null;
     } else if (path === "/page.html") {
       file = join(here, "page.html");
     } else if (path === "/favicon.ico") {
@@ -226,16 +217,7 @@ async function play(context, base, test) {
 }
 
 const { server, misses, base } = await serve();
-const profile = mkdtempSync(join(tmpdir(), "gs-e2e-"));
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath: process.env.GS_CHROMIUM,
-  headless: true,
-  args: [
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-  ],
-});
+const browser = await launch("e2e");
 let passed = 0;
 let failed = 0;
 const wanted = CASES.filter((c) => !options.only || c.name === options.only);
@@ -244,7 +226,7 @@ for (const test of wanted) {
   if (!(await has(test.manifest))) continue;
   misses.length = 0;
   try {
-    const account = await play(context, base, test);
+    const account = await play(browser.context, base, test);
     expect(misses.length === 0, `asked for what is not there: ${misses.join(", ")}`);
     console.log(`PASS ${test.name} ${test.manifest}: ${account}`);
     passed++;
@@ -253,8 +235,7 @@ for (const test of wanted) {
     failed++;
   }
 }
-await context.close();
+await browser.close();
 server.close();
-rmSync(profile, { recursive: true, force: true });
 console.log(`players: ${passed} passed, ${failed} failed`);
 process.exit(failed || !passed ? 1 : 0);

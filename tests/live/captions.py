@@ -6,25 +6,16 @@ playlists and the manifest tell of them, and FFmpeg reads the words of the first
 
 from __future__ import annotations
 
-import os
 import pathlib
 import re
 import subprocess
 import sys
-import time
-import urllib.error
 import urllib.parse
-import urllib.request
 
-CLI = os.environ["GS_CLI"]
-WORK = pathlib.Path(os.environ["GS_LIVE_WORK"])
+from serving import WORK, Server, get, listed, until
+
 WORDS = "GHOSTS STREAM"
 CONFIG = """
-server: {host: 127.0.0.1, port: 0}
-mdns: {enabled: false, udp_enabled: false}
-transcoding: {temp_directory: "%(work)s/jobs", idle_workers: 0}
-hardware: {prefer_hw_accel: false}
-security: {state_directory: "%(work)s/state", rate_limit_per_minute: 0}
 live:
   enabled: true
   rtmp_port: null
@@ -88,31 +79,8 @@ def said(media: pathlib.Path) -> str:
     return done.stdout
 
 
-def checks(server: subprocess.Popen, log: pathlib.Path) -> None:
-    found: dict[str, str] = {}
-    for _ in range(400):
-        found = dict(re.findall(r"listening on (\w+)(://127\.0\.0\.1:\d+)", re.sub(r"\x1b\[[0-9;]*m", "", log.read_text())))
-        if found:
-            break
-        assert server.poll() is None, log.read_text()
-        time.sleep(0.05)
-    base = "http" + found["http"] + "/streams/"
-
-    def get(url: str) -> bytes:
-        with urllib.request.urlopen(url, timeout=20) as answer:
-            return answer.read()
-
-    def until(what: str, look, seconds: float = 60):
-        end = time.monotonic() + seconds
-        while True:
-            try:
-                if got := look():
-                    return got
-            except urllib.error.HTTPError:
-                pass
-            assert time.monotonic() < end, (what, log.read_text()[-2000:])
-            time.sleep(0.2)
-
+def checks(server: Server) -> None:
+    base = server.at["http"] + "/streams/"
     for name, size in (("film", "640x360"), ("small", "426x240")):
         url = f"{base}{name}/playlist.m3u8"
         master = until(f"{name}: captions", lambda: t if "TYPE=CLOSED-CAPTIONS" in (t := get(url).decode()) else None)
@@ -123,9 +91,9 @@ def checks(server: subprocess.Popen, log: pathlib.Path) -> None:
         manifest = until(f"{name}: manifest", lambda: get(f"{base}{name}/manifest.mpd").decode())
         for scheme, value in (("608", "CC1=und"), ("708", "1=lang:und")):
             assert f'<Accessibility schemeIdUri="urn:scte:dash:cc:cea-{scheme}:2015" value="{value}"/>' in manifest, manifest
-        media = urllib.parse.urljoin(url, next(line for line in master.splitlines() if line and line[0] != "#"))
+        media = urllib.parse.urljoin(url, listed(master)[0])
         playlist = until(f"{name}: four segments", lambda: t if (t := get(media).decode()).count("#EXTINF") >= 4 else None)
-        names = re.findall(r'#EXT-X-MAP:URI="([^"]+)"', playlist)[-1:] + [line for line in playlist.splitlines() if line and line[0] != "#"]
+        names = re.findall(r'#EXT-X-MAP:URI="([^"]+)"', playlist)[-1:] + listed(playlist)
         out = WORK / f"{name}.mp4"
         out.write_bytes(b"".join(get(urllib.parse.urljoin(media, one)) for one in names))
         text = said(out)
@@ -138,15 +106,8 @@ def main() -> int:
     WORK.mkdir(parents=True, exist_ok=True)
     film, plain = films()
     assert WORDS in said(film), "the film of this test has no captions"
-    config, log = WORK / "ghoststream.yaml", WORK / "log"
-    config.write_text(CONFIG % {"work": WORK, "film": film, "plain": plain})
-    server = subprocess.Popen([CLI, "serve", "--config", config], stdout=log.open("wb"), stderr=subprocess.STDOUT)
-    try:
-        checks(server, log)
-    finally:
-        server.terminate()
-        code = server.wait(30)
-    assert code == 0, (code, log.read_text()[-2000:])
+    with Server(CONFIG % {"film": film, "plain": plain}) as server:
+        checks(server)
     return 0
 
 

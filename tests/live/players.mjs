@@ -1,10 +1,11 @@
 // Plays a live stream in headless Chromium with hls.js, dash.js and shaka, and measures how far behind its source's clock.
 //
-//   node players.mjs URL [--seconds N] [--only NAME] [--shots DIRECTORY] [--json 1] [--hls FILE] [--dash FILE]
+//   node players.mjs URL [--seconds N] [--still N] [--only NAME] [--shots DIRECTORY] [--json 1] [--hls FILE] [--dash FILE]
 //
 // URL is a stream's folder, such as http://127.0.0.1:8080/streams/live/one/. Each player must show pictures of the stream's
 // size, decode sound, go on for as long as it is watched and report no fatal error; every answer must be one that
-// the player could use. Latency and stalls are printed; only what no live player should show fails.
+// the player could use. Latency and stalls are printed; only what no live player should show fails: for long, or for longer than
+// --still seconds in all, it may not stand still.
 // Without a URL it is run by tests/live/run, which gives one in GS_LIVE_URL.
 
 import { mkdirSync } from "node:fs";
@@ -12,10 +13,10 @@ import { join } from "node:path";
 import { open, read } from "./browser.mjs";
 
 const options = read({
-  seconds: 12, only: "", shots: "", json: "", url: process.env.GS_LIVE_URL ?? "", hls: "playlist.m3u8", dash: "manifest.mpd",
+  seconds: 12, only: "", still: "", shots: "", json: "", url: process.env.GS_LIVE_URL ?? "", hls: "playlist.m3u8", dash: "manifest.mpd",
 });
 if (!options.url) {
-  console.error("usage: node players.mjs URL [--seconds N] [--only NAME] [--shots DIRECTORY] [--json 1] [--hls FILE] [--dash FILE]");
+  console.error("usage: node players.mjs URL [--seconds N] [--still N] [--only NAME] [--shots DIRECTORY] [--json 1] [--hls FILE] [--dash FILE]");
   process.exit(2);
 }
 const stream = options.url.replace(/\/?$/, "/");
@@ -56,7 +57,7 @@ async function watch(test) {
     if (options.shots) await page.screenshot({ path: join(options.shots, `${test.name}.png`) });
     if (!start) problems.push("never played");
     problems.push(...state.fatal.map((e) => `fatal: ${e}`), ...thrown);
-    if (start && state.stalled > options.seconds / 4) problems.push(`stood still for ${state.stalled.toFixed(1)} s`);
+    if (start && state.stalled > Number(options.still || options.seconds / 4)) problems.push(`stood still for ${state.stalled.toFixed(1)} s`);
     if (start && !(state.latency < 8)) problems.push(`${state.latency} s behind`);
     if (start && !state.sound) problems.push("no sound was decoded");
     if (start && !state.width) problems.push("no picture");

@@ -10,24 +10,15 @@ import atexit
 import http.client
 import json
 import os
-import pathlib
 import re
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 
-CLI = os.environ["GS_CLI"]
-WORK = pathlib.Path(os.environ["GS_LIVE_WORK"])
+import serving
+from serving import CLI, WORK, call, listed, port, until
 
 CONFIG = """
-server: {host: 127.0.0.1, port: 0}
-mdns: {enabled: false, udp_enabled: false}
-transcoding: {temp_directory: "%(work)s/jobs", idle_workers: 0}
-hardware: {prefer_hw_accel: false}
-security: {state_directory: "%(work)s/state", rate_limit_per_minute: 0}
 live: {rtmp_port: %(rtmp)d, srt_port: null, webrtc_port: 0}
 """
 
@@ -42,69 +33,18 @@ media_processor_webrtc_connection_time_seconds
 """.split()
 
 
-def port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-def until(what: str, check, seconds: float = 30):
-    end = time.monotonic() + seconds
-    while True:
-        found = check()
-        if found:
-            return found
-        assert time.monotonic() < end, what
-        time.sleep(0.1)
-
-
-def call(method: str, url: str, body: object = None, **headers: str) -> tuple[int, object, object]:
-    """A request; status, body (JSON where it is that) and headers."""
-    data = None if body is None else json.dumps(body).encode()
-    names = {name.replace("_", "-"): value for name, value in headers.items()}
-    request = urllib.request.Request(url, data, {"content-type": "application/json", **names}, method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            status, raw, got = answer.status, answer.read(), answer.headers
-    except urllib.error.HTTPError as e:
-        status, raw, got = e.code, e.read(), e.headers
-    try:
-        return status, json.loads(raw), got
-    except ValueError:
-        return status, raw.decode(), got
-
-
-class Server:
-    """A server with an environment and flags."""
+class Server(serving.Server):
+    """A server with an environment and flags, whose port `up` answers."""
 
     all: list[Server] = []
 
     def __init__(self, name: str, flags: list[str], variables: dict[str, object], up: int) -> None:
-        Server.all.append(self)
-        self.work = WORK / name
-        self.work.mkdir(parents=True, exist_ok=True)
         self.rtmp = port()
-        config = self.work / "ghoststream.yaml"
-        config.write_text(CONFIG % {"work": self.work, "rtmp": self.rtmp})
-        self.log = self.work / "log"
-        environment = {k: v for k, v in os.environ.items() if k not in ("GS_LOG", "LOG_LEVEL")}
-        environment |= {k: str(v) for k, v in variables.items()}
-        command = [CLI, "serve", "--config", config, "--log-format", "json", *flags]
-        self.process = subprocess.Popen(command, stdout=self.log.open("wb"), stderr=subprocess.STDOUT, env=environment)
-
-        def answers() -> bool:
-            assert self.process.poll() is None, self.log.read_text()
-            with socket.socket() as one:
-                return one.connect_ex(("127.0.0.1", up)) == 0
-
-        until(f"{name} listens", answers)
+        super().__init__(CONFIG % {"rtmp": self.rtmp}, work=WORK / name, flags=["--log-format", "json", *flags], variables=variables, up=up)
+        Server.all.append(self)
 
     def lines(self) -> list[dict]:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
-
-    def end(self) -> None:
-        self.process.terminate()
-        assert self.process.wait(20) == 0, self.log.read_text()[-2000:]
 
 
 def variables() -> None:
@@ -238,44 +178,40 @@ def hls_dash() -> None:
     assert any("REDIS_URL is not used" in line["message"] for line in server.lines())
     command = ["ffmpeg", "-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=25", "-c:v", "libx264", "-g", "25"]
     command += ["-preset", "ultrafast", "-pix_fmt", "yuv420p", "-f", "flv", f"rtmp://127.0.0.1:{server.rtmp}/live/src"]
-    publisher = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    try:
-        api, edge = "http://127.0.0.1:8083", "http://127.0.0.1:8084"
-        until("it is published", lambda: call("GET", f"{api}/streams/live/src/playlist.m3u8")[0] == 200)
-        body = {"stream_id": "cam1", "source_url": f"rtmp://127.0.0.1:{server.rtmp}/live/src", "qualities": ["240p"]}
-        # Its web server had the interface below another path.
-        status, info, _ = call("POST", f"{api}/api/streaming/streams", body)
-        assert status == 200 and info["stream_id"] == "cam1", info
-        assert call("DELETE", f"{api}/streams/cam1", Origin="http://evil.example")[0] == 403
-        beat = lambda: call("POST", f"{api}/streams/cam1/heartbeat")
-        # The edge has streams at its root.
-        found = until("the edge has it", lambda: beat() and (a := call("GET", f"{edge}/cam1/playlist.m3u8"))[0] == 200 and a)
-        assert found[2]["Cache-Control"] == "max-age=1" and found[2]["Access-Control-Allow-Origin"] == "*", found[2].items()
-        media = next(line for line in found[1].splitlines() if line and not line.startswith("#"))
+    server.run(*command)
+    api, edge = "http://127.0.0.1:8083", "http://127.0.0.1:8084"
+    until("it is published", lambda: call("GET", f"{api}/streams/live/src/playlist.m3u8")[0] == 200)
+    body = {"stream_id": "cam1", "source_url": f"rtmp://127.0.0.1:{server.rtmp}/live/src", "qualities": ["240p"]}
+    # Its web server had the interface below another path.
+    status, info, _ = call("POST", f"{api}/api/streaming/streams", body)
+    assert status == 200 and info["stream_id"] == "cam1", info
+    assert call("DELETE", f"{api}/streams/cam1", Origin="http://evil.example")[0] == 403
+    beat = lambda: call("POST", f"{api}/streams/cam1/heartbeat")
+    # The edge has streams at its root.
+    found = until("the edge has it", lambda: beat() and (a := call("GET", f"{edge}/cam1/playlist.m3u8"))[0] == 200 and a)
+    assert found[2]["Cache-Control"] == "max-age=1" and found[2]["Access-Control-Allow-Origin"] == "*", found[2].items()
+    media = listed(found[1])[0]
 
-        def segments() -> str | None:
-            beat()
-            text = call("GET", f"{edge}/cam1/{media}")[1]
-            return text if text.count("#EXTINF") >= 4 else None
+    def segments() -> str | None:
+        beat()
+        text = call("GET", f"{edge}/cam1/{media}")[1]
+        return text if text.count("#EXTINF") >= 4 else None
 
-        text = until("four segments", segments)
-        assert "#EXT-X-TARGETDURATION:1" in text and "#EXT-X-PART" not in text and text.count("#EXTINF") <= 6, text
-        file = [line for line in text.splitlines() if line and not line.startswith("#")][-1]
-        status, _, headers = call("HEAD", f"{edge}/cam1/{file}")
-        assert status == 200 and "max-age=31536000" in headers["Cache-Control"] and headers["ETag"], headers.items()
-        status, body, _ = call("GET", f"{edge}/cam1/none.ts")
-        assert status == 404 and isinstance(body, dict), body
-        until("OUTPUT_DIR has it", lambda: beat() and (root / "cam1" / "playlist.m3u8").exists() and len(list((root / "cam1").iterdir())) > 4)
-        until("nobody cares", lambda: call("GET", f"{api}/streams/cam1")[0] == 404)
-    finally:
-        publisher.kill()
-        publisher.wait()
+    text = until("four segments", segments)
+    assert "#EXT-X-TARGETDURATION:1" in text and "#EXT-X-PART" not in text and text.count("#EXTINF") <= 6, text
+    file = listed(text)[-1]
+    status, _, headers = call("HEAD", f"{edge}/cam1/{file}")
+    assert status == 200 and "max-age=31536000" in headers["Cache-Control"] and headers["ETag"], headers.items()
+    status, body, _ = call("GET", f"{edge}/cam1/none.ts")
+    assert status == 404 and isinstance(body, dict), body
+    until("OUTPUT_DIR has it", lambda: beat() and (root / "cam1" / "playlist.m3u8").exists() and len(list((root / "cam1").iterdir())) > 4)
+    until("nobody cares", lambda: call("GET", f"{api}/streams/cam1")[0] == 404)
     server.end()
 
 
 def main() -> None:
     """All of it; names on the command line pick."""
-    atexit.register(lambda: [s.process.kill() for s in Server.all if s.process.poll() is None])
+    atexit.register(lambda: [s.kill() for s in Server.all])
     failed = False
     for check in (refused, variables, flags, hls_dash):
         if sys.argv[1:] and check.__name__ not in sys.argv[1:]:

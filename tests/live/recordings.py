@@ -8,25 +8,17 @@ recorded of everything that is published is dated as the stream is. FFmpeg reads
 from __future__ import annotations
 
 import datetime
-import json
-import os
 import pathlib
 import re
 import subprocess
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 
-CLI = os.environ["GS_CLI"]
-WORK = pathlib.Path(os.environ["GS_LIVE_WORK"])
+from serving import WORK, Server, call, listed, until
+
 RATE = 25
 CONFIG = """
-server: {host: 127.0.0.1, port: 0}
-mdns: {enabled: false, udp_enabled: false}
-transcoding: {temp_directory: "%(work)s/jobs", idle_workers: 0}
-hardware: {prefer_hw_accel: false}
-security: {state_directory: "%(work)s/state", rate_limit_per_minute: 0}
 live:
   enabled: true
   rtmp_port: 0
@@ -38,27 +30,6 @@ live:
   read_key: k3y
 """
 KEY = "key=k3y"
-
-
-def call(method: str, url: str, body: object = None) -> tuple[int, bytes]:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"content-type": "application/json"}, method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as e:
-        return e.code, e.read()
-
-
-def until(what: str, check, seconds: float = 60):
-    """Waits for `check` to give something."""
-    end = time.monotonic() + seconds
-    while True:
-        found = check()
-        if found:
-            return found
-        assert time.monotonic() < end, what
-        time.sleep(0.1)
 
 
 def number(picture: bytes) -> int:
@@ -82,7 +53,7 @@ def fetched(http: str, url: str, into: pathlib.Path) -> str:
     with opener.open(urllib.parse.urljoin(http, f"{url}&{KEY}" if "?" in url else f"{url}?{KEY}"), timeout=20) as answer:
         text = answer.read().decode()
         base = answer.url
-    names = re.findall(r'URI="([^"]+)"', text) + [line for line in text.splitlines() if line and line[0] != "#"]
+    names = re.findall(r'URI="([^"]+)"', text) + listed(text)
     for name in dict.fromkeys(names):
         file = into / urllib.parse.unquote(name)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -113,32 +84,12 @@ def moment(text: str) -> float:
 
 
 def main() -> None:
-    processes: list[subprocess.Popen] = []
-    try:
-        checks(processes)
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+    with Server(CONFIG % {"work": WORK}, ("http", "rtmp", "gstreamer")) as server:
+        checks(server)
 
 
-def checks(processes: list[subprocess.Popen]) -> None:
-    WORK.mkdir(parents=True, exist_ok=True)
-    config = WORK / "ghoststream.yaml"
-    config.write_text(CONFIG % {"work": WORK})
-    log = WORK / "log"
-    server = subprocess.Popen([CLI, "serve", "--config", config], stdout=log.open("wb"), stderr=subprocess.STDOUT)
-    processes.append(server)
-    found: dict[str, str] = {}
-    for _ in range(400):
-        text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text())
-        listening = re.findall(r"(?:(gstreamer): )?listening on (\w+)(://127\.0\.0\.1:\d+)", text)
-        found = {label or scheme: scheme + rest for label, scheme, rest in listening}
-        if len(found) == 3:
-            break
-        assert server.poll() is None, log.read_text()
-        time.sleep(0.05)
-    http, gst = found["http"], found["gstreamer"]
+def checks(server: Server) -> None:
+    http, gst, rtmp = server.at["http"], server.at["gstreamer"], server.at["rtmp"]
 
     # A film of 70 s whose pictures have their number in them: 16 squares of 20 pixels.
     film = WORK / "film.mp4"
@@ -147,21 +98,18 @@ def checks(processes: list[subprocess.Popen]) -> None:
     command += ["-f", "lavfi", "-i", "sine=sample_rate=48000", "-t", "70", "-c:v", "libx264", "-preset", "ultrafast"]
     command += ["-g", str(RATE), "-bf", "0", "-c:a", "aac", film]
     subprocess.run(command, check=True, timeout=60)
-    publisher = subprocess.Popen(
-        ["ffmpeg", "-v", "error", "-re", "-i", film, "-c", "copy", "-f", "flv", f"{found['rtmp']}/live/cam"], stdin=subprocess.DEVNULL
-    )
-    processes.append(publisher)
+    publisher = server.run("ffmpeg", "-v", "error", "-re", "-i", film, "-c", "copy", "-f", "flv", f"{rtmp}/live/cam")
 
     def recorded() -> list[dict]:
-        status, body = call("GET", f"{http}/recordings/cam?{KEY}")
-        return json.loads(body)["ranges"] if status == 200 else []
+        status, body, _ = call("GET", f"{http}/recordings/cam?{KEY}")
+        return body["ranges"] if status == 200 else []
 
     # Copied: a file of bits is what came in.
-    body = {"stream_id": "rec", "source_type": "rtmp", "source_url": f"{found['rtmp']}/live/cam?{KEY}", "output_type": "file"}
+    body = {"stream_id": "rec", "source_type": "rtmp", "source_url": f"{rtmp}/live/cam?{KEY}", "output_type": "file"}
     body |= {"output_url": "cam.mp4", "width": 320, "height": 64}
     bare = {k: v for k, v in body.items() if k not in ("width", "height")}
     time.sleep(1)
-    status, answer = call("POST", f"{gst}/streams", bare)
+    status, answer, _ = call("POST", f"{gst}/streams", bare)
     assert status == 201, answer
     assert call("POST", f"{gst}/streams/rec/start")[0] == 200
     (now,) = until("12 s are recorded", lambda: [r for r in recorded() if r["duration"] > 12], 60)
@@ -187,14 +135,14 @@ def checks(processes: list[subprocess.Popen]) -> None:
 
     # What is recorded of everything that is published has the stream's own time, from its first picture on.
     text = fetched(http, "/streams/live/cam/playlist.m3u8", WORK / "live")
-    (name,) = [line for line in text.splitlines() if line and line[0] != "#"]
+    (name,) = listed(text)
     text = fetched(http, f"/streams/live/cam/{name}", WORK / "live")
     dated = moment(re.findall(r"PROGRAM-DATE-TIME:(\S+)", text)[0])
     segment = next(line for line in text.splitlines() if line.endswith(".m4s") and line[0] != "#")
     init = re.findall(r'EXT-X-MAP:URI="([^"]+)"', text)[0]
     (WORK / "live/one.mp4").write_bytes((WORK / "live" / init).read_bytes() + (WORK / "live" / segment).read_bytes())
     zero = dated - numbers(str(WORK / "live/one.mp4"))[0] / RATE
-    everything = json.loads(call("GET", f"{http}/recordings/live/cam?{KEY}")[1])["ranges"]
+    everything = call("GET", f"{http}/recordings/live/cam?{KEY}")[1]["ranges"]
     fetched(http, "/recordings/live/cam/playlist.m3u8", WORK / "everything")
     first = numbers(str(WORK / "everything/playlist.m3u8"))[0]
     assert len(everything) == 1 and first <= RATE, (everything, first)
@@ -202,7 +150,7 @@ def checks(processes: list[subprocess.Popen]) -> None:
 
     # The recording ends, and another file of the same name begins: a gap, and a discontinuity.
     assert call("POST", f"{gst}/streams/rec/stop")[0] == 200
-    until("the file is complete", lambda: not json.loads(call("GET", f"{http}/recordings/cam?{KEY}")[1])["recording"])
+    until("the file is complete", lambda: not call("GET", f"{http}/recordings/cam?{KEY}")[1]["recording"])
     (before,) = recorded()
     time.sleep(2)
     assert call("POST", f"{gst}/streams/rec/start")[0] == 200
@@ -236,17 +184,13 @@ def checks(processes: list[subprocess.Popen]) -> None:
         ("/recordings/cam/playlist.m3u8", 403),
         ("/recordings/cam", 403),
     ]:
-        code, answer = call("GET", http + path)
-        assert code == status and "detail" in json.loads(answer), (path, code, answer)
-    assert json.loads(call("GET", f"{http}/recordings?{KEY}")[1])["recordings"] == ["cam", "live/cam", "rec"]
+        code, answer, _ = call("GET", http + path)
+        assert code == status and "detail" in answer, (path, code, answer)
+    assert call("GET", f"{http}/recordings?{KEY}")[1]["recordings"] == ["cam", "live/cam", "rec"]
     # Retention removes a file: the rest plays on.
     for file in sorted((WORK / "recordings/cam").glob("*.mp4"))[:1]:
         file.unlink()
     assert len(recorded()) == 1
-    publisher.kill()
-    publisher.wait()
-    server.terminate()
-    assert server.wait(20) == 0, log.read_text()[-2000:]
 
 
 def fetched_all(http: str) -> str:

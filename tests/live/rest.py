@@ -12,7 +12,6 @@ import hashlib
 import hmac
 import json
 import os
-import pathlib
 import re
 import subprocess
 import sys
@@ -21,8 +20,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-CLI = os.environ["GS_CLI"]
-WORK = pathlib.Path(os.environ["GS_LIVE_WORK"])
+import serving
+from serving import WORK, listed, until
+
 FFMPEG9 = os.environ.get("GS_FFMPEG9")
 if not FFMPEG9:
     print("live: SKIPPED: rest.py: FFmpeg 9 is missing (tests/setup/setup.sh test)")
@@ -30,10 +30,6 @@ if not FFMPEG9:
 
 CONFIG = """
 server: {host: 127.0.0.1, port: 0, max_connections: 300}
-mdns: {enabled: false, udp_enabled: false}
-transcoding: {temp_directory: "%(work)s/jobs", idle_workers: 0}
-hardware: {prefer_hw_accel: false}
-security: {state_directory: "%(work)s/state", rate_limit_per_minute: 0}
 live:
   enabled: true
   rtmp_port: 0
@@ -52,80 +48,23 @@ live:
 """
 
 
-class Server:
+class Server(serving.Server):
     """A server, and where it listens."""
 
     all: list[Server] = []
 
     def __init__(self, name: str, stale: float = 0, key: str = "null", sources: str = "[]", more: str = "") -> None:
+        config = CONFIG % {"work": WORK / name, "stale": stale, "key": key, "sources": sources, "more": more}
+        super().__init__(config, ("http", "rtmp", "hls_dash", "cdn", "gstreamer"), WORK / name)
         Server.all.append(self)
-        self.work = WORK / name
-        self.work.mkdir(parents=True, exist_ok=True)
-        config = self.work / "ghoststream.yaml"
-        config.write_text(CONFIG % {"work": self.work, "stale": stale, "key": key, "sources": sources, "more": more})
-        self.log = self.work / "log"
-        self.process = subprocess.Popen(
-            [CLI, "serve", "--config", config], stdout=self.log.open("wb"), stderr=subprocess.STDOUT
-        )
-        found: dict[str, str] = {}
-        for _ in range(400):
-            text = re.sub(r"\x1b\[[0-9;]*m", "", self.log.read_text())
-            for label, scheme, port in re.findall(r"(?:(hls_dash|cdn|gstreamer): )?listening on (\w+)://127\.0\.0\.1:(\d+)", text):
-                found[label or scheme] = f"{scheme}://127.0.0.1:{port}"
-            if len(found) == 5:
-                break
-            assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.05)
-        self.http, self.rtmp = found["http"], found["rtmp"]
-        self.hls, self.cdn, self.gst = found["hls_dash"], found["cdn"], found["gstreamer"]
-        self.publishers: list[subprocess.Popen] = []
-
-    def publish(self, name: str, *codecs: str, program: str = "ffmpeg", seconds: int = 60) -> subprocess.Popen:
-        """Publishes a test picture with a tone."""
-        codecs = codecs or ("-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-c:a", "aac")
-        command = [program, "-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=25", "-f", "lavfi"]
-        command += ["-i", "sine=sample_rate=48000", "-pix_fmt", "yuv420p", "-g", "25", *codecs]
-        command += ["-t", str(seconds), "-f", "flv", f"{self.rtmp}/{name}"]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=(self.work / "publisher").open("ab"))
-        self.publishers.append(process)
-        return process
-
-    def end(self) -> None:
-        """Publishers are ended, then the server, in order."""
-        for publisher in self.publishers:
-            publisher.kill()
-            publisher.wait()
-        self.process.terminate()
-        assert self.process.wait(20) == 0, self.log.read_text()[-2000:]
+        self.http, self.rtmp = self.at["http"], self.at["rtmp"]
+        self.hls, self.cdn, self.gst = self.at["hls_dash"], self.at["cdn"], self.at["gstreamer"]
 
 
 def call(method: str, url: str, body: object = None, token: str | None = None) -> tuple[int, object, email.message.Message]:
-    """A request; the answer's status, body (JSON where it is that) and headers."""
-    headers = {"content-type": "application/json"}
-    if token:
-        headers["authorization"] = f"Bearer {token}"
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, headers, method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            status, raw, got = answer.status, answer.read(), answer.headers
-    except urllib.error.HTTPError as e:
-        status, raw, got = e.code, e.read(), e.headers
-    try:
-        return status, json.loads(raw), got
-    except ValueError:
-        return status, raw, got
-
-
-def until(what: str, check, seconds: float = 20):
-    """Waits for `check` to give something."""
-    end = time.monotonic() + seconds
-    while True:
-        found = check()
-        if found:
-            return found
-        assert time.monotonic() < end, what
-        time.sleep(0.1)
+    """A request with a service's token."""
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    return serving.call(method, url, body, **headers)
 
 
 def probe(url: str) -> dict[str, dict]:
@@ -148,15 +87,15 @@ def playlist(url: str) -> str:
 
     def fetch() -> str | None:
         status, body, _ = call("GET", url)
-        return body.decode() if status == 200 else None
+        return body if status == 200 else None
 
     text = until(f"{url} is there", fetch)
-    media = [line for line in text.splitlines() if line and not line.startswith("#")]
+    media = listed(text)
     media += re.findall(r'TYPE=AUDIO.*URI="([^"]+)"', text)
 
     # FFmpeg knows no parts: without a whole segment of everything it sees nothing, so that is waited for.
     for name in media:
-        assert b"#EXTINF" in call("GET", urllib.parse.urljoin(url, name))[1], name
+        assert "#EXTINF" in call("GET", urllib.parse.urljoin(url, name))[1], name
     return text
 
 
@@ -172,7 +111,7 @@ def rtmp(server: Server) -> None:
     for base in (server.http, server.hls, server.cdn):
         decode(f"{base}/streams/live/a/playlist.m3u8", 2)
     status, manifest, headers = call("GET", f"{server.cdn}/streams/live/a/manifest.mpd")
-    assert status == 200 and b'type="dynamic"' in manifest, manifest
+    assert status == 200 and 'type="dynamic"' in manifest, manifest
     assert headers["Cache-Control"] == "max-age=1", headers
     assert headers["Access-Control-Allow-Origin"] == "*", headers
     status, body, headers = call("GET", f"{server.cdn}/streams/live/a/nothing.m4s")
@@ -216,7 +155,7 @@ def hls_dash(server: Server) -> None:
     """The HLS and DASH service's interface."""
     base = server.hls
     server.publish("live/src")
-    until("live/src is published", lambda: b'stream="live/src"' in call("GET", f"{base}/metrics")[1])
+    until("live/src is published", lambda: 'stream="live/src"' in call("GET", f"{base}/metrics")[1])
     body = {"stream_id": "cam1", "source_url": f"{server.rtmp}/live/src", "qualities": ["360p", "240p"]}
     status, info, _ = call("POST", f"{base}/streams", body)
     assert status == 200 and info["status"] in ("starting", "active"), info
@@ -238,7 +177,7 @@ def hls_dash(server: Server) -> None:
     assert call("POST", f"{base}/streams", {"stream_id": "b"})[0] == 422
     assert call("POST", f"{base}/streams/none/heartbeat")[1] == {"status": "ok"}
     assert call("GET", f"{base}/health")[1] == {"status": "healthy", "streams": 1}
-    metrics = call("GET", f"{base}/metrics")[1].decode()
+    metrics = call("GET", f"{base}/metrics")[1]
     assert "streaming_active_streams 1" in metrics and "streaming_memory_bytes" in metrics, metrics
     no_hls = {**body, "stream_id": "cam2", "qualities": ["240p"], "enable_hls": False}
     assert call("POST", f"{base}/streams", no_hls)[1]["hls_url"] is None
@@ -373,7 +312,7 @@ def on_demand() -> None:
         {"name": "lost", "url": str(WORK / "nowhere.mp4"), "slate": "pattern:320x180@25"},
     ]
     server = Server("on_demand", stale=1, sources=json.dumps(sources))
-    running = lambda name: f'media_processor_frame_rate_fps{{stream_id="{name}"}}' in call("GET", f"{server.http}/metrics")[1].decode()
+    running = lambda name: f'media_processor_frame_rate_fps{{stream_id="{name}"}}' in call("GET", f"{server.http}/metrics")[1]
     until("the film runs", lambda: running("film"))
     assert not running("idle")
     for _ in range(2):
@@ -395,7 +334,7 @@ def main() -> None:
     wanted = sys.argv[1:]
     failed = False
     server = Server("main")
-    atexit.register(lambda: [s.process.kill() for s in Server.all if s.process.poll() is None])
+    atexit.register(lambda: [s.kill() for s in Server.all])
     for check in [*checks, stale, keys, on_demand]:
         if wanted and check.__name__ not in wanted:
             continue

@@ -8,23 +8,16 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
-import pathlib
 import re
 import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
 
-CLI = os.environ["GS_CLI"]
-WORK = pathlib.Path(os.environ["GS_LIVE_WORK"])
+import serving
+from serving import CLI, WORK, Server, listed, until
+
 CONFIG = """
-server: {host: 127.0.0.1, port: 0}
-mdns: {enabled: false, udp_enabled: false}
-transcoding: {temp_directory: "%(work)s/jobs", idle_workers: 0}
-hardware: {prefer_hw_accel: false}
-security: {state_directory: "%(work)s/state", rate_limit_per_minute: 0}
 live:
   enabled: true
   rtmp_port: 0
@@ -38,28 +31,10 @@ live:
 """
 
 
-def until(what: str, check, seconds: float = 30):
-    end = time.monotonic() + seconds
-    while True:
-        if found := check():
-            return found
-        assert time.monotonic() < end, what
-        time.sleep(0.1)
-
-
-def checks(server: subprocess.Popen, log: pathlib.Path) -> None:
-    def listening() -> dict[str, str] | None:
-        assert server.poll() is None, log.read_text()
-        found = dict(re.findall(r"listening on (\w+)://(127\.0\.0\.1:\d+)", re.sub(r"\x1b\[[0-9;]*m", "", log.read_text())))
-        return found if {"http", "rtmp"} <= found.keys() else None
-
-    where = until("it listens", listening)
-    base = f"http://{where['http']}"
-
+def checks(server: Server) -> None:
     def get(path: str) -> str | None:
         try:
-            with urllib.request.urlopen(base + path, timeout=20) as answer:
-                return answer.read().decode()
+            return serving.get(server.at["http"] + path).decode()
         except urllib.error.HTTPError:
             return None
 
@@ -67,16 +42,12 @@ def checks(server: subprocess.Popen, log: pathlib.Path) -> None:
         lines = json.loads(get("/live/streams") or "{}")["streams"]
         return next((line["protocol"] for line in lines if line["name"] == name), None)
 
-    def publish(seconds: int, *more: str) -> subprocess.Popen:
-        source = ["-re", "-f", "lavfi", "-i", f"testsrc2=s=320x180:r=25:d={seconds}", "-f", "lavfi", "-i", f"sine=sample_rate=48000:d={seconds}"]
-        codecs = ["-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "25", "-c:a", "aac"]
-        return subprocess.Popen(["ffmpeg", "-v", "error", *source, *codecs, "-f", "flv", f"rtmp://{where['rtmp']}/live/cam", *more], stdin=subprocess.DEVNULL)
-
+    codecs = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-c:a", "aac"]
     until("one is shown at once", lambda: protocol("live/hello") == "slate" and get("/streams/live/hello/playlist.m3u8"))
     assert protocol() is None, "nobody was there yet"
     size = lambda: (m := re.search(r"RESOLUTION=(\d+x\d+)", get("/streams/live/cam/playlist.m3u8") or "")) and m[1]
     for turn in range(2):
-        publisher = publish(6)
+        publisher = server.publish("live/cam", *codecs, seconds=6)
         until(f"it is published, {turn}", lambda: protocol() == "rtmp" and size() == "320x180")
         assert publisher.wait(30) == 0
         gone = time.monotonic()
@@ -85,7 +56,7 @@ def checks(server: subprocess.Popen, log: pathlib.Path) -> None:
         time.sleep(3)
     # One stream to those who play it: all of it, one behind the other.
     master = get("/streams/live/cam/playlist.m3u8")
-    playlist = get("/streams/live/cam/" + next(line for line in master.splitlines() if line and line[0] != "#"))
+    playlist = get("/streams/live/cam/" + listed(master)[0])
     assert "#EXT-X-ENDLIST" not in playlist and playlist.count("#EXT-X-DISCONTINUITY\n") >= 3, playlist
     begin = [datetime.datetime.fromisoformat(d.replace("Z", "+00:00")).timestamp() for d in re.findall(r"PROGRAM-DATE-TIME:(\S+)", playlist)]
     lasts = [float(d) for d in re.findall(r"#EXTINF:([\d.]+)", playlist)]
@@ -96,16 +67,8 @@ def checks(server: subprocess.Popen, log: pathlib.Path) -> None:
 
 
 def main() -> int:
-    WORK.mkdir(parents=True, exist_ok=True)
-    config, log = WORK / "ghoststream.yaml", WORK / "log"
-    config.write_text(CONFIG % {"work": WORK})
-    server = subprocess.Popen([CLI, "serve", "--config", config], stdout=log.open("wb"), stderr=subprocess.STDOUT)
-    try:
-        checks(server, log)
-    finally:
-        server.terminate()
-        code = server.wait(30)
-    assert code == 0, (code, log.read_text()[-2000:])
+    with Server(CONFIG, ("http", "rtmp")) as server:
+        checks(server)
     wrong = WORK / "wrong.yaml"
     for slate, said in (("{stream: ../x, url: pattern}", "../x"), ("{stream: a, url: pattern, after: -1}", "live.slates.0.after"), ("{stream: a, url: pattern, x: 1}", "slates")):
         wrong.write_text(f'server: {{host: 127.0.0.1, port: 0}}\nmdns: {{enabled: false, udp_enabled: false}}\nsecurity: {{state_directory: "{WORK}/state"}}\n'

@@ -14,6 +14,9 @@ use std::ops::Range;
 /// Times this close count as equal.
 const TOLERANCE: Timestamp = Timestamp::new(1, Rational::new(1, 1000));
 
+/// A longer hole in sound, in milliseconds, stays one.
+const FILLED: i64 = 10_000;
+
 /// A cut to come.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bound {
@@ -57,6 +60,9 @@ pub(super) struct Lane {
     last_decode: Option<i64>,
     /// Audio: where the next packet should start.
     expected: Option<i64>,
+    /// Holes in sound become silence; where the next packet that comes in should start.
+    fills: bool,
+    reached: Option<i64>,
     /// `mfhd` sequence number of parts.
     fragment: u32,
     /// Cuts may lie between key frames.
@@ -125,6 +131,8 @@ impl Lane {
             shift: 0,
             last_decode: None,
             expected: None,
+            fills: options.fill,
+            reached: None,
             fragment: 0,
             bounded: options.lengths.is_some(),
             key_chunk: options.key_chunk && !options.index,
@@ -244,6 +252,48 @@ impl Lane {
         rescale(ticks, base, to, Rounding::Nearest).saturating_sub(zero)
     }
 
+    /// Silence for the hole in the sound in front of `packet`, the next that comes in, where there is one.
+    pub fn fill(&mut self, packet: &Packet) -> Result<Vec<Packet>> {
+        if !self.fills || !self.is_audio() {
+            return Ok(Vec::new());
+        }
+        let timing = self.timing(packet)?;
+        let present = timing.present.ticks;
+        let reached = self.reached.unwrap_or(present);
+        let silence = || {
+            let data = self.track.as_ref()?.silence()?;
+            let length = i64::from(self.track.as_ref()?.packet_samples(&data)?);
+            // As many as bring the end nearest to the packet.
+            let count = (present - reached + length / 2) / length;
+            (count > 0 && (present - reached) <= rescale(FILLED, TOLERANCE.base, self.base(), Rounding::Down))
+                .then_some((data, length, count))
+        };
+        let (mut made, mut at) = (Vec::new(), reached);
+        if let Some((data, length, count)) = silence() {
+            let base = self.base();
+            let zero = rescale(self.origin.ticks, self.origin.base, base, Rounding::Nearest);
+            for _ in 0..count {
+                let mut quiet = Packet::new(data.clone(), at + zero, length, base);
+                (quiet.stream, quiet.key) = (packet.stream, true);
+                made.push(quiet);
+                at += length;
+            }
+        }
+        self.reached = Some(self.placed(present, Some(at)) + timing.duration);
+        Ok(made)
+    }
+
+    /// Where sound of the time `present` goes when what is before it ends at `expected`.
+    fn placed(&self, present: i64, expected: Option<i64>) -> i64 {
+        // Containers round times; the sound does not have gaps of a sample.
+        let slack = rescale(2, TOLERANCE.base, self.base(), Rounding::Up);
+        match expected {
+            Some(expected) if (present - expected).abs() <= slack => expected,
+            Some(expected) => present.max(expected),
+            None => present,
+        }
+    }
+
     pub fn timing(&self, packet: &Packet) -> Result<Timing> {
         let (Some(pts), Some(dts)) = (packet.pts.or(packet.dts), packet.dts.or(packet.pts)) else {
             return Err(damaged("a packet without any time stamp"));
@@ -344,13 +394,7 @@ impl Lane {
         let present = timing.present.ticks;
         let (mut decode, mut offset, mut duration) = (timing.decode, 0, timing.duration);
         if timing.audio {
-            // Containers round times; the sound does not have gaps of a sample.
-            let slack = rescale(2, TOLERANCE.base, self.base(), Rounding::Up);
-            decode = match self.expected {
-                Some(expected) if (present - expected).abs() <= slack => expected,
-                Some(expected) => present.max(expected),
-                None => present,
-            };
+            decode = self.placed(present, self.expected);
             self.expected = Some(decode + duration);
             decode += priming;
             for side in &packet.side_data {

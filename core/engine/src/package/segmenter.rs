@@ -64,6 +64,9 @@ pub struct Options {
     /// Wall-clock time of the output's time 0, microseconds since 1970 UTC: written (`prft`) in front of the first part of
     /// each segment.
     pub wall: Option<i64>,
+    /// Sound that is missing between two packets (up to ten seconds) becomes silence, where the codec has a packet for it that stands
+    /// alone (AAC-LC, Opus): players halt at holes, some for good.
+    pub fill: bool,
 }
 
 impl Options {
@@ -82,6 +85,7 @@ impl Options {
             key_chunk: false,
             lengths: None,
             wall: None,
+            fill: false,
         }
     }
 }
@@ -259,6 +263,14 @@ impl Segmenter {
         if self.lanes[track].track.is_none() && !self.lanes[track].configure(&packet)? {
             return Ok(());
         }
+        for quiet in self.lanes[track].fill(&packet)? {
+            self.give(track, quiet, events)?;
+        }
+        self.give(track, packet, events)
+    }
+
+    /// A packet of a track that is described, with nothing missing in front of it.
+    fn give(&mut self, track: usize, packet: Packet, events: &mut Vec<Event>) -> Result<()> {
         if track == self.reference {
             self.push_reference(&packet, events)?;
             for lane in 0..self.lanes.len() {

@@ -221,6 +221,23 @@ impl Track {
         }
     }
 
+    /// A packet of sound, as this track's are, in which nothing is heard; `None` where that is not known how to make.
+    pub(super) fn silence(&self) -> Option<Bytes> {
+        match &self.config {
+            Config::Aac(c) => {
+                let frame = c.silence()?;
+                // Without a description the frames bring theirs.
+                let header = match self.info.extradata.is_empty() {
+                    true => c.adts_header(frame.len()).ok()?.to_vec(),
+                    false => Vec::new(),
+                };
+                Some([header, frame].concat().into())
+            }
+            Config::Opus(c) => c.silence().map(Bytes::from),
+            _ => None,
+        }
+    }
+
     /// How NAL units are delimited in the packets of an H.264 or HEVC stream.
     pub(super) fn framing(&self) -> Option<Framing> {
         match &self.config {

@@ -46,6 +46,10 @@ impl CopyRoute {
     }
 }
 
+/// What encoders put in front of sound and behind it makes it longer than its pictures by less than this, in microseconds: nothing that
+/// a repetition waits for.
+const PADDING: i64 = 120_000;
+
 /// `AV_PROFILE_AAC_USAC`.
 const USAC: i32 = 41;
 
@@ -61,6 +65,11 @@ pub(crate) struct FeedStream {
     starts_anywhere: bool,
     /// Packets before the first key packet from here on, in source time, are not worth decoding.
     from: Option<i64>,
+    /// Of sound: where what was sent ends, and by how much this round is moved so that it goes on there.
+    ended: Option<i64>,
+    moved: Option<i64>,
+    /// All packets have as many samples, also the last, which a container may say to be shorter: how long one is.
+    usual: Option<i64>,
 }
 
 impl FeedStream {
@@ -75,7 +84,41 @@ impl FeedStream {
             // Since FFmpeg knows USAC, which can not, it marks no AAC packet that came over RTP.
             starts_anywhere: stream.codec == Codec::Aac && stream.profile != Some(USAC),
             from: None,
+            ended: None,
+            moved: Some(0),
+            usual: matches!(stream.codec, Codec::Aac | Codec::Ac3 | Codec::Eac3 | Codec::Mp3 | Codec::Opus)
+                .then_some(0),
         }
+    }
+
+    /// Notes a packet of sound that ends, as it says, at `end`.
+    fn sent(&mut self, duration: i64, end: i64) {
+        let copied = self.routes.iter().any(|route| matches!(route, Route::Copy(_)));
+        // Who decodes it leaves out what it says to be too much.
+        let more = self.usual.filter(|_| copied && duration > 0).map_or(0, |usual| (usual - duration).max(0));
+        self.usual = self.usual.map(|_| duration);
+        self.ended = self.ended.max(Some(end.saturating_add(more)));
+    }
+
+    /// Puts a packet of sound, which repeats what was sent, behind that: rounds are as long as the pictures are, which is no whole
+    /// number of packets. What overlaps is hidden, and the rest moved by less than half a packet.
+    fn join(&mut self, packet: &mut Packet, length: i64) {
+        let (Some(ended), Some(time), true) = (self.ended, packet.pts.or(packet.dts), length > 0) else {
+            return;
+        };
+        let moved = match self.moved {
+            Some(moved) => moved,
+            None if time.saturating_add(length / 2) < ended => {
+                packet.hidden = true;
+                return;
+            }
+            None if packet.hidden => return,
+            // A hole stays one.
+            None => Some(ended.saturating_sub(time)).filter(|by| by.abs() <= length / 2 + 1).unwrap_or(0),
+        };
+        self.moved = Some(moved);
+        packet.pts = packet.pts.map(|t| t.saturating_add(moved));
+        packet.dts = packet.dts.map(|t| t.saturating_add(moved));
     }
 
     /// Lets decoding begin at the key packet at `key`, in source time.
@@ -172,6 +215,8 @@ impl Feed {
         let text_only = self.streams.iter().all(|s| s.routes.is_empty() || s.kind == MediaKind::Subtitle);
         let mut offset_us = 0i64;
         let mut reached_us = 0i64;
+        // Of pictures: where the first one is, and how far they have come.
+        let (mut first_us, mut shown_us) = (i64::MAX, None);
         loop {
             shared.pass_gate();
             // Packets that the application has already pushed are still used after a stop.
@@ -206,7 +251,11 @@ impl Feed {
                 if self.loops > 0 {
                     self.loops -= 1;
                 }
-                offset_us = reached_us;
+                // The first picture follows the last at once.
+                let end_us = shown_us.filter(|shown| reached_us - shown <= PADDING).unwrap_or(reached_us);
+                let lead_us = Some(first_us).filter(|first| *first <= PADDING).unwrap_or(0);
+                offset_us = (end_us - lead_us).max(offset_us + 1);
+                self.streams.iter_mut().for_each(|s| s.moved = None);
                 self.expected = None;
                 let Some(container) = self.packets.container() else { return Ok(()) };
                 self.seeker
@@ -229,14 +278,32 @@ impl Feed {
             packet.dts = packet.dts.map(|t| t.saturating_add(shift));
             if let Some(t) = packet.pts.or(packet.dts) {
                 let length = if packet.duration > 0 { packet.duration } else { stream.frame };
-                let end = Timestamp::new(t.saturating_add(length), stream.base).micros();
-                if matches!(stream.kind, MediaKind::Video | MediaKind::Audio) {
-                    reached_us = reached_us.max(end);
-                }
                 // Of a repetition, what lies before its seam is only there to be decoded. The first round has its cut
                 // at time 0.
                 let shown = if stream.kind == MediaKind::Video { t } else { t.saturating_add(length - 1) };
                 packet.hidden = offset > 0 && shown < offset;
+                if stream.kind == MediaKind::Audio {
+                    stream.join(&mut packet, length);
+                }
+                let t = packet.pts.or(packet.dts).unwrap_or(t);
+                let micros = |t: i64| Timestamp::new(t, stream.base).micros();
+                let end = micros(t.saturating_add(length));
+                match stream.kind {
+                    MediaKind::Video => {
+                        reached_us = reached_us.max(end);
+                        if length > 0 {
+                            shown_us = shown_us.max(Some(end));
+                        }
+                        if t >= 0 {
+                            first_us = first_us.min(micros(t));
+                        }
+                    }
+                    MediaKind::Audio if !packet.hidden => {
+                        reached_us = reached_us.max(end);
+                        stream.sent(length, t.saturating_add(length));
+                    }
+                    _ => {}
+                }
             }
             if let Some(time) = packet.decode().or(packet.presentation()) {
                 pacer.wait(shared, time);

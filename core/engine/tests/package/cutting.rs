@@ -1,6 +1,6 @@
 //! Where the segmenter cuts: ladders, audio alone, tracks of different lengths, copies with uneven key frames.
 
-use crate::media::{decode_strictly, make, packets_of, read};
+use crate::media::{decode_strictly, make, packets_of, read, run};
 use crate::remux::{MS, grid, segment, segments, write_files};
 use ghoststream::ErrorKind;
 use ghoststream::package::{Container, Event, Options, Plan, Segmenter, TrackSpec};
@@ -156,4 +156,49 @@ fn refusals_name_the_field() {
     let mut parts = options(Container::Ts);
     parts.part = Some(Timestamp::new(200, MS));
     assert!(refused(vec![spec()], parts).starts_with("part: "));
+}
+
+/// The loudest sample between two times, in dBFS.
+fn peak(path: &str, from: f64, to: f64) -> f64 {
+    let filter = format!(
+        "atrim={from}:{to},asetnsamples=480000,astats=metadata=1,ametadata=print:key=lavfi.astats.Overall.Peak_level:file=-"
+    );
+    let text = run("ffmpeg", &["-v", "error", "-i", path, "-af", &filter, "-f", "null", "-"]);
+    let value = text.lines().find_map(|l| l.strip_prefix("lavfi.astats.Overall.Peak_level=")).unwrap();
+    if value == "-inf" { f64::NEG_INFINITY } else { value.parse().unwrap() }
+}
+
+#[test]
+fn holes_in_sound_become_silence() {
+    let dir = tempfile::tempdir().unwrap();
+    let sounds = [
+        ("mono", "-f lavfi -i sine=d=4:r=48000 -c:a aac", 1024.0),
+        ("stereo", "-f lavfi -i sine=d=4:r=48000 -ac 2 -c:a aac", 1024.0),
+        ("5.1", "-f lavfi -i sine=d=4:r=48000 -ac 6 -c:a aac", 1024.0),
+        ("opus", "-f lavfi -i sine=d=4:r=48000 -ac 2 -c:a libopus", 960.0),
+    ];
+    for (name, args, samples) in sounds {
+        let (streams, packets) = clip(dir.path(), "a.mp4", args);
+        let frame = samples / 48000.0;
+        let missing = |p: &&Packet| (1.5..2.1).contains(&p.presentation().unwrap().seconds());
+        let broken: Vec<Packet> = packets.iter().filter(|p| !missing(p)).cloned().collect();
+        for (container, extension) in [(Container::Cmaf, "mp4"), (Container::Ts, "ts")] {
+            let of = |fill: bool| {
+                let options = Options { fill, ..Options::new(grid(1000), container) };
+                let events = segment(&streams, &broken, options);
+                write_files(dir.path(), &events, &format!("{fill}.{extension}"))[&0].clone()
+            };
+            let steps = |path: &str| {
+                let times = packets_of(path).remove(0);
+                times.windows(2).map(|w| w[1].0 - w[0].0).fold(0.0, f64::max)
+            };
+            let (filled, holed) = (of(true), of(false));
+            assert!(steps(&filled) < frame + 0.002, "{name} {extension}: {}", steps(&filled));
+            assert!(steps(&holed) > 0.5, "{name} {extension}: {}", steps(&holed));
+            decode_strictly(&filled);
+            assert!(peak(&filled, 0.5, 1.4) > -30.0, "{name} {extension}");
+            let quiet = peak(&filled, 1.62, 2.0);
+            assert!(quiet < -80.0, "{name} {extension}: {quiet}");
+        }
+    }
 }

@@ -80,6 +80,43 @@ async fn segments_of_unequal_length_have_a_timeline() {
     assert_eq!(value(&manifest, "MPD", "minimumUpdatePeriod"), "PT0.500000S");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_behind_a_short_one_is_not_taken_for_short() {
+    let mut stage =
+        Stage::new(OriginOptions::default(), &clip(9, "25", "-g 1000 -force_key_frames 0,2.4,4.8,6.8"));
+    stage.until(7.2).await;
+    stage.video().await;
+    let manifest = stage.web.text(&format!("{NAME}/manifest.mpd")).await;
+    let timeline =
+        manifest.split("<SegmentTimeline>").nth(1).unwrap().split("</SegmentTimeline>").next().unwrap();
+    // 2.4, 2.4 and 2 s, and what is being made.
+    assert!(
+        timeline.contains("d=\"216000\" r=\"1\"") && timeline.matches("d=\"216000\"").count() == 2,
+        "{timeline}"
+    );
+    assert!(timeline.contains("d=\"180000\""), "{timeline}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timeline_has_no_holes_where_the_sound_has() {
+    // AC-3, for which no silence is made.
+    let mut clip = super::media::clip_of(9, "25", "-g 1000 -force_key_frames 0,2,3.5,6", "ac3");
+    let hole = 1_500_000..1_950_000;
+    clip.packets.retain(|p| p.stream == 0 || !hole.contains(&super::media::micros(p)));
+    let mut stage = Stage::new(OriginOptions::default(), &clip);
+    stage.until(7.5).await;
+    stage.video().await;
+    let manifest = stage.web.text(&format!("{NAME}/manifest.mpd")).await;
+    let timelines: Vec<&str> = manifest.split("<SegmentTimeline>").skip(1).collect();
+    assert_eq!(timelines.len(), 2, "{manifest}");
+    for timeline in timelines {
+        let entries = timeline.split("</SegmentTimeline>").next().unwrap();
+        // Only the first says when it begins: all others begin where the one before ends.
+        assert_eq!(entries.matches(" t=").count(), 1, "{entries}");
+        assert!(entries.matches("<S ").count() >= 3, "{entries}");
+    }
+}
+
 /// What the manifest says from its first set of text on.
 fn text_set(manifest: &str) -> &str {
     &manifest[manifest

@@ -127,6 +127,21 @@ async fn playlists_keep_the_rules_of_the_draft() {
         let age: f64 = parts(list).iter().map(|p| seconds(attribute(p.3, "DURATION"))).sum();
         assert!(age < 3.0 * target + 2.5 && age > 2.0 * target, "{age}\n{list}");
     }
+    // Each part but the first of a segment is told to begin a little later than it does (see the constant of hls.rs), and the next segment
+    // where it begins.
+    let (whole, _) = super::rules::segments(&video_list);
+    let shown: Vec<_> = whole.iter().filter(|s| s.iter().any(|l| l.starts_with("#EXT-X-PART:"))).collect();
+    assert!(!shown.is_empty());
+    for segment in shown {
+        let told = segment.iter().filter(|l| l.starts_with("#EXT-X-PART:"));
+        let micros = |seconds: f64| (seconds * 1e6).round() as i64;
+        let lengths: Vec<i64> = told.map(|l| micros(seconds(attribute(l, "DURATION")))).collect();
+        let whole = segment.iter().find_map(|l| l.strip_prefix("#EXTINF:")).unwrap();
+        let whole = micros(whole.trim_end_matches(',').parse().unwrap());
+        // A microsecond each, but for what is rounded.
+        let (more, count) = (lengths.iter().sum::<i64>() - whole, lengths.len() as i64);
+        assert!((more - count).abs() <= count / 2, "{more} of {count}: {segment:?}");
+    }
     // ... which can still be fetched for three more, and are gone some time behind that.
     let old = parts(&video_list)[0];
     // Against 11: a part that no playlist tells of any more.
@@ -265,6 +280,10 @@ async fn delta_updates_leave_out_what_is_old() {
         // Six target durations are not skipped.
         let kept: f64 = tags(&delta, "EXTINF").len() as f64 * 2.0;
         assert!(kept >= 12.0, "{delta}");
+        // Which init segment it is, is said again, and before anything that needs it.
+        let rest = delta.split_once("#EXT-X-SKIP:").unwrap().1.split_once('\n').unwrap().1;
+        let map = format!("{}\n", tags(&full, "EXT-X-MAP")[0]);
+        assert!(rest.starts_with(&map) && tags(&delta, "EXT-X-MAP").len() == 1, "{delta}");
         let rest = &delta[delta.find("#EXT-X-PROGRAM-DATE-TIME").unwrap()..];
         assert!(full.ends_with(rest), "{delta}\n{full}");
     }

@@ -25,12 +25,17 @@ pub struct Clip {
 
 /// `seconds` of 320x180 with the given x264 options at `rate`, and a tone.
 pub fn clip(seconds: u32, rate: &str, video: &str) -> Clip {
+    clip_of(seconds, rate, video, "aac")
+}
+
+/// As [`clip`], with the tone in this codec.
+pub fn clip_of(seconds: u32, rate: &str, video: &str, sound: &str) -> Clip {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("clip.mp4");
     let made = format!(
         "-v error -y -f lavfi -i testsrc2=s=320x180:r={rate}:d={seconds} -f lavfi -i \
          sine=frequency=440:sample_rate=48000:d={seconds} -c:v libx264 -preset ultrafast -pix_fmt yuv420p -sc_threshold 0 \
-         -b:v 300k {video} -c:a aac -b:a 64k"
+         -b:v 300k {video} -c:a {sound} -b:a 64k"
     );
     let mut args: Vec<&str> = made.split_whitespace().collect();
     args.push(path.to_str().unwrap());

@@ -9,7 +9,7 @@ use ghoststream_server::live::OriginOptions;
 type Fault = (u8, String);
 
 /// A media playlist's segments: their lines, from the tags in front of them to the URI; behind the last, what is not whole.
-fn segments(list: &str) -> (Vec<Vec<&str>>, Vec<&str>) {
+pub fn segments(list: &str) -> (Vec<Vec<&str>>, Vec<&str>) {
     let (mut whole, mut open) = (Vec::new(), Vec::new());
     let header =
         ["#EXTM3U", "#EXT-X-VERSION", "#EXT-X-TARGETDURATION", "#EXT-X-SERVER-CONTROL", "#EXT-X-PART-INF"];

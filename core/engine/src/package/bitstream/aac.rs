@@ -114,6 +114,41 @@ impl Config {
         if self.rate == self.core_rate { self.frame_samples } else { self.frame_samples * 2 }
     }
 
+    /// A frame in which nothing is heard, without a header; `None` where it would be more than an AAC-LC frame.
+    pub fn silence(&self) -> Option<Vec<u8>> {
+        /// `id_syn_ele` (ISO/IEC 14496-3, table 4.85).
+        const SINGLE: u32 = 0;
+        const PAIR: u32 = 1;
+        const LFE: u32 = 3;
+        const END: u32 = 7;
+        if self.object_type != 2 {
+            return None;
+        }
+        let elements: &[u32] = match self.channel_config {
+            1 => &[SINGLE],
+            2 => &[PAIR],
+            3 => &[SINGLE, PAIR],
+            4 => &[SINGLE, PAIR, SINGLE],
+            5 => &[SINGLE, PAIR, PAIR],
+            6 => &[SINGLE, PAIR, PAIR, LFE],
+            7 => &[SINGLE, PAIR, PAIR, PAIR, LFE],
+            _ => return None,
+        };
+        let mut w = BitWriter::default();
+        for (i, element) in elements.iter().enumerate() {
+            let tag = elements.iter().take(i).filter(|before| *before == element).count();
+            w.put(*element, 3).put(u32::try_from(tag).ok()?, 4);
+            if *element == PAIR {
+                // One window for both, no bands; no mid and side. Each: gain; no pulses, noise shaping, gain control.
+                w.put(1, 1).put(0, 11).put(0, 2).put(0, 11).put(0, 11);
+            } else {
+                w.put(0, 8).put(0, 11).put(0, 3);
+            }
+        }
+        w.put(END, 3);
+        Some(w.into_bytes())
+    }
+
     /// The ADTS header of a frame of `payload` bytes; an error for what ADTS cannot carry.
     pub fn adts_header(&self, payload: usize) -> Result<[u8; 7]> {
         let rate = RATES

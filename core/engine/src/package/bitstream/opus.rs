@@ -54,6 +54,16 @@ impl Config {
         Ok(Config { channels, pre_skip, input_rate: 48000, gain: 0, family: 0, mapping: Bytes::new() })
     }
 
+    /// A packet of 20 ms in which nothing is heard; `None` for more than two channels.
+    pub fn silence(&self) -> Option<Vec<u8>> {
+        // One frame of CELT, full band, whose silence flag is set.
+        let toc = |stereo: u8| vec![0xf8 | stereo << 2, 0xff, 0xfe];
+        match (self.family, self.channels) {
+            (0, channels @ 1..=2) => Some(toc(channels - 1)),
+            _ => None,
+        }
+    }
+
     /// The `dOps` payload: the same fields, big-endian, without the magic.
     pub fn to_dops(&self) -> Vec<u8> {
         let mut out = vec![0, self.channels];

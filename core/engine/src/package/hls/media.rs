@@ -244,12 +244,13 @@ impl MediaPlaylist {
             Attributes::new("EXT-X-SKIP").plain("SKIPPED-SEGMENTS", self.skipped).finish(out);
         }
         let mut map = None;
-        for (i, segment) in self.segments.iter().enumerate() {
+        for segment in &self.segments {
             if segment.discontinuity {
                 out.push_str("#EXT-X-DISCONTINUITY\n");
             }
-            // In a delta update the skipped segments have said the map already.
-            if segment.map.is_some() && map != segment.map.as_ref() && !(i == 0 && self.skipped > 0) {
+            // A delta update says it again: shaka-player does not remember that of the skipped segments, and then knows no times of
+            // the pictures that text could be held against.
+            if segment.map.is_some() && map != segment.map.as_ref() {
                 write_map(segment.map.as_ref(), out);
             }
             map = segment.map.as_ref();
@@ -400,6 +401,7 @@ mod tests {
         let mut last = segment("9.m4s", 2000);
         last.program_date_time = Some(1_700_000_000_123_000);
         last.parts = vec![part("9.0.m4s", true), part("9.1.m4s", false)];
+        last.map = Some(Map { uri: "init.mp4".into(), range: None });
         let playlist = MediaPlaylist {
             kind: PlaylistKind::Live,
             target_duration: 2,
@@ -415,6 +417,7 @@ mod tests {
             skipped: 5,
             segments: vec![last],
             open_parts: vec![part("10.0.m4s", true)],
+            open_map: Some(Map { uri: "init.mp4".into(), range: None }),
             hints: vec![PreloadHint { map: false, uri: "10.1.m4s".into(), start: 0 }],
             reports: vec![RenditionReport { uri: "../a.m3u8".into(), last_sequence: 10, last_part: Some(0) }],
             ..MediaPlaylist::default()
@@ -427,6 +430,7 @@ mod tests {
 #EXT-X-MEDIA-SEQUENCE:4
 #EXT-X-DISCONTINUITY-SEQUENCE:1
 #EXT-X-SKIP:SKIPPED-SEGMENTS=5
+#EXT-X-MAP:URI="init.mp4"
 #EXT-X-PROGRAM-DATE-TIME:2023-11-14T22:13:20.123Z
 #EXT-X-PART:DURATION=0.333333,URI="9.0.m4s",INDEPENDENT=YES
 #EXT-X-PART:DURATION=0.333333,URI="9.1.m4s"

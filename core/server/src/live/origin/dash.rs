@@ -139,13 +139,26 @@ impl Facts {
             Source::Regular(template, duration)
         } else {
             template.start_number = first;
-            // What is not there cannot be left out of a numbered timeline: players find 404 there.
-            let entry = |s: &&super::window::Stored| TimelineEntry::new(s.start, s.duration, timescale);
-            template.timeline = listed.iter().map(entry).collect();
-            // The one that is being made, as long as the one before it.
-            if let Some(open) = window.open().filter(|o| self.low_latency && o.run == span.run) {
+            // What is not there cannot be left out of a numbered timeline: players find 404 there. Nor may there be holes
+            // between its entries, though the media has some: dash.js 5.2 looks for what comes next 10 ms behind an entry's end, and where
+            // no entry is, for ever.
+            let open = window.open().filter(|o| self.low_latency && o.run == span.run);
+            let next = listed.iter().skip(1).map(|s| Some(s.start)).chain([open.map(|o| o.start)]);
+            let entry = |(s, next): (&&super::window::Stored, Option<Timestamp>)| {
+                let length = |next: Timestamp| {
+                    Timestamp::new(next.to(s.start.base).ticks - s.start.ticks, s.start.base)
+                };
+                let duration = next.map(length).filter(|length| length.ticks > 0).unwrap_or(s.duration);
+                TimelineEntry::new(s.start, duration, timescale)
+            };
+            template.timeline = listed.iter().zip(next).map(entry).collect();
+            // The one that is being made, as long as the longer of the two before it: behind a short one, such as the last of a film that
+            // begins again, players would take it for over early, and wait for what comes next to be told of.
+            if let Some(open) = open {
                 let sofar = open.parts.iter().map(|p| p.duration).sum::<i64>();
-                let length = newest.duration.micros().max(sofar);
+                let before =
+                    listed.iter().rev().take(2).map(|s| s.duration.micros()).max().unwrap_or_default();
+                let length = before.max(sofar);
                 template.timeline.push(TimelineEntry::new(open.start, time(length), timescale));
             }
             Source::Template(template)

@@ -32,6 +32,12 @@ pub(super) struct Facts {
     pub captions: Captions,
 }
 
+/// By how much parts are told to be longer than they are, in microseconds. Behind the first, each is then told to begin later than it does
+/// by more than doubles differ by. Where that is the same for all, shaka-player 5.2 holds the two against each other with a difference
+/// of one millisecond, which it adds itself, and a limit of one millisecond: as rounding will have it, it begins anew with any part, and
+/// shows nothing of it before the next key frame.
+const MORE: i64 = 1;
+
 const GROUP: &str = "audio";
 const SUBTITLES: &str = "subtitles";
 const CAPTIONS: &str = "captions";
@@ -64,7 +70,7 @@ impl Facts {
     fn parts(&self, window: &Window, first: u64, parts: &[Piece]) -> Vec<MediaPart> {
         let part = |(i, piece): (usize, &Piece)| MediaPart {
             uri: File::Part(first + i as u64).name(&window.id, &self.token),
-            duration: piece.duration,
+            duration: (piece.duration + MORE).min(self.shape.part.max(piece.duration)),
             independent: piece.independent,
             range: None,
             gap: false,
@@ -104,10 +110,8 @@ impl Facts {
         let mut skipped = 0;
         if skip && low_latency {
             skipped = ages.iter().take_while(|age| **age > 6 * self.target()).count();
-            // The first segment behind the skipped ones says its init segment only if it is not theirs.
-            while skipped > 0
-                && listed.get(skipped).is_some_and(|s| s.discontinuity || listed[skipped - 1].gap != s.gap)
-            {
+            // A discontinuity is not the first thing behind what is skipped: players count those that they see.
+            while skipped > 0 && listed.get(skipped).is_some_and(|s| s.discontinuity) {
                 skipped -= 1;
             }
         }

@@ -555,6 +555,7 @@ pub(super) fn packaging(place: &Place<'_>, shape: Shape, container: Container) -
         key_chunk: true,
         lengths: Some(Lengths { least: time(segment - segment / 20), most: time(shape.most()) }),
         wall: Some(place.origin.epoch()),
+        fill: true,
         ..package::Options::new(Plan::grid(time(segment))?, container)
     })
 }

@@ -25,6 +25,7 @@ mod maker;
 mod names;
 mod serve;
 mod shelf;
+mod skew;
 mod spill;
 mod state;
 mod texts;

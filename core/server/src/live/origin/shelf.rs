@@ -4,6 +4,7 @@
 
 use super::answer::{self, Cache, DASH, HLS};
 use super::names;
+use super::skew::Skew;
 use super::state::Rendered;
 use crate::store::Store;
 use axum::body::Body;
@@ -48,6 +49,7 @@ struct Inner {
     kept: Mutex<HashMap<(String, u64), Entry>>,
     fetches: Semaphore,
     patience: Duration,
+    skew: Skew,
 }
 
 #[derive(Debug)]
@@ -117,7 +119,8 @@ impl Shelf {
 
     fn patient(store: Store, streams: bool, patience: Duration) -> Shelf {
         let fetches = Semaphore::new(FETCHES);
-        Shelf(Arc::new(Inner { store, streams, kept: Mutex::default(), fetches, patience }))
+        let kept = Mutex::default();
+        Shelf(Arc::new(Inner { store, streams, kept, fetches, patience, skew: Skew::default() }))
     }
 
     /// Answers a GET for a file of a film: its name, a slash, and the file's.
@@ -151,11 +154,12 @@ impl Shelf {
                 return answer::failure(503, "The object store does not answer", None);
             }
         };
-        let old = |file: &&File| {
-            let age = SystemTime::now().duration_since(file.modified).unwrap_or_default();
-            matches!(file.content, Content::Text(..)) && fresh.is_some_and(|fresh| age > fresh)
-        };
-        let Some(file) = found.filter(|file| !old(file)) else { return missing() };
+        let Some(file) = found else { return missing() };
+        if let (Some(fresh), Content::Text(..)) = (fresh, &file.content)
+            && self.0.skew.age(&self.0.store, file.modified).await > fresh
+        {
+            return missing();
+        }
         match &file.content {
             Content::Text(kind, text) => answer::text(headers, kind, text, Cache::Now, TARGET).0,
             Content::Media(media) => {
@@ -372,6 +376,9 @@ mod tests {
         counts: [AtomicUsize; 3],
         /// How many may come to their end.
         open: Semaphore,
+        /// By how many seconds its clock is ahead, and whether nothing can be put there.
+        ahead: i64,
+        closed: bool,
     }
 
     impl fmt::Display for Slow {
@@ -387,7 +394,8 @@ mod tests {
                 let data: Vec<u8> = (0..*size).map(|i| (i / 1000) as u8).collect();
                 inner.put(&Key::from(*key), data.into()).await.unwrap();
             }
-            Arc::new(Slow { inner, counts: Default::default(), open: Semaphore::new(open) })
+            let open = Semaphore::new(open);
+            Arc::new(Slow { inner, counts: Default::default(), open, ahead: 0, closed: false })
         }
 
         fn counted(&self) -> [usize; 3] {
@@ -414,7 +422,17 @@ mod tests {
             }
             let _under = Under(now);
             self.open.acquire().await.unwrap().forget();
-            self.inner.get_opts(location, options).await
+            let mut found = self.inner.get_opts(location, options).await?;
+            // What is over has been so for longer than a minute.
+            let over = if location.as_ref().contains("/over/") {
+                FRESH + Duration::from_secs(5)
+            } else {
+                Duration::ZERO
+            };
+            let at = SystemTime::from(found.meta.last_modified) - over;
+            let shift = Duration::from_secs(self.ahead.unsigned_abs());
+            found.meta.last_modified = if self.ahead < 0 { at - shift } else { at + shift }.into();
+            Ok(found)
         }
         async fn put_opts(
             &self,
@@ -422,6 +440,10 @@ mod tests {
             payload: PutPayload,
             options: PutOptions,
         ) -> object_store::Result<PutResult> {
+            if self.closed {
+                let (path, source) = (location.to_string(), "read only".into());
+                return Err(object_store::Error::PermissionDenied { path, source });
+            }
             self.inner.put_opts(location, payload, options).await
         }
         async fn put_multipart_opts(
@@ -446,6 +468,26 @@ mod tests {
         async fn copy_opts(&self, from: &Key, to: &Key, options: CopyOptions) -> object_store::Result<()> {
             self.inner.copy_opts(from, to, options).await
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_over_is_told_by_the_clock_of_the_store() {
+        let files = [("streams/cam/v0.m3u8", 10), ("streams/over/v0.m3u8", 10)];
+        let asked = async |ahead: i64, closed: bool| {
+            let store = Slow::new(100, &files).await;
+            let store = Slow { ahead, closed, ..Arc::into_inner(store).unwrap() };
+            let shelf = Arc::new(store).shelf(PATIENCE);
+            let status =
+                async |name: &str| shelf.stream(name, "v0.m3u8", &HeaderMap::new()).await.status().as_u16();
+            (status("cam").await, status("over").await)
+        };
+        // Ten minutes ahead of this node, ten behind, and almost right.
+        for ahead in [0, 600, -600, 30, -30] {
+            assert_eq!(asked(ahead, false).await, (200, 404), "{ahead}");
+        }
+        // Where nothing can be put, this node's clock counts.
+        assert_eq!(asked(0, true).await, (200, 404));
+        assert_eq!(asked(-600, true).await, (404, 404));
     }
 
     #[tokio::test]
