@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The file with the notes.
-const NOTES: &str = "recording.jsonl";
+pub(in crate::live) const NOTES: &str = "recording.jsonl";
+/// Notes that are longer forget what is gone when a row of files begins.
+const LONG: u64 = 64 << 10;
 /// The last write of a file may be this much (microseconds) from the end that the notes promise.
 const NEAR: i64 = 15_000_000;
 /// Files whose insides are remembered.
@@ -34,12 +36,19 @@ enum Note {
 pub(in crate::live) struct Notes {
     path: PathBuf,
     next: i64,
+    /// Whether the last line may be a part of one.
+    torn: bool,
 }
 
 impl Notes {
     /// A row of files begins `at` (microseconds since 1970). What cannot be noted is a warning: files have times of their own.
     pub fn begin(directory: &Path, at: i64) -> Notes {
-        let notes = Notes { path: directory.join(NOTES), next: at };
+        let path = directory.join(NOTES);
+        if let Err(e) = forget(&path, directory) {
+            tracing::warn!("{}: {e}", path.display());
+        }
+        // A crash, or a full disk, may have cut the last line short.
+        let mut notes = Notes { torn: path.exists(), path, next: at };
         notes.add(&Note::Began { at });
         notes
     }
@@ -52,13 +61,36 @@ impl Notes {
         self.next = self.next.saturating_add(duration);
     }
 
-    fn add(&self, note: &Note) {
-        let line = serde_json::to_string(note).unwrap_or_default() + "\n";
+    fn add(&mut self, note: &Note) {
+        let mut line = serde_json::to_string(note).unwrap_or_default() + "\n";
+        if self.torn {
+            line.insert(0, '\n');
+        }
         let file = File::options().append(true).create(true).open(&self.path);
-        if let Err(e) = file.and_then(|mut file| file.write_all(line.as_bytes())) {
+        let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
+        self.torn = written.is_err();
+        if let Err(e) = written {
             tracing::warn!("{}: {e}", self.path.display());
         }
     }
+}
+
+/// Takes out of long notes what is about files that are gone.
+fn forget(path: &Path, directory: &Path) -> io::Result<()> {
+    if std::fs::metadata(path).map_or(0, |m| m.len()) < LONG {
+        return Ok(());
+    }
+    let text = std::fs::read_to_string(path)?;
+    let there = |line: &&str| match serde_json::from_str(line) {
+        Ok(Note::File { name, .. }) => directory.join(name).exists(),
+        Ok(Note::Began { .. }) | Err(_) => false,
+    };
+    let kept: String = text.lines().filter(there).map(|line| format!("{line}\n")).collect();
+    let new = path.with_extension("new");
+    std::fs::write(&new, kept).and_then(|()| std::fs::rename(&new, path)).inspect_err(|_| {
+        // What is left of it is nothing to anybody.
+        let _gone = std::fs::remove_file(&new);
+    })
 }
 
 /// A file of a recording.
@@ -201,6 +233,21 @@ mod tests {
             (names[2], 3_600_000_000, 2_500_000),
         ];
         assert_eq!(list(dir.path()), expected.map(|(n, s, d)| (n.to_string(), s, d)));
+        // What is noted behind a line that was cut short is not lost with it.
+        let mut notes = Notes::begin(dir.path(), 7_200_000_000);
+        std::fs::write(dir.path().join("2026-01-01_03-00-00.mp4"), "").unwrap();
+        notes.saved("2026-01-01_03-00-00.mp4", 1.0);
+        let last = list(dir.path()).pop().unwrap();
+        assert_eq!((last.1, last.2), (7_200_000_000, 1_000_000));
+        std::fs::remove_file(dir.path().join("2026-01-01_03-00-00.mp4")).unwrap();
+        // Long ones forget what is gone.
+        for n in 0..1000 {
+            notes.saved(&format!("2026-01-02_00-00-00 ({n}).mp4"), 1.0);
+        }
+        let size = || std::fs::metadata(dir.path().join(NOTES)).unwrap().len();
+        assert!(size() > LONG);
+        Notes::begin(dir.path(), 9_000_000_000);
+        assert!(size() < 1000 && list(dir.path()) == expected.map(|(n, s, d)| (n.to_string(), s, d)));
         // Retention removed one.
         std::fs::remove_file(dir.path().join(names[0])).unwrap();
         assert_eq!(list(dir.path()).len(), 2);
