@@ -112,10 +112,68 @@ def moment(text: str) -> float:
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
+def serve(name: str, processes: list[subprocess.Popen], listeners: int, **change: str) -> tuple[subprocess.Popen, dict[str, str], pathlib.Path]:
+    """A server, and where it listens."""
+    work = WORK / name
+    work.mkdir(parents=True, exist_ok=True)
+    text = CONFIG % {"work": work}
+    for old, new in change.items():
+        text = re.sub(rf"^  {old}: .*$", f"  {old}: {new}", text, flags=re.M)
+    (work / "ghoststream.yaml").write_text(text)
+    log = work / "log"
+    server = subprocess.Popen([CLI, "serve", "--config", work / "ghoststream.yaml"], stdout=log.open("wb"), stderr=subprocess.STDOUT)
+    processes.append(server)
+    found: dict[str, str] = {}
+
+    def listens() -> bool:
+        assert server.poll() is None, log.read_text()
+        words = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text())
+        listening = re.findall(r"(?:(gstreamer): )?listening on (\w+)(://127\.0\.0\.1:\d+)", words)
+        found.update({label or scheme: scheme + rest for label, scheme, rest in listening})
+        return len(found) == listeners
+
+    until(f"{name} listens", listens)
+    return server, found, log
+
+
+def crashed(processes: list[subprocess.Popen]) -> None:
+    """What was recorded until the server was killed is played by the next one, and grows old though nobody records any more."""
+    server, found, _ = serve("crash", processes, 3)
+    command = ["ffmpeg", "-v", "error", "-re", "-i", WORK / "film.mp4", "-c", "copy", "-f", "flv", f"{found['rtmp']}/live/a.b~c-d_1"]
+    publisher = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    processes.append(publisher)
+    path = f"/recordings/live/a.b~c-d_1?{KEY}"
+
+    def ranges(http: str, seconds: float) -> list[dict] | None:
+        status, body = call("GET", http + path)
+        all = json.loads(body).get("ranges", []) if status == 200 else []
+        return all if all and all[0]["duration"] > seconds else None
+
+    (before,) = until("6 s are recorded", lambda: ranges(found["http"], 6))
+    server.kill()
+    server.wait()
+    publisher.wait(20)
+    server, found, _ = serve("crash", processes, 3)
+    told = json.loads(call("GET", found["http"] + path)[1])
+    (now,) = told["ranges"]
+    assert told["recording"] is False and now["start"] == before["start"] and now["duration"] >= before["duration"], (told, before)
+    fetched(found["http"], "/recordings/live/a.b~c-d_1/playlist.m3u8", WORK / "crashed")
+    shown = numbers(str(WORK / "crashed/playlist.m3u8"))
+    assert len(shown) >= 6 * RATE and shown == list(range(shown[0], shown[0] + len(shown))), shown
+    server.terminate()
+    assert server.wait(20) == 0
+    server, found, log = serve("crash", processes, 3, record="{all: mp4, keep_seconds: 1}\n  cleanup_interval: 0.5")
+    until("it is too old", lambda: not (WORK / "crash/recordings/live/a.b~c-d_1").exists())
+    assert (WORK / "crash/recordings").exists() and call("GET", found["http"] + path)[0] == 404, log.read_text()
+    server.terminate()
+    assert server.wait(20) == 0
+
+
 def main() -> None:
     processes: list[subprocess.Popen] = []
     try:
         checks(processes)
+        crashed(processes)
     finally:
         for process in processes:
             process.kill()

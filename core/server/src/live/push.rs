@@ -92,6 +92,12 @@ impl Held {
     }
 }
 
+/// Whether files are made in a directory now.
+pub(super) fn is_made(directory: &Path, container: Container) -> bool {
+    let Ok(directory) = directory.canonicalize() else { return false };
+    taken_now().contains(&(directory, container))
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         taken_now().retain(|(directory, container)| (directory, container) != (&self.0, &self.1));

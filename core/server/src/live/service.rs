@@ -46,7 +46,7 @@ mod fits;
 
 /// How often it is looked for streams that are over.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How often old recordings are looked for.
+/// How often old recordings are looked for, at least.
 const REMOVE: Duration = Duration::from_secs(30);
 /// How long who asks for a stream that is fetched on demand waits for it.
 const FETCH: Duration = Duration::from_secs(10);
@@ -507,7 +507,7 @@ impl LiveService {
                 looked = Instant::now();
             }
             let managed = self.managed.clone();
-            let rules = self.recordings.clone().filter(|_| removed.elapsed() >= REMOVE);
+            let rules = self.recordings.clone().filter(|_| removed.elapsed() >= REMOVE.min(interval));
             if rules.is_some() {
                 removed = Instant::now();
             }

@@ -1,7 +1,7 @@
 //! What is in a recording's directory, and when it was: the files say how long they are, and the notes beside them when they
 //! began. Notes are lines of JSON that are only added, by who records.
 
-use crate::live::push::is_recorded;
+use crate::live::push::{is_made, is_recorded};
 use ghoststream::package::FragmentedFile;
 use ghoststream::spec::Container;
 use serde::{Deserialize, Serialize};
@@ -170,6 +170,8 @@ impl Insides {
             .collect();
         paths.sort();
         let newest = paths.last().cloned();
+        // Else it was left by a crash.
+        let made = is_made(directory, Container::Mp4);
         let mut found: Vec<Recorded> = Vec::new();
         for path in paths {
             let Some(name) = path.file_name().and_then(|n| n.to_str()).map(String::from) else { continue };
@@ -186,7 +188,8 @@ impl Insides {
             let promised =
                 next.filter(|n| newest.as_ref() == Some(&path) && (n + duration - end).abs() < NEAR);
             let start = promised.unwrap_or(end.saturating_sub(duration));
-            found.push(Recorded { name, start, duration, grows: promised.is_some() });
+            let grows = promised.is_some() && made;
+            found.push(Recorded { name, start, duration, grows });
         }
         found.sort_by_key(|r| r.start);
         Ok(found)
