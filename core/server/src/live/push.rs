@@ -449,7 +449,11 @@ impl Worker {
         if self.tell.borrow().message.as_ref() != Some(&why) {
             tracing::warn!(stream = self.name, target = self.target.label(), "cannot be sent on: {why}");
         }
-        (self.job, self.held) = (None, None);
+        self.job = None;
+        if let (Some(_), PushTarget::Files(files)) = (self.held.take(), &self.target) {
+            // A disk that is full leaves one with each try.
+            remove(empty(files));
+        }
         self.retry = Some(Instant::now() + RETRY);
         self.say(PushState::Error, Some(why));
     }
@@ -548,6 +552,16 @@ fn remove(files: Vec<PathBuf>) {
             Err(e) => tracing::warn!("cannot remove {}: {e}", path.display()),
         }
     }
+}
+
+/// The files of a recording that have nothing in them.
+fn empty(files: &Recording) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(&files.directory).into_iter().flatten().flatten();
+    let nothing = |path: &PathBuf| {
+        is_recorded(path, files.container)
+            && std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() == 0)
+    };
+    entries.map(|e| e.path()).filter(nothing).collect()
 }
 
 /// Removes files of recordings below `root` that nobody makes any more: they grow old too. With the last one of a recording its
@@ -679,6 +693,10 @@ mod tests {
         assert_eq!(gone(&old, later), names[..4], "all but the newest are old");
         assert_eq!(outdated(&old, false, later).len(), 5, "the newest too, when nobody records any more");
         assert_eq!(outdated(&files, false, began).len(), 2);
+        assert_eq!(empty(&files), [PathBuf::new(); 0]);
+        std::fs::write(dir.path().join(&names[3]), "").unwrap();
+        std::fs::write(dir.path().join("mine.mkv"), "").unwrap();
+        assert_eq!(empty(&files), [dir.path().join(&names[3])]);
     }
 
     #[test]

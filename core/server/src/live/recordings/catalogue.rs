@@ -153,16 +153,19 @@ impl Insides {
         };
         let mut noted = HashMap::new();
         let mut next = None;
+        // Where files began that are not noted: a row that ended otherwise has one at its end.
+        let mut begun = Vec::new();
         // A line that a crash cut short says nothing.
         for note in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
             match note {
-                Note::Began { at } => next = Some(at),
+                Note::Began { at } => begun.extend(next.replace(at)),
                 Note::File { name, start, duration } => {
                     next = Some(start.saturating_add(duration));
                     noted.insert(name, (start, duration));
                 }
             }
         }
+        begun.extend(next);
         let mut paths: Vec<PathBuf> = std::fs::read_dir(directory)?
             .flatten()
             .map(|e| e.path())
@@ -185,15 +188,20 @@ impl Insides {
             };
             let Ok(modified) = std::fs::metadata(&path).and_then(|m| m.modified()) else { continue };
             let end = micros(modified);
-            let promised =
-                next.filter(|n| newest.as_ref() == Some(&path) && (n + duration - end).abs() < NEAR);
+            let promised = promised(&begun, duration, end);
             let start = promised.unwrap_or(end.saturating_sub(duration));
-            let grows = promised.is_some() && made;
+            let grows = made && newest.as_ref() == Some(&path) && promised == next;
             found.push(Recorded { name, start, duration, grows });
         }
         found.sort_by_key(|r| r.start);
         Ok(found)
     }
+}
+
+/// Where a file began that is not noted, of what was `begun`: its last write, at `end`, was near its own.
+fn promised(begun: &[i64], duration: i64, end: i64) -> Option<i64> {
+    let off = |at: &&i64| (at.saturating_add(duration) - end).abs();
+    begun.iter().min_by_key(off).filter(|at| off(at) < NEAR).copied()
 }
 
 /// Microseconds since 1970.
@@ -204,6 +212,16 @@ pub(super) fn micros(at: SystemTime) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_was_cut_short_begins_where_its_row_was() {
+        let begun = [100_000_000, 110_000_000, 200_000_000];
+        // Its last second was never written.
+        assert_eq!(promised(&begun, 4_000_000, 115_000_000), Some(110_000_000));
+        assert_eq!(promised(&begun, 8_000_000, 208_500_000), Some(200_000_000));
+        assert_eq!(promised(&begun, 5_000_000, 150_000_000), None, "it is none of them");
+        assert_eq!(promised(&[], 5_000_000, 150_000_000), None);
+    }
 
     #[test]
     fn notes_say_when_files_begin() {
