@@ -268,6 +268,7 @@ def gstreamer(server: Server) -> None:
     status, answer, _ = call("POST", f"{base}/streams/g1/start", token=token)
     assert status == 200 and answer["status"] == "starting", answer
     until("g1 runs", lambda: call("GET", f"{base}/streams/g1/status", token=token)[1]["state"] == "running")
+    assert call("GET", f"{base}/streams/g1/status", token=token)[1]["stats"]["sessions"] == []
     # What it sends arrives, on this server's own RTMP.
     playlist(f"{server.http}/streams/live/out/playlist.m3u8")
     found = probe(f"{server.rtmp}/live/out")
