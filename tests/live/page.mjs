@@ -185,6 +185,9 @@ async function phone(browser) {
   await plays(page);
   await page.waitForFunction(() => document.querySelector("#latency").value !== "", undefined, { timeout: 20000 });
   check("phone: an address plays at once", true);
+  const room = () => /room for [0-9.]+ [Mk]bit/.test(document.querySelector("#now").textContent);
+  const told = await page.waitForFunction(room, undefined, { timeout: 20000 }).then(() => true, () => false);
+  check("phone: what the server knows of the way is told", told, await page.textContent("#now"));
   check("phone: it fits", !(await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)));
   await page.screenshot({ path: join(GS_LIVE_WORK, "phone.png"), fullPage: true });
   check("phone: nothing is wrong", wrong.length === 0, wrong.join(" "));

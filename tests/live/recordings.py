@@ -30,6 +30,7 @@ live:
   read_key: k3y
 """
 KEY = "key=k3y"
+LISTENERS = ("http", "rtmp", "gstreamer")
 
 
 def number(picture: bytes) -> int:
@@ -83,9 +84,47 @@ def moment(text: str) -> float:
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
+def crashed() -> None:
+    """What was recorded until the server was killed is played by the next one, and grows old though nobody records any more."""
+    work, name = WORK / "crash", "live/a.b~c-d_1"
+    path = f"/recordings/{name}?{KEY}"
+
+    def served(**change: str) -> Server:
+        text = CONFIG % {"work": work}
+        for old, new in change.items():
+            text = re.sub(rf"^  {old}: .*$", f"  {old}: {new}", text, flags=re.M)
+        return Server(text, LISTENERS, work)
+
+    def ranges(http: str, seconds: float) -> list[dict] | None:
+        status, body, _ = call("GET", http + path)
+        all = body.get("ranges", []) if status == 200 else []
+        return all if all and all[0]["duration"] > seconds else None
+
+    server = served()
+    try:
+        command = ("ffmpeg", "-v", "error", "-re", "-i", WORK / "film.mp4", "-c", "copy", "-f", "flv")
+        publisher = server.run(*command, f"{server.at['rtmp']}/{name}")
+        (before,) = until("6 s are recorded", lambda: ranges(server.at["http"], 6))
+        server.process.kill()
+        publisher.wait(20)
+    finally:
+        server.kill()
+    with served() as server:
+        told = call("GET", server.at["http"] + path)[1]
+        (now,) = told["ranges"]
+        assert told["recording"] is False and now["start"] == before["start"] and now["duration"] >= before["duration"], (told, before)
+        fetched(server.at["http"], f"/recordings/{name}/playlist.m3u8", WORK / "crashed")
+        shown = numbers(str(WORK / "crashed/playlist.m3u8"))
+        assert len(shown) >= 6 * RATE and shown == list(range(shown[0], shown[0] + len(shown))), shown
+    with served(record="{all: mp4, keep_seconds: 1}\n  cleanup_interval: 0.5") as server:
+        until("it is too old", lambda: not (work / "recordings" / name).exists())
+        assert (work / "recordings").exists() and call("GET", server.at["http"] + path)[0] == 404, server.said()
+
+
 def main() -> None:
-    with Server(CONFIG % {"work": WORK}, ("http", "rtmp", "gstreamer")) as server:
+    with Server(CONFIG % {"work": WORK}, LISTENERS) as server:
         checks(server)
+    crashed()
 
 
 def checks(server: Server) -> None:

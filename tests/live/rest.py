@@ -207,6 +207,7 @@ def gstreamer(server: Server) -> None:
     status, answer, _ = call("POST", f"{base}/streams/g1/start", token=token)
     assert status == 200 and answer["status"] == "starting", answer
     until("g1 runs", lambda: call("GET", f"{base}/streams/g1/status", token=token)[1]["state"] == "running")
+    assert call("GET", f"{base}/streams/g1/status", token=token)[1]["stats"]["sessions"] == []
     # What it sends arrives, on this server's own RTMP.
     playlist(f"{server.http}/streams/live/out/playlist.m3u8")
     found = probe(f"{server.rtmp}/live/out")
@@ -217,10 +218,16 @@ def gstreamer(server: Server) -> None:
         ({"recording_path": "../../x.mkv"}, "recordings are made below"),
         ({"recording_path": "/etc/x.mkv"}, "recordings are made below"),
         ({"output_type": "rtsp"}, "output_type rtsp"),
+        # Two recordings in one place would take each other's files.
+        ({"recording_path": "./g1.mkv"}, "stream g1 is recorded into"),
     ]:
         status, answer, _ = call("POST", f"{base}/streams", {**body, "stream_id": "g2", **change}, token)
         assert status == 400 and said in answer["detail"], answer
     assert call("PUT", f"{base}/streams/g2/config", body, token)[0] == 400
+    # What is refused leaves the stream as it is.
+    elsewhere = {**body, "source_type": "rtmp", "source_url": "rtmp://169.254.169.254/live/x"}
+    assert call("PUT", f"{base}/streams/g1/config", elsewhere, token)[0] == 400
+    assert call("GET", f"{base}/streams/g1/status", token=token)[1]["state"] == "running"
     assert call("PUT", f"{base}/streams/g1/config", body, token)[1]["status"] == "updated"
     assert call("POST", f"{base}/streams/g1/restart", token=token)[1]["status"] == "restarting"
     assert call("POST", f"{base}/streams/none/restart", token=token)[0] == 404

@@ -148,13 +148,28 @@ def delays(sent, seen):
     return [seen[n] - sent[n] for n in seen if n in sent and n > 20]
 
 
+def sessions(name):
+    """What the server tells of those who publish and watch a stream."""
+    import requests
+
+    return requests.get(f"{BASE}/live/sessions", params={"stream": name}, timeout=10).json()["sessions"]
+
+
 def carried(codec):
     async def run():
         sent, name = {}, f"aiortc/{codec}"
         peer = await publisher(f"/whip/{name}", codec, sent)
         await asyncio.sleep(2)
-        seen, sounds = await watch(f"/whep/{name}", 5)
+        watching = asyncio.create_task(watch(f"/whep/{name}", 5))
+        await asyncio.sleep(3)
+        told = await asyncio.to_thread(sessions, name)
+        seen, sounds = await watching
         late = delays(sent, seen)
+        assert {one["protocol"] for one in told} == {"whip", "whep"} and len(told) == 2, told
+        for one in told:
+            viewer = one["protocol"] == "whep"
+            assert one["connected"] and one["publishes"] != viewer and one["rung"] == (0 if viewer else None), one
+            assert one["bytes_out" if viewer else "bytes_in"] > 10_000 and one["rtt_ms"] > 0, one
         assert len(late) > RATE * 2, f"{len(late)} of {len(seen)} pictures"
         assert sounds > 100, f"{sounds} pieces of sound"
         middle = statistics.median(late)

@@ -6,6 +6,7 @@ use super::App;
 use crate::contract::{job, request, service};
 use crate::live::overview::LiveOverview;
 use crate::live::rest::hls_dash;
+use crate::live::sessions::LiveSessions;
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
@@ -360,6 +361,7 @@ fn build(with_live: bool) -> Value {
     add::<job::Leave>(&mut answers);
     if with_live {
         add::<LiveOverview>(&mut answers);
+        add::<LiveSessions>(&mut answers);
         add::<hls_dash::StreamInfo>(&mut answers);
         add::<hls_dash::Said>(&mut answers);
     }

@@ -6,7 +6,7 @@ use super::stream::StreamStats;
 use super::streams::{StreamState, StreamView};
 use super::upload::UploadStats;
 use super::usage::memory;
-use super::webrtc::{CONNECT_BOUNDS, Connects};
+use super::webrtc::{CONNECT_BOUNDS, Connects, SessionStats};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
@@ -166,12 +166,9 @@ impl LiveService {
             page.line("ghoststream_live_transcode_dropped_total", &[("stream", name)], stats.dropped);
         }
         if let Some(webrtc) = self.webrtc() {
-            page.one(
-                "ghoststream_live_webrtc_sessions",
-                "gauge",
-                "WHIP and WHEP sessions.",
-                webrtc.sessions().len(),
-            );
+            let sessions = webrtc.sessions();
+            page.one("ghoststream_live_webrtc_sessions", "gauge", "WHIP and WHEP sessions.", sessions.len());
+            whep_viewers(&mut page, &sessions);
             connects(&mut page, &webrtc.connects());
         }
         self.pipelines_on(&mut page, &managed);
@@ -257,6 +254,50 @@ impl LiveService {
     }
 }
 
+/// Viewers by WHEP, all of a stream together.
+fn whep_viewers(page: &mut Page, sessions: &[SessionStats]) {
+    #[derive(Default)]
+    struct Viewers {
+        rungs: BTreeMap<usize, u64>,
+        rtt: Option<f64>,
+        loss: Option<f32>,
+        estimate: Option<u64>,
+        switches: u64,
+    }
+    let mut streams: BTreeMap<&str, Viewers> = BTreeMap::new();
+    for viewer in sessions.iter().filter(|s| s.protocol == "whep" && s.connected) {
+        let of = streams.entry(&viewer.stream).or_default();
+        *of.rungs.entry(viewer.rung).or_default() += 1;
+        of.rtt = [of.rtt, viewer.rtt_ms].into_iter().flatten().reduce(f64::max);
+        of.loss = [of.loss, viewer.loss].into_iter().flatten().reduce(f32::max);
+        of.estimate = [of.estimate, viewer.estimate].into_iter().flatten().min();
+        of.switches += viewer.switches;
+    }
+    let name = "ghoststream_live_whep_viewers";
+    page.head(name, "gauge", "Who watches by WHEP, by rung: 0 is the stream as it is, the next are smaller.");
+    for (stream, of) in &streams {
+        for (rung, count) in &of.rungs {
+            page.line(name, &[("stream", stream), ("rung", &rung.to_string())], count);
+        }
+    }
+    type Value = fn(&Viewers) -> Option<f64>;
+    let all: [(&str, &str, Value); 4] = [
+        ("rtt_seconds", "The longest round trip to them.", |v| v.rtt.map(|ms| ms / 1000.0)),
+        ("loss_ratio", "The largest part of packets that one of them lost.", |v| v.loss.map(f64::from)),
+        ("estimate_bits", "What the narrowest of their ways bears, a second.", |v| {
+            v.estimate.map(|bits| bits as f64)
+        }),
+        ("switches", "How often those who watch now were given another rung.", |v| Some(v.switches as f64)),
+    ];
+    for (what, help, value) in all {
+        let name = format!("{name}_{what}");
+        page.head(&name, "gauge", help);
+        for (stream, value) in streams.iter().filter_map(|(s, of)| Some((s, value(of)?))) {
+            page.line(&name, &[("stream", stream)], value);
+        }
+    }
+}
+
 /// How long clients of WebRTC took to connect.
 fn connects(page: &mut Page, connects: &Connects) {
     let name = "media_processor_webrtc_connection_time_seconds";
@@ -317,5 +358,44 @@ fn srt_readers(page: &mut Page, connections: &[SrtConnection]) {
     );
     for (name, (.., dropped)) in &streams {
         page.line("ghoststream_live_srt_readers_dropped", &[("stream", name)], dropped);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn viewers_by_whep_are_counted_by_rung_and_the_worst_way_is_told() {
+        let session = |protocol| SessionStats::new("i".into(), "cam".into(), protocol);
+        let viewer = |rung: usize, rtt: Option<f64>, estimate: Option<u64>| {
+            let mut viewer = session("whep");
+            (viewer.connected, viewer.rung, viewer.switches) = (true, rung, 2);
+            (viewer.rtt_ms, viewer.estimate) = (rtt, estimate);
+            viewer
+        };
+        let (mut whip, mut away) = (session("whip"), viewer(0, Some(9000.0), None));
+        (whip.connected, away.connected) = (true, false);
+        let all = [
+            viewer(0, Some(20.0), None),
+            viewer(1, Some(80.0), Some(900_000)),
+            viewer(1, None, Some(5_000_000)),
+            whip,
+            away,
+        ];
+        let mut page = Page(String::new());
+        whep_viewers(&mut page, &all);
+        let lines: Vec<&str> = page.0.lines().filter(|l| !l.starts_with('#')).collect();
+        let name = "ghoststream_live_whep_viewers";
+        assert_eq!(
+            lines,
+            [
+                format!("{name}{{stream=\"cam\",rung=\"0\"}} 1"),
+                format!("{name}{{stream=\"cam\",rung=\"1\"}} 2"),
+                format!("{name}_rtt_seconds{{stream=\"cam\"}} 0.08"),
+                format!("{name}_estimate_bits{{stream=\"cam\"}} 900000"),
+                format!("{name}_switches{{stream=\"cam\"}} 6"),
+            ]
+        );
     }
 }

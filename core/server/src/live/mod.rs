@@ -16,7 +16,7 @@
 //! - [`webrtc`]: WHIP and WHEP;
 //! - [`upload`]: HLS and DASH put into an object store;
 //! - [`streams`]: streams that clients ask for, and [`rest`], how they do;
-//! - [`overview`] and [`thumbnail`]: what there is to watch;
+//! - [`overview`] and [`thumbnail`]: what there is to watch, and [`sessions`], how well it goes;
 //! - [`service`]: all of it together.
 
 pub mod describe;
@@ -34,6 +34,7 @@ pub mod rest;
 pub mod rtmp;
 pub mod rtsp;
 pub mod service;
+pub mod sessions;
 mod shown_key;
 pub mod srt;
 pub mod stream;

@@ -1,6 +1,6 @@
 //! A stream sent on: pushed to an address, or recorded to files that go when they are old. What the target carries is copied.
 
-use super::recordings::Notes;
+use super::recordings::{NOTES, Notes};
 use super::registry::{Live, Watching};
 use super::rtsp;
 use super::stream::{Item, Reader, Start, Stream, Tracks};
@@ -16,7 +16,7 @@ use serde::Serialize;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
@@ -30,6 +30,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 const SWEEP: Duration = Duration::from_secs(30);
 /// The pause before another try after a failure.
 const RETRY: Duration = Duration::from_secs(5);
+/// The pause before it is looked again whether a directory is free.
+const TAKEN: Duration = Duration::from_millis(300);
 /// The shortest pause before a connection of RTSP is made again; each is twice the one before.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -60,7 +62,55 @@ pub struct Recording {
     pub most: Option<u64>,
 }
 
+/// Directories that are recorded into now, and in which form.
+type Taken = Vec<(PathBuf, Container)>;
+
+static TAKEN_NOW: Mutex<Taken> = Mutex::new(Vec::new());
+
+fn taken_now() -> MutexGuard<'static, Taken> {
+    TAKEN_NOW.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A directory while it is recorded into: two recordings in one would take each other's files and times.
+#[derive(Debug)]
+struct Held(PathBuf, Container);
+
+impl Held {
+    /// The directory is made where it is missing. `None` while another recording has it.
+    fn take(files: &Recording) -> Result<Option<Held>> {
+        let mut all = taken_now();
+        std::fs::create_dir_all(&files.directory)
+            .map_err(|e| Error::from(e).context(files.directory.display()))?;
+        // However it was written.
+        let directory = files.directory.canonicalize()?;
+        let held = (directory.clone(), files.container);
+        if all.contains(&held) {
+            return Ok(None);
+        }
+        all.push(held);
+        Ok(Some(Held(directory, files.container)))
+    }
+}
+
+/// Whether files are made in a directory now.
+pub(super) fn is_made(directory: &Path, container: Container) -> bool {
+    let Ok(directory) = directory.canonicalize() else { return false };
+    taken_now().contains(&(directory, container))
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        taken_now().retain(|(directory, container)| (directory, container) != (&self.0, &self.1));
+    }
+}
+
 impl PushTarget {
+    /// Whether both would write the same files.
+    pub fn collides(&self, other: &PushTarget) -> bool {
+        let (PushTarget::Files(one), PushTarget::Files(other)) = (self, other) else { return false };
+        (&one.directory, one.container) == (&other.directory, other.container)
+    }
+
     /// What to call it, without keys and passwords.
     pub fn label(&self) -> String {
         match self {
@@ -217,6 +267,7 @@ impl Push {
             link: None,
             pause: AGAIN,
             offset: None,
+            held: None,
             notes: None,
             retry: None,
             swept: None,
@@ -266,6 +317,8 @@ struct Worker {
     pause: Duration,
     /// Microseconds that are taken off the stream's times: what is sent begins at 0.
     offset: Option<i64>,
+    /// The directory of the job's files.
+    held: Option<Held>,
     /// When the files of the job begin.
     notes: Option<Notes>,
     retry: Option<Instant>,
@@ -275,7 +328,7 @@ struct Worker {
 impl Worker {
     fn work(mut self, mut reader: Reader, stop: &AtomicBool) {
         while !stop.load(Ordering::SeqCst) {
-            self.sweep();
+            self.sweep(false);
             let item = reader.next_blocking(LOOK);
             self.look();
             match item {
@@ -294,7 +347,7 @@ impl Worker {
             }
         }
         self.finish();
-        self.sweep();
+        self.sweep(true);
         self.say(PushState::Stopped, None);
     }
 
@@ -344,6 +397,20 @@ impl Worker {
         if let (PushTarget::Url(url), Some(RTSP)) = (&self.target, self.target.protocol()) {
             return self.connect(&url.clone(), tracks);
         }
+        if let PushTarget::Files(files) = &self.target
+            && self.held.is_none()
+        {
+            match Held::take(files) {
+                Ok(Some(held)) => self.held = Some(held),
+                Ok(None) => {
+                    let why = format!("another stream is recorded into {}", files.directory.display());
+                    self.failed(why);
+                    self.retry = Some(Instant::now() + TAKEN);
+                    return;
+                }
+                Err(e) => return self.failed(e.to_string()),
+            }
+        }
         self.say(PushState::Starting, None);
         (self.offset, self.notes) = (None, None);
         let job = Pipeline::from_spec(self.target.document(&self.name, tracks))
@@ -379,8 +446,14 @@ impl Worker {
     }
 
     fn failed(&mut self, why: String) {
-        tracing::warn!(stream = self.name, target = self.target.label(), "cannot be sent on: {why}");
+        if self.tell.borrow().message.as_ref() != Some(&why) {
+            tracing::warn!(stream = self.name, target = self.target.label(), "cannot be sent on: {why}");
+        }
         self.job = None;
+        if let (Some(_), PushTarget::Files(files)) = (self.held.take(), &self.target) {
+            // A disk that is full leaves one with each try.
+            remove(empty(files));
+        }
         self.retry = Some(Instant::now() + RETRY);
         self.say(PushState::Error, Some(why));
     }
@@ -397,7 +470,7 @@ impl Worker {
             std::thread::sleep(Duration::from_millis(5));
             self.look();
         }
-        self.job = None;
+        (self.job, self.held) = (None, None);
     }
 
     /// Notes when the files of the job begin: as soon as the stream knows its own time for good, and at the latest when one of
@@ -456,23 +529,77 @@ impl Worker {
         }
         match over {
             Some(Some(why)) => self.failed(why),
-            Some(None) => self.job = None,
+            Some(None) => (self.job, self.held) = (None, None),
             None => {}
         }
     }
 
-    /// Removes files that are too old or too many.
-    fn sweep(&mut self) {
+    /// Removes files that are too old or too many, now and then, or `now`.
+    fn sweep(&mut self, now: bool) {
         let PushTarget::Files(files) = &self.target else { return };
-        if self.swept.is_some_and(|at| at.elapsed() < SWEEP) && self.job.is_some() {
+        if !now && self.swept.is_some_and(|at| at.elapsed() < SWEEP) {
             return;
         }
         self.swept = Some(Instant::now());
-        for path in outdated(files, SystemTime::now()) {
-            match std::fs::remove_file(&path) {
-                Ok(()) => tracing::info!(stream = self.name, "removed {}", path.display()),
-                Err(e) => tracing::warn!(stream = self.name, "cannot remove {}: {e}", path.display()),
+        remove(outdated(files, true, SystemTime::now()));
+    }
+}
+
+fn remove(files: Vec<PathBuf>) {
+    for path in files {
+        match std::fs::remove_file(&path) {
+            Ok(()) => tracing::info!("removed {}", path.display()),
+            Err(e) => tracing::warn!("cannot remove {}: {e}", path.display()),
+        }
+    }
+}
+
+/// The files of a recording that have nothing in them.
+fn empty(files: &Recording) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(&files.directory).into_iter().flatten().flatten();
+    let nothing = |path: &PathBuf| {
+        is_recorded(path, files.container)
+            && std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() == 0)
+    };
+    entries.map(|e| e.path()).filter(nothing).collect()
+}
+
+/// Removes files of recordings below `root` that nobody makes any more: they grow old too. With the last one of a recording its
+/// directory goes. `rules` gives how long and how much is kept.
+pub(super) fn sweep_below(root: &Path, rules: impl Fn(PathBuf, Container) -> Recording) {
+    let mut open = vec![root.to_path_buf()];
+    let mut seen = Vec::new();
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+            // What a link leads to is not looked into.
+            if entry.file_type().is_ok_and(|t| t.is_dir()) {
+                open.push(entry.path());
             }
+        }
+        seen.push(directory);
+    }
+    // Those inside of others first.
+    for directory in seen.into_iter().rev() {
+        let Ok(whole) = directory.canonicalize() else { continue };
+        // Nobody begins to record there meanwhile.
+        let taken = taken_now();
+        let (mut left, mut gone) = (false, false);
+        for container in [Container::Mp4, Container::Mkv, Container::Ts] {
+            if taken.contains(&(whole.clone(), container)) {
+                left = true;
+                continue;
+            }
+            let old = outdated(&rules(directory.clone(), container), false, SystemTime::now());
+            gone |= !old.is_empty();
+            remove(old);
+        }
+        let files = std::fs::read_dir(&directory).into_iter().flatten().flatten();
+        left |= files.into_iter().any(|e| e.file_name() != NOTES);
+        let noted = directory.join(NOTES);
+        if !left && directory != root && (gone || noted.exists()) {
+            // There may be no notes; and it stays where something came into it meanwhile.
+            let _none = std::fs::remove_file(&noted);
+            let _kept = std::fs::remove_dir(&directory);
         }
     }
 }
@@ -497,8 +624,9 @@ pub(super) fn is_recorded(path: &Path, container: Container) -> bool {
     path.extension().and_then(|e| e.to_str()) == Some(container.name()) && stem.len() >= 19 && digits(stem)
 }
 
-/// The files of a recording that are to go, oldest first. The newest one always stays: it may be being written.
-fn outdated(files: &Recording, now: SystemTime) -> Vec<PathBuf> {
+/// The files of a recording that are to go, oldest first. While it is `made` the newest one stays, however old: it may be being
+/// written. It does not count for how much there may be.
+fn outdated(files: &Recording, made: bool, now: SystemTime) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(&files.directory) else { return Vec::new() };
     let mut found: Vec<(SystemTime, u64, PathBuf)> = entries
         .flatten()
@@ -509,17 +637,20 @@ fn outdated(files: &Recording, now: SystemTime) -> Vec<PathBuf> {
         })
         .collect();
     found.sort();
-    found.pop();
+    let old = |modified: SystemTime| {
+        let age = now.duration_since(modified).unwrap_or_default();
+        files.keep.is_some_and(|keep| age > keep)
+    };
+    let newest = found.pop().filter(|newest| !made && old(newest.0));
     let mut bytes: u64 = found.iter().map(|f| f.1).sum();
     let mut gone = Vec::new();
     for (modified, size, path) in found {
-        let age = now.duration_since(modified).unwrap_or_default();
-        let old = files.keep.is_some_and(|keep| age > keep);
-        if old || files.most.is_some_and(|most| bytes > most) {
+        if old(modified) || files.most.is_some_and(|most| bytes > most) {
             bytes -= size;
             gone.push(path);
         }
     }
+    gone.extend(newest.map(|(.., path)| path));
     gone
 }
 
@@ -552,13 +683,58 @@ mod tests {
         std::fs::write(dir.path().join("2026-01-01_00-00-00.txt"), [0; 1000]).unwrap();
         let gone = |files: &Recording, now| -> Vec<String> {
             let name = |p: PathBuf| p.file_name().unwrap().to_string_lossy().into_owned();
-            outdated(files, now).into_iter().map(name).collect()
+            outdated(files, true, now).into_iter().map(name).collect()
         };
         let files = recording(dir.path());
         assert_eq!(gone(&files, began), names[..2], "25 bytes stay besides the newest");
         assert_eq!(gone(&Recording { most: None, ..files.clone() }, began), [""; 0]);
         let later = began + Duration::from_secs(1000);
-        assert_eq!(gone(&Recording { most: None, ..files }, later), names[..4], "all but the newest are old");
+        let old = Recording { most: None, ..files.clone() };
+        assert_eq!(gone(&old, later), names[..4], "all but the newest are old");
+        assert_eq!(outdated(&old, false, later).len(), 5, "the newest too, when nobody records any more");
+        assert_eq!(outdated(&files, false, began).len(), 2);
+        assert_eq!(empty(&files), [PathBuf::new(); 0]);
+        std::fs::write(dir.path().join(&names[3]), "").unwrap();
+        std::fs::write(dir.path().join("mine.mkv"), "").unwrap();
+        assert_eq!(empty(&files), [dir.path().join(&names[3])]);
+    }
+
+    #[test]
+    fn recordings_that_are_over_grow_old_and_those_that_are_made_stay() {
+        let root = tempfile::tempdir().unwrap();
+        let old = SystemTime::now() - Duration::from_secs(5000);
+        let put = |name: &str, when: SystemTime| {
+            let path = root.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, [0; 10]).unwrap();
+            std::fs::File::options().write(true).open(&path).unwrap().set_modified(when).unwrap();
+            path
+        };
+        let [a, b, d] = ["live/a", "live/a/b", "d"].map(|dir| {
+            put(&format!("{dir}/{NOTES}"), old);
+            put(&format!("{dir}/2026-01-01_00-00-00.mkv"), old)
+        });
+        let mine = put("d/mine.mkv", old);
+        let young = put("young/2026-01-01_00-00-00.mkv", SystemTime::now());
+        let rules = |directory: PathBuf, container| Recording { container, ..recording(&directory) };
+        let made = Recording { directory: root.path().join("live/./a"), ..recording(root.path()) };
+        let held = Held::take(&made).unwrap().unwrap();
+        assert!(Held::take(&recording(a.parent().unwrap())).unwrap().is_none(), "one at a time");
+        sweep_below(root.path(), rules);
+        assert!(a.exists() && !b.parent().unwrap().exists() && !d.exists());
+        assert!(mine.exists() && young.exists());
+        drop(held);
+        sweep_below(root.path(), rules);
+        assert!(!a.parent().unwrap().exists() && a.parent().unwrap().parent().unwrap().exists());
+        assert!(mine.exists() && young.exists() && root.path().exists());
+        let never = |directory: PathBuf, container| Recording {
+            keep: None,
+            most: None,
+            ..rules(directory, container)
+        };
+        put("live/a/2026-01-01_00-00-00.mkv", old);
+        sweep_below(root.path(), never);
+        assert!(a.exists());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::registry::{Live, LiveEvent};
 use super::rest::{gstreamer, hls_dash, paths};
 use super::rtmp::{self, RtmpOptions};
 use super::rtsp::{self, RtspOptions};
+use super::sessions;
 use super::srt::{Srt, SrtOptions};
 use super::stream::Stream;
 use super::streams::{StreamRequest, Streams};
@@ -45,6 +46,8 @@ mod fits;
 
 /// How often it is looked for streams that are over.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How often old recordings are looked for, at least.
+const REMOVE: Duration = Duration::from_secs(30);
 /// How long who asks for a stream that is fetched on demand waits for it.
 const FETCH: Duration = Duration::from_secs(10);
 /// How long the end of the server waits for what has to go to the object store.
@@ -489,7 +492,7 @@ impl LiveService {
 
     /// Ends what is made of streams that are over, and streams that nobody cares for.
     async fn sweep(self, stale: Duration, interval: Duration, mut ending: watch::Receiver<bool>) {
-        let mut looked = Instant::now();
+        let (mut looked, mut removed) = (Instant::now(), Instant::now());
         loop {
             tokio::select! {
                 () = tokio::time::sleep(SWEEP.min(interval)) => {}
@@ -504,8 +507,15 @@ impl LiveService {
                 looked = Instant::now();
             }
             let managed = self.managed.clone();
+            let rules = self.recordings.clone().filter(|_| removed.elapsed() >= REMOVE.min(interval));
+            if rules.is_some() {
+                removed = Instant::now();
+            }
             let work = tokio::task::spawn_blocking(move || {
                 drop((over, unrecorded));
+                if let Some(rules) = rules {
+                    rules.sweep();
+                }
                 if clean {
                     for id in managed.sweep(stale) {
                         tracing::info!(stream = id, "stopped: no heartbeat for {} s", stale.as_secs());
@@ -518,9 +528,10 @@ impl LiveService {
     }
 
     /// What players and publishers use, who show the live origin's keys: `/streams/…` (HLS, DASH, thumbnails),
-    /// `/live/streams`, `/recordings/…`, `/whip/…`, `/whep/…`.
+    /// `/live/streams`, `/live/sessions`, `/recordings/…`, `/whip/…`, `/whep/…`.
     pub fn router(&self) -> Router {
-        let mut router = self.files().merge(overview::router(self.clone()));
+        let mut router =
+            self.files().merge(overview::router(self.clone())).merge(sessions::router(self.clone()));
         if let Some(shelf) = &self.shelf {
             router = router.merge(self.films(shelf.clone()));
         }

@@ -156,16 +156,12 @@ impl Streams {
     /// [`ErrorKind::Busy`] when there is one of that name; [`ErrorKind::Invalid`] naming what is wrong with the request.
     pub fn create(&self, request: StreamRequest) -> Result<()> {
         check_name(&request.id).map_err(|why| Error::invalid("stream_id", why))?;
-        request.transcode()?;
-        if let PullSource::Url { url, .. } = &request.source
-            && !request.trusted
-        {
-            self.policy.check(url).map_err(|refused| Error::invalid("source_url", refused.to_string()))?;
-        }
+        self.check(&request)?;
         let mut all = self.lock();
         if all.contains_key(&request.id) {
             return Err(Error::new(ErrorKind::Busy, "Stream already active"));
         }
+        apart(&request, &all)?;
         let now = unix();
         let managed = Managed {
             created: now,
@@ -174,6 +170,17 @@ impl Streams {
             request: request.clone(),
         };
         all.insert(request.id, managed);
+        Ok(())
+    }
+
+    /// Whether it can be asked for at all.
+    fn check(&self, request: &StreamRequest) -> Result<()> {
+        request.transcode()?;
+        if let PullSource::Url { url, .. } = &request.source
+            && !request.trusted
+        {
+            self.policy.check(url).map_err(|refused| Error::invalid("source_url", refused.to_string()))?;
+        }
         Ok(())
     }
 
@@ -235,11 +242,14 @@ impl Streams {
     /// As [`Streams::create`] and [`Streams::start`].
     pub fn configure(&self, request: StreamRequest) -> Result<()> {
         let id = request.id.clone();
-        let ran = match self.lock().get(&id) {
-            Some(managed) => managed.running.is_some(),
-            None => return Err(missing()),
+        // One that cannot be leaves the stream as it is.
+        self.check(&request)?;
+        let ran = {
+            let all = self.lock();
+            let managed = all.get(&id).ok_or_else(missing)?;
+            apart(&request, &all)?;
+            managed.running.is_some()
         };
-        request.transcode()?;
         self.remove(&id);
         self.create(request)?;
         if ran { self.start(&id) } else { Ok(()) }
@@ -328,6 +338,18 @@ impl Events {
         }
         *self.counts.entry((id.into(), event)).or_default() += 1;
     }
+}
+
+/// Whether no other stream is recorded to where this one is to be.
+fn apart(request: &StreamRequest, all: &BTreeMap<String, Managed>) -> Result<()> {
+    for (id, other) in all.iter().filter(|(id, _)| **id != request.id) {
+        let theirs = &other.request.targets;
+        if let Some(target) = request.targets.iter().find(|t| theirs.iter().any(|o| t.collides(o))) {
+            let why = format!("stream {id} is recorded into {}", target.label());
+            return Err(Error::invalid("recording_path", why));
+        }
+    }
+    Ok(())
 }
 
 fn missing() -> Error {

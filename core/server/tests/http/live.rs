@@ -77,6 +77,7 @@ fn the_page_is_there_when_the_live_origin_is() {
     let without = Site::new();
     assert_eq!(without.get("/live").status, 404);
     assert_eq!(without.get("/live/streams").status, 404);
+    assert_eq!(without.get("/live/sessions").status, 404);
     assert!(!without.get("/").text().contains("/live"));
     let with = site(|config| config.security.api_key = Some(Secret::new("key")));
     assert!(with.get("/").text().contains(r#"href="/live""#));
@@ -342,6 +343,11 @@ fn what_is_in_the_store_is_served_and_hooks_decide_over_its_streams() {
         })
     };
     let served = with(Some(store));
+    for (path, status) in
+        [("", 403), ("?key=who-reads", 200), ("?stream=far", 403), ("?stream=far&key=no", 403)]
+    {
+        assert_eq!(served.get(&format!("/live/sessions{path}")).status, status, "{path}");
+    }
     // Without the key nobody is asked.
     assert_eq!(served.get("/streams/far/playlist.m3u8?ticket=good").status, 403);
     assert_eq!(events(&heard), []);
@@ -405,6 +411,14 @@ fn hooks_decide_over_srt_and_are_told_of_its_readers() {
     assert_eq!(site.get("/live/streams").json()["streams"], json!([]));
     let _publisher = Publisher(srt(&site, "publish:live/a?ticket=good", &sources, true));
     line(&site, "live/a");
+    let sessions = site.get("/live/sessions?stream=live%2Fa").json()["sessions"].clone();
+    assert_eq!(sessions.as_array().unwrap().len(), 1);
+    let one = &sessions[0];
+    assert_eq!(json!([one["stream"], one["protocol"], one["publishes"]]), json!(["live/a", "srt", true]));
+    assert!(one["bytes_in"].as_u64().unwrap() > 10_000 && one["rtt_ms"].as_f64().unwrap() > 0.0, "{one}");
+    assert!(one["uptime"].as_f64().unwrap() > 0.0 && one["loss"].as_f64().unwrap() < 1.0, "{one}");
+    assert_eq!(site.get("/live/sessions").json()["sessions"].as_array().unwrap().len(), 1);
+    assert_eq!(site.get("/live/sessions?stream=live").json()["sessions"], json!([]));
     let mut reader = Publisher(srt(&site, "read:live/a", "-t 0.5", false));
     until("the refused reader ends", || reader.0.try_wait().unwrap());
     let mut reader = Publisher(srt(&site, "read:live/a?ticket=good", "-t 0.5", false));

@@ -35,6 +35,14 @@ pub(super) const ROUTES: &[Route] = &[
         not: &[KEY],
     },
     Route {
+        method: "get",
+        path: "/live/sessions",
+        tag: "live",
+        summary: "How well it goes by WHIP, WHEP and SRT: round trip, loss, and which rendition a viewer gets; with ?stream=NAME of one stream",
+        ok: Shape::Json("LiveSessions"),
+        not: &[KEY],
+    },
+    Route {
         method: "post",
         path: "/streams",
         tag: "live",

@@ -188,11 +188,25 @@
       if (!report.emitted) shown = NaN;
     };
     const timer = setInterval(look, 500);
+    // Which rendition the server sends here, and what it knows of the way.
+    const id = session.pathname.split('/').pop().split('-')[0];
+    let sent = '';
+    const ask = async () => {
+      const url = new URL(withKey('/live/sessions'), location.href);
+      url.searchParams.set('stream', stream.name);
+      const all = await fetch(url, { cache: 'no-store' }).then(a => a.ok ? a.json() : { sessions: [] }).catch(() => ({ sessions: [] }));
+      const mine = all.sessions.find(s => s.id === id);
+      const parts = [];
+      if (mine && mine.rung > 0) parts.push('a smaller rendition');
+      if (mine && mine.estimate) parts.push(`room for ${bits(mine.estimate)}`);
+      sent = parts.join(' · ');
+    };
+    const asking = setInterval(ask, 2000);
     return {
       latency: () => shown,
       get meaning() { return Number.isFinite(late.whole) ? 'since it came to the server (sender reports)' : 'half the round trip, and from its arrival here to the screen'; },
-      more: () => report.rate ? bits(report.rate) : '',
-      stop() { clearInterval(timer); stop(); },
+      more: () => [report.rate ? bits(report.rate) : '', sent].filter(Boolean).join(' · '),
+      stop() { clearInterval(timer); clearInterval(asking); stop(); },
     };
   }
 

@@ -1,7 +1,7 @@
 //! What is in a recording's directory, and when it was: the files say how long they are, and the notes beside them when they
 //! began. Notes are lines of JSON that are only added, by who records.
 
-use crate::live::push::is_recorded;
+use crate::live::push::{is_made, is_recorded};
 use ghoststream::package::FragmentedFile;
 use ghoststream::spec::Container;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The file with the notes.
-const NOTES: &str = "recording.jsonl";
+pub(in crate::live) const NOTES: &str = "recording.jsonl";
+/// Notes that are longer forget what is gone when a row of files begins.
+const LONG: u64 = 64 << 10;
 /// The last write of a file may be this much (microseconds) from the end that the notes promise.
 const NEAR: i64 = 15_000_000;
 /// Files whose insides are remembered.
@@ -34,12 +36,19 @@ enum Note {
 pub(in crate::live) struct Notes {
     path: PathBuf,
     next: i64,
+    /// Whether the last line may be a part of one.
+    torn: bool,
 }
 
 impl Notes {
     /// A row of files begins `at` (microseconds since 1970). What cannot be noted is a warning: files have times of their own.
     pub fn begin(directory: &Path, at: i64) -> Notes {
-        let notes = Notes { path: directory.join(NOTES), next: at };
+        let path = directory.join(NOTES);
+        if let Err(e) = forget(&path, directory) {
+            tracing::warn!("{}: {e}", path.display());
+        }
+        // A crash, or a full disk, may have cut the last line short.
+        let mut notes = Notes { torn: path.exists(), path, next: at };
         notes.add(&Note::Began { at });
         notes
     }
@@ -52,13 +61,36 @@ impl Notes {
         self.next = self.next.saturating_add(duration);
     }
 
-    fn add(&self, note: &Note) {
-        let line = serde_json::to_string(note).unwrap_or_default() + "\n";
+    fn add(&mut self, note: &Note) {
+        let mut line = serde_json::to_string(note).unwrap_or_default() + "\n";
+        if self.torn {
+            line.insert(0, '\n');
+        }
         let file = File::options().append(true).create(true).open(&self.path);
-        if let Err(e) = file.and_then(|mut file| file.write_all(line.as_bytes())) {
+        let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
+        self.torn = written.is_err();
+        if let Err(e) = written {
             tracing::warn!("{}: {e}", self.path.display());
         }
     }
+}
+
+/// Takes out of long notes what is about files that are gone.
+fn forget(path: &Path, directory: &Path) -> io::Result<()> {
+    if std::fs::metadata(path).map_or(0, |m| m.len()) < LONG {
+        return Ok(());
+    }
+    let text = std::fs::read_to_string(path)?;
+    let there = |line: &&str| match serde_json::from_str(line) {
+        Ok(Note::File { name, .. }) => directory.join(name).exists(),
+        Ok(Note::Began { .. }) | Err(_) => false,
+    };
+    let kept: String = text.lines().filter(there).map(|line| format!("{line}\n")).collect();
+    let new = path.with_extension("new");
+    std::fs::write(&new, kept).and_then(|()| std::fs::rename(&new, path)).inspect_err(|_| {
+        // What is left of it is nothing to anybody.
+        let _gone = std::fs::remove_file(&new);
+    })
 }
 
 /// A file of a recording.
@@ -121,16 +153,19 @@ impl Insides {
         };
         let mut noted = HashMap::new();
         let mut next = None;
+        // Where files began that are not noted: a row that ended otherwise has one at its end.
+        let mut begun = Vec::new();
         // A line that a crash cut short says nothing.
         for note in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
             match note {
-                Note::Began { at } => next = Some(at),
+                Note::Began { at } => begun.extend(next.replace(at)),
                 Note::File { name, start, duration } => {
                     next = Some(start.saturating_add(duration));
                     noted.insert(name, (start, duration));
                 }
             }
         }
+        begun.extend(next);
         let mut paths: Vec<PathBuf> = std::fs::read_dir(directory)?
             .flatten()
             .map(|e| e.path())
@@ -138,6 +173,8 @@ impl Insides {
             .collect();
         paths.sort();
         let newest = paths.last().cloned();
+        // Else it was left by a crash.
+        let made = is_made(directory, Container::Mp4);
         let mut found: Vec<Recorded> = Vec::new();
         for path in paths {
             let Some(name) = path.file_name().and_then(|n| n.to_str()).map(String::from) else { continue };
@@ -151,14 +188,20 @@ impl Insides {
             };
             let Ok(modified) = std::fs::metadata(&path).and_then(|m| m.modified()) else { continue };
             let end = micros(modified);
-            let promised =
-                next.filter(|n| newest.as_ref() == Some(&path) && (n + duration - end).abs() < NEAR);
+            let promised = promised(&begun, duration, end);
             let start = promised.unwrap_or(end.saturating_sub(duration));
-            found.push(Recorded { name, start, duration, grows: promised.is_some() });
+            let grows = made && newest.as_ref() == Some(&path) && promised == next;
+            found.push(Recorded { name, start, duration, grows });
         }
         found.sort_by_key(|r| r.start);
         Ok(found)
     }
+}
+
+/// Where a file began that is not noted, of what was `begun`: its last write, at `end`, was near its own.
+fn promised(begun: &[i64], duration: i64, end: i64) -> Option<i64> {
+    let off = |at: &&i64| (at.saturating_add(duration) - end).abs();
+    begun.iter().min_by_key(off).filter(|at| off(at) < NEAR).copied()
 }
 
 /// Microseconds since 1970.
@@ -169,6 +212,16 @@ pub(super) fn micros(at: SystemTime) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_was_cut_short_begins_where_its_row_was() {
+        let begun = [100_000_000, 110_000_000, 200_000_000];
+        // Its last second was never written.
+        assert_eq!(promised(&begun, 4_000_000, 115_000_000), Some(110_000_000));
+        assert_eq!(promised(&begun, 8_000_000, 208_500_000), Some(200_000_000));
+        assert_eq!(promised(&begun, 5_000_000, 150_000_000), None, "it is none of them");
+        assert_eq!(promised(&[], 5_000_000, 150_000_000), None);
+    }
 
     #[test]
     fn notes_say_when_files_begin() {
@@ -201,6 +254,21 @@ mod tests {
             (names[2], 3_600_000_000, 2_500_000),
         ];
         assert_eq!(list(dir.path()), expected.map(|(n, s, d)| (n.to_string(), s, d)));
+        // What is noted behind a line that was cut short is not lost with it.
+        let mut notes = Notes::begin(dir.path(), 7_200_000_000);
+        std::fs::write(dir.path().join("2026-01-01_03-00-00.mp4"), "").unwrap();
+        notes.saved("2026-01-01_03-00-00.mp4", 1.0);
+        let last = list(dir.path()).pop().unwrap();
+        assert_eq!((last.1, last.2), (7_200_000_000, 1_000_000));
+        std::fs::remove_file(dir.path().join("2026-01-01_03-00-00.mp4")).unwrap();
+        // Long ones forget what is gone.
+        for n in 0..1000 {
+            notes.saved(&format!("2026-01-02_00-00-00 ({n}).mp4"), 1.0);
+        }
+        let size = || std::fs::metadata(dir.path().join(NOTES)).unwrap().len();
+        assert!(size() > LONG);
+        Notes::begin(dir.path(), 9_000_000_000);
+        assert!(size() < 1000 && list(dir.path()) == expected.map(|(n, s, d)| (n.to_string(), s, d)));
         // Retention removed one.
         std::fs::remove_file(dir.path().join(names[0])).unwrap();
         assert_eq!(list(dir.path()).len(), 2);

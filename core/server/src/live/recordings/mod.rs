@@ -7,7 +7,7 @@
 mod catalogue;
 mod download;
 
-pub(super) use catalogue::Notes;
+pub(super) use catalogue::{NOTES, Notes};
 
 use super::origin::answer::{self, Cache, HLS};
 use super::push::Recording;
@@ -74,6 +74,13 @@ impl RecordingRules {
             segment: segment_seconds,
             keep: (keep_seconds > 0.0).then(|| Duration::from_secs_f64(keep_seconds)),
             most: (max_bytes > 0).then_some(max_bytes),
+        }
+    }
+
+    /// Removes what is too old, or too much, of recordings that nobody makes any more. It reads directories.
+    pub fn sweep(&self) {
+        if self.config.keep_seconds > 0.0 || self.config.max_bytes > 0 {
+            super::push::sweep_below(&self.root, |directory, container| self.recording(directory, container));
         }
     }
 

@@ -387,11 +387,14 @@ async fn list(State(service): State<LiveService>) -> Response {
 
 fn told(service: &LiveService, view: &StreamView) -> Value {
     let stats = service.streams().get(&view.request.id).map(|s| s.stats());
+    let mut stats = stats.map_or(json!({}), |s| json!(s));
+    // Beyond the contract: who publishes and watches, by protocols that tell how well it goes.
+    stats["sessions"] = json!(service.sessions(|stream| stream == view.request.id));
     json!({
         "stream_id": view.request.id,
         "state": view.state,
         "error_message": view.error,
-        "stats": stats.map_or(json!({}), |s| json!(s)),
+        "stats": stats,
         "uptime": view.uptime.map_or(0.0, |u| u.as_secs_f64()),
     })
 }

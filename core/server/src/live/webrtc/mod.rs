@@ -18,6 +18,7 @@ mod intake;
 mod negotiate;
 mod offer;
 mod play;
+mod probe;
 mod rungs;
 mod session;
 mod stats;

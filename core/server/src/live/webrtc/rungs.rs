@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 /// How long the way must have been too narrow for the rung that goes now, and how much too narrow it must be to be so at once.
 const LOW: Duration = Duration::from_millis(600);
 const MUCH: f64 = 0.5;
-/// What a rung that is chosen may need of the way, going down and going up. Estimates of a wide way stand still a little above
-/// what the best rung needs; one that was wrong is left soon, and tried later each time.
+/// What a rung that is chosen may need of the way, going down and going up. A wide way is found to bear two to three times what
+/// the best rung needs: `ROOM` is wished for, and a probe goes to twice that.
 const DOWN: f64 = 0.9;
-const UP: f64 = 1.0;
+const UP: f64 = 0.85;
 /// How long the way must have been wide enough for a better rung; longer and longer where that has turned out wrong.
 const HIGH: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(60));
 /// The same where nobody looks what the way bears beyond what goes: a better rung is a trial.
@@ -27,6 +27,9 @@ const WRONG: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(300);
 /// How long smaller rungs are kept by a viewer who does not need them.
 const KEEP: Duration = Duration::from_secs(20);
+/// How long a rung that is made no more is waited for by a viewer whose way is too narrow for the whole: a publisher who comes back
+/// is there before what is made of it.
+const ANEW: Duration = Duration::from_secs(8);
 /// Of what a rung needed most, so much is forgotten with every look.
 const FORGET: f64 = 0.99;
 /// Room beside the best rung that is looked for, so that its place is not in doubt.
@@ -127,6 +130,8 @@ pub struct Rungs {
     looked: Option<Instant>,
     /// When smaller ones were needed last.
     needed: Option<Instant>,
+    /// Since when the one that goes has not been made, while the whole is there.
+    gone: Option<Instant>,
 }
 
 /// What a look at the rungs has brought.
@@ -146,7 +151,16 @@ impl Rungs {
     /// A viewer begins with the stream as it is.
     pub fn new(whole: Going) -> Rungs {
         let choice = Choice::new();
-        Rungs { whole, smaller: None, choice, way: None, needs: Vec::new(), looked: None, needed: None }
+        Rungs {
+            whole,
+            smaller: None,
+            choice,
+            way: None,
+            needs: Vec::new(),
+            looked: None,
+            needed: None,
+            gone: None,
+        }
     }
 
     /// The way has turned out to be such.
@@ -208,9 +222,16 @@ impl Rungs {
         let rates: Vec<u64> = self.needs.iter().map(|n| *n as u64).collect();
         let mut change = None;
         let best = usize::from(!there);
-        if self.choice.current >= going.len() {
-            // What went is not made any more.
-            change = (going.len() > best).then(|| self.choice.take(going.len() - 1));
+        let made = self.choice.current < going.len();
+        if made || !there {
+            self.gone = None;
+        }
+        if !made {
+            let gone = *self.gone.get_or_insert(now);
+            let fits = self.needs[going.len() - 1] <= way.bits as f64 * DOWN;
+            if fits || now.saturating_duration_since(gone) >= ANEW {
+                change = (going.len() > best).then(|| self.choice.take(going.len() - 1));
+            }
         } else if rates[0] > 0 {
             change = self.choice.look(way, &rates, best, now);
         }
@@ -417,9 +438,32 @@ mod tests {
                 assert!(looked.desired > 1_000_000, "{looked:?}");
             }
         }
+        // A publisher who comes back is there before what is made of it: the whole is not for who has no room for it, unless the
+        // smaller one does not come again.
+        small.leave();
+        announce(&other, &[Codec::Vp8]);
+        let looks = (ANEW.as_millis() / LOOK.as_millis()) as usize;
+        for _ in 0..looks {
+            let (looked, _) = look(200_000, Some(&other));
+            assert_eq!((looked.change.is_none(), looked.rung), (true, 1));
+        }
+        announce(&small, &[Codec::Vp8]);
+        for _ in 0..2 * looks {
+            let (looked, _) = look(200_000, Some(&other));
+            assert_eq!((looked.change.is_none(), looked.rung, looked.rungs), (true, 1, 2));
+        }
         announce(&other, &[Codec::Opus, Codec::Vp8]);
         let up = (0..100).find_map(|_| look(9_000_000, Some(&other)).0.change).unwrap();
         assert!(Arc::ptr_eq(&up.stream, &other));
         assert_eq!((up.lanes[0].track, up.lanes[1].track), (1, 0));
+        for wait in [1010, 0] {
+            push(&other, 1, 50_000);
+            push(&small, 0, 5_000);
+            std::thread::sleep(ms(wait));
+        }
+        assert_eq!(look(200_000, Some(&other)).0.rung, 1);
+        small.leave();
+        let until = (0..2 * looks).find(|_| look(200_000, Some(&other)).0.change.is_some());
+        assert_eq!(until, Some(looks + 1), "it is not waited for for ever");
     }
 }

@@ -4,6 +4,7 @@ use super::clock::Report;
 use super::intake::{Frame, Intake, Out};
 use super::offer::Kind;
 use super::play::{Over, Play};
+use super::probe::Probe;
 use super::rungs::{Rungs, Way};
 use super::stats::SessionStats;
 use super::wire::{Datagram, Parcel, Wire};
@@ -127,6 +128,7 @@ impl Session {
         let mut running = Running {
             driver: Driver {
                 rtc: self.rtc,
+                probe: Probe::default(),
                 wire: self.wire,
                 name: self.name,
                 known: Vec::new(),
@@ -150,6 +152,7 @@ impl Session {
 /// The `Rtc`, between the socket and the session.
 struct Driver {
     rtc: Rtc,
+    probe: Probe,
     wire: Arc<Wire>,
     name: String,
     known: Vec<SocketAddr>,
@@ -166,6 +169,7 @@ impl Driver {
         if !self.rtc.accepts(&input) {
             return;
         }
+        self.probe.told(datagram.at);
         // Whoever could sign a request is the client.
         if !self.known.contains(&source) && self.known.len() < 32 {
             self.known.push(source);
@@ -194,7 +198,8 @@ impl Driver {
                     if at > now || turns > 1000 {
                         return Ok(at.max(now + Duration::from_micros(100)));
                     }
-                    self.rtc.handle_input(Input::Timeout(now))?;
+                    let time = self.probe.time(at, self.rtc.last_timeout_reason(), now);
+                    self.rtc.handle_input(Input::Timeout(time))?;
                 }
                 // A payload that cannot be put together is lost, as if it had not come.
                 Err(RtcError::Packet(mid, pt, e)) => tracing::debug!(%mid, %pt, "WebRTC: {e}"),
@@ -296,9 +301,8 @@ impl Running {
                     }
                 }
                 Woken::Writable => self.driver.flush(),
-                Woken::Time => {
-                    self.driver.rtc.handle_input(Input::Timeout(Instant::now())).map_err(failed)?;
-                }
+                // The next poll does what is due.
+                Woken::Time => {}
             }
         }
     }

@@ -51,7 +51,7 @@ pub struct SessionStats {
 }
 
 impl SessionStats {
-    pub(super) fn new(id: String, stream: String, protocol: &'static str) -> SessionStats {
+    pub(in crate::live) fn new(id: String, stream: String, protocol: &'static str) -> SessionStats {
         SessionStats {
             id,
             stream,
