@@ -20,6 +20,8 @@ pub struct SubtitleConverter {
     base: Rational,
     source: Codec,
     target: Codec,
+    /// Where the output ends, in milliseconds.
+    end: Option<i64>,
 }
 
 impl SubtitleConverter {
@@ -35,7 +37,15 @@ impl SubtitleConverter {
         }
         let base = source.time_base;
         let decoder = av::SubtitleDecoder::new(native, (base.num, base.den))?;
-        Ok(SubtitleConverter { decoder, base, source: source.codec.clone(), target: target.clone() })
+        let (source, target) = (source.codec.clone(), target.clone());
+        Ok(SubtitleConverter { decoder, base, source, target, end: None })
+    }
+
+    /// Shows nothing at `end` and later.
+    #[must_use]
+    pub fn until(mut self, end: Option<Timestamp>) -> Self {
+        self.end = end.map(|t| t.to(MILLISECONDS).ticks);
+        self
     }
 
     /// What the converted stream is.
@@ -97,8 +107,8 @@ impl Stage<Packet, Packet> for SubtitleConverter {
             d if d > 0 => Timestamp::new(d, self.base).to(MILLISECONDS).ticks,
             _ => LONGEST_SECONDS * 1000,
         };
-        // A cue that began before the cut is shown from the cut on.
-        let (from, to) = (start.max(0), start + length);
+        // A cue that began before the cut is shown from the cut on, one that goes on behind it to the cut.
+        let (from, to) = (start.max(0), self.end.map_or(start + length, |end| end.min(start + length)));
         if text.trim().is_empty() || to <= from {
             return Ok(());
         }
@@ -128,11 +138,16 @@ fn cue(codec: &Codec, text: &str, from: i64, to: i64) -> Packet {
     Packet::new(data, from, to - from, MILLISECONDS)
 }
 
-/// All cues of a subtitle file as packets of `codec`, `start` taken as time 0.
+/// All cues of a subtitle file as packets of `codec`, `start` taken as time 0, up to `end` (which counts from there).
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] or I/O errors by name of the file; [`ErrorKind::Format`] when it holds no text subtitles.
-pub fn read_subtitle_file(path: &str, codec: &Codec, start: Timestamp) -> Result<Vec<Packet>> {
+pub fn read_subtitle_file(
+    path: &str,
+    codec: &Codec,
+    start: Timestamp,
+    end: Option<Timestamp>,
+) -> Result<Vec<Packet>> {
     let interrupt = av::Interrupt::new();
     let source = crate::spec::SourceSpec::url(path);
     let mut demuxer = crate::source::open::open(&source, &interrupt)?;
@@ -140,7 +155,7 @@ pub fn read_subtitle_file(path: &str, codec: &Codec, start: Timestamp) -> Result
     let stream = streams.iter().find(|s| s.codec.is_text_subtitle());
     let stream =
         stream.ok_or_else(|| Error::new(ErrorKind::Format, format!("{path}: no text subtitles in it")))?;
-    let mut converter = SubtitleConverter::new(stream, codec)?;
+    let mut converter = SubtitleConverter::new(stream, codec)?.until(end);
     let mut packets = Vec::new();
     while let Some(packet) = demuxer.read().map_err(|e| Error::from(e).context(path))? {
         if packet.stream_index() == stream.index {

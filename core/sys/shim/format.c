@@ -97,15 +97,15 @@ static int ask_and_open(AVFormatContext *ctx, AVIOContext **pb, const char *url,
 }
 
 /* Demuxers. Frees nothing of the caller's: pb stays the caller's on failure and on success. Without pb, `ask` is heard before
- * anything is opened, and *backwards says that the failure is an MP4 whose index lies behind its media on a transport that
- * cannot go back. */
+ * anything is opened. *backwards = 1 says that the failure is an MP4 whose index lies behind its media on a transport that
+ * cannot go back, 2 that what was opened on such a pb is one: it can be read as far as what pb has in its buffer. */
 int gsav_demux_open(AVFormatContext **out, const char *url, const char *format, AVIOContext *pb,
                     GsavInterrupt interrupt, GsavAsk ask, void *opaque, int32_t *backwards, AVDictionary **options)
 {
     const AVInputFormat *input = NULL;
     AVFormatContext *ctx;
     Opening *o;
-    int ret;
+    int ret, late = 0;
     if (format && !(input = av_find_input_format(format)))
         return AVERROR_DEMUXER_NOT_FOUND;
     ctx = avformat_alloc_context();
@@ -123,9 +123,10 @@ int gsav_demux_open(AVFormatContext **out, const char *url, const char *format, 
         ctx->pb = pb;
         ctx->flags |= AVFMT_FLAG_CUSTOM_IO;
         o->begun = 1;
+        late = !(pb->seekable & AVIO_SEEKABLE_NORMAL) && is_backwards(pb);
     }
     ret = avformat_open_input(&ctx, url, input, options);
-    *backwards = o->backwards;
+    *backwards = o->backwards ? 1 : late ? 2 : 0;
     if (ret < 0)
         av_free(o);
     *out = ctx;
@@ -203,6 +204,7 @@ void gsav_format_get(const AVFormatContext *ctx, GsavFormat *p)
     p->chapters = ctx->nb_chapters;
     p->flags = ctx->iformat ? ctx->iformat->flags : ctx->oformat ? ctx->oformat->flags : 0;
     p->seekable = ctx->pb ? ctx->pb->seekable & AVIO_SEEKABLE_NORMAL : 0;
+    p->streamed = ctx->pb && !p->seekable;
 }
 
 const char *gsav_format_name(const AVFormatContext *ctx, int long_name)

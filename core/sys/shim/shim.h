@@ -85,6 +85,8 @@ typedef struct GsavStream {
 typedef struct GsavFormat {
     int64_t start, duration, bit_rate;
     int32_t streams, chapters, flags, seekable;
+    /* Its bytes come once, one after another. */
+    int32_t streamed;
 } GsavFormat;
 
 typedef struct GsavChapter {

@@ -50,6 +50,9 @@ pub struct TakeArgs {
     /// Read at the speed of the timestamps instead of as fast as possible
     #[arg(long)]
     pub realtime: bool,
+    /// Take an input that was cut short as far as it goes, instead of failing
+    #[arg(long)]
+    pub salvage: bool,
     /// Record this sound beside a screen, as a track of its own (repeatable): desktop, microphone, app:NAME, all-but:NAME or
     /// node:NAME, each with ,gain=DB and ,offset=MS; several with + between them are mixed
     #[arg(long = "sound", value_name = "SOUND", value_parser = values::sounds)]
@@ -130,6 +133,7 @@ impl TakeArgs {
         };
         source.loops = self.loops.unwrap_or(0);
         source.realtime = self.realtime;
+        source.salvage = self.salvage;
         source.decode.device = self.decoder_device.unwrap_or_default();
         Ok(())
     }

@@ -273,6 +273,7 @@ fn sources() {
         &["http://h/a", "o.mp4", "--start", "1:02.5", "--to", "1:10", "--loop", "forever", "--realtime"],
         with(json!({"url": "http://h/a", "start": 62.5, "duration": 7.5, "loop": -1, "realtime": true})),
     );
+    assert_means(&["in.mkv", "o.mp4", "--salvage"], with(json!({"url": "in.mkv", "salvage": true})));
     assert_means(
         &[
             "rtsp://h/a",

@@ -17,12 +17,12 @@ use crate::filter::{Download, Exact, Since, Trim};
 use crate::job::shared::{Meter, Remote, Shared, TrackMeter, lock};
 use crate::job::{Job, Ports, Ticker};
 use crate::link::{Overflow, Sender, link};
-use crate::packet::{MediaKind, StreamInfo};
+use crate::packet::{Codec, MediaKind, StreamInfo};
 use crate::plan::Plan;
 use crate::sink::{Facts, Made, OutputSink, Saved, Talk};
 use crate::source::seek::Seeker;
 use crate::source::sound::{Origin, Sound};
-use crate::spec::{Device, PipelineSpec, Window};
+use crate::spec::{Container, Device, PipelineSpec, SegmentContainer, Window};
 use crate::subtitle::{SubtitleConverter, read_subtitle_file};
 use crate::time::{Clock, MICROSECONDS, Rational, SystemClock, Timestamp};
 use std::collections::BTreeMap;
@@ -431,6 +431,11 @@ impl<'a> Graph<'a> {
             };
             let source = track.stream.and_then(|i| offer.streams.iter().find(|s| s.index == i));
             let slot = mux.add(meter.clone(), kind, known, source);
+            if let (Make::Video(v), Some(pictures)) = (track.made(), source.and_then(|s| s.video.as_ref()))
+                && !v.spec.auto_rotate
+            {
+                mux.turn(slot, pictures.rotation);
+            }
             if lead.is_some_and(|name| *name == track.name) {
                 mux.lead(slot);
             }
@@ -464,9 +469,19 @@ impl<'a> Graph<'a> {
         }))
     }
 
+    /// Where copied tracks of `output` begin, if the source is cut: with its pictures.
+    fn copied_from(&self, output: &Output, offer: &Offer) -> Option<Timestamp> {
+        let start = self.spec.source.start.filter(|s| s.0 > 0.0 && self.spec.window().is_none())?;
+        let copies =
+            output.tracks.iter().any(|t| t.kind() == MediaKind::Video && matches!(t.make, Make::Copy(_)));
+        let key = offer.first_key.filter(|_| copies).map_or(0.0, |key| (key - start.0).min(0.0));
+        Some(Timestamp::from_seconds(key))
+    }
+
     /// Starts what makes the output's tracks, for itself and for those that share them.
     fn make_tracks(&mut self, index: usize, output: &Output, offer: &Offer, ends: &mut Ends) -> Result<()> {
         let mut video = Vec::new();
+        let from = self.copied_from(output, offer);
         for (position, track) in output.tracks.iter().enumerate() {
             // What is shared was made by an earlier track, which took its end along.
             let Some(outs) = ends.remove(&(index, position)) else { continue };
@@ -474,7 +489,12 @@ impl<'a> Graph<'a> {
                 (Make::Shared(_), _) => {}
                 (Make::Copy(info), Some(stream)) => {
                     for to in outs {
-                        let route = CopyRoute::new(info, to.mux, to.track);
+                        // Copied pictures begin at the key frame that was gone to, if that was possible.
+                        let sought = info.kind == MediaKind::Video && offer.first_key.is_some();
+                        let mut route = CopyRoute::new(info, to.mux, to.track).from(from.filter(|_| !sought));
+                        if info.codec == Codec::Aac && info.extradata.is_empty() && !keeps_headers(output) {
+                            route.told_once();
+                        }
                         self.routes.entry(stream).or_default().push(Route::Copy(route));
                     }
                 }
@@ -521,7 +541,8 @@ impl<'a> Graph<'a> {
         if let Some(path) = &track.path {
             // A subtitle file is small: it is read whole, here, so that a bad one fails before anything is written.
             let start = self.spec.source.start.map_or(0.0, |s| s.0);
-            let packets = read_subtitle_file(path, &track.codec, Timestamp::from_seconds(start))?;
+            let end = self.spec.source.duration.map(|d| Timestamp::from_seconds(d.0));
+            let packets = read_subtitle_file(path, &track.codec, Timestamp::from_seconds(start), end)?;
             let (mux, slot) = (to.mux, to.track);
             return self.thread("subtitles".into(), move |_| {
                 for packet in packets {
@@ -535,7 +556,8 @@ impl<'a> Graph<'a> {
         let stream = stream.ok_or_else(|| Error::new(ErrorKind::Internal, "subtitles without a stream"))?;
         let info = offer.streams.iter().find(|s| s.index == stream);
         let info = info.ok_or_else(|| Error::new(ErrorKind::Internal, "subtitles of no stream"))?;
-        let converter = Box::new(SubtitleConverter::new(info, &track.codec)?);
+        let end = self.spec.source.duration.map(|d| Timestamp::from_seconds(d.0));
+        let converter = Box::new(SubtitleConverter::new(info, &track.codec)?.until(end));
         let route = Route::Convert { converter, mux: to.mux, track: to.track };
         self.routes.entry(stream).or_default().push(route);
         Ok(())
@@ -545,7 +567,7 @@ impl<'a> Graph<'a> {
     fn build_source(&mut self, input: Input) -> Result<()> {
         let end = self.spec.source.duration.map(|d| Timestamp::from_seconds(d.0));
         match input {
-            Input { packets: Some(packets), offer, origin, key, .. } => {
+            Input { packets: Some(mut packets), offer, origin, key, .. } => {
                 for decoder in &self.resolved.decoders {
                     self.decoder(decoder, &offer, end)?;
                 }
@@ -555,6 +577,13 @@ impl<'a> Graph<'a> {
                         stream.routes = routes;
                     }
                 }
+                // What nobody wants is not fetched, where it can be left: the other renditions of a playlist. Parts of a
+                // whole begin where its pictures do, also those of sound alone.
+                if let Some(container) = packets.container().filter(|_| self.spec.window().is_none()) {
+                    for (index, stream) in streams.iter().enumerate() {
+                        container.set_discard(index, stream.routes.is_empty())?;
+                    }
+                }
                 let begin = offer.start.unwrap_or(Timestamp::new(0, Rational::new(1, 1)));
                 let seeker = Seeker::of(&offer.streams, begin);
                 if let (Some(key), Some(index)) = (key, seeker.stream())
@@ -562,13 +591,15 @@ impl<'a> Graph<'a> {
                 {
                     stream.decode_from(key);
                 }
+                let is_wanted = |s: &&StreamInfo| streams.get(s.index).is_some_and(|w| !w.routes.is_empty());
+                let wanted: Vec<StreamInfo> = offer.streams.iter().filter(is_wanted).cloned().collect();
                 let expected = offer.duration.filter(|_| self.spec.source.url.is_some());
                 let start = self.spec.source.start.map_or(0.0, |s| s.0);
                 let feed = Feed {
                     packets,
+                    seeker: Seeker::of(&wanted, begin),
                     streams,
                     origin,
-                    seeker,
                     end,
                     loops: self.spec.source.loops,
                     realtime: self.spec.source.realtime,
@@ -733,6 +764,14 @@ impl<'a> Graph<'a> {
         Failover::new(first, failover::KEPT, successor, loss)
             .until(Box::new(move || asked.is_cancelled()))
             .counting(damage)
+    }
+}
+
+/// Whether AAC keeps its own headers in `output`, which then may say something else at any time.
+fn keeps_headers(output: &Output) -> bool {
+    match output.container {
+        Some(Container::Ts | Container::Raw) | None => true,
+        Some(c) => c.is_segmented() && output.segment.container == SegmentContainer::Ts,
     }
 }
 

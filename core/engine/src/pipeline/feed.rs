@@ -5,8 +5,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::job::shared::{Meter, Shared};
 use crate::link::Sender;
+use crate::package::bitstream::aac::{self, Adts};
 use crate::packet::{Codec, MediaKind, Packet, SideData, StreamInfo};
-use crate::source::open::reading;
+use crate::source::open::{BACKWARDS, reading};
 use crate::source::packets::{Next, PacketSource};
 use crate::source::seek::Seeker;
 use crate::stage::{OutletFn, Source, Stage};
@@ -36,13 +37,81 @@ pub(crate) struct CopyRoute {
     /// How far decoding runs ahead of showing, in the stream's ticks: what the first decode time of a stream without
     /// any is short of its presentation time.
     pub reorder: i64,
+    kind: MediaKind,
+    /// What is shown or heard before it is not for the output, where its beginning is cut.
+    from: Option<Timestamp>,
+    /// What the headers of its packets say, where the output's readers are told so once.
+    headers: Option<Headers>,
+}
+
+/// The headers that AAC has in transport streams.
+#[derive(Default)]
+pub(crate) struct Headers {
+    first: Option<Adts>,
+    /// Packets in a row that say something else: one or two are damage.
+    others: u32,
+}
+
+impl Headers {
+    /// What the packets say from `data` on, if that is another sound than the first.
+    fn change(&mut self, data: &[u8]) -> Option<Adts> {
+        let said = |h: &Adts| (h.object_type, h.rate_index, h.channel_config);
+        let now = Adts::parse(data).filter(|h| h.frame_len <= data.len())?;
+        let first = self.first.get_or_insert(now);
+        self.others = if said(first) == said(&now) { 0 } else { self.others + 1 };
+        (self.others > 3).then_some(now)
+    }
 }
 
 impl CopyRoute {
     /// A route for `stream` into track `track`.
     pub fn new(stream: &StreamInfo, mux: Sender<ToMux>, track: usize) -> Self {
         let reorder = frame_ticks(stream) * i64::from(stream.video.as_ref().map_or(0, |v| v.reorder));
-        CopyRoute { mux, track, started: false, last_dts: None, reorder }
+        CopyRoute {
+            mux,
+            track,
+            started: false,
+            last_dts: None,
+            reorder,
+            kind: stream.kind,
+            from: None,
+            headers: None,
+        }
+    }
+
+    /// Begins at `from`: with the sound that is heard then, the words that are shown then, the first key frame from then on.
+    #[must_use]
+    pub fn from(mut self, from: Option<Timestamp>) -> Self {
+        self.from = from;
+        self
+    }
+
+    /// Fails when the headers of AAC packets begin to say something else.
+    pub fn told_once(&mut self) {
+        self.headers = Some(Headers::default());
+    }
+
+    /// Cuts words to what is shown between the output's beginning and its end; `false` for what is not in it.
+    fn fits(&self, packet: &mut Packet, end: Option<Timestamp>) -> bool {
+        let Some(pts) = packet.pts else { return true };
+        let until = pts.saturating_add(packet.duration.max(0));
+        let from = self.from.map(|t| t.to(packet.base).ticks);
+        match self.kind {
+            MediaKind::Video => self.started || from.is_none_or(|from| pts >= from),
+            MediaKind::Audio => from.is_none_or(|from| pts >= from || until > from),
+            // Pictures of words say with others when they go.
+            MediaKind::Subtitle if packet.duration <= 0 => from.is_none_or(|from| pts >= from),
+            MediaKind::Subtitle => {
+                let begin = from.map_or(pts, |from| pts.max(from));
+                // What begins at the end or later ends the track.
+                let end = end.map(|t| t.to(packet.base).ticks).filter(|end| *end > begin);
+                packet.dts = packet.dts.map(|dts| dts.max(begin));
+                (packet.pts, packet.duration) =
+                    (Some(begin), end.map_or(until, |end| until.min(end)) - begin);
+                until > begin
+            }
+            _ => true,
+        }
     }
 }
 
@@ -70,6 +139,8 @@ pub(crate) struct FeedStream {
     moved: Option<i64>,
     /// All packets have as many samples, also the last, which a container may say to be shorter: how long one is.
     usual: Option<i64>,
+    /// When the last packet was to be decoded, in source time.
+    last: Option<i64>,
 }
 
 impl FeedStream {
@@ -88,6 +159,7 @@ impl FeedStream {
             moved: Some(0),
             usual: matches!(stream.codec, Codec::Aac | Codec::Ac3 | Codec::Eac3 | Codec::Mp3 | Codec::Opus)
                 .then_some(0),
+            last: None,
         }
     }
 
@@ -239,11 +311,20 @@ impl Feed {
                     shared.warn("source", message);
                     Next::End
                 }
+                Err(e)
+                    if e.kind() == av::Kind::InvalidData
+                        && self.packets.container().is_some_and(|c| c.is_backwards()) =>
+                {
+                    return Err(Error::unsupported(format!("{}: {BACKWARDS}", self.label)));
+                }
                 Err(e) => return Err(reading(&self.label, self.timeout, e)),
             };
             if matches!(next, Next::End) {
                 if !text_only {
                     self.check_length(shared, reached_us)?;
+                    if offset_us == 0 {
+                        self.check_fragment(shared);
+                    }
                 }
                 if self.loops == 0 || reached_us <= offset_us {
                     return Ok(());
@@ -272,6 +353,7 @@ impl Feed {
                 stream.check_codec(&packet)?;
             }
             let early = stream.is_early(&packet);
+            stream.last = packet.dts.or(packet.pts).max(stream.last);
             let offset = rescale(offset_us, MICROSECONDS, stream.base, Rounding::Nearest);
             let shift = offset - self.origin.to(stream.base).ticks;
             packet.pts = packet.pts.map(|t| t.saturating_add(shift));
@@ -337,6 +419,24 @@ impl Feed {
         }
     }
 
+    /// Says when an MP4 ends within a fragment, as one does whose recorder died: the fragment's head lists what is not there.
+    fn check_fragment(&mut self, shared: &Shared) {
+        let Some(container) = self.packets.container().filter(|c| c.format_name().starts_with("mov")) else {
+            return;
+        };
+        let missing =
+            self.streams.iter().enumerate().filter(|(_, s)| !s.routes.is_empty()).filter_map(|(i, s)| {
+                let listed = container.index(i).last()?.0;
+                let lost = listed - s.last.unwrap_or(0);
+                (s.last.is_none_or(|last| listed > last)).then(|| Timestamp::new(lost, s.base).seconds())
+            });
+        if let Some(seconds) = missing.max_by(f64::total_cmp) {
+            let message =
+                format!("{}: ends within a fragment: {seconds:.1} s that it lists are missing", self.label);
+            shared.warn("source", message);
+        }
+    }
+
     /// A file that ends well before its container's length was cut.
     fn check_length(&mut self, shared: &Shared, reached_us: i64) -> Result<()> {
         let Some(expected) = self.expected else { return Ok(()) };
@@ -350,7 +450,7 @@ impl Feed {
             shared.warn("source", message);
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Format, message))
+        Err(Error::new(ErrorKind::Format, format!("{message} (salvage takes what is there)")))
     }
 }
 
@@ -380,13 +480,23 @@ impl CopyRoute {
             self.started = false;
             return true;
         }
-        if !self.started {
-            if !packet.key {
-                return true;
-            }
-            self.started = true;
-        }
         let mut packet = packet.clone();
+        if !self.fits(&mut packet, end) || !(self.started || packet.key) {
+            return true;
+        }
+        self.started = true;
+        if let Some(now) = self.headers.as_mut().and_then(|h| h.change(&packet.data)) {
+            let config = aac::Config::from_adts(&now).ok();
+            let what = config.and_then(|c| Some(format!("{} Hz, {} channels", c.rate, c.channels()?)));
+            let what = what.unwrap_or("another sound".into());
+            drop(self.mux.send(ToMux::Failed(Error::unsupported(format!(
+                "stream {}: the sound changes to {what} at {:.3} s, so it can be encoded (copy_conforming: false, or \
+                 any codec, says so) but not copied",
+                packet.stream,
+                packet.presentation().map_or(0.0, Timestamp::seconds)
+            )))));
+            return false;
+        }
         if packet.pts.is_none() && self.reorder > 0 {
             // AVI says only when to decode: with B-frames nobody but the decoder knows the order.
             drop(self.mux.send(ToMux::Failed(Error::unsupported(

@@ -199,10 +199,10 @@ fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interr
             ));
         }
         origin = Timestamp::new(begin.ticks + (start.0 * 1e6).round() as i64, MICROSECONDS);
-        if spec.window().is_none_or(|w| w.spec.first == 0) {
+        if !is_read_on(&demuxer, &offer.streams) && spec.window().is_none_or(|w| w.spec.first == 0) {
             let key = Seeker::of(&offer.streams, begin)
                 .before(&mut demuxer, origin)
-                .map_err(|e| e.context(format!("{label}: source.start: cannot seek in it")))?;
+                .map_err(|e| no_place(e).context(format!("{label}: source.start")))?;
             offer.first_key =
                 Some(key.map_or(0.0, |key| (key.micros() - begin.micros()).max(0) as f64 / 1e6));
         }
@@ -227,6 +227,30 @@ fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interr
         note: None,
         key,
     })
+}
+
+/// Whether what lies before the start must be read too: of what comes only once, and of HLS in fragmented MP4, which FFmpeg
+/// loses its place in (its command too).
+fn is_read_on(demuxer: &av::Demuxer, streams: &[StreamInfo]) -> bool {
+    let boxes = |s: &StreamInfo| match s.codec {
+        Codec::H264 | Codec::Hevc => s.extradata.first() == Some(&1),
+        Codec::Aac => !s.extradata.is_empty(),
+        Codec::Av1 | Codec::Vp9 | Codec::Opus | Codec::Flac => true,
+        _ => false,
+    };
+    demuxer.is_streamed() || (demuxer.format_name().starts_with("hls") && streams.iter().any(boxes))
+}
+
+/// What a demuxer says that has neither an index nor times in its packets, in words for its user.
+fn no_place(e: Error) -> Error {
+    match e.kind() {
+        ErrorKind::Cancelled | ErrorKind::Io | ErrorKind::Memory => e,
+        _ => Error::with_source(
+            ErrorKind::Unsupported,
+            "nothing in it says what is shown when; copy it into a container first, and cut that",
+            e,
+        ),
+    }
 }
 
 /// Packets among which the first of every sound is looked for.

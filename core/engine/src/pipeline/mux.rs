@@ -42,6 +42,8 @@ struct Tags {
     language: Option<String>,
     title: Option<String>,
     disposition: Disposition,
+    /// Clockwise degrees, where the pictures were not turned by them.
+    rotation: Option<f64>,
 }
 
 impl Tags {
@@ -50,6 +52,7 @@ impl Tags {
             language: source.language.clone(),
             title: source.title.clone(),
             disposition: Disposition { attached_picture: false, ..source.disposition },
+            rotation: None,
         }
     }
 
@@ -57,6 +60,9 @@ impl Tags {
         stream.language = stream.language.take().or(self.language.clone());
         stream.title = stream.title.take().or(self.title.clone());
         stream.disposition = self.disposition;
+        if let (Some(video), Some(rotation)) = (&mut stream.video, self.rotation) {
+            video.rotation = rotation;
+        }
     }
 }
 
@@ -127,6 +133,11 @@ impl Mux {
             slot: None,
         });
         self.tracks.len() - 1
+    }
+
+    /// Has the pictures of `track` turned by whoever shows them, by `degrees` clockwise.
+    pub fn turn(&mut self, track: usize, degrees: f64) {
+        self.tracks[track].tags.rotation = Some(degrees);
     }
 
     /// Lets `track` run ahead of the others.

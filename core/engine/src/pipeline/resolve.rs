@@ -168,7 +168,8 @@ fn output_tracks(
     let shown;
     let output = match &output.camera {
         Some(camera) => {
-            shown = tracks::camera_output(output, camera, pick_video(offer, tracks::wanted_stream(output))?);
+            let pictures = pick_video(offer, tracks::wanted_stream(output)).map_err(|e| e.at("video"))?;
+            shown = tracks::camera_output(output, camera, pictures);
             &shown
         }
         None => output,
@@ -185,7 +186,7 @@ fn output_tracks(
             VideoChoice::Track(v) => (**v).clone(),
             _ => VideoSpec::new(),
         };
-        match pick_video(offer, base.stream)? {
+        match pick_video(offer, base.stream).map_err(|e| e.at("video"))? {
             Some(stream) => {
                 let rungs = match ladder {
                     None => vec![base],
@@ -235,7 +236,7 @@ fn output_tracks(
     }
 
     for (a, wanted) in wanted_audio(output, container, offer).into_iter().enumerate() {
-        match pick_audio(offer, &wanted)? {
+        match pick_audio(offer, &wanted).map_err(|e| e.at(format!("audio[{a}]")))? {
             Some(stream) => tracks.push(
                 tracks::audio(output, container, &wanted, stream, offer, spec)
                     .map_err(|e| e.at(format!("audio[{a}]")))?,
@@ -613,7 +614,7 @@ impl Track {
     }
 
     /// How the track is made, by whomever.
-    fn made(&self) -> &Make {
+    pub(super) fn made(&self) -> &Make {
         match &self.make {
             Make::Shared(shared) => &shared.make,
             own => own,

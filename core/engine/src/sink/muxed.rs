@@ -234,6 +234,10 @@ pub(super) fn track_options(
         Some(native) => native.try_clone()?,
         None => stream.to_av()?,
     };
+    // An encoder knows nothing of how its pictures are turned to be shown.
+    if let Some(video) = stream.video.as_ref().filter(|v| v.rotation != parameters.rotation()) {
+        parameters.set_rotation(video.rotation);
+    }
     // Apple's players want parameter sets out of band, which is what hvc1 promises.
     if stream.codec == Codec::Hevc && matches!(container, Container::Mp4 | Container::Mov) {
         let mut values = parameters.values();

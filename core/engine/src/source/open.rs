@@ -183,6 +183,10 @@ pub(crate) fn reading(label: &str, timeout: f64, e: av::Error) -> Error {
 /// `EIO` as FFmpeg returns it.
 const EIO: i32 = -5;
 
+/// Why some MP4 cannot be piped.
+pub(crate) const BACKWARDS: &str = "its index lies behind its media, and what comes only once cannot be read so: give it \
+                                    as a file, or with the index in front (faststart)";
+
 fn silence(timeout: f64) -> String {
     format!("no answer within {timeout} s (source.timeout)")
 }
@@ -200,6 +204,7 @@ fn explain(spec: &SourceSpec, target: &Target, e: av::Error) -> Error {
             (ErrorKind::Format, format!("is not {format}, or is damaged{seems}"))
         }
         av::Kind::TimedOut => (ErrorKind::Io, silence(spec.timeout)),
+        av::Kind::Backwards => (ErrorKind::Unsupported, BACKWARDS.into()),
         // What FFmpeg makes of names that do not resolve, of transfers that break and of redirects without end.
         av::Kind::Io if e.code == EIO && matches!(target, Target::Url { .. }) => (
             ErrorKind::Io,

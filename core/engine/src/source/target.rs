@@ -150,7 +150,9 @@ impl Target {
             let mut file = File::open(path).context(|| path)?;
             let has_key = spec.options.contains_key("decryption_key");
             let reason = match unplayable(&mut file, meta.len(), has_key).context(|| path)? {
-                Some(Fault::Truncated(reason)) if !spec.salvage => format!("is truncated: {reason}"),
+                Some(Fault::Truncated(reason)) if !spec.salvage => {
+                    format!("is truncated: {reason} (salvage takes what can be read)")
+                }
                 Some(Fault::Encrypted) => "is encrypted; give source.options.decryption_key".into(),
                 _ => return Ok(()),
             };

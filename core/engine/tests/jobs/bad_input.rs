@@ -1,6 +1,7 @@
 //! Bad input: a clear error that names the file or the field, and nothing left behind.
 
 use crate::support::*;
+use ghoststream::event::Event;
 use serde_json::json;
 
 #[test]
@@ -37,6 +38,27 @@ fn a_file_cut_in_the_middle_is_an_error_or_kept_with_a_warning() {
     spec["source"]["salvage"] = json!(true);
     complete(spec);
     assert!(frames(video(&probe(&dir.path("kept.mkv")))) > 250);
+}
+
+#[test]
+fn a_recording_that_broke_off_is_taken_to_its_end_and_says_so() {
+    let dir = Dir::new();
+    let (input, whole, cut) = (clip(&dir, "in.mp4"), dir.path("whole.mp4"), dir.path("cut.mp4"));
+    ffmpeg(&format!("-i {input} -c copy -movflags frag_keyframe+empty_moov {whole}"));
+    let bytes = std::fs::read(&whole).unwrap();
+    std::fs::write(&cut, &bytes[..bytes.len() * 3 / 8]).unwrap();
+    for (source, broken) in [(&whole, false), (&cut, true)] {
+        let output = dir.path("o.mp4");
+        let job = start(json!({"source": {"url": source}, "outputs": [
+            {"path": output, "overwrite": true, "video": {"preset": "p1"}, "audio": {"codec": "aac"}}]}));
+        let events = events(&job);
+        let told = events.iter().any(|e| {
+            matches!(e, Event::Warning { code: "source", message } if message.contains("ends within a fragment"))
+        });
+        assert_eq!(told, broken, "{events:?}");
+        let count = frames(video(&probe(&output)));
+        assert!(if broken { (25..75).contains(&count) } else { count == 100 }, "{count}");
+    }
 }
 
 #[test]
@@ -89,6 +111,14 @@ fn sources_without_what_is_asked_for() {
         json!({"source": {"url": picture}, "outputs": [{"path": dir.path("x.mp4"), "audio": {"codec": "aac"}}]}),
     );
     assert!(message.contains("no such audio stream"), "{message}");
+    for (kind, stream) in [("video", 7), ("audio", 7), ("video", 1), ("audio", 0)] {
+        let mut spec = json!({"source": {"url": picture}, "outputs": [{"path": dir.path("x.mp4")}]});
+        spec["outputs"][0][kind] = json!({"stream": stream});
+        let message = failure(spec);
+        let field =
+            if kind == "video" { "outputs[0].video.stream: " } else { "outputs[0].audio[0].stream: " };
+        assert!(message.starts_with(field), "{message}");
+    }
     let message =
         failure(json!({"source": {"url": picture, "start": 100}, "outputs": [{"path": dir.path("x.mp4")}]}));
     assert!(message.contains("source.start"), "{message}");
@@ -114,6 +144,25 @@ fn changes_in_mid_stream_are_taken_in_stride() {
     let streams = probe(&output);
     assert_eq!((video(&streams)["width"].as_u64(), frames(video(&streams))), (Some(320), 50));
     assert!((number(&audio(&streams)["duration"]) - 2.0).abs() < 0.1, "{}", audio(&streams)["duration"]);
+    // What is copied can not change where its readers are told once what it is.
+    for name in ["c.mp4", "c.mkv", "hls"] {
+        let output = dir.path(name);
+        let mut spec =
+            json!({"source": {"url": joined}, "outputs": [{"path": output, "video": {"preset": "p1"}}]});
+        if name == "hls" {
+            spec["outputs"][0]["format"] = json!("hls");
+        }
+        let message = failure(spec.clone());
+        assert!(message.contains("44100 Hz, 1 channels") && message.contains("copy_conforming"), "{message}");
+        assert!(!exists(&output), "{name}");
+        spec["outputs"][0]["copy_conforming"] = json!(false);
+        complete(spec);
+        assert!(exists(&output), "{name}");
+    }
+    // In a transport stream every packet says it.
+    let output = dir.path("c.ts");
+    complete(json!({"source": {"url": joined}, "outputs": [{"path": output, "video": {"preset": "p1"}}]}));
+    ffmpeg(&format!("-xerror -i {output} -f null -"));
 }
 
 #[test]

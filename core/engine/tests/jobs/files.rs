@@ -89,6 +89,130 @@ fn a_copy_that_loses_its_rotation_says_so() {
 }
 
 #[test]
+fn rotation_that_is_not_carried_out_stays_in_the_metadata() {
+    use ghoststream::Container;
+    let dir = Dir::new();
+    let (plain, turned) = (clip(&dir, "in.mp4"), dir.path("turned.mp4"));
+    ffmpeg(&format!("-i {plain} -c copy -metadata:s:v:0 rotate=90 {turned}"));
+    let angle = |path: &str| {
+        let streams = probe(path);
+        let side = video(&streams)["side_data_list"].as_array().cloned().unwrap_or_default();
+        (video(&streams)["width"].as_u64(), side.iter().find_map(|s| s["rotation"].as_f64()))
+    };
+    let source = angle(&turned).1;
+    assert!(source.is_some());
+    let segments = dir.path("hls");
+    let [mp4, mkv, shown] = ["o.mp4", "o.mkv", "shown.mp4"].map(|name| dir.path(name));
+    let kept = json!({"codec": "h264", "preset": "p1", "auto_rotate": false});
+    complete(json!({"source": {"url": turned}, "outputs": [
+        {"path": mp4, "video": kept, "audio": false}, {"path": mkv, "video": kept, "audio": false},
+        {"path": segments, "format": "hls", "video": kept, "audio": false},
+        {"path": shown, "video": {"codec": "h264", "preset": "p1"}, "audio": false},
+    ]}));
+    assert_eq!(angle(&mp4), (Some(320), source));
+    assert_eq!(angle(&mkv), (Some(320), source.filter(|_| Container::Mkv.keeps_rotation())));
+    assert_eq!(angle(&format!("{segments}/180p/init.mp4")), (Some(320), source));
+    assert_eq!(angle(&shown), (Some(180), None));
+}
+
+#[test]
+fn words_and_copied_sound_are_cut_with_the_pictures() {
+    let dir = Dir::new();
+    let (clip, srt, input) = (clip(&dir, "v.mkv"), dir.path("s.srt"), dir.path("in.mkv"));
+    let cues = [
+        ("00:00:00,200", "00:00:00,800"),
+        ("00:00:01,200", "00:00:02,000"),
+        ("00:00:02,200", "00:00:03,500"),
+    ];
+    let cues = [&cues[..], &[("00:00:03,600", "00:00:03,900")]].concat();
+    let text: Vec<String> =
+        cues.iter().enumerate().map(|(n, (from, to))| format!("{n}\n{from} --> {to}\nWord {n}\n")).collect();
+    std::fs::write(&srt, text.join("\n")).unwrap();
+    ffmpeg(&format!("-i {clip} -i {srt} -map 0 -map 1 -c copy {input}"));
+    let shown = |path: &str| {
+        let back = dir.path("back.srt");
+        ffmpeg(&format!("-copyts -i {path} -map 0:s:0 {back}"));
+        let back = std::fs::read_to_string(back).unwrap();
+        let times = back.lines().filter(|l| l.contains("-->")).map(str::to_string);
+        times.collect::<Vec<_>>()
+    };
+    // Between 1.5 and 3.0 s, with the pictures encoded: sound and words begin with them.
+    for name in ["o.mp4", "o.mkv", "o.webm", "file.mp4"] {
+        let output = dir.path(name);
+        let words = if name == "file.mp4" { json!([{"path": srt}]) } else { json!([{"stream": 2}]) };
+        let codec = if name == "o.webm" { "vp9" } else { "h264" };
+        let sound = if name == "o.mkv" { "copy" } else { "opus" };
+        complete(json!({"source": {"url": input, "start": 1.5, "duration": 1.5}, "outputs": [
+            {"path": output, "video": {"codec": codec, "preset": "p1"}, "audio": {"codec": sound}, "subtitles": words}]}));
+        let lines = shown(&output);
+        let seconds = |line: &str| -> (f64, f64) {
+            let time = |s: &str| s[6..].replace(',', ".").parse::<f64>().unwrap();
+            let (from, to) = line.split_once(" --> ").unwrap();
+            (time(from), time(to))
+        };
+        let lines: Vec<_> = lines.iter().map(|l| seconds(l)).collect();
+        let near = |a: (f64, f64), b: (f64, f64)| (a.0 - b.0).abs() < 0.04 && (a.1 - b.1).abs() < 0.04;
+        assert!(
+            lines.len() == 2 && near(lines[0], (0.0, 0.5)) && near(lines[1], (0.7, 1.5)),
+            "{name}: {lines:?}"
+        );
+        let pictures = times(&output, "v:0");
+        assert!(
+            (0.0..0.04).contains(&pictures[0]) && (38..40).contains(&pictures.len()),
+            "{name}: {pictures:?}"
+        );
+        let sounds = times(&output, "a:0");
+        assert!((sounds[0] - pictures[0]).abs() < 0.04, "{name}: {} {}", sounds[0], pictures[0]);
+    }
+    // With copied pictures all begins at their key frame, and stays together.
+    let output = dir.path("copied.mkv");
+    complete(json!({"source": {"url": input, "start": 1.5, "duration": 1.5}, "outputs": [
+        {"path": output, "video": {"codec": "copy"}, "audio": {"codec": "copy"}}]}));
+    let (pictures, sounds) = (times(&output, "v:0"), times(&output, "a:0"));
+    assert!((pictures[0] - sounds[0]).abs() < 0.05, "{} {}", pictures[0], sounds[0]);
+    // The key frame is at 1.0 s, behind the 21 ms that AAC begins earlier.
+    let lines = shown(&output);
+    assert!(lines.len() == 2 && lines[0].starts_with("00:00:00,179 --> 00:00:00,979"), "{lines:?}");
+}
+
+#[test]
+fn what_comes_only_once_is_cut_too() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mp4");
+    for (name, options) in [("a.mkv", ""), ("a.ts", "")] {
+        let path = dir.path(name);
+        ffmpeg(&format!("-i {input} -c copy {options} {path}"));
+        let data = std::fs::read(&path).unwrap();
+        for codec in ["ffv1", "copy"] {
+            let output = dir.path("o.mkv");
+            let job = start(json!({"source": {"bytes": {}, "start": 1.4, "duration": 1.2}, "outputs": [
+                {"path": output, "overwrite": true, "video": {"codec": codec}, "audio": {"codec": "flac"}}]}));
+            data.chunks(8000).for_each(|piece| drop(job.write(piece)));
+            job.finish_input();
+            job.wait(None).unwrap().unwrap().into_result().unwrap();
+            let pictures = times(&output, "v:0");
+            // What is copied begins with the first key frame from there on, which are a second apart.
+            let expected = if codec == "copy" { (0.6, 15) } else { (0.0, 30) };
+            assert!((pictures[0] - expected.0).abs() < 0.05, "{name} {codec}: {}", pictures[0]);
+            assert!(pictures.len().abs_diff(expected.1) <= 2, "{name} {codec}: {}", pictures.len());
+        }
+    }
+    // An index behind the media can not be read so, and times that are not there not be looked for.
+    let job = start(json!({"source": {"bytes": {}}, "outputs": [{"path": dir.path("late.mkv")}]}));
+    std::fs::read(&input).unwrap().chunks(8000).for_each(|piece| drop(job.write(piece)));
+    job.finish_input();
+    let message = job.wait(None).unwrap().unwrap().message.unwrap();
+    assert!(message.contains("its index lies behind its media"), "{message}");
+    let raw = dir.path("raw.h264");
+    ffmpeg(&format!("-i {input} -c copy -map 0:v {raw}"));
+    let spec = json!({"source": {"url": raw, "start": 1}, "outputs": [{"path": dir.path("raw.mkv")}]});
+    let done = run(spec);
+    let message = done.message.unwrap();
+    assert_eq!(done.error, Some(ghoststream::ErrorKind::Unsupported), "{message}");
+    assert!(message.contains("source.start") && !exists(&dir.path("raw.mkv")), "{message}");
+}
+
+#[test]
 fn cuts_are_exact_to_the_frame() {
     let dir = Dir::new();
     let (input, output, all) = (clip(&dir, "in.mp4"), dir.path("cut.mkv"), dir.path("all.mkv"));

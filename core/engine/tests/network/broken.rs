@@ -77,6 +77,27 @@ fn a_cut_is_not_patched_with_the_beginning() {
 }
 
 #[test]
+fn a_server_that_begins_again_and_again_is_given_up() {
+    let dir = Dir::new();
+    for (name, options) in [("a.mp4", "-movflags +faststart"), ("a.mkv", ""), ("a.ts", "")] {
+        let data = bytes(&dir, name, options);
+        let cut = data.len() / 2;
+        let server =
+            Server::start(move |r| Answer { stop_after: Some(cut), ..Answer::file(&data, r, false) });
+        let output = dir.path("o.mp4");
+        let began = Instant::now();
+        let message = failure(copied(&server.url(name), &output));
+        assert!(
+            ["broke off", "no answer within 3 s"].iter().any(|w| message.contains(w)),
+            "{name}: {message}"
+        );
+        assert!(message.contains(&server.url(name)), "{name}: {message}");
+        assert!(began.elapsed() < Duration::from_secs(10), "{name}: {:?}", began.elapsed());
+        assert!(!exists(&output), "{name}");
+    }
+}
+
+#[test]
 fn silence_ends_after_the_timeout() {
     let dir = Dir::new();
     let data = bytes(&dir, "a.mkv", "");

@@ -147,3 +147,46 @@ pub fn until_listening(port: u16) {
     }
     panic!("nobody listens at {port}");
 }
+
+#[test]
+fn of_a_ladder_only_what_is_wanted_is_fetched_and_all_of_that() {
+    let dir = Dir::new();
+    let (input, words, set) = (clip(&dir, "in.mp4"), dir.path("w.srt"), dir.path("set"));
+    // The words end long before the film.
+    std::fs::write(&words, "1\n00:00:00,100 --> 00:00:00,900\nHello\n").unwrap();
+    for container in ["fmp4", "ts"] {
+        let format = if container == "ts" { "hls" } else { "hls+dash" };
+        complete(
+            json!({"source": {"url": input}, "outputs": [{"path": set, "format": format, "overwrite": true,
+            "segment": {"duration": 0.5, "container": container}, "video": {"codec": "h264", "preset": "p1"},
+            "ladder": [{"height": 180}, {"height": 90}], "subtitles": [{"path": words}]}]}),
+        );
+        for list in
+            ["master.m3u8", "manifest.mpd"].into_iter().filter(|l| container == "fmp4" || l.ends_with("m3u8"))
+        {
+            let root = set.clone();
+            let server = Server::start(move |r| match std::fs::read(format!("{root}{}", r.path)) {
+                Ok(data) => Answer::file(&data, r, true),
+                Err(_) => Answer::status(404),
+            });
+            let output = dir.path("o.mkv");
+            for (start, expected) in [(0.0, 100), (1.4, 65), (3.0, 25)] {
+                complete(
+                    json!({"source": {"url": server.url(list), "start": start}, "outputs": [{"path": output,
+                    "overwrite": true, "video": {"preset": "p1"}, "audio": {"codec": "flac"}, "subtitles": false}]}),
+                );
+                let count = frames(video(&probe(&output)));
+                assert!(count.abs_diff(expected) <= 1, "{container} {list} from {start}: {count}");
+                if start == 0.0 {
+                    let asked = server.requests();
+                    let small = asked.iter().filter(|r| r.path.starts_with("/90p/")).count();
+                    let large = asked.iter().filter(|r| r.path.starts_with("/180p/")).count();
+                    assert!(large >= 8 && small <= 4, "{container} {list}: {large} {small}");
+                }
+            }
+            complete(json!({"source": {"url": server.url(list)}, "outputs": [{"path": output,
+                "overwrite": true, "video": {"preset": "p1"}}]}));
+            assert_eq!(frames(video(&probe(&output))), 100, "{container} {list} with words");
+        }
+    }
+}

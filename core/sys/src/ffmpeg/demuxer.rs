@@ -6,7 +6,7 @@ use super::interrupt::{Interrupt, Permit, Watch, asked, interrupted};
 use super::io::{Input, Io};
 use super::log::{Complaints, Scoped, listen};
 use super::packet::time;
-use super::{CodecParameters, Packet, raw};
+use super::{CodecParameters, MediaType, Packet, raw};
 use std::ptr;
 use std::time::Duration;
 
@@ -167,6 +167,8 @@ pub struct Demuxer {
     /// Bytes that FFmpeg's own transport announced; negative for none, and for what is not its own. Asked at once: a
     /// reconnect that fails forgets it.
     length: i64,
+    backwards: bool,
+    words_over: bool,
     /// It may end before that: FFmpeg was told to, or deciphers, which takes the padding off.
     may_end_before: bool,
     complaints: Complaints,
@@ -213,6 +215,8 @@ impl Demuxer {
             watch,
             unused: Vec::new(),
             length: -1,
+            backwards: false,
+            words_over: false,
             may_end_before: options.url.starts_with("crypto")
                 || options.options.iter().any(|(k, _)| k == "offset" || k == "end_offset"),
             complaints: Complaints::default(),
@@ -234,8 +238,9 @@ impl Demuxer {
                     pairs.as_mut(),
                 )
             };
-            check(if backwards != 0 { BACKWARDS } else { code }, name.clone())
+            check(if backwards == 1 { BACKWARDS } else { code }, name.clone())
         });
+        demuxer.backwards = backwards == 2;
         opened.map_err(|e| demuxer.explain(e))?;
         demuxer._scope = Scoped::new(demuxer.raw.cast());
         demuxer.unused = pairs.pairs();
@@ -384,6 +389,17 @@ impl Demuxer {
         self.get().seekable != 0
     }
 
+    /// Whether it is an MP4 whose index lies behind its media, and its bytes come once: only a short one can be read.
+    pub fn is_backwards(&self) -> bool {
+        self.backwards
+    }
+
+    /// Whether its bytes come once, one after another: a pipe, a server without ranges. Seeking then fails at best; some
+    /// demuxers lose their place.
+    pub fn is_streamed(&self) -> bool {
+        self.get().streamed != 0
+    }
+
     /// Goes to `ts`: in the time base of `stream`, or in microseconds with `None`. `backward` lands on the key frame at
     /// or before, else at or after.
     ///
@@ -442,9 +458,29 @@ impl Demuxer {
         });
         match read {
             Ok(_) => Ok(Some(packet)),
+            Err(e) if e.code == EOF && self.words_are_over()? => self.read(),
             Err(e) if e.code == EOF => Ok(None),
             Err(e) => Err(self.explain(e)),
         }
+    }
+
+    /// FFmpeg takes the end of any of DASH's streams for the end of all, and words that are one file end when the last has
+    /// been read: `true` when they have, and there may be more of the rest.
+    fn words_are_over(&mut self) -> Result<bool> {
+        if self.words_over || self.format_name() != "dash" {
+            return Ok(false);
+        }
+        self.words_over = true;
+        let words: Vec<usize> = self
+            .streams()?
+            .iter()
+            .filter(|s| s.params.values().kind == MediaType::Subtitle)
+            .map(|s| s.index)
+            .collect();
+        for index in &words {
+            self.set_discard(*index, true)?;
+        }
+        Ok(!words.is_empty())
     }
 
     /// Whether `e`, which [`Demuxer::read`] returned, may be nothing but the other side hanging up on a transport that has

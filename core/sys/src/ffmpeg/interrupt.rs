@@ -68,6 +68,8 @@ pub(crate) struct Watch {
     epoch: Instant,
     /// Milliseconds after `epoch`, 0 = none.
     deadline: AtomicU64,
+    /// A call was ended by its deadline. FFmpeg may hand out what it has of it, and the interruption with the next call.
+    ended_late: AtomicBool,
 }
 
 impl Watch {
@@ -77,7 +79,14 @@ impl Watch {
 
     pub fn with_permit(interrupt: Interrupt, permit: Option<Permit>) -> Box<Watch> {
         let (epoch, deadline) = (Instant::now(), AtomicU64::new(0));
-        Box::new(Watch { interrupt, permit, refusal: Mutex::new(None), epoch, deadline })
+        Box::new(Watch {
+            interrupt,
+            permit,
+            refusal: Mutex::new(None),
+            epoch,
+            deadline,
+            ended_late: AtomicBool::new(false),
+        })
     }
 
     fn now(&self) -> u64 {
@@ -100,7 +109,9 @@ impl Watch {
             // Protocols report an interruption as EXIT, some demuxers as an I/O error.
             if self.interrupt.is_cancelled() {
                 Error::new(EXIT, e.context().to_owned())
-            } else if expired && (e.code == EXIT || e.code == -libc::EIO) {
+            } else if (expired && e.code == -libc::EIO)
+                || (e.code == EXIT && (expired || self.ended_late.load(Relaxed)))
+            {
                 Error::new(TIMED_OUT, e.context().to_owned())
             } else {
                 e
@@ -122,7 +133,11 @@ impl Watch {
 pub(crate) unsafe extern "C" fn interrupted(opaque: *mut c_void) -> c_int {
     // SAFETY: the `Watch` behind `as_opaque`, which outlives the context it was given to.
     let watch = unsafe { &*opaque.cast::<Watch>() };
-    (watch.interrupt.is_cancelled() || watch.expired()) as c_int
+    let late = watch.expired();
+    if late {
+        watch.ended_late.store(true, Relaxed);
+    }
+    (late || watch.interrupt.is_cancelled()) as c_int
 }
 
 /// What the shim asks before it opens an address: 0 = yes. See `ask_and_open` in `shim/format.c`.

@@ -94,7 +94,7 @@ mirrored! {
     }
     struct Format {
         start: i64, duration: i64, bit_rate: i64,
-        streams: i32, chapters: i32, flags: i32, seekable: i32,
+        streams: i32, chapters: i32, flags: i32, seekable: i32, streamed: i32,
     }
     struct Chapter {
         id: i64, start: i64, end: i64,
