@@ -39,9 +39,8 @@ def film(name: str) -> pathlib.Path:
     return file
 
 
-def times(url: str, into: pathlib.Path) -> list[float]:
-    """When the packets are shown of all segments that a media playlist has."""
-    text = get(url).decode()
+def times(url: str, text: str, into: pathlib.Path) -> list[float]:
+    """When the packets are shown of all segments that a media playlist from `url` has."""
     names = re.findall(r'#EXT-X-MAP:URI="([^"]+)"', text)[:1] + listed(text)
     into.write_bytes(b"".join(get(urllib.parse.urljoin(url, name)) for name in names))
     command = ["ffprobe", "-v", "error", "-show_entries", "packet=pts_time", "-of", "csv=p=0", into]
@@ -57,7 +56,9 @@ def is_gapless(base: str, name: str) -> None:
     count = lambda: get(url + heard).decode().count("#EXTINF")
     # Three times over the end.
     until(f"{name}: three rounds", lambda: count() >= 3 * pictures + 2, 60)
-    seen, heard = times(url + listed(master)[0], WORK / f"{name}-v.mp4"), times(url + heard, WORK / f"{name}-a.mp4")
+    # At one moment, or one has a segment more.
+    lists = {kind: (url + file, get(url + file).decode()) for kind, file in (("v", listed(master)[0]), ("a", heard))}
+    seen, heard = (times(*of, WORK / f"{name}-{kind}.mp4") for kind, of in lists.items())
     steps = [b - a for a, b in zip(seen, seen[1:])]
     assert all(abs(step - 0.04) < 0.002 for step in steps), (name, [s for s in steps if abs(s - 0.04) >= 0.002])
     steps = [b - a for a, b in zip(heard, heard[1:])]

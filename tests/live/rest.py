@@ -227,6 +227,9 @@ def gstreamer(server: Server) -> None:
     # What is refused leaves the stream as it is.
     elsewhere = {**body, "source_type": "rtmp", "source_url": "rtmp://169.254.169.254/live/x"}
     assert call("PUT", f"{base}/streams/g1/config", elsewhere, token)[0] == 400
+    nowhere = {**body, "output_url": "http://127.0.0.1/x"}
+    assert call("PUT", f"{base}/streams/g1/config", nowhere, token)[0] == 400
+    assert call("POST", f"{base}/streams", {**nowhere, "stream_id": "g4"}, token)[0] == 400
     assert call("GET", f"{base}/streams/g1/status", token=token)[1]["state"] == "running"
     assert call("PUT", f"{base}/streams/g1/config", body, token)[1]["status"] == "updated"
     assert call("POST", f"{base}/streams/g1/restart", token=token)[1]["status"] == "restarting"

@@ -34,15 +34,15 @@ HERE = "server: {host: 127.0.0.1, port: 0}\n"
 T = TypeVar("T")
 
 
-def until(what: str, look: Callable[[], T | None], seconds: float = 30) -> T:
-    """Waits for `look` to give something; what is not there (an HTTP error) may still come."""
+def until(what: str, look: Callable[[], T | None], seconds: float = 60) -> T:
+    """Waits for `look` to give something; what is not there, or does not answer, may still come."""
     end = time.monotonic() + seconds
     while True:
         error = None
         try:
             if found := look():
                 return found
-        except urllib.error.HTTPError as e:
+        except (urllib.error.URLError, TimeoutError) as e:
             error = e
         assert time.monotonic() < end, f"{what}: {error}" if error else what
         time.sleep(0.1)

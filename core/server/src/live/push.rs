@@ -126,7 +126,8 @@ impl PushTarget {
         ["rtmp", "rtmps", "srt", RTSP].into_iter().find(|known| scheme.eq_ignore_ascii_case(known))
     }
 
-    fn check(&self) -> Result<()> {
+    /// Whether anything can go there.
+    pub(super) fn check(&self) -> Result<()> {
         match self {
             PushTarget::Url(_) if self.protocol().is_none() => {
                 Err(Error::invalid("url", format!("{}: rtmp, rtmps, srt or rtsp is needed", self.label())))
@@ -581,18 +582,19 @@ pub(super) fn sweep_below(root: &Path, rules: impl Fn(PathBuf, Container) -> Rec
     // Those inside of others first.
     for directory in seen.into_iter().rev() {
         let Ok(whole) = directory.canonicalize() else { continue };
+        let containers = [Container::Mp4, Container::Mkv, Container::Ts];
+        let mut old = Vec::new();
+        let taken = taken_now();
+        for container in containers.iter().filter(|c| !taken.contains(&(whole.clone(), **c))) {
+            old.extend(outdated(&rules(directory.clone(), *container), false, SystemTime::now()));
+        }
+        // To remove large files may take long.
+        drop(taken);
+        let gone = !old.is_empty();
+        remove(old);
         // Nobody begins to record there meanwhile.
         let taken = taken_now();
-        let (mut left, mut gone) = (false, false);
-        for container in [Container::Mp4, Container::Mkv, Container::Ts] {
-            if taken.contains(&(whole.clone(), container)) {
-                left = true;
-                continue;
-            }
-            let old = outdated(&rules(directory.clone(), container), false, SystemTime::now());
-            gone |= !old.is_empty();
-            remove(old);
-        }
+        let mut left = containers.iter().any(|c| taken.contains(&(whole.clone(), *c)));
         let files = std::fs::read_dir(&directory).into_iter().flatten().flatten();
         left |= files.into_iter().any(|e| e.file_name() != NOTES);
         let noted = directory.join(NOTES);

@@ -117,14 +117,15 @@ impl LiveService {
     pub fn sessions(&self, of: impl Fn(&str) -> bool) -> Vec<LiveSession> {
         let webrtc = self.webrtc().map(|w| w.sessions()).unwrap_or_default();
         let srt = self.srt().map(|s| s.connections()).unwrap_or_default();
-        let all = webrtc.into_iter().map(LiveSession::from).chain(srt.into_iter().map(LiveSession::from));
-        let mut all: Vec<LiveSession> = all.filter(|s| of(&s.stream)).collect();
+        let webrtc = webrtc.into_iter().filter(|s| of(&s.stream)).map(LiveSession::from);
+        let srt = srt.into_iter().filter(|c| of(&c.stream)).map(LiveSession::from);
+        let mut all: Vec<LiveSession> = webrtc.chain(srt).collect();
         all.sort_by(|a, b| b.uptime.total_cmp(&a.uptime));
         all
     }
 }
 
-/// The list's own route: of all streams that who asks may read, or of `stream`.
+/// The list's own route: of all streams that who asks may read, or of `stream`; all sessions, or the one that is shown as `id`.
 pub fn router(service: LiveService) -> Router {
     async fn list(State(service): State<LiveService>, request: Request) -> Response {
         let asked = request.uri().query().unwrap_or_default();
@@ -139,7 +140,10 @@ pub fn router(service: LiveService) -> Router {
             return (StatusCode::FORBIDDEN, Json(why)).into_response();
         }
         let of = |name: &str| stream.as_ref().is_none_or(|s| s == name) && keys.may_read(name, key);
-        let sessions = LiveSessions { sessions: service.sessions(of) };
+        let mut sessions = LiveSessions { sessions: service.sessions(of) };
+        if let Some(id) = query::get(Some(asked), "id") {
+            sessions.sessions.retain(|s| s.id.as_ref() == Some(&id));
+        }
         ([(header::CACHE_CONTROL, "no-store")], Json(sessions)).into_response()
     }
     Router::new().route("/live/sessions", get(list)).with_state(service)

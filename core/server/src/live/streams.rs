@@ -181,7 +181,7 @@ impl Streams {
         {
             self.policy.check(url).map_err(|refused| Error::invalid("source_url", refused.to_string()))?;
         }
-        Ok(())
+        request.targets.iter().try_for_each(PushTarget::check)
     }
 
     /// Starts a stream; one that runs goes on.

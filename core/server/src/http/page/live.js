@@ -194,19 +194,22 @@
     const ask = async () => {
       const url = new URL(withKey('/live/sessions'), location.href);
       url.searchParams.set('stream', stream.name);
+      url.searchParams.set('id', id);
       const all = await fetch(url, { cache: 'no-store' }).then(a => a.ok ? a.json() : { sessions: [] }).catch(() => ({ sessions: [] }));
       const mine = all.sessions.find(s => s.id === id);
       const parts = [];
       if (mine && mine.rung > 0) parts.push('a smaller rendition');
       if (mine && mine.estimate) parts.push(`room for ${bits(mine.estimate)}`);
       sent = parts.join(' · ');
+      if (!over) asking = setTimeout(ask, 5000);
     };
-    const asking = setInterval(ask, 2000);
+    let over = false;
+    let asking = setTimeout(ask, 2000);
     return {
       latency: () => shown,
       get meaning() { return Number.isFinite(late.whole) ? 'since it came to the server (sender reports)' : 'half the round trip, and from its arrival here to the screen'; },
       more: () => [report.rate ? bits(report.rate) : '', sent].filter(Boolean).join(' · '),
-      stop() { clearInterval(timer); clearInterval(asking); stop(); },
+      stop() { clearInterval(timer); clearTimeout(asking); over = true; stop(); },
     };
   }
 

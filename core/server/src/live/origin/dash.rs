@@ -62,7 +62,7 @@ impl Facts {
                 utc_timing: vec![UtcTiming::HttpIso(names::TIME.into())],
             }),
             min_buffer: time(if self.low_latency { 1_000_000 } else { target }),
-            max_segment: Some(time(self.shape.most())),
+            max_segment: Some(time(longest(&periods).max(self.shape.most()))),
             periods,
         })
     }
@@ -173,6 +173,19 @@ impl Facts {
         });
         Some(representation)
     }
+}
+
+/// The longest entry of all timelines, in microseconds: with a hole in the sound it is longer than any segment.
+fn longest(periods: &[Period]) -> i64 {
+    let representations = periods.iter().flat_map(|p| &p.adaptation_sets).flat_map(|s| &s.representations);
+    let entries = representations.filter_map(|r| match &r.source {
+        Source::Template(template) => {
+            let longest = template.timeline.iter().map(|entry| entry.duration).max()?;
+            Some(u128::from(longest) * 1_000_000 / u128::from(template.timescale.max(1)))
+        }
+        _ => None,
+    });
+    entries.max().map_or(0, |longest| i64::try_from(longest).unwrap_or(i64::MAX))
 }
 
 /// What a text is for (ISO/IEC 23009-1, 5.8.5.5).
