@@ -22,7 +22,7 @@ use crate::plan::Plan;
 use crate::sink::{Facts, Made, OutputSink, Saved, Talk};
 use crate::source::seek::Seeker;
 use crate::source::sound::{Origin, Sound};
-use crate::spec::{Container, Device, PipelineSpec, SegmentContainer, Window};
+use crate::spec::{BitstreamFormat, Container, Device, PipelineSpec, SegmentContainer, Window};
 use crate::subtitle::{SubtitleConverter, read_subtitle_file};
 use crate::time::{Clock, MICROSECONDS, Rational, SystemClock, Timestamp};
 use std::collections::BTreeMap;
@@ -469,6 +469,18 @@ impl<'a> Graph<'a> {
         }))
     }
 
+    /// Whether AAC keeps its own headers in `output`, which then may say something else at any time.
+    fn keeps_headers(&self, index: usize, output: &Output) -> bool {
+        match output.container {
+            Some(Container::Ts | Container::Raw) => true,
+            Some(c) => c.is_segmented() && output.segment.container == SegmentContainer::Ts,
+            None => {
+                let packets = self.spec.outputs.get(index).and_then(|o| o.packets.as_ref());
+                packets.is_none_or(|p| p.format != BitstreamFormat::LengthPrefixed)
+            }
+        }
+    }
+
     /// Where copied tracks of `output` begin, if the source is cut: with its pictures.
     fn copied_from(&self, output: &Output, offer: &Offer) -> Option<Timestamp> {
         let start = self.spec.source.start.filter(|s| s.0 > 0.0 && self.spec.window().is_none())?;
@@ -492,7 +504,10 @@ impl<'a> Graph<'a> {
                         // Copied pictures begin at the key frame that was gone to, if that was possible.
                         let sought = info.kind == MediaKind::Video && offer.first_key.is_some();
                         let mut route = CopyRoute::new(info, to.mux, to.track).from(from.filter(|_| !sought));
-                        if info.codec == Codec::Aac && info.extradata.is_empty() && !keeps_headers(output) {
+                        if info.codec == Codec::Aac
+                            && info.extradata.is_empty()
+                            && !self.keeps_headers(index, output)
+                        {
                             route.told_once();
                         }
                         self.routes.entry(stream).or_default().push(Route::Copy(route));
@@ -764,14 +779,6 @@ impl<'a> Graph<'a> {
         Failover::new(first, failover::KEPT, successor, loss)
             .until(Box::new(move || asked.is_cancelled()))
             .counting(damage)
-    }
-}
-
-/// Whether AAC keeps its own headers in `output`, which then may say something else at any time.
-fn keeps_headers(output: &Output) -> bool {
-    match output.container {
-        Some(Container::Ts | Container::Raw) | None => true,
-        Some(c) => c.is_segmented() && output.segment.container == SegmentContainer::Ts,
     }
 }
 

@@ -139,6 +139,8 @@ pub(crate) struct FeedStream {
     moved: Option<i64>,
     /// All packets have as many samples, also the last, which a container may say to be shorter: how long one is.
     usual: Option<i64>,
+    /// No index at the beginning lists its frames, as in a fragmented MP4.
+    in_pieces: bool,
     /// When the last packet was to be decoded, in source time.
     last: Option<i64>,
 }
@@ -155,6 +157,7 @@ impl FeedStream {
             // Since FFmpeg knows USAC, which can not, it marks no AAC packet that came over RTP.
             starts_anywhere: stream.codec == Codec::Aac && stream.profile != Some(USAC),
             from: None,
+            in_pieces: stream.frames.is_none(),
             ended: None,
             moved: Some(0),
             usual: matches!(stream.codec, Codec::Aac | Codec::Ac3 | Codec::Eac3 | Codec::Mp3 | Codec::Opus)
@@ -387,7 +390,9 @@ impl Feed {
                     _ => {}
                 }
             }
-            if let Some(time) = packet.decode().or(packet.presentation()) {
+            // What lies before the start is not shown, and waited for by nobody.
+            let time = packet.decode().or(packet.presentation());
+            if let Some(time) = time.filter(|t| t.ticks >= 0) {
                 pacer.wait(shared, time);
             }
             meter.count_out(1);
@@ -425,11 +430,13 @@ impl Feed {
             return;
         };
         let missing =
-            self.streams.iter().enumerate().filter(|(_, s)| !s.routes.is_empty()).filter_map(|(i, s)| {
-                let listed = container.index(i).last()?.0;
-                let lost = listed - s.last.unwrap_or(0);
-                (s.last.is_none_or(|last| listed > last)).then(|| Timestamp::new(lost, s.base).seconds())
-            });
+            self.streams.iter().enumerate().filter(|(_, s)| s.in_pieces && !s.routes.is_empty()).filter_map(
+                |(i, s)| {
+                    let listed = container.index(i).last()?.0;
+                    let lost = listed - s.last.unwrap_or(0);
+                    (s.last.is_none_or(|last| listed > last)).then(|| Timestamp::new(lost, s.base).seconds())
+                },
+            );
         if let Some(seconds) = missing.max_by(f64::total_cmp) {
             let message =
                 format!("{}: ends within a fragment: {seconds:.1} s that it lists are missing", self.label);

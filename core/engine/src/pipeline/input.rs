@@ -238,13 +238,23 @@ fn is_read_on(demuxer: &av::Demuxer, streams: &[StreamInfo]) -> bool {
         Codec::Av1 | Codec::Vp9 | Codec::Opus | Codec::Flac => true,
         _ => false,
     };
-    demuxer.is_streamed() || (demuxer.format_name().starts_with("hls") && streams.iter().any(boxes))
+    // Playlists are gone about in by their segments, whatever their own transport can do.
+    match demuxer.format_name().as_str() {
+        name if name.starts_with("hls") => streams.iter().any(boxes),
+        "dash" => false,
+        _ => demuxer.is_streamed(),
+    }
 }
 
 /// What a demuxer says that has neither an index nor times in its packets, in words for its user.
 fn no_place(e: Error) -> Error {
     match e.kind() {
-        ErrorKind::Cancelled | ErrorKind::Io | ErrorKind::Memory => e,
+        ErrorKind::Cancelled
+        | ErrorKind::Io
+        | ErrorKind::Memory
+        | ErrorKind::Format
+        | ErrorKind::NotFound
+        | ErrorKind::State => e,
         _ => Error::with_source(
             ErrorKind::Unsupported,
             "nothing in it says what is shown when; copy it into a container first, and cut that",

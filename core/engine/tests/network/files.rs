@@ -187,6 +187,29 @@ fn of_a_ladder_only_what_is_wanted_is_fetched_and_all_of_that() {
             complete(json!({"source": {"url": server.url(list)}, "outputs": [{"path": output,
                 "overwrite": true, "video": {"preset": "p1"}}]}));
             assert_eq!(frames(video(&probe(&output))), 100, "{container} {list} with words");
+            if list == "manifest.mpd" {
+                let alone = dir.path("alone.vtt");
+                complete(
+                    json!({"source": {"url": server.url(list)}, "outputs": [{"path": alone, "overwrite": true}]}),
+                );
+                assert!(std::fs::read_to_string(&alone).unwrap().contains("Hello"), "words alone");
+            }
+            // A playlist without ranges is gone about in all the same.
+            let copied = |ranges: bool| {
+                let root = set.clone();
+                let server = Server::start(move |r| match std::fs::read(format!("{root}{}", r.path)) {
+                    Ok(data) => Answer::file(&data, r, ranges),
+                    Err(_) => Answer::status(404),
+                });
+                complete(
+                    json!({"source": {"url": server.url(list), "start": 1.7}, "outputs": [{"path": output,
+                    "overwrite": true, "video": {"codec": "copy"}, "audio": false, "subtitles": false}]}),
+                );
+                frames(video(&probe(&output)))
+            };
+            if container == "ts" || list == "manifest.mpd" {
+                assert_eq!(copied(false), copied(true), "{container} {list}");
+            }
         }
     }
 }

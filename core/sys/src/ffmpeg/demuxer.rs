@@ -168,7 +168,6 @@ pub struct Demuxer {
     /// reconnect that fails forgets it.
     length: i64,
     backwards: bool,
-    words_over: bool,
     /// It may end before that: FFmpeg was told to, or deciphers, which takes the padding off.
     may_end_before: bool,
     complaints: Complaints,
@@ -216,7 +215,6 @@ impl Demuxer {
             unused: Vec::new(),
             length: -1,
             backwards: false,
-            words_over: false,
             may_end_before: options.url.starts_with("crypto")
                 || options.options.iter().any(|(k, _)| k == "offset" || k == "end_offset"),
             complaints: Complaints::default(),
@@ -467,20 +465,19 @@ impl Demuxer {
     /// FFmpeg takes the end of any of DASH's streams for the end of all, and words that are one file end when the last has
     /// been read: `true` when they have, and there may be more of the rest.
     fn words_are_over(&mut self) -> Result<bool> {
-        if self.words_over || self.format_name() != "dash" {
+        if self.format_name() != "dash" {
             return Ok(false);
         }
-        self.words_over = true;
-        let words: Vec<usize> = self
-            .streams()?
-            .iter()
-            .filter(|s| s.params.values().kind == MediaType::Subtitle)
-            .map(|s| s.index)
-            .collect();
-        for index in &words {
-            self.set_discard(*index, true)?;
+        let wanted: Vec<_> = self.streams()?.into_iter().filter(|s| !s.discard).collect();
+        let (words, rest): (Vec<_>, Vec<_>) =
+            wanted.into_iter().partition(|s| s.params.values().kind == MediaType::Subtitle);
+        if words.is_empty() || rest.is_empty() {
+            return Ok(false);
         }
-        Ok(!words.is_empty())
+        for stream in &words {
+            self.set_discard(stream.index, true)?;
+        }
+        Ok(true)
     }
 
     /// Whether `e`, which [`Demuxer::read`] returned, may be nothing but the other side hanging up on a transport that has
