@@ -263,7 +263,8 @@ fi
 
 if [ -n "$measured" ] && [ ! -e "$multimux_stamp" ]; then
     say "multimux $multimux_version in $GS_CACHE_DIR/tools"
-    cargo install --quiet --locked --version "$multimux_version" --root "$GS_CACHE_DIR/tools" \
+    # Not --locked: it names versions that a registry's mirror may not have.
+    cargo install --quiet --version "$multimux_version" --root "$GS_CACHE_DIR/tools" \
         --target-dir "$GS_CACHE_DIR/tools/target" multimux-cli >&2
     rm -rf "$GS_CACHE_DIR/tools/target"
     : >"$multimux_stamp"
