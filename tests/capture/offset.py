@@ -2,11 +2,14 @@
 """Picture and sound of a recording belong together: GStreamer plays a film that flashes and beeps once a second on a screen
 and a loudspeaker, and the recording has both at the same time, at its beginning and at its end. GS_AV_SECONDS: how long (60)."""
 
+import contextlib
 import os
 import pathlib
 import statistics
 import subprocess
 import sys
+import threading
+import time
 
 import compositor
 import session
@@ -32,19 +35,40 @@ def film(seconds: int) -> pathlib.Path:
     return path
 
 
-def used() -> tuple[int, int]:
-    """What the machine's processors did so far: idle, and altogether."""
-    spent = [int(n) for n in pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    return spent[3] + spent[4], sum(spent)
+class Watch(threading.Thread):
+    """How busy the machine's processors are, and how late one wakes up on it, while it runs: four times a second."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.seen: list[tuple[float, float, float]] = []
+        self.over = threading.Event()
+
+    @staticmethod
+    def used() -> tuple[int, int]:
+        """Idle, and altogether (what a hypervisor took is not idle)."""
+        spent = [int(n) for n in pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        return spent[3] + spent[4], sum(spent)
+
+    def run(self) -> None:
+        before = self.used()
+        while not self.over.is_set():
+            late, begin = 0.0, time.monotonic()
+            while (now := time.monotonic()) < begin + 0.25:
+                time.sleep(0.01)
+                late = max(late, time.monotonic() - now - 0.01)
+            after = self.used()
+            idle, whole = (b - a for a, b in zip(before, after))
+            before = after
+            self.seen.append((time.monotonic(), idle / max(whole, 1), late))
+
+    def had_time(self, at: float) -> bool:
+        """Whether there was time for the player and the recorder around `at`: where there is none, film and beeps come late."""
+        around = [(idle, late) for when, idle, late in self.seen if at - 2.5 < when < at + 1.0]
+        return bool(around) and statistics.mean(i for i, _ in around) > 0.35 and max(late for _, late in around) < FRAME
 
 
-def main() -> int:
-    compositor.need("offset.py", "gst-launch-1.0", "ffmpeg", "pactl")
-    inspect = subprocess.run(["gst-inspect-1.0", "pulsesink"], capture_output=True)
-    if inspect.returncode != 0:
-        session.skip("offset.py", "GStreamer's pulsesink")
-    WORK.mkdir(parents=True, exist_ok=True)
-    clip = film(SECONDS + 10)
+def record(clip: pathlib.Path, out: pathlib.Path) -> tuple[str, Watch, float]:
+    """Records the film being played. What the recorder said, how the machine was, and about when the recording began."""
     with session.Session() as desk:
         desk.sink("speakers")
         desk.run(["pactl", "set-default-sink", "speakers"])
@@ -55,37 +79,60 @@ def main() -> int:
                  "queue", "!", "audioconvert", "!", "audioresample", "!", "pulsesink", "buffer-time=80000",
                  "latency-time=10000"], log="player", env=way.env)
             session.wait_for("the player", lambda: desk.nodes(media_class="Stream/Output/Audio"))
-            out = WORK / "recorded.mkv"
-            before = used()
+            watch = Watch()
+            watch.start()
             done = way.run([GS, "record", "screen:", out, "-y", "--fps", "60", "--audio", "desktop", "--duration",
                             str(SECONDS), "-e", "libx264", "--tune", "ull", "--audio-codec", "flac", "--speed", "p1", "-vv"],
                            check=False, timeout=SECONDS + 40)
-            idle, whole = (b - a for a, b in zip(before, used()))
+            watch.over.set()
             if done.returncode != 0:
                 print(f"    FAILED  the recording: {done.stderr}\n{desk.log('player')[-500:]}")
-                return 1
+                sys.exit(1)
+            return done.stderr, watch, time.monotonic() - SECONDS
+
+
+def are_together(out: pathlib.Path, watch: Watch, began: float) -> bool:
+    """Measures the recording."""
     flashes, beeps = flashes_and_beeps(out)
     # The first second is the player's, which is still finding its pace, and the last one may be cut.
     pairs = [(f, b) for f in flashes for b in beeps if abs(f - b) < 0.4 and 1.5 < f < SECONDS - 0.7]
-    if len(pairs) < SECONDS * 0.6:
-        print(f"    FAILED  {len(pairs)} flashes with beeps in {SECONDS} s: {flashes} {beeps}")
-        return 1
-    apart = [f - b for f, b in pairs]
+    held = [(f, b) for f, b in pairs if watch.had_time(began + f)]
+    print(f"    {len(pairs)} of {SECONDS} flashes have their beep, {len(held)} where the machine had time")
+    if len(pairs) < SECONDS * 0.6 or len(held) < SECONDS * 0.3:
+        print(f"    too few: {flashes} {beeps}")
+        return False
+    apart = [f - b for f, b in held]
     third = max(len(apart) // 3, 1)
     begin, middle, end = (statistics.median(part) for part in (apart[:third], apart, apart[-third:]))
-    print(f"    {len(apart)} flashes: pictures are {middle * 1000:+.0f} ms from their sound ({min(apart) * 1000:+.0f} to "
-          f"{max(apart) * 1000:+.0f}); {(end - begin) * 1000:+.0f} ms between beginning and end")
-    print("    " + " ".join(line for line in done.stderr.splitlines() if "captured taken=" in line))
-    good = abs(middle) <= FRAME and abs(end - begin) <= FRAME
-    print(f"    {'ok' if good else 'FAILED'}  picture and sound are together, to a frame")
-    far = [(round(f, 3), round(b, 3)) for f, b in pairs if abs(f - b) > FRAME + GRID]
-    # On a machine that has no time for it the player stumbles itself: film and beeps come late on the screen, too.
-    if far and idle < whole * 0.4:
-        print(f"    {len(far)} flashes are not with their beep, with {100 * idle / whole:.0f} % of the machine idle: not held against it")
-        far = []
-    else:
-        print(f"    {'FAILED' if far else 'ok'}  each flash with its beep{f': {far}' if far else ''}")
-    return 0 if good and not far else 1
+    print(f"    pictures are {middle * 1000:+.0f} ms from their sound ({min(apart) * 1000:+.0f} to {max(apart) * 1000:+.0f}); "
+          f"{(end - begin) * 1000:+.0f} ms between beginning and end")
+    far = [(round(f, 3), round(b, 3)) for f, b in held if abs(f - b) > FRAME + GRID]
+    if far:
+        print(f"    not with their beep: {far}")
+    return abs(middle) <= FRAME and abs(end - begin) <= FRAME and not far
+
+
+def main() -> int:
+    compositor.need("offset.py", "gst-launch-1.0", "ffmpeg", "pactl")
+    inspect = subprocess.run(["gst-inspect-1.0", "pulsesink"], capture_output=True)
+    if inspect.returncode != 0:
+        session.skip("offset.py", "GStreamer's pulsesink")
+    # The film is to be played in time, whatever else the machine does.
+    with contextlib.suppress(PermissionError):
+        os.nice(-10)
+    WORK.mkdir(parents=True, exist_ok=True)
+    clip, out = film(SECONDS + 10), WORK / "recorded.mkv"
+    for attempt in range(3):
+        said, watch, began = record(clip, out)
+        good = are_together(out, watch, began)
+        print("    " + " ".join(line for line in said.splitlines() if "captured taken=" in line))
+        stumbled = not all(watch.had_time(began + second) for second in range(SECONDS))
+        if good or not stumbled:
+            break
+        # A player that had to wait once is not with itself for a while: its sound goes on late, or its pictures.
+        print(f"    the machine had no time at moments{': once more' if attempt < 2 else ''}")
+    print(f"    {'ok' if good else 'FAILED'}  picture and sound are together, each flash with its beep, to a frame")
+    return 0 if good else 1
 
 
 if __name__ == "__main__":
