@@ -86,6 +86,10 @@ def main() -> int:
             # Two ends and more in each player.
             command = ["node", HERE / "players.mjs", f"{base}{name}/", "--seconds", "15", "--still", "2"]
             played = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, timeout=240)
+            if played.returncode not in (0, 77):
+                # A busy machine halts a player once; what is wrong at the end of a round is so every time.
+                print("      once more")
+                played = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, timeout=240)
             assert played.returncode in (0, 77), f"{name}: a player does not play on"
             result = result or played.returncode
     return result
