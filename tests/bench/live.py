@@ -37,10 +37,20 @@ HERE = pathlib.Path(__file__).resolve().parent
 LIVE = HERE.parent / "live"
 
 
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody has: none twice, and none that the kernel gives to who connects (it begins at 32768)."""
+    found: list[int] = []
+    for port in random.sample(range(20_000, 32_000), 12_000):
+        if len(found) == count:
+            break
+        with contextlib.suppress(OSError), socket.socket() as one:
+            one.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
+
+
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    return free_ports(1)[0]
 
 
 def answers(port: int, process: subprocess.Popen, log: pathlib.Path) -> None:
@@ -63,7 +73,7 @@ class Origin:
 
     def __init__(self, root: pathlib.Path, names: tuple[str, ...] = ()):
         root.mkdir(parents=True, exist_ok=True)
-        self.http_port, self.rtmp_port = free_port(), free_port()
+        self.http_port, self.rtmp_port = free_ports(2)
         settings = {
             "server": {"host": "127.0.0.1", "port": self.http_port, "max_connections": 10000},
             "mdns": {"enabled": False, "udp_enabled": False},
@@ -109,7 +119,7 @@ class MediaMtx(Origin):
 
     def __init__(self, root: pathlib.Path, names: tuple[str, ...] = ()):
         root.mkdir(parents=True, exist_ok=True)
-        self.http_port, self.rtmp_port = free_port(), free_port()
+        self.http_port, self.rtmp_port = free_ports(2)
         settings = {
             "logLevel": "warn", "rtsp": False, "srt": False, "webrtc": False,
             "rtmpAddress": f"127.0.0.1:{self.rtmp_port}",
@@ -137,8 +147,8 @@ class Multimux(Origin):
 
     def __init__(self, root: pathlib.Path, names: tuple[str, ...] = ()):
         root.mkdir(parents=True, exist_ok=True)
-        self.http_port = free_port()
-        self.listeners = {name: f"127.0.0.1:{free_port()}" for name in names}
+        self.http_port, *ports = free_ports(1 + len(names))
+        self.listeners = {name: f"127.0.0.1:{port}" for name, port in zip(names, ports)}
         routes = [
             {
                 "name": name.replace("/", "-"),
@@ -511,11 +521,8 @@ def soak(options: argparse.Namespace, root: pathlib.Path) -> str:
 
 @contextlib.contextmanager
 def encoded(server: Origin, name: str):
-    """A test picture with a tone, in its own time, which players may have."""
-    make = ["ffmpeg", "-nostdin", "-v", "error", "-re", "-f", "lavfi", "-i", "testsrc2=s=640x360:r=30"]
-    make += ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-c:v", "libx264", "-preset", "ultrafast"]
-    make += ["-tune", "zerolatency", "-g", "60", "-pix_fmt", "yuv420p", "-b:v", "800k", "-c:a", "aac", "-b:a", "96k"]
-    publisher = subprocess.Popen([*make, "-f", "flv", server.publish_at(name)], stdin=subprocess.DEVNULL)
+    """A test picture that tells its age and a tone, in their own time, which players may have."""
+    publisher = subprocess.Popen(["node", str(LIVE / "strip.mjs"), server.publish_at(name)], stdin=subprocess.DEVNULL)
     try:
         server.ready(name)
         time.sleep(8)
@@ -529,19 +536,21 @@ def watched(server: Origin, player: str, name: str, seconds: float) -> list[str]
     """A player's row: what it says of a stream that it watches."""
     hls, dash = server.manifests
     command = ["node", str(LIVE / "players.mjs"), server.http + server.folder(name), "--hls", hls, "--dash", dash]
-    command += ["--seconds", str(int(seconds)), "--only", player, "--json", "1"]
+    command += ["--seconds", str(int(seconds)), "--only", player, "--json", "1", "--strip", "1"]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     print(done.stdout, done.stderr, file=sys.stderr)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if not lines:
-        return ["failed", "", "", "", ""]
+        return ["failed", "", "", "", "", ""]
     seen = json.loads(lines[-1])
 
     def number(key: str, unit: str = " s") -> str:
         return "–" if seen.get(key) is None else f"{seen[key]:.2f}{unit}"
 
     good = "" if done.returncode == 0 else "; ".join(seen["problems"])
-    return [number("middle"), number("worst"), number("startup"), f"{seen.get('stalls')}, {number('stalled')}", good]
+    aged = seen.get("aged") or [None, None]
+    seen |= {"age": aged[0], "oldest": aged[1]}
+    return [number("age"), number("oldest"), number("middle"), number("startup"), f"{seen.get('stalls')}, {number('stalled')}", good]
 
 
 def latency(options: argparse.Namespace, root: pathlib.Path) -> str:
@@ -568,13 +577,13 @@ def latency(options: argparse.Namespace, root: pathlib.Path) -> str:
         if done.returncode == 0:
             seen = json.loads(done.stdout.strip().splitlines()[-1])
             words = f"picture to picture, encoder and decoder too; jitter buffer {seen['jitter_buffer']} ms"
-            rows.append([*row, f"{seen['median'] / 1000:.3f} s", f"{seen['worst'] / 1000:.3f} s", f"{seen['first'] / 1000:.2f} s", f"{seen['dropped']} dropped", words])
+            rows.append([*row, f"{seen['median'] / 1000:.3f} s", f"{seen['worst'] / 1000:.3f} s", "", f"{seen['first'] / 1000:.2f} s", f"{seen['dropped']} dropped", words])
         else:
-            rows.append([*row, "failed", "", "", "", done.stderr.strip().splitlines()[-1] if done.stderr else ""])
+            rows.append([*row, "failed", "", "", "", "", done.stderr.strip().splitlines()[-1] if done.stderr else ""])
     finally:
         server.end()
-    head = f"behind the source's clock as the manifest tells it, {options.seconds:.0f} s each, the first ten of them left out; 2 s segments, 0.2 s parts"
-    return head + "\n\n" + table(["player", "server", "median", "95 %", "start", "stalls", ""], rows)
+    head = f"how old the pictures are that are shown, by the time in them, and what the player takes itself for; {options.seconds:.0f} s each, the first ten of them left out; 2 s segments, 0.2 s parts"
+    return head + "\n\n" + table(["player", "server", "median", "95 %", "told", "start", "stalls", ""], rows)
 
 
 CASES = {"delay": delay, "streams": streams, "memory": soak, "latency": latency}

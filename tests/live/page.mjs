@@ -7,6 +7,7 @@ import { spawn } from "node:child_process";
 import { createRequire } from "node:module";
 import { mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import * as strip from "./strip.mjs";
 
 const { GS_NODE_MODULES, GS_CHROMIUM, GS_LIVE_HTTP, GS_LIVE_RTMP, GS_LIVE_WORK, GS_CLI } = process.env;
 if (!GS_NODE_MODULES || !GS_CHROMIUM || !GS_LIVE_HTTP) {
@@ -23,48 +24,12 @@ const check = (what, good, more = "") => {
   console.log(`    ${good ? "ok    " : "FAILED"} ${what}${more === "" ? "" : ` (${more})`}`);
 };
 
-// A strip over the picture: 24 cells, black or white, that are the milliseconds of this machine's clock.
-const BITS = 24, CELL = 24, WIDTH = 640, HEIGHT = 360, STRIP = 16, RATE = 25;
-
-/** Publishes until it is killed: FFmpeg's test picture, a tone, and the strip. */
+/** Publishes until the end; FFmpeg's words go to a log. */
 function publish(url) {
-  const log = openSync(join(GS_LIVE_WORK, "publisher.log"), "a");
-  const child = spawn("ffmpeg", [
-    "-v", "error", "-fflags", "nobuffer", "-probesize", "32", "-f", "rawvideo", "-pix_fmt", "gray", "-s", `${WIDTH}x${STRIP}`,
-    "-r", String(RATE), "-i", "pipe:0",
-    "-f", "lavfi", "-i", `testsrc=s=${WIDTH}x${HEIGHT}:r=${RATE}`, "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000",
-    "-filter_complex", "[1][0]overlay=0:0:shortest=1,format=yuv420p[v]", "-map", "[v]", "-map", "2:a", "-shortest",
-    "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", String(RATE * 2), "-b:v", "800k", "-c:a", "aac",
-    "-flush_packets", "1", "-f", "flv", url,
-  ], { stdio: ["pipe", log, log] });
-  child.stdin.on("error", () => {});
-  const row = Buffer.alloc(WIDTH);
-  const began = Date.now();
-  let sent = 0;
-  const timer = setInterval(() => {
-    for (; sent < (Date.now() - began) * RATE / 1000; sent++) {
-      const now = Date.now() % 2 ** BITS;
-      for (let x = 0; x < BITS * CELL; x++) row[x] = (now >> Math.floor(x / CELL)) & 1 ? 235 : 16;
-      child.stdin.write(Buffer.concat(Array(STRIP).fill(row)));
-    }
-  }, 10);
-  child.on("exit", () => clearInterval(timer));
+  const child = strip.publish(url, openSync(join(GS_LIVE_WORK, "publisher.log"), "a"));
   children.push(child);
   return child;
 }
-
-/** In the page: how old the picture on the screen is, by its strip; null where it cannot be read. */
-const age = ({ BITS, CELL, WIDTH, STRIP }) => {
-  const video = document.getElementById("video");
-  if (video.readyState < 2) return null;
-  window.strip ||= new OffscreenCanvas(WIDTH, STRIP).getContext("2d", { willReadFrequently: true });
-  window.strip.drawImage(video, 0, 0, video.videoWidth, STRIP, 0, 0, WIDTH, STRIP);
-  const pixels = window.strip.getImageData(0, STRIP / 2, WIDTH, 1).data;
-  let then = 0;
-  for (let bit = 0; bit < BITS; bit++) if (pixels[(bit * CELL + CELL / 2) * 4 + 1] > 128) then += 2 ** bit;
-  const late = (Date.now() % 2 ** BITS - then + 2 ** BITS) % 2 ** BITS;
-  return late < 60000 ? late / 1000 : null;
-};
 
 const median = all => [...all].sort((a, b) => a - b)[all.length >> 1];
 
@@ -73,7 +38,7 @@ async function latencies(page, seconds) {
   const shown = [], true_ = [];
   for (let i = 0; i < seconds * 4; i++) {
     await sleep(250);
-    const [said, real] = [await page.locator("#latency").getAttribute("value"), await page.evaluate(age, { BITS, CELL, WIDTH, STRIP })];
+    const [said, real] = [await page.locator("#latency").getAttribute("value"), await page.evaluate(strip.age, strip.STRIP)];
     if (said !== "" && real !== null) {
       shown.push(Number(said));
       true_.push(real);

@@ -1,22 +1,24 @@
 // Plays a live stream in headless Chromium with hls.js, dash.js and shaka, and measures how far behind its source's clock.
 //
-//   node players.mjs URL [--seconds N] [--still N] [--only NAME] [--shots DIRECTORY] [--json 1] [--hls FILE] [--dash FILE]
+//   node players.mjs URL [--seconds N] [--still N] [--only NAME] [--shots DIRECTORY] [--json 1] [--strip 1] [--hls FILE] [--dash FILE]
 //
 // URL is a stream's folder, such as http://127.0.0.1:8080/streams/live/one/. Each player must show pictures of the stream's
 // size, decode sound, go on for as long as it is watched and report no fatal error; every answer must be one that
 // the player could use. Latency and stalls are printed; only what no live player should show fails: for long, or for longer than
 // --still seconds in all, it may not stand still.
+// --strip 1: the stream is one of strip.mjs, and what its pictures say of their age is in `aged` of the JSON (median, 95 %).
 // Without a URL it is run by tests/live/run, which gives one in GS_LIVE_URL.
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { open, read } from "./browser.mjs";
+import { STRIP, age } from "./strip.mjs";
 
 const options = read({
-  seconds: 12, only: "", still: "", shots: "", json: "", url: process.env.GS_LIVE_URL ?? "", hls: "playlist.m3u8", dash: "manifest.mpd",
+  seconds: 12, only: "", still: "", shots: "", json: "", strip: "", url: process.env.GS_LIVE_URL ?? "", hls: "playlist.m3u8", dash: "manifest.mpd",
 });
 if (!options.url) {
-  console.error("usage: node players.mjs URL [--seconds N] [--still N] [--only NAME] [--shots DIRECTORY] [--json 1] [--hls FILE] [--dash FILE]");
+  console.error("usage: node players.mjs URL [--seconds N] [--still N] [--only NAME] [--shots DIRECTORY] [--json 1] [--strip 1] [--hls FILE] [--dash FILE]");
   process.exit(2);
 }
 const stream = options.url.replace(/\/?$/, "/");
@@ -31,6 +33,7 @@ async function watch(test) {
   const page = await browser.context.newPage();
   const refused = [];
   const thrown = [];
+  const ages = [];
   let requests = 0;
   page.on("pageerror", (error) => thrown.push(String(error)));
   page.on("response", (response) => {
@@ -51,8 +54,12 @@ async function watch(test) {
       if (state.start && !start) start = Date.now();
       if (start && Date.now() - start > options.seconds * 1000) break;
       if (!start && Date.now() - asked > 20000) break;
+      // A player has its place after some seconds.
+      if (options.strip && start && Date.now() - start > 10000) ages.push(await page.evaluate(age, STRIP));
       await new Promise((r) => setTimeout(r, 200));
     }
+    const aged = ages.filter((one) => one !== null).sort((a, b) => a - b);
+    if (options.strip) state.aged = [0.5, 0.95].map((share) => aged[Math.floor(aged.length * share)] ?? null);
     state.startup = start ? (start - asked) / 1000 : null;
     if (options.shots) await page.screenshot({ path: join(options.shots, `${test.name}.png`) });
     if (!start) problems.push("never played");
