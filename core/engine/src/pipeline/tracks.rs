@@ -321,6 +321,10 @@ pub(crate) fn video(
     if container == Some(Container::Y4m) && wanted.pixel_format.is_none() && wanted.bit_depth.is_none() {
         wanted.pixel_format = Some(crate::sink::y4m::nearest(video.format).into());
     }
+    if let Some(colour) = &wanted.colour {
+        // Whoever converts to it reads it again, and does not know the track's name.
+        crate::filter::colour::from_spec(colour)?;
+    }
     conform_colour(&mut wanted, &codec, video.colour, &mut reason);
     // Raw frames may say what they are themselves; the encoder looks at the first.
     if wanted.hdr.is_some() && !(offer.raw && video.colour == Colour::default()) {
@@ -347,6 +351,11 @@ pub(crate) fn video(
         ));
     }
     let frame_rate = wanted.frame_rate.map(|r| r.0).or(video.frame_rate);
+    if let Some(level) = wanted.level.as_deref() {
+        // A rate that varies is nobody's promise.
+        let steady = wanted.frame_rate.map(|r| r.0).or(video.frame_rate.filter(|_| video.constant_rate == Some(true)));
+        encode::level::check(&codec, level, (width, height), steady)?;
+    }
     let grid = match (segmented, wanted.keyframe_interval) {
         (true, _) => Some(output.segment.clone().unwrap_or_default().duration),
         // What is saved of a replay begins at a key frame; none may be far away.
@@ -359,7 +368,7 @@ pub(crate) fn video(
         }
         (false, interval) => interval,
     };
-    let settings = encode::video::settings(&encoder.name, &wanted, grid.is_some()).map_err(below_video)?;
+    let settings = encode::video::settings(&encoder.name, &wanted, grid.is_some()).map_err(|e| below("video.", e))?;
     let rotation =
         if wanted.auto_rotate { (video.rotation / 90.0).round().rem_euclid(4.0) as u16 * 90 } else { 0 };
     Ok(Track {
@@ -384,8 +393,8 @@ pub(crate) fn video(
 }
 
 /// An encoder's refusal names its field from the output on; here it is one of a track, which has a name of its own.
-fn below_video(e: Error) -> Error {
-    match e.message().strip_prefix("video.").map(str::to_string) {
+fn below(prefix: &str, e: Error) -> Error {
+    match e.message().strip_prefix(prefix).map(str::to_string) {
         Some(message) => Error::with_source(e.kind(), message, e),
         None => e,
     }
@@ -583,6 +592,10 @@ pub(crate) fn audio(
     wanted.codec = Some(codec);
     wanted.encoder = Some(encoder.clone());
     wanted.language = stream.language.clone();
+    if let Some(sound) = stream.audio.as_ref().filter(|sound| sound.sample_rate > 0) {
+        // What the encoder does not take is said now, not when places are claimed.
+        encode::audio::wanted(&encoder, &wanted, sound).map_err(|e| below("audio.", e))?;
+    }
     Ok(Track {
         name: wanted.name.clone().unwrap_or_default(),
         stream: Some(stream.index),
