@@ -56,6 +56,27 @@ fn a_ladder_is_aligned_and_every_playlist_decodes() {
 }
 
 #[test]
+fn sound_that_is_left_out_before_late_pictures_is_told() {
+    let dir = Dir::new();
+    let (early, late) = (clip(&dir, "early.mkv"), dir.path("late.mkv"));
+    ffmpeg(&format!("-itsoffset 1.5 -i {early} -i {early} -map 0:v -map 1:a -c copy {late}"));
+    for (input, told) in [(early, false), (late, true)] {
+        let root = dir.path(if told { "late" } else { "early" });
+        let job = start(json!({"source": {"url": input}, "outputs": [{"path": root, "format": "hls", "segment":
+            {"duration": 1}, "video": {"preset": "p1"}}]}));
+        let said: Vec<String> = events(&job)
+            .into_iter()
+            .filter_map(|e| match e {
+                ghoststream::event::Event::Warning { message, .. } => Some(message),
+                _ => None,
+            })
+            .collect();
+        let words = said.iter().any(|s| s.contains("s of sound before them are left out"));
+        assert_eq!(words, told, "{said:?}");
+    }
+}
+
+#[test]
 fn a_conforming_source_is_copied_as_the_top_rung() {
     let dir = Dir::new();
     let input = clip(&dir, "in.mp4");
