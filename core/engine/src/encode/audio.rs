@@ -100,7 +100,8 @@ pub fn wanted(encoder: &str, spec: &AudioSpec, source: &AudioInfo) -> Result<Wan
         Ok(opened) => opened.frame_size() as u32,
         // Encoders do not say what they dislike; at their own rate they open where it was the rate.
         Err(e) if spec.bitrate.is_some() => {
-            let unasked = Wanted { bitrate: default_bitrate(&codec, wanted.params.layout.channels), ..wanted };
+            let unasked =
+                Wanted { bitrate: default_bitrate(&codec, wanted.params.layout.channels), ..wanted };
             let Some(rate) = spec.bitrate.filter(|_| open(encoder, spec, &unasked).is_ok()) else {
                 return Err(e);
             };

@@ -752,7 +752,8 @@ fn fits_profile(encoder: &str, profile: &presets::Profile, format: PixelFormat) 
     if fits {
         return Ok(());
     }
-    let message = format!("video.profile: {} of {encoder} does not hold {} pictures", profile.name, format.name());
+    let message =
+        format!("video.profile: {} of {encoder} does not hold {} pictures", profile.name, format.name());
     Err(Error::unsupported(message))
 }
 

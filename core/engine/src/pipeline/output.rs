@@ -102,7 +102,10 @@ pub(super) fn apart(spec: &PipelineSpec) -> Result<()> {
                 true => "segments go into the directory of",
                 false => "is the file of",
             };
-            return Err(Error::invalid(format!("outputs[{i}].path"), format!("{path} {what} outputs[{first}]")));
+            return Err(Error::invalid(
+                format!("outputs[{i}].path"),
+                format!("{path} {what} outputs[{first}]"),
+            ));
         }
         places.push((i, place));
     }

@@ -353,7 +353,8 @@ pub(crate) fn video(
     let frame_rate = wanted.frame_rate.map(|r| r.0).or(video.frame_rate);
     if let Some(level) = wanted.level.as_deref() {
         // A rate that varies is nobody's promise.
-        let steady = wanted.frame_rate.map(|r| r.0).or(video.frame_rate.filter(|_| video.constant_rate == Some(true)));
+        let steady =
+            wanted.frame_rate.map(|r| r.0).or(video.frame_rate.filter(|_| video.constant_rate == Some(true)));
         encode::level::check(&codec, level, (width, height), steady)?;
     }
     let grid = match (segmented, wanted.keyframe_interval) {
@@ -368,7 +369,8 @@ pub(crate) fn video(
         }
         (false, interval) => interval,
     };
-    let settings = encode::video::settings(&encoder.name, &wanted, grid.is_some()).map_err(|e| below("video.", e))?;
+    let settings =
+        encode::video::settings(&encoder.name, &wanted, grid.is_some()).map_err(|e| below("video.", e))?;
     let rotation =
         if wanted.auto_rotate { (video.rotation / 90.0).round().rem_euclid(4.0) as u16 * 90 } else { 0 };
     Ok(Track {

@@ -48,11 +48,8 @@ impl Place {
                 format!("{shown}: no such directory: {}", parent.display()),
             ));
         }
-        let working = if direct {
-            std::fs::File::create(target).map(|_| target.to_owned())
-        } else {
-            make_part(target)
-        };
+        let working =
+            if direct { std::fs::File::create(target).map(|_| target.to_owned()) } else { make_part(target) };
         let working = working.map_err(Error::from).context(|| format!("{shown}: cannot be written"))?;
         Ok(Place { target: target.to_owned(), working })
     }

@@ -143,7 +143,10 @@ impl SegmentSink {
         }
         let lost = self.heard.map_or(0.0, |heard| start.seconds() - heard.seconds());
         if lost > 0.25 {
-            let message = format!("{}: segments begin with the pictures; {lost:.2} s of sound before them are left out", self.spec.label());
+            let message = format!(
+                "{}: segments begin with the pictures; {lost:.2} s of sound before them are left out",
+                self.spec.label()
+            );
             self.facts.warn("output", message);
         }
     }

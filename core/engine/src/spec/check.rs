@@ -796,10 +796,7 @@ mod tests {
                 r#"{"source":{"url":"a"},"outputs":[{"path":"o/","format":"hls","video":false,"ladder":"auto"}]}"#,
                 "outputs[0].video: ",
             ),
-            (
-                r#"{"source":{"pattern":{},"salvage":true},"outputs":[{"path":"o.mp4"}]}"#,
-                "source.salvage: ",
-            ),
+            (r#"{"source":{"pattern":{},"salvage":true},"outputs":[{"path":"o.mp4"}]}"#, "source.salvage: "),
             (
                 r#"{"source":{"pattern":{},"hosts":{"allowed":["a.b"]}},"outputs":[{"path":"o.mp4"}]}"#,
                 "source.hosts: ",

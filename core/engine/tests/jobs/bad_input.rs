@@ -82,9 +82,18 @@ fn outputs_are_refused_by_name() {
         (json!({"path": dir.path("o.mp4"), "video": {"width": 101, "height": 90}}), "width"),
         (json!({"path": dir.path("o.mp4"), "video": {"colour": {"range": "wide"}}}), "video.colour.range: "),
         (json!({"path": dir.path("o.mp4"), "video": {"level": "1.1", "width": 640}}), "video.level: "),
-        (json!({"path": dir.path("o.mp4"), "video": {"encoder": "libx264", "device": "cuda"}}), "video.device: "),
-        (json!({"path": dir.path("o.mp4"), "audio": {"options": {"no_such": "1"}}}), "audio[0].options.no_such: "),
-        (json!({"path": dir.path("o.mkv"), "audio": {"codec": "opus", "bitrate": "2M"}}), "audio[0].bitrate: "),
+        (
+            json!({"path": dir.path("o.mp4"), "video": {"encoder": "libx264", "device": "cuda"}}),
+            "video.device: ",
+        ),
+        (
+            json!({"path": dir.path("o.mp4"), "audio": {"options": {"no_such": "1"}}}),
+            "audio[0].options.no_such: ",
+        ),
+        (
+            json!({"path": dir.path("o.mkv"), "audio": {"codec": "opus", "bitrate": "2M"}}),
+            "audio[0].bitrate: ",
+        ),
     ] {
         let done = run(json!({"source": {"url": input}, "outputs": [output]}));
         let message = done.message.unwrap_or_else(|| panic!("{output} is accepted"));
@@ -103,7 +112,8 @@ fn outputs_do_not_write_into_each_other_or_into_the_source() {
     let dir = Dir::new();
     let input = clip(&dir, "in.mkv");
     let root = dir.path("set");
-    let hls = |path: String| json!({"path": path, "format": "hls", "video": {"codec": "copy"}, "overwrite": true});
+    let hls =
+        |path: String| json!({"path": path, "format": "hls", "video": {"codec": "copy"}, "overwrite": true});
     for (one, other) in [
         (json!({"path": dir.path("o.mkv")}), json!({"path": dir.path("./o.mkv")})),
         (json!({"path": dir.path("o.mkv")}), json!({"path": dir.path("set/../o.mkv")})),

@@ -333,9 +333,12 @@ fn two_passes_hit_the_rate() {
     assert_eq!(frames(video(&streams)), 200);
     // Times count in milliseconds here, of which a picture has forty: encoders that share out the bits by the lengths of
     // pictures must be told these.
-    for (encoder, codec, seconds) in
-        [("libvpx-vp9", "vp9", 4.0), ("libvpx", "vp8", 4.0), ("libaom-av1", "av1", 2.0), ("libx265", "hevc", 4.0)]
-    {
+    for (encoder, codec, seconds) in [
+        ("libvpx-vp9", "vp9", 4.0),
+        ("libvpx", "vp8", 4.0),
+        ("libaom-av1", "av1", 2.0),
+        ("libx265", "hevc", 4.0),
+    ] {
         let output = dir.path(&format!("{encoder}.mkv"));
         complete(json!({"source": {"url": input, "duration": seconds}, "outputs": [{"path": output, "video":
             {"codec": codec, "encoder": encoder, "bitrate": "400k", "two_pass": true, "preset": "p1"}}]}));
@@ -350,8 +353,10 @@ fn what_makes_nothing_but_key_frames_has_them_on_any_grid() {
     let input = clip(&dir, "in.mkv");
     for codec in ["mjpeg", "mpeg1video", "ffv1", "mpeg2video"] {
         let output = dir.path(&format!("{codec}.mkv"));
-        complete(json!({"source": {"url": input, "duration": 1}, "outputs": [{"path": output, "audio": false,
-            "video": {"codec": codec, "keyframe_interval": 0.2}}]}));
+        complete(
+            json!({"source": {"url": input, "duration": 1}, "outputs": [{"path": output, "audio": false,
+            "video": {"codec": codec, "keyframe_interval": 0.2}}]}),
+        );
         let keys: Vec<f64> = packets(&output).iter().filter(|p| p.1).map(|p| p.0).collect();
         let near = |time: f64| keys.iter().any(|key| (key - keys[0] - time).abs() < 0.002);
         assert!((0..5).all(|n| near(f64::from(n) * 0.2)), "{codec}: {keys:?}");

@@ -62,7 +62,8 @@ fn sound_that_is_left_out_before_late_pictures_is_told() {
     ffmpeg(&format!("-itsoffset 1.5 -i {early} -i {early} -map 0:v -map 1:a -c copy {late}"));
     for (input, told) in [(early, false), (late, true)] {
         let root = dir.path(if told { "late" } else { "early" });
-        let job = start(json!({"source": {"url": input}, "outputs": [{"path": root, "format": "hls", "segment":
+        let job =
+            start(json!({"source": {"url": input}, "outputs": [{"path": root, "format": "hls", "segment":
             {"duration": 1}, "video": {"preset": "p1"}}]}));
         let said: Vec<String> = events(&job)
             .into_iter()

@@ -222,7 +222,9 @@ mod tests {
         assert!(why(Codec::H264, "4.0", full, Some((60, 1))).contains("a second"));
         assert_eq!(why(Codec::H264, "4.0", full, None), "", "nobody knows the rate");
         assert!(why(Codec::Av1, "2.0", full, None).contains("147456 samples"));
-        assert!(why(Codec::Hevc, "1.2", (64, 64), None).starts_with("there is no level 1.2; there are 1, 2, 2.1"));
+        assert!(
+            why(Codec::Hevc, "1.2", (64, 64), None).starts_with("there is no level 1.2; there are 1, 2, 2.1")
+        );
     }
 
     #[test]

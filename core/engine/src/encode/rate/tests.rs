@@ -195,7 +195,8 @@ fn x265_looks_further_than_it_has_b_frames() {
     refused("libx265", r#"{"lookahead":4}"#, "lookahead");
     refused("libx265", r#"{"preset":"p6","lookahead":8}"#, "lookahead");
     refused("libx265", r#"{"b_frames":0,"lookahead":0}"#, "lookahead");
-    let params = |json: &str| option(&settings("libx265", json), "x265-params").unwrap_or_default().to_string();
+    let params =
+        |json: &str| option(&settings("libx265", json), "x265-params").unwrap_or_default().to_string();
     assert!(params(r#"{"lookahead":5}"#).contains("rc-lookahead=5"));
     assert!(params(r#"{"b_frames":0,"lookahead":1}"#).contains("rc-lookahead=1"));
     // A preset that looks no further than the B-frames that are asked for.

@@ -151,7 +151,8 @@ pub(crate) fn not_of_level(name: &str, size: (u32, u32), frame_rate: f64) -> Opt
         return Some(format!("there is no level {name}; there are {}", names.join(", ")));
     };
     let needed = level(size.0, size.1, frame_rate);
-    (needed > *asked).then(|| format!("{name} is below what {}x{} needs, which is {}", size.0, size.1, shown(needed)))
+    (needed > *asked)
+        .then(|| format!("{name} is below what {}x{} needs, which is {}", size.0, size.1, shown(needed)))
 }
 
 fn level(width: u32, height: u32, frame_rate: f64) -> u8 {
