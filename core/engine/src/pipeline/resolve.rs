@@ -261,10 +261,10 @@ fn output_tracks(
         SubtitleChoice::Default if spec.source.start.is_some() && offer.raw => {}
         SubtitleChoice::Default => tracks.extend(tracks::default_subtitles(written, offer)),
         SubtitleChoice::Tracks(wanted) => {
+            let chosen = wanted.iter().any(|w| w.default);
             for (s, wanted) in wanted.iter().enumerate() {
-                tracks.push(
-                    tracks::subtitle(written, wanted, offer).map_err(|e| e.at(format!("subtitles[{s}]")))?,
-                );
+                let track = tracks::subtitle(written, wanted, offer, chosen);
+                tracks.push(track.map_err(|e| e.at(format!("subtitles[{s}]")))?);
             }
         }
     }

@@ -652,7 +652,13 @@ fn subtitle_track(container: Option<Container>, stream: &StreamInfo, reason: &st
     })
 }
 
-pub(crate) fn subtitle(container: Option<Container>, wanted: &SubtitleSpec, offer: &Offer) -> Result<Track> {
+/// `chosen`: the document says of some track that it is shown unasked, so that what the source says does not count.
+pub(crate) fn subtitle(
+    container: Option<Container>,
+    wanted: &SubtitleSpec,
+    offer: &Offer,
+    chosen: bool,
+) -> Result<Track> {
     let mut track = match (&wanted.stream, &wanted.path) {
         (Some(index), _) => {
             let stream = by_index(offer, *index, MediaKind::Subtitle)?;
@@ -685,7 +691,7 @@ pub(crate) fn subtitle(container: Option<Container>, wanted: &SubtitleSpec, offe
     };
     info.language = wanted.language.clone().or(info.language.take());
     info.title = wanted.title.clone().or(info.title.take());
-    info.disposition.default |= wanted.default;
+    info.disposition.default = wanted.default || (info.disposition.default && !chosen);
     Ok(track)
 }
 
