@@ -190,11 +190,17 @@ fn output_tracks(
             Some(stream) => {
                 let rungs = match ladder {
                     None => vec![base],
-                    Some(LadderSpec::Auto) => auto_ladder(&base, stream, container),
+                    Some(LadderSpec::Auto) => auto_ladder(&base, stream, container)?,
                     Some(LadderSpec::Rungs(rungs)) => {
                         rungs.iter().map(|r| tracks::inherit(r, &base)).collect()
                     }
                 };
+                for (r, rung) in
+                    rungs.iter().enumerate().filter(|(_, rung)| ladder.is_some() && !rung.is_copy())
+                {
+                    // Each may be right by itself, and not with what it takes over.
+                    rung.check(&format!("ladder[{r}]"))?;
+                }
                 let copy_grid = |target| tracks::copy_grid(spec, output, stream, offer, target);
                 // Key frames are looked up for a rung that nothing else keeps from being a copy.
                 let copies = rungs.iter().any(|r| tracks::may_copy(r, stream, container));
@@ -423,24 +429,27 @@ pub(super) fn by_index(offer: &Offer, index: usize, kind: MediaKind) -> Result<&
     }
 }
 
-fn auto_ladder(base: &VideoSpec, stream: &StreamInfo, container: Option<Container>) -> Vec<VideoSpec> {
-    let Some(video) = &stream.video else { return vec![base.clone()] };
-    let shown = Shown::of(video, base.auto_rotate);
+/// The rungs that the source deserves after the filters of `base`. What `base` says of size and rate is the top rung's; those
+/// below have their shares of it.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] for a size above the source's.
+fn auto_ladder(
+    base: &VideoSpec,
+    stream: &StreamInfo,
+    container: Option<Container>,
+) -> Result<Vec<VideoSpec>> {
+    let Some(video) = &stream.video else { return Ok(vec![base.clone()]) };
+    let source = tracks::filtered_size(base, Shown::of(video, base.auto_rotate));
+    let shown = ladder::top(source, base.width, base.height)?;
     let rate = base.frame_rate.map(|r| r.0).or(video.frame_rate).map_or(30.0, |r| r.as_f64());
     let codec = base.codec.clone().unwrap_or_else(|| tracks::default_video_codec(container));
     let source_rate = stream
         .bit_rate
         .filter(|_| matches!(stream.codec, Codec::H264 | Codec::Hevc | Codec::Av1 | Codec::Vp9));
-    ladder::auto(shown, rate, &codec, source_rate)
-        .into_iter()
-        .map(|mut rung| {
-            // A quality that was asked for replaces the ladder's rates, which then only cap it.
-            if base.crf.is_some() {
-                rung.max_bitrate = rung.bitrate.take();
-            }
-            tracks::inherit(&rung, base)
-        })
-        .collect()
+    let mut rungs = ladder::auto(shown, rate, &codec, source_rate.filter(|_| base.bitrate.is_none()));
+    ladder::rates(&mut rungs, base);
+    Ok(rungs.iter().map(|rung| tracks::inherit(rung, base)).collect())
 }
 
 /// One decoder for every stream that some track is encoded from.

@@ -124,6 +124,10 @@ pub(crate) fn camera_output(
     }
 }
 
+fn drop_key(map: &mut serde_json::Map<String, serde_json::Value>, key: &str) {
+    map.remove(key);
+}
+
 /// A rung with what it leaves out taken from the output's video.
 pub(crate) fn inherit(rung: &VideoSpec, base: &VideoSpec) -> VideoSpec {
     let value = |v: &VideoSpec| match serde_json::to_value(v) {
@@ -132,11 +136,14 @@ pub(crate) fn inherit(rung: &VideoSpec, base: &VideoSpec) -> VideoSpec {
     };
     let (mut merged, untouched) = (value(base), value(&VideoSpec::new()));
     // Ways to say the same thing exclude each other: a rung that says one drops the base's other.
-    if rung.crf.is_some() || rung.qp.is_some() || rung.lossless || rung.bitrate.is_some() {
-        for key in ["crf", "qp", "lossless", "bitrate", "max_bitrate", "buffer"] {
-            merged.remove(key);
-        }
-    }
+    let rate = rung.crf.is_some() || rung.qp.is_some() || rung.lossless || rung.bitrate.is_some();
+    let mut drop =
+        |says: bool, keys: &[&str]| keys.iter().filter(|_| says).for_each(|key| drop_key(&mut merged, key));
+    drop(rate, &["crf", "qp", "lossless", "bitrate", "max_bitrate", "buffer"]);
+    // The other side follows the aspect ratio.
+    drop(rung.width.is_some() || rung.height.is_some(), &["width", "height"]);
+    drop(rung.gop.is_some() || rung.keyframe_interval.is_some(), &["gop", "keyframe_interval"]);
+    drop(rung.bit_depth.is_some() || rung.pixel_format.is_some(), &["bit_depth", "pixel_format"]);
     for (key, v) in value(rung) {
         if untouched.get(&key) != Some(&v) {
             merged.insert(key, v);
@@ -430,7 +437,7 @@ pub(crate) fn share_cores<'a>(tracks: impl Iterator<Item = &'a mut Track>, cores
 }
 
 /// The size after the filters that change it.
-fn filtered_size(wanted: &VideoSpec, mut shown: Shown) -> Shown {
+pub(crate) fn filtered_size(wanted: &VideoSpec, mut shown: Shown) -> Shown {
     for filter in &wanted.filters {
         match filter {
             FilterSpec::Crop(c) => (shown.width, shown.height) = (c.width, c.height),
@@ -814,5 +821,19 @@ mod tests {
         assert_eq!((merged.crf, merged.qp), (None, Some(30)), "its own rate control replaces the base's");
         let capped = VideoSpec { max_bitrate: Some(Bitrate(1)), ..VideoSpec::new() };
         assert_eq!(inherit(&capped, &base).crf, Some(20.0), "a cap goes with the base's quality");
+        let base = VideoSpec {
+            width: Some(640),
+            gop: Some(50),
+            pixel_format: Some("yuv420p".into()),
+            ..VideoSpec::new()
+        };
+        let rung = VideoSpec {
+            height: Some(360),
+            keyframe_interval: Some(Seconds(2.0)),
+            bit_depth: Some(10),
+            ..VideoSpec::new()
+        };
+        let merged = inherit(&rung, &base);
+        assert_eq!((merged.width, merged.gop, merged.pixel_format), (None, None, None));
     }
 }

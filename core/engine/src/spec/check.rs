@@ -363,6 +363,12 @@ fn output(path: &str, o: &OutputSpec) -> Checked {
             video(&format!("{path}.ladder[{i}]"), r)?;
         }
     }
+    if let (Some(LadderSpec::Auto), VideoChoice::Track(v)) = (&o.ladder, &o.video)
+        && v.is_copy()
+    {
+        let why = "copy makes no rungs; say which in ladder, where each may be one (\"codec\": \"copy\")";
+        return refuse(format!("{path}.video.codec"), why);
+    }
     if o.ladder.is_some() && matches!(o.video, VideoChoice::None) {
         return refuse(format!("{path}.video"), "is false, but there is a ladder");
     }
@@ -499,6 +505,13 @@ fn finite(path: String, value: Option<f64>, low: f64, high: f64) -> Checked {
     match value {
         Some(v) if !(low..=high).contains(&v) => refuse(path, format!("{v} is not within {low} to {high}")),
         _ => Ok(()),
+    }
+}
+
+impl VideoSpec {
+    /// Checks what types alone cannot say of a track at `path`.
+    pub(crate) fn check(&self, path: &str) -> Checked {
+        video(path, self)
     }
 }
 
@@ -795,6 +808,10 @@ mod tests {
             (
                 r#"{"source":{"url":"a"},"outputs":[{"path":"o/","format":"hls","video":false,"ladder":"auto"}]}"#,
                 "outputs[0].video: ",
+            ),
+            (
+                r#"{"source":{"url":"a"},"outputs":[{"path":"o/","format":"hls","video":{"codec":"copy"},"ladder":"auto"}]}"#,
+                "outputs[0].video.codec: ",
             ),
             (r#"{"source":{"pattern":{},"salvage":true},"outputs":[{"path":"o.mp4"}]}"#, "source.salvage: "),
             (

@@ -56,6 +56,51 @@ fn a_ladder_is_aligned_and_every_playlist_decodes() {
 }
 
 #[test]
+fn an_automatic_ladder_begins_with_what_the_track_says() {
+    let rungs = |video: serde_json::Value| {
+        let spec = json!({"source": {"pattern": {"width": 1920, "height": 1080, "frames": 30}}, "outputs": [
+            {"path": "/nowhere/", "format": "hls", "ladder": "auto", "video": video}]});
+        let plan = ghoststream::Pipeline::from_json(&spec.to_string())?.plan()?;
+        let detail = |t: &ghoststream::plan::TrackPlan| {
+            let (size, rest) = t.detail.split_once(' ').unwrap();
+            let rate =
+                rest.split(", ").find(|w| w.contains("bit/s") || w.contains("qp") || w.contains("loss"));
+            (size.to_string(), rate.unwrap_or_default().to_string())
+        };
+        Ok::<_, ghoststream::Error>(plan.outputs[0].tracks.iter().map(detail).collect::<Vec<_>>())
+    };
+    let top = |video: serde_json::Value| {
+        let all = rungs(video).unwrap();
+        (all[0].clone(), all[1].0.clone())
+    };
+    let is = |size: &str, rate: &str, next: &str| ((size.to_string(), rate.to_string()), next.to_string());
+    assert_eq!(top(json!({})), is("1920x1080", "average 5Mbit/s", "1280x720"));
+    assert_eq!(top(json!({"height": 720})), is("1280x720", "average 2.8Mbit/s", "854x480"));
+    assert_eq!(top(json!({"bitrate": "1M"})), is("1920x1080", "average 1Mbit/s", "1280x720"));
+    assert_eq!(top(json!({"qp": 30})), is("1920x1080", "qp 30", "1280x720"));
+    assert_eq!(top(json!({"lossless": true})), is("1920x1080", "lossless", "1280x720"));
+    // Nothing is enlarged or distorted that filters have made smaller or turned.
+    let crop = json!({"filters": [{"crop": {"x": 0, "y": 0, "width": 1280, "height": 720}}]});
+    assert_eq!(top(crop), is("1280x720", "average 2.8Mbit/s", "854x480"));
+    assert_eq!(top(json!({"filters": [{"rotate": 90}]})), is("1080x1920", "average 5Mbit/s", "720x1280"));
+    for (video, field) in [
+        (json!({"height": 1440}), "outputs[0].video.height: "),
+        (json!({"width": 4000}), "outputs[0].video.width: "),
+    ] {
+        let message = rungs(video).unwrap_err().to_string();
+        assert!(message.starts_with(field), "{message}");
+    }
+}
+
+#[test]
+fn a_rung_is_checked_with_what_it_takes_over() {
+    let spec = json!({"source": {"pattern": {"frames": 30}}, "outputs": [{"path": "/nowhere/", "format": "hls",
+        "video": {"bitrate": "1M", "cbr": true}, "ladder": [{"height": 360}, {"height": 180, "crf": 30}]}]});
+    let e = ghoststream::Pipeline::from_json(&spec.to_string()).unwrap().plan().unwrap_err();
+    assert!(e.message().starts_with("outputs[0].ladder[1].cbr: needs bitrate"), "{e}");
+}
+
+#[test]
 fn sound_that_is_left_out_before_late_pictures_is_told() {
     let dir = Dir::new();
     let (early, late) = (clip(&dir, "early.mkv"), dir.path("late.mkv"));
