@@ -2,6 +2,7 @@
 //! `--plan` shows is decided here, and nothing is decided later.
 
 use super::ladder;
+use super::named;
 use super::placement::{self, Machine, Placement, ThisMachine};
 use super::tracks::{self, AudioTrack, SubtitleTrack, VideoTrack};
 use crate::encode::nvenc;
@@ -174,6 +175,9 @@ fn output_tracks(
         }
         None => output,
     };
+    let best = pick_audio(offer, &AudioSpec::new())?.filter(|_| !offer.raw);
+    let named = named::output(spec, output, best);
+    let output = named.as_ref().unwrap_or(output);
     let container = output.format.or_else(|| output.path.as_deref().and_then(Container::from_path));
     let segmented = container.is_some_and(Container::is_segmented);
     let segment = output.segment.clone().unwrap_or_default();
@@ -263,7 +267,7 @@ fn output_tracks(
     let written = if takes_all(output) { Some(Container::WebVtt) } else { container };
     match &output.subtitles {
         SubtitleChoice::None => {}
-        SubtitleChoice::Default if window.is_some() => {}
+        SubtitleChoice::Default if window.is_some() || named::is_sound(output) => {}
         SubtitleChoice::Default if spec.source.start.is_some() && offer.raw => {}
         SubtitleChoice::Default => tracks.extend(tracks::default_subtitles(written, offer)),
         SubtitleChoice::Tracks(wanted) => {
@@ -284,6 +288,7 @@ fn output_tracks(
     } else if !tracks.iter().any(|t| matches!(t.kind(), MediaKind::Video | MediaKind::Audio)) {
         return Err(Error::new(ErrorKind::Invalid, format!("nothing of {} is left for it", offer.label)));
     }
+    named::check(output, &tracks)?;
     if container == Some(Container::Raw) && tracks.len() != 1 {
         return Err(Error::invalid("format", "raw holds exactly one track; switch the others off"));
     }
@@ -340,7 +345,7 @@ fn wanted_video(
     let audio_only = matches!(
         container,
         Some(Container::Wav | Container::Mp3 | Container::Flac | Container::Ogg | Container::WebVtt)
-    );
+    ) || named::is_sound(output);
     match &output.video {
         VideoChoice::None => None,
         VideoChoice::Default if audio_only && output.ladder.is_none() => None,
@@ -612,7 +617,7 @@ impl Track {
     }
 
     /// The name of what it is coded in.
-    fn codec(&self) -> &str {
+    pub fn codec(&self) -> &str {
         match self.made() {
             Make::Copy(s) => s.codec.name(),
             Make::Video(v) => v.codec(),

@@ -46,6 +46,82 @@ fn every_codec_and_container_that_is_promised() {
 }
 
 #[test]
+fn bare_streams_decode_and_hold_what_their_names_say() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mkv");
+    let small = json!({"preset": "p1"});
+    for (name, codec, more) in [
+        ("a.h264", "h264", json!({"video": small})),
+        ("b.264", "h264", json!({})),
+        ("c.hevc", "hevc", json!({"video": small})),
+        ("d.265", "hevc", json!({"video": {"preset": "p1", "keyframe_interval": 0.2}})),
+        ("e.obu", "av1", json!({"video": small})),
+        ("f.ivf", "vp9", json!({"video": small})),
+        ("g.ivf", "av1", json!({"video": {"codec": "av1", "preset": "p1"}})),
+        ("h.m4v", "mpeg4", json!({"format": "raw", "video": {"codec": "mpeg4"}})),
+        ("i.m2v", "mpeg2video", json!({"format": "raw", "video": {"codec": "mpeg2video"}})),
+        ("j.mjpeg", "mjpeg", json!({"format": "raw", "video": {"codec": "mjpeg"}})),
+        ("k.h264", "h264", json!({"video": {"codec": "copy"}})),
+        ("l.aac", "aac", json!({})),
+        ("m.aac", "aac", json!({"audio": {"bitrate": "64k"}})),
+        ("n.ac3", "ac3", json!({})),
+        ("o.eac3", "eac3", json!({})),
+        ("p.opus", "opus", json!({})),
+        ("q.mp3", "mp3", json!({"format": "raw", "video": false, "audio": {"codec": "mp3"}})),
+        ("r.m4a", "aac", json!({})),
+        ("s.mka", "aac", json!({})),
+    ] {
+        let output = dir.path(name);
+        let mut document = json!({"path": output});
+        document.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        complete(json!({"source": {"url": input, "duration": 1}, "outputs": [document]}));
+        let streams = probe(&output);
+        assert_eq!((streams.len(), streams[0]["codec_name"].as_str()), (1, Some(codec)), "{name}");
+        let count = frames(&streams[0]);
+        match streams[0]["codec_type"] == "video" {
+            // A copy ends where its pictures are complete.
+            true => assert!(count == 25 || name == "k.h264" && count > 25, "{name}: {count}"),
+            false => assert!(count > 20, "{name}: {count}"),
+        }
+    }
+    for (name, more, word) in [
+        ("x.hevc", json!({"video": {"codec": "h264"}}), "not for h264"),
+        ("x.h264", json!({"video": {"encoder": "libx265"}}), "not for hevc"),
+        ("x.hevc", json!({"video": {"codec": "copy"}}), "not for h264"),
+        ("x.aac", json!({"audio": {"codec": "ac3"}}), "not for ac3"),
+        ("x.aac", json!({"video": {"codec": "h264"}}), "not for h264"),
+    ] {
+        let mut document = json!({"path": dir.path(name)});
+        document.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let message = failure(json!({"source": {"url": input}, "outputs": [document]}));
+        assert!(
+            message.starts_with("outputs[0].path: ") && message.contains(word),
+            "{name} {more}: {message}"
+        );
+    }
+    // Whoever says the format means it.
+    let other = dir.path("y.hevc");
+    complete(json!({"source": {"url": input, "duration": 1}, "outputs": [
+        {"path": other, "format": "raw", "video": {"codec": "h264", "preset": "p1"}}]}));
+    let out = std::process::Command::new("ffprobe")
+        .args([
+            "-v",
+            "error",
+            "-f",
+            "h264",
+            "-count_frames",
+            "-show_entries",
+            "stream=nb_read_frames",
+            "-of",
+            "csv=p=0",
+        ])
+        .arg(&other)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&out.stdout).trim(), "25");
+}
+
+#[test]
 fn a_remux_changes_no_byte_of_the_streams() {
     let dir = Dir::new();
     let (input, output) = (clip(&dir, "in.mkv"), dir.path("out.mp4"));
