@@ -105,7 +105,7 @@ pub fn wanted(encoder: &str, spec: &AudioSpec, source: &AudioInfo) -> Result<Wan
             let Some(rate) = spec.bitrate.filter(|_| open(encoder, spec, &unasked).is_ok()) else {
                 return Err(e);
             };
-            let message = format!("{encoder} does not take {rate}bit/s for {}", unasked.params.layout);
+            let message = format!("{encoder} does not take {rate} bit/s for {}", unasked.params.layout);
             return Err(Error::with_source(ErrorKind::Invalid, format!("audio.bitrate: {message}"), e));
         }
         Err(e) => return Err(e),

@@ -74,15 +74,15 @@ fn an_automatic_ladder_begins_with_what_the_track_says() {
         (all[0].clone(), all[1].0.clone())
     };
     let is = |size: &str, rate: &str, next: &str| ((size.to_string(), rate.to_string()), next.to_string());
-    assert_eq!(top(json!({})), is("1920x1080", "average 5Mbit/s", "1280x720"));
-    assert_eq!(top(json!({"height": 720})), is("1280x720", "average 2.8Mbit/s", "854x480"));
-    assert_eq!(top(json!({"bitrate": "1M"})), is("1920x1080", "average 1Mbit/s", "1280x720"));
+    assert_eq!(top(json!({})), is("1920x1080", "average 5M bit/s", "1280x720"));
+    assert_eq!(top(json!({"height": 720})), is("1280x720", "average 2.8M bit/s", "854x480"));
+    assert_eq!(top(json!({"bitrate": "1M"})), is("1920x1080", "average 1M bit/s", "1280x720"));
     assert_eq!(top(json!({"qp": 30})), is("1920x1080", "qp 30", "1280x720"));
     assert_eq!(top(json!({"lossless": true})), is("1920x1080", "lossless", "1280x720"));
     // Nothing is enlarged or distorted that filters have made smaller or turned.
     let crop = json!({"filters": [{"crop": {"x": 0, "y": 0, "width": 1280, "height": 720}}]});
-    assert_eq!(top(crop), is("1280x720", "average 2.8Mbit/s", "854x480"));
-    assert_eq!(top(json!({"filters": [{"rotate": 90}]})), is("1080x1920", "average 5Mbit/s", "720x1280"));
+    assert_eq!(top(crop), is("1280x720", "average 2.8M bit/s", "854x480"));
+    assert_eq!(top(json!({"filters": [{"rotate": 90}]})), is("1080x1920", "average 5M bit/s", "720x1280"));
     for (video, field) in [
         (json!({"height": 1440}), "outputs[0].video.height: "),
         (json!({"width": 4000}), "outputs[0].video.width: "),
