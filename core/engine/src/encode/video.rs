@@ -269,7 +269,7 @@ impl VideoEncoder {
 
     fn base(&self, frame: &Frame, rate: Rational) -> TimeBase {
         // These write the frame's time into the stream in the base's ticks: 16 bits of them, or the rate itself.
-        if matches!(self.name.as_str(), "mpeg4" | "mpeg2video") {
+        if counts_by_rate(&self.name) {
             return rate.inverse();
         }
         self.config.base_of(frame.base)
@@ -592,7 +592,7 @@ impl Stage<Frame, Packet> for VideoEncoder {
             Control::FrameRate(rate) => {
                 self.one_pass(control)?;
                 // They count pictures, not time.
-                if matches!(self.name.as_str(), "mpeg4" | "mpeg2video") {
+                if counts_by_rate(&self.name) {
                     return Err(Error::unsupported(format!("{} cannot {control} while it runs", self.name)));
                 }
                 self.config.frame_rate = Some(*rate);
@@ -615,7 +615,7 @@ impl Encoder for VideoEncoder {
     }
 
     fn changes_base(&self) -> bool {
-        !matches!(self.name.as_str(), "mpeg4" | "mpeg2video") && self.config.pass.is_none()
+        !counts_by_rate(&self.name) && self.config.pass.is_none()
     }
 }
 
@@ -691,6 +691,11 @@ fn open_error(name: &str, e: av::Error) -> Error {
         _ => Error::from(e.clone()).kind(),
     };
     Error::with_source(kind, format!("{name} does not open: {e}"), e)
+}
+
+/// Whether the encoder writes times into the stream in ticks of the frame rate, which are those of its base.
+fn counts_by_rate(encoder: &str) -> bool {
+    matches!(encoder, "mpeg4" | "mpeg2video" | "mpeg1video")
 }
 
 /// The quantisation range that the codec's pictures have by definition, where it has one: convert to it before encoding.

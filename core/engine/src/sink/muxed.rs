@@ -86,10 +86,12 @@ impl Muxed {
                 let (num, den) = muxer.stream_time_base(i)?;
                 let stream = &track.stream;
                 let headers = stream.codec == Codec::Aac && stream.extradata.is_empty() && form.is_boxes();
-                // What is copied has them in band, or is brought into this form by FFmpeg.
-                let sets = form.container == Container::Raw
-                    && !track.copied
-                    && matches!(stream.codec, Codec::H264 | Codec::Hevc | Codec::Mpeg4);
+                // Copied H.264 and HEVC have them in band, or are brought into this form by FFmpeg, as for MPEG-TS.
+                let sets = match (form.container, &stream.codec) {
+                    (Container::Raw, Codec::H264 | Codec::Hevc) => !track.copied,
+                    (Container::Raw | Container::Ts, Codec::Mpeg4) => !stream.extradata.is_empty(),
+                    _ => false,
+                };
                 let name = match (headers, sets) {
                     (true, _) => Some("aac_adtstoasc"),
                     (_, true) => Some("dump_extra"),

@@ -59,6 +59,8 @@ fn bare_streams_decode_and_hold_what_their_names_say() {
         ("f.ivf", "vp9", json!({"video": small})),
         ("g.ivf", "av1", json!({"video": {"codec": "av1", "preset": "p1"}})),
         ("h.m4v", "mpeg4", json!({"format": "raw", "video": {"codec": "mpeg4"}})),
+        ("h.ts", "mpeg4", json!({"video": {"codec": "mpeg4"}, "audio": false})),
+        ("i.ts", "mpeg1video", json!({"video": {"codec": "mpeg1video"}, "audio": false})),
         ("i.m2v", "mpeg2video", json!({"format": "raw", "video": {"codec": "mpeg2video"}})),
         ("j.mjpeg", "mjpeg", json!({"format": "raw", "video": {"codec": "mjpeg"}})),
         ("k.h264", "h264", json!({"video": {"codec": "copy"}})),
