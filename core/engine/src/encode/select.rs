@@ -213,6 +213,12 @@ fn but_not(obstacles: &[String]) -> String {
     if obstacles.is_empty() { String::new() } else { format!("; {} do not work here", obstacles.join(", ")) }
 }
 
+/// The codec that the audio encoder of this name makes; `None` when this FFmpeg has no such encoder.
+pub fn audio_codec_of(encoder: &str) -> Option<Codec> {
+    let info = av::encoder_info(encoder).filter(|i| i.kind == av::MediaType::Audio)?;
+    Some(Codec::from_name(&info.codec))
+}
+
 /// Chooses the audio encoder for `codec`: the named one, else the best in this FFmpeg.
 ///
 /// # Errors

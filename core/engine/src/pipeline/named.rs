@@ -1,6 +1,7 @@
 //! What the name of a file says of what is in it, where the document does not: `.hevc` is no H.264, and `.aac` no film.
 
 use super::resolve::Track;
+use crate::encode::presets;
 use crate::error::{Error, Result};
 use crate::packet::{Codec, MediaKind, StreamInfo};
 use crate::spec::{AudioChoice, AudioSpec, OutputSpec, PipelineSpec, VideoChoice, VideoSpec};
@@ -43,7 +44,8 @@ pub(super) fn output(
     output: &OutputSpec,
     sound: Option<&StreamInfo>,
 ) -> Option<OutputSpec> {
-    let codec = codecs(output)?.first()?;
+    let codecs = codecs(output)?;
+    let codec = codecs.first()?;
     let mut output = output.clone();
     if codec.kind() == Some(MediaKind::Video) {
         let mut track = match output.video {
@@ -51,12 +53,11 @@ pub(super) fn output(
             VideoChoice::Track(ref track) => (**track).clone(),
             VideoChoice::None => return None,
         };
-        if track.codec.is_some()
-            || track.encoder.as_ref().is_some_and(|name| name != "auto" && name != "nvenc")
-        {
+        if track.codec.is_some() {
             return None;
         }
-        track.codec = Some(codec.clone());
+        let made = track.encoder.as_deref().and_then(presets::codec_of);
+        track.codec = made.filter(|made| codecs.contains(made)).or(Some(codec.clone()));
         output.video = VideoChoice::Track(Box::new(track));
         return Some(output);
     }

@@ -448,7 +448,7 @@ fn auto_ladder(
     let source = tracks::filtered_size(base, Shown::of(video, base.auto_rotate));
     let shown = ladder::top(source, base.width, base.height)?;
     let rate = base.frame_rate.map(|r| r.0).or(video.frame_rate).map_or(30.0, |r| r.as_f64());
-    let codec = base.codec.clone().unwrap_or_else(|| tracks::default_video_codec(container));
+    let codec = tracks::video_codec(base, container);
     let source_rate = stream
         .bit_rate
         .filter(|_| matches!(stream.codec, Codec::H264 | Codec::Hevc | Codec::Av1 | Codec::Vp9));

@@ -206,10 +206,16 @@ fn asks_to_encode(wanted: &VideoSpec, stream: &StreamInfo) -> bool {
     pictures || quality || coding
 }
 
+/// The codec of a track: what it says, else what its encoder makes, else what the container's pictures usually are.
+pub(crate) fn video_codec(wanted: &VideoSpec, container: Option<Container>) -> Codec {
+    let made = || wanted.encoder.as_deref().and_then(encode::presets::codec_of);
+    wanted.codec.clone().or_else(made).unwrap_or_else(|| default_video_codec(container))
+}
+
 /// Why `stream` cannot be copied as `rung`, or `None` when it can.
 fn copy_obstacle(rung: &VideoSpec, stream: &StreamInfo, container: Option<Container>) -> Option<String> {
     let video = stream.video.as_ref()?;
-    let codec = rung.codec.clone().unwrap_or_else(|| default_video_codec(container));
+    let codec = video_codec(rung, container);
     let shown = Shown::of(video, rung.auto_rotate);
     if stream.codec != codec {
         return Some(format!("the source is {}", stream.codec));
@@ -307,7 +313,7 @@ pub(crate) fn video(
         Error::new(ErrorKind::Format, format!("stream {} has no picture size", stream.index))
     })?;
     let mut wanted = wanted.clone();
-    let codec = wanted.codec.clone().unwrap_or_else(|| default_video_codec(container));
+    let codec = video_codec(&wanted, container);
     carries(output, container, &codec)?;
     let fits = |name: &str| {
         if encode::presets::direct(name).is_none() {
@@ -593,8 +599,9 @@ pub(crate) fn audio(
             None => {}
         }
     }
-    let codec =
-        wanted.codec.clone().unwrap_or_else(|| container.map_or(Codec::Aac, select::default_audio_codec));
+    let made = || wanted.encoder.as_deref().and_then(select::audio_codec_of);
+    let usual = || container.map_or(Codec::Aac, select::default_audio_codec);
+    let codec = wanted.codec.clone().or_else(made).unwrap_or_else(usual);
     carries(output, container, &codec)?;
     let encoder = select::choose_audio(&codec, wanted.encoder.as_deref())?;
     let mut wanted = wanted.clone();

@@ -31,10 +31,19 @@ fn every_codec_and_container_that_is_promised() {
         ("e.ts", "h264", "ac3", "h264", "ac3"),
         ("f.flv", "h264", "mp3", "h264", "mp3"),
         ("g.mkv", "ffv1", "flac", "ffv1", "flac"),
+        // An encoder says what it makes.
+        ("h.mkv", "", "", "hevc", "mp3"),
     ] {
         let output = dir.path(name);
+        let (picture, sound) = match v {
+            _ if video_codec.is_empty() => {
+                (json!({"encoder": "libx265", "preset": "p1"}), json!({"encoder": "libmp3lame"}))
+            }
+            "ffv1" => (json!({"codec": v}), json!({"codec": audio_codec})),
+            _ => (json!({"codec": video_codec, "preset": "p1"}), json!({"codec": audio_codec})),
+        };
         complete(json!({"source": {"url": input, "duration": 1}, "outputs": [{"path": output,
-            "video": if v == "ffv1" { json!({"codec": v}) } else { json!({"codec": video_codec, "preset": "p1"}) }, "audio": {"codec": audio_codec}}]}));
+            "video": picture, "audio": sound}]}));
         let streams = probe(&output);
         assert_eq!(
             (video(&streams)["codec_name"].as_str(), audio(&streams)["codec_name"].as_str()),
@@ -62,6 +71,8 @@ fn bare_streams_decode_and_hold_what_their_names_say() {
         ("h.ts", "mpeg4", json!({"video": {"codec": "mpeg4"}, "audio": false})),
         ("i.ts", "mpeg1video", json!({"video": {"codec": "mpeg1video"}, "audio": false})),
         ("i.m2v", "mpeg2video", json!({"format": "raw", "video": {"codec": "mpeg2video"}})),
+        ("i.265", "hevc", json!({"video": {"encoder": "libx265", "preset": "p1"}})),
+        ("i.ivf", "vp8", json!({"video": {"encoder": "libvpx", "preset": "p1"}})),
         ("j.mjpeg", "mjpeg", json!({"format": "raw", "video": {"codec": "mjpeg"}})),
         ("k.h264", "h264", json!({"video": {"codec": "copy"}})),
         ("l.aac", "aac", json!({})),
@@ -88,7 +99,6 @@ fn bare_streams_decode_and_hold_what_their_names_say() {
     }
     for (name, more, word) in [
         ("x.hevc", json!({"video": {"codec": "h264"}}), "not for h264"),
-        ("x.h264", json!({"video": {"encoder": "libx265"}}), "not for hevc"),
         ("x.hevc", json!({"video": {"codec": "copy"}}), "not for h264"),
         ("x.aac", json!({"audio": {"codec": "ac3"}}), "not for ac3"),
         ("x.aac", json!({"video": {"codec": "h264"}}), "not for h264"),
