@@ -32,8 +32,10 @@ pub(crate) struct SegmentSink {
     sounds: Vec<bool>,
     /// Where the sound begins.
     heard: Option<Timestamp>,
-    /// There is a segment.
-    begun: bool,
+    /// Where the first segment begins.
+    first: Option<Timestamp>,
+    /// Whether what is left out before that has been told.
+    told: bool,
 }
 
 enum Lane {
@@ -88,7 +90,8 @@ impl SegmentSink {
             shift: NO_SHIFT,
             sounds: Vec::new(),
             heard: None,
-            begun: false,
+            first: None,
+            told: false,
         }
     }
 
@@ -138,15 +141,14 @@ impl SegmentSink {
 
     /// Says what is lost of sound that begins long before the pictures: segments begin with these.
     fn tell_what_is_left_out(&mut self, start: Timestamp) {
-        if std::mem::replace(&mut self.begun, true) || self.is_part() {
-            return;
-        }
-        let lost = self.heard.map_or(0.0, |heard| start.seconds() - heard.seconds());
+        let first = *self.first.get_or_insert(start);
+        // Of a rung with a head start there are segments before there is any sound.
+        let Some(heard) = self.heard.filter(|_| !self.told && !self.is_part()) else { return };
+        self.told = true;
+        let lost = first.seconds() - heard.seconds();
         if lost > 0.25 {
-            let message = format!(
-                "{}: segments begin with the pictures; {lost:.2} s of sound before them are left out",
-                self.spec.label()
-            );
+            let message =
+                format!("segments begin with the pictures; {lost:.2} s of sound before them are left out");
             self.facts.warn("output", message);
         }
     }
@@ -300,7 +302,7 @@ impl OutputSink for SegmentSink {
         let shift = self.shift.to(packet.base).ticks;
         packet.pts = packet.pts.map(|t| t.saturating_add(shift));
         packet.dts = packet.dts.map(|t| t.saturating_add(shift));
-        if !self.begun && self.sounds.get(track) == Some(&true) {
+        if !self.told && self.sounds.get(track) == Some(&true) {
             let time = packet.pts.map(|pts| Timestamp::new(pts, packet.base));
             self.heard = self.heard.min(time).or(self.heard).or(time);
         }

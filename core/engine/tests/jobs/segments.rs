@@ -103,13 +103,20 @@ fn a_rung_is_checked_with_what_it_takes_over() {
 #[test]
 fn sound_that_is_left_out_before_late_pictures_is_told() {
     let dir = Dir::new();
-    let (early, late) = (clip(&dir, "early.mkv"), dir.path("late.mkv"));
+    let (early, late, quiet) = (clip(&dir, "early.mkv"), dir.path("late.mkv"), dir.path("quiet.mkv"));
     ffmpeg(&format!("-itsoffset 1.5 -i {early} -i {early} -map 0:v -map 1:a -c copy {late}"));
-    for (input, told) in [(early, false), (late, true)] {
-        let root = dir.path(if told { "late" } else { "early" });
-        let job =
-            start(json!({"source": {"url": input}, "outputs": [{"path": root, "format": "hls", "segment":
-            {"duration": 1}, "video": {"preset": "p1"}}]}));
+    ffmpeg(&format!("-itsoffset 1.5 -i {early} -i {early} -map 0:a -map 1:v -c copy {quiet}"));
+    let one = json!({"segment": {"duration": 1}, "video": {"preset": "p1"}});
+    let several = json!({"segment": {"duration": 1}, "video": {"preset": "p1"}, "copy_conforming": false,
+        "ladder": [{"height": 180}, {"height": 90}]});
+    for (n, (input, more, told)) in
+        [(&early, &one, 0), (&late, &one, 1), (&late, &several, 1), (&early, &several, 0), (&quiet, &one, 0)]
+            .into_iter()
+            .enumerate()
+    {
+        let mut output = json!({"path": dir.path(&n.to_string()), "format": "hls"});
+        output.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let job = start(json!({"source": {"url": input}, "outputs": [output]}));
         let said: Vec<String> = events(&job)
             .into_iter()
             .filter_map(|e| match e {
@@ -117,8 +124,8 @@ fn sound_that_is_left_out_before_late_pictures_is_told() {
                 _ => None,
             })
             .collect();
-        let words = said.iter().any(|s| s.contains("s of sound before them are left out"));
-        assert_eq!(words, told, "{said:?}");
+        let words = said.iter().filter(|s| s.contains("s of sound before them are left out")).count();
+        assert_eq!(words, told, "{n}: {said:?}");
     }
 }
 
