@@ -470,6 +470,29 @@ void gsav_encoder_free(AVCodecContext **ctx)
 }
 
 /* Sends a reference to the frame with its picture type replaced: the decoder's choice must not bind the encoder. */
+/* libvpx and libaom share out bits by the lengths of pictures. FFmpeg before 6 tells them ticks_per_frame, one tick of the
+ * time base, whatever the frame says: with a base finer than the rate a second pass then aims at a fraction of the bit rate,
+ * and so does the first key frame of a single one. */
+static void tell_length(AVCodecContext *ctx, AVFrame *frame)
+{
+    int64_t length;
+    if (strncmp(ctx->codec->name, "libvpx", 6) && strcmp(ctx->codec->name, "libaom-av1"))
+        return;
+#if GSAV_FRAME_DURATION
+    length = frame->duration;
+#else
+    length = frame->pkt_duration;
+#endif
+    if (length <= 0 && ctx->framerate.num > 0 && ctx->framerate.den > 0)
+        length = av_rescale_q(1, av_inv_q(ctx->framerate), ctx->time_base);
+    length = av_clip64(length, 1, INT_MAX);
+#if LIBAVCODEC_VERSION_MAJOR < 60
+    ctx->ticks_per_frame = (int)length;
+#else
+    frame->duration = length;
+#endif
+}
+
 int gsav_encoder_send(AVCodecContext *ctx, AVFrame *scratch, const AVFrame *frame, int force_key)
 {
     int ret;
@@ -490,6 +513,7 @@ int gsav_encoder_send(AVCodecContext *ctx, AVFrame *scratch, const AVFrame *fram
 #else
     scratch->key_frame = force_key;
 #endif
+    tell_length(ctx, scratch);
     ret = avcodec_send_frame(ctx, scratch);
     av_frame_unref(scratch);
     return ret;

@@ -96,7 +96,20 @@ pub fn wanted(encoder: &str, spec: &AudioSpec, source: &AudioInfo) -> Result<Wan
     };
     let mut wanted = Wanted { params, frame_size: 0, bitrate };
     // Only the opened encoder knows its frame size; opening also finds out now what it does not like.
-    wanted.frame_size = open(encoder, spec, &wanted)?.frame_size() as u32;
+    wanted.frame_size = match open(encoder, spec, &wanted) {
+        Ok(opened) => opened.frame_size() as u32,
+        // Encoders do not say what they dislike; at their own rate they open where it was the rate.
+        Err(e) if spec.bitrate.is_some() => {
+            let unasked =
+                Wanted { bitrate: default_bitrate(&codec, wanted.params.layout.channels), ..wanted };
+            let Some(rate) = spec.bitrate.filter(|_| open(encoder, spec, &unasked).is_ok()) else {
+                return Err(e);
+            };
+            let message = format!("{encoder} does not take {rate} bit/s for {}", unasked.params.layout);
+            return Err(Error::with_source(ErrorKind::Invalid, format!("audio.bitrate: {message}"), e));
+        }
+        Err(e) => return Err(e),
+    };
     Ok(wanted)
 }
 

@@ -89,7 +89,7 @@ fn carried(container: Container, kind: MediaKind) -> Option<&'static [&'static s
         (Container::Raw, Video) => {
             &["h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mpeg2video", "mjpeg", "rawvideo"]
         }
-        (Container::Raw, Audio) => &["aac", "ac3", "eac3", "mp3", "flac"],
+        (Container::Raw, Audio) => &["aac", "ac3", "eac3", "mp3", "flac", "pcm_s16le", "pcm_f32le"],
         (Container::Ogg, Video) => &["theora"],
         (Container::Ogg, Audio) => &["opus", "vorbis", "flac", "speex"],
         (Container::Wav, Audio) => &[

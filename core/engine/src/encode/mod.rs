@@ -59,6 +59,7 @@ pub mod audio;
 mod containers;
 pub mod failover;
 mod grid;
+pub(crate) mod level;
 pub mod nvenc;
 mod pass;
 pub mod presets;

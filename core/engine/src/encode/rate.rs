@@ -397,7 +397,8 @@ impl Mapper<'_> {
         }
         if self.request.grid {
             self.set_all(self.table.grid);
-            self.out.closed_gop = true;
+            // FFmpeg's own encoders that are not known here, or make nothing but key frames, do not open with the flag.
+            self.out.closed_gop = self.table.gop && !self.table.name.is_empty();
         }
         let Some(wanted) = spec.b_frames else { return Ok(()) };
         if wanted > 0 && self.out.b_frames == Some(0) {
@@ -427,11 +428,36 @@ impl Mapper<'_> {
     }
 
     fn lookahead(&mut self) -> Result<()> {
+        if self.name() == "libx265" {
+            self.look_beyond_b_frames()?;
+        }
         let Some(frames) = self.request.spec.lookahead else { return Ok(()) };
         if !self.turn(self.table.lookahead, &frames.to_string()) {
             return refuse("lookahead", format!("{} has none to choose", self.name()));
         }
         Ok(())
+    }
+
+    /// x265 does not open when it looks no further ahead than it has B-frames.
+    fn look_beyond_b_frames(&mut self) -> Result<()> {
+        // `param_default_preset` of x265: lookahead and B-frames from ultrafast to veryslow.
+        const PRESETS: [(u32, u32); 7] = [(5, 3), (10, 3), (15, 4), (20, 4), (25, 4), (40, 8), (40, 8)];
+        let spec = self.request.spec;
+        let (usual, b_frames) = PRESETS[spec.preset.unwrap_or(Preset::P4) as usize];
+        let b_frames = self.out.b_frames.unwrap_or(b_frames);
+        match spec.lookahead {
+            Some(frames) if frames <= b_frames => {
+                let why = format!(
+                    "libx265 looks at more frames than it makes B-frames, which are {b_frames} here, not at {frames}"
+                );
+                Err(Error::invalid("video.lookahead", why))
+            }
+            None if usual <= b_frames => {
+                self.turn(self.table.lookahead, &(b_frames + 1).to_string());
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn profile(&mut self) -> Result<()> {

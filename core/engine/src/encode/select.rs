@@ -79,6 +79,10 @@ pub(crate) fn choose(
     let nvenc = format!("{codec}_nvenc");
     let encoder = encoder.map(|name| if name == "nvenc" { nvenc.as_str() } else { name });
     if let Some(name) = encoder.filter(|name| *name != "auto") {
+        if !is_on(name, device) {
+            let why = format!("{name} does not encode there; leave one of encoder and device out");
+            return Err(Error::invalid("device", why));
+        }
         let failed = match named(codec, name, works) {
             Ok(()) => return Ok(Chosen { name: name.into(), reason: "asked for".into(), fallback: None }),
             Err(e) if waited_for(&e, name, fallback) => return Ok(busy(name)),
@@ -101,6 +105,16 @@ pub(crate) fn choose(
         }
         Err(e) if waited_for(&e, &name, fallback) => Ok(busy(&name)),
         Err(e) => Err(e.context("device")),
+    }
+}
+
+/// Whether the encoder of this name is one of `device`.
+fn is_on(name: &str, device: Device) -> bool {
+    let of = |suffix: &str| name.strip_suffix(suffix).is_some_and(|codec| codec.ends_with('_'));
+    match device {
+        Device::Auto => true,
+        Device::Software => !DEVICES.iter().any(|(_, suffix)| of(suffix)),
+        _ => DEVICES.iter().any(|(of_device, suffix)| *of_device == device && of(suffix)),
     }
 }
 
@@ -199,6 +213,12 @@ fn but_not(obstacles: &[String]) -> String {
     if obstacles.is_empty() { String::new() } else { format!("; {} do not work here", obstacles.join(", ")) }
 }
 
+/// The codec that the audio encoder of this name makes; `None` when this FFmpeg has no such encoder.
+pub fn audio_codec_of(encoder: &str) -> Option<Codec> {
+    let info = av::encoder_info(encoder).filter(|i| i.kind == av::MediaType::Audio)?;
+    Some(Codec::from_name(&info.codec))
+}
+
 /// Chooses the audio encoder for `codec`: the named one, else the best in this FFmpeg.
 ///
 /// # Errors
@@ -277,6 +297,23 @@ mod tests {
         assert_eq!((c.name.as_str(), c.fallback.is_some()), ("libx264", true));
         let e = choose(&Codec::H264, Some("h264_vaapi"), Device::Auto, false, &broken).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::Device);
+    }
+
+    #[test]
+    fn an_encoder_and_a_device_that_contradict_each_other_are_refused() {
+        let with = |name: &str, device| choose(&Codec::H264, Some(name), device, true, &|_| Ok(()));
+        for (name, device) in
+            [("libx264", Device::Cuda), ("nvenc", Device::Vaapi), ("h264_vaapi", Device::Software)]
+        {
+            let e = with(name, device).unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::Invalid);
+            assert!(e.message().starts_with("device: "), "{e}");
+        }
+        for (name, device) in
+            [("libx264", Device::Software), ("nvenc", Device::Cuda), ("auto", Device::Software)]
+        {
+            with(name, device).unwrap();
+        }
     }
 
     #[test]

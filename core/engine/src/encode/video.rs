@@ -269,7 +269,7 @@ impl VideoEncoder {
 
     fn base(&self, frame: &Frame, rate: Rational) -> TimeBase {
         // These write the frame's time into the stream in the base's ticks: 16 bits of them, or the rate itself.
-        if matches!(self.name.as_str(), "mpeg4" | "mpeg2video") {
+        if counts_by_rate(&self.name) {
             return rate.inverse();
         }
         self.config.base_of(frame.base)
@@ -592,7 +592,7 @@ impl Stage<Frame, Packet> for VideoEncoder {
             Control::FrameRate(rate) => {
                 self.one_pass(control)?;
                 // They count pictures, not time.
-                if matches!(self.name.as_str(), "mpeg4" | "mpeg2video") {
+                if counts_by_rate(&self.name) {
                     return Err(Error::unsupported(format!("{} cannot {control} while it runs", self.name)));
                 }
                 self.config.frame_rate = Some(*rate);
@@ -615,7 +615,7 @@ impl Encoder for VideoEncoder {
     }
 
     fn changes_base(&self) -> bool {
-        !matches!(self.name.as_str(), "mpeg4" | "mpeg2video") && self.config.pass.is_none()
+        !counts_by_rate(&self.name) && self.config.pass.is_none()
     }
 }
 
@@ -693,6 +693,11 @@ fn open_error(name: &str, e: av::Error) -> Error {
     Error::with_source(kind, format!("{name} does not open: {e}"), e)
 }
 
+/// Whether the encoder writes times into the stream in ticks of the frame rate, which are those of its base.
+fn counts_by_rate(encoder: &str) -> bool {
+    matches!(encoder, "mpeg4" | "mpeg2video" | "mpeg1video")
+}
+
 /// The quantisation range that the codec's pictures have by definition, where it has one: convert to it before encoding.
 pub fn input_range(encoder: &str) -> Option<ColourRange> {
     (encoder == "mjpeg").then_some(ColourRange::Full)
@@ -724,6 +729,45 @@ pub fn untouched(encoder: &str, chosen: PixelFormat, source: PixelFormat) -> Pix
 /// [`ErrorKind::Invalid`] for a format that FFmpeg does not know.
 pub fn input_format(encoder: &str, spec: &VideoSpec, source: Option<PixelFormat>) -> Result<PixelFormat> {
     let table = table(encoder).unwrap_or_else(unknown);
+    let format = format_for(encoder, &table, spec, source)?;
+    let profile = spec.profile.as_deref().and_then(|name| table.profiles.1.iter().find(|p| p.name == name));
+    // NVENC's own check knows its devices.
+    if let Some(profile) = profile.filter(|_| presets::direct(encoder).is_none()) {
+        fits_profile(encoder, profile, format)?;
+    }
+    Ok(format)
+}
+
+/// Refuses pictures that a profile does not hold, where encoders only say that they do not open, or take another profile.
+fn fits_profile(encoder: &str, profile: &presets::Profile, format: PixelFormat) -> Result<()> {
+    let Some(d) = format.descriptor() else { return Ok(()) };
+    let chroma = match (d.components, d.is_rgb, d.log2_chroma_w, d.log2_chroma_h) {
+        (1 | 2, ..) => 400,
+        (_, true, ..) | (_, _, 0, 0) => 444,
+        // Between 4:4:4 and 4:2:0; VP9 has 4:4:0 where it has 4:2:2.
+        (.., 0, 1) | (.., 1, 0) => 422,
+        _ => 420,
+    };
+    let depth = depth_of(format);
+    // VP9's profiles exclude each other: each is for what the one before is not.
+    let fits = match profile.name.strip_prefix("profile") {
+        Some(_) => (depth > 8, chroma > 420) == (profile.depth > 8, profile.chroma > 420),
+        None => chroma <= profile.chroma && depth <= profile.depth,
+    };
+    if fits {
+        return Ok(());
+    }
+    let message =
+        format!("video.profile: {} of {encoder} does not hold {} pictures", profile.name, format.name());
+    Err(Error::unsupported(message))
+}
+
+fn format_for(
+    encoder: &str,
+    table: &Table,
+    spec: &VideoSpec,
+    source: Option<PixelFormat>,
+) -> Result<PixelFormat> {
     let mut takes = formats(encoder)?;
     takes.retain(|f| !f.is_hardware());
     if takes.is_empty() && table.input != Input::Host {

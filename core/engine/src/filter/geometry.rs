@@ -23,8 +23,6 @@ macro_rules! delegate {
         }
     };
 }
-pub(super) use delegate;
-
 /// Cuts a rectangle out, without copying pixels. Fails when it does not lie within the picture, or begins between two
 /// chroma samples.
 pub struct Crop(AvFilter);

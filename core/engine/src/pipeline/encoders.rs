@@ -15,7 +15,7 @@ use crate::filter::{AudioConform, AudioTarget, FilterContext, Trim};
 use crate::frame::{Frame, PixelFormat};
 use crate::job::shared::Shared;
 use crate::packet::{AudioInfo, Codec, StreamInfo};
-use crate::spec::{Device, FilterSpec, VideoSpec, Window};
+use crate::spec::{Container, Device, FilterSpec, VideoSpec, Window};
 use crate::time::{Rational, Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -222,6 +222,11 @@ impl Graph<'_> {
         let config = VideoEncode {
             frame_rate: track.frame_rate,
             grid,
+            // Of a bare stream's times nothing is left but the rate that its encoder writes, which is that of its base.
+            time_base: track
+                .frame_rate
+                .filter(|_| output.container == Some(Container::Raw) && !direct)
+                .map(Rational::inverse),
             threads: track.threads,
             // NVENC is not opened again for another rate, and packets are counted as was announced.
             fine: self.paces() && (direct || outs.iter().any(|to| to.meter.one_base)),

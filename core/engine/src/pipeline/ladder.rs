@@ -1,8 +1,10 @@
 //! The automatic ladder: which rungs a source deserves.
 
+use crate::error::{Error, Result};
 use crate::filter::size::{Shown, even};
 use crate::packet::Codec;
-use crate::spec::{Bitrate, VideoSpec};
+use crate::spec::{Bitrate, Tune, VideoSpec};
+use crate::time::Rational;
 
 /// Short side in lines, and H.264 bits per second at up to 30 frames a second. The rates of the streaming service that
 /// GhostStream replaces (1080p 5M, 720p 2.8M, 480p 1.4M, 360p 800k, 240p 400k), continued upwards.
@@ -63,6 +65,54 @@ pub(crate) fn auto(shown: Shown, frame_rate: f64, codec: &Codec, source_rate: Op
         .collect()
 }
 
+/// What the top rung shows: `source`, or the size that is asked for, which is no larger.
+///
+/// # Errors
+/// [`crate::ErrorKind::Invalid`] naming the field (`video.width: …`).
+pub(crate) fn top(source: Shown, width: Option<u32>, height: Option<u32>) -> Result<Shown> {
+    if width.is_none() && height.is_none() {
+        return Ok(source);
+    }
+    let (w, h) = source.fit(width, height);
+    let (most_w, most_h) = source.fit_square();
+    let why = |side: u32| {
+        format!(
+            "the source has {side} after its filters, and a ladder that is chosen from it does not enlarge it"
+        )
+    };
+    match (w > most_w.max(source.width), h > most_h.max(source.height)) {
+        (true, _) if width.is_some() => Err(Error::invalid("video.width", why(most_w))),
+        (false, false) => Ok(Shown { width: w, height: h, sample_aspect: Rational::new(1, 1) }),
+        _ => Err(Error::invalid("video.height", why(most_h))),
+    }
+}
+
+/// Gives `rungs`, of which each has the rate that suits it, what `base` says of rates: that is the top rung's, and the others
+/// have as much less as theirs is.
+pub(crate) fn rates(rungs: &mut [VideoSpec], base: &VideoSpec) {
+    let Some(top) = rungs.first().and_then(|r| r.bitrate) else { return };
+    let constant = base.qp.is_some() || base.lossless || base.tune == Some(Tune::Lossless);
+    for rung in rungs {
+        let Some(own) = rung.bitrate.take() else { continue };
+        let share = |of: Option<Bitrate>| {
+            let part =
+                |rate: Bitrate| (u128::from(rate.0) * u128::from(own.0) / u128::from(top.0.max(1))) as u64;
+            of.map(|rate| Bitrate(part(rate).max(1)))
+        };
+        if constant {
+            continue;
+        }
+        (rung.max_bitrate, rung.buffer) = (share(base.max_bitrate), share(base.buffer));
+        if base.crf.is_some() {
+            // A quality that was asked for replaces the ladder's rates, which then only cap it.
+            rung.max_bitrate = rung.max_bitrate.or(Some(own));
+        } else {
+            let most = rung.max_bitrate.unwrap_or(own);
+            rung.bitrate = share(base.bitrate).or(Some(own.min(most)));
+        }
+    }
+}
+
 /// Bits per second for a short side, by pixels between the neighbours of the table.
 fn interpolate(side: f64) -> f64 {
     let (top, bottom) = (RUNGS[0], RUNGS[RUNGS.len() - 1]);
@@ -93,7 +143,6 @@ impl Shown {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Rational;
 
     fn rungs(width: u32, height: u32, rate: Option<u64>) -> Vec<(u32, u32, u64)> {
         let shown = Shown { width, height, sample_aspect: Rational::new(1, 1) };
@@ -128,6 +177,43 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_is_said_of_rates_is_the_top_rungs() {
+        let shown = Shown { width: 1920, height: 1080, sample_aspect: Rational::new(1, 1) };
+        let made = |json: &str| {
+            let mut rungs = auto(shown, 30.0, &Codec::H264, None);
+            rates(&mut rungs, &serde_json::from_str(json).unwrap());
+            let of =
+                |r: &VideoSpec| [r.bitrate, r.max_bitrate, r.buffer].map(|b| b.map_or(0, |b| b.0 / 1000));
+            rungs.iter().map(of).collect::<Vec<_>>()
+        };
+        assert_eq!(made("{}")[..2], [[5000, 0, 0], [2800, 0, 0]]);
+        assert_eq!(made(r#"{"bitrate":"1M"}"#), [[1000, 0, 0], [560, 0, 0], [280, 0, 0], [160, 0, 0]]);
+        assert_eq!(
+            made(r#"{"bitrate":"1M","max_bitrate":"2M","buffer":"4M"}"#)[..2],
+            [[1000, 2000, 4000], [560, 1120, 2240]]
+        );
+        assert_eq!(made(r#"{"max_bitrate":"2M"}"#)[..2], [[2000, 2000, 0], [1120, 1120, 0]]);
+        assert_eq!(made(r#"{"crf":20}"#)[..2], [[0, 5000, 0], [0, 2800, 0]]);
+        assert_eq!(made(r#"{"crf":20,"max_bitrate":"1M"}"#)[..2], [[0, 1000, 0], [0, 560, 0]]);
+        for json in [r#"{"qp":30}"#, r#"{"lossless":true}"#, r#"{"tune":"lossless"}"#] {
+            assert_eq!(made(json)[..2], [[0, 0, 0], [0, 0, 0]], "{json}");
+        }
+    }
+
+    #[test]
+    fn the_size_that_is_said_is_the_top_rungs() {
+        let source = Shown { width: 1920, height: 1080, sample_aspect: Rational::new(1, 1) };
+        let size = |w, h| top(source, w, h).map(|s| (s.width, s.height));
+        assert_eq!(size(None, Some(720)).unwrap(), (1280, 720));
+        assert_eq!(size(Some(640), Some(640)).unwrap(), (640, 640));
+        assert_eq!(size(None, None).unwrap(), (1920, 1080));
+        assert!(size(Some(2560), None).unwrap_err().message().starts_with("video.width: "));
+        assert!(size(None, Some(1440)).unwrap_err().message().starts_with("video.height: "));
+        let dvd = Shown { width: 720, height: 576, sample_aspect: Rational::new(64, 45) };
+        assert_eq!(top(dvd, None, Some(576)).map(|s| (s.width, s.height)).unwrap(), (1024, 576));
     }
 
     #[test]

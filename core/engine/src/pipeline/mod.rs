@@ -9,6 +9,7 @@ mod ladder;
 mod lead;
 mod lost;
 mod mux;
+mod named;
 mod output;
 mod placement;
 mod relay;

@@ -10,10 +10,12 @@ use crate::link::{Overflow, Receiver, link};
 use crate::sink::push::{Hooks, PushSink, Status};
 use crate::sink::{
     CameraSink, Facts, FileSink, OutputSink, PacketSink, RecordSink, ReplaySink, SegmentSink, Y4mSink,
+    segment_directory,
 };
 use crate::spec::{Container, OutputSpec, PipelineSpec};
 use crate::time::{Rounding, rescale};
 use ghoststream_sys::ffmpeg::Chapter;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 
 /// A sink and the application's ends of it.
@@ -76,6 +78,47 @@ pub(super) fn sink(spec: &PipelineSpec, index: usize, shared: &Arc<Shared>) -> R
         return Ok((Box::new(RecordSink::new(output, path, container)), None, None));
     }
     Ok((Box::new(FileSink::new(output, path, container, shared.output_interrupt.clone())), None, None))
+}
+
+/// Refuses outputs of which one would write into another, however their paths are spelt.
+///
+/// # Errors
+/// [`crate::ErrorKind::Invalid`] naming the second one's path.
+pub(super) fn apart(spec: &PipelineSpec) -> Result<()> {
+    let mut places: Vec<(usize, PathBuf)> = Vec::new();
+    // Jobs that make parts of one set share its directory, and so may its outputs.
+    for (i, output) in spec.outputs.iter().enumerate().filter(|_| spec.window().is_none()) {
+        let Some(path) = output.path.as_deref().filter(|path| !path.contains("://")) else { continue };
+        let container = output.format.or_else(|| Container::from_path(path));
+        let place = match container.is_some_and(Container::is_segmented) {
+            // Playlists have names of their own, segments have not.
+            true => segment_directory(path).0,
+            false if output.pushed_to().is_some() || output.is_template() => continue,
+            false => PathBuf::from(path),
+        };
+        let place = real(&place);
+        if let Some((first, _)) = places.iter().find(|(_, other)| *other == place) {
+            let what = match container.is_some_and(Container::is_segmented) {
+                true => "segments go into the directory of",
+                false => "is the file of",
+            };
+            return Err(Error::invalid(
+                format!("outputs[{i}].path"),
+                format!("{path} {what} outputs[{first}]"),
+            ));
+        }
+        places.push((i, place));
+    }
+    Ok(())
+}
+
+/// `path` without links and detours, as far as it is there.
+fn real(path: &Path) -> PathBuf {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    std::fs::canonicalize(path).unwrap_or_else(|_| match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => real(parent).join(name),
+        _ => path.to_owned(),
+    })
 }
 
 /// What a pushed output has of its job.

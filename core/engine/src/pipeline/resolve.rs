@@ -2,6 +2,7 @@
 //! `--plan` shows is decided here, and nothing is decided later.
 
 use super::ladder;
+use super::named;
 use super::placement::{self, Machine, Placement, ThisMachine};
 use super::tracks::{self, AudioTrack, SubtitleTrack, VideoTrack};
 use crate::encode::nvenc;
@@ -174,6 +175,9 @@ fn output_tracks(
         }
         None => output,
     };
+    let best = pick_audio(offer, &AudioSpec::new())?.filter(|_| !offer.raw);
+    let named = named::output(spec, output, best);
+    let output = named.as_ref().unwrap_or(output);
     let container = output.format.or_else(|| output.path.as_deref().and_then(Container::from_path));
     let segmented = container.is_some_and(Container::is_segmented);
     let segment = output.segment.clone().unwrap_or_default();
@@ -190,11 +194,17 @@ fn output_tracks(
             Some(stream) => {
                 let rungs = match ladder {
                     None => vec![base],
-                    Some(LadderSpec::Auto) => auto_ladder(&base, stream, container),
+                    Some(LadderSpec::Auto) => auto_ladder(&base, stream, container)?,
                     Some(LadderSpec::Rungs(rungs)) => {
                         rungs.iter().map(|r| tracks::inherit(r, &base)).collect()
                     }
                 };
+                for (r, rung) in
+                    rungs.iter().enumerate().filter(|(_, rung)| ladder.is_some() && !rung.is_copy())
+                {
+                    // Each may be right by itself, and not with what it takes over.
+                    rung.check(&format!("ladder[{r}]"))?;
+                }
                 let copy_grid = |target| tracks::copy_grid(spec, output, stream, offer, target);
                 // Key frames are looked up for a rung that nothing else keeps from being a copy.
                 let copies = rungs.iter().any(|r| tracks::may_copy(r, stream, container));
@@ -257,14 +267,14 @@ fn output_tracks(
     let written = if takes_all(output) { Some(Container::WebVtt) } else { container };
     match &output.subtitles {
         SubtitleChoice::None => {}
-        SubtitleChoice::Default if window.is_some() => {}
+        SubtitleChoice::Default if window.is_some() || named::is_sound(output) => {}
         SubtitleChoice::Default if spec.source.start.is_some() && offer.raw => {}
         SubtitleChoice::Default => tracks.extend(tracks::default_subtitles(written, offer)),
         SubtitleChoice::Tracks(wanted) => {
+            let chosen = wanted.iter().any(|w| w.default);
             for (s, wanted) in wanted.iter().enumerate() {
-                tracks.push(
-                    tracks::subtitle(written, wanted, offer).map_err(|e| e.at(format!("subtitles[{s}]")))?,
-                );
+                let track = tracks::subtitle(written, wanted, offer, chosen);
+                tracks.push(track.map_err(|e| e.at(format!("subtitles[{s}]")))?);
             }
         }
     }
@@ -278,6 +288,7 @@ fn output_tracks(
     } else if !tracks.iter().any(|t| matches!(t.kind(), MediaKind::Video | MediaKind::Audio)) {
         return Err(Error::new(ErrorKind::Invalid, format!("nothing of {} is left for it", offer.label)));
     }
+    named::check(output, &tracks)?;
     if container == Some(Container::Raw) && tracks.len() != 1 {
         return Err(Error::invalid("format", "raw holds exactly one track; switch the others off"));
     }
@@ -334,7 +345,7 @@ fn wanted_video(
     let audio_only = matches!(
         container,
         Some(Container::Wav | Container::Mp3 | Container::Flac | Container::Ogg | Container::WebVtt)
-    );
+    ) || named::is_sound(output);
     match &output.video {
         VideoChoice::None => None,
         VideoChoice::Default if audio_only && output.ladder.is_none() => None,
@@ -423,24 +434,27 @@ pub(super) fn by_index(offer: &Offer, index: usize, kind: MediaKind) -> Result<&
     }
 }
 
-fn auto_ladder(base: &VideoSpec, stream: &StreamInfo, container: Option<Container>) -> Vec<VideoSpec> {
-    let Some(video) = &stream.video else { return vec![base.clone()] };
-    let shown = Shown::of(video, base.auto_rotate);
+/// The rungs that the source deserves after the filters of `base`. What `base` says of size and rate is the top rung's; those
+/// below have their shares of it.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] for a size above the source's.
+fn auto_ladder(
+    base: &VideoSpec,
+    stream: &StreamInfo,
+    container: Option<Container>,
+) -> Result<Vec<VideoSpec>> {
+    let Some(video) = &stream.video else { return Ok(vec![base.clone()]) };
+    let source = tracks::filtered_size(base, Shown::of(video, base.auto_rotate));
+    let shown = ladder::top(source, base.width, base.height)?;
     let rate = base.frame_rate.map(|r| r.0).or(video.frame_rate).map_or(30.0, |r| r.as_f64());
-    let codec = base.codec.clone().unwrap_or_else(|| tracks::default_video_codec(container));
+    let codec = tracks::video_codec(base, container);
     let source_rate = stream
         .bit_rate
         .filter(|_| matches!(stream.codec, Codec::H264 | Codec::Hevc | Codec::Av1 | Codec::Vp9));
-    ladder::auto(shown, rate, &codec, source_rate)
-        .into_iter()
-        .map(|mut rung| {
-            // A quality that was asked for replaces the ladder's rates, which then only cap it.
-            if base.crf.is_some() {
-                rung.max_bitrate = rung.bitrate.take();
-            }
-            tracks::inherit(&rung, base)
-        })
-        .collect()
+    let mut rungs = ladder::auto(shown, rate, &codec, source_rate.filter(|_| base.bitrate.is_none()));
+    ladder::rates(&mut rungs, base);
+    Ok(rungs.iter().map(|rung| tracks::inherit(rung, base)).collect())
 }
 
 /// One decoder for every stream that some track is encoded from.
@@ -603,7 +617,7 @@ impl Track {
     }
 
     /// The name of what it is coded in.
-    fn codec(&self) -> &str {
+    pub fn codec(&self) -> &str {
         match self.made() {
             Make::Copy(s) => s.codec.name(),
             Make::Video(v) => v.codec(),

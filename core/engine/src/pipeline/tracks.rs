@@ -124,6 +124,10 @@ pub(crate) fn camera_output(
     }
 }
 
+fn drop_key(map: &mut serde_json::Map<String, serde_json::Value>, key: &str) {
+    map.remove(key);
+}
+
 /// A rung with what it leaves out taken from the output's video.
 pub(crate) fn inherit(rung: &VideoSpec, base: &VideoSpec) -> VideoSpec {
     let value = |v: &VideoSpec| match serde_json::to_value(v) {
@@ -132,11 +136,14 @@ pub(crate) fn inherit(rung: &VideoSpec, base: &VideoSpec) -> VideoSpec {
     };
     let (mut merged, untouched) = (value(base), value(&VideoSpec::new()));
     // Ways to say the same thing exclude each other: a rung that says one drops the base's other.
-    if rung.crf.is_some() || rung.qp.is_some() || rung.lossless || rung.bitrate.is_some() {
-        for key in ["crf", "qp", "lossless", "bitrate", "max_bitrate", "buffer"] {
-            merged.remove(key);
-        }
-    }
+    let rate = rung.crf.is_some() || rung.qp.is_some() || rung.lossless || rung.bitrate.is_some();
+    let mut drop =
+        |says: bool, keys: &[&str]| keys.iter().filter(|_| says).for_each(|key| drop_key(&mut merged, key));
+    drop(rate, &["crf", "qp", "lossless", "bitrate", "max_bitrate", "buffer"]);
+    // The other side follows the aspect ratio.
+    drop(rung.width.is_some() || rung.height.is_some(), &["width", "height"]);
+    drop(rung.gop.is_some() || rung.keyframe_interval.is_some(), &["gop", "keyframe_interval"]);
+    drop(rung.bit_depth.is_some() || rung.pixel_format.is_some(), &["bit_depth", "pixel_format"]);
     for (key, v) in value(rung) {
         if untouched.get(&key) != Some(&v) {
             merged.insert(key, v);
@@ -199,10 +206,16 @@ fn asks_to_encode(wanted: &VideoSpec, stream: &StreamInfo) -> bool {
     pictures || quality || coding
 }
 
+/// The codec of a track: what it says, else what its encoder makes, else what the container's pictures usually are.
+pub(crate) fn video_codec(wanted: &VideoSpec, container: Option<Container>) -> Codec {
+    let made = || wanted.encoder.as_deref().and_then(encode::presets::codec_of);
+    wanted.codec.clone().or_else(made).unwrap_or_else(|| default_video_codec(container))
+}
+
 /// Why `stream` cannot be copied as `rung`, or `None` when it can.
 fn copy_obstacle(rung: &VideoSpec, stream: &StreamInfo, container: Option<Container>) -> Option<String> {
     let video = stream.video.as_ref()?;
-    let codec = rung.codec.clone().unwrap_or_else(|| default_video_codec(container));
+    let codec = video_codec(rung, container);
     let shown = Shown::of(video, rung.auto_rotate);
     if stream.codec != codec {
         return Some(format!("the source is {}", stream.codec));
@@ -300,7 +313,7 @@ pub(crate) fn video(
         Error::new(ErrorKind::Format, format!("stream {} has no picture size", stream.index))
     })?;
     let mut wanted = wanted.clone();
-    let codec = wanted.codec.clone().unwrap_or_else(|| default_video_codec(container));
+    let codec = video_codec(&wanted, container);
     carries(output, container, &codec)?;
     let fits = |name: &str| {
         if encode::presets::direct(name).is_none() {
@@ -320,6 +333,10 @@ pub(crate) fn video(
     wanted.encoder = Some(encoder.name.clone());
     if container == Some(Container::Y4m) && wanted.pixel_format.is_none() && wanted.bit_depth.is_none() {
         wanted.pixel_format = Some(crate::sink::y4m::nearest(video.format).into());
+    }
+    if let Some(colour) = &wanted.colour {
+        // Whoever converts to it reads it again, and does not know the track's name.
+        crate::filter::colour::from_spec(colour)?;
     }
     conform_colour(&mut wanted, &codec, video.colour, &mut reason);
     // Raw frames may say what they are themselves; the encoder looks at the first.
@@ -347,6 +364,12 @@ pub(crate) fn video(
         ));
     }
     let frame_rate = wanted.frame_rate.map(|r| r.0).or(video.frame_rate);
+    if let Some(level) = wanted.level.as_deref() {
+        // A rate that varies is nobody's promise.
+        let steady =
+            wanted.frame_rate.map(|r| r.0).or(video.frame_rate.filter(|_| video.constant_rate == Some(true)));
+        encode::level::check(&codec, level, (width, height), steady)?;
+    }
     let grid = match (segmented, wanted.keyframe_interval) {
         (true, _) => Some(output.segment.clone().unwrap_or_default().duration),
         // What is saved of a replay begins at a key frame; none may be far away.
@@ -359,7 +382,8 @@ pub(crate) fn video(
         }
         (false, interval) => interval,
     };
-    let settings = encode::video::settings(&encoder.name, &wanted, grid.is_some()).map_err(below_video)?;
+    let settings =
+        encode::video::settings(&encoder.name, &wanted, grid.is_some()).map_err(|e| below("video.", e))?;
     let rotation =
         if wanted.auto_rotate { (video.rotation / 90.0).round().rem_euclid(4.0) as u16 * 90 } else { 0 };
     Ok(Track {
@@ -384,8 +408,8 @@ pub(crate) fn video(
 }
 
 /// An encoder's refusal names its field from the output on; here it is one of a track, which has a name of its own.
-fn below_video(e: Error) -> Error {
-    match e.message().strip_prefix("video.").map(str::to_string) {
+fn below(prefix: &str, e: Error) -> Error {
+    match e.message().strip_prefix(prefix).map(str::to_string) {
         Some(message) => Error::with_source(e.kind(), message, e),
         None => e,
     }
@@ -419,7 +443,7 @@ pub(crate) fn share_cores<'a>(tracks: impl Iterator<Item = &'a mut Track>, cores
 }
 
 /// The size after the filters that change it.
-fn filtered_size(wanted: &VideoSpec, mut shown: Shown) -> Shown {
+pub(crate) fn filtered_size(wanted: &VideoSpec, mut shown: Shown) -> Shown {
     for filter in &wanted.filters {
         match filter {
             FilterSpec::Crop(c) => (shown.width, shown.height) = (c.width, c.height),
@@ -575,14 +599,19 @@ pub(crate) fn audio(
             None => {}
         }
     }
-    let codec =
-        wanted.codec.clone().unwrap_or_else(|| container.map_or(Codec::Aac, select::default_audio_codec));
+    let made = || wanted.encoder.as_deref().and_then(select::audio_codec_of);
+    let usual = || container.map_or(Codec::Aac, select::default_audio_codec);
+    let codec = wanted.codec.clone().or_else(made).unwrap_or_else(usual);
     carries(output, container, &codec)?;
     let encoder = select::choose_audio(&codec, wanted.encoder.as_deref())?;
     let mut wanted = wanted.clone();
     wanted.codec = Some(codec);
     wanted.encoder = Some(encoder.clone());
     wanted.language = stream.language.clone();
+    if let Some(sound) = stream.audio.as_ref().filter(|sound| sound.sample_rate > 0) {
+        // What the encoder does not take is said now, not when places are claimed.
+        encode::audio::wanted(&encoder, &wanted, sound).map_err(|e| below("audio.", e))?;
+    }
     Ok(Track {
         name: wanted.name.clone().unwrap_or_default(),
         stream: Some(stream.index),
@@ -637,7 +666,13 @@ fn subtitle_track(container: Option<Container>, stream: &StreamInfo, reason: &st
     })
 }
 
-pub(crate) fn subtitle(container: Option<Container>, wanted: &SubtitleSpec, offer: &Offer) -> Result<Track> {
+/// `chosen`: the document says of some track that it is shown unasked, so that what the source says does not count.
+pub(crate) fn subtitle(
+    container: Option<Container>,
+    wanted: &SubtitleSpec,
+    offer: &Offer,
+    chosen: bool,
+) -> Result<Track> {
     let mut track = match (&wanted.stream, &wanted.path) {
         (Some(index), _) => {
             let stream = by_index(offer, *index, MediaKind::Subtitle)?;
@@ -670,7 +705,7 @@ pub(crate) fn subtitle(container: Option<Container>, wanted: &SubtitleSpec, offe
     };
     info.language = wanted.language.clone().or(info.language.take());
     info.title = wanted.title.clone().or(info.title.take());
-    info.disposition.default |= wanted.default;
+    info.disposition.default = wanted.default || (info.disposition.default && !chosen);
     Ok(track)
 }
 
@@ -793,5 +828,19 @@ mod tests {
         assert_eq!((merged.crf, merged.qp), (None, Some(30)), "its own rate control replaces the base's");
         let capped = VideoSpec { max_bitrate: Some(Bitrate(1)), ..VideoSpec::new() };
         assert_eq!(inherit(&capped, &base).crf, Some(20.0), "a cap goes with the base's quality");
+        let base = VideoSpec {
+            width: Some(640),
+            gop: Some(50),
+            pixel_format: Some("yuv420p".into()),
+            ..VideoSpec::new()
+        };
+        let rung = VideoSpec {
+            height: Some(360),
+            keyframe_interval: Some(Seconds(2.0)),
+            bit_depth: Some(10),
+            ..VideoSpec::new()
+        };
+        let merged = inherit(&rung, &base);
+        assert_eq!((merged.width, merged.gop, merged.pixel_format), (None, None, None));
     }
 }

@@ -43,8 +43,9 @@ struct Written {
     base: TimeBase,
     copied: bool,
     last_dts: Option<i64>,
-    /// Takes ADTS headers off: FFmpeg does so itself, but not where it writes a file's index late.
-    bare: Option<av::Bsf>,
+    /// What packets become first: without ADTS headers, which FFmpeg does itself, but not where it writes a file's index late;
+    /// or with the parameter sets that nothing else in a bare stream has.
+    filter: Option<av::Bsf>,
 }
 
 impl Muxed {
@@ -85,13 +86,24 @@ impl Muxed {
                 let (num, den) = muxer.stream_time_base(i)?;
                 let stream = &track.stream;
                 let headers = stream.codec == Codec::Aac && stream.extradata.is_empty() && form.is_boxes();
-                let bare = headers
-                    .then(|| {
+                // Copied H.264 and HEVC have them in band, or are brought into this form by FFmpeg, as for MPEG-TS.
+                let sets = match (form.container, &stream.codec) {
+                    (Container::Raw, Codec::H264 | Codec::Hevc) => !track.copied,
+                    (Container::Raw | Container::Ts, Codec::Mpeg4) => !stream.extradata.is_empty(),
+                    _ => false,
+                };
+                let name = match (headers, sets) {
+                    (true, _) => Some("aac_adtstoasc"),
+                    (_, true) => Some("dump_extra"),
+                    _ => None,
+                };
+                let filter = name
+                    .map(|name| {
                         let (parameters, _) = track_options(form.container, track)?;
-                        av::Bsf::new("aac_adtstoasc", &parameters, (num, den)).map_err(Error::from)
+                        av::Bsf::new(name, &parameters, (num, den)).map_err(Error::from)
                     })
                     .transpose()?;
-                Ok(Written { base: Rational::new(num, den), copied: track.copied, last_dts: None, bare })
+                Ok(Written { base: Rational::new(num, den), copied: track.copied, last_dts: None, filter })
             })
             .collect::<Result<_>>()?;
         Ok(Muxed { muxer, tracks })
@@ -128,11 +140,11 @@ impl Muxed {
         packet.duration = to(packet.duration);
         (packet.pts, packet.dts, packet.base) = (pts, dts, written.base);
         let packet = packet.to_av(false)?;
-        let bared = match &mut written.bare {
-            Some(bare) => bare.send(Some(packet)).and_then(|()| bare.receive()),
+        let filtered = match &mut written.filter {
+            Some(filter) => filter.send(Some(packet)).and_then(|()| filter.receive()),
             None => Ok(Some(packet)),
         };
-        match bared.and_then(|packet| packet.map_or(Ok(()), |packet| self.muxer.write(packet))) {
+        match filtered.and_then(|packet| packet.map_or(Ok(()), |packet| self.muxer.write(packet))) {
             Ok(()) => Ok(Fate::Written),
             // What brings packets into the container's form (ADTS to MP4) did not understand this one.
             Err(e) if written.copied && e.kind() == av::Kind::InvalidData => Ok(Fate::LeftOut(e.into())),
@@ -163,8 +175,11 @@ fn create(form: &Form, target: &Target<'_>, tracks: &[TrackHeader]) -> Result<av
     };
     let io = matches!(target, Target::Nowhere)
         .then(|| av::Output::Seekable(Box::new(std::io::Cursor::new(Vec::new()))));
+    let named =
+        |ending: &str| form.spec.path.as_deref().is_some_and(|p| p.to_ascii_lowercase().ends_with(ending));
+    let ivf = form.container == Container::Raw && named(".ivf");
     av::Muxer::create(av::MuxerOptions {
-        format: Some(muxer_name(form.container, tracks)?),
+        format: Some(if ivf { "ivf".into() } else { muxer_name(form.container, tracks)? }),
         url: url.into(),
         io,
         interrupt,
@@ -305,6 +320,8 @@ pub(super) fn muxer_name(container: Container, tracks: &[TrackHeader]) -> Result
                 Codec::Aac => "adts",
                 Codec::Ac3 => "ac3",
                 Codec::Eac3 => "eac3",
+                Codec::Mp3 => "mp3",
+                Codec::Flac => "flac",
                 Codec::Mpeg2 => "mpeg2video",
                 Codec::Mpeg4 => "m4v",
                 Codec::Mjpeg => "mjpeg",

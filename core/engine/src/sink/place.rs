@@ -17,7 +17,8 @@ pub(crate) struct Place {
 
 impl Place {
     /// Claims `target`. With `direct` it grows under its own name (crash-safe formats, devices); otherwise under
-    /// `<target>.part` until [`Place::commit`].
+    /// `<target>.part` until [`Place::commit`], or under a name of its own where that one is taken: it may be somebody's
+    /// download, another job's file, or the very input.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] when the file exists and `overwrite` is false; I/O errors when the directory is missing
@@ -47,10 +48,9 @@ impl Place {
                 format!("{shown}: no such directory: {}", parent.display()),
             ));
         }
-        let working = if direct { target.to_owned() } else { part_of(target) };
-        std::fs::File::create(&working)
-            .map_err(Error::from)
-            .context(|| format!("{shown}: cannot be written"))?;
+        let working =
+            if direct { std::fs::File::create(target).map(|_| target.to_owned()) } else { make_part(target) };
+        let working = working.map_err(Error::from).context(|| format!("{shown}: cannot be written"))?;
         Ok(Place { target: target.to_owned(), working })
     }
 
@@ -104,6 +104,20 @@ fn part_of(target: &Path) -> PathBuf {
     let mut name = target.file_name().unwrap_or_default().to_owned();
     name.push(".part");
     target.with_file_name(name)
+}
+
+/// Makes an empty file beside `target` under a name that nothing has.
+fn make_part(target: &Path) -> std::io::Result<PathBuf> {
+    let usual = part_of(target);
+    let mut part = usual.clone();
+    loop {
+        match std::fs::File::options().write(true).create_new(true).open(&part) {
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|_| part),
+        }
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        part = usual.with_extension(format!("{}-{number}.part", std::process::id()));
+    }
 }
 
 /// A directory being filled: remembers what it made.
@@ -195,6 +209,22 @@ mod tests {
         assert!(target.exists());
         assert_eq!(Place::claim(&target, false, false).unwrap_err().kind(), ErrorKind::Invalid);
         assert!(Place::claim(&dir.path().join("no/a.mp4"), false, false).is_err());
+    }
+
+    #[test]
+    fn what_has_the_name_of_a_part_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, theirs) = (dir.path().join("a.mp4"), dir.path().join("a.mp4.part"));
+        std::fs::write(&theirs, b"a download").unwrap();
+        let (one, two) =
+            (Place::claim(&target, false, false).unwrap(), Place::claim(&target, false, false).unwrap());
+        std::fs::write(one.working(), b"one").unwrap();
+        std::fs::write(two.working(), b"two").unwrap();
+        two.discard();
+        one.commit().unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), b"one");
+        assert_eq!(std::fs::read(&theirs).unwrap(), b"a download");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 
     #[test]

@@ -194,7 +194,8 @@ impl Index {
             stem,
             language: track.stream.language.as_deref().map(language::tag),
             title: track.stream.title.clone(),
-            default: track.stream.disposition.default,
+            // Of a group, one may be shown unasked at most (RFC 8216, 4.3.4.1.1); Matroska marks all where nobody says anything.
+            default: track.stream.disposition.default && !self.subtitles.iter().any(|s| s.default),
             forced: track.stream.disposition.forced,
             cues: Vec::new(),
         });
@@ -454,6 +455,9 @@ impl Index {
             let mut set = dash::AdaptationSet::new(dash::Content::Text);
             (set.language, set.label) = (s.language.clone(), s.title.clone());
             set.roles = vec![if s.forced { "forced-subtitle" } else { "subtitle" }.into()];
+            if s.default {
+                set.roles.insert(0, "main".into());
+            }
             // A text file has no rate to speak of, but players sort by it.
             let file = dash::Source::File(format!("{}.vtt", s.name));
             set.representations.push(dash::Representation::new(&s.name, 1000, file));

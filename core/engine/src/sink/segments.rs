@@ -28,6 +28,14 @@ pub(crate) struct SegmentSink {
     /// How much later everything becomes, as segments have no times before 0: a copy begins at the key frame before the
     /// first picture that is wanted.
     shift: Timestamp,
+    /// Which of the sink's tracks are sound.
+    sounds: Vec<bool>,
+    /// Where the sound begins.
+    heard: Option<Timestamp>,
+    /// Where the first segment begins.
+    first: Option<Timestamp>,
+    /// Whether what is left out before that has been told.
+    told: bool,
 }
 
 enum Lane {
@@ -66,7 +74,7 @@ impl SegmentSink {
         let store = match (&spec.path, application) {
             (_, Some(sender)) => Store::Application(sender),
             (path, None) => {
-                let (root, master) = directory(path.as_deref().unwrap_or("."));
+                let (root, master) = segment_directory(path.as_deref().unwrap_or("."));
                 Store::Directory { root, master, written: None, made: None }
             }
         };
@@ -80,6 +88,10 @@ impl SegmentSink {
             index: Index::default(),
             lanes: Vec::new(),
             shift: NO_SHIFT,
+            sounds: Vec::new(),
+            heard: None,
+            first: None,
+            told: false,
         }
     }
 
@@ -127,7 +139,22 @@ impl SegmentSink {
         Ok(())
     }
 
+    /// Says what is lost of sound that begins long before the pictures: segments begin with these.
+    fn tell_what_is_left_out(&mut self, start: Timestamp) {
+        let first = *self.first.get_or_insert(start);
+        // Of a rung with a head start there are segments before there is any sound.
+        let Some(heard) = self.heard.filter(|_| !self.told && !self.is_part()) else { return };
+        self.told = true;
+        let lost = first.seconds() - heard.seconds();
+        if lost > 0.25 {
+            let message =
+                format!("segments begin with the pictures; {lost:.2} s of sound before them are left out");
+            self.facts.warn("output", message);
+        }
+    }
+
     fn segment(&mut self, segment: &Segment) -> Result<()> {
+        self.tell_what_is_left_out(segment.start);
         let name = self.index.segment(segment);
         let leads = self.lead.as_ref().is_some_and(|(_, rendition)| *rendition == segment.group);
         self.store.put(&name, segment.bytes(), segment.start.seconds(), segment.duration.seconds())?;
@@ -161,7 +188,7 @@ impl SegmentSink {
 }
 
 /// The directory of a segmented output and the name of its multivariant playlist.
-fn directory(path: &str) -> (PathBuf, String) {
+pub(crate) fn segment_directory(path: &str) -> (PathBuf, String) {
     let file = Path::new(path);
     match file.extension().and_then(|e| e.to_str()) {
         Some("m3u8" | "mpd") => {
@@ -170,6 +197,13 @@ fn directory(path: &str) -> (PathBuf, String) {
         }
         _ => (file.to_owned(), "master".into()),
     }
+}
+
+/// Whether `input` is a playlist in or below `root`: its segments may have the names of those that are to be written.
+fn is_playlist_in(input: &Path, root: &Path) -> bool {
+    let list = matches!(input.extension().and_then(|e| e.to_str()), Some("m3u8" | "mpd"));
+    let place = |path: &Path| std::fs::canonicalize(path).ok();
+    list && place(input).zip(place(root)).is_some_and(|(input, root)| input.starts_with(root))
 }
 
 /// Microseconds since 1970. Only what players are told of a live manifest depends on it.
@@ -203,6 +237,9 @@ impl OutputSink for SegmentSink {
             if root.is_file() {
                 return Err(Error::invalid("path", format!("{} is a file, not a directory", root.display())));
             }
+            if let Some(input) = facts.inputs.iter().find(|input| is_playlist_in(Path::new(input), &root)) {
+                return Err(Error::invalid("path", format!("{input}, which is the input, lies there")));
+            }
             *written = Some(Written::open(&root).context(|| "path")?);
         }
         Ok(())
@@ -219,6 +256,7 @@ impl OutputSink for SegmentSink {
         let muxed = ts && video == 1 && audio == 1 && !apart;
         let names = self.facts.segment.names;
         let mut specs = Vec::new();
+        self.sounds = tracks.iter().map(|t| t.stream.kind == MediaKind::Audio).collect();
         for track in tracks {
             if track.stream.kind == MediaKind::Subtitle {
                 self.lanes.push(Lane::Subtitle(self.index.add_subtitle(track, names)));
@@ -264,6 +302,10 @@ impl OutputSink for SegmentSink {
         let shift = self.shift.to(packet.base).ticks;
         packet.pts = packet.pts.map(|t| t.saturating_add(shift));
         packet.dts = packet.dts.map(|t| t.saturating_add(shift));
+        if !self.told && self.sounds.get(track) == Some(&true) {
+            let time = packet.pts.map(|pts| Timestamp::new(pts, packet.base));
+            self.heard = self.heard.min(time).or(self.heard).or(time);
+        }
         match (self.lanes.get(track), &mut self.segmenter) {
             (Some(Lane::Media(lane, whole)), Some(segmenter)) => {
                 if let Err(e) = whole.check(&packet.data) {

@@ -82,6 +82,18 @@ pub(super) fn source(s: &SourceSpec) -> Checked {
         if s.loops != 0 && s.pattern.is_none() {
             return refuse("source.loop", "needs a source that can be read again");
         }
+        if s.bytes.is_none() && !s.hosts.is_empty() {
+            return refuse("source.hosts", "needs source.url or source.bytes: nothing else leads anywhere");
+        }
+        if s.bytes.is_none() && s.salvage {
+            return refuse("source.salvage", "needs source.url or source.bytes: nothing else is cut short");
+        }
+        if s.bytes.is_none() && !s.protocols.is_empty() && s.protocols != SourceSpec::url("").protocols {
+            return refuse("source.protocols", "needs source.url or source.bytes: nothing else opens any");
+        }
+        if s.bytes.is_none() && s.packets.is_none() {
+            undecoded(&s.decode)?;
+        }
     }
     if s.loops < -1 {
         return refuse("source.loop", "-1 (for ever), 0 or a count");
@@ -161,9 +173,6 @@ pub(super) fn source(s: &SourceSpec) -> Checked {
     if s.packets.is_some() && (s.start.is_some() || s.duration.is_some()) {
         return refuse("source.start", "pushed packets cannot be trimmed; push what is wanted");
     }
-    if s.decode.keys && s.url.is_none() && s.bytes.is_none() && s.packets.is_none() {
-        return refuse("source.decode.keys", "there is nothing to decode");
-    }
     if let Some(f) = &s.frames {
         if f.video.is_none() && f.audio.is_none() {
             return refuse("source.frames", "video, audio or both are needed");
@@ -190,6 +199,20 @@ pub(super) fn source(s: &SourceSpec) -> Checked {
         }
     }
     Ok(())
+}
+
+/// Refuses what says how to decode, of a source whose pictures and sound come raw.
+fn undecoded(decode: &DecodeSpec) -> Checked {
+    let set = [
+        ("keys", decode.keys),
+        // In software is where nothing is decoded, too.
+        ("device", !matches!(decode.device, Device::Auto | Device::Software)),
+        ("threads", decode.threads != 0),
+    ];
+    match set.iter().find(|(_, is_set)| *is_set) {
+        Some((name, _)) => refuse(format!("source.decode.{name}"), "there is nothing to decode"),
+        None => Ok(()),
+    }
 }
 
 fn webcam(screen: &ScreenSpec, camera: &WebcamSpec) -> Checked {
@@ -339,9 +362,15 @@ fn output(path: &str, o: &OutputSpec) -> Checked {
         for (i, r) in rungs.iter().enumerate() {
             video(&format!("{path}.ladder[{i}]"), r)?;
         }
-        if matches!(o.video, VideoChoice::None) {
-            return refuse(format!("{path}.video"), "is false, but there is a ladder");
-        }
+    }
+    if let (Some(LadderSpec::Auto), VideoChoice::Track(v)) = (&o.ladder, &o.video)
+        && v.is_copy()
+    {
+        let why = "copy makes no rungs; say which in ladder, where each may be one (\"codec\": \"copy\")";
+        return refuse(format!("{path}.video.codec"), why);
+    }
+    if o.ladder.is_some() && matches!(o.video, VideoChoice::None) {
+        return refuse(format!("{path}.video"), "is false, but there is a ladder");
     }
     names(path, o, segmented)?;
     push::check(path, o)?;
@@ -479,6 +508,13 @@ fn finite(path: String, value: Option<f64>, low: f64, high: f64) -> Checked {
     }
 }
 
+impl VideoSpec {
+    /// Checks what types alone cannot say of a track at `path`.
+    pub(crate) fn check(&self, path: &str) -> Checked {
+        video(path, self)
+    }
+}
+
 fn video(path: &str, v: &VideoSpec) -> Checked {
     rendition(path, v.name.as_ref())?;
     if let Some(c) = &v.codec
@@ -489,6 +525,9 @@ fn video(path: &str, v: &VideoSpec) -> Checked {
     if v.is_copy() {
         let set = [
             ("encoder", v.encoder.is_some()),
+            ("device", v.device != Device::Auto),
+            ("threads", v.threads != 0),
+            ("scaler", v.scaler != Scaler::default()),
             ("crf", v.crf.is_some()),
             ("bitrate", v.bitrate.is_some()),
             ("max_bitrate", v.max_bitrate.is_some()),
@@ -753,6 +792,48 @@ mod tests {
                 "source.frames.video.hdr: ",
             ),
             (r#"{"source":{"url":"a","timeout":-1},"outputs":[{"path":"o.mp4"}]}"#, "source.timeout: "),
+            // What nothing would come of.
+            (
+                r#"{"source":{"url":"a"},"outputs":[{"path":"o.mp4","video":{"codec":"copy","device":"cuda"}}]}"#,
+                "outputs[0].video.device: ",
+            ),
+            (
+                r#"{"source":{"url":"a"},"outputs":[{"path":"o.mp4","video":{"codec":"copy","threads":2}}]}"#,
+                "outputs[0].video.threads: ",
+            ),
+            (
+                r#"{"source":{"url":"a"},"outputs":[{"path":"o.mp4","video":{"codec":"copy","scaler":"lanczos"}}]}"#,
+                "outputs[0].video.scaler: ",
+            ),
+            (
+                r#"{"source":{"url":"a"},"outputs":[{"path":"o/","format":"hls","video":false,"ladder":"auto"}]}"#,
+                "outputs[0].video: ",
+            ),
+            (
+                r#"{"source":{"url":"a"},"outputs":[{"path":"o/","format":"hls","video":{"codec":"copy"},"ladder":"auto"}]}"#,
+                "outputs[0].video.codec: ",
+            ),
+            (r#"{"source":{"pattern":{},"salvage":true},"outputs":[{"path":"o.mp4"}]}"#, "source.salvage: "),
+            (
+                r#"{"source":{"pattern":{},"hosts":{"allowed":["a.b"]}},"outputs":[{"path":"o.mp4"}]}"#,
+                "source.hosts: ",
+            ),
+            (
+                r#"{"source":{"pattern":{},"protocols":["rtmp"]},"outputs":[{"path":"o.mp4"}]}"#,
+                "source.protocols: ",
+            ),
+            (
+                r#"{"source":{"pattern":{},"decode":{"device":"cuda"}},"outputs":[{"path":"o.mp4"}]}"#,
+                "source.decode.device: ",
+            ),
+            (
+                r#"{"source":{"pattern":{},"decode":{"threads":3}},"outputs":[{"path":"o.mp4"}]}"#,
+                "source.decode.threads: ",
+            ),
+            (
+                r#"{"source":{"pattern":{},"decode":{"keys":true}},"outputs":[{"path":"o.mp4"}]}"#,
+                "source.decode.keys: ",
+            ),
         ] {
             let message = refused(json);
             assert!(message.starts_with(path), "{message}");

@@ -462,7 +462,7 @@ pub struct SubtitleSpec {
     /// Title to write; default the source's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// Whether players show it unasked.
+    /// Whether players show it unasked. What the source says of its tracks counts where no track of the output has this.
     #[serde(default)]
     pub default: bool,
 }

@@ -79,7 +79,7 @@ pub struct VideoSpec {
     /// Level as written in the standard (`4.1`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<String>,
-    /// Bits per sample: 8 or 10; default as the source, 8 where the codec or container wants it.
+    /// Bits per sample: 8, 10 or 12; default as the source, 8 where the codec or container wants it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bit_depth: Option<u8>,
     /// Exact pixel format by FFmpeg's name, instead of `bit_depth`.

@@ -80,6 +80,20 @@ fn outputs_are_refused_by_name() {
         (json!({"path": dir.path("o.mp4"), "video": {"stream": 9}}), "stream 9"),
         (json!({"path": dir.path("o.mp4"), "video": {"stream": 1}}), "stream 1"),
         (json!({"path": dir.path("o.mp4"), "video": {"width": 101, "height": 90}}), "width"),
+        (json!({"path": dir.path("o.mp4"), "video": {"colour": {"range": "wide"}}}), "video.colour.range: "),
+        (json!({"path": dir.path("o.mp4"), "video": {"level": "1.1", "width": 640}}), "video.level: "),
+        (
+            json!({"path": dir.path("o.mp4"), "video": {"encoder": "libx264", "device": "cuda"}}),
+            "video.device: ",
+        ),
+        (
+            json!({"path": dir.path("o.mp4"), "audio": {"options": {"no_such": "1"}}}),
+            "audio[0].options.no_such: ",
+        ),
+        (
+            json!({"path": dir.path("o.mkv"), "audio": {"codec": "opus", "bitrate": "2M"}}),
+            "audio[0].bitrate: ",
+        ),
     ] {
         let done = run(json!({"source": {"url": input}, "outputs": [output]}));
         let message = done.message.unwrap_or_else(|| panic!("{output} is accepted"));
@@ -91,6 +105,54 @@ fn outputs_are_refused_by_name() {
     }
     assert_eq!(std::fs::read(&taken).unwrap(), b"precious");
     assert_eq!(dir.names(), ["in.mkv", "taken.mp4"]);
+}
+
+#[test]
+fn outputs_do_not_write_into_each_other_or_into_the_source() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mkv");
+    let root = dir.path("set");
+    let hls =
+        |path: String| json!({"path": path, "format": "hls", "video": {"codec": "copy"}, "overwrite": true});
+    for (one, other) in [
+        (json!({"path": dir.path("o.mkv")}), json!({"path": dir.path("./o.mkv")})),
+        (json!({"path": dir.path("o.mkv")}), json!({"path": dir.path("set/../o.mkv")})),
+        (hls(root.clone()), hls(format!("{root}/"))),
+        (hls(format!("{root}/a.m3u8")), json!({"path": format!("{root}/a.mpd"), "video": {"codec": "copy"}})),
+    ] {
+        std::fs::create_dir_all(&root).unwrap();
+        let spec = json!({"source": {"url": input}, "outputs": [one, other]});
+        let message = failure(spec.clone());
+        assert!(message.starts_with("outputs[1].path: "), "{message}");
+        let plan = ghoststream::Pipeline::from_json(&spec.to_string()).unwrap().plan();
+        assert!(plan.is_err(), "a plan says so too");
+        assert_eq!(std::fs::read_dir(&root).unwrap().count(), 0);
+    }
+    std::fs::remove_dir(&root).unwrap();
+    complete(json!({"source": {"url": input}, "outputs": [hls(root.clone())]}));
+    let made = |name: &str| std::fs::read(format!("{root}/{name}")).unwrap();
+    let before = (made("master.m3u8"), made("180p/00000.m4s"));
+    for list in ["master.m3u8", "180p.m3u8"] {
+        let message =
+            failure(json!({"source": {"url": format!("{root}/{list}")}, "outputs": [hls(root.clone())]}));
+        assert!(message.contains("is the input"), "{message}");
+    }
+    assert!(before == (made("master.m3u8"), made("180p/00000.m4s")), "nothing of it has changed");
+    // A film may lie beside the segments that are made of it.
+    complete(json!({"source": {"url": input}, "outputs": [hls(dir.path("."))]}));
+}
+
+#[test]
+fn a_source_with_the_name_of_a_part_is_read_and_kept() {
+    let dir = Dir::new();
+    let clip = clip(&dir, "in.mkv");
+    let (input, output) = (dir.path("film.mkv.part"), dir.path("film.mkv"));
+    std::fs::rename(&clip, &input).unwrap();
+    let before = std::fs::read(&input).unwrap();
+    complete(json!({"source": {"url": input}, "outputs": [{"path": output, "video": {"codec": "copy"}}]}));
+    assert!(std::fs::read(&input).unwrap() == before, "the source is as it was");
+    assert_eq!(dir.names(), ["film.mkv", "film.mkv.part"]);
+    assert_eq!(frames(video(&probe(&output))), 100);
 }
 
 #[test]

@@ -31,10 +31,19 @@ fn every_codec_and_container_that_is_promised() {
         ("e.ts", "h264", "ac3", "h264", "ac3"),
         ("f.flv", "h264", "mp3", "h264", "mp3"),
         ("g.mkv", "ffv1", "flac", "ffv1", "flac"),
+        // An encoder says what it makes.
+        ("h.mkv", "", "", "hevc", "mp3"),
     ] {
         let output = dir.path(name);
+        let (picture, sound) = match v {
+            _ if video_codec.is_empty() => {
+                (json!({"encoder": "libx265", "preset": "p1"}), json!({"encoder": "libmp3lame"}))
+            }
+            "ffv1" => (json!({"codec": v}), json!({"codec": audio_codec})),
+            _ => (json!({"codec": video_codec, "preset": "p1"}), json!({"codec": audio_codec})),
+        };
         complete(json!({"source": {"url": input, "duration": 1}, "outputs": [{"path": output,
-            "video": if v == "ffv1" { json!({"codec": v}) } else { json!({"codec": video_codec, "preset": "p1"}) }, "audio": {"codec": audio_codec}}]}));
+            "video": picture, "audio": sound}]}));
         let streams = probe(&output);
         assert_eq!(
             (video(&streams)["codec_name"].as_str(), audio(&streams)["codec_name"].as_str()),
@@ -43,6 +52,89 @@ fn every_codec_and_container_that_is_promised() {
         );
         assert_eq!(frames(video(&streams)), 25, "{name}");
     }
+}
+
+#[test]
+fn bare_streams_decode_and_hold_what_their_names_say() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mkv");
+    let small = json!({"preset": "p1"});
+    for (name, codec, more) in [
+        ("a.h264", "h264", json!({"video": small})),
+        ("b.264", "h264", json!({})),
+        ("c.hevc", "hevc", json!({"video": small})),
+        ("d.265", "hevc", json!({"video": {"preset": "p1", "keyframe_interval": 0.2}})),
+        ("e.obu", "av1", json!({"video": small})),
+        ("f.ivf", "vp9", json!({"video": small})),
+        ("g.ivf", "av1", json!({"video": {"codec": "av1", "preset": "p1"}})),
+        ("h.m4v", "mpeg4", json!({"format": "raw", "video": {"codec": "mpeg4"}})),
+        ("h.ts", "mpeg4", json!({"video": {"codec": "mpeg4"}, "audio": false})),
+        ("i.ts", "mpeg1video", json!({"video": {"codec": "mpeg1video"}, "audio": false})),
+        ("i.m2v", "mpeg2video", json!({"format": "raw", "video": {"codec": "mpeg2video"}})),
+        ("i.265", "hevc", json!({"video": {"encoder": "libx265", "preset": "p1"}})),
+        ("i.ivf", "vp8", json!({"video": {"encoder": "libvpx", "preset": "p1"}})),
+        ("j.mjpeg", "mjpeg", json!({"format": "raw", "video": {"codec": "mjpeg"}})),
+        ("k.h264", "h264", json!({"video": {"codec": "copy"}})),
+        ("l.aac", "aac", json!({})),
+        ("m.aac", "aac", json!({"audio": {"bitrate": "64k"}})),
+        ("n.ac3", "ac3", json!({})),
+        ("o.eac3", "eac3", json!({})),
+        ("p.opus", "opus", json!({})),
+        ("q.mp3", "mp3", json!({"format": "raw", "video": false, "audio": {"codec": "mp3"}})),
+        ("r.m4a", "aac", json!({})),
+        ("s.mka", "aac", json!({})),
+    ] {
+        let output = dir.path(name);
+        let mut document = json!({"path": output});
+        document.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        complete(json!({"source": {"url": input, "duration": 1}, "outputs": [document]}));
+        let streams = probe(&output);
+        assert_eq!((streams.len(), streams[0]["codec_name"].as_str()), (1, Some(codec)), "{name}");
+        let count = frames(&streams[0]);
+        // It says the rate of its pictures, not the base that their times had.
+        if codec == "h264" {
+            assert_eq!(streams[0]["r_frame_rate"], "25/1", "{name}");
+        }
+        match streams[0]["codec_type"] == "video" {
+            // A copy ends where its pictures are complete.
+            true => assert!(count == 25 || name == "k.h264" && count > 25, "{name}: {count}"),
+            false => assert!(count > 20, "{name}: {count}"),
+        }
+    }
+    for (name, more, word) in [
+        ("x.hevc", json!({"video": {"codec": "h264"}}), "not for h264"),
+        ("x.hevc", json!({"video": {"codec": "copy"}}), "not for h264"),
+        ("x.aac", json!({"audio": {"codec": "ac3"}}), "not for ac3"),
+        ("x.aac", json!({"video": {"codec": "h264"}}), "not for h264"),
+    ] {
+        let mut document = json!({"path": dir.path(name)});
+        document.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let message = failure(json!({"source": {"url": input}, "outputs": [document]}));
+        assert!(
+            message.starts_with("outputs[0].path: ") && message.contains(word),
+            "{name} {more}: {message}"
+        );
+    }
+    // Whoever says the format means it.
+    let other = dir.path("y.hevc");
+    complete(json!({"source": {"url": input, "duration": 1}, "outputs": [
+        {"path": other, "format": "raw", "video": {"codec": "h264", "preset": "p1"}}]}));
+    let out = std::process::Command::new("ffprobe")
+        .args([
+            "-v",
+            "error",
+            "-f",
+            "h264",
+            "-count_frames",
+            "-show_entries",
+            "stream=nb_read_frames",
+            "-of",
+            "csv=p=0",
+        ])
+        .arg(&other)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&out.stdout).trim(), "25");
 }
 
 #[test]
@@ -331,6 +423,36 @@ fn two_passes_hit_the_rate() {
     let rate = number(&video(&streams)["bit_rate"]);
     assert!((rate / 400_000.0 - 1.0).abs() < 0.1, "{rate}");
     assert_eq!(frames(video(&streams)), 200);
+    // Times count in milliseconds here, of which a picture has forty: encoders that share out the bits by the lengths of
+    // pictures must be told these.
+    for (encoder, codec, seconds) in [
+        ("libvpx-vp9", "vp9", 4.0),
+        ("libvpx", "vp8", 4.0),
+        ("libaom-av1", "av1", 2.0),
+        ("libx265", "hevc", 4.0),
+    ] {
+        let output = dir.path(&format!("{encoder}.mkv"));
+        complete(json!({"source": {"url": input, "duration": seconds}, "outputs": [{"path": output, "video":
+            {"codec": codec, "encoder": encoder, "bitrate": "400k", "two_pass": true, "preset": "p1"}}]}));
+        let rate = std::fs::metadata(&output).unwrap().len() as f64 * 8.0 / seconds;
+        assert!((0.7..1.3).contains(&(rate / 400_000.0)), "{encoder}: {rate}");
+    }
+}
+
+#[test]
+fn what_makes_nothing_but_key_frames_has_them_on_any_grid() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mkv");
+    for codec in ["mjpeg", "mpeg1video", "ffv1", "mpeg2video"] {
+        let output = dir.path(&format!("{codec}.mkv"));
+        complete(
+            json!({"source": {"url": input, "duration": 1}, "outputs": [{"path": output, "audio": false,
+            "video": {"codec": codec, "keyframe_interval": 0.2}}]}),
+        );
+        let keys: Vec<f64> = packets(&output).iter().filter(|p| p.1).map(|p| p.0).collect();
+        let near = |time: f64| keys.iter().any(|key| (key - keys[0] - time).abs() < 0.002);
+        assert!((0..5).all(|n| near(f64::from(n) * 0.2)), "{codec}: {keys:?}");
+    }
 }
 
 #[test]
@@ -519,6 +641,117 @@ fn metadata_chapters_and_subtitles_are_carried() {
         back.contains("00:00:00,500 --> 00:00:01,500") && back.contains("Hello") && back.contains("World"),
         "{back}"
     );
+}
+
+/// What ffprobe tells of a file besides its packets.
+fn told(path: &str) -> serde_json::Value {
+    let out = std::process::Command::new("ffprobe")
+        .args(["-v", "error", "-show_chapters", "-show_format", "-show_streams", "-of", "json", path])
+        .output()
+        .unwrap();
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+#[test]
+fn what_is_switched_off_is_not_carried() {
+    let dir = Dir::new();
+    let (clip, meta, font, input) =
+        (clip(&dir, "v.mkv"), dir.path("m.txt"), dir.path("f.ttf"), dir.path("in.mkv"));
+    std::fs::write(&meta, ";FFMETADATA1\ntitle=A film\nartist=Somebody\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=4000\ntitle=One\n").unwrap();
+    std::fs::write(&font, [7; 100]).unwrap();
+    ffmpeg(&format!(
+        "-i {clip} -i {meta} -map 0 -map_metadata 1 -map_chapters 1 -c copy -attach {font} -metadata:s:2 mimetype=font/ttf {input}"
+    ));
+    let made = |name: &str, more: serde_json::Value| {
+        let output = dir.path(name);
+        let mut document = json!({"path": output, "video": {"codec": "copy"}});
+        document.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        complete(json!({"source": {"url": input}, "outputs": [document]}));
+        let all = told(&output);
+        let tag = |name: &str| all["format"]["tags"][name].as_str().map(String::from);
+        // Matroska writes names of tags in capitals.
+        let artist = tag("artist").or(tag("ARTIST"));
+        let attached = all["streams"].as_array().unwrap().iter().any(|s| s["codec_type"] == "attachment");
+        (tag("title"), artist, all["chapters"].as_array().unwrap().len(), attached)
+    };
+    let some = |text: &str| Some(text.to_string());
+    assert_eq!(made("all.mkv", json!({})), (some("A film"), some("Somebody"), 1, true));
+    assert_eq!(made("tags.mkv", json!({"copy_metadata": false})), (None, None, 1, true));
+    let own = json!({"copy_metadata": false, "metadata": {"artist": "Else"}});
+    assert_eq!(made("own.mkv", own), (None, some("Else"), 1, true));
+    assert_eq!(made("less.mkv", json!({"metadata": {"title": ""}})), (None, some("Somebody"), 1, true));
+    assert_eq!(made("chapters.mkv", json!({"chapters": false})), (some("A film"), some("Somebody"), 0, true));
+    assert_eq!(
+        made("fonts.mkv", json!({"attachments": false})),
+        (some("A film"), some("Somebody"), 1, false)
+    );
+}
+
+#[test]
+fn subtitles_have_the_names_that_they_are_given() {
+    let dir = Dir::new();
+    let (clip, srt, input) = (clip(&dir, "v.mkv"), dir.path("s.srt"), dir.path("in.mkv"));
+    std::fs::write(&srt, "1\n00:00:00,500 --> 00:00:01,500\nHello\n").unwrap();
+    ffmpeg(&format!(
+        "-i {clip} -i {srt} -map 0 -map 1 -c copy -metadata:s:s:0 language=eng -disposition:s:0 default {input}"
+    ));
+    let tracks = json!([{"stream": 2, "language": "fre", "title": "Mots"}, {"path": srt, "language": "ger", "default": true}]);
+    for (name, document) in [
+        ("o.mkv", json!({"path": dir.path("o.mkv")})),
+        ("o.mp4", json!({"path": dir.path("o.mp4")})),
+        ("set", json!({"path": dir.path("set"), "format": "hls+dash"})),
+    ] {
+        let mut document = document;
+        document["video"] = json!({"codec": "copy"});
+        document["subtitles"] = tracks.clone();
+        complete(json!({"source": {"url": input}, "outputs": [document]}));
+        if name == "set" {
+            let read = |list: &str| std::fs::read_to_string(dir.path(&format!("set/{list}"))).unwrap();
+            let (master, manifest) = (read("master.m3u8"), read("manifest.mpd"));
+            let line = |word: &str| master.lines().find(|l| l.contains(word)).unwrap_or_default().to_string();
+            assert!(line("NAME=\"Mots\"").contains("LANGUAGE=\"fr\",DEFAULT=NO"), "{master}");
+            assert!(line("TYPE=SUBTITLES,GROUP-ID=\"subs\",NAME=\"de\"").contains("DEFAULT=YES"), "{master}");
+            assert!(
+                manifest.contains("<Label>Mots</Label>") && manifest.contains("lang=\"de\""),
+                "{manifest}"
+            );
+            // What is shown unasked is the main one.
+            let set = manifest.split("<AdaptationSet").find(|set| set.contains("lang=\"de\"")).unwrap();
+            assert!(set.contains("value=\"main\""), "{manifest}");
+            let other = manifest.split("<AdaptationSet").find(|set| set.contains("lang=\"fr\"")).unwrap();
+            assert!(!other.contains("value=\"main\""), "{manifest}");
+            continue;
+        }
+        let all = told(&dir.path(name));
+        let texts: Vec<_> =
+            all["streams"].as_array().unwrap().iter().filter(|s| s["codec_type"] == "subtitle").collect();
+        let of = |i: usize| {
+            (texts[i]["tags"]["language"].as_str().unwrap(), texts[i]["disposition"]["default"] == 1)
+        };
+        assert_eq!((texts.len(), of(1)), (2, ("ger", true)), "{name}");
+        // MP4 has a default among all of a kind, whoever asks for one.
+        assert_eq!(of(0).0, "fre", "{name}");
+        if name == "o.mkv" {
+            assert_eq!((of(0).1, texts[0]["tags"]["title"].as_str()), (false, Some("Mots")));
+        }
+    }
+}
+
+#[test]
+fn one_of_several_marked_subtitles_is_the_default_of_a_playlist() {
+    let dir = Dir::new();
+    let (clip, srt, input, root) =
+        (clip(&dir, "v.mkv"), dir.path("s.srt"), dir.path("in.mkv"), dir.path("set"));
+    std::fs::write(&srt, "1\n00:00:00,500 --> 00:00:01,500\nHello\n").unwrap();
+    ffmpeg(&format!(
+        "-i {clip} -i {srt} -map 0 -map 1 -map 1 -c copy -disposition:s:0 default -disposition:s:1 default {input}"
+    ));
+    complete(json!({"source": {"url": input}, "outputs": [
+        {"path": root, "format": "hls+dash", "video": {"codec": "copy"}}]}));
+    let master = std::fs::read_to_string(format!("{root}/master.m3u8")).unwrap();
+    let texts: Vec<&str> = master.lines().filter(|l| l.contains("TYPE=SUBTITLES")).collect();
+    assert_eq!(texts.len(), 2);
+    assert!(texts[0].contains("DEFAULT=YES") && texts[1].contains("DEFAULT=NO"), "{master}");
 }
 
 #[test]

@@ -224,6 +224,27 @@ fn silent_sound_holds_up_no_pictures() {
 }
 
 #[test]
+fn all_tracks_are_handed_out_where_that_is_asked_for() {
+    let dir = Dir::new();
+    let (clip, srt, input) = (clip(&dir, "v.mkv"), dir.path("s.srt"), dir.path("in.mkv"));
+    std::fs::write(&srt, "1\n00:00:00,500 --> 00:00:01,500\nHello\n").unwrap();
+    ffmpeg(&format!("-i {clip} -i {srt} -map 0 -map 0:a -map 1 -c copy {input}"));
+    for (all, wanted) in [(false, vec!["h264", "aac"]), (true, vec!["h264", "aac", "aac", "webvtt"])] {
+        let job = start(
+            json!({"source": {"url": input}, "outputs": [{"packets": {"copy": ["h264", "aac"], "all_tracks": all}}]}),
+        );
+        let streams = job.streams(0, None).unwrap().unwrap();
+        let codecs: Vec<&str> = streams.iter().map(|s| s.codec.name()).collect();
+        assert_eq!(codecs, wanted);
+        let mut seen = vec![0; wanted.len()];
+        while let Taken::Item(packet) = job.next_packet(0, None).unwrap() {
+            seen[packet.stream] += 1;
+        }
+        assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
+    }
+}
+
+#[test]
 fn what_is_pushed_must_have_been_described() {
     let document = json!({"source": {"packets": {}}, "outputs": [{"packets": {}}]});
     let job = start(document.clone());

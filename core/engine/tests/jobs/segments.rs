@@ -56,6 +56,80 @@ fn a_ladder_is_aligned_and_every_playlist_decodes() {
 }
 
 #[test]
+fn an_automatic_ladder_begins_with_what_the_track_says() {
+    let rungs = |video: serde_json::Value| {
+        let spec = json!({"source": {"pattern": {"width": 1920, "height": 1080, "frames": 30}}, "outputs": [
+            {"path": "/nowhere/", "format": "hls", "ladder": "auto", "video": video}]});
+        let plan = ghoststream::Pipeline::from_json(&spec.to_string())?.plan()?;
+        let detail = |t: &ghoststream::plan::TrackPlan| {
+            let (size, rest) = t.detail.split_once(' ').unwrap();
+            let rate =
+                rest.split(", ").find(|w| w.contains("bit/s") || w.contains("qp") || w.contains("loss"));
+            (size.to_string(), rate.unwrap_or_default().to_string())
+        };
+        Ok::<_, ghoststream::Error>(plan.outputs[0].tracks.iter().map(detail).collect::<Vec<_>>())
+    };
+    let top = |video: serde_json::Value| {
+        let all = rungs(video).unwrap();
+        (all[0].clone(), all[1].0.clone())
+    };
+    let is = |size: &str, rate: &str, next: &str| ((size.to_string(), rate.to_string()), next.to_string());
+    assert_eq!(top(json!({})), is("1920x1080", "average 5M bit/s", "1280x720"));
+    assert_eq!(top(json!({"height": 720})), is("1280x720", "average 2.8M bit/s", "854x480"));
+    assert_eq!(top(json!({"bitrate": "1M"})), is("1920x1080", "average 1M bit/s", "1280x720"));
+    assert_eq!(top(json!({"qp": 30})), is("1920x1080", "qp 30", "1280x720"));
+    assert_eq!(top(json!({"lossless": true})), is("1920x1080", "lossless", "1280x720"));
+    // Nothing is enlarged or distorted that filters have made smaller or turned.
+    let crop = json!({"filters": [{"crop": {"x": 0, "y": 0, "width": 1280, "height": 720}}]});
+    assert_eq!(top(crop), is("1280x720", "average 2.8M bit/s", "854x480"));
+    assert_eq!(top(json!({"filters": [{"rotate": 90}]})), is("1080x1920", "average 5M bit/s", "720x1280"));
+    for (video, field) in [
+        (json!({"height": 1440}), "outputs[0].video.height: "),
+        (json!({"width": 4000}), "outputs[0].video.width: "),
+    ] {
+        let message = rungs(video).unwrap_err().to_string();
+        assert!(message.starts_with(field), "{message}");
+    }
+}
+
+#[test]
+fn a_rung_is_checked_with_what_it_takes_over() {
+    let spec = json!({"source": {"pattern": {"frames": 30}}, "outputs": [{"path": "/nowhere/", "format": "hls",
+        "video": {"bitrate": "1M", "cbr": true}, "ladder": [{"height": 360}, {"height": 180, "crf": 30}]}]});
+    let e = ghoststream::Pipeline::from_json(&spec.to_string()).unwrap().plan().unwrap_err();
+    assert!(e.message().starts_with("outputs[0].ladder[1].cbr: needs bitrate"), "{e}");
+}
+
+#[test]
+fn sound_that_is_left_out_before_late_pictures_is_told() {
+    let dir = Dir::new();
+    let (early, late, quiet) = (clip(&dir, "early.mkv"), dir.path("late.mkv"), dir.path("quiet.mkv"));
+    ffmpeg(&format!("-itsoffset 1.5 -i {early} -i {early} -map 0:v -map 1:a -c copy {late}"));
+    ffmpeg(&format!("-itsoffset 1.5 -i {early} -i {early} -map 0:a -map 1:v -c copy {quiet}"));
+    let one = json!({"segment": {"duration": 1}, "video": {"preset": "p1"}});
+    let several = json!({"segment": {"duration": 1}, "video": {"preset": "p1"}, "copy_conforming": false,
+        "ladder": [{"height": 180}, {"height": 90}]});
+    for (n, (input, more, told)) in
+        [(&early, &one, 0), (&late, &one, 1), (&late, &several, 1), (&early, &several, 0), (&quiet, &one, 0)]
+            .into_iter()
+            .enumerate()
+    {
+        let mut output = json!({"path": dir.path(&n.to_string()), "format": "hls"});
+        output.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let job = start(json!({"source": {"url": input}, "outputs": [output]}));
+        let said: Vec<String> = events(&job)
+            .into_iter()
+            .filter_map(|e| match e {
+                ghoststream::event::Event::Warning { message, .. } => Some(message),
+                _ => None,
+            })
+            .collect();
+        let words = said.iter().filter(|s| s.contains("s of sound before them are left out")).count();
+        assert_eq!(words, told, "{n}: {said:?}");
+    }
+}
+
+#[test]
 fn a_conforming_source_is_copied_as_the_top_rung() {
     let dir = Dir::new();
     let input = clip(&dir, "in.mp4");

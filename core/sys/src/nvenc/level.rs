@@ -90,14 +90,30 @@ const AV1: [Level; 14] = [
     level(19, "6.3", 35_651_584, 4_278_190_080, 160_000, 800_000),
 ];
 
-/// The level of `codec` that has this number.
-pub(super) fn of(codec: Codec, number: u32) -> Option<&'static Level> {
-    let table: &[Level] = match codec {
+fn table(codec: Codec) -> &'static [Level] {
+    match codec {
         Codec::H264 => &H264,
         Codec::Hevc => &HEVC,
         Codec::Av1 => &AV1,
-    };
-    table.iter().find(|level| level.number == number)
+    }
+}
+
+/// The level of `codec` that has this number.
+pub(super) fn of(codec: Codec, number: u32) -> Option<&'static Level> {
+    table(codec).iter().find(|level| level.number == number)
+}
+
+/// Why pictures of `size` at `rate` (where that is known) make no stream of the level that people call `name` (`4.1`, `4`
+/// and `4.0`), whoever encodes them; `None` where they do.
+pub fn not_of_level(codec: Codec, name: &str, size: (u32, u32), rate: Option<(u32, u32)>) -> Option<String> {
+    let name = name.strip_suffix(".0").unwrap_or(name);
+    match table(codec).iter().find(|level| level.name == name) {
+        Some(level) => level.exceeded(codec, size, rate.unwrap_or((0, 1))),
+        None => {
+            let names: Vec<_> = table(codec).iter().map(|level| level.name).collect();
+            Some(format!("there is no level {name}; there are {}", names.join(", ")))
+        }
+    }
 }
 
 /// How many times the table's bits a profile allows, in thousandths: cpbBrVclFactor of tables A-2 (H.264) and A.10 (HEVC).
@@ -193,6 +209,21 @@ mod tests {
         assert!(over(Codec::Av1, 8, (1920, 1080), (60, 1)).is_some());
         assert!(
             of(Codec::Av1, 2).is_none() && of(Codec::H264, 47).is_none() && of(Codec::Hevc, 31).is_none()
+        );
+    }
+
+    #[test]
+    fn levels_have_names() {
+        let why = |codec, name, size, rate| not_of_level(codec, name, size, rate).unwrap_or_default();
+        let full = (1920, 1080);
+        for name in ["4", "4.0", "5.2"] {
+            assert_eq!(why(Codec::H264, name, full, Some((30, 1))), "", "{name}");
+        }
+        assert!(why(Codec::H264, "4.0", full, Some((60, 1))).contains("a second"));
+        assert_eq!(why(Codec::H264, "4.0", full, None), "", "nobody knows the rate");
+        assert!(why(Codec::Av1, "2.0", full, None).contains("147456 samples"));
+        assert!(
+            why(Codec::Hevc, "1.2", (64, 64), None).starts_with("there is no level 1.2; there are 1, 2, 2.1")
         );
     }
 

@@ -29,6 +29,7 @@ pub use config::{
 };
 pub use error::{Error, Kind, Result};
 pub use input::InputBuffer;
+pub use level::not_of_level;
 pub use library::{ApiVersion, Library};
 pub use picture::{Force, Payload, Picture, PictureKind};
 pub use preset::Turn;

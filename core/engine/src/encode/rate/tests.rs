@@ -186,6 +186,22 @@ fn a_grid_leaves_key_frames_to_the_grid() {
     let s = map(&Request { grid: true, ..request("libaom-av1", &twice) }).unwrap();
     assert!(s.notes.iter().any(|n| n.contains("each stretch")), "{:?}", s.notes);
     assert_eq!(option(&grid("h264_nvenc"), "no-scenecut"), Some("1"));
+    // FFmpeg's own do not open with the flag where scene cuts are not switched off.
+    assert!(grid("mpeg2video").closed_gop && !grid("mjpeg").closed_gop && !grid("mpeg1video").closed_gop);
+}
+
+#[test]
+fn x265_looks_further_than_it_has_b_frames() {
+    refused("libx265", r#"{"lookahead":4}"#, "lookahead");
+    refused("libx265", r#"{"preset":"p6","lookahead":8}"#, "lookahead");
+    refused("libx265", r#"{"b_frames":0,"lookahead":0}"#, "lookahead");
+    let params =
+        |json: &str| option(&settings("libx265", json), "x265-params").unwrap_or_default().to_string();
+    assert!(params(r#"{"lookahead":5}"#).contains("rc-lookahead=5"));
+    assert!(params(r#"{"b_frames":0,"lookahead":1}"#).contains("rc-lookahead=1"));
+    // A preset that looks no further than the B-frames that are asked for.
+    assert!(params(r#"{"preset":"p1","b_frames":8}"#).contains("rc-lookahead=9"));
+    assert!(!params(r#"{"preset":"p4","b_frames":8}"#).contains("rc-lookahead"));
 }
 
 #[test]

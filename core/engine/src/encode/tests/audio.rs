@@ -148,6 +148,11 @@ fn bit_rates_are_defaults_by_channels_or_as_asked() {
         let e = wanted(name, &spec(json), &source(48_000, "stereo")).unwrap_err();
         assert!(e.message().starts_with("audio.bitrate: "), "{e}");
     }
+    for json in [r#"{"bitrate":"1M"}"#, r#"{"bitrate":100}"#] {
+        let e = wanted("libopus", &spec(json), &source(48_000, "mono")).unwrap_err();
+        assert_eq!(e.kind(), crate::ErrorKind::Invalid);
+        assert!(e.message().starts_with("audio.bitrate: libopus does not take 1"), "{e}");
+    }
     let (low, ..) = encode("aac", r#"{"bitrate":"64k"}"#, 48_000, 96_000);
     let bits = low.iter().map(|p| p.data.len()).sum::<usize>() * 8 / 2;
     assert!((40_000..80_000).contains(&bits), "{bits} bit/s of 64k");

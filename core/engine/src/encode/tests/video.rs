@@ -219,6 +219,28 @@ fn the_format_follows_source_profile_and_codec() {
             format("libx264", json, "yuv420p").unwrap_err().message().starts_with("video.pixel_format: ")
         );
     }
+    // A profile that does not hold what is asked for besides.
+    for (encoder, json) in [
+        ("libx264", r#"{"profile":"high","pixel_format":"yuv444p"}"#),
+        ("libx264", r#"{"profile":"high","bit_depth":10}"#),
+        ("libx265", r#"{"profile":"main","pixel_format":"yuv422p"}"#),
+        ("libvpx-vp9", r#"{"profile":"profile0","pixel_format":"yuv444p"}"#),
+        ("libvpx-vp9", r#"{"profile":"profile1","pixel_format":"yuv420p"}"#),
+        ("libvpx-vp9", r#"{"profile":"profile2","bit_depth":8}"#),
+        ("libvpx-vp9", r#"{"profile":"profile0","bit_depth":10}"#),
+    ] {
+        let e = format(encoder, json, "yuv420p").expect_err(json);
+        assert_eq!(e.kind(), ErrorKind::Unsupported);
+        assert!(e.message().starts_with("video.profile: "), "{json}: {e}");
+    }
+    for (json, made) in [
+        (r#"{"profile":"profile1"}"#, "yuv444p"),
+        (r#"{"profile":"profile2"}"#, "yuv420p10le"),
+        (r#"{"profile":"profile3","bit_depth":12}"#, "yuv444p12le"),
+        (r#"{"profile":"profile1","pixel_format":"yuv440p"}"#, "yuv440p"),
+    ] {
+        assert_eq!(format("libvpx-vp9", json, "yuv420p").unwrap(), made);
+    }
     // NVENC's semi-planar formats, and 16 bits of which it takes 10, are made as what every FFmpeg makes.
     for (named, made) in
         [("nv16", "yuv422p"), ("p210le", "yuv422p10le"), ("yuv444p16le", "yuv444p10le"), ("nv12", "nv12")]

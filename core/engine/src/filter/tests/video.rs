@@ -143,11 +143,27 @@ fn interpolation_reaches_the_rate() {
         });
         let rate = Rate(Rational::new(50, 1));
         let out = run(&mut Interpolate::new(InterpolateSpec { frame_rate: rate, blend }), frames).unwrap();
-        assert!((20..=31).contains(&out.len()), "{}", out.len());
+        // To the end of the last picture, which lasts two of the new ones.
+        assert_eq!((out.len(), out.last().unwrap().pts), (30, Some(29)), "blend {blend}");
+        // A new picture is like neither of its neighbours.
+        let changed = |a: usize, b: usize| {
+            (8..56).filter(|x| sample(&out[a], 0, *x, 20) != sample(&out[b], 0, *x, 20)).count()
+        };
+        assert!(changed(10, 11) > 20 && changed(11, 12) > 20, "blend {blend}");
         for pair in out.windows(2) {
             assert_eq!(pair[0].base, Rational::new(1, 50));
             assert_eq!((pair[1].pts.unwrap() - pair[0].pts.unwrap(), pair[0].duration), (1, 1));
         }
+    }
+}
+
+#[test]
+fn one_picture_alone_is_interpolated_too() {
+    for blend in [true, false] {
+        let rate = Rate(Rational::new(50, 1));
+        let mut stage = Interpolate::new(InterpolateSpec { frame_rate: rate, blend });
+        let out = run(&mut stage, [at(numbered(64, 48), 0)]).unwrap();
+        assert!(!out.is_empty(), "blend {blend}");
     }
 }
 

@@ -138,6 +138,23 @@ impl Config {
     }
 }
 
+/// Why pictures of `size` at `frame_rate` (0: not known) make no stream of the level that people call `name`; `None` where
+/// they do.
+pub(crate) fn not_of_level(name: &str, size: (u32, u32), frame_rate: f64) -> Option<String> {
+    let name = name.strip_suffix(".0").unwrap_or(name);
+    let shown = |tens: u8| match tens % 10 {
+        0 => (tens / 10).to_string(),
+        minor => format!("{}.{minor}", tens / 10),
+    };
+    let Some((asked, ..)) = LEVELS.iter().find(|(tens, ..)| shown(*tens) == name) else {
+        let names: Vec<_> = LEVELS.iter().map(|(tens, ..)| shown(*tens)).collect();
+        return Some(format!("there is no level {name}; there are {}", names.join(", ")));
+    };
+    let needed = level(size.0, size.1, frame_rate);
+    (needed > *asked)
+        .then(|| format!("{name} is below what {}x{} needs, which is {}", size.0, size.1, shown(needed)))
+}
+
 fn level(width: u32, height: u32, frame_rate: f64) -> u8 {
     let picture = u64::from(width) * u64::from(height);
     let rate = (picture as f64 * frame_rate) as u64;
