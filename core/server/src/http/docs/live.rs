@@ -38,7 +38,7 @@ pub(super) const ROUTES: &[Route] = &[
         method: "get",
         path: "/live/sessions",
         tag: "live",
-        summary: "How well it goes by WHIP, WHEP and SRT: round trip, loss, and which rendition a viewer gets; with ?stream=NAME of one stream, with &id=ID of one session",
+        summary: "Who publishes and watches by RTMP, RTSP, SRT, WHIP and WHEP, and how well it goes: bytes, round trip, loss, and which rendition a viewer gets; with ?stream=NAME of one stream, with &id=ID of one session",
         ok: Shape::Json("LiveSessions"),
         not: &[KEY],
     },
