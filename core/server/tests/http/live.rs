@@ -447,8 +447,11 @@ fn who_publishes_and_plays_is_told_and_only_the_operator_where_they_are() {
     let gstreamer = format!("http://{}", site.server.status()["live"]["gstreamer"].as_str().unwrap());
     let key = [("x-api-key", "operator")];
     let body = json!({"stream_id": "made", "source_type": "test", "output_type": "webrtc", "output_url": "",
-        "width": 320, "height": 180});
-    assert_eq!(site.ask("POST", &format!("{gstreamer}/streams"), &key, Some(body)).status, 201);
+        "width": 320, "height": 180})
+    .to_string();
+    let kind = [key[0], ("content-type", "application/json")];
+    let created = site.ask("POST", &format!("{gstreamer}/streams"), &kind, Some(body.as_bytes()));
+    assert_eq!(created.status, 201, "{}", created.text());
     assert_eq!(site.ask("POST", &format!("{gstreamer}/streams/made/start"), &key, None).status, 200);
     let publisher = publish(&site, "live/a", BOTH);
     line(&site, "live/a");
