@@ -503,6 +503,40 @@ fn who_publishes_and_plays_is_told_and_only_the_operator_where_they_are() {
 }
 
 #[test]
+fn settings_of_segments_window_and_ladder_are_kept() {
+    let spill = tempfile::tempdir().unwrap();
+    let site = site(|config| {
+        let live = &mut config.live;
+        (live.segment_duration, live.part_duration) = (1.0, 0.5);
+        (live.playlist_size, live.dvr_seconds) = (3, 6.0);
+        (live.spill, live.dash) = (Some(spill.path().join("old")), false);
+        live.ladder = vec!["240p".into()];
+    });
+    let _publisher = publish(&site, "live/a", BOTH);
+    assert!(line(&site, "live/a")["dash"].is_null());
+    assert_eq!(site.get("/streams/live/a/manifest.mpd").status, 404);
+    let master = site.get("/streams/live/a/playlist.m3u8").text();
+    let sizes: Vec<&str> = master.split("RESOLUTION=").skip(1).map(|rest| rest.split([',', '\n']).next().unwrap()).collect();
+    assert!(!sizes.is_empty() && sizes.iter().all(|size| *size == "426x240"), "{master}");
+    let media = master.lines().find(|l| !l.starts_with('#')).unwrap();
+    let list = until("the window is full", || {
+        let list = site.get(&format!("/streams/live/a/{media}")).text();
+        (!list.contains("#EXT-X-MEDIA-SEQUENCE:0\n")).then_some(list)
+    });
+    assert!(list.contains("#EXT-X-TARGETDURATION:1\n"), "{list}");
+    let part = list.split("PART-TARGET=").nth(1).unwrap();
+    let part: f64 = part.split([',', '\n']).next().unwrap().parse().unwrap();
+    assert!((0.4..=0.501).contains(&part), "{list}");
+    // As far back as one can seek, which is more than the playlist's segments.
+    let count = list.matches("#EXTINF:").count();
+    assert!((6..=8).contains(&count), "{list}");
+    let old = std::fs::read_dir(spill.path().join("old")).unwrap().count();
+    assert!(old > 0, "nothing has gone to disk");
+    let first = list.lines().find(|l| l.ends_with(".m4s") && !l.starts_with('#')).unwrap();
+    assert_eq!(site.get(&format!("/streams/live/a/{first}")).status, 200);
+}
+
+#[test]
 fn hooks_that_make_no_sense_are_refused() {
     let mut config = Config::default();
     config.live.hooks.authorize = true;
