@@ -150,8 +150,10 @@ def others(form: str) -> None:
         # One that grows is not played yet.
         newest = sorted((work / "recordings/live/cam").glob(f"*.{form}"))[-1].name
         assert call("GET", f"{http}{path}/{newest}/init.mp4?{KEY}")[0] == 404
+        recording = lambda: call("GET", f"{http}{path}?{KEY}")[1]["recording"]
+        assert recording()
         publisher.kill()
-        (whole,) = until("all files are complete", lambda: r if (r := ranges()) and r[0]["files"] == 3 else None)
+        (whole,) = until("all files are complete", lambda: r if (r := ranges()) and r[0]["files"] == 3 and not recording() else None)
         begin = moment(whole["start"])
         text = fetched(http, f"{path}/playlist.m3u8", work / "all")
         assert "#EXT-X-ENDLIST" in text and text.count("#EXT-X-DISCONTINUITY\n") == 2, text

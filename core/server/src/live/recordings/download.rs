@@ -22,8 +22,8 @@ pub(super) struct Download {
     retimer: Retimer,
     /// Parts of files, and by how many microseconds each is moved.
     parts: std::vec::IntoIter<(PathBuf, Piece, i64)>,
-    /// Of MKV and MPEG-TS, where the parts are.
-    twins: Vec<Arc<Twin>>,
+    /// Of MKV and MPEG-TS: where the parts are goes with them.
+    _twins: Vec<Arc<Twin>>,
     /// When it begins and how long it is, in microseconds; the first since 1970.
     begin: i64,
     duration: i64,
@@ -74,7 +74,7 @@ impl Recordings {
                         init: inside.init.clone(),
                         retimer,
                         parts: Vec::new().into_iter(),
-                        twins: Vec::new(),
+                        _twins: Vec::new(),
                         begin: first,
                         duration: 0,
                         name: called,
@@ -89,7 +89,7 @@ impl Recordings {
             }
         }
         let found = found.ok_or_else(|| missing("Nothing was recorded then"))?;
-        Ok(Download { parts: parts.into_iter(), twins, ..found })
+        Ok(Download { parts: parts.into_iter(), _twins: twins, ..found })
     }
 }
 
@@ -109,11 +109,7 @@ impl Download {
         ];
         let init = self.init.clone();
         let rest = futures_util::stream::try_unfold(self, |mut download| async move {
-            let Some((path, piece, by)) = download.parts.next() else {
-                // They are not needed any longer.
-                download.twins.clear();
-                return Ok(None);
-            };
+            let Some((path, piece, by)) = download.parts.next() else { return Ok(None) };
             let work = move || {
                 let mut data = read(&path, piece.offset, piece.length)?;
                 download.retimer.retime(&mut data, by).map_err(io::Error::other)?;

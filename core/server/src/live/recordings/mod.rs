@@ -208,7 +208,13 @@ impl Recordings {
     }
 
     fn describe(&self, name: &str) -> Result<Value, Refused> {
-        let files = self.list(name)?;
+        // Of others than MP4 a file is not seen before it is complete.
+        let made = |form: &Container| super::push::is_made(&self.root.join(name), *form);
+        let made = PLAYED.iter().filter(|form| **form != Container::Mp4).any(made);
+        let files = match self.list(name) {
+            Err(_) if made => Vec::new(),
+            found => found?,
+        };
         let mut ranges: Vec<(i64, i64, usize)> = Vec::new();
         for file in &files {
             match ranges.last_mut() {
@@ -240,7 +246,7 @@ impl Recordings {
                 })
             })
             .collect();
-        Ok(json!({ "name": name, "recording": files.iter().any(|f| f.grows), "ranges": ranges }))
+        Ok(json!({ "name": name, "recording": made || files.iter().any(|f| f.grows), "ranges": ranges }))
     }
 
     fn playlist(&self, name: &str, range: &Range) -> Result<String, Refused> {
