@@ -165,7 +165,6 @@ fn known(
     route: Option<&str>,
     origin_allowed: bool,
 ) -> Result<(), Fail> {
-    let headers = request.headers();
     // CORS alone only keeps a foreign page from reading the answer, not from acting.
     if !origin_allowed && (changes(request) || route == Some("/ws/progress")) {
         return Err(foreign());

@@ -87,7 +87,8 @@ impl Connections {
     pub fn moved(&self, protocol: &str) -> Moved {
         let all = lock(&self.0);
         let mut moved = all.over.get(protocol).copied().unwrap_or_default();
-        all.open.values().map(lock).filter(|c| c.protocol == protocol).for_each(|c| moved.add(&c));
+        let open = all.open.values().map(|connection| lock(connection));
+        open.filter(|c| c.protocol == protocol).for_each(|c| moved.add(&c));
         moved
     }
 

@@ -27,7 +27,8 @@ use ghoststream::package::FragmentedFile;
 use ghoststream::package::hls::{Map, MediaPlaylist, MediaSegment};
 use ghoststream::spec::Container;
 use ghoststream::time::{MICROSECONDS, Timestamp};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -101,12 +102,51 @@ impl RecordingRules {
     }
 }
 
+/// What is recorded.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "LiveRecordings")]
+pub struct RecordingNames {
+    /// Names of recordings that can be played.
+    pub recordings: Vec<String>,
+}
+
+/// A recording.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "LiveRecording")]
+pub struct RecordingView {
+    /// Its name.
+    pub name: String,
+    /// Whether it goes on.
+    pub recording: bool,
+    /// What there is, the oldest first. Between them there is nothing.
+    pub ranges: Vec<RecordedRange>,
+}
+
+/// A time that was recorded without a gap.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "LiveRecordedRange")]
+pub struct RecordedRange {
+    /// Its begin (RFC 3339).
+    pub start: String,
+    /// Its end, so far.
+    pub end: String,
+    /// Its length in seconds.
+    pub duration: f64,
+    /// In how many files it is.
+    pub files: usize,
+    /// A playlist of all of it.
+    pub url: String,
+    /// All of it as one file.
+    pub download: String,
+}
+
 /// An answer that is not one: status and reason.
 type Refused = (u16, String);
 
 /// What an answer has in it.
 enum Found {
-    Json(Value),
+    Names(RecordingNames),
+    View(RecordingView),
     Playlist(String),
     Media { name: String, bytes: Bytes },
     Download(Download),
@@ -155,7 +195,7 @@ impl Recordings {
     fn find(&self, path: &str, query: &str) -> Result<Found, Refused> {
         let path = decoded(path.trim_matches('/')).ok_or_else(|| missing("Not Found"))?;
         if path.is_empty() {
-            return Ok(Found::Json(json!({ "recordings": self.names() })));
+            return Ok(Found::Names(RecordingNames { recordings: self.names() }));
         }
         let plain = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', '\0']);
         if !path.split('/').all(plain) {
@@ -174,7 +214,7 @@ impl Recordings {
         {
             return self.piece(folder, container, piece);
         }
-        self.describe(&path).map(Found::Json)
+        self.describe(&path).map(Found::View)
     }
 
     /// The directories that have recordings in them which can be played.
@@ -207,7 +247,7 @@ impl Recordings {
         found.ok().filter(|f| !f.is_empty()).ok_or_else(|| missing("Recording not found"))
     }
 
-    fn describe(&self, name: &str) -> Result<Value, Refused> {
+    fn describe(&self, name: &str) -> Result<RecordingView, Refused> {
         // Of others than MP4 a file is not seen before it is complete.
         let made = |form: &Container| super::push::is_made(&self.root.join(name), *form);
         let made = PLAYED.iter().filter(|form| **form != Container::Mp4).any(made);
@@ -225,28 +265,22 @@ impl Recordings {
                 _ => ranges.push((file.start, file.end(), 1)),
             }
         }
-        let ranges: Vec<Value> = ranges
-            .into_iter()
-            .map(|(start, end, files)| {
-                let seconds = (end - start) as f64 / 1e6;
-                let of = |file: &str| {
-                    format!(
-                        "/recordings/{}/{file}?start={}&duration={seconds:.3}",
-                        encoded(name),
-                        date(start)
-                    )
-                };
-                json!({
-                    "start": date(start),
-                    "end": date(end),
-                    "duration": seconds,
-                    "files": files,
-                    "url": of("playlist.m3u8"),
-                    "download": of("download.mp4"),
-                })
-            })
-            .collect();
-        Ok(json!({ "name": name, "recording": made || files.iter().any(|f| f.grows), "ranges": ranges }))
+        let of = |file: &str, start: i64, seconds: f64| {
+            format!("/recordings/{}/{file}?start={}&duration={seconds:.3}", encoded(name), date(start))
+        };
+        let range = |(start, end, files): (i64, i64, usize)| {
+            let duration = (end - start) as f64 / 1e6;
+            RecordedRange {
+                start: date(start),
+                end: date(end),
+                duration,
+                files,
+                url: of("playlist.m3u8", start, duration),
+                download: of("download.mp4", start, duration),
+            }
+        };
+        let recording = made || files.iter().any(|f| f.grows);
+        Ok(RecordingView { name: name.into(), recording, ranges: ranges.into_iter().map(range).collect() })
     }
 
     fn playlist(&self, name: &str, range: &Range) -> Result<String, Refused> {
@@ -361,13 +395,15 @@ async fn answered(State(recordings): State<Recordings>, request: Request) -> Res
     respond(request.headers(), found.unwrap_or_else(|_| Err((500, "it cannot be read".into()))))
 }
 
+fn told(what: &impl Serialize) -> Response {
+    ([("access-control-allow-origin", "*"), ("cache-control", "no-cache")], Json(what)).into_response()
+}
+
 fn respond(headers: &HeaderMap, found: Result<Found, Refused>) -> Response {
     match found {
         Err((status, why)) => answer::failure(status, &why, None),
-        Ok(Found::Json(value)) => {
-            ([("access-control-allow-origin", "*"), ("cache-control", "no-cache")], Json(value))
-                .into_response()
-        }
+        Ok(Found::Names(names)) => told(&names),
+        Ok(Found::View(view)) => told(&view),
         Ok(Found::Playlist(text)) => {
             let mut hasher = DefaultHasher::new();
             text.hash(&mut hasher);

@@ -201,7 +201,10 @@ impl Session<'_> {
 
     /// Whether a reader that plays has reported anything by UDP.
     fn reported(&mut self) -> bool {
-        matches!(&mut self.state, State::Reading(play) if play.plays() && play.reports())
+        match &mut self.state {
+            State::Reading(play) => play.plays() && play.reports(),
+            _ => false,
+        }
     }
 
     /// The reader, while it plays.

@@ -210,9 +210,9 @@ mod tests {
         }
         assert!(sender.due().is_none() && sender.lost() == 0);
         // What others send to the port is not the reader's.
-        let other = UdpSocket::bind(([127, 0, 0, 2], 0)).unwrap();
-        other.send_to(b"other", ([127, 0, 0, 1], second)).unwrap();
-        reports.send_to(b"said", ([127, 0, 0, 1], second)).unwrap();
+        let other = UdpSocket::bind("127.0.0.2:0").unwrap();
+        other.send_to(b"other", at_port(here(), second)).unwrap();
+        reports.send_to(b"said", at_port(here(), second)).unwrap();
         assert_eq!((sender.reports(), sender.moved()), (vec![b"said".to_vec()], (4, 3)));
         assert!(sender.reports().is_empty());
         for port in [0, 554, u16::MAX] {
