@@ -506,7 +506,9 @@ fn operation(route: &Route) -> Value {
     let text = || json!({ "type": "string" });
     let date = json!({ "type": "string", "format": "date-time" });
     let queries = match route.path {
-        "/live/sessions" => vec![("stream", text(), "Of this stream alone"), ("id", text(), "This one alone")],
+        "/live/sessions" => {
+            vec![("stream", text(), "Of this stream alone"), ("id", text(), "This one alone")]
+        }
         "/recordings/{name}/playlist.m3u8" | "/recordings/{name}/download.mp4" => vec![
             (
                 "start",
@@ -521,9 +523,9 @@ fn operation(route: &Route) -> Value {
         ],
         _ => Vec::new(),
     };
-    parameters.extend(queries.into_iter().map(|(name, schema, said)| {
-        json!({ "name": name, "in": "query", "schema": schema, "description": said })
-    }));
+    parameters.extend(queries.into_iter().map(
+        |(name, schema, said)| json!({ "name": name, "in": "query", "schema": schema, "description": said }),
+    ));
     if route.path == "/api/logs" {
         let schema = json!({ "type": "integer", "minimum": 0 });
         parameters.push(json!({ "name": "after", "in": "query", "schema": schema }));

@@ -172,7 +172,10 @@ mod tests {
         assert_eq!(all.moved("rtsp"), Moved { bytes_in: 5, bytes_out: 90 });
         drop((again, reader));
         assert_eq!(all.moved("rtmp"), Moved { bytes_in: 111, bytes_out: 10 });
-        let (one, other) = (Way { rtt: Some(Duration::from_millis(20)), loss: Some(0.5) }, Way { rtt: None, loss: Some(0.75) });
+        let (one, other) = (
+            Way { rtt: Some(Duration::from_millis(20)), loss: Some(0.5) },
+            Way { rtt: None, loss: Some(0.75) },
+        );
         assert_eq!(one.worse(other), Way { rtt: one.rtt, loss: other.loss });
         assert!(all.list().is_empty() && all.moved("srt") == Moved::default());
     }

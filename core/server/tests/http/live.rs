@@ -460,10 +460,12 @@ fn who_publishes_and_plays_is_told_and_only_the_operator_where_they_are() {
     let sessions = |path: &str| site.get(path).json()["sessions"].as_array().unwrap().clone();
     let its = until("all three have moved something", || {
         let its = sessions("/live/sessions?stream=live%2Fa&api_key=operator");
-        let moved = |s: &Value| s["bytes_in"].as_u64().unwrap().max(s["bytes_out"].as_u64().unwrap()) > 20_000;
+        let moved =
+            |s: &Value| s["bytes_in"].as_u64().unwrap().max(s["bytes_out"].as_u64().unwrap()) > 20_000;
         (its.len() == 2 && its.iter().all(moved)).then_some(its)
     });
-    let said: Vec<_> = its.iter().map(|s| json!([s["stream"], s["protocol"], s["publishes"], s["connected"]])).collect();
+    let said: Vec<_> =
+        its.iter().map(|s| json!([s["stream"], s["protocol"], s["publishes"], s["connected"]])).collect();
     assert_eq!(said, [json!(["live/a", "rtmp", true, true]), json!(["live/a", "rtmp", false, true])]);
     let [publishes, reads] = &its[..] else { panic!() };
     assert!(publishes["bytes_in"].as_u64() > publishes["bytes_out"].as_u64(), "{publishes}");
@@ -516,7 +518,8 @@ fn settings_of_segments_window_and_ladder_are_kept() {
     assert!(line(&site, "live/a")["dash"].is_null());
     assert_eq!(site.get("/streams/live/a/manifest.mpd").status, 404);
     let master = site.get("/streams/live/a/playlist.m3u8").text();
-    let sizes: Vec<&str> = master.split("RESOLUTION=").skip(1).map(|rest| rest.split([',', '\n']).next().unwrap()).collect();
+    let sizes: Vec<&str> =
+        master.split("RESOLUTION=").skip(1).map(|rest| rest.split([',', '\n']).next().unwrap()).collect();
     assert!(!sizes.is_empty() && sizes.iter().all(|size| *size == "426x240"), "{master}");
     let media = master.lines().find(|l| !l.starts_with('#')).unwrap();
     let list = until("the window is full", || {

@@ -256,7 +256,8 @@ async fn playlists_have_no_faults_and_broken_ones_have() {
     let behind = sound.lines().filter(|l| !l.starts_with("#EXT-X-PART:")).map(|l| format!("{l}\n"));
     beside(10, behind.collect());
     // Against 3: a part with a key frame that does not say so.
-    let line = list.lines().rfind(|l| l.starts_with("#EXT-X-PART:") && l.contains(",INDEPENDENT=YES")).unwrap();
+    let line =
+        list.lines().rfind(|l| l.starts_with("#EXT-X-PART:") && l.contains(",INDEPENDENT=YES")).unwrap();
     finds(3, list.replacen(line, &line.replace(",INDEPENDENT=YES", ""), 1), &early);
     // Against 3: a part that is too long, and one that is too short.
     let part = |length: &str| {

@@ -221,7 +221,9 @@ impl Insides {
         for (container, notes) in NOTES {
             let more = self.list_of(directory, container, notes)?;
             let both = |new: &Recorded| {
-                found.iter().any(|old| new.start < old.end() - super::JOINED && old.start < new.end() - super::JOINED)
+                found
+                    .iter()
+                    .any(|old| new.start < old.end() - super::JOINED && old.start < new.end() - super::JOINED)
             };
             let more: Vec<Recorded> = more.into_iter().filter(|new| !both(new)).collect();
             found.extend(more);
@@ -324,7 +326,11 @@ mod tests {
         keys.note(12_100_000);
         assert_eq!(keys.all.len(), 13);
         assert_eq!(keys.of_file(5_040_000), [0, 2_000_000, 4_000_000]);
-        assert_eq!(keys.of_file(4_990_000), [0, 2_000_000, 4_000_000], "what is told too long or too short does not add up");
+        assert_eq!(
+            keys.of_file(4_990_000),
+            [0, 2_000_000, 4_000_000],
+            "what is told too long or too short does not add up"
+        );
         // The last one ends where no key frame is.
         assert_eq!(keys.of_file(2_900_000), [0, 2_000_000]);
         assert_eq!(keys.of_file(1_000_000), [0]);

@@ -47,7 +47,9 @@ impl Recordings {
                 inside
             } else {
                 if twins.len() >= TWINS {
-                    let why = format!("more than {TWINS} files of MKV or MPEG-TS: ask for less, or for the playlist");
+                    let why = format!(
+                        "more than {TWINS} files of MKV or MPEG-TS: ask for less, or for the playlist"
+                    );
                     return Err((400, why));
                 }
                 let twin = self.twins.of(&path).map_err(unplayable)?;

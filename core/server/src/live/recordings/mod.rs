@@ -300,10 +300,7 @@ impl Recordings {
                     // Every file has a clock of its own.
                     discontinuity: i == 0 && !segments.is_empty(),
                     program_date_time: Some(at),
-                    ..MediaSegment::new(
-                        format!("{link}/{part}"),
-                        Timestamp::new(duration, MICROSECONDS),
-                    )
+                    ..MediaSegment::new(format!("{link}/{part}"), Timestamp::new(duration, MICROSECONDS))
                 });
             }
         }
@@ -607,7 +604,9 @@ mod tests {
         }
         assert_eq!(timed_of("0-2000000.m4s"), Some(Some((0, 2_000_000))));
         assert_eq!(timed_of("init.mp4"), Some(None));
-        for name in ["5-5.m4s", "-1-5.m4s", "1-.m4s", "1-2", "1-99999999999999999999.m4s", "x-2.m4s", "init.m4s"] {
+        for name in
+            ["5-5.m4s", "-1-5.m4s", "1-.m4s", "1-2", "1-99999999999999999999.m4s", "x-2.m4s", "init.m4s"]
+        {
             assert_eq!(timed_of(name), None, "{name}");
         }
     }

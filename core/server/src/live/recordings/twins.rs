@@ -90,7 +90,8 @@ impl Twins {
         let (length, modified) = (meta.len(), meta.modified()?);
         let known = |this: &Twins| {
             let mut kept = lock(&this.kept);
-            let at = kept.iter().position(|k| k.of == path && (k.length, k.modified) == (length, modified))?;
+            let at =
+                kept.iter().position(|k| k.of == path && (k.length, k.modified) == (length, modified))?;
             let found = kept.remove(at);
             let twin = found.twin.clone();
             kept.push(found);

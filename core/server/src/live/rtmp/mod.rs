@@ -33,7 +33,12 @@ pub struct RtmpOptions {
 
 impl Default for RtmpOptions {
     fn default() -> Self {
-        RtmpOptions { connections: 1000, silence: Duration::from_secs(15), keys: Keys::default(), list: Connections::default() }
+        RtmpOptions {
+            connections: 1000,
+            silence: Duration::from_secs(15),
+            keys: Keys::default(),
+            list: Connections::default(),
+        }
     }
 }
 

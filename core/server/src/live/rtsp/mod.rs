@@ -47,7 +47,12 @@ pub struct RtspOptions {
 
 impl Default for RtspOptions {
     fn default() -> Self {
-        RtspOptions { connections: 1000, silence: Duration::from_secs(15), keys: Keys::default(), list: Connections::default() }
+        RtspOptions {
+            connections: 1000,
+            silence: Duration::from_secs(15),
+            keys: Keys::default(),
+            list: Connections::default(),
+        }
     }
 }
 

@@ -40,7 +40,9 @@ pub fn blocks(mut data: &[u8]) -> Vec<Block> {
         };
         let all = begin.and_then(|at| packet.get(at..)).unwrap_or_default();
         for block in all.chunks_exact(BLOCK).take(usize::from(first & 31)) {
-            let word = |at: usize| block.get(at..at + 4).map_or(0, |b| b.iter().fold(0, |n, b| n << 8 | u32::from(*b)));
+            let word = |at: usize| {
+                block.get(at..at + 4).map_or(0, |b| b.iter().fold(0, |n, b| n << 8 | u32::from(*b)))
+            };
             found.push(Block {
                 source: word(0),
                 loss: f64::from(word(4) >> 24) / 256.0,
