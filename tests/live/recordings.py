@@ -84,13 +84,13 @@ def moment(text: str) -> float:
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
-def crashed() -> None:
+def crashed(form: str) -> None:
     """What was recorded until the server was killed is played by the next one, and grows old though nobody records any more."""
-    work, name = WORK / "crash", "live/a.b~c-d_1"
+    work, name = WORK / f"crash-{form}", "live/a.b~c-d_1"
     path = f"/recordings/{name}?{KEY}"
 
     def served(**change: str) -> Server:
-        text = CONFIG % {"work": work}
+        text = (CONFIG % {"work": work}).replace("all: mp4", f"all: {form}")
         for old, new in change.items():
             text = re.sub(rf"^  {old}: .*$", f"  {old}: {new}", text, flags=re.M)
         return Server(text, LISTENERS, work)
@@ -104,7 +104,16 @@ def crashed() -> None:
     try:
         command = ("ffmpeg", "-v", "error", "-re", "-i", WORK / "film.mp4", "-c", "copy", "-f", "flv")
         publisher = server.run(*command, f"{server.at['rtmp']}/{name}")
-        (before,) = until("6 s are recorded", lambda: ranges(server.at["http"], 6))
+        began = time.time()
+        if form == "mp4":
+            (before,) = until("6 s are recorded", lambda: ranges(server.at["http"], 6))
+        else:
+            # It is not seen before it is complete.
+            until("it is recorded", lambda: list((work / "recordings" / name).glob(f"*.{form}")))
+            time.sleep(8)
+            told = call("GET", server.at["http"] + path)[1]
+            assert told["recording"] and not told["ranges"], told
+            before = None
         server.process.kill()
         publisher.wait(20)
     finally:
@@ -112,11 +121,14 @@ def crashed() -> None:
     with served() as server:
         told = call("GET", server.at["http"] + path)[1]
         (now,) = told["ranges"]
-        assert told["recording"] is False and now["start"] == before["start"] and now["duration"] >= before["duration"], (told, before)
-        fetched(server.at["http"], f"/recordings/{name}/playlist.m3u8", WORK / "crashed")
-        shown = numbers(str(WORK / "crashed/playlist.m3u8"))
+        assert told["recording"] is False and now["duration"] >= 6, told
+        if before:
+            assert now["start"] == before["start"] and now["duration"] >= before["duration"], (told, before)
+        assert abs(moment(now["start"]) - began) < 3, (now, began)
+        text = fetched(server.at["http"], f"/recordings/{name}/playlist.m3u8", work / "played")
+        shown, _ = pictures(text, work / "played")
         assert len(shown) >= 6 * RATE and shown == list(range(shown[0], shown[0] + len(shown))), shown
-    with served(record="{all: mp4, keep_seconds: 1}\n  cleanup_interval: 0.5") as server:
+    with served(record=f"{{all: {form}, keep_seconds: 1}}\n  cleanup_interval: 0.5") as server:
         until("it is too old", lambda: not (work / "recordings" / name).exists())
         assert (work / "recordings").exists() and call("GET", server.at["http"] + path)[0] == 404, server.said()
 
@@ -185,9 +197,10 @@ def others(form: str) -> None:
 def main() -> None:
     with Server(CONFIG % {"work": WORK}, LISTENERS) as server:
         checks(server)
-    others("mkv")
-    others("ts")
-    crashed()
+    for form in ("mkv", "ts"):
+        others(form)
+    for form in ("mp4", "mkv", "ts"):
+        crashed(form)
 
 
 def checks(server: Server) -> None:

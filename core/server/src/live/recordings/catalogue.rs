@@ -3,14 +3,15 @@
 
 use crate::live::push::{is_made, is_recorded};
 use ghoststream::package::FragmentedFile;
-use ghoststream::spec::Container;
+use ghoststream::probe::{ProbeOptions, probe};
+use ghoststream::spec::{Container, SourceSpec};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The files with the notes, by what is recorded in.
@@ -186,7 +187,14 @@ impl Recorded {
 
 /// Remembers what is in files that do not change. All methods may be called from any thread, and read files.
 #[derive(Debug, Default)]
-pub(super) struct Insides(Mutex<HashMap<PathBuf, Inside>>);
+pub(super) struct Insides {
+    files: Mutex<HashMap<PathBuf, Inside>>,
+    /// Of files that notes should tell of and do not.
+    looked: Mutex<HashMap<PathBuf, (u64, SystemTime, Option<Look>)>>,
+}
+
+/// The length of a file, and where in it segments begin.
+type Look = (i64, Vec<i64>);
 
 #[derive(Clone, Debug)]
 struct Inside {
@@ -200,19 +208,36 @@ impl Insides {
     pub fn of(&self, path: &Path) -> ghoststream::Result<Arc<FragmentedFile>> {
         let meta = std::fs::metadata(path)?;
         let (length, modified) = (meta.len(), meta.modified()?);
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+        let known = lock(&self.files).get(path).cloned();
         if let Some(known) = known.filter(|k| (k.length, k.modified) == (length, modified)) {
             return Ok(known.file);
         }
         // It may be completed while it is read: then it is another one a moment later.
         let read = || FragmentedFile::read(&mut File::open(path)?);
         let file = Arc::new(read().or_else(|_| read())?);
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.files);
         if all.len() >= REMEMBERED {
             all.clear();
         }
         all.insert(path.into(), Inside { length, modified, file: file.clone() });
         Ok(file)
+    }
+
+    /// What is in a file of MKV or MPEG-TS that a crash has left: it is read whole, once.
+    fn look(&self, path: &Path) -> Option<Look> {
+        let meta = std::fs::metadata(path).ok()?;
+        let (length, modified) = (meta.len(), meta.modified().ok()?);
+        let known = lock(&self.looked).get(path).cloned();
+        if let Some((.., found)) = known.filter(|k| (k.0, k.1) == (length, modified)) {
+            return found;
+        }
+        let found = read_whole(path).inspect_err(|e| tracing::warn!("{}: {e}", path.display())).ok().flatten();
+        let mut all = lock(&self.looked);
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        all.insert(path.into(), (length, modified, found.clone()));
+        found
     }
 
     /// The files of a recording that can be played by time, the oldest first. Where it was recorded in several forms at once, those of MP4.
@@ -261,7 +286,7 @@ impl Insides {
         paths.sort();
         let newest = paths.last().cloned();
         // Else it was left by a crash.
-        let made = is_made(directory, Container::Mp4);
+        let made = is_made(directory, container);
         let mut found: Vec<Recorded> = Vec::new();
         for path in paths {
             let Some(name) = path.file_name().and_then(|n| n.to_str()).map(String::from) else { continue };
@@ -269,23 +294,43 @@ impl Insides {
                 found.push(Recorded { name, start, duration, grows: false, keys });
                 continue;
             }
-            // Of other containers nobody but the notes says what is in a file.
-            if container != Container::Mp4 {
-                continue;
-            }
             // Being written, or left by a crash: its last write was at its end.
-            let Some(duration) = self.of(&path).ok().map(|f| f.duration()).filter(|d| *d > 0) else {
-                continue;
-            };
             let Ok(modified) = std::fs::metadata(&path).and_then(|m| m.modified()) else { continue };
             let end = micros(modified);
+            let inside = match container {
+                Container::Mp4 => self.of(&path).ok().map(|f| (f.duration(), Vec::new())),
+                // It is not complete, or older than the notes.
+                _ if made && newest.as_ref() == Some(&path) || begun.iter().all(|at| *at > end) => None,
+                _ => self.look(&path),
+            };
+            let Some((duration, keys)) = inside.filter(|(duration, _)| *duration > 0) else { continue };
             let promised = promised(&begun, duration, end);
             let start = promised.unwrap_or(end.saturating_sub(duration));
             let grows = made && newest.as_ref() == Some(&path) && promised == next;
-            found.push(Recorded { name, start, duration, grows, keys: Vec::new() });
+            found.push(Recorded { name, start, duration, grows, keys });
         }
         Ok(found)
     }
+}
+
+/// Length and key frames of a file, by all of its packets.
+fn read_whole(path: &Path) -> ghoststream::Result<Option<Look>> {
+    let path = path.canonicalize()?;
+    let Some(text) = path.to_str() else { return Ok(None) };
+    let found = probe(&SourceSpec::url(text), &ProbeOptions { keyframes: true })?;
+    let micros = |seconds: f64| (seconds * 1e6) as i64;
+    let Some(duration) = found.duration.map(micros) else { return Ok(None) };
+    let mut keys = Keys::default();
+    match found.streams.iter().find_map(|s| s.keyframes.as_ref()) {
+        Some(times) => times.iter().for_each(|key| keys.note(micros(key.time))),
+        // Sound begins anywhere.
+        None => (0..duration).step_by(APART as usize).for_each(|at| keys.note(at)),
+    }
+    Ok(Some((duration, keys.of_file(duration.saturating_add(2 * ONE)))))
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where a file began that is not noted, of what was `begun`: its last write, at `end`, was near its own.
