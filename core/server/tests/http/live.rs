@@ -529,7 +529,7 @@ fn settings_of_segments_window_and_ladder_are_kept() {
     assert!(list.contains("#EXT-X-TARGETDURATION:1\n"), "{list}");
     let part = list.split("PART-TARGET=").nth(1).unwrap();
     let part: f64 = part.split([',', '\n']).next().unwrap().parse().unwrap();
-    assert!((0.4..=0.501).contains(&part), "{list}");
+    assert!((0.4..0.56).contains(&part), "{list}");
     // As far back as one can seek, which is more than the playlist's segments.
     let count = list.matches("#EXTINF:").count();
     assert!((10..=12).contains(&count), "{list}");
