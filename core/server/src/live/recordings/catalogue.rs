@@ -231,7 +231,8 @@ impl Insides {
         if let Some((.., found)) = known.filter(|k| (k.0, k.1) == (length, modified)) {
             return found;
         }
-        let found = read_whole(path).inspect_err(|e| tracing::warn!("{}: {e}", path.display())).ok().flatten();
+        let found =
+            read_whole(path).inspect_err(|e| tracing::warn!("{}: {e}", path.display())).ok().flatten();
         let mut all = lock(&self.looked);
         if all.len() >= REMEMBERED {
             all.clear();
