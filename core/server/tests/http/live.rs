@@ -510,7 +510,7 @@ fn settings_of_segments_window_and_ladder_are_kept() {
     let site = site(|config| {
         let live = &mut config.live;
         (live.segment_duration, live.part_duration) = (1.0, 0.5);
-        (live.playlist_size, live.dvr_seconds) = (3, 10.0);
+        (live.playlist_size, live.dvr_seconds) = (4, 10.0);
         (live.spill, live.dash) = (Some(spill.path().join("old")), false);
         live.ladder = vec!["240p".into()];
     });
