@@ -2,7 +2,7 @@
 //! kept for as long as it is among the last that were asked for.
 
 use ghoststream::package::FragmentedFile;
-use ghoststream::probe::{ProbeOptions, probe};
+use ghoststream::probe::{ProbeOptions, Stream, probe};
 use ghoststream::spec::{
     AudioChoice, AudioSpec, OutputSpec, PipelineSpec, SourceSpec, SubtitleChoice, VideoChoice, VideoSpec,
 };
@@ -174,7 +174,11 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     };
     let source = SourceSpec::url(text(&from.canonicalize()?)?);
     let found = probe(&source, &ProbeOptions::default())?;
-    let has = |kind| found.streams.iter().any(|s| s.kind == kind);
+    // A file that was ended right after its begin may have announced sound of which nothing came.
+    let known = |s: &&Stream| {
+        s.video.as_ref().is_none_or(|v| v.width > 0) && s.audio.as_ref().is_none_or(|a| a.sample_rate > 0)
+    };
+    let has = |kind| found.streams.iter().filter(known).any(|s| s.kind == kind);
     let mut output = OutputSpec::path(text(to)?);
     (output.fragmented, output.crash_safe) = (true, Some(true));
     output.video = match has("video") {
