@@ -1,6 +1,7 @@
 //! Recordings in MKV and MPEG-TS as players take them: a file that somebody plays is made fragmented MP4, whole and copied, and that is
 //! kept for as long as it is among the last that were asked for.
 
+use bytes::Bytes;
 use ghoststream::package::FragmentedFile;
 use ghoststream::probe::{ProbeOptions, Stream, probe};
 use ghoststream::spec::{
@@ -118,10 +119,11 @@ impl Twins {
         making.0 += 1;
         let place = directory.join(format!("{}.mp4", making.0));
         let made = copy(path, &place).and_then(|()| FragmentedFile::read(&mut File::open(&place)?));
-        let inside = made.inspect_err(|_| {
+        let mut inside = made.inspect_err(|_| {
             // There may be nothing.
             let _none = fs::remove_file(&place);
         })?;
+        inside.init = without_rates(&inside.init);
         let twin = Arc::new(Twin { path: place, inside: Arc::new(inside) });
         let mut kept = lock(&self.kept);
         kept.retain(|k| k.of != path);
@@ -164,6 +166,25 @@ fn remove(directory: &Path) {
     if let Err(e) = fs::remove_dir_all(directory) {
         tracing::warn!("{}: {e}", directory.display());
     }
+}
+
+/// `init` without bit rates: of MPEG-TS they are guesses, another one for each file, and make tracks of one recording look unlike each
+/// other.
+fn without_rates(init: &[u8]) -> Bytes {
+    let mut init = init.to_vec();
+    for at in 4..init.len().saturating_sub(4) {
+        let rates = match &init[at..at + 4] {
+            // A box of 20 bytes: the size of the decoder's buffer, and two rates.
+            b"btrt" if init[at - 4..at] == [0, 0, 0, 20] => at + 4..at + 16,
+            // Tag, length, and what leads to the decoder's tag, behind which stand the same three.
+            b"esds" if init.get(at + 8) == Some(&3) && init.get(at + 16) == Some(&4) => at + 23..at + 34,
+            _ => continue,
+        };
+        if let Some(rates) = init.get_mut(rates) {
+            rates.fill(0);
+        }
+    }
+    init.into()
 }
 
 /// Makes a fragmented MP4 at `to` of all pictures and sound at `from`, as they are.
@@ -209,8 +230,36 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use ghoststream::package::Fragment;
+
+    #[test]
+    fn rates_are_taken_out_and_nothing_else() {
+        let btrt =
+            |rate: u8| [&[0, 0, 0, 20][..], b"btrt", &[0, 0, 0, 1, 0, 0, rate, 0, 0, 0, rate, 0]].concat();
+        // As FFmpeg writes it: lengths in four bytes.
+        let esds = |rate: u8| {
+            let head = [
+                &[0, 0, 0, 51][..],
+                b"esds",
+                &[0, 0, 0, 0, 3, 0x80, 0x80, 0x80, 34, 0, 2, 0, 4, 0x80, 0x80, 0x80, 20],
+            ];
+            [
+                &head.concat()[..],
+                &[0x40, 0x15, 0, 0, rate, 0, 0, rate, 7, 0, 0, rate, 9, 5, 0x80, 0x80, 0x80, 2, 0x11, 0x90],
+            ]
+            .concat()
+        };
+        let init = |rate: u8| [&b"ftyp"[..], &btrt(rate), b"between", &esds(rate), b"esds", b"btrt"].concat();
+        let bare = without_rates(&init(3));
+        assert_ne!(init(3), init(4));
+        assert_eq!(bare, without_rates(&init(4)));
+        assert_eq!(bare.len(), init(3).len());
+        // What the sound is stays.
+        assert!(
+            bare.windows(4).any(|w| w == [2, 0x11, 0x90, b'e']) && bare.windows(2).any(|w| w == [0x40, 0x15])
+        );
+        assert!(bare.ends_with(b"esdsbtrt"));
+    }
 
     #[test]
     fn segments_leave_nothing_out_and_have_nothing_twice() {
