@@ -190,11 +190,19 @@ impl Recorded {
 pub(super) struct Insides {
     files: Mutex<HashMap<PathBuf, Inside>>,
     /// Of files that notes should tell of and do not.
-    looked: Mutex<HashMap<PathBuf, (u64, SystemTime, Option<Look>)>>,
+    looked: Mutex<HashMap<PathBuf, Looked>>,
 }
 
 /// The length of a file, and where in it segments begin.
 type Look = (i64, Vec<i64>);
+
+#[derive(Clone, Debug)]
+struct Looked {
+    length: u64,
+    modified: SystemTime,
+    /// Nothing where it cannot be read.
+    found: Option<Look>,
+}
 
 #[derive(Clone, Debug)]
 struct Inside {
@@ -228,8 +236,8 @@ impl Insides {
         let meta = std::fs::metadata(path).ok()?;
         let (length, modified) = (meta.len(), meta.modified().ok()?);
         let known = lock(&self.looked).get(path).cloned();
-        if let Some((.., found)) = known.filter(|k| (k.0, k.1) == (length, modified)) {
-            return found;
+        if let Some(known) = known.filter(|k| (k.length, k.modified) == (length, modified)) {
+            return known.found;
         }
         let found =
             read_whole(path).inspect_err(|e| tracing::warn!("{}: {e}", path.display())).ok().flatten();
@@ -237,7 +245,7 @@ impl Insides {
         if all.len() >= REMEMBERED {
             all.clear();
         }
-        all.insert(path.into(), (length, modified, found.clone()));
+        all.insert(path.into(), Looked { length, modified, found: found.clone() });
         found
     }
 
