@@ -203,7 +203,6 @@
       sent = parts.join(' · ');
       if (!over) asking = setTimeout(ask, 5000);
     };
-    let over = false;
     let asking = setTimeout(ask, 2000);
     return {
       latency: () => shown,
