@@ -164,6 +164,7 @@ def others(form: str) -> None:
         assert call("GET", f"{http}{path}/{newest}/init.mp4?{KEY}")[0] == 404
         recording = lambda: call("GET", f"{http}{path}?{KEY}")[1]["recording"]
         assert recording()
+        time.sleep(1.5)
         publisher.kill()
         (whole,) = until("all files are complete", lambda: r if (r := ranges()) and r[0]["files"] == 3 and not recording() else None)
         begin = moment(whole["start"])

@@ -300,7 +300,10 @@ impl Insides {
         for path in paths {
             let Some(name) = path.file_name().and_then(|n| n.to_str()).map(String::from) else { continue };
             if let Some((start, duration, keys)) = noted.remove(&name) {
-                found.push(Recorded { name, start, duration, grows: false, keys });
+                // So short a file of MPEG-TS does not say what is in it.
+                if keys.is_empty() || duration >= ONE {
+                    found.push(Recorded { name, start, duration, grows: false, keys });
+                }
                 continue;
             }
             // Being written, or left by a crash: its last write was at its end.
@@ -404,6 +407,8 @@ mod tests {
             put(name);
             notes.saved(name, 10.0, &mut keys);
         }
+        put("2026-01-01_00-00-30.mkv");
+        notes.saved("2026-01-01_00-00-30.mkv", 0.08, &mut keys);
         // One that grows, which nothing says anything of; and MP4 of the same time as the second.
         put("2026-01-01_00-00-20.mkv");
         begin(dir.path(), 11_000_000).saved("2026-01-01_00-00-10.mp4", 8.0, &mut Keys::default());
