@@ -210,7 +210,7 @@ STUN = b"\0\1\0\x14\x21\x12\xa4\x42" + bytes(12) + b"\x80\x22\0\3xyz\0\0\6\0\5ab
 
 def live(clips, folder):
     """As targets/live/main.rs numbers the parsers: chunks, video and audio tags, AMF, stream ids, MPEG-TS, RTSP,
-    its SDP and RTP, WebRTC's SDP and STUN, challenges, names of files."""
+    its SDP and RTP, WebRTC's SDP and STUN, challenges, names of files, priorities, reports."""
     flv = next((c for c in clips if c.suffix == ".flv"), None)
     found = list(tags(flv)) if flv else []
     (folder / "chunks").write_bytes(b"\0" + b"".join(chunks(*tag) for tag in found)[:20000])
@@ -234,6 +234,10 @@ def live(clips, folder):
     (folder / "answer").write_bytes(f"\6RTSP/1.0 401 No\r\nCSeq: 1\r\nWWW-Authenticate: {CHALLENGE}\r\n\r\n".encode())
     (folder / "stun").write_bytes(b"\x0a" + STUN)
     (folder / "challenge").write_bytes(b"\x0b" + CHALLENGE.encode())
+    for n, said in enumerate(("u=1, i", "i=?0;x=1,u=7", "u=8,j")):
+        (folder / f"priority-{n}").write_bytes(b"\x0d" + said.encode())
+    block = bytes(4) + b"\x40\0\0\x09" + bytes(16)
+    (folder / "report").write_bytes(b"\x0e\x81\xc9\0\x07" + bytes(4) + block + b"\x81\xc8\0\x0c" + bytes(24) + block)
     for n, name in enumerate(("v0_abc.m3u8", "v0_abc_keys.m3u8", "a1_abc_i0.mp4", "ta0_abc_s12.ts", "s0_abc_s3.vtt", "v0_abc_p7.m4s")):
         (folder / f"name-{n}").write_bytes(b"\x0c" + name.encode())
 

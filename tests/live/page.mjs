@@ -108,6 +108,15 @@ async function desk(browser) {
     await page.screenshot({ path: join(GS_LIVE_WORK, `${by}.png`) });
   }
   writeFileSync(join(GS_LIVE_WORK, "latency.json"), JSON.stringify(said));
+  await page.getByText("Who publishes and watches").click();
+  const who = () => page.locator("#sessions li").allInnerTexts();
+  await page.waitForFunction(() => document.querySelectorAll("#sessions li").length > 1, undefined, { timeout: 20000 })
+    .then(() => {}, () => {});
+  const lines = await who();
+  const here = /· 127\.0\.0\.1:\d+ · for .* in, .* out/;
+  check("who publishes is told", lines.some(l => l.startsWith("RTMP · publishes") && here.test(l)), lines.join(" | "));
+  check("and who watches", lines.length === 2 && lines.some(l => l.startsWith("WHEP · watches")), lines.join(" | "));
+  await page.screenshot({ path: join(GS_LIVE_WORK, "sessions.png"), fullPage: true });
   await page.waitForFunction(() => /· 1 viewer(?!s)/.test(document.querySelector("#streams").textContent), undefined, { timeout: 20000 })
     .then(() => check("the viewer is counted", true))
     .catch(async () => check("the viewer is counted", false, await page.evaluate(async () =>

@@ -1,6 +1,6 @@
 """Recordings played by time: a publisher with its frames' numbers in the pictures is recorded, and a range of it is asked for
 while it goes on and after, also with the reader's key, and over two files with a gap, as a playlist and as one file. What is
-recorded of everything that is published is dated as the stream is. FFmpeg reads what comes out.
+recorded of everything that is published is dated as the stream is. MKV and MPEG-TS are played too. FFmpeg reads what comes out.
 
     recordings.py       GS_CLI, GS_LIVE_WORK
 """
@@ -84,13 +84,13 @@ def moment(text: str) -> float:
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
-def crashed() -> None:
+def crashed(form: str) -> None:
     """What was recorded until the server was killed is played by the next one, and grows old though nobody records any more."""
-    work, name = WORK / "crash", "live/a.b~c-d_1"
+    work, name = WORK / f"crash-{form}", "live/a.b~c-d_1"
     path = f"/recordings/{name}?{KEY}"
 
     def served(**change: str) -> Server:
-        text = CONFIG % {"work": work}
+        text = (CONFIG % {"work": work}).replace("all: mp4", f"all: {form}")
         for old, new in change.items():
             text = re.sub(rf"^  {old}: .*$", f"  {old}: {new}", text, flags=re.M)
         return Server(text, LISTENERS, work)
@@ -104,7 +104,16 @@ def crashed() -> None:
     try:
         command = ("ffmpeg", "-v", "error", "-re", "-i", WORK / "film.mp4", "-c", "copy", "-f", "flv")
         publisher = server.run(*command, f"{server.at['rtmp']}/{name}")
-        (before,) = until("6 s are recorded", lambda: ranges(server.at["http"], 6))
+        began = time.time()
+        if form == "mp4":
+            (before,) = until("6 s are recorded", lambda: ranges(server.at["http"], 6))
+        else:
+            # It is not seen before it is complete.
+            until("it is recorded", lambda: list((work / "recordings" / name).glob(f"*.{form}")))
+            time.sleep(8)
+            told = call("GET", server.at["http"] + path)[1]
+            assert told["recording"] and not told["ranges"], told
+            before = None
         server.process.kill()
         publisher.wait(20)
     finally:
@@ -112,19 +121,87 @@ def crashed() -> None:
     with served() as server:
         told = call("GET", server.at["http"] + path)[1]
         (now,) = told["ranges"]
-        assert told["recording"] is False and now["start"] == before["start"] and now["duration"] >= before["duration"], (told, before)
-        fetched(server.at["http"], f"/recordings/{name}/playlist.m3u8", WORK / "crashed")
-        shown = numbers(str(WORK / "crashed/playlist.m3u8"))
+        assert told["recording"] is False and now["duration"] >= 6, told
+        if before:
+            assert now["start"] == before["start"] and now["duration"] >= before["duration"], (told, before)
+        assert abs(moment(now["start"]) - began) < 3, (now, began)
+        text = fetched(server.at["http"], f"/recordings/{name}/playlist.m3u8", work / "played")
+        shown, _ = pictures(text, work / "played")
         assert len(shown) >= 6 * RATE and shown == list(range(shown[0], shown[0] + len(shown))), shown
-    with served(record="{all: mp4, keep_seconds: 1}\n  cleanup_interval: 0.5") as server:
+    with served(record=f"{{all: {form}, keep_seconds: 1}}\n  cleanup_interval: 0.5") as server:
         until("it is too old", lambda: not (work / "recordings" / name).exists())
         assert (work / "recordings").exists() and call("GET", server.at["http"] + path)[0] == 404, server.said()
+
+
+def pictures(text: str, folder: pathlib.Path) -> tuple[list[int], list[float]]:
+    """The numbers of the pictures of a playlist that was fetched, file by file, and how long its segments are told to be."""
+    shown, init, files = [], "", {}
+    for line in text.splitlines():
+        if found := re.match(r'#EXT-X-MAP:URI="([^"]+)"', line):
+            init = found[1]
+        elif line and line[0] != "#":
+            files.setdefault(init, []).append(line)
+    for init, segments in files.items():
+        one = folder / "one.mp4"
+        one.write_bytes(b"".join((folder / urllib.parse.unquote(name)).read_bytes() for name in (init, *segments)))
+        shown += numbers(str(one))
+    return shown, [float(length) for length in re.findall(r"#EXTINF:([\d.]+)", text)]
+
+
+def others(form: str) -> None:
+    """Recordings in MKV and MPEG-TS: files that are complete are played by time, over their ends, as if they were MP4."""
+    work = WORK / form
+    text = (CONFIG % {"work": work}).replace("record: {all: mp4}", f"record: {{all: {form}, segment_seconds: 5}}")
+    path = "/recordings/live/cam"
+    with Server(text, LISTENERS, work) as server:
+        http = server.at["http"]
+        command = ("ffmpeg", "-v", "error", "-re", "-i", WORK / "film.mp4", "-c", "copy", "-f", "flv", f"{server.at['rtmp']}/live/cam")
+        publisher = server.run(*command)
+        ranges = lambda: call("GET", f"{http}{path}?{KEY}")[1].get("ranges", [])
+        until("10 s are recorded", lambda: sum(r["duration"] for r in ranges()) > 9.9)
+        # One that grows is not played yet.
+        newest = sorted((work / "recordings/live/cam").glob(f"*.{form}"))[-1].name
+        assert call("GET", f"{http}{path}/{newest}/init.mp4?{KEY}")[0] == 404
+        recording = lambda: call("GET", f"{http}{path}?{KEY}")[1]["recording"]
+        assert recording()
+        time.sleep(1.5)
+        publisher.kill()
+        (whole,) = until("all files are complete", lambda: r if (r := ranges()) and r[0]["files"] == 3 and not recording() else None)
+        begin = moment(whole["start"])
+        text = fetched(http, f"{path}/playlist.m3u8", work / "all")
+        assert "#EXT-X-ENDLIST" in text and text.count("#EXT-X-DISCONTINUITY\n") == 2, text
+        shown, lengths = pictures(text, work / "all")
+        assert shown == list(range(shown[0], shown[0] + len(shown))), shown
+        assert abs(len(shown) / RATE - sum(lengths)) < 0.1 and abs(sum(lengths) - whole["duration"]) < 0.1, (len(shown), lengths, whole)
+        assert len(lengths) > 6 and max(lengths) < 4, lengths
+        # A range over the end of a file, as a playlist and as one file.
+        asked = begin + 3.5
+        text = fetched(http, f"{path}/playlist.m3u8?start={asked:.3f}&duration=4", work / "some")
+        first = moment(re.findall(r"PROGRAM-DATE-TIME:(\S+)", text)[0])
+        some, lengths = pictures(text, work / "some")
+        assert asked - 2.1 <= first <= asked and 4 <= sum(lengths) < 9, (asked, first, lengths)
+        assert "#EXT-X-START:TIME-OFFSET=" in text, text
+        assert some == list(range(some[0], some[0] + len(some))) and abs((some[0] - shown[0]) / RATE - (first - begin)) < 0.1, (some, first)
+        address = f"{http}{path}/download.mp4?start={asked:.3f}&duration=4&{KEY}"
+        with urllib.request.urlopen(address, timeout=20) as answer:
+            (work / "some.mp4").write_bytes(answer.read())
+            assert int(answer.headers["content-length"]) == (work / "some.mp4").stat().st_size
+        one = numbers(str(work / "some.mp4"))
+        assert one == list(range(one[0], one[0] + len(one))) and some[0] <= one[0] <= shown[0] + 3.5 * RATE and len(one) >= 4 * RATE, one
+        for name in ("init.mp4?", f"0-2000000.m4s?{KEY}x", f"0-0.m4s?{KEY}", f"9999000000-9999900000.m4s?{KEY}"):
+            file = listed(text)[0].split("/")[0]
+            assert call("GET", f"{http}{path}/{file}/{name}")[0] in (403, 404), name
+        assert call("GET", f"{http}/recordings?{KEY}")[1]["recordings"] == ["live/cam"]
+    assert not list((work / "recordings").glob(".played-*")), "what was made to be played goes with the server"
 
 
 def main() -> None:
     with Server(CONFIG % {"work": WORK}, LISTENERS) as server:
         checks(server)
-    crashed()
+    for form in ("mkv", "ts"):
+        others(form)
+    for form in ("mp4", "mkv", "ts"):
+        crashed(form)
 
 
 def checks(server: Server) -> None:

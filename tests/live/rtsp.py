@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 import traceback
+import urllib.request
 
 CLI = os.environ["GS_CLI"]
 WORK = pathlib.Path(os.environ["GS_LIVE_WORK"])
@@ -380,6 +381,64 @@ def check_readers_come_go_and_are_told(server: Server) -> None:
     # Another publisher is waited for, not for ever.
     reader.wait(60)
     stuck.close()
+
+
+def check_who_publishes_and_reads_is_told(server: Server) -> None:
+    """The list of sessions, streams' metrics, and what readers report of their way by UDP: FFmpeg's lost packets, and GStreamer's round trip."""
+    get = lambda path: urllib.request.urlopen(server.http + path, timeout=20).read()
+    sessions = lambda: json.loads(get("/live/sessions?stream=r%2Ftold"))["sessions"]
+    publisher = server.publish("r/told", *ORDERED, *AAC)
+    read(server, "r/told", seconds=1)
+    url = f"rtsp://{server.rtsp}/r/told"
+    sink = ("-f", "null", "-")
+    readers = [server.run("ffmpeg", "-v", "error", "-rtsp_transport", way, "-i", url, *sink) for way in ("tcp", "udp")]
+    gstreamer = shutil.which("gst-launch-1.0")
+    if gstreamer:
+        readers.append(server.run(gstreamer, "rtspsrc", f"location={url}", "protocols=udp", "!", "fakesink", "sync=false"))
+    else:
+        missing.append("gst-launch-1.0")
+    told: list[dict] = []
+    for _ in range(200):
+        told = sessions()
+        reads = [s for s in told if not s["publishes"]]
+        known = [s for s in reads if s["loss"] is not None], [s for s in reads if s["rtt_ms"] is not None]
+        if len(reads) == len(readers) and len(known[0]) >= len(readers) - 1 and (not gstreamer or known[1]):
+            break
+        time.sleep(0.1)
+    else:
+        raise AssertionError(told)
+    (one,) = [s for s in told if s["publishes"]]
+    assert one["protocol"] == "rtsp" and one["connected"] and one["bytes_in"] > 50_000 > one["bytes_out"], one
+    assert one["rtt_ms"] is one["loss"] is one["rung"] is None and one["dropped"] == 0, one
+    assert all(s["peer"].startswith("127.0.0.1:") and s["uptime"] > 0 for s in told) and len({s["peer"] for s in told}) == len(told), told
+    assert all(s["protocol"] == "rtsp" and s["bytes_out"] > 20_000 and s["bytes_in"] > 100 for s in reads), reads
+    assert all(s["loss"] in (0, None) and (s["rtt_ms"] or 0) < 1000 for s in reads), reads
+    before = {s["peer"]: s["bytes_out"] for s in reads}
+    time.sleep(1)
+    assert all(s["bytes_out"] > before[s["peer"]] for s in sessions() if not s["publishes"]), (before, sessions())
+    page = get("/metrics").decode()
+    assert 'ghoststream_live_sessions{stream="r/told",protocol="rtsp",kind="publish"} 1' in page, page
+    assert f'ghoststream_live_sessions{{stream="r/told",protocol="rtsp",kind="read"}} {len(readers)}' in page, page
+    assert 'ghoststream_live_rtsp_readers_loss_ratio{stream="r/told"} 0\n' in page, page
+    assert not gstreamer or 'ghoststream_live_rtsp_readers_rtt_seconds{stream="r/told"} 0.' in page, page
+    moved = lambda page: int(re.search(r'connection_bytes_total\{protocol="rtsp",direction="out"\} (\d+)', page)[1])
+    # One that halts is told so.
+    host, port = server.rtsp.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as halts:
+        for request in (f"DESCRIBE {url}", f"SETUP {url}/trackID=0", f"PLAY {url}", f"PAUSE {url}"):
+            halts.sendall(f"{request} RTSP/1.0\r\nCSeq: 1\r\nTransport: RTP/AVP/TCP;interleaved=0-1\r\n\r\n".encode())
+            time.sleep(0.2)
+        address = "%s:%d" % halts.getsockname()
+        (mine,) = [s for s in sessions() if s["peer"] == address]
+        assert mine["connected"] is False and mine["publishes"] is False, mine
+    for process in (publisher, *readers):
+        process.kill()
+        process.wait()
+    for _ in range(200):
+        if not sessions():
+            break
+        time.sleep(0.1)
+    assert not sessions() and moved(get("/metrics").decode()) >= moved(page), "what was moved stays counted"
 
 
 def check_a_second_publisher_takes_over(server: Server) -> None:

@@ -4,6 +4,10 @@
 //! small pieces, and a response gives a piece only while none that goes before it has one to give. One that waits for its data, as an
 //! answer to a blocking request does, holds up nobody, nor does one whose client takes nothing for a second.
 
+mod header;
+
+pub use header::Priority;
+
 use axum::body::Body;
 use axum::http::HeaderMap;
 use bytes::Bytes;
@@ -19,34 +23,11 @@ use tokio::time::{Instant, Sleep, sleep};
 const PIECE: usize = 16 << 10;
 /// As long as this a response may take nothing and still go before others.
 const STALLED: Duration = Duration::from_secs(1);
-/// The urgency of who says none; 0 is the most urgent, 7 the least.
-const USUAL: u8 = 3;
-
-/// What a client says of a response that it asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Priority {
-    urgency: u8,
-    /// Whether a piece of it is of use already: it shares with others of its urgency.
-    incremental: bool,
-}
 
 impl Priority {
-    /// The priority in a request's head. What makes no sense is as if it was not said.
+    /// The priority in a request's head.
     pub fn of(headers: &HeaderMap) -> Priority {
-        let mut said = Priority { urgency: USUAL, incremental: false };
-        let values = headers.get_all("priority").iter().filter_map(|v| v.to_str().ok());
-        for member in values.flat_map(|v| v.split(',')) {
-            // What is behind a semicolon are parameters, of which there are none.
-            match member.split(';').next().unwrap_or_default().trim() {
-                "i" | "i=?1" => said.incremental = true,
-                "i=?0" => said.incremental = false,
-                other => {
-                    let urgency = other.strip_prefix("u=").and_then(|u| u.parse().ok());
-                    said.urgency = urgency.filter(|u| *u <= 7).unwrap_or(said.urgency);
-                }
-            }
-        }
-        said
+        Priority::read(headers.get_all("priority").iter().filter_map(|v| v.to_str().ok()))
     }
 }
 

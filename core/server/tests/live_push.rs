@@ -66,12 +66,20 @@ fn a_recording_is_cut_into_files_that_play() {
         std::thread::sleep(Duration::from_millis(3500));
         drop(push);
         let mut files: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|e| e.unwrap().path()).collect();
-        // Beside MP4, and nothing else, there are notes of when its files begin.
-        let notes = directory.join("recording.jsonl");
+        // Beside them there are notes of when they begin, and of others than MP4 of where segments do.
+        let notes = directory.join(match container {
+            Container::Mp4 => "recording.jsonl".to_string(),
+            other => format!("recording.{}.jsonl", other.name()),
+        });
         let before = files.len();
         files.retain(|f| *f != notes);
-        assert_eq!(before - files.len(), usize::from(container.name() == "mp4"), "{files:?}");
+        assert_eq!(before - files.len(), 1, "{files:?}");
         files.sort();
+        let text = std::fs::read_to_string(&notes).unwrap();
+        let noted: Vec<&str> = text.lines().filter(|line| line.starts_with(r#"{"file""#)).collect();
+        assert_eq!(noted.len(), files.len(), "{text}");
+        let keyed = noted.iter().filter(|line| line.ends_with(r#","keys":[0]}}"#)).count();
+        assert_eq!(keyed, if container == Container::Mp4 { 0 } else { files.len() }, "{text}");
         assert!(files.len() >= 3, "{files:?}");
         let counts: Vec<Vec<(String, u32)>> = files.iter().map(|f| tracks(f)).collect();
         for count in &counts[..files.len() - 1] {

@@ -89,7 +89,7 @@ pub struct LiveConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RecordConfig {
-    /// `mp4` (which is played by time, also while it is written), `mkv` or `ts`: everything that is published is recorded in this
+    /// `mp4` (which is played while it is written too), `mkv` or `ts`: everything that is published is recorded in this
     /// form, below `recordings` in a directory of the stream's name. Null records what is asked for.
     pub all: Option<String>,
     /// Seconds after which a file ends at the next key frame.

@@ -70,6 +70,11 @@ impl Side {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(security.clone());
     }
 
+    /// Whether a request shows the API key, or there is none to show.
+    pub fn knows(&self, request: &Request) -> bool {
+        shows_key(&self.0.read().unwrap_or_else(PoisonError::into_inner), request)
+    }
+
     /// Lets a request through, or says why not. Where `keyed`, the API key is needed, if there is one.
     pub async fn pass(&self, keyed: bool, request: Request, next: Next) -> Response {
         let security = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
@@ -160,21 +165,22 @@ fn known(
     route: Option<&str>,
     origin_allowed: bool,
 ) -> Result<(), Fail> {
-    let headers = request.headers();
     // CORS alone only keeps a foreign page from reading the answer, not from acting.
     if !origin_allowed && (changes(request) || route == Some("/ws/progress")) {
         return Err(foreign());
     }
-    if let Some(key) = &security.api_key
-        && !OPEN.contains(&route.unwrap_or_default())
-    {
-        let sent = headers.get("x-api-key").and_then(|v| v.to_str().ok()).map(String::from);
-        let sent = sent.or_else(|| query::get(request.uri().query(), "api_key")).unwrap_or_default();
-        if !bool::from(key.reveal().as_bytes().ct_eq(sent.as_bytes())) {
-            return Err(Fail::new(StatusCode::UNAUTHORIZED, "Invalid or missing API key"));
-        }
+    if !OPEN.contains(&route.unwrap_or_default()) && !shows_key(security, request) {
+        return Err(Fail::new(StatusCode::UNAUTHORIZED, "Invalid or missing API key"));
     }
     Ok(())
+}
+
+/// Whether the request shows the API key, where there is one.
+fn shows_key(security: &SecurityConfig, request: &Request) -> bool {
+    let Some(key) = &security.api_key else { return true };
+    let sent = request.headers().get("x-api-key").and_then(|v| v.to_str().ok()).map(String::from);
+    let sent = sent.or_else(|| query::get(request.uri().query(), "api_key")).unwrap_or_default();
+    key.reveal().as_bytes().ct_eq(sent.as_bytes()).into()
 }
 
 /// Whether the page that sent the request may use this server: all, those that are configured, and our own.

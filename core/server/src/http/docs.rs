@@ -5,6 +5,7 @@ mod live;
 use super::App;
 use crate::contract::{job, request, service};
 use crate::live::overview::LiveOverview;
+use crate::live::recordings::{RecordingNames, RecordingView};
 use crate::live::rest::hls_dash;
 use crate::live::sessions::LiveSessions;
 use axum::Json;
@@ -362,6 +363,8 @@ fn build(with_live: bool) -> Value {
     if with_live {
         add::<LiveOverview>(&mut answers);
         add::<LiveSessions>(&mut answers);
+        add::<RecordingNames>(&mut answers);
+        add::<RecordingView>(&mut answers);
         add::<hls_dash::StreamInfo>(&mut answers);
         add::<hls_dash::Said>(&mut answers);
     }
@@ -485,7 +488,7 @@ fn operation(route: &Route) -> Value {
         responses.entry("403").or_insert(answer);
     }
     let mut parameters = Vec::new();
-    for name in ["job_id", "path", "id", "name", "file", "session"] {
+    for name in ["job_id", "path", "id", "name", "file", "session", "part"] {
         if route.path.contains(&format!("{{{name}}}")) {
             parameters.push(json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } }));
         }
@@ -500,6 +503,29 @@ fn operation(route: &Route) -> Value {
         parameters.push(json!({ "name": "gst", "in": "query", "schema": { "type": "string" }, "description": "The stream's token" }));
         parameters.push(json!({ "name": "Range", "in": "header", "schema": { "type": "string" } }));
     }
+    let text = || json!({ "type": "string" });
+    let date = json!({ "type": "string", "format": "date-time" });
+    let queries = match route.path {
+        "/live/sessions" => {
+            vec![("stream", text(), "Of this stream alone"), ("id", text(), "This one alone")]
+        }
+        "/recordings/{name}/playlist.m3u8" | "/recordings/{name}/download.mp4" => vec![
+            (
+                "start",
+                json!({ "anyOf": [date, { "type": "number", "minimum": 0, "maximum": 1e11 }] }),
+                "A date, or seconds since 1970; the begin of the recording without it",
+            ),
+            (
+                "duration",
+                json!({ "type": "number", "minimum": 0.001, "maximum": 1e11 }),
+                "Seconds; all there is without it",
+            ),
+        ],
+        _ => Vec::new(),
+    };
+    parameters.extend(queries.into_iter().map(
+        |(name, schema, said)| json!({ "name": name, "in": "query", "schema": schema, "description": said }),
+    ));
     if route.path == "/api/logs" {
         let schema = json!({ "type": "integer", "minimum": 0 });
         parameters.push(json!({ "name": "after", "in": "query", "schema": schema }));

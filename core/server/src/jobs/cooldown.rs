@@ -5,7 +5,8 @@
 use super::record::{accel_of, now};
 use ghoststream::plan::Plan;
 use ghoststream::spec::Device;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Failures of one that switch it off.
@@ -17,15 +18,25 @@ const OFF: (f64, f64) = (5.0 * 60.0, 60.0 * 60.0);
 #[derive(Clone, Debug, Default)]
 struct Cooldown(BTreeMap<String, Record>);
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Record {
     failures: u32,
+    /// The sources that it failed on, where they are told apart.
+    sources: BTreeSet<u64>,
     /// How often it was switched off without a success in between.
     times: u32,
     until: f64,
 }
 
 impl Cooldown {
+    /// As [`Cooldown::failed`], of what a source may be to blame for: each of them counts once.
+    fn failed_on(&mut self, name: &str, source: u64, now: f64) -> Option<f64> {
+        if !self.0.entry(name.into()).or_default().sources.insert(source) {
+            return None;
+        }
+        self.failed(name, now)
+    }
+
     /// Notes a failure at `now` (seconds); gives for how long it is off, if it now is.
     fn failed(&mut self, name: &str, now: f64) -> Option<f64> {
         let record = self.0.entry(name.into()).or_default();
@@ -35,6 +46,7 @@ impl Cooldown {
         }
         let off = (OFF.0 * f64::from(2_u32.saturating_pow(record.times.min(8)))).min(OFF.1);
         (record.failures, record.times, record.until) = (0, record.times + 1, now + off);
+        record.sources.clear();
         Some(off)
     }
 
@@ -91,9 +103,12 @@ impl Cooldowns {
         seconds(&self.lock().encoders)
     }
 
-    /// Notes that `device` stopped decoding; a sentence, if it is left alone from now on.
-    pub fn decoder_failed(&self, device: &str) -> Option<String> {
-        let off = self.lock().decoders.failed(device, now())?;
+    /// Notes that `device` stopped decoding `source`; a sentence, if it is left alone from now on. The source may be what is broken:
+    /// each counts once, however often it is tried.
+    pub fn decoder_failed(&self, device: &str, source: &str) -> Option<String> {
+        let mut hasher = DefaultHasher::new();
+        source.hash(&mut hasher);
+        let off = self.lock().decoders.failed_on(device, hasher.finish(), now())?;
         let minutes = off / 60.0;
         let said =
             format!("decoding on {device} keeps failing and is done in software for {minutes:.0} minutes");
@@ -198,7 +213,7 @@ mod tests {
     fn decoders_are_counted_for_themselves() {
         let jobs = Cooldowns::default();
         for failure in 1..=3 {
-            assert_eq!(jobs.decoder_failed("cuda").is_some(), failure == 3);
+            assert_eq!(jobs.decoder_failed("cuda", &format!("{failure}.mp4")).is_some(), failure == 3);
         }
         assert!(jobs.off().is_empty() && jobs.against("nvenc").is_none(), "its encoder works");
         assert_eq!(jobs.decoders_off().into_iter().collect::<Vec<_>>(), [("cuda".to_string(), 300)]);
@@ -214,6 +229,28 @@ mod tests {
             "a.mp4, stream 0: cuda no longer decodes (decode: lost); decoding in software"
         ));
         assert!(!stopped_decoding("a.mp4, stream 0: cuda does not decode this stream; decoding in software"));
+    }
+
+    #[test]
+    fn a_source_that_is_broken_takes_no_decoder_from_the_others() {
+        let jobs = Cooldowns::default();
+        for _ in 0..10 {
+            assert_eq!(jobs.decoder_failed("cuda", "broken.mp4"), None);
+        }
+        assert!(jobs.decoders_off().is_empty());
+        assert_eq!(jobs.decoder_failed("vaapi", "broken.mp4"), None, "each device counts for itself");
+        assert_eq!(jobs.decoder_failed("cuda", "two.mp4"), None);
+        assert!(jobs.decoder_failed("cuda", "three.mp4").is_some_and(|said| said.contains("for 5 minutes")));
+        // It counts once for the next time too.
+        for source in ["broken.mp4", "broken.mp4", "two.mp4"] {
+            assert_eq!(jobs.decoder_failed("cuda", source), None);
+        }
+        assert!(jobs.decoder_failed("cuda", "three.mp4").is_some_and(|said| said.contains("for 10 minutes")));
+        // Films that it decodes speak for it.
+        jobs.decoder_worked("cuda");
+        for source in ["broken.mp4", "two.mp4", "two.mp4"] {
+            assert_eq!(jobs.decoder_failed("cuda", source), None);
+        }
     }
 
     #[test]

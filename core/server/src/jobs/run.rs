@@ -581,7 +581,7 @@ async fn listen(inner: &Arc<Inner>, id: &str, run: &mut Run) -> Result<Done, Fai
                     if stopped_decoding(&message)
                         && let Some(device) = entry.decodes_on.take()
                     {
-                        let off = inner.cooldowns.decoder_failed(&device);
+                        let off = inner.cooldowns.decoder_failed(&device, &entry.record.request.source);
                         off.into_iter().for_each(|off| entry.record.warn(off));
                     }
                     entry.record.warn(message);

@@ -1,5 +1,6 @@
 //! The live origin's figures for Prometheus: our names, and those of the services that it replaces.
 
+use super::connections::{Connection, Way};
 use super::service::LiveService;
 use super::srt::SrtConnection;
 use super::stream::StreamStats;
@@ -165,6 +166,10 @@ impl LiveService {
         for (name, stats) in &transcodes {
             page.line("ghoststream_live_transcode_dropped_total", &[("stream", name)], stats.dropped);
         }
+        let connections = self.connections().list();
+        rtsp_readers(&mut page, &connections);
+        self.moved_on(&mut page);
+        self.sessions_on(&mut page);
         if let Some(webrtc) = self.webrtc() {
             let sessions = webrtc.sessions();
             page.one("ghoststream_live_webrtc_sessions", "gauge", "WHIP and WHEP sessions.", sessions.len());
@@ -234,6 +239,36 @@ impl LiveService {
         }
     }
 
+    /// Who publishes and watches.
+    fn sessions_on(&self, page: &mut Page) {
+        let mut counts: BTreeMap<(String, String, &str), u64> = BTreeMap::new();
+        for session in self.sessions(|_| true) {
+            let kind = if session.publishes { "publish" } else { "read" };
+            *counts.entry((session.stream, session.protocol, kind)).or_default() += 1;
+        }
+        let name = "ghoststream_live_sessions";
+        page.head(name, "gauge", "Who publishes and reads by RTMP, RTSP, SRT, WHIP and WHEP.");
+        for ((stream, protocol, kind), count) in &counts {
+            let labels = [("stream", stream.as_str()), ("protocol", protocol.as_str()), ("kind", *kind)];
+            page.line(name, &labels, count);
+        }
+    }
+
+    /// What connections have moved.
+    fn moved_on(&self, page: &mut Page) {
+        let name = "ghoststream_live_connection_bytes_total";
+        page.head(name, "counter", "Bytes of connections by RTMP and RTSP that published or read.");
+        for (protocol, listeners) in [("rtmp", self.rtmp()), ("rtsp", self.rtsp())] {
+            if listeners.is_empty() {
+                continue;
+            }
+            let moved = self.connections().moved(protocol);
+            for (direction, bytes) in [("in", moved.bytes_in), ("out", moved.bytes_out)] {
+                page.line(name, &[("protocol", protocol), ("direction", direction)], bytes);
+            }
+        }
+    }
+
     /// What goes to the object store.
     fn uploads_on(&self, page: &mut Page) {
         let Some(uploads) = self.uploads().map(|u| u.stats()) else { return };
@@ -293,6 +328,27 @@ fn whep_viewers(page: &mut Page, sessions: &[SessionStats]) {
         let name = format!("{name}_{what}");
         page.head(&name, "gauge", help);
         for (stream, value) in streams.iter().filter_map(|(s, of)| Some((s, value(of)?))) {
+            page.line(&name, &[("stream", stream)], value);
+        }
+    }
+}
+
+/// What readers by RTSP report of their ways, the worst of each stream.
+fn rtsp_readers(page: &mut Page, connections: &[Connection]) {
+    let mut streams: BTreeMap<&str, Way> = BTreeMap::new();
+    for reader in connections.iter().filter(|c| c.protocol == "rtsp" && !c.publishes && c.flows) {
+        let way = streams.entry(&reader.stream).or_default();
+        *way = way.worse(reader.way);
+    }
+    type Value = fn(&Way) -> Option<f64>;
+    let all: [(&str, &str, Value); 2] = [
+        ("rtt_seconds", "The longest round trip to readers by RTSP.", |way| Some(way.rtt?.as_secs_f64())),
+        ("loss_ratio", "The largest part of packets that a reader by RTSP lost.", |way| way.loss),
+    ];
+    for (what, help, value) in all {
+        let name = format!("ghoststream_live_rtsp_readers_{what}");
+        page.head(&name, "gauge", help);
+        for (stream, value) in streams.iter().filter_map(|(s, way)| Some((s, value(way)?))) {
             page.line(&name, &[("stream", stream)], value);
         }
     }
@@ -364,6 +420,43 @@ fn srt_readers(page: &mut Page, connections: &[SrtConnection]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_worst_ways_of_readers_by_rtsp_are_told() {
+        let reader = |stream: &str, rtt: Option<u64>, loss: Option<f64>| Connection {
+            protocol: "rtsp",
+            stream: stream.into(),
+            publishes: false,
+            peer: ([127, 0, 0, 1], 9).into(),
+            since: std::time::SystemTime::now(),
+            flows: true,
+            bytes_in: 0,
+            bytes_out: 0,
+            dropped: 0,
+            way: Way { rtt: rtt.map(std::time::Duration::from_millis), loss },
+        };
+        let far = reader("cam", Some(900), Some(1.0));
+        let all = [
+            reader("cam", Some(20), Some(0.5)),
+            reader("cam", Some(80), None),
+            reader("two", None, Some(0.0)),
+            Connection { flows: false, ..far.clone() },
+            Connection { publishes: true, ..far.clone() },
+            Connection { protocol: "rtmp", ..far },
+        ];
+        let mut page = Page(String::new());
+        rtsp_readers(&mut page, &all);
+        let lines: Vec<&str> = page.0.lines().filter(|l| !l.starts_with('#')).collect();
+        let name = "ghoststream_live_rtsp_readers";
+        assert_eq!(
+            lines,
+            [
+                format!("{name}_rtt_seconds{{stream=\"cam\"}} 0.08"),
+                format!("{name}_loss_ratio{{stream=\"cam\"}} 0.5"),
+                format!("{name}_loss_ratio{{stream=\"two\"}} 0"),
+            ]
+        );
+    }
 
     #[test]
     fn viewers_by_whep_are_counted_by_rung_and_the_worst_way_is_told() {

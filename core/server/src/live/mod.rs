@@ -6,8 +6,8 @@
 //! - [`timeline`]: the publishers' clocks brought onto the stream's one;
 //! - [`describe`]: descriptions of tracks from their parameter sets;
 //! - [`keys`]: who may publish and read, and [`hooks`], who is told of it;
-//! - [`rtmp`]: publishers and readers by RTMP;
-//! - [`srt`]: publishers and readers by SRT, and [`rtsp`], publishers by RTSP;
+//! - [`rtmp`]: publishers and readers by RTMP, and [`rtsp`], by RTSP, whose [`connections`] are told of;
+//! - [`srt`]: publishers and readers by SRT;
 //! - [`origin`]: a stream as HLS and DASH;
 //! - [`pull`]: what this server fetches or makes itself;
 //! - [`transcode`]: a ladder, or what browsers take, made of a stream;
@@ -19,6 +19,7 @@
 //! - [`overview`] and [`thumbnail`]: what there is to watch, and [`sessions`], how well it goes;
 //! - [`service`]: all of it together.
 
+pub mod connections;
 pub mod describe;
 mod guard;
 pub mod hooks;
@@ -46,6 +47,7 @@ pub mod upload;
 mod usage;
 pub mod webrtc;
 
+pub use connections::{Connection, Connections};
 pub use origin::{Origin, OriginOptions, OriginStats, Origins};
 pub use pull::{Pull, PullSource, PullSpec};
 pub use push::{Push, PushTarget, Recording};

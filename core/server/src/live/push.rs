@@ -1,6 +1,6 @@
 //! A stream sent on: pushed to an address, or recorded to files that go when they are old. What the target carries is copied.
 
-use super::recordings::{NOTES, Notes};
+use super::recordings::{Keys, Notes, is_notes};
 use super::registry::{Live, Watching};
 use super::rtsp;
 use super::stream::{Item, Reader, Start, Stream, Tracks};
@@ -270,6 +270,7 @@ impl Push {
             offset: None,
             held: None,
             notes: None,
+            keys: Keys::default(),
             retry: None,
             swept: None,
         };
@@ -320,8 +321,9 @@ struct Worker {
     offset: Option<i64>,
     /// The directory of the job's files.
     held: Option<Held>,
-    /// When the files of the job begin.
+    /// When the files of the job begin, and where pictures can begin in them.
     notes: Option<Notes>,
+    keys: Keys,
     retry: Option<Instant>,
     swept: Option<Instant>,
 }
@@ -387,6 +389,13 @@ impl Worker {
         }
         let Some(job) = &self.job else { return };
         let Some(packet) = moved(packet, &mut self.offset) else { return };
+        if packet.key
+            && matches!(&self.target, PushTarget::Files(files) if files.container != Container::Mp4)
+            && tracks.video().is_none_or(|video| video == packet.stream)
+            && let Some(at) = packet.pts.or(packet.dts)
+        {
+            self.keys.note(rescale(at, packet.base, MICROSECONDS, Rounding::Nearest));
+        }
         if let Err(e) = job.push_packet_within(packet, Some(ROOM))
             && e.kind() != ErrorKind::State
         {
@@ -413,7 +422,7 @@ impl Worker {
             }
         }
         self.say(PushState::Starting, None);
-        (self.offset, self.notes) = (None, None);
+        (self.offset, self.notes, self.keys) = (None, None, Keys::default());
         let job = Pipeline::from_spec(self.target.document(&self.name, tracks))
             .and_then(|pipeline| pipeline.with_streams(tracks.streams.clone()).start().job());
         match job {
@@ -482,13 +491,13 @@ impl Worker {
         };
         let source = self.source.upgrade();
         let settled = source.as_ref().is_none_or(|stream| stream.is_settled());
-        if files.container != Container::Mp4 || !(settled || now) {
+        if !(settled || now) {
             return;
         }
         let epoch = source.map_or_else(SystemTime::now, |stream| stream.epoch());
         let epoch = epoch.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros());
         let at = i64::try_from(epoch).unwrap_or(0).saturating_add(first);
-        self.notes = Some(Notes::begin(&files.directory, at));
+        self.notes = Notes::begin(&files.directory, files.container, at);
     }
 
     /// Takes what the job says.
@@ -525,7 +534,7 @@ impl Worker {
         for (path, duration) in saved {
             self.note(true);
             if let Some(notes) = &mut self.notes {
-                notes.saved(&path, duration);
+                notes.saved(&path, duration, &mut self.keys);
             }
         }
         match over {
@@ -596,11 +605,11 @@ pub(super) fn sweep_below(root: &Path, rules: impl Fn(PathBuf, Container) -> Rec
         let taken = taken_now();
         let mut left = containers.iter().any(|c| taken.contains(&(whole.clone(), *c)));
         let files = std::fs::read_dir(&directory).into_iter().flatten().flatten();
-        left |= files.into_iter().any(|e| e.file_name() != NOTES);
-        let noted = directory.join(NOTES);
-        if !left && directory != root && (gone || noted.exists()) {
-            // There may be no notes; and it stays where something came into it meanwhile.
-            let _none = std::fs::remove_file(&noted);
+        let (noted, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|e| is_notes(&e.file_name()));
+        left |= !others.is_empty();
+        if !left && directory != root && (gone || !noted.is_empty()) {
+            // It stays where something came into it meanwhile.
+            remove(noted.iter().map(|e| e.path()).collect());
             let _kept = std::fs::remove_dir(&directory);
         }
     }
@@ -713,7 +722,7 @@ mod tests {
             path
         };
         let [a, b, d] = ["live/a", "live/a/b", "d"].map(|dir| {
-            put(&format!("{dir}/{NOTES}"), old);
+            put(&format!("{dir}/recording.mkv.jsonl"), old);
             put(&format!("{dir}/2026-01-01_00-00-00.mkv"), old)
         });
         let mine = put("d/mine.mkv", old);

@@ -1,6 +1,7 @@
 //! The live origin as a whole: its listeners, and what follows when somebody publishes.
 
 use self::fits::{Fits, For};
+use super::connections::Connections;
 use super::guard;
 use super::hooks::Hooks;
 use super::keys::Keys;
@@ -61,6 +62,8 @@ pub struct LiveService {
     rtmp: Vec<SocketAddr>,
     rtsp: Vec<SocketAddr>,
     others: Vec<(&'static str, SocketAddr)>,
+    /// By RTMP and RTSP.
+    connections: Connections,
     origins: Origins,
     uploads: Option<Uploads>,
     /// What is in the object store.
@@ -134,6 +137,7 @@ impl LiveService {
             rtmp: Vec::new(),
             rtsp: Vec::new(),
             others: Vec::new(),
+            connections: Connections::default(),
             srt: None,
             webrtc: None,
             made: Arc::default(),
@@ -158,6 +162,7 @@ impl LiveService {
             let options = RtmpOptions {
                 connections: settings.max_connections,
                 keys: service.keys.clone(),
+                list: service.connections.clone(),
                 ..RtmpOptions::default()
             };
             for listener in bind(&config.server.host, port).await? {
@@ -173,6 +178,7 @@ impl LiveService {
             let options = RtspOptions {
                 connections: settings.max_connections,
                 keys: service.keys.clone(),
+                list: service.connections.clone(),
                 ..RtspOptions::default()
             };
             for listener in bind(&config.server.host, port).await? {
@@ -662,6 +668,11 @@ impl LiveService {
     /// What goes to the object store, when there is one.
     pub fn uploads(&self) -> Option<&Uploads> {
         self.uploads.as_ref()
+    }
+
+    /// Connections by RTMP and RTSP.
+    pub fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// SRT, when it runs.

@@ -1,5 +1,6 @@
 //! `GET /live/sessions`: how well it goes between this server and those who publish and watch by protocols that tell of it.
 
+use super::connections::Connection;
 use super::keys::shown;
 use super::service::LiveService;
 use super::srt::SrtConnection;
@@ -12,6 +13,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 /// Sessions.
@@ -21,7 +23,8 @@ pub struct LiveSessions {
     pub sessions: Vec<LiveSession>,
 }
 
-/// One who publishes or watches, by WHIP, WHEP or SRT. Counts are since it began; rates and losses are of the last second.
+/// One who publishes or watches, by RTMP, RTSP, SRT, WHIP or WHEP. Counts are since it began; rates and losses are of the last second.
+/// What a protocol does not tell is null.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct LiveSession {
     /// Of WHIP and WHEP: the beginning of the last word of the session's URL. All of it is what ends the session, and nobody
@@ -29,24 +32,26 @@ pub struct LiveSession {
     pub id: Option<String>,
     /// The stream's name.
     pub stream: String,
-    /// `whip`, `whep` or `srt`.
+    /// `rtmp`, `rtsp`, `srt`, `whip` or `whep`.
     pub protocol: String,
     /// Whether it publishes, not watches.
     pub publishes: bool,
-    /// Whether media can flow.
+    /// Where it is: address and port. Where there is an API key, only who shows it is told.
+    pub peer: Option<String>,
+    /// Whether media can flow; readers by RTSP may halt it.
     pub connected: bool,
     /// Seconds since it began.
     pub uptime: f64,
-    /// Round trip, in milliseconds; null until it is known.
+    /// Round trip, in milliseconds; null until it is known. Of RTSP what readers' reports (RTCP) make of it; RTMP has none.
     pub rtt_ms: Option<f64>,
-    /// Part of the packets that were lost on the way, 0 to 1: of the last second, with SRT since the session began. Null until it is
-    /// known.
+    /// Part of the packets that were lost on the way, 0 to 1: of the last second, with SRT since the session began, of a reader by RTSP
+    /// in its last report. Null until it is known.
     pub loss: Option<f64>,
     /// Bytes from the client.
     pub bytes_in: u64,
     /// Bytes to the client.
     pub bytes_out: u64,
-    /// Frames (with SRT, packets) that the client was too slow for, or that came and could not be used.
+    /// Frames (with SRT and RTSP, packets) that the client was too slow for, or that came and could not be used.
     pub dropped: u64,
     /// Bits a second that the way to a viewer bears, as far as is known.
     pub estimate: Option<u64>,
@@ -69,6 +74,7 @@ impl From<SessionStats> for LiveSession {
             id: s.id.split('-').next().map(String::from),
             protocol: s.protocol.into(),
             publishes,
+            peer: s.peer.map(|peer| peer.to_string()),
             connected: s.connected,
             uptime: uptime(s.since),
             rtt_ms: s.rtt_ms,
@@ -96,6 +102,7 @@ impl From<SrtConnection> for LiveSession {
             id: None,
             protocol: "srt".into(),
             publishes: c.publishes,
+            peer: Some(c.peer.to_string()),
             connected: true,
             uptime: uptime(c.since),
             rtt_ms: Some(s.rtt.as_secs_f64() * 1e3),
@@ -112,15 +119,48 @@ impl From<SrtConnection> for LiveSession {
     }
 }
 
+impl From<Connection> for LiveSession {
+    fn from(c: Connection) -> LiveSession {
+        LiveSession {
+            id: None,
+            protocol: c.protocol.into(),
+            publishes: c.publishes,
+            peer: Some(c.peer.to_string()),
+            connected: c.flows,
+            uptime: uptime(c.since),
+            rtt_ms: c.way.rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
+            loss: c.way.loss,
+            bytes_in: c.bytes_in,
+            bytes_out: c.bytes_out,
+            dropped: c.dropped,
+            estimate: None,
+            rung: None,
+            rungs: None,
+            switches: None,
+            stream: c.stream,
+        }
+    }
+}
+
 impl LiveService {
-    /// Sessions by WHIP, WHEP and SRT as they are now, the oldest first.
+    /// All sessions as they are now, the oldest first, of streams that are `of` interest.
     pub fn sessions(&self, of: impl Fn(&str) -> bool) -> Vec<LiveSession> {
         let webrtc = self.webrtc().map(|w| w.sessions()).unwrap_or_default();
         let srt = self.srt().map(|s| s.connections()).unwrap_or_default();
         let webrtc = webrtc.into_iter().filter(|s| of(&s.stream)).map(LiveSession::from);
         let srt = srt.into_iter().filter(|c| of(&c.stream)).map(LiveSession::from);
-        let mut all: Vec<LiveSession> = webrtc.chain(srt).collect();
+        let others = self.connections().list().into_iter().filter(|c| of(&c.stream)).map(LiveSession::from);
+        let mut all: Vec<LiveSession> = webrtc.chain(srt).chain(others).collect();
         all.sort_by(|a, b| b.uptime.total_cmp(&a.uptime));
+        all
+    }
+
+    /// All sessions by their streams: who tells of all streams looks at each session once.
+    pub fn sessions_by_stream(&self) -> BTreeMap<String, Vec<LiveSession>> {
+        let mut all: BTreeMap<String, Vec<LiveSession>> = BTreeMap::new();
+        for session in self.sessions(|_| true) {
+            all.entry(session.stream.clone()).or_default().push(session);
+        }
         all
     }
 }
@@ -143,6 +183,9 @@ pub fn router(service: LiveService) -> Router {
         let mut sessions = LiveSessions { sessions: service.sessions(of) };
         if let Some(id) = query::get(Some(asked), "id") {
             sessions.sessions.retain(|s| s.id.as_ref() == Some(&id));
+        }
+        if !service.side().knows(&request) {
+            sessions.sessions.iter_mut().for_each(|session| session.peer = None);
         }
         ([(header::CACHE_CONTROL, "no-store")], Json(sessions)).into_response()
     }

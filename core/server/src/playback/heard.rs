@@ -42,7 +42,7 @@ impl Inner {
                     && let Some(run) = state.runs.iter_mut().find(|r| r.id == id)
                     && let Some(device) = run.decodes_on.take()
                 {
-                    let off = self.runner.cooldowns().decoder_failed(&device);
+                    let off = self.runner.cooldowns().decoder_failed(&device, &self.source);
                     off.into_iter().for_each(|off| state.warn(off));
                 }
                 state.warn(message);

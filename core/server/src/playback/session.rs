@@ -114,6 +114,8 @@ pub struct View {
 pub struct Session(Arc<Inner>);
 
 pub(super) struct Inner {
+    /// Its address.
+    pub source: String,
     pub shape: Shape,
     pub subtitles: Vec<Subtitle>,
     pub verdict: Verdict,
@@ -219,6 +221,7 @@ impl Session {
         };
         let inner = Arc::new_cyclic(|me| Inner {
             me: me.clone(),
+            source: setup.spec.source.url.clone().unwrap_or_default(),
             shape,
             subtitles,
             verdict,

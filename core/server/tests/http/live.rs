@@ -433,6 +433,115 @@ fn hooks_decide_over_srt_and_are_told_of_its_readers() {
 }
 
 #[test]
+fn who_publishes_and_plays_is_told_and_only_the_operator_where_they_are() {
+    let site = site(|config| {
+        config.security.api_key = Some(Secret::new("operator"));
+        config.live.gstreamer_port = Some(0);
+    });
+    let rtmp = site.server.status()["rtmp"][0].as_str().unwrap().to_string();
+    let plays = |name: &str| {
+        let url = format!("rtmp://{rtmp}/{name}");
+        let args = ["-v", "error", "-i", &url, "-f", "null", "-"];
+        Publisher(Command::new("ffmpeg").args(args).stdin(Stdio::null()).spawn().unwrap())
+    };
+    let gstreamer = format!("http://{}", site.server.status()["live"]["gstreamer"].as_str().unwrap());
+    let key = [("x-api-key", "operator")];
+    let body = json!({"stream_id": "made", "source_type": "test", "output_type": "webrtc", "output_url": "",
+        "width": 320, "height": 180})
+    .to_string();
+    let kind = [key[0], ("content-type", "application/json")];
+    let created = site.ask("POST", &format!("{gstreamer}/streams"), &kind, Some(body.as_bytes()));
+    assert_eq!(created.status, 201, "{}", created.text());
+    assert_eq!(site.ask("POST", &format!("{gstreamer}/streams/made/start"), &key, None).status, 200);
+    let publisher = publish(&site, "live/a", BOTH);
+    line(&site, "live/a");
+    line(&site, "made");
+    let (one, other) = (plays("live/a"), plays("made"));
+    let sessions = |path: &str| site.get(path).json()["sessions"].as_array().unwrap().clone();
+    let its = until("all three have moved something", || {
+        let its = sessions("/live/sessions?stream=live%2Fa&api_key=operator");
+        let moved =
+            |s: &Value| s["bytes_in"].as_u64().unwrap().max(s["bytes_out"].as_u64().unwrap()) > 20_000;
+        (its.len() == 2 && its.iter().all(moved)).then_some(its)
+    });
+    let said: Vec<_> =
+        its.iter().map(|s| json!([s["stream"], s["protocol"], s["publishes"], s["connected"]])).collect();
+    assert_eq!(said, [json!(["live/a", "rtmp", true, true]), json!(["live/a", "rtmp", false, true])]);
+    let [publishes, reads] = &its[..] else { panic!() };
+    assert!(publishes["bytes_in"].as_u64() > publishes["bytes_out"].as_u64(), "{publishes}");
+    assert!(reads["bytes_out"].as_u64() > reads["bytes_in"].as_u64(), "{reads}");
+    assert!(publishes["uptime"].as_f64() > reads["uptime"].as_f64(), "{its:?}");
+    let here = |s: &Value| s["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:"));
+    assert!(its.iter().all(here) && publishes["peer"] != reads["peer"], "{its:?}");
+    // What RTMP does not tell is not made up.
+    for nothing in ["id", "rtt_ms", "loss", "estimate", "rung", "rungs", "switches"] {
+        assert!(its.iter().all(|s| s[nothing].is_null()), "{nothing}");
+    }
+    for path in ["/live/sessions?stream=live%2Fa", "/live/sessions?api_key=wrong"] {
+        assert!(sessions(path).iter().all(|s| s["peer"].is_null()), "{path}");
+    }
+    // Every stream has its own.
+    let list = site.ask("GET", &format!("{gstreamer}/streams"), &key, None).json();
+    let made = list["streams"].as_array().unwrap().iter().find(|s| s["stream_id"] == "made").unwrap();
+    let status = site.ask("GET", &format!("{gstreamer}/streams/made/status"), &key, None).json();
+    for told in [made, &status] {
+        let its = told["stats"]["sessions"].as_array().unwrap();
+        assert!(its.len() == 1 && its[0]["stream"] == "made" && here(&its[0]), "{told}");
+    }
+    let page = site.get("/metrics?api_key=operator").text();
+    let line = |stream: &str, kind: &str| {
+        format!(r#"ghoststream_live_sessions{{stream="{stream}",protocol="rtmp",kind="{kind}"}} 1"#)
+    };
+    for line in [line("live/a", "publish"), line("live/a", "read"), line("made", "read")] {
+        assert!(page.contains(&line), "{line}");
+    }
+    let moved = |page: &str| -> u64 {
+        let name = r#"ghoststream_live_connection_bytes_total{protocol="rtmp",direction="in"} "#;
+        page.lines().find_map(|l| l.strip_prefix(name)).unwrap().parse().unwrap()
+    };
+    drop((one, other, publisher));
+    until("all are gone", || sessions("/live/sessions").is_empty().then_some(()));
+    assert!(moved(&site.get("/metrics?api_key=operator").text()) >= moved(&page));
+}
+
+#[test]
+fn settings_of_segments_window_and_ladder_are_kept() {
+    let spill = tempfile::tempdir().unwrap();
+    let site = site(|config| {
+        let live = &mut config.live;
+        (live.segment_duration, live.part_duration) = (1.0, 0.5);
+        (live.playlist_size, live.dvr_seconds) = (4, 10.0);
+        (live.spill, live.dash) = (Some(spill.path().join("old")), false);
+        live.ladder = vec!["240p".into()];
+    });
+    let _publisher = publish(&site, "live/a", BOTH);
+    assert!(line(&site, "live/a")["dash"].is_null());
+    assert_eq!(site.get("/streams/live/a/manifest.mpd").status, 404);
+    let master = site.get("/streams/live/a/playlist.m3u8").text();
+    let sizes: Vec<&str> =
+        master.split("RESOLUTION=").skip(1).map(|rest| rest.split([',', '\n']).next().unwrap()).collect();
+    assert!(!sizes.is_empty() && sizes.iter().all(|size| *size == "426x240"), "{master}");
+    let media = master.lines().find(|l| !l.starts_with('#')).unwrap();
+    let list = until("the window is full", || {
+        let list = site.get(&format!("/streams/live/a/{media}")).text();
+        (!list.contains("#EXT-X-MEDIA-SEQUENCE:0\n")).then_some(list)
+    });
+    assert!(list.contains("#EXT-X-TARGETDURATION:1\n"), "{list}");
+    let part = list.split("PART-TARGET=").nth(1).unwrap();
+    let part: f64 = part.split([',', '\n']).next().unwrap().parse().unwrap();
+    assert!((0.4..0.56).contains(&part), "{list}");
+    // As far back as one can seek, which is more than the playlist's segments.
+    let count = list.matches("#EXTINF:").count();
+    assert!((10..=12).contains(&count), "{list}");
+    until("old ones go to disk", || {
+        let folders = std::fs::read_dir(spill.path().join("old")).unwrap().flatten();
+        folders.filter_map(|f| std::fs::read_dir(f.path()).ok()).flatten().next().map(|_| ())
+    });
+    let first = list.lines().find(|l| l.ends_with(".m4s") && !l.starts_with('#')).unwrap();
+    assert_eq!(site.get(&format!("/streams/live/a/{first}")).status, 200);
+}
+
+#[test]
 fn hooks_that_make_no_sense_are_refused() {
     let mut config = Config::default();
     config.live.hooks.authorize = true;

@@ -66,6 +66,10 @@ fn faults(list: &str, others: usize, before: &str) -> Vec<Fault> {
     let (whole, open) = segments(list);
     for (lines, whole) in whole.iter().map(|s| (s, true)).chain([(&open, false)]) {
         let parts = parts(lines);
+        // Segments begin with key frames.
+        if parts.first().is_some_and(|line| attribute(line, "INDEPENDENT") != Some("YES")) {
+            wrong(3, &format!("nobody can begin there: {}", parts[0]));
+        }
         for (i, line) in parts.iter().enumerate() {
             let length = seconds(attribute(line, "DURATION"));
             let last = i + 1 == parts.len() && (whole || ended);
@@ -131,6 +135,40 @@ fn faults(list: &str, others: usize, before: &str) -> Vec<Fault> {
     found
 }
 
+/// When what a playlist has ends, in seconds.
+fn end(list: &str) -> f64 {
+    let date = tags(list, "EXT-X-PROGRAM-DATE-TIME").last().and_then(|l| l.split_once(':')).unwrap().1;
+    let date = chrono::DateTime::parse_from_rfc3339(date).unwrap().timestamp_micros() as f64 / 1e6;
+    date + parts(&segments(list).1).iter().map(|l| seconds(attribute(l, "DURATION"))).sum::<f64>()
+}
+
+/// What is wrong with a rendition beside another one of the same moment.
+fn faults_beside(list: &str, other: &str) -> Vec<Fault> {
+    let mut found = Vec::new();
+    for name in ["EXT-X-TARGETDURATION", "EXT-X-SERVER-CONTROL", "EXT-X-PART-INF"] {
+        if tag(list, name) != tag(other, name) {
+            found.push((2, format!("{name} is {:?} here and {:?} there", tag(list, name), tag(other, name))));
+        }
+    }
+    let part = seconds(attribute(tags(list, "EXT-X-PART-INF")[0], "PART-TARGET"));
+    let apart = (end(list) - end(other)).abs();
+    if apart > part + 1e-3 {
+        found.push((10, format!("{apart} s apart")));
+    }
+    found
+}
+
+/// What is wrong with an I-frame playlist.
+fn faults_of_keys(list: &str) -> Vec<Fault> {
+    let has = |name: &str| list.lines().any(|l| l.starts_with(name));
+    let mut found = Vec::new();
+    for name in ["#EXT-X-PART", "#EXT-X-PRELOAD-HINT"] {
+        found.extend(has(name).then(|| (15, format!("{name} in an I-frame playlist"))));
+    }
+    found.extend((!has("#EXT-X-I-FRAMES-ONLY")).then(|| (15, "it is none".to_string())));
+    found
+}
+
 /// What is wrong with a multivariant playlist.
 fn faults_of_all(list: &str) -> Vec<Fault> {
     let mut found = Vec::new();
@@ -150,6 +188,11 @@ fn faults_of_all(list: &str) -> Vec<Fault> {
         if group.is_some() && !line.contains("mp4a") {
             found.push((15, format!("the sound's format is missing: {line}")));
         }
+    }
+    // Whoever changes the variant goes on with the same sound.
+    let groups: Vec<_> = tags(list, "EXT-X-STREAM-INF").iter().map(|l| attribute(l, "AUDIO")).collect();
+    if groups.windows(2).any(|pair| pair[0] != pair[1]) {
+        found.push((15, format!("variants have other sounds: {groups:?}")));
     }
     if tags(list, "EXT-X-I-FRAME-STREAM-INF").is_empty() {
         found.push((15, "no I-frame playlist".into()));
@@ -175,6 +218,13 @@ async fn playlists_have_no_faults_and_broken_ones_have() {
     let list = stage.web.text(&path).await;
     let delta = stage.web.text(&format!("{path}?_HLS_skip=YES")).await;
     let master = stage.web.text(&format!("{NAME}/playlist.m3u8")).await;
+    let sound = stage.web.text(&stage.sound().await).await;
+    let keys = attribute(tags(&master, "EXT-X-I-FRAME-STREAM-INF")[0], "URI").unwrap();
+    let keys = stage.web.text(&stage.path(keys)).await;
+    // Points 2 and 10: the renditions are alike, and in step.
+    assert_eq!(faults_beside(&list, &sound), []);
+    // Point 15: pictures to jump to have no parts.
+    assert_eq!(faults_of_keys(&keys), []);
     // Points 2 and 9: they are as they were, and the hint is what comes next.
     assert_eq!(faults(&early, 1, &early), []);
     assert_eq!(faults(&list, 1, &early), []);
@@ -195,6 +245,20 @@ async fn playlists_have_no_faults_and_broken_ones_have() {
     // Against 2: another target, and a segment beyond it.
     finds(2, changed(&list, "#EXT-X-TARGETDURATION", |_| "#EXT-X-TARGETDURATION:3".into()), &early);
     finds(2, changed(&list, "#EXTINF", |_| "#EXTINF:2.600000,".into()), &early);
+    let beside = |point: u8, other: String| {
+        let found = faults_beside(&list, &other);
+        assert!(found.iter().any(|f| f.0 == point), "point {point}: {found:?}\n{other}");
+    };
+    // Against 2: a rendition with another target or control.
+    beside(2, changed(&sound, "#EXT-X-TARGETDURATION", |_| "#EXT-X-TARGETDURATION:3".into()));
+    beside(2, sound.replacen("CAN-BLOCK-RELOAD=YES", "CAN-BLOCK-RELOAD=NO", 1));
+    // Against 10: one that is a part behind.
+    let behind = sound.lines().filter(|l| !l.starts_with("#EXT-X-PART:")).map(|l| format!("{l}\n"));
+    beside(10, behind.collect());
+    // Against 3: a part with a key frame that does not say so.
+    let line =
+        list.lines().rfind(|l| l.starts_with("#EXT-X-PART:") && l.contains(",INDEPENDENT=YES")).unwrap();
+    finds(3, list.replacen(line, &line.replace(",INDEPENDENT=YES", ""), 1), &early);
     // Against 3: a part that is too long, and one that is too short.
     let part = |length: &str| {
         let line =
@@ -230,6 +294,15 @@ async fn playlists_have_no_faults_and_broken_ones_have() {
         early.replacen("#EXT-X-PROGRAM-DATE-TIME", "#EXT-X-DISCONTINUITY\n#EXT-X-PROGRAM-DATE-TIME", 1);
     finds(14, list.clone(), &before);
     finds(14, early.clone(), &list);
+    // Against 15: an I-frame playlist with parts, one that is none, and a variant with another sound.
+    let part = "#EXT-X-PART:DURATION=0.2,URI=\"x\"\n#EXTINF";
+    assert!(!faults_of_keys(&keys.replacen("#EXTINF", part, 1)).is_empty());
+    assert!(!faults_of_keys(&keys.replacen("#EXT-X-I-FRAMES-ONLY", "#", 1)).is_empty());
+    let variant = tags(&master, "EXT-X-STREAM-INF")[0];
+    let group = attribute(variant, "AUDIO").unwrap();
+    let other = variant.replace(&format!("AUDIO=\"{group}\""), "AUDIO=\"other\"");
+    let broken = master.replacen(variant, &format!("{variant}\nx.m3u8\n{other}"), 1);
+    assert!(faults_of_all(&broken).iter().any(|f| f.0 == 15 && f.1.contains("other sounds")), "{broken}");
     // Against 15: an attribute that is missing, and a group that there is not.
     for name in ["CODECS", "AVERAGE-BANDWIDTH", "FRAME-RATE", "RESOLUTION", "GROUP-ID"] {
         let broken = master.replace(&format!("{name}="), "X=");

@@ -82,6 +82,20 @@ async fn every_bad_request_has_an_answer_that_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_say_that_it_is_ice_lite_and_which_feedback_there_is() {
+    let (_live, _webrtc, router) = start(WebRtcOptions::default());
+    let good = offer(&Setup::new(Direction::SendOnly)).await.offer;
+    let (status, _, answer) = ask(&router, Method::POST, "/whip/cam", &[SDP], good).await;
+    assert_eq!(status.as_u16(), 201, "{answer}");
+    let lines: Vec<&str> = answer.lines().collect();
+    assert!(lines.contains(&"a=ice-lite"), "{answer}");
+    for feedback in [" nack", " nack pli", " transport-cc"] {
+        let has = |l: &str| l.starts_with("a=rtcp-fb:") && l.ends_with(feedback);
+        assert!(lines.iter().any(|l| has(l)), "{feedback}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn candidates_that_come_later_are_taken() {
     let (live, _webrtc, router) = start(WebRtcOptions::default());
     let _feed = feed(&live, "cam", 50, 500);

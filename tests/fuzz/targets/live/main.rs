@@ -1,6 +1,6 @@
 //! The live origin's own parsers of what strangers send: RTMP's chunks, tags and values, SRT's stream ids, the look at
-//! MPEG-TS, SDP, RTSP (requests, answers, challenges) and its RTP, WebRTC's offers and names, the names and queries of HLS. The first
-//! byte says which. Their files are taken as they are, without the server around them, which would
+//! MPEG-TS, SDP, RTSP (requests, answers, challenges), its RTP and its readers' reports, WebRTC's offers and names, the names and queries
+//! of HLS, priorities of HTTP. The first byte says which. Their files are taken as they are, without the server around them, which would
 //! have to be built with coverage too.
 #![no_main]
 #![allow(dead_code)]
@@ -12,6 +12,8 @@ pub mod amf;
 
 #[path = "../../../../core/server/src/live/rtmp/chunk.rs"]
 mod chunk;
+#[path = "../../../../core/server/src/live/connections.rs"]
+mod connections;
 #[path = "../../../../core/server/src/live/rtsp/depacketize.rs"]
 mod depacketize;
 #[path = "../../../../core/server/src/live/describe.rs"]
@@ -28,6 +30,10 @@ mod offers;
 mod parameters;
 #[path = "../../../../core/server/src/live/rtsp/pictures.rs"]
 mod pictures;
+#[path = "../../../../core/server/src/priority/header.rs"]
+mod priority;
+#[path = "../../../../core/server/src/live/rtsp/reports.rs"]
+mod reports;
 #[path = "../../../../core/server/src/live/rtsp/sdp.rs"]
 mod sdp;
 #[path = "../../../../core/server/src/live/srt/stream_id.rs"]
@@ -43,7 +49,7 @@ mod values;
 
 /// Where they look for each other.
 mod live {
-    pub(crate) use crate::{describe, keys};
+    pub(crate) use crate::{connections, describe, keys};
 }
 
 use bytes::{Bytes, BytesMut};
@@ -59,7 +65,7 @@ use transports::{PACKET, Part, Watch};
 
 fuzz_target!(|data: &[u8]| {
     let Some((which, data)) = data.split_first() else { return };
-    match which % 13 {
+    match which % 15 {
         0 => chunks(data),
         1 => video(&Bytes::copy_from_slice(data)),
         2 => {
@@ -93,6 +99,11 @@ fuzz_target!(|data: &[u8]| {
             assert!(all.iter().map(|(n, v)| n.len() + v.len()).sum::<usize>() <= 3 * text.len());
         }
         12 => file(&String::from_utf8_lossy(data)),
+        13 => urgency(&String::from_utf8_lossy(data)),
+        14 => {
+            let found = reports::blocks(data);
+            assert!(24 * found.len() <= data.len() && found.iter().all(|block| (0.0..1.0).contains(&block.loss)));
+        }
         _ => offer(&String::from_utf8_lossy(data)),
     }
 });
@@ -224,6 +235,15 @@ fn video(body: &Bytes) {
         }
         _ => {}
     }
+}
+
+/// A priority is one that can be said, and is the same in one header as in several.
+fn urgency(text: &str) {
+    let said = priority::Priority::read([text].into_iter());
+    assert!(said.urgency <= 7);
+    assert_eq!(priority::Priority::read(text.split(',')), said);
+    let again = format!("u={}, i=?{}", said.urgency, u8::from(said.incremental));
+    assert_eq!(priority::Priority::read([again.as_str()].into_iter()), said);
 }
 
 /// Packets are whole and none is made up.

@@ -4,6 +4,7 @@ use super::{Route, Shape};
 
 const KEY: (u16, &str) = (403, "The reader's key is required and missing or wrong, or a hook refuses");
 const NO_STREAM: (u16, &str) = (404, "Stream not found");
+const NO_RECORDING: (u16, &str) = (404, "There is no such recording, or it has nothing of that time");
 const FULL: (u16, &str) = (503, "Nobody publishes the stream now, or there is no room");
 const SESSION: &[(u16, &str)] = &[
     (400, "The name cannot be one, or the offer cannot be read"),
@@ -38,7 +39,7 @@ pub(super) const ROUTES: &[Route] = &[
         method: "get",
         path: "/live/sessions",
         tag: "live",
-        summary: "How well it goes by WHIP, WHEP and SRT: round trip, loss, and which rendition a viewer gets; with ?stream=NAME of one stream, with &id=ID of one session",
+        summary: "Who publishes and watches by RTMP, RTSP, SRT, WHIP and WHEP, and how well it goes: bytes, round trip, loss, and which rendition a viewer gets; with ?stream=NAME of one stream, with &id=ID of one session",
         ok: Shape::Json("LiveSessions"),
         not: &[KEY],
     },
@@ -123,6 +124,63 @@ pub(super) const ROUTES: &[Route] = &[
             (404, "There is no such film or file, or no object store"),
             (416, "Range not satisfiable"),
             (503, "The object store does not answer"),
+        ],
+    },
+    Route {
+        method: "get",
+        path: "/recordings",
+        tag: "live",
+        summary: "The recordings that can be played",
+        ok: Shape::Json("LiveRecordings"),
+        not: &[KEY, NO_RECORDING],
+    },
+    Route {
+        method: "get",
+        path: "/recordings/{name}",
+        tag: "live",
+        summary: "What was recorded, and when",
+        ok: Shape::Json("LiveRecording"),
+        not: &[KEY, NO_RECORDING],
+    },
+    Route {
+        method: "get",
+        path: "/recordings/{name}/playlist.m3u8",
+        tag: "live",
+        summary: "What was recorded in a time, as HLS",
+        ok: Shape::Media,
+        not: &[(304, "The client has it"), (400, "A time that is none"), KEY, NO_RECORDING],
+    },
+    Route {
+        method: "get",
+        path: "/recordings/{name}/download.mp4",
+        tag: "live",
+        summary: "What was recorded in a time, as one file",
+        ok: Shape::Media,
+        not: &[
+            (400, "A time that is none, or too many files of MKV or MPEG-TS in it"),
+            KEY,
+            NO_RECORDING,
+            (409, "It has other tracks from some time on"),
+            (415, "MP4 cannot have what was recorded"),
+            (500, "It cannot be read"),
+            FULL,
+        ],
+    },
+    Route {
+        method: "get",
+        path: "/recordings/{name}/{file}/{part}",
+        tag: "live",
+        summary: "A segment, as a playlist names it",
+        ok: Shape::Media,
+        not: &[
+            (206, "The range that was asked for"),
+            (304, "The client has it"),
+            KEY,
+            NO_RECORDING,
+            (415, "MP4 cannot have what was recorded"),
+            (416, "Range not satisfiable"),
+            (500, "It cannot be read"),
+            FULL,
         ],
     },
     Route {

@@ -203,7 +203,6 @@
       sent = parts.join(' · ');
       if (!over) asking = setTimeout(ask, 5000);
     };
-    let over = false;
     let asking = setTimeout(ask, 2000);
     return {
       latency: () => shown,
@@ -242,6 +241,7 @@
     const attempt = attempts;
     $('player').hidden = false;
     $('player-title').textContent = name;
+    $('sessions').replaceChildren();
     say('');
     if (!by) {
       // It may come: the list looks for it.
@@ -302,6 +302,33 @@
     parts.push(`${quality.droppedVideoFrames} dropped`, playing.stalls === 1 ? '1 stall' : `${playing.stalls} stalls`);
     put($('now'), parts.join(' · '));
   }
+
+  // ---- who publishes and watches what plays, other than by HLS and DASH
+
+  const amount = bytes => bytes >= 1e6 ? `${(bytes / 1e6).toFixed(1)} MB` : `${Math.round(bytes / 1e3)} kB`;
+  const told = session => {
+    const parts = [`${session.protocol.toUpperCase()} · ${session.publishes ? 'publishes' : 'watches'}`];
+    if (session.peer) parts.push(session.peer);
+    parts.push(`for ${span(session.uptime)}`, `${amount(session.bytes_in)} in, ${amount(session.bytes_out)} out`);
+    if (session.rtt_ms !== null) parts.push(`round trip ${session.rtt_ms.toFixed(1)} ms`);
+    if (session.loss !== null) parts.push(`${(100 * session.loss).toFixed(1)} % lost`);
+    if (session.dropped) parts.push(`${session.dropped} dropped`);
+    if (!session.connected) parts.push('halted');
+    return parts.join(' · ');
+  };
+
+  async function who() {
+    if (!playing || !$('who').open) return;
+    const name = playing.name;
+    const url = new URL(withKey('/live/sessions'), location.href);
+    url.searchParams.set('stream', name);
+    const all = await fetch(url, { cache: 'no-store' }).then(a => a.ok ? a.json() : null).catch(() => null);
+    if (!all || !playing || playing.name !== name) return;
+    const lines = all.sessions.map(told);
+    $('sessions').replaceChildren(...(lines.length ? lines : ['Nobody by RTMP, RTSP, SRT, WHIP or WHEP.']).map(line => make('li', line)));
+  }
+  $('who').addEventListener('toggle', who);
+  setInterval(who, 5000);
 
   for (const input of document.getElementsByName('by')) {
     input.addEventListener('change', () => { if (playing) play(playing.name, input.value); });

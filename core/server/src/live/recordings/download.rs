@@ -1,15 +1,19 @@
 //! What was recorded in a time as one file: the fragments of the recording's files behind one index, at their times in it. They
 //! are read as they are sent.
 
-use super::{MOST, Piece, Range, Recordings, Refused, date, missing, pieces};
+use super::twins::Twin;
+use super::{MOST, Piece, Range, Recordings, Refused, date, missing, pieces, read, unplayable};
 use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use ghoststream::package::{Retimer, same_tracks};
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The most files that are made fragmented MP4 for one download.
+const TWINS: usize = 4;
 
 /// A file that is put together while it is fetched.
 #[derive(Debug)]
@@ -18,6 +22,8 @@ pub(super) struct Download {
     retimer: Retimer,
     /// Parts of files, and by how many microseconds each is moved.
     parts: std::vec::IntoIter<(PathBuf, Piece, i64)>,
+    /// Of MKV and MPEG-TS: where the parts are goes with them.
+    _twins: Vec<Arc<Twin>>,
     /// When it begins and how long it is, in microseconds; the first since 1970.
     begin: i64,
     duration: i64,
@@ -32,11 +38,25 @@ impl Recordings {
         let start = range.start.unwrap_or_else(|| files.first().map_or(0, |f| f.start));
         let end = range.duration.map_or(i64::MAX, |d| start.saturating_add(d));
         let mut found: Option<Download> = None;
-        let mut parts = Vec::new();
+        let (mut parts, mut twins) = (Vec::new(), Vec::new());
         for file in files.iter().filter(|f| f.start < end && f.end() > start) {
-            let path = self.root.join(name).join(&file.name);
-            // One that retention has removed meanwhile is a gap as any other.
-            let Ok(inside) = self.insides.of(&path) else { continue };
+            let mut path = self.root.join(name).join(&file.name);
+            let inside = if file.keys.is_empty() {
+                // One that retention has removed meanwhile is a gap as any other.
+                let Ok(inside) = self.insides.of(&path) else { continue };
+                inside
+            } else {
+                if twins.len() >= TWINS {
+                    let why = format!(
+                        "more than {TWINS} files of MKV or MPEG-TS: ask for less, or for the playlist"
+                    );
+                    return Err((400, why));
+                }
+                let twin = self.twins.of(&path).map_err(unplayable)?;
+                path.clone_from(&twin.path);
+                twins.push(twin.clone());
+                twin.inside.clone()
+            };
             let wanted = pieces(&inside, start - file.start, end.saturating_sub(file.start));
             let Some(first) = wanted.first().map(|p| file.start + p.start) else { continue };
             let download = match &mut found {
@@ -56,6 +76,7 @@ impl Recordings {
                         init: inside.init.clone(),
                         retimer,
                         parts: Vec::new().into_iter(),
+                        _twins: Vec::new(),
                         begin: first,
                         duration: 0,
                         name: called,
@@ -70,7 +91,7 @@ impl Recordings {
             }
         }
         let found = found.ok_or_else(|| missing("Nothing was recorded then"))?;
-        Ok(Download { parts: parts.into_iter(), ..found })
+        Ok(Download { parts: parts.into_iter(), _twins: twins, ..found })
     }
 }
 
@@ -92,7 +113,7 @@ impl Download {
         let rest = futures_util::stream::try_unfold(self, |mut download| async move {
             let Some((path, piece, by)) = download.parts.next() else { return Ok(None) };
             let work = move || {
-                let mut data = read(&path, &piece)?;
+                let mut data = read(&path, piece.offset, piece.length)?;
                 download.retimer.retime(&mut data, by).map_err(io::Error::other)?;
                 Ok((Bytes::from(data), download))
             };
@@ -103,12 +124,4 @@ impl Download {
         let body = Body::from_stream(futures_util::StreamExt::chain(first, rest));
         (headers, body).into_response()
     }
-}
-
-fn read(path: &Path, piece: &Piece) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(piece.offset))?;
-    let mut data = vec![0; usize::try_from(piece.length).map_err(io::Error::other)?];
-    file.read_exact(&mut data)?;
-    Ok(data)
 }

@@ -1,13 +1,14 @@
 //! Recordings played by time: `GET /recordings`, `/recordings/{name}` with what is there, and
 //! `/recordings/{name}/playlist.m3u8?start=…&duration=…`, a playlist of what was recorded then; with `download.mp4` in its place
-//! the same is one file. It is played from the files that
-//! recordings are made of (`catalogue`), also from the one that is being written, and nothing is made for it: segments are
-//! ranges of fragments.
+//! the same is one file. It is played from the files that recordings are made of (`catalogue`): of MP4 also from the one that is being
+//! written, and nothing is made for it, segments are ranges of fragments; of MKV and MPEG-TS from files that are complete, which become
+//! fragmented MP4 when somebody asks for media in them (`twins`).
 
 mod catalogue;
 mod download;
+mod twins;
 
-pub(super) use catalogue::{NOTES, Notes};
+pub(super) use catalogue::{Keys, Notes, is_notes};
 
 use super::origin::answer::{self, Cache, HLS};
 use super::push::Recording;
@@ -21,22 +22,27 @@ use bytes::Bytes;
 use catalogue::{Insides, Recorded};
 use chrono::{DateTime, SecondsFormat};
 use download::Download;
+use ghoststream::ErrorKind;
 use ghoststream::package::FragmentedFile;
 use ghoststream::package::hls::{Map, MediaPlaylist, MediaSegment};
 use ghoststream::spec::Container;
 use ghoststream::time::{MICROSECONDS, Timestamp};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use twins::Twins;
 
 /// Shorter segments are joined, in microseconds.
 const SEGMENT: i64 = 2_000_000;
 /// Files that follow within this (microseconds) are one range.
 const JOINED: i64 = 500_000;
+/// What is recorded in, and can be played. Their files are called as they are.
+const PLAYED: [Container; 3] = [Container::Mp4, Container::Mkv, Container::Ts];
 /// The largest segment that is given.
 const MOST: u64 = 1 << 28;
 
@@ -45,6 +51,7 @@ const MOST: u64 = 1 << 28;
 pub struct Recordings {
     root: Arc<Path>,
     insides: Arc<Insides>,
+    twins: Arc<Twins>,
 }
 
 /// Where and how streams are recorded.
@@ -95,12 +102,51 @@ impl RecordingRules {
     }
 }
 
+/// What is recorded.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "LiveRecordings")]
+pub struct RecordingNames {
+    /// Names of recordings that can be played.
+    pub recordings: Vec<String>,
+}
+
+/// A recording.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "LiveRecording")]
+pub struct RecordingView {
+    /// Its name.
+    pub name: String,
+    /// Whether it goes on.
+    pub recording: bool,
+    /// What there is, the oldest first. Between them there is nothing.
+    pub ranges: Vec<RecordedRange>,
+}
+
+/// A time that was recorded without a gap.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "LiveRecordedRange")]
+pub struct RecordedRange {
+    /// Its begin (RFC 3339).
+    pub start: String,
+    /// Its end, so far.
+    pub end: String,
+    /// Its length in seconds.
+    pub duration: f64,
+    /// In how many files it is.
+    pub files: usize,
+    /// A playlist of all of it.
+    pub url: String,
+    /// All of it as one file.
+    pub download: String,
+}
+
 /// An answer that is not one: status and reason.
 type Refused = (u16, String);
 
 /// What an answer has in it.
 enum Found {
-    Json(Value),
+    Names(RecordingNames),
+    View(RecordingView),
     Playlist(String),
     Media { name: String, bytes: Bytes },
     Download(Download),
@@ -118,16 +164,23 @@ pub(super) fn stream_of(path: &str) -> Option<String> {
     if let Some(name) = of("/playlist.m3u8").or_else(|| of("/download.mp4")) {
         return Some(name);
     }
-    if let Some((file, _)) = path.rsplit_once('/').filter(|(file, _)| file.ends_with(".mp4")) {
+    if let Some((file, _)) = path.rsplit_once('/').filter(|(file, _)| form(file).is_some()) {
         return Some(file.rsplit_once('/').map_or("", |(name, _)| name).into());
     }
     Some(path)
 }
 
+/// What a file is in by its name, of what is played.
+fn form(name: &str) -> Option<Container> {
+    let extension = name.rsplit_once('.')?.1;
+    PLAYED.into_iter().find(|container| container.name() == extension)
+}
+
 impl Recordings {
     /// Those below `root`.
     pub fn new(root: PathBuf) -> Recordings {
-        Recordings { root: root.into(), insides: Arc::default() }
+        let twins = Arc::new(Twins::new(root.clone()));
+        Recordings { root: root.into(), insides: Arc::default(), twins }
     }
 
     /// All routes.
@@ -142,7 +195,7 @@ impl Recordings {
     fn find(&self, path: &str, query: &str) -> Result<Found, Refused> {
         let path = decoded(path.trim_matches('/')).ok_or_else(|| missing("Not Found"))?;
         if path.is_empty() {
-            return Ok(Found::Json(json!({ "recordings": self.names() })));
+            return Ok(Found::Names(RecordingNames { recordings: self.names() }));
         }
         let plain = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', '\0']);
         if !path.split('/').all(plain) {
@@ -157,28 +210,32 @@ impl Recordings {
             return self.download(name, &range).map(Found::Download);
         }
         if let Some((folder, piece)) = path.rsplit_once('/')
-            && folder.ends_with(".mp4")
+            && let Some(container) = form(folder)
         {
-            return self.piece(folder, piece);
+            return self.piece(folder, container, piece);
         }
-        self.describe(&path).map(Found::Json)
+        self.describe(&path).map(Found::View)
     }
 
-    /// The directories that have recordings in them.
+    /// The directories that have recordings in them which can be played.
     fn names(&self) -> Vec<String> {
         let mut names = Vec::new();
         let mut open: Vec<PathBuf> = vec![self.root.to_path_buf()];
         while let Some(directory) = open.pop() {
-            let mut any = false;
+            let mut found = PLAYED.map(|container| (container, false, container == Container::Mp4));
             for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
                 // What a link leads to is not looked into.
                 if entry.file_type().is_ok_and(|t| t.is_dir()) {
                     open.push(entry.path());
                 } else {
-                    any |= super::push::is_recorded(&entry.path(), Container::Mp4);
+                    for (container, file, noted) in &mut found {
+                        *file |= super::push::is_recorded(&entry.path(), *container);
+                        *noted |= catalogue::notes_of(*container).is_some_and(|n| entry.file_name() == n);
+                    }
                 }
             }
             let name = directory.strip_prefix(&self.root).ok().and_then(|p| p.to_str());
+            let any = found.iter().any(|(_, file, noted)| *file && *noted);
             names.extend(name.filter(|n| any && !n.is_empty()).map(String::from));
         }
         names.sort();
@@ -190,8 +247,14 @@ impl Recordings {
         found.ok().filter(|f| !f.is_empty()).ok_or_else(|| missing("Recording not found"))
     }
 
-    fn describe(&self, name: &str) -> Result<Value, Refused> {
-        let files = self.list(name)?;
+    fn describe(&self, name: &str) -> Result<RecordingView, Refused> {
+        // Of others than MP4 a file is not seen before it is complete.
+        let made = |form: &Container| super::push::is_made(&self.root.join(name), *form);
+        let made = PLAYED.iter().filter(|form| **form != Container::Mp4).any(made);
+        let files = match self.list(name) {
+            Err(_) if made => Vec::new(),
+            found => found?,
+        };
         let mut ranges: Vec<(i64, i64, usize)> = Vec::new();
         for file in &files {
             match ranges.last_mut() {
@@ -202,28 +265,22 @@ impl Recordings {
                 _ => ranges.push((file.start, file.end(), 1)),
             }
         }
-        let ranges: Vec<Value> = ranges
-            .into_iter()
-            .map(|(start, end, files)| {
-                let seconds = (end - start) as f64 / 1e6;
-                let of = |file: &str| {
-                    format!(
-                        "/recordings/{}/{file}?start={}&duration={seconds:.3}",
-                        encoded(name),
-                        date(start)
-                    )
-                };
-                json!({
-                    "start": date(start),
-                    "end": date(end),
-                    "duration": seconds,
-                    "files": files,
-                    "url": of("playlist.m3u8"),
-                    "download": of("download.mp4"),
-                })
-            })
-            .collect();
-        Ok(json!({ "name": name, "recording": files.iter().any(|f| f.grows), "ranges": ranges }))
+        let of = |file: &str, start: i64, seconds: f64| {
+            format!("/recordings/{}/{file}?start={}&duration={seconds:.3}", encoded(name), date(start))
+        };
+        let range = |(start, end, files): (i64, i64, usize)| {
+            let duration = (end - start) as f64 / 1e6;
+            RecordedRange {
+                start: date(start),
+                end: date(end),
+                duration,
+                files,
+                url: of("playlist.m3u8", start, duration),
+                download: of("download.mp4", start, duration),
+            }
+        };
+        let recording = made || files.iter().any(|f| f.grows);
+        Ok(RecordingView { name: name.into(), recording, ranges: ranges.into_iter().map(range).collect() })
     }
 
     fn playlist(&self, name: &str, range: &Range) -> Result<String, Refused> {
@@ -233,22 +290,17 @@ impl Recordings {
         let mut segments: Vec<MediaSegment> = Vec::new();
         let mut began = None;
         for file in files.iter().filter(|f| f.start < end && f.end() > start) {
-            // One that retention has removed meanwhile is a gap as any other.
-            let Ok(inside) = self.insides.of(&self.root.join(name).join(&file.name)) else { continue };
             let link = encoded(&file.name);
-            let pieces = pieces(&inside, start - file.start, end.saturating_sub(file.start));
-            for (i, piece) in pieces.into_iter().enumerate() {
-                let at = file.start + piece.start;
+            let parts = self.parts(name, file, start - file.start, end.saturating_sub(file.start));
+            for (i, (part, from, duration)) in parts.into_iter().enumerate() {
+                let at = file.start + from;
                 began.get_or_insert(at);
                 segments.push(MediaSegment {
                     map: Some(Map { uri: format!("{link}/init.mp4"), range: None }),
                     // Every file has a clock of its own.
                     discontinuity: i == 0 && !segments.is_empty(),
                     program_date_time: Some(at),
-                    ..MediaSegment::new(
-                        format!("{link}/{}-{}.m4s", piece.offset, piece.length),
-                        Timestamp::new(piece.duration, MICROSECONDS),
-                    )
+                    ..MediaSegment::new(format!("{link}/{part}"), Timestamp::new(duration, MICROSECONDS))
                 });
             }
         }
@@ -273,8 +325,42 @@ impl Recordings {
         }
     }
 
+    /// The segments of a file that have what is between two of its times: name, begin in it and length of each.
+    fn parts(&self, name: &str, file: &Recorded, from: i64, to: i64) -> Vec<(String, i64, i64)> {
+        if file.keys.is_empty() {
+            // One that retention has removed meanwhile is a gap as any other.
+            let inside = self.insides.of(&self.root.join(name).join(&file.name)).ok();
+            let pieces = inside.map(|inside| pieces(&inside, from, to)).unwrap_or_default();
+            let named = |p: Piece| (format!("{}-{}.m4s", p.offset, p.length), p.start, p.duration);
+            return pieces.into_iter().map(named).collect();
+        }
+        timed(file, from, to)
+    }
+
+    /// What `piece` of a file is of that is made fragmented MP4 first.
+    fn twin_piece(&self, file: &str, piece: &str) -> Result<Found, Refused> {
+        let gone = || missing("This part of the recording is gone");
+        let (name, of) = file.rsplit_once('/').ok_or_else(gone)?;
+        let wanted = timed_of(piece).ok_or_else(|| missing("Not Found"))?;
+        // One that grows would be another one each time.
+        if !self.list(name)?.iter().any(|f| f.name == of && !f.keys.is_empty()) {
+            return Err(gone());
+        }
+        let twin = self.twins.of(&self.root.join(file)).map_err(unplayable)?;
+        let name = format!("{}-{piece}", encoded(of));
+        let Some((from, to)) = wanted else {
+            return Ok(Found::Media { name, bytes: twin.inside.init.clone() });
+        };
+        let (at, length) = twin.find(from, to).filter(|(_, length)| *length <= MOST).ok_or_else(gone)?;
+        let bytes = read(&twin.path, at, length).map_err(|_| gone())?;
+        Ok(Found::Media { name, bytes: bytes.into() })
+    }
+
     /// A file's init segment, or a range of its fragments.
-    fn piece(&self, file: &str, piece: &str) -> Result<Found, Refused> {
+    fn piece(&self, file: &str, container: Container, piece: &str) -> Result<Found, Refused> {
+        if container != Container::Mp4 {
+            return self.twin_piece(file, piece);
+        }
         let gone = |_| missing("This part of the recording is gone");
         let path = self.root.join(file);
         if !super::push::is_recorded(&path, Container::Mp4) {
@@ -294,9 +380,7 @@ impl Recordings {
         if at.checked_add(length).is_none_or(|end| end > size) {
             return Err(missing("Not Found"));
         }
-        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-        opened.seek(SeekFrom::Start(at)).map_err(gone)?;
-        opened.read_exact(&mut bytes).map_err(gone)?;
+        let bytes = taken(&mut opened, at, length).map_err(gone)?;
         Ok(Found::Media { name, bytes: bytes.into() })
     }
 }
@@ -308,13 +392,15 @@ async fn answered(State(recordings): State<Recordings>, request: Request) -> Res
     respond(request.headers(), found.unwrap_or_else(|_| Err((500, "it cannot be read".into()))))
 }
 
+fn told(what: &impl Serialize) -> Response {
+    ([("access-control-allow-origin", "*"), ("cache-control", "no-cache")], Json(what)).into_response()
+}
+
 fn respond(headers: &HeaderMap, found: Result<Found, Refused>) -> Response {
     match found {
         Err((status, why)) => answer::failure(status, &why, None),
-        Ok(Found::Json(value)) => {
-            ([("access-control-allow-origin", "*"), ("cache-control", "no-cache")], Json(value))
-                .into_response()
-        }
+        Ok(Found::Names(names)) => told(&names),
+        Ok(Found::View(view)) => told(&view),
         Ok(Found::Playlist(text)) => {
             let mut hasher = DefaultHasher::new();
             text.hash(&mut hasher);
@@ -358,6 +444,54 @@ impl Range {
         }
         Ok(range)
     }
+}
+
+/// A part of a file.
+fn read(path: &Path, at: u64, length: u64) -> io::Result<Vec<u8>> {
+    taken(&mut File::open(path)?, at, length)
+}
+
+fn taken(file: &mut File, at: u64, length: u64) -> io::Result<Vec<u8>> {
+    file.seek(SeekFrom::Start(at))?;
+    let mut data = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    file.read_exact(&mut data)?;
+    Ok(data)
+}
+
+/// Why a file is not played.
+fn unplayable(e: ghoststream::Error) -> Refused {
+    let status = match e.kind() {
+        ErrorKind::NotFound => return missing("This part of the recording is gone"),
+        // MP4 cannot have what is in it.
+        ErrorKind::Unsupported | ErrorKind::Invalid => 415,
+        ErrorKind::Busy => 503,
+        _ => 500,
+    };
+    (status, e.message().into())
+}
+
+/// The segments of a file whose notes say where they begin, as [`Recordings::parts`] gives them.
+fn timed(file: &Recorded, from: i64, to: i64) -> Vec<(String, i64, i64)> {
+    let last = file.keys.last().copied().unwrap_or(0);
+    let end = file.duration.max(last.saturating_add(1));
+    let ends = file.keys.iter().skip(1).copied().chain([end]);
+    let wanted = file.keys.iter().copied().zip(ends).filter(|(begin, until)| *until > from && *begin < to);
+    let named = |(begin, until): (i64, i64)| {
+        // Where more is in the file than was told it belongs to the last one.
+        let behind = if begin == last { SEGMENT } else { 0 };
+        (format!("{begin}-{}.m4s", until.saturating_add(behind)), begin, until - begin)
+    };
+    wanted.map(named).collect()
+}
+
+/// The times in the name of a segment, `Some(None)` for the init segment's, `None` for what is neither.
+fn timed_of(piece: &str) -> Option<Option<(i64, i64)>> {
+    if piece == "init.mp4" {
+        return Some(None);
+    }
+    let (from, to) = piece.strip_suffix(".m4s")?.split_once('-')?;
+    let (from, to) = (from.parse().ok()?, to.parse().ok()?);
+    (0..to).contains(&from).then_some(Some((from, to)))
 }
 
 /// A segment: a range of a file, and when it is in it.
@@ -448,6 +582,36 @@ mod tests {
     }
 
     #[test]
+    fn segments_of_noted_files_are_named_by_their_times() {
+        let file = Recorded {
+            name: "x.mkv".into(),
+            start: 0,
+            duration: 5_500_000,
+            grows: false,
+            keys: vec![0, 2_000_000, 4_000_000],
+        };
+        let all = [
+            ("0-2000000.m4s".to_string(), 0, 2_000_000),
+            ("2000000-4000000.m4s".to_string(), 2_000_000, 2_000_000),
+            ("4000000-7500000.m4s".to_string(), 4_000_000, 1_500_000),
+        ];
+        assert_eq!(timed(&file, i64::MIN, i64::MAX), all);
+        assert_eq!(timed(&file, 2_500_000, 4_000_000), all[1..2]);
+        assert_eq!(timed(&file, 2_000_000, 4_000_001), all[1..]);
+        assert_eq!(timed(&file, 5_500_000, i64::MAX), []);
+        for (name, _, _) in all {
+            assert!(timed_of(&name).is_some_and(|times| times.is_some()), "{name}");
+        }
+        assert_eq!(timed_of("0-2000000.m4s"), Some(Some((0, 2_000_000))));
+        assert_eq!(timed_of("init.mp4"), Some(None));
+        for name in
+            ["5-5.m4s", "-1-5.m4s", "1-.m4s", "1-2", "1-99999999999999999999.m4s", "x-2.m4s", "init.m4s"]
+        {
+            assert_eq!(timed_of(name), None, "{name}");
+        }
+    }
+
+    #[test]
     fn segments_begin_at_key_frames() {
         let fragment = |n: u64, key| Fragment {
             offset: 100 + n * 10,
@@ -476,6 +640,8 @@ mod tests {
             ("/live/cam", "live/cam"),
             ("/live/cam/2026-01-01_00-00-00.mp4/0-999.m4s", "live/cam"),
             ("/live%2fcam/2026-01-01_00-00-00.mp4%2F0-999.m4s", "live/cam"),
+            ("/live/cam/2026-01-01_00-00-00.mkv/0-999.m4s", "live/cam"),
+            ("/live/cam/2026-01-01_00-00-00.ts/init.mp4", "live/cam"),
             ("/cam/", "cam"),
             ("", ""),
         ] {
@@ -498,6 +664,9 @@ mod tests {
             "/nothing",
             "/nothing/playlist.m3u8",
             "/passwd.mp4/0-6.m4s",
+            "/in/../2026-01-01_00-00-00.mkv/0-6.m4s",
+            "/2026-01-01_00-00-00.mkv/init.mp4",
+            "/a/2026-01-01_00-00-00.ts/init.mp4",
         ] {
             assert_eq!(recordings.find(path, "").err().map(|e| e.0), Some(404), "{path}");
         }

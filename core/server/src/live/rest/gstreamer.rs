@@ -6,6 +6,7 @@ use crate::live::pull::PullSource;
 use crate::live::push::PushTarget;
 use crate::live::recordings::RecordingRules;
 use crate::live::service::LiveService;
+use crate::live::sessions::LiveSession;
 use crate::live::streams::{StreamRequest, StreamView};
 use crate::live::transcode::{Rung, TranscodeSpec};
 use axum::extract::rejection::JsonRejection;
@@ -375,21 +376,30 @@ async fn config(
 
 async fn status(State(service): State<LiveService>, Path(id): Path<String>) -> Response {
     match service.managed().get(&id) {
-        Some(view) => Json(told(&service, &view)).into_response(),
+        Some(view) => {
+            let sessions = service.sessions(|stream| stream == id);
+            Json(told(&service, &view, sessions)).into_response()
+        }
         None => detail(StatusCode::NOT_FOUND, "Stream not found"),
     }
 }
 
 async fn list(State(service): State<LiveService>) -> Response {
-    let all: Vec<Value> = service.managed().list().iter().map(|view| told(&service, view)).collect();
-    Json(json!({ "streams": all })).into_response()
+    // Each session is looked at once, not once for each stream.
+    let mut sessions = service.sessions_by_stream();
+    let views = service.managed().list();
+    let all = views.iter().map(|view| {
+        let its = sessions.remove(&view.request.id).unwrap_or_default();
+        told(&service, view, its)
+    });
+    Json(json!({ "streams": all.collect::<Vec<_>>() })).into_response()
 }
 
-fn told(service: &LiveService, view: &StreamView) -> Value {
+fn told(service: &LiveService, view: &StreamView, sessions: Vec<LiveSession>) -> Value {
     let stats = service.streams().get(&view.request.id).map(|s| s.stats());
     let mut stats = stats.map_or(json!({}), |s| json!(s));
-    // Beyond the contract: who publishes and watches, by protocols that tell how well it goes.
-    stats["sessions"] = json!(service.sessions(|stream| stream == view.request.id));
+    // Beyond the contract: who publishes and watches.
+    stats["sessions"] = json!(sessions);
     json!({
         "stream_id": view.request.id,
         "state": view.state,

@@ -7,6 +7,7 @@ mod publish;
 mod session;
 mod tag;
 
+use super::connections::Connections;
 use super::keys::Keys;
 use super::registry::Live;
 use crate::serve::ended;
@@ -26,11 +27,18 @@ pub struct RtmpOptions {
     pub silence: Duration,
     /// Who may publish and read.
     pub keys: Keys,
+    /// Where those who publish and read are told of.
+    pub list: Connections,
 }
 
 impl Default for RtmpOptions {
     fn default() -> Self {
-        RtmpOptions { connections: 1000, silence: Duration::from_secs(15), keys: Keys::default() }
+        RtmpOptions {
+            connections: 1000,
+            silence: Duration::from_secs(15),
+            keys: Keys::default(),
+            list: Connections::default(),
+        }
     }
 }
 

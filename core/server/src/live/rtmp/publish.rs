@@ -92,6 +92,11 @@ impl Ingest {
         self.publication.stream().name()
     }
 
+    /// Messages that could not be used.
+    pub fn damaged(&self) -> u64 {
+        self.damaged
+    }
+
     /// What the publisher says of its media.
     pub fn metadata(&mut self, fields: &HashMap<String, AmfValue>) {
         let has = |key: &str| match fields.get(key) {

@@ -5,6 +5,7 @@ use super::amf;
 use super::chunk::{Broken, Decoder, Message, encode};
 use super::publish::{Ended, Ingest};
 use super::tag::{self, MS};
+use crate::live::connections::Listed;
 use crate::live::hooks::{Act, Asked};
 use crate::live::keys::shown;
 use crate::live::{Item, Live, Publisher, Reader, Start, Tracks, Watching};
@@ -36,6 +37,8 @@ const WINDOW: u32 = 2_500_000;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a reader waits for the next publisher.
 const AWAY: Duration = Duration::from_secs(10);
+/// What publishers and readers by RTMP are called.
+const PROTOCOL: &str = "rtmp";
 
 /// Why a connection ends.
 enum Why {
@@ -94,12 +97,16 @@ struct Session<'a> {
     output: BytesMut,
     /// Bytes received, and how many of them were acknowledged.
     received: (u64, u64),
+    /// Bytes sent.
+    sent: u64,
     /// After how many bytes the peer wants to be told.
     window: u64,
     app: String,
     /// The query of the app's address.
     query: String,
     role: Role,
+    /// In the list of those who publish and read, since it does.
+    listed: Option<Listed>,
 }
 
 /// Serves a connection to its end.
@@ -121,10 +128,12 @@ pub async fn run(
         input: BytesMut::with_capacity(64 << 10),
         output: BytesMut::new(),
         received: (0, 0),
+        sent: 0,
         window: u64::from(WINDOW),
         app: String::new(),
         query: String::new(),
         role: Role::None,
+        listed: None,
     };
     let outcome = tokio::select! {
         outcome = session.serve() => outcome,
@@ -161,6 +170,7 @@ impl Session<'_> {
                 self.control(RtmpMessage::Acknowledgement { sequence });
             }
             self.flush().await?;
+            self.note();
             let silence = self.options.silence;
             let room = self.input.capacity() - self.input.len();
             if room < 16 << 10 {
@@ -195,6 +205,17 @@ impl Session<'_> {
         }
     }
 
+    /// Says how the connection is to who asks for the list.
+    fn note(&self) {
+        let Some(listed) = &self.listed else { return };
+        let dropped = match &self.role {
+            Role::None => 0,
+            Role::Publisher(ingest) => ingest.damaged(),
+            Role::Reader(playing) => playing.reader.dropped(),
+        };
+        listed.note(|c| (c.bytes_in, c.bytes_out, c.dropped) = (self.received.0, self.sent, dropped));
+    }
+
     fn count(&mut self, read: usize) -> Done {
         self.received.0 += read as u64;
         if read == 0 { Err(Why::Gone) } else { Ok(()) }
@@ -220,6 +241,7 @@ impl Session<'_> {
             self.input.advance(self.input.len() - data.len());
             if let Some(answer) = answer {
                 self.socket.write_all(&answer).await?;
+                self.sent += answer.len() as u64;
             }
             if !handshake.is_done() && handshake.bytes_needed() == rtmp::HANDSHAKE_SIZE {
                 // The second packet is random bytes: its first one says nothing.
@@ -240,6 +262,7 @@ impl Session<'_> {
         timeout(PATIENCE, self.socket.write_all(&self.output))
             .await
             .map_err(|_| Why::Peer("takes nothing for 10 s".into()))??;
+        self.sent += self.output.len() as u64;
         self.output.clear();
         Ok(())
     }
@@ -434,7 +457,7 @@ impl Session<'_> {
         let key = shown(query).or_else(|| shown(&self.query)).map(String::from);
         let query = if query.is_empty() { &self.query } else { query };
         let (peer, query) = (Some(self.peer), query.into());
-        (Asked { act, stream: full, protocol: "rtmp", peer, query }, key)
+        (Asked { act, stream: full, protocol: PROTOCOL, peer, query }, key)
     }
 
     async fn publish(&mut self, stream: u32, name: &str) -> Done {
@@ -448,12 +471,13 @@ impl Session<'_> {
         };
         let name = asked.stream;
         let publication = allowed.and_then(|()| {
-            let publisher = Publisher::new("rtmp", Some(self.peer));
+            let publisher = Publisher::new(PROTOCOL, Some(self.peer));
             self.live.publish(&name, publisher).map_err(|refused| refused.to_string())
         });
         match publication {
             Ok(publication) => {
                 self.role = Role::Publisher(Box::new(Ingest::new(publication)));
+                self.listed = Some(self.options.list.enter(PROTOCOL, &name, true, self.peer));
                 self.status(stream, "status", rtmp::NS_PUBLISH_START, &format!("{name} is published"));
             }
             Err(why) => self.refuse(stream, rtmp::NS_PUBLISH_BAD_NAME, &why)?,
@@ -495,7 +519,7 @@ impl Session<'_> {
         let published = found.tracks().is_some();
         self.role = Role::Reader(Box::new(Playing {
             reader: found.subscribe(Start::Group),
-            _watching: self.live.watching(&name, "rtmp", Some(self.peer)),
+            _watching: self.live.watching(&name, PROTOCOL, Some(self.peer)),
             stream,
             tracks: None,
             video: None,
@@ -503,6 +527,7 @@ impl Session<'_> {
             origin: None,
             away: (!published).then(Instant::now),
         }));
+        self.listed = Some(self.options.list.enter(PROTOCOL, &name, false, self.peer));
         Ok(())
     }
 

@@ -10,6 +10,7 @@ mod parameters;
 pub mod pictures;
 mod play;
 mod publish;
+pub mod reports;
 pub mod sdp;
 mod send;
 mod session;
@@ -17,6 +18,7 @@ mod udp;
 
 pub(super) use send::{Failed, Sending};
 
+use super::connections::Connections;
 use super::keys::Keys;
 use super::registry::Live;
 use crate::serve::ended;
@@ -39,11 +41,18 @@ pub struct RtspOptions {
     pub silence: Duration,
     /// Who may publish and read.
     pub keys: Keys,
+    /// Where those who publish and read are told of.
+    pub list: Connections,
 }
 
 impl Default for RtspOptions {
     fn default() -> Self {
-        RtspOptions { connections: 1000, silence: Duration::from_secs(15), keys: Keys::default() }
+        RtspOptions {
+            connections: 1000,
+            silence: Duration::from_secs(15),
+            keys: Keys::default(),
+            list: Connections::default(),
+        }
     }
 }
 

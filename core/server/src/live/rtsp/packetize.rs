@@ -218,13 +218,15 @@ impl Packetizer {
         self.octets = self.octets.wrapping_add(length as u32);
     }
 
-    /// Appends a sender report (RFC 3550): what `micros` of the stream's time, at `wall`, are as a time stamp.
-    pub fn report(&self, micros: i64, wall: SystemTime, channel: u8, out: &mut Vec<u8>) {
+    /// Appends a sender report (RFC 3550): what `micros` of the stream's time, at `wall`, are as a time stamp. Gives the wall clock as it
+    /// stands there: seconds since 1900 and fractions, 32 bits each.
+    pub fn report(&self, micros: i64, wall: SystemTime, channel: u8, out: &mut Vec<u8>) -> u64 {
         let since = wall.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let ticks = self.ticks(rescale(micros, MICROSECONDS, self.base(), Rounding::Nearest));
         let fraction = ((u64::from(since.subsec_nanos()) << 32) / 1_000_000_000) as u32;
         out.extend_from_slice(&[b'$', channel, 0, 28 + 24, 0x80, 200, 0, 6]);
-        let words = [self.source, (since.as_secs() + NTP) as u32, fraction, ticks, self.packets, self.octets];
+        let seconds = (since.as_secs() + NTP) as u32;
+        let words = [self.source, seconds, fraction, ticks, self.packets, self.octets];
         words.iter().for_each(|word| out.extend_from_slice(&word.to_be_bytes()));
         // Receivers put together what has one name.
         out.extend_from_slice(&[0x81, 202, 0, 5]);
@@ -232,6 +234,7 @@ impl Packetizer {
         out.extend_from_slice(&[1, NAME.len() as u8]);
         out.extend_from_slice(NAME);
         out.extend_from_slice(&[0; 3]);
+        u64::from(seconds) << 32 | u64::from(fraction)
     }
 
     fn base(&self) -> Rational {
@@ -397,7 +400,8 @@ mod tests {
     fn reports_say_when_time_stamps_are() {
         let packetizer = pictures(Kind::H264);
         let mut out = Vec::new();
-        packetizer.report(1_000_000, UNIX_EPOCH + Duration::from_millis(1500), 1, &mut out);
+        let wall = packetizer.report(1_000_000, UNIX_EPOCH + Duration::from_millis(1500), 1, &mut out);
+        assert_eq!(wall, 2_208_988_801 << 32 | 1 << 31);
         let [(1, report)] = &read(&out)[..] else { panic!() };
         let word =
             |at: usize| u32::from_be_bytes([report[at], report[at + 1], report[at + 2], report[at + 3]]);

@@ -2,7 +2,9 @@
 
 use super::PROTOCOL;
 use super::packetize::Packetizer;
+use super::reports::{self, Reports};
 use super::udp::Pair;
+use crate::live::connections::Way as Known;
 use crate::live::hooks::Asked;
 use crate::live::registry::{Live, Watching};
 use crate::live::stream::{Item, Reader, Start, Stream, Tracks};
@@ -19,6 +21,8 @@ const AWAY: Duration = Duration::from_secs(10);
 const REPORTS: i64 = 5_000_000;
 /// The first payload type that SDP gives a meaning.
 const PAYLOAD: u8 = 96;
+/// How often it is looked for what a reader reports by UDP.
+const LOOK: Duration = Duration::from_secs(1);
 /// The most that is put together before it is sent.
 const PIECE: usize = 256 << 10;
 
@@ -45,6 +49,8 @@ pub(super) struct Lane {
     pub way: Option<Way>,
     /// The stream's time in its last report.
     reported: Option<i64>,
+    /// What the reader says of it.
+    reports: Reports,
 }
 
 impl Lane {
@@ -67,9 +73,17 @@ impl Lane {
         if self.reported.is_none_or(|at| (time - at).abs() >= REPORTS) {
             self.reported = Some(time);
             let since = Duration::from_micros(u64::try_from(time).unwrap_or(0));
-            self.packetizer.report(time, epoch + since, channel + 1, out);
+            let wall = self.packetizer.report(time, epoch + since, channel + 1, out);
+            self.reports.sent(wall, Instant::now());
         }
         self.packetizer.push(packet, channel, out);
+    }
+
+    /// Takes what the reader says by RTCP.
+    fn hear(&mut self, data: &[u8], now: Instant) {
+        let source = self.source();
+        let its = reports::blocks(data).into_iter().filter(|block| block.source == source);
+        its.for_each(|block| self.reports.heard(&block, now));
     }
 }
 
@@ -89,6 +103,10 @@ pub(super) struct Play {
     away: Option<Instant>,
     /// Datagrams that there was no room for.
     lost: u64,
+    /// Whether the reader has said anything by UDP since that was last asked.
+    heard: bool,
+    /// When it was last looked for that.
+    looked: Option<Instant>,
 }
 
 /// Why a reader gets no more.
@@ -129,7 +147,18 @@ impl Play {
             return Err((415, NOTHING.into()));
         }
         let epoch = stream.epoch();
-        Ok(Play { live: live.clone(), asked, stream, lanes, reading: None, epoch, away: None, lost: 0 })
+        Ok(Play {
+            live: live.clone(),
+            asked,
+            stream,
+            lanes,
+            reading: None,
+            epoch,
+            away: None,
+            lost: 0,
+            heard: false,
+            looked: None,
+        })
     }
 
     /// The stream's name.
@@ -177,9 +206,42 @@ impl Play {
     }
 
     /// Whether the reader has reported anything by UDP since this was last asked.
-    pub fn reports(&self) -> bool {
-        // Each is asked: what waits there is taken.
-        self.pairs().filter(|pair| pair.has_reports()).count() > 0
+    pub fn reports(&mut self) -> bool {
+        self.looked = None;
+        self.look(Instant::now());
+        std::mem::take(&mut self.heard)
+    }
+
+    /// Takes what the reader has reported by UDP, once a second.
+    pub fn look(&mut self, now: Instant) {
+        if self.looked.is_some_and(|at| now.saturating_duration_since(at) < LOOK) {
+            return;
+        }
+        self.looked = Some(now);
+        for lane in &mut self.lanes {
+            let Some(Way::Datagrams(pair)) = &mut lane.way else { continue };
+            let said = pair.reports();
+            self.heard |= !said.is_empty();
+            said.iter().for_each(|data| lane.hear(data, now));
+        }
+    }
+
+    /// Takes what comes in the connection: of a channel that is a track's second one it is what the reader reports.
+    pub fn hear(&mut self, channel: u8, data: &[u8], now: Instant) {
+        let its = |lane: &&mut Lane| matches!(lane.way, Some(Way::Connection(c)) if c.checked_add(1) == Some(channel));
+        if let Some(lane) = self.lanes.iter_mut().find(its) {
+            lane.hear(data, now);
+        }
+    }
+
+    /// The way to the reader: of the track that it is worst for.
+    pub fn way(&self) -> Known {
+        self.lanes.iter().map(|lane| lane.reports.way()).fold(Known::default(), Known::worse)
+    }
+
+    /// Bytes that came and went by UDP.
+    pub fn moved(&self) -> (u64, u64) {
+        self.pairs().map(Pair::moved).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
     }
 
     /// The channels of the connection that are in use.
@@ -285,7 +347,7 @@ pub(super) fn lanes(tracks: &Tracks) -> Vec<Lane> {
         let seed = uuid::Uuid::new_v4().as_u64_pair().1;
         let Some(packetizer) = Packetizer::new(info, payload, seed) else { continue };
         pictures |= info.kind == MediaKind::Video;
-        lanes.push(Lane { place, packetizer, way: None, reported: None });
+        lanes.push(Lane { place, packetizer, way: None, reported: None, reports: Reports::default() });
     }
     lanes.truncate(16);
     lanes

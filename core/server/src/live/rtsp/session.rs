@@ -5,6 +5,7 @@ use super::play::{Over, Play, Way, control};
 use super::publish::{Ingest, Lane};
 use super::udp::Pair;
 use super::{PROTOCOL, RtspOptions, sdp};
+use crate::live::connections::Listed;
 use crate::live::hooks::{Act, Asked};
 use crate::live::keys::shown;
 use crate::live::registry::{Live, Publisher, Refused};
@@ -54,6 +55,10 @@ struct Session<'a> {
     id: String,
     state: State,
     over: bool,
+    /// Bytes that came and went in the connection.
+    moved: (u64, u64),
+    /// In the list of those who publish and read, since it does.
+    listed: Option<Listed>,
 }
 
 /// An answer: status, headers, and a text that says why where it is none.
@@ -67,7 +72,8 @@ fn refused(status: u16, why: impl Into<String>) -> Answer {
 pub(super) async fn run(socket: TcpStream, peer: SocketAddr, live: Live, options: &RtspOptions) {
     let id = uuid::Uuid::new_v4().simple().to_string();
     let local = socket.local_addr().unwrap_or_else(|_| (std::net::Ipv4Addr::UNSPECIFIED, 0).into());
-    let mut session = Session { peer, local, live, options, id, state: State::New, over: false };
+    let (state, moved) = (State::New, (0, 0));
+    let mut session = Session { peer, local, live, options, id, state, over: false, moved, listed: None };
     let end = session.serve(socket).await;
     let stream = match &session.state {
         State::Recording(ingest) => ingest.name().to_string(),
@@ -108,18 +114,22 @@ impl Session<'_> {
                         if !matches!(sent, Ok(Ok(()))) || self.over {
                             return End::Gone;
                         }
+                        self.moved.1 += text.len() as u64;
                     }
                     // Nothing was asked.
                     Input::Answer(_) => {}
-                    Input::Media { channel, data } => {
-                        if let State::Recording(ingest) = &mut self.state
-                            && let Err(why) = ingest.take(channel, &data, Instant::now())
-                        {
-                            return End::Peer(why);
+                    Input::Media { channel, data } => match &mut self.state {
+                        State::Recording(ingest) => {
+                            if let Err(why) = ingest.take(channel, &data, Instant::now()) {
+                                return End::Peer(why);
+                            }
                         }
-                    }
+                        State::Reading(play) => play.hear(channel, &data, Instant::now()),
+                        State::New | State::Announced { .. } => {}
+                    },
                 }
             }
+            self.note();
             let silence = self.options.silence;
             let forsaken = self.reading().and_then(Play::until);
             // A reader that takes what is sent in the connection need not say anything.
@@ -137,7 +147,10 @@ impl Session<'_> {
             };
             match woken {
                 Woken::Read(Ok(0) | Err(_)) => return End::Gone,
-                Woken::Read(Ok(_)) => heard = Instant::now(),
+                Woken::Read(Ok(read)) => {
+                    self.moved.0 += read as u64;
+                    heard = Instant::now();
+                }
                 Woken::Item(item) => {
                     let State::Reading(play) = &mut self.state else { continue };
                     let bytes = match play.take(item) {
@@ -146,7 +159,7 @@ impl Session<'_> {
                         Err(Over::Changed(why)) => return End::Peer(why),
                     };
                     match tokio::time::timeout(SENDING, socket.write_all(&bytes)).await {
-                        Ok(Ok(())) => {}
+                        Ok(Ok(())) => self.moved.1 += bytes.len() as u64,
                         Ok(Err(_)) => return End::Gone,
                         Err(_) => return End::Peer(format!("takes nothing for {} s", SENDING.as_secs())),
                     }
@@ -160,9 +173,37 @@ impl Session<'_> {
                     return End::Peer("nobody publishes the stream any more".into());
                 }
                 // Reports of a reader say that it is there too (RFC 2326, section 10.5).
-                Woken::Late if self.reading().is_some_and(Play::reports) => heard = Instant::now(),
+                Woken::Late if self.reported() => heard = Instant::now(),
                 Woken::Late => return End::Peer(format!("nothing for {} s", silence.as_secs())),
             }
+        }
+    }
+
+    /// Says how the connection is to who asks for the list.
+    fn note(&mut self) {
+        let Some(listed) = &self.listed else { return };
+        let (mut moved, mut way, mut flows) = (self.moved, Default::default(), true);
+        let dropped = match &mut self.state {
+            State::Recording(ingest) => ingest.lost(),
+            State::Reading(play) => {
+                play.look(Instant::now());
+                let datagrams = play.moved();
+                moved = (moved.0 + datagrams.0, moved.1 + datagrams.1);
+                (way, flows) = (play.way(), play.plays());
+                play.dropped()
+            }
+            State::New | State::Announced { .. } => 0,
+        };
+        listed.note(|c| {
+            ((c.bytes_in, c.bytes_out), c.dropped, c.way, c.flows) = (moved, dropped, way, flows);
+        });
+    }
+
+    /// Whether a reader that plays has reported anything by UDP.
+    fn reported(&mut self) -> bool {
+        match &mut self.state {
+            State::Reading(play) => play.plays() && play.reports(),
+            _ => false,
         }
     }
 
@@ -243,6 +284,8 @@ impl Session<'_> {
             "PLAY" => match &mut self.state {
                 State::Reading(play) if play.lanes.iter().any(|l| l.way.is_some()) => {
                     play.begin();
+                    let enter = || self.options.list.enter(PROTOCOL, play.name(), false, self.peer);
+                    self.listed.get_or_insert_with(enter);
                     // It is live: there is no other place in it.
                     (200, vec![("Range", "npt=now-".into()), session()], String::new())
                 }
@@ -320,6 +363,10 @@ impl Session<'_> {
         let stream = self.live.get(name).ok_or_else(|| refused(404, "there is no such stream"))?;
         let play = Play::of(&self.live, asked, stream).await;
         let play = play.map_err(|(status, why)| refused(status, why))?;
+        if self.listed.take().is_some() {
+            // What was moved for the stream before is counted there.
+            self.moved = (0, 0);
+        }
         let text = play.describe();
         self.state = State::Reading(Box::new(play));
         Ok(text)
@@ -359,6 +406,7 @@ impl Session<'_> {
         }
         let publication =
             self.live.publish(&asked.stream, Publisher::new(PROTOCOL, Some(self.peer))).map_err(no)?;
+        self.listed = Some(self.options.list.enter(PROTOCOL, &asked.stream, true, self.peer));
         let lanes = std::mem::take(lanes);
         self.state = State::Recording(Box::new(Ingest::new(publication, lanes)));
         Ok(())

@@ -34,6 +34,8 @@ pub(super) struct Pair {
     /// Packets that may go out now, and since when that is so.
     credit: (u32, Option<Instant>),
     lost: u64,
+    /// Bytes of reports that came, and of all that went out.
+    moved: (u64, u64),
 }
 
 impl Pair {
@@ -58,6 +60,7 @@ impl Pair {
             waiting: BytesMut::new(),
             credit: (BURST, None),
             lost: 0,
+            moved: (0, 0),
         })
     }
 
@@ -66,19 +69,23 @@ impl Pair {
         Ok((self.packets.0.local_addr()?.port(), self.reports.0.local_addr()?.port()))
     }
 
-    /// Takes what the peer has reported; whether that is anything.
-    pub fn has_reports(&self) -> bool {
+    /// Takes what the peer has reported.
+    pub fn reports(&mut self) -> Vec<Vec<u8>> {
         let (socket, peer) = &self.reports;
         let mut data = [0; 2048];
-        let mut some = false;
+        let mut all = Vec::new();
         // No more than a socket holds: what a flood adds meanwhile is not waited for.
         for _ in 0..1024 {
             match socket.recv_from(&mut data) {
-                Ok((_, from)) => some |= from.ip() == peer.ip(),
+                Ok((length, from)) if from.ip() == peer.ip() => {
+                    self.moved.0 += length as u64;
+                    all.extend(data.get(..length).map(<[u8]>::to_vec));
+                }
+                Ok(_) => {}
                 Err(_) => break,
             }
         }
-        some
+        all
     }
 
     /// Takes packets that are framed for a connection: those of even channels are packets, the others reports. Nobody waits:
@@ -112,7 +119,7 @@ impl Pair {
                 // Later, then.
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) => self.lost += 1,
-                Ok(_) => {}
+                Ok(sent) => self.moved.1 += sent as u64,
             }
             self.waiting.advance(4 + length);
             self.credit.0 -= 1;
@@ -126,6 +133,11 @@ impl Pair {
     pub fn due(&self) -> Option<Instant> {
         let (_, since) = self.credit;
         since.filter(|_| !self.waiting.is_empty()).map(|since| since + PAUSE)
+    }
+
+    /// Bytes that came and went.
+    pub fn moved(&self) -> (u64, u64) {
+        self.moved
     }
 
     /// Packets that the system refused.
@@ -197,6 +209,12 @@ mod tests {
             assert_eq!(&data[..length], wanted);
         }
         assert!(sender.due().is_none() && sender.lost() == 0);
+        // What others send to the port is not the reader's.
+        let other = UdpSocket::bind("127.0.0.2:0").unwrap();
+        other.send_to(b"other", at_port(here(), second)).unwrap();
+        reports.send_to(b"said", at_port(here(), second)).unwrap();
+        assert_eq!((sender.reports(), sender.moved()), (vec![b"said".to_vec()], (4, 3)));
+        assert!(sender.reports().is_empty());
         for port in [0, 554, u16::MAX] {
             assert!(Pair::open(here(), here(), port).is_err(), "{port}");
         }
