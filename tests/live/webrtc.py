@@ -160,9 +160,14 @@ def carried(codec):
         sent, name = {}, f"aiortc/{codec}"
         peer = await publisher(f"/whip/{name}", codec, sent)
         await asyncio.sleep(2)
-        watching = asyncio.create_task(watch(f"/whep/{name}", 5))
+        watching = asyncio.create_task(watch(f"/whep/{name}", 9))
         await asyncio.sleep(3)
-        told = await asyncio.to_thread(sessions, name)
+        # The round trip is known once reports have come, which are sent when a peer finds time for them.
+        for _ in range(10):
+            told = await asyncio.to_thread(sessions, name)
+            if all(one["rtt_ms"] is not None for one in told):
+                break
+            await asyncio.sleep(0.5)
         seen, sounds = await watching
         late = delays(sent, seen)
         assert {one["protocol"] for one in told} == {"whip", "whep"} and len(told) == 2, told
