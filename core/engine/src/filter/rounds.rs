@@ -25,7 +25,14 @@ pub(crate) struct Rounds {
     head: Option<(i64, u32)>,
     /// The seam that the next frame lies behind, until there is one that does.
     from: Option<Timestamp>,
+    /// Of the first frames of the first round, at which sample their times and their samples' number put them: a later round may
+    /// begin with another of them, as FFmpeg does not say every time what of the sound is priming.
+    begun: Vec<(i64, i64)>,
+    again: bool,
 }
+
+/// Frames among which a later round begins.
+const BEGUN: usize = 16;
 
 impl Rounds {
     /// Ends the round before at `seam`.
@@ -52,6 +59,8 @@ impl Rounds {
         let mut start = time;
         match (self.from.map(|seam| seam.to(base).ticks), head) {
             (Some(seam), head) => {
+                let known = self.begun.iter().find(|(time, _)| (start - seam - time).abs() <= 1);
+                start += known.map_or(0, |(time, counted)| counted - time);
                 let from = head.map_or(seam, |head| head.max(seam));
                 let skip = from - start;
                 if skip >= count {
@@ -73,6 +82,9 @@ impl Rounds {
             }
             (None, Some(head)) if (time - head).abs() <= step => start = head,
             (None, _) => {}
+        }
+        if !self.again && self.begun.len() < BEGUN {
+            self.begun.push((time, start));
         }
         let count = frame.media().samples() as i64;
         (frame.pts, frame.duration, frame.base) = (Some(start), count, base);
@@ -113,7 +125,7 @@ impl Stage<Frame, Frame> for Rounds {
         if let Some(seam) = frame.seam.take() {
             let seam = Timestamp::new(seam, frame.base);
             self.cut(seam)?;
-            self.from = Some(seam);
+            (self.from, self.again) = (Some(seam), true);
         }
         self.add(frame)?;
         self.release(out)
