@@ -66,6 +66,10 @@ def test_a_truncated_file(tmp_path, clip):
         ({"source": {"url": "a"}, "outputs": []}, "outputs"),
         ("{", "EOF"),
         ("[]", "invalid|source"),
+        ({"source": ["a.mkv"], "outputs": [{"path": "b.mp4"}]}, "^source: invalid type: sequence"),
+        ({"source": {"url": "a"}, "outputs": [{"path": "b.mp4", "video": {"preset": {"p1": None}}}]}, "preset: invalid type: map"),
+        ('{"source": {"url": "a", "url": "b"}, "outputs": [{"path": "b.mp4"}]}', "^source.url: duplicate"),
+        ({"source": {"pattern": {}, "salvage": True}, "outputs": [{"path": "b.mp4"}]}, "^source.salvage: "),
     ],
 )
 def test_a_wrong_document_names_the_field(spec, path):

@@ -4,10 +4,10 @@ use crate::args::live::{CtlArgs, CtlCommand};
 use crate::exit::{Failure, Outcome, USAGE};
 use crate::screen;
 use ghoststream::event::{Event, PushStats, State};
-use ghoststream::spec::PipelineSpec;
+use ghoststream::spec::{PipelineSpec, Plain};
 use ghoststream::{Error, ErrorKind, Job};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -116,7 +116,10 @@ impl Control {
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut line = String::new();
         BufReader::new(io::Read::take(stream.try_clone()?, 64 << 10)).read_line(&mut line)?;
-        let request = match serde_json::from_str::<Request>(&line) {
+        // The object first: a tagged enum would also be read from a list.
+        let request = serde_json::from_str::<Plain<Map<String, Value>>>(&line)
+            .and_then(|Plain(map)| Request::deserialize(Value::Object(map)));
+        let request = match request {
             Ok(request) => request,
             Err(e) => return answer(&mut stream, &failed("invalid", &e.to_string())),
         };

@@ -3,6 +3,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use ghoststream::spec::Plain;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -227,7 +228,8 @@ impl Tokens {
         if !secrets.any(|secret| signed(secret, body).verify_slice(&signature).is_ok()) {
             return Err(Denied::Signature);
         }
-        let claims: Claims = serde_json::from_slice(&decode(body)?).map_err(|_| Denied::Malformed)?;
+        let Plain::<Claims>(claims) =
+            serde_json::from_slice(&decode(body)?).map_err(|_| Denied::Malformed)?;
         if claims.exp <= now {
             return Err(Denied::Expired);
         }

@@ -2,6 +2,7 @@
 
 use super::Cli;
 use clap::CommandFactory;
+use serde_json::Value;
 
 /// The argument behind the field at `path` (`outputs[0].video.max_bitrate` → `--max-bitrate`).
 pub fn option(path: &str) -> String {
@@ -65,12 +66,41 @@ pub fn in_message(message: &str) -> String {
         let longer = format!("{path}.{field}");
         let is_field =
             field.starts_with(|c: char| c.is_ascii_lowercase()) && !field.contains([' ', '/', ':']);
-        if !is_field || !is_argument(&option(&longer)) {
+        if !is_field || !exists(&longer) || !is_argument(&option(&longer)) {
             break;
         }
         (path, rest) = (longer, after);
     }
     format!("{}: {rest}", option(&path))
+}
+
+/// Whether the document has a field at `path`; a file may be called like one.
+fn exists(path: &str) -> bool {
+    let Ok(schema) = serde_json::from_str::<Value>(&ghoststream::spec::schema()) else { return false };
+    let mut at = vec![&schema];
+    for part in path.split(['.', '[']) {
+        at = at.into_iter().flat_map(|inner| alternatives(&schema, inner)).collect();
+        at = match part.ends_with(']') {
+            true => at.into_iter().filter_map(|inner| inner.get("items")).collect(),
+            false => at
+                .into_iter()
+                .filter_map(|inner| {
+                    let more = inner.get("additionalProperties").filter(|more| more.is_object());
+                    inner["properties"].get(part).or(more)
+                })
+                .collect(),
+        };
+    }
+    !at.is_empty()
+}
+
+/// `inner` and what it refers to.
+fn alternatives<'a>(schema: &'a Value, inner: &'a Value) -> Vec<&'a Value> {
+    let name = inner["$ref"].as_str().and_then(|name| name.strip_prefix("#/$defs/"));
+    let referred = name.map(|name| &schema["$defs"][name]).into_iter();
+    let others = ["anyOf", "oneOf", "allOf"].iter().filter_map(|key| inner[key].as_array()).flatten();
+    let deeper = referred.chain(others).flat_map(|other| alternatives(schema, other));
+    std::iter::once(inner).chain(deeper).collect()
 }
 
 fn is_argument(name: &str) -> bool {
@@ -109,6 +139,13 @@ mod tests {
         assert_eq!(in_message("outputs[0]: path: a/b: no such directory"), "OUT: a/b: no such directory");
         assert_eq!(in_message("outputs[0]: video: codec: x is unknown"), "--video: x is unknown");
         assert_eq!(in_message("outputs[0]: b.mp4: disk: full"), "OUT: b.mp4: disk: full");
+        // Some commands have options of these names.
+        for name in ["b.mp4", "path.mp4", "video.fps", "mp4"] {
+            let message = format!("outputs[0]: {name}: exists");
+            assert_eq!(in_message(&message), format!("OUT: {name}: exists"));
+        }
+        assert_eq!(in_message("outputs[0].audio[0]: channels: 9 is too many"), "--channels: 9 is too many");
+        assert_eq!(in_message("outputs[0]: video.filters[0].crop: too large"), "--crop: too large");
         assert_eq!(in_message("in.mkv: No such file"), "in.mkv: No such file");
         assert_eq!(in_message("sources: x"), "sources: x");
     }

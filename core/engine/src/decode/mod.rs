@@ -100,6 +100,8 @@ pub struct AvDecoder {
     next_pts: Option<i64>,
     on_device: bool,
     keys: bool,
+    /// What the next frame is to say of its round.
+    seam: Option<i64>,
     /// See [`DecodeOptions::from`]; in the stream's ticks.
     from: Option<i64>,
     damage: Arc<Damage>,
@@ -147,6 +149,7 @@ impl AvDecoder {
             frame_duration: rate.map_or(0, |r| rescale(1, r.inverse(), stream.time_base, Rounding::Nearest)),
             next_pts: None,
             on_device: kind.is_some(),
+            seam: None,
             keys: options.keys && stream.kind == MediaKind::Video,
             from: options
                 .from
@@ -204,11 +207,24 @@ impl AvDecoder {
         }
     }
 
+    /// Emits what is still inside; the decoder takes nothing more until it is flushed.
+    fn drain(&mut self, out: &mut dyn Outlet<Frame>) -> Result<()> {
+        match self.decoder.send(None) {
+            Ok(()) => {}
+            Err(e) if e.kind() == av::Kind::Eof => return Ok(()),
+            // Frame threads report damage late, also here.
+            Err(e) if self.is_damage(&e) => self.count_damaged(),
+            Err(e) => return Err(Error::from(e).context(&self.name)),
+        }
+        self.receive(out)
+    }
+
     fn timed(&mut self, media: av::Frame) -> Result<Frame> {
         let pts = media.pts();
         let key = self.keys && media.is_key();
         let mut frame = Frame::new(media, self.base);
         frame.force_key = key;
+        frame.seam = self.seam.take();
         // Some containers (raw streams, AVI) have no timestamps: the frame follows the one before it.
         frame.pts = pts.or(self.next_pts).or(Some(0));
         if self.kind == MediaKind::Audio {
@@ -229,6 +245,12 @@ impl AvDecoder {
 
 impl Stage<Packet, Frame> for AvDecoder {
     fn push(&mut self, packet: Packet, out: &mut dyn Outlet<Frame>) -> Result<()> {
+        if let Some(seam) = packet.seam {
+            // A round ends as the last one does, and begins as the first one did.
+            self.drain(out)?;
+            self.flush();
+            self.seam = Some(seam);
+        }
         let packet = packet.to_av(true)?;
         self.skip_unseen(&packet);
         // A decoder that is full gives frames first and then takes the packet.
@@ -248,14 +270,7 @@ impl Stage<Packet, Frame> for AvDecoder {
     }
 
     fn finish(&mut self, out: &mut dyn Outlet<Frame>) -> Result<()> {
-        match self.decoder.send(None) {
-            Ok(()) => {}
-            Err(e) if e.kind() == av::Kind::Eof => return Ok(()),
-            // Frame threads report damage late, also here.
-            Err(e) if self.is_damage(&e) => self.count_damaged(),
-            Err(e) => return Err(Error::from(e).context(&self.name)),
-        }
-        self.receive(out)?;
+        self.drain(out)?;
         if self.frames == 0 && self.bad > 0 {
             return Err(Error::new(
                 ErrorKind::Format,

@@ -11,6 +11,7 @@
 //! | pad | [`Pad`] | here |
 //! | constant frame rate; another rate while it runs | [`FrameRate`], [`Repace`] | here |
 //! | cut a stretch out | [`Trim`] | here |
+//! | sound that is played again, to the sample | `Rounds` | here |
 //! | what a part of the whole needs before it | [`Since`], [`Exact`] | here |
 //! | deinterlace | [`Deinterlace`] | bwdif; on a device bwdif_cuda, yadif_cuda, deinterlace_vaapi, bwdif_vulkan |
 //! | sharpen | [`Sharpen`] | here |
@@ -34,6 +35,7 @@ mod graph;
 mod interpolate;
 mod paint;
 mod rate;
+mod rounds;
 mod samples;
 mod scale;
 mod sharpen;
@@ -55,6 +57,7 @@ pub use device::{DeviceScale, Download, Upload};
 pub use geometry::{Crop, Pad, Rotate};
 pub use interpolate::Interpolate;
 pub use rate::{FrameRate, RateCounters, Repace};
+pub(crate) use rounds::Rounds;
 pub use scale::{Scale, ScaleTarget, has_zimg};
 pub use sharpen::Sharpen;
 pub use since::{Exact, Since};

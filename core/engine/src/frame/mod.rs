@@ -30,6 +30,8 @@ pub struct Frame {
     pub base: TimeBase,
     /// Ask the encoder for a key frame here.
     pub force_key: bool,
+    /// Of sound: here a repetition begins, whose first sample is at this time, in `base`.
+    pub(crate) seam: Option<i64>,
     /// The source's number of the picture, where it gives one picture several times: frames of the same number that come
     /// from the source have the same samples.
     picture: Option<u64>,
@@ -78,7 +80,7 @@ impl Frame {
     /// Takes FFmpeg's frame, whose own pts and duration count in `base`.
     pub fn new(media: av::Frame, base: TimeBase) -> Self {
         let (pts, duration) = (media.pts(), media.duration());
-        Frame { pts, duration, media: Arc::new(media), base, force_key: false, picture: None }
+        Frame { pts, duration, media: Arc::new(media), base, force_key: false, seam: None, picture: None }
     }
 
     /// A picture over `planes` (bytes and the distance of rows in bytes), without copying them. `base` is for the times,

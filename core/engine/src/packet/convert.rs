@@ -60,6 +60,7 @@ impl Packet {
             stream: packet.stream_index(),
             // What an edit list hides lies before time 0 and is cut away there; copies keep it.
             hidden: false,
+            seam: None,
             side_data,
             coding: told,
         }

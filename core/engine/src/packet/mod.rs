@@ -33,6 +33,8 @@ pub struct Packet {
     pub stream: usize,
     /// Decoded for the sake of those that refer to it, but not shown.
     pub hidden: bool,
+    /// Of sound that is decoded: here a repetition begins, whose first sample is at this time, in `base`.
+    pub seam: Option<i64>,
     /// What else travels with the packet.
     pub side_data: Vec<SideData>,
     /// How the job's encoder coded the picture, where it says.
@@ -98,6 +100,7 @@ impl Packet {
             key: true,
             stream: 0,
             hidden: false,
+            seam: None,
             side_data: Vec::new(),
             coding: None,
         }

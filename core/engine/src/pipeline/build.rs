@@ -2,18 +2,19 @@
 
 use super::chain::{self, Devices, Expect};
 use super::feed::{Branches, CopyRoute, Feed, FeedStream, Route, run_frames};
-use super::input::{Input, Inputs, LEAD_IN};
+use super::input::{self, Input, Inputs, LEAD_IN};
 use super::lead::Gate;
 use super::lost::Safe;
 use super::mux::{Ended, Mux};
 use super::resolve::{self, Make, Offer, Output, Resolved, Track};
 use super::spawn;
+use super::words::Words;
 use super::worker::{self, Branch, Chain, Tee, ToMux, ToTrack};
 use crate::decode::failover::{self, Failover, PictureDecoder};
 use crate::decode::{AvDecoder, DecodeOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Done, Event, Outcome, State};
-use crate::filter::{Download, Exact, Since, Trim};
+use crate::filter::{Download, Exact, Rounds, Since, Trim};
 use crate::job::shared::{Meter, Remote, Shared, TrackMeter, lock};
 use crate::job::{Job, Ports, Ticker};
 use crate::link::{Overflow, Sender, link};
@@ -240,6 +241,8 @@ pub(super) struct Graph<'a> {
     /// Encode sessions of the job's on NVIDIA's GPUs.
     pub(super) sessions: Arc<AtomicU32>,
     routes: BTreeMap<usize, Vec<Route>>,
+    /// Words of files that are repeated with the source.
+    words: Vec<Words>,
     /// Source time that is the output's 0.
     pub(super) zero: Timestamp,
     /// The part of the whole that is made, if not all.
@@ -295,6 +298,7 @@ impl<'a> Graph<'a> {
             },
             sessions: Arc::default(),
             routes: BTreeMap::new(),
+            words: Vec::new(),
             zero: Timestamp::new(0, Rational::new(1, 1)),
             window: spec.window(),
             length: resolved.duration.map(Timestamp::from_seconds),
@@ -333,6 +337,7 @@ impl<'a> Graph<'a> {
             // Threads that already run must end before the error is told.
             self.shared.cancel();
             self.routes.clear();
+            self.words.clear();
             self.branches.clear();
             for (_, thread) in self.threads.drain(..) {
                 let _ended_with_the_job = thread.join();
@@ -559,8 +564,13 @@ impl<'a> Graph<'a> {
             // A subtitle file is small: it is read whole, here, so that a bad one fails before anything is written.
             let start = self.spec.source.start.map_or(0.0, |s| s.0);
             let end = self.spec.source.duration.map(|d| Timestamp::from_seconds(d.0));
+            // Of a source that is repeated, each round has its words, until the output's end.
             let packets = read_subtitle_file(path, &track.codec, Timestamp::from_seconds(start), end)?;
             let (mux, slot) = (to.mux, to.track);
+            if self.spec.source.loops != 0 && self.spec.source.url.is_some() {
+                self.words.push(Words::new(packets, mux, slot));
+                return Ok(());
+            }
             return self.thread("subtitles".into(), move |_| {
                 for packet in packets {
                     if mux.send(ToMux::Packet(slot, packet)).is_err() {
@@ -610,10 +620,12 @@ impl<'a> Graph<'a> {
                 }
                 let is_wanted = |s: &&StreamInfo| streams.get(s.index).is_some_and(|w| !w.routes.is_empty());
                 let wanted: Vec<StreamInfo> = offer.streams.iter().filter(is_wanted).cloned().collect();
-                let expected = offer.duration.filter(|_| self.spec.source.url.is_some());
+                let expected =
+                    input::expected(&offer, begin, &wanted).filter(|_| self.spec.source.url.is_some());
                 let start = self.spec.source.start.map_or(0.0, |s| s.0);
                 let feed = Feed {
                     packets,
+                    words: std::mem::take(&mut self.words),
                     seeker: Seeker::of(&wanted, begin),
                     streams,
                     origin,
@@ -623,7 +635,11 @@ impl<'a> Graph<'a> {
                     expected: expected.map(|d| Timestamp::from_seconds((d.seconds() - start).max(0.0))),
                     label: offer.label,
                     timeout: self.spec.source.timeout,
+                    start,
+                    file: crate::source::open::local_path(&self.spec.source)
+                        .filter(|path| std::path::Path::new(path).is_file()),
                     salvage: self.spec.source.salvage,
+                    part: self.spec.window().is_some(),
                     corrupt: 0,
                 };
                 let meter = self.shared.meter("source");
@@ -719,6 +735,9 @@ impl<'a> Graph<'a> {
         let device = decoder.device.map(|kind| self.devices.get(kind)).transpose()?;
         let zero = Timestamp::new(0, Rational::new(1, 1));
         let mut chain: Chain = vec![Box::new(Trim::new(Some(zero), end, zero)?)];
+        if stream.kind == MediaKind::Audio && self.spec.source.loops != 0 {
+            chain.insert(0, Box::new(Rounds::default()));
+        }
         let from = self.window.as_ref().and_then(|window| self.lead_in(window, stream, &mut chain));
         let (threads, keys) = (decoder.threads, self.spec.source.decode.keys);
         let options = DecodeOptions { threads, device, keys, from, damage: Arc::default() };

@@ -1,5 +1,6 @@
 //! The source's thread: reads packets (or frames), puts them on the job's timeline and routes them.
 
+use super::words::Words;
 use super::worker::{Tee, ToMux};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
@@ -10,6 +11,7 @@ use crate::packet::{Codec, MediaKind, Packet, SideData, StreamInfo};
 use crate::source::open::{BACKWARDS, reading};
 use crate::source::packets::{Next, PacketSource};
 use crate::source::seek::Seeker;
+use crate::source::whole;
 use crate::stage::{OutletFn, Source, Stage};
 use crate::time::{MICROSECONDS, Rounding, TimeBase, Timestamp, rescale};
 use bytes::Bytes;
@@ -122,6 +124,14 @@ const PADDING: i64 = 120_000;
 /// `AV_PROFILE_AAC_USAC`.
 const USAC: i32 = 41;
 
+/// How many boxes of a file in fragments are looked at before it is read: those of half an hour.
+const LOOKED_AT: usize = 4000;
+
+/// Whether what ends at `reached` is cut short, by a container that says `expected`: some are not exact.
+fn is_short(reached: f64, expected: f64) -> bool {
+    expected - reached > (expected * 0.1).max(2.0)
+}
+
 /// One stream of the source as the feed sees it.
 pub(crate) struct FeedStream {
     pub base: TimeBase,
@@ -134,7 +144,11 @@ pub(crate) struct FeedStream {
     starts_anywhere: bool,
     /// Packets before the first key packet from here on, in source time, are not worth decoding.
     from: Option<i64>,
-    /// Of sound: where what was sent ends, and by how much this round is moved so that it goes on there.
+    /// Of sound: where this round begins, until a packet has said so to the decoder.
+    seam: Option<i64>,
+    /// The time of the packet of sound that says what of it is priming, and what it says.
+    primed: Option<(Option<i64>, SideData)>,
+    /// Of sound that is copied: where what was sent ends, and by how much this round is moved so that it goes on there.
     ended: Option<i64>,
     moved: Option<i64>,
     /// All packets have as many samples, also the last, which a container may say to be shorter: how long one is.
@@ -158,6 +172,8 @@ impl FeedStream {
             starts_anywhere: stream.codec == Codec::Aac && stream.profile != Some(USAC),
             from: None,
             in_pieces: stream.frames.is_none(),
+            seam: None,
+            primed: None,
             ended: None,
             moved: Some(0),
             usual: matches!(stream.codec, Codec::Aac | Codec::Ac3 | Codec::Eac3 | Codec::Mp3 | Codec::Opus)
@@ -166,17 +182,16 @@ impl FeedStream {
         }
     }
 
-    /// Notes a packet of sound that ends, as it says, at `end`.
+    /// Notes a copied packet of sound that ends, as it says, at `end`.
     fn sent(&mut self, duration: i64, end: i64) {
-        let copied = self.routes.iter().any(|route| matches!(route, Route::Copy(_)));
-        // Who decodes it leaves out what it says to be too much.
-        let more = self.usual.filter(|_| copied && duration > 0).map_or(0, |usual| (usual - duration).max(0));
+        let more = self.usual.filter(|_| duration > 0).map_or(0, |usual| (usual - duration).max(0));
         self.usual = self.usual.map(|_| duration);
         self.ended = self.ended.max(Some(end.saturating_add(more)));
     }
 
-    /// Puts a packet of sound, which repeats what was sent, behind that: rounds are as long as the pictures are, which is no whole
-    /// number of packets. What overlaps is hidden, and the rest moved by less than half a packet.
+    /// Puts a copied packet of sound, which repeats what was sent, behind that: rounds are as long as the pictures are, which is no
+    /// whole number of packets. What overlaps is hidden, and the rest moved by less than half a packet. Who decodes it cuts it to the
+    /// sample.
     fn join(&mut self, packet: &mut Packet, length: i64) {
         let (Some(ended), Some(time), true) = (self.ended, packet.pts.or(packet.dts), length > 0) else {
             return;
@@ -194,6 +209,36 @@ impl FeedStream {
         self.moved = Some(moved);
         packet.pts = packet.pts.map(|t| t.saturating_add(moved));
         packet.dts = packet.dts.map(|t| t.saturating_add(moved));
+    }
+
+    /// What is missing of `packet`, in source time, where it is `again` the first one of sound: how much of it is the encoder's
+    /// priming. FFmpeg says so once, unless that packet's time is 0.
+    fn priming(&mut self, packet: &Packet, again: bool) -> Option<SideData> {
+        let said =
+            packet.side_data.iter().find(|side| matches!(side, SideData::SkipSamples { start: 1.., .. }));
+        match (said, &self.primed) {
+            (Some(side), None) if !again => self.primed = Some((packet.pts, side.clone())),
+            (None, Some((pts, side))) if again && *pts == packet.pts => return Some(side.clone()),
+            _ => {}
+        }
+        None
+    }
+
+    /// `packet`, if it is one of sound, as those routes get it that copy it.
+    fn joined(&mut self, packet: &Packet) -> Option<Packet> {
+        let time = packet.pts.or(packet.dts).filter(|_| self.kind == MediaKind::Audio)?;
+        let copied = self.routes.iter().any(|route| matches!(route, Route::Copy(_)));
+        if !copied {
+            return None;
+        }
+        let mut copy = packet.clone();
+        let length = if packet.duration > 0 { packet.duration } else { self.frame };
+        self.join(&mut copy, length);
+        if !copy.hidden {
+            let time = copy.pts.or(copy.dts).unwrap_or(time);
+            self.sent(length, time.saturating_add(length));
+        }
+        Some(copy)
     }
 
     /// Lets decoding begin at the key packet at `key`, in source time.
@@ -238,6 +283,8 @@ fn frame_ticks(stream: &StreamInfo) -> i64 {
 pub(crate) struct Feed {
     pub packets: PacketSource,
     pub streams: Vec<FeedStream>,
+    /// Words of files that are repeated with the source.
+    pub words: Vec<Words>,
     /// Source time that becomes 0.
     pub origin: Timestamp,
     /// How to go back to it.
@@ -252,8 +299,14 @@ pub(crate) struct Feed {
     pub label: String,
     /// Seconds that a read may take, for messages.
     pub timeout: f64,
+    /// Where in the source it begins, in seconds.
+    pub start: f64,
+    /// The path of a source that is a file on this machine.
+    pub file: Option<String>,
     /// Take a truncated source as far as it goes.
     pub salvage: bool,
+    /// Only a part of the whole is made, of what was found in the source before.
+    pub part: bool,
     /// Packets that the container said are incomplete.
     pub corrupt: u64,
 }
@@ -266,6 +319,7 @@ impl Feed {
             shared.fail(e);
         }
         self.report_damage(shared, meter);
+        self.words.iter().for_each(Words::end);
         // Text subtitles may have a cue inside; then every track hears of the end.
         for stream in &mut self.streams {
             for route in &mut stream.routes {
@@ -285,11 +339,18 @@ impl Feed {
     }
 
     fn read(&mut self, shared: &Shared, meter: &Meter) -> Result<()> {
+        if self.end.is_none() && !self.salvage && !self.part {
+            // What can be seen at once is said before the work is done.
+            let missing = self.look(LOOKED_AT).and_then(|whole| whole.missing);
+            missing.map_or(Ok(()), |missing| self.truncated(shared, &missing))?;
+        }
         let mut pacer = Pacer::new(self.realtime);
         // Subtitles are sparse: only where nothing else is wanted do they say when it is over.
         let text_only = self.streams.iter().all(|s| s.routes.is_empty() || s.kind == MediaKind::Subtitle);
         let mut offset_us = 0i64;
         let mut reached_us = 0i64;
+        // Whether this round has anything that lasts.
+        let mut came = false;
         // Of pictures: where the first one is, and how far they have come.
         let (mut first_us, mut shown_us) = (i64::MAX, None);
         loop {
@@ -326,10 +387,20 @@ impl Feed {
                 if !text_only {
                     self.check_length(shared, reached_us)?;
                     if offset_us == 0 {
-                        self.check_fragment(shared);
+                        self.check_fragments(shared, reached_us)?;
                     }
                 }
+                if offset_us > 0 && !came {
+                    return Err(Error::unsupported(format!(
+                        "{}: cannot be played again: nothing comes when it is begun anew (FFmpeg's {})",
+                        self.label,
+                        self.packets.container().map(|c| c.format_name()).unwrap_or_default()
+                    )));
+                }
                 if self.loops == 0 || reached_us <= offset_us {
+                    // Words behind the last picture are some, too.
+                    let end = self.end;
+                    self.words.iter_mut().for_each(|words| words.send(offset_us, i64::MAX, end));
                     return Ok(());
                 }
                 if self.loops > 0 {
@@ -339,7 +410,13 @@ impl Feed {
                 let end_us = shown_us.filter(|shown| reached_us - shown <= PADDING).unwrap_or(reached_us);
                 let lead_us = Some(first_us).filter(|first| *first <= PADDING).unwrap_or(0);
                 offset_us = (end_us - lead_us).max(offset_us + 1);
-                self.streams.iter_mut().for_each(|s| s.moved = None);
+                came = false;
+                self.words.iter_mut().for_each(Words::again);
+                for stream in &mut self.streams {
+                    stream.moved = None;
+                    let seam = rescale(offset_us, MICROSECONDS, stream.base, Rounding::Nearest);
+                    stream.seam = (stream.kind == MediaKind::Audio).then_some(seam);
+                }
                 self.expected = None;
                 let Some(container) = self.packets.container() else { return Ok(()) };
                 self.seeker
@@ -356,6 +433,7 @@ impl Feed {
                 stream.check_codec(&packet)?;
             }
             let early = stream.is_early(&packet);
+            let priming = stream.priming(&packet, offset_us > 0);
             stream.last = packet.dts.or(packet.pts).max(stream.last);
             let offset = rescale(offset_us, MICROSECONDS, stream.base, Rounding::Nearest);
             let shift = offset - self.origin.to(stream.base).ticks;
@@ -367,14 +445,11 @@ impl Feed {
                 // at time 0.
                 let shown = if stream.kind == MediaKind::Video { t } else { t.saturating_add(length - 1) };
                 packet.hidden = offset > 0 && shown < offset;
-                if stream.kind == MediaKind::Audio {
-                    stream.join(&mut packet, length);
-                }
-                let t = packet.pts.or(packet.dts).unwrap_or(t);
                 let micros = |t: i64| Timestamp::new(t, stream.base).micros();
                 let end = micros(t.saturating_add(length));
                 match stream.kind {
                     MediaKind::Video => {
+                        came = true;
                         reached_us = reached_us.max(end);
                         if length > 0 {
                             shown_us = shown_us.max(Some(end));
@@ -384,12 +459,13 @@ impl Feed {
                         }
                     }
                     MediaKind::Audio if !packet.hidden => {
+                        came = true;
                         reached_us = reached_us.max(end);
-                        stream.sent(length, t.saturating_add(length));
                     }
                     _ => {}
                 }
             }
+            let copied = stream.joined(&packet);
             // What lies before the start is not shown, and waited for by nobody.
             let time = packet.decode().or(packet.presentation());
             if let Some(time) = time.filter(|t| t.ticks >= 0) {
@@ -397,9 +473,17 @@ impl Feed {
             }
             meter.count_out(1);
             let end = self.end;
-            stream
-                .routes
-                .retain_mut(|route| (early && matches!(route, Route::Decode(_))) || route.take(&packet, end));
+            if !early {
+                packet.seam = stream.seam.take();
+            }
+            // Of sound that begins anew its decoder's reader sees which samples come before that.
+            packet.hidden &= stream.kind != MediaKind::Audio;
+            packet.side_data.extend(priming);
+            stream.routes.retain_mut(|route| match route {
+                Route::Decode(_) => early || route.take(&packet, end),
+                _ => route.take(copied.as_ref().unwrap_or(&packet), end),
+            });
+            self.words.iter_mut().for_each(|words| words.send(offset_us, reached_us, end));
             let over = |s: &FeedStream| s.routes.is_empty() || (s.kind == MediaKind::Subtitle && !text_only);
             if self.streams.iter().all(over) {
                 return Ok(());
@@ -424,10 +508,15 @@ impl Feed {
         }
     }
 
-    /// Says when an MP4 ends within a fragment, as one does whose recorder died: the fragment's head lists what is not there.
-    fn check_fragment(&mut self, shared: &Shared) {
+    /// An MP4 in fragments has no list of all: what is missing is what its last fragment lists, as in one whose recorder died, or
+    /// what its other boxes say.
+    fn check_fragments(&mut self, shared: &Shared, reached_us: i64) -> Result<()> {
+        let reached = reached_us as f64 / 1e6;
+        if self.end.is_some_and(|end| reached >= end.seconds()) {
+            return Ok(());
+        }
         let Some(container) = self.packets.container().filter(|c| c.format_name().starts_with("mov")) else {
-            return;
+            return Ok(());
         };
         let missing =
             self.streams.iter().enumerate().filter(|(_, s)| s.in_pieces && !s.routes.is_empty()).filter_map(
@@ -437,19 +526,44 @@ impl Feed {
                     (s.last.is_none_or(|last| listed > last)).then(|| Timestamp::new(lost, s.base).seconds())
                 },
             );
-        if let Some(seconds) = missing.max_by(f64::total_cmp) {
-            let message =
-                format!("{}: ends within a fragment: {seconds:.1} s that it lists are missing", self.label);
-            shared.warn("source", message);
+        let lost = missing.max_by(f64::total_cmp);
+        let whole = self.look(usize::MAX).unwrap_or_default();
+        let length = whole.length.map_or(0.0, |length| length.seconds() - self.start);
+        match (lost, whole.missing) {
+            (Some(lost), _) => {
+                self.truncated(shared, &format!("it ends within a fragment, which lists {lost:.1} s more"))
+            }
+            (None, Some(missing)) => self.truncated(shared, &missing),
+            (None, None) if is_short(reached, length) => {
+                self.truncated(shared, &format!("its fragments end at {reached:.1} s of {length:.1} s"))
+            }
+            (None, None) => Ok(()),
         }
+    }
+
+    /// What a file in fragments says of itself.
+    fn look(&mut self, boxes: usize) -> Option<whole::Whole> {
+        let container = self.packets.container()?;
+        let file = self.file.as_ref().filter(|_| container.format_name().starts_with("mov"))?;
+        // Whoever reads it says when it cannot be read.
+        whole::look(file, boxes).ok().flatten()
+    }
+
+    /// The source is cut short: an error, unless what is there is wanted.
+    fn truncated(&self, shared: &Shared, why: &str) -> Result<()> {
+        let message = format!("{}: is truncated: {why}", self.label);
+        if self.salvage || self.part {
+            shared.warn("source", message);
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Format, format!("{message} (salvage takes what is there)")))
     }
 
     /// A file that ends well before its container's length was cut.
     fn check_length(&mut self, shared: &Shared, reached_us: i64) -> Result<()> {
         let Some(expected) = self.expected else { return Ok(()) };
         let (expected, reached) = (expected.seconds(), reached_us as f64 / 1e6);
-        if expected - reached <= (expected * 0.1).max(2.0) || self.end.is_some_and(|e| reached >= e.seconds())
-        {
+        if !is_short(reached, expected) || self.end.is_some_and(|e| reached >= e.seconds()) {
             return Ok(());
         }
         let message = format!("{}: ends at {reached:.1} s of {expected:.1} s: truncated", self.label);

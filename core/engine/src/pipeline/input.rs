@@ -332,6 +332,22 @@ fn length(demuxer: &av::Demuxer, streams: &[StreamInfo], begin: Timestamp) -> Op
     Some(Timestamp::new(if is_end { late.max(0) } else { said }, MICROSECONDS))
 }
 
+/// How long what is `wanted` of a source is, as far as its container says: one may say it of all streams only.
+pub(super) fn expected(offer: &Offer, begin: Timestamp, wanted: &[StreamInfo]) -> Option<Timestamp> {
+    let lasts = |s: &&StreamInfo| {
+        matches!(s.kind, MediaKind::Video | MediaKind::Audio) && !s.disposition.attached_picture
+    };
+    if wanted.iter().filter(lasts).count() == offer.streams.iter().filter(lasts).count() {
+        return offer.duration;
+    }
+    let end = |s: &StreamInfo| {
+        let start = s.start.map_or(0, |start| start.micros() - begin.micros());
+        Some(start.max(0) + s.duration?.micros())
+    };
+    let longest = wanted.iter().filter(lasts).map(end).collect::<Option<Vec<_>>>()?.into_iter().max()?;
+    Some(Timestamp::new(longest.min(offer.duration?.micros()), MICROSECONDS))
+}
+
 /// Whether key frames can be looked up: in a file of this machine, which is played once from its beginning.
 fn can_list_keys(spec: &PipelineSpec) -> bool {
     let source = &spec.source;

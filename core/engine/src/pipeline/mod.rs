@@ -18,6 +18,7 @@ mod share;
 mod steer;
 mod tracks;
 mod two_pass;
+mod words;
 mod worker;
 
 use crate::error::{Error, ErrorKind, Result};

@@ -191,6 +191,7 @@ impl Item {
             key: self.key,
             stream: self.track,
             hidden: false,
+            seam: None,
             side_data: self.side_data.clone(),
             coding: None,
         })

@@ -435,14 +435,8 @@ impl Index {
     }
 
     fn manifest(&self, target: Timestamp) -> dash::Manifest {
-        let mut sets: Vec<dash::AdaptationSet> = Vec::new();
-        let mut ladder = dash::AdaptationSet::new(dash::Content::Video);
-        for r in self.renditions.iter().filter(|r| r.kind == MediaKind::Video) {
-            ladder.representations.extend(r.representation(target));
-        }
-        if !ladder.representations.is_empty() {
-            sets.push(ladder);
-        }
+        let pictures = self.renditions.iter().filter(|r| r.kind == MediaKind::Video);
+        let mut sets = dash::AdaptationSet::ladder(pictures.filter_map(|r| r.representation(target)));
         for (i, r) in self.renditions.iter().filter(|r| r.kind == MediaKind::Audio).enumerate() {
             let mut set = dash::AdaptationSet::new(dash::Content::Audio);
             set.language = r.language();

@@ -12,5 +12,6 @@ pub(crate) mod seek;
 pub(crate) mod sound;
 mod spool;
 mod target;
+pub(crate) mod whole;
 
 pub use ghoststream_sys::ffmpeg::Interrupt;

@@ -123,6 +123,12 @@ fn options(spec: &SourceSpec, target: &Target) -> av::Pairs {
             list.push((name.into(), value));
         }
     };
+    let url = spec.url.as_deref().unwrap_or_default();
+    let path = url.split(['?', '#']).next().unwrap_or(url);
+    if path.to_ascii_lowercase().ends_with(".mpd") {
+        // FFmpeg's own list of what a manifest may name has no words in it.
+        add("allowed_extensions", "aac,m4a,m4s,m4v,mov,mp4,webm,ts,vtt".into());
+    }
     let Target::Url { protocol } = target else { return list };
     let http = matches!(protocol.as_str(), "http" | "https");
     if http || protocol.starts_with("rtsp") {

@@ -834,6 +834,7 @@ mod tests {
                 r#"{"source":{"pattern":{},"decode":{"keys":true}},"outputs":[{"path":"o.mp4"}]}"#,
                 "source.decode.keys: ",
             ),
+            (r#"{"source":{"screen":{},"salvage":true},"outputs":[{"path":"o.mp4"}]}"#, "source.salvage: "),
         ] {
             let message = refused(json);
             assert!(message.starts_with(path), "{message}");

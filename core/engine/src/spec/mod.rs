@@ -12,6 +12,7 @@ mod hdr;
 mod hosts;
 mod ladder;
 mod output;
+mod plain;
 mod push;
 mod record;
 mod screen;
@@ -37,6 +38,7 @@ pub use output::{
     AudioChoice, BitstreamFormat, Container, OutputSpec, PacketsSpec, PlaylistMode, SegmentContainer,
     SegmentNames, SegmentSpec, SubtitleChoice, SubtitleSpec, VideoChoice, WindowSpec,
 };
+pub use plain::Plain;
 pub(crate) use push::is_encrypted;
 pub use push::{AdaptChoice, AdaptSpec, PushSpec, SrtMode, SrtSpec};
 pub use record::{ReplaySpec, ReplayStore, SplitChoice, SplitSpec};
@@ -162,13 +164,13 @@ impl PipelineSpec {
     }
 }
 
-/// Parses any document type of this module, with the path of the offending field in the error.
+/// Parses any document type of this module ([`Plain`]), with the path of the offending field in the error.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`]; the message begins with the field's path (`outputs[0].video.bitrate: …`).
-pub fn parse_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
-    let mut de = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut de).map_err(|e| {
+pub fn parse_json<T: serde::de::DeserializeOwned>(text: &(impl AsRef<[u8]> + ?Sized)) -> Result<T> {
+    let mut de = serde_json::Deserializer::from_slice(text.as_ref());
+    let Plain(value) = serde_path_to_error::deserialize(&mut de).map_err(|e| {
         let path = e.path().to_string();
         let inner = e.into_inner();
         let message = if path == "." { inner.to_string() } else { format!("{path}: {inner}") };

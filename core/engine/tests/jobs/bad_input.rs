@@ -41,24 +41,113 @@ fn a_file_cut_in_the_middle_is_an_error_or_kept_with_a_warning() {
 }
 
 #[test]
-fn a_recording_that_broke_off_is_taken_to_its_end_and_says_so() {
+fn other_containers_that_are_cut_are_errors_too() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mp4");
+    for (name, options) in
+        [("a.mkv", "-c copy"), ("a.webm", "-c:v libvpx -c:a libopus"), ("a.avi", "-c copy"), ("a.wav", "-vn")]
+    {
+        let (whole, cut, output) = (dir.path(name), dir.path(&format!("cut-{name}")), dir.path("o.mkv"));
+        ffmpeg(&format!("-i {input} {options} {whole}"));
+        let bytes = std::fs::read(&whole).unwrap();
+        std::fs::write(&cut, &bytes[..bytes.len() - 1000]).unwrap();
+        let message = failure(simple(&cut, &output));
+        assert!(message.contains(&format!("cut-{name}: is truncated: ")), "{message}");
+        assert!(!exists(&output), "{name}");
+        let mut spec = simple(&cut, &output);
+        spec["source"]["salvage"] = json!(true);
+        complete(spec);
+        std::fs::remove_file(&output).unwrap();
+        complete(simple(&whole, &output));
+        std::fs::remove_file(&output).unwrap();
+    }
+}
+
+#[test]
+fn the_shorter_of_two_streams_alone_is_not_truncated() {
+    let dir = Dir::new();
+    for name in ["a.mp4", "a.mkv", "a.ts"] {
+        let (input, output) = (dir.path(name), dir.path("o.mkv"));
+        ffmpeg(&format!(
+            "-f lavfi -i testsrc2=s=160x90:r=25:d=2 -f lavfi -i sine=d=12 -c:v libx264 -preset ultrafast -c:a aac {input}"
+        ));
+        complete(
+            json!({"source": {"url": input}, "outputs": [{"path": output, "overwrite": true, "audio": false}]}),
+        );
+        assert_eq!(frames(video(&probe(&output))), 50, "{name}");
+    }
+}
+
+#[test]
+fn a_recording_that_broke_off_is_an_error_or_taken_to_its_end() {
     let dir = Dir::new();
     let (input, whole, cut) = (clip(&dir, "in.mp4"), dir.path("whole.mp4"), dir.path("cut.mp4"));
-    ffmpeg(&format!("-i {input} -c copy -movflags frag_keyframe+empty_moov {whole}"));
-    let bytes = std::fs::read(&whole).unwrap();
-    std::fs::write(&cut, &bytes[..bytes.len() * 3 / 8]).unwrap();
-    for (source, broken) in [(&whole, false), (&cut, true)] {
+    for flags in ["frag_keyframe+empty_moov", "frag_keyframe", "frag_keyframe+empty_moov+dash+global_sidx"] {
+        ffmpeg(&format!("-i {input} -c copy -movflags {flags} {whole}"));
         let output = dir.path("o.mp4");
-        let job = start(json!({"source": {"url": source}, "outputs": [
-            {"path": output, "overwrite": true, "video": {"preset": "p1"}, "audio": {"codec": "aac"}}]}));
-        let events = events(&job);
-        let told = events.iter().any(|e| {
-            matches!(e, Event::Warning { code: "source", message } if message.contains("ends within a fragment"))
-        });
-        assert_eq!(told, broken, "{events:?}");
-        let count = frames(video(&probe(&output)));
-        assert!(if broken { (25..75).contains(&count) } else { count == 100 }, "{count}");
+        let spec = |source: &str, salvage: bool| {
+            json!({"source": {"url": source, "salvage": salvage}, "outputs": [
+                {"path": output, "overwrite": true, "video": {"preset": "p1"}, "audio": {"codec": "aac"}}]})
+        };
+        let warned = |spec| {
+            let job = start(spec);
+            let events = events(&job);
+            assert!(
+                matches!(events.last(), Some(Event::Done(done)) if done.message.is_none()),
+                "{flags}: {events:?}"
+            );
+            events.iter().any(|e| {
+                matches!(e, Event::Warning { code: "source", message } if message.contains("cut.mp4: is truncated: "))
+            })
+        };
+        assert!(!warned(spec(&whole, false)), "{flags}");
+        assert_eq!(frames(video(&probe(&output))), 100, "{flags}");
+        std::fs::remove_file(&output).unwrap();
+        let bytes = std::fs::read(&whole).unwrap();
+        let boxes: Vec<usize> =
+            bytes.windows(4).enumerate().filter(|(_, w)| *w == b"moof").map(|(at, _)| at - 4).collect();
+        let (third, indexed) = (boxes[boxes.len() - 2], flags.contains("sidx"));
+        // Within what a fragment has, within its head, within the first bytes of a box, between two.
+        for end in [bytes.len() * 3 / 8, third + 30, third + 3, third] {
+            std::fs::write(&cut, &bytes[..end]).unwrap();
+            if end == third && !indexed {
+                // Nothing says that there was more.
+                assert!(!warned(spec(&cut, false)), "{flags}");
+                continue;
+            }
+            let message = failure(spec(&cut, false));
+            assert!(
+                message.contains("cut.mp4: is truncated: ") && message.contains("salvage"),
+                "{flags}: {message}"
+            );
+            assert!(!exists(&output), "{flags}");
+            // What is asked for is there.
+            let mut early = spec(&cut, false);
+            early["source"]["duration"] = json!(0.5);
+            assert!(!warned(early), "{flags}");
+            assert!(warned(spec(&cut, true)), "{flags} {end}");
+            let count = frames(video(&probe(&output)));
+            assert!((25..75).contains(&count), "{flags} {end}: {count}");
+            std::fs::remove_file(&output).unwrap();
+        }
     }
+}
+
+#[test]
+fn a_recording_in_many_fragments_that_broke_off_leaves_nothing() {
+    let dir = Dir::new();
+    let (input, whole, cut) = (clip(&dir, "in.mp4"), dir.path("whole.mp4"), dir.path("cut.mp4"));
+    // More boxes than are looked at before anything is read.
+    ffmpeg(&format!("-stream_loop 39 -i {input} -c copy -movflags frag_every_frame+empty_moov {whole}"));
+    let bytes = std::fs::read(&whole).unwrap();
+    let boxes = bytes.windows(4).filter(|w| *w == b"moof").count();
+    assert!(boxes > 4000, "{boxes}");
+    // What is behind the fragments is FFmpeg's list of them.
+    let last = bytes.windows(4).rposition(|w| w == b"mdat").unwrap();
+    std::fs::write(&cut, &bytes[..last + 10]).unwrap();
+    let message = failure(json!({"source": {"url": cut}, "outputs": [{"path": dir.path("o.mkv")}]}));
+    assert!(message.contains("cut.mp4: is truncated: "), "{message}");
+    assert_eq!(dir.names(), ["cut.mp4", "in.mp4", "whole.mp4"]);
 }
 
 #[test]

@@ -180,6 +180,45 @@ fn pushed_frames_get_the_documents_metadata_in_the_bare_stream_too() {
 }
 
 #[test]
+fn playlists_and_manifests_say_what_the_colours_are() {
+    let dir = Dir::new();
+    let (pq, sdr) = (samples::hdr10(&dir, "pq.mkv", true), clip(&dir, "sdr.mkv"));
+    let said = |source: &str, more: Value| {
+        let output = dir.path("o");
+        let _ = std::fs::remove_dir_all(&output);
+        let mut spec = json!({"source": {"url": source},
+            "outputs": [{"path": output, "format": "hls+dash", "audio": false, "segment": {"duration": 1}}]});
+        for (key, value) in more.as_object().unwrap() {
+            spec["outputs"][0][key] = value.clone();
+        }
+        complete(spec);
+        let read = |name: &str| std::fs::read_to_string(format!("{output}/{name}")).unwrap();
+        (read("master.m3u8"), read("manifest.mpd"))
+    };
+    let property = |kind: &str, name: &str, value: u8| {
+        format!("<{kind}Property schemeIdUri=\"urn:mpeg:mpegB:cicp:{name}\" value=\"{value}\"/>")
+    };
+    let (list, manifest) = said(&pq, json!({"video": {"codec": "copy"}}));
+    assert!(list.contains("VIDEO-RANGE=PQ") && !list.contains("VIDEO-RANGE=SDR"), "{list}");
+    for (name, value) in [("ColourPrimaries", 9), ("TransferCharacteristics", 16), ("MatrixCoefficients", 9)]
+    {
+        assert!(manifest.contains(&property("Supplemental", name, value)), "{manifest}");
+    }
+    let (list, manifest) = said(
+        &sdr,
+        json!({"video": {"preset": "p1", "colour": {"primaries": "bt709", "transfer": "bt709", "matrix": "bt709"}}}),
+    );
+    assert!(list.contains("VIDEO-RANGE=SDR") && !manifest.contains("TransferCharacteristics"), "{manifest}");
+    // Two that cannot be switched between: players that know nothing of HDR have the other.
+    let ladder = json!([{"height": 180, "codec": "hevc", "encoder": "libx265", "bit_depth": 10, "preset": "p1"},
+        {"height": 90, "codec": "h264", "preset": "p1", "filters": [{"tone_map": {}}]}]);
+    let (list, manifest) = said(&pq, json!({"ladder": ladder}));
+    assert!(list.contains("VIDEO-RANGE=PQ") && list.contains("VIDEO-RANGE=SDR"), "{list}");
+    assert_eq!(manifest.matches("contentType=\"video\"").count(), 2, "{manifest}");
+    assert!(manifest.contains(&property("Essential", "TransferCharacteristics", 16)), "{manifest}");
+}
+
+#[test]
 fn metadata_without_an_hdr_picture_is_refused() {
     let dir = Dir::new();
     let (sdr, pq) = (clip(&dir, "sdr.mkv"), samples::hdr10(&dir, "pq.mkv", false));

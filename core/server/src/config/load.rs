@@ -1,6 +1,8 @@
 //! From files, the environment and flags to settings.
 
 use super::{Config, LogFormat, LogLevel, Profile, keys, profile};
+use ghoststream::spec::Plain;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -90,6 +92,27 @@ pub fn load(file: Option<&Path>, flags: &Overrides) -> Result<(Config, Option<Pa
     Ok((config, file))
 }
 
+/// What a document says, or the path of what is wrong in it.
+fn plainly<'de, T, D>(document: D) -> Result<T, String>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de, Error: fmt::Display>,
+{
+    let e = match serde_path_to_error::deserialize(document) {
+        Ok(Plain(value)) => return Ok(value),
+        Err(e) => e,
+    };
+    let (path, said) = (e.path().to_string(), e.inner().to_string());
+    if path == "." {
+        return Err(said);
+    }
+    // YAML's errors begin with a path of their own, which may be a shorter one.
+    let rest = said.split_once(": ").filter(|(own, _)| {
+        path.strip_prefix(own).is_some_and(|more| more.is_empty() || more.starts_with(['.', '[']))
+    });
+    Err(format!("{path}: {}", rest.map_or(said.as_str(), |(_, rest)| rest)))
+}
+
 /// As [`load`], from a text (YAML; `name` is for messages) and an environment.
 ///
 /// # Errors
@@ -104,10 +127,7 @@ pub fn load_from(
     let defaults = serde_json::to_value(Config::default()).unwrap_or_default();
     let mut given: Value = match text.trim().is_empty() {
         true => Value::Null,
-        // By way of YAML's own values, which have no key twice.
-        false => serde_norway::from_str::<serde_norway::Value>(text)
-            .and_then(serde_norway::from_value)
-            .map_err(|e| label(e.to_string()))?,
+        false => plainly(serde_norway::Deserializer::from_str(text)).map_err(label)?,
     };
     // A section without keys is null in YAML.
     match &mut given {
@@ -125,10 +145,7 @@ pub fn load_from(
     for (variable, value) in &environment {
         from_environment(variable, value, &defaults, &mut given)?;
     }
-    let mut config: Config = serde_path_to_error::deserialize(given).map_err(|e| {
-        let path = e.path().to_string();
-        label(format!("{path}: {}", e.into_inner()))
-    })?;
+    let mut config: Config = plainly(given).map_err(label)?;
     if let Some(host) = &flags.host {
         config.server.host = host.clone();
     }
@@ -183,7 +200,7 @@ fn from_environment(
     };
     let value: Value = match text.is_empty() {
         true => Value::Null,
-        false => serde_norway::from_str(text).unwrap_or(Value::String(text.into())),
+        false => plainly(serde_norway::Deserializer::from_str(text)).unwrap_or(Value::String(text.into())),
     };
     let default = path.iter().try_fold(defaults, |at, key| at.get(key));
     // `GHOSTSTREAM_SECURITY_API_KEY=1234` is a text, and a list may be written with commas.
@@ -211,8 +228,9 @@ fn from_environment(
         alone =
             Value::Object(Map::from_iter([(key.clone(), if alone.is_null() { at.clone() } else { alone })]));
     }
-    serde_path_to_error::deserialize::<_, Config>(alone)
+    serde_path_to_error::deserialize::<_, Plain<Config>>(alone)
         .map_err(|e| LoadError(format!("{variable}: {}", e.into_inner())))?
+        .0
         .check_each()
         .map_err(|why| LoadError(format!("{variable}: {why}")))
 }
@@ -281,7 +299,11 @@ mod tests {
             ("server: 5", "g.yaml: server: it is not a mapping"),
             ("- 1", "g.yaml: it is not a mapping of sections"),
             ("a: [", "g.yaml: "),
-            ("server:\n  port: 1\n  host: a\n  port: 2", "g.yaml: server: duplicate"),
+            ("server:\n  port: 1\n  host: a\n  port: 2", "g.yaml: server.port: duplicate"),
+            ("security:\n  sources: []", "g.yaml: security.sources: invalid type: sequence"),
+            ("security:\n  sources: [[], []]", "g.yaml: security.sources: invalid type: sequence"),
+            ("transcoding:\n  segment_duration: .nan", "g.yaml: transcoding.segment_duration: invalid value"),
+            ("transcoding: {segment_duration: -.inf}", "g.yaml: transcoding.segment_duration: invalid value"),
             ("transcoding:\n  segment_duration: 0", "transcoding.segment_duration: 0 is not between"),
             ("transcoding:\n  ffmpeg_path: /usr/bin/ffmpeg", "no ffmpeg program is run"),
             ("hardware:\n  vaapi_device: renderD129", "is neither a path (/dev/dri/renderD129) nor auto"),

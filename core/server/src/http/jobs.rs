@@ -16,7 +16,9 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::{Extension, Json};
 use bytes::Bytes;
+use ghoststream::spec::Plain;
 use serde_json::{Value, json};
+use serde_path_to_error::Segment;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -298,7 +300,8 @@ fn parsed(body: &[u8]) -> Answer<Option<Value>> {
     if body.is_empty() {
         return Ok(None);
     }
-    serde_json::from_slice(body).map(Some).map_err(|e| {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let syntax = |e: &serde_json::Error| {
         // The place as a number of bytes, as Python's decoder counts.
         let before = body.split_inclusive(|b| *b == b'\n').take(e.line().saturating_sub(1));
         let at = before.map(<[u8]>::len).sum::<usize>() + e.column().saturating_sub(1);
@@ -309,5 +312,21 @@ fn parsed(body: &[u8]) -> Answer<Option<Value>> {
             input: json!({}),
             ctx: Some(json!({ "error": e.to_string() })),
         }])
-    })
+    };
+    let Plain(value) =
+        serde_path_to_error::deserialize(&mut reader).map_err(|e| match e.inner().is_data() {
+            false => syntax(e.inner()),
+            // A key that is there twice.
+            true => {
+                let place = e.path().iter().map(|part| match part {
+                    Segment::Seq { index } => json!(index),
+                    part => json!(part.to_string()),
+                });
+                let mut error = FieldError::value("", &e.inner().to_string(), json!({}));
+                error.loc.extend(place);
+                Fail::fields(&[error])
+            }
+        })?;
+    reader.end().map_err(|e| syntax(&e))?;
+    Ok(Some(value))
 }

@@ -6,6 +6,7 @@ use crate::live::push::PushTarget;
 use crate::live::recordings::RecordingRules;
 use crate::live::rest::gstreamer::files;
 use crate::live::streams::StreamRequest;
+use ghoststream::spec::parse_json;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -137,15 +138,7 @@ impl Command {
     /// # Errors
     /// What is wrong with it, with the field's name.
     pub fn parse(bytes: &[u8]) -> Result<Command, String> {
-        let mut reader = serde_json::Deserializer::from_slice(bytes);
-        let command: Command = serde_path_to_error::deserialize(&mut reader).map_err(|e| {
-            let path = e.path().to_string();
-            match path.as_str() {
-                "." => e.into_inner().to_string(),
-                _ => format!("{path}: {}", e.into_inner()),
-            }
-        })?;
-        reader.end().map_err(|e| e.to_string())?;
+        let command: Command = parse_json(bytes).map_err(|e| e.message().to_string())?;
         match command.version {
             None | Some(VERSION) => {}
             Some(other) => return Err(format!("version: {other} is not {VERSION}")),
@@ -272,8 +265,7 @@ impl Task {
     /// # Errors
     /// What is wrong with it, with the field's name.
     pub fn parse(bytes: &[u8]) -> Result<Task, String> {
-        let mut reader = serde_json::Deserializer::from_slice(bytes);
-        let task: Task = serde_path_to_error::deserialize(&mut reader).map_err(|e| e.to_string())?;
+        let task: Task = parse_json(bytes).map_err(|e| e.message().to_string())?;
         if task.version != VERSION {
             return Err(format!("version: {} is not {VERSION}", task.version));
         }
@@ -399,6 +391,9 @@ mod tests {
             (r#"{"command":"STOP","stream_id":"a","colour":1}"#, "colour"),
             (r#"{"command":"STOP","stream_id":"a","version":2}"#, "version: 2 is not 1"),
             (r#"{"command":"STOP","stream_id":"a"} x"#, "trailing"),
+            (r#"["STOP","a"]"#, "invalid type: sequence"),
+            (r#"{"command":{"STOP":null},"stream_id":"a"}"#, "command: invalid type: map"),
+            (r#"{"command":"STOP","stream_id":"a","stream_id":"b"}"#, "stream_id: duplicate field"),
             (r#"{"command":"START","stream_id":"a","output":"x"}"#, "output: START has no such field"),
             (
                 r#"{"command":"TRANSCODE","stream_id":"a","stream_key":"x"}"#,

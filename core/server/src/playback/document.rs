@@ -5,9 +5,11 @@ use super::session::Load;
 use super::timeline::Timeline;
 use crate::jobs::Relief;
 use ghoststream::Codec;
+use ghoststream::filter::colour::from_spec;
+use ghoststream::frame::Colour;
 use ghoststream::spec::{
-    AudioChoice, AudioSpec, Container, Device, FrameRate, LadderSpec, OutputSpec, PipelineSpec, Seconds,
-    SegmentContainer, SegmentSpec, SubtitleChoice, SubtitleSpec, VideoChoice, VideoSpec, WindowSpec,
+    AudioChoice, AudioSpec, ColourSpec, Container, Device, FrameRate, LadderSpec, OutputSpec, PipelineSpec,
+    Seconds, SegmentContainer, SegmentSpec, SubtitleChoice, SubtitleSpec, VideoChoice, VideoSpec, WindowSpec,
 };
 use ghoststream::time::Rational;
 use serde_json::Value;
@@ -48,8 +50,8 @@ pub(super) struct Rendition {
     pub sample_rate: u32,
     pub language: Option<String>,
     pub title: Option<String>,
-    /// `PQ`, `HLG` or nothing.
-    pub hdr: Option<&'static str>,
+    /// Of HDR, what the source's is; otherwise it is the usual one.
+    pub colour: Colour,
 }
 
 #[derive(Clone, Debug)]
@@ -362,11 +364,7 @@ fn video(
     };
     let peak = spec.max_bitrate.map_or(average + average / 2, |m| m.0.max(average)) + 20_000;
     let kept = spec.is_copy() || spec.bit_depth.is_some_and(|d| d > 8);
-    let hdr = match stream["video"]["colour"]["transfer"].as_str() {
-        Some("smpte2084") if kept => Some("PQ"),
-        Some("arib-std-b67") if kept => Some("HLG"),
-        _ => None,
-    };
+    let colour = Some(colour(&stream["video"]["colour"])).filter(|colour| kept && colour.is_hdr());
     let codec = match spec.is_copy() {
         true => stream["codec"].as_str().unwrap_or("h264").to_string(),
         false => spec.codec.as_ref().or(base.codec.as_ref()).map_or("h264", Codec::name).to_string(),
@@ -387,7 +385,7 @@ fn video(
         sample_rate: 0,
         language: None,
         title: None,
-        hdr,
+        colour: colour.unwrap_or_default(),
     }
 }
 
@@ -443,7 +441,23 @@ fn audio(spec: &AudioSpec, stream: &Value, name: String) -> Rendition {
         sample_rate: spec.sample_rate.unwrap_or_else(|| number(&stream["audio"]["sample_rate"])),
         language: text("language"),
         title: text("title"),
-        hdr: None,
+        colour: Colour::default(),
+    }
+}
+
+/// The colour whose parts a probe names.
+fn colour(names: &Value) -> Colour {
+    let part = |name: &str, spec: fn(String) -> ColourSpec| {
+        let said = names[name].as_str().map(|word| from_spec(&spec(word.into())));
+        said.and_then(Result::ok).unwrap_or_default()
+    };
+    Colour {
+        primaries: part("primaries", |p| ColourSpec { primaries: Some(p), ..ColourSpec::default() })
+            .primaries,
+        transfer: part("transfer", |t| ColourSpec { transfer: Some(t), ..ColourSpec::default() }).transfer,
+        matrix: part("matrix", |m| ColourSpec { matrix: Some(m), ..ColourSpec::default() }).matrix,
+        range: part("range", |r| ColourSpec { range: Some(r), ..ColourSpec::default() }).range,
+        ..Colour::default()
     }
 }
 

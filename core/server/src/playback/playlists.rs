@@ -124,11 +124,7 @@ pub(super) fn multivariant(
             supplemental_codecs: None,
             resolution: r.is_video().then_some((r.width, r.height)),
             frame_rate: r.is_video().then(|| frame_rate(shape)).flatten(),
-            video_range: r.is_video().then_some(match r.hdr {
-                Some("PQ") => VideoRange::Pq,
-                Some(_) => VideoRange::Hlg,
-                None => VideoRange::Sdr,
-            }),
+            video_range: r.is_video().then(|| VideoRange::of(r.colour)),
             audio: (!alone && !sounds.is_empty()).then(|| "audio".into()),
             subtitles: (!subtitles.is_empty()).then(|| "subs".into()),
         });
@@ -142,7 +138,7 @@ pub(super) fn multivariant(
             average_bandwidth: Some(share(r.average)),
             codecs: said(n).into_iter().take(1).collect(),
             resolution: Some((r.width, r.height)),
-            video_range: None,
+            video_range: Some(VideoRange::of(r.colour)),
         });
     }
     list.to_string()
@@ -177,6 +173,7 @@ pub(super) fn manifest(shape: &Shape, subtitles: &[Subtitle], known: &[Option<St
         };
         let mut made = dash::Representation::new(&r.name, r.peak, dash::Source::Template(template));
         made.codecs = Some(known.get(n).cloned().flatten().unwrap_or_else(|| r.codecs.clone()));
+        made.colour = r.colour;
         if r.is_video() {
             (made.width, made.height, made.frame_rate) = (Some(r.width), Some(r.height), rate);
         } else {
@@ -184,13 +181,9 @@ pub(super) fn manifest(shape: &Shape, subtitles: &[Subtitle], known: &[Option<St
         }
         made
     };
-    let mut sets = Vec::new();
-    let mut ladder = dash::AdaptationSet::new(dash::Content::Video);
     let all = || shape.renditions.iter().enumerate();
-    ladder.representations.extend(all().filter(|(_, r)| r.is_video()).map(|(n, r)| representation(n, r)));
-    if !ladder.representations.is_empty() {
-        sets.push(ladder);
-    }
+    let ladder = all().filter(|(_, r)| r.is_video()).map(|(n, r)| representation(n, r));
+    let mut sets = dash::AdaptationSet::ladder(ladder);
     for (i, (n, r)) in all().filter(|(_, r)| !r.is_video()).enumerate() {
         let mut set = dash::AdaptationSet::new(dash::Content::Audio);
         (set.language, set.label) = (r.language.as_deref().map(language::tag), r.title.clone());

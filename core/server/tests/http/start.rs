@@ -39,6 +39,10 @@ fn mistakes_are_pydantic_s() {
     assert_eq!(mistakes(&site, b"{\"source\": }"), [("json_invalid".into(), json!(["body", 11]))]);
     assert_eq!(mistakes(&site, b"[]"), [("model_attributes_type".into(), json!(["body"]))]);
     assert_eq!(mistakes(&site, b"\xff\xfe")[0].0, "json_invalid");
+    assert_eq!(mistakes(&site, b"{\"source\": \"x\"} 1")[0].0, "json_invalid");
+    // Which of the two is meant nobody can say.
+    let twice = br#"{"source": "x", "subtitles": [{"url": "a", "url": "b"}]}"#;
+    assert_eq!(mistakes(&site, twice), [("value_error".into(), json!(["body", "subtitles", 0, "url"]))]);
 }
 
 #[test]

@@ -171,6 +171,8 @@ pub struct Demuxer {
     /// It may end before that: FFmpeg was told to, or deciphers, which takes the padding off.
     may_end_before: bool,
     complaints: Complaints,
+    /// Streams of DASH that ended before the rest.
+    over: Vec<usize>,
     _scope: Scoped,
 }
 
@@ -218,6 +220,7 @@ impl Demuxer {
             may_end_before: options.url.starts_with("crypto")
                 || options.options.iter().any(|(k, _)| k == "offset" || k == "end_offset"),
             complaints: Complaints::default(),
+            over: Vec::new(),
             _scope: Scoped::default(),
         };
         let pb = demuxer.io.as_ref().map_or(ptr::null_mut(), Io::as_ptr);
@@ -407,6 +410,7 @@ impl Demuxer {
         let index = stream.map_or(Ok(-1), |s| {
             i32::try_from(s).ok().filter(|_| s < self.stream_count()).ok_or(Error::invalid("stream index"))
         })?;
+        self.words_come_again()?;
         // SAFETY: an opened context; the index is -1 or in range.
         let done = self
             .watch
@@ -419,6 +423,7 @@ impl Demuxer {
     /// # Errors
     /// As [`Demuxer::seek`].
     pub fn rewind(&mut self) -> Result<()> {
+        self.words_come_again()?;
         // SAFETY: an opened context.
         let done = self.watch.run(|| check(unsafe { raw::gsav_demux_rewind(self.raw) }, "rewind"));
         done.map(drop).map_err(|e| self.explain(e))
@@ -476,8 +481,14 @@ impl Demuxer {
         }
         for stream in &words {
             self.set_discard(stream.index, true)?;
+            self.over.push(stream.index);
         }
         Ok(true)
+    }
+
+    /// Elsewhere there are words again.
+    fn words_come_again(&mut self) -> Result<()> {
+        std::mem::take(&mut self.over).into_iter().try_for_each(|stream| self.set_discard(stream, false))
     }
 
     /// Whether `e`, which [`Demuxer::read`] returned, may be nothing but the other side hanging up on a transport that has

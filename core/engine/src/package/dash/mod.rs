@@ -140,6 +140,13 @@ fn write_set(x: &mut Xml, index: usize, set: &AdaptationSet) {
                 t.set("schemeIdUri", "http://dashif.org/guidelines/trickmode").set("value", main);
             });
         }
+        let colours = if set.content == Content::Video { set.colours() } else { Vec::new() };
+        for (scheme, value) in colours {
+            let name = if set.colour_matters { "EssentialProperty" } else { "SupplementalProperty" };
+            x.empty(name, |t| {
+                t.set("schemeIdUri", scheme).set("value", value);
+            });
+        }
         for (scheme, value) in &set.accessibility {
             x.empty("Accessibility", |t| {
                 t.set("schemeIdUri", scheme).set("value", value);
@@ -270,6 +277,7 @@ fn write_template(x: &mut Xml, s: &SegmentTemplate, duration: Option<u64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::Colour;
     use crate::time::Timestamp;
 
     const MS: Rational = Rational::new(1, 1000);
@@ -341,6 +349,60 @@ mod tests {
 </MPD>
 "#;
         assert_eq!(manifest.to_string(), expected);
+    }
+
+    /// What the sets of pictures say of their colours.
+    fn said(colours: &[Colour]) -> Vec<String> {
+        let representation = |(n, colour): (usize, &Colour)| {
+            let source = Source::Template(template(Vec::new()));
+            Representation { colour: *colour, ..Representation::new(format!("v{n}"), 1, source) }
+        };
+        let sets = AdaptationSet::ladder(colours.iter().enumerate().map(representation));
+        let text = |set: &AdaptationSet| {
+            let mut xml = Xml::new();
+            write_set(&mut xml, 0, set);
+            let text = xml.into_string();
+            let lines = text.lines().filter(|l| l.contains("Property") || l.contains("<Representation "));
+            let part = |line: &str, name: &str| {
+                line.split_once(&format!("{name}=\""))
+                    .and_then(|(_, rest)| rest.split('"').next().map(str::to_owned))
+            };
+            let short = lines.map(|line| match part(line, "schemeIdUri") {
+                Some(scheme) => format!(
+                    "{} {} {}",
+                    &line.trim()[1..6],
+                    scheme.strip_prefix("urn:mpeg:mpegB:cicp:").unwrap(),
+                    part(line, "value").unwrap()
+                ),
+                None => part(line, "id").unwrap(),
+            });
+            short.collect::<Vec<_>>().join(", ")
+        };
+        sets.iter().map(text).collect()
+    }
+
+    #[test]
+    fn colours_other_than_the_usual_are_said() {
+        let of = |primaries, transfer, matrix| Colour { primaries, transfer, matrix, ..Colour::BT709 };
+        let (pq, hlg) = (of(9, 16, 9), of(9, 18, 9));
+        let (plain, unsaid) = (Colour::BT709, Colour::default());
+        assert_eq!(said(&[plain, unsaid]), ["v0, v1"]);
+        let hdr =
+            "Suppl ColourPrimaries 9, Suppl TransferCharacteristics 16, Suppl MatrixCoefficients 9, v0, v1";
+        assert_eq!(said(&[pq, pq]), [hdr]);
+        assert_eq!(said(&[hlg]), [hdr.replace("16", "18").replace(", v1", "")]);
+        // With another set there, who does not understand it leaves it alone.
+        let both = said(&[pq, plain, pq, hlg]);
+        assert_eq!(both[0], hdr.replace("Suppl", "Essen").replace("v1", "v2"));
+        assert_eq!((&both[1][..], both.len()), ("v1", 3));
+        assert!(both[2].contains("Essen TransferCharacteristics 18"), "{both:?}");
+        let old = "Suppl ColourPrimaries 6, Suppl TransferCharacteristics 6, Suppl MatrixCoefficients 6, v0";
+        assert_eq!(said(&[Colour::BT601]), [old]);
+        // What only some say is not said of all, and nothing is made up.
+        assert_eq!(said(&[of(9, 1, 2), unsaid]), ["v0, v1"]);
+        let full = Colour { range: crate::frame::ColourRange::Full, ..plain };
+        assert_eq!(said(&[full]), ["Suppl VideoFullRangeFlag 1, v0"]);
+        assert_eq!(said(&[of(2, 16, 2)]), ["Suppl TransferCharacteristics 16, v0"]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a manifest says. Wall-clock values are microseconds since 1970 UTC.
 
+use crate::frame::{Colour, ColourRange};
+use crate::package::hls::VideoRange;
 use crate::package::{Segment, Track};
 use crate::packet::MediaKind;
 use crate::time::{Rational, Rounding, Timestamp};
@@ -94,6 +96,9 @@ pub struct AdaptationSet {
     pub roles: Vec<String>,
     /// What helps who does not hear or see: schemes and their values.
     pub accessibility: Vec<(String, String)>,
+    /// What the pictures' colours are is for players to understand or to leave the set alone, as there is another. Otherwise it
+    /// is said to those who want to know.
+    pub colour_matters: bool,
     /// Set for trick play: the id (position in the period) of the set it belongs to.
     pub trick_mode_of: Option<usize>,
     /// The representations.
@@ -109,9 +114,56 @@ impl AdaptationSet {
             label: None,
             roles: Vec::new(),
             accessibility: Vec::new(),
+            colour_matters: false,
             trick_mode_of: None,
             representations: Vec::new(),
         }
+    }
+
+    /// The sets of a ladder: those whose dynamic range differs cannot be switched between (DASH-IF IOP 6.2.5). Where there are
+    /// several, a player that knows nothing of HDR takes the one that is none.
+    pub fn ladder(representations: impl IntoIterator<Item = Representation>) -> Vec<Self> {
+        let mut sets: Vec<Self> = Vec::new();
+        let range = |r: &Representation| VideoRange::of(r.colour);
+        for representation in representations {
+            let same =
+                |set: &&mut Self| set.representations.iter().all(|r| range(r) == range(&representation));
+            match sets.iter_mut().find(same) {
+                Some(set) => set.representations.push(representation),
+                None => {
+                    let mut set = AdaptationSet::new(Content::Video);
+                    set.representations.push(representation);
+                    sets.push(set);
+                }
+            }
+        }
+        if sets.len() > 1 {
+            for set in &mut sets {
+                set.colour_matters = set.representations.iter().any(|r| r.colour.is_hdr());
+            }
+        }
+        sets
+    }
+
+    /// Schemes and values of the colours (ISO/IEC 23091-2) that all representations have. BT.709 goes without saying.
+    pub(super) fn colours(&self) -> Vec<(String, u8)> {
+        let same = |field: fn(&Colour) -> u8| {
+            let first = self.representations.first().map(|r| field(&r.colour))?;
+            self.representations.iter().all(|r| field(&r.colour) == first).then_some(first)
+        };
+        // 2: not said.
+        let code = |field| same(field).filter(|code| *code != 2);
+        let (primaries, transfer, matrix) = (code(|c| c.primaries), code(|c| c.transfer), code(|c| c.matrix));
+        let full = same(|c| u8::from(c.range == ColourRange::Full)).filter(|full| *full == 1);
+        let usual = |code: Option<u8>| code.is_none_or(|code| code == 1);
+        let plain = usual(primaries) && usual(transfer) && usual(matrix);
+        let codes = [
+            ("ColourPrimaries", primaries),
+            ("TransferCharacteristics", transfer),
+            ("MatrixCoefficients", matrix),
+        ];
+        let codes = codes.into_iter().filter(|_| !plain).chain([("VideoFullRangeFlag", full)]);
+        codes.filter_map(|(name, code)| Some((format!("urn:mpeg:mpegB:cicp:{name}"), code?))).collect()
     }
 }
 
@@ -132,6 +184,8 @@ pub struct Representation {
     pub frame_rate: Option<Rational>,
     /// Sample aspect ratio.
     pub sample_aspect: Option<Rational>,
+    /// Colours of pictures.
+    pub colour: Colour,
     /// Samples per second.
     pub sampling_rate: Option<u32>,
     /// Number of channels.
@@ -230,6 +284,7 @@ impl Representation {
             height: None,
             frame_rate: None,
             sample_aspect: None,
+            colour: Colour::default(),
             sampling_rate: None,
             channels: None,
             trick_mode: false,
@@ -247,6 +302,7 @@ impl Representation {
                 (r.width, r.height) = (Some(track.width), Some(track.height));
                 r.frame_rate = track.frame_rate();
                 r.sample_aspect = Some(track.sample_aspect());
+                r.colour = track.colour;
             }
             MediaKind::Audio => {
                 (r.sampling_rate, r.channels) = (Some(track.timescale), Some(track.channels));

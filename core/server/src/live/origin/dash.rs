@@ -68,7 +68,7 @@ impl Facts {
     }
 
     fn sets(&self, windows: &[Window], span: &Span) -> Vec<AdaptationSet> {
-        let mut ladder = AdaptationSet::new(Content::Video);
+        let mut ladder = Vec::new();
         let (mut sounds, mut texts) = (Vec::new(), Vec::new());
         for window in windows.iter().filter(|w| matches!(w.format, Format::Cmaf | Format::Wvtt)) {
             let Some(track) = window.track.as_ref().filter(|_| window.init(span.run).is_some()) else {
@@ -76,7 +76,7 @@ impl Facts {
             };
             let Some(representation) = self.representation(window, track, span) else { continue };
             if window.kind == MediaKind::Video {
-                ladder.representations.push(representation);
+                ladder.push(representation);
                 continue;
             }
             let (content, of_kind) = match window.kind {
@@ -96,8 +96,8 @@ impl Facts {
             set.representations.push(representation);
             of_kind.push(set);
         }
-        ladder.accessibility = self.accessibility(windows);
-        let ladder = Some(ladder).filter(|l| !l.representations.is_empty());
+        let mut ladder = AdaptationSet::ladder(ladder);
+        ladder.iter_mut().for_each(|set| set.accessibility = self.accessibility(windows));
         ladder.into_iter().chain(sounds).chain(texts).collect()
     }
 

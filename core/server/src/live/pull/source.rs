@@ -125,6 +125,8 @@ pub(in crate::live) fn document(
             SourceSpec {
                 realtime: true,
                 loops: if *repeat { -1 } else { 0 },
+                // A recording whose recorder died is shown as far as it goes.
+                salvage: true,
                 protocols: vec!["file".into()],
                 ..SourceSpec::url(path)
             }

@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use ghoststream::ErrorKind;
-use ghoststream::spec::Container;
+use ghoststream::spec::{Container, Plain};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -284,9 +284,12 @@ fn said(id: &str, status: &str, message: &str) -> Value {
     json!({ "stream_id": id, "status": status, "message": message })
 }
 
-async fn create(State(service): State<LiveService>, body: Result<Json<Body>, JsonRejection>) -> Response {
+async fn create(
+    State(service): State<LiveService>,
+    body: Result<Json<Plain<Body>>, JsonRejection>,
+) -> Response {
     let request = match body {
-        Ok(Json(body)) => match body.request(service.recordings()) {
+        Ok(Json(Plain(body))) => match body.request(service.recordings()) {
             Ok(request) => request,
             Err((status, text)) => return detail(status, text),
         },
@@ -354,13 +357,13 @@ async fn remove(State(service): State<LiveService>, Path(id): Path<String>) -> R
 async fn config(
     State(service): State<LiveService>,
     Path(id): Path<String>,
-    body: Result<Json<Body>, JsonRejection>,
+    body: Result<Json<Plain<Body>>, JsonRejection>,
 ) -> Response {
     let request = match body {
-        Ok(Json(body)) if body.stream_id != id => {
+        Ok(Json(Plain(body))) if body.stream_id != id => {
             return detail(StatusCode::BAD_REQUEST, "Stream ID in path does not match config");
         }
-        Ok(Json(body)) => match body.request(service.recordings()) {
+        Ok(Json(Plain(body))) => match body.request(service.recordings()) {
             Ok(request) => request,
             Err((status, text)) => return detail(status, text),
         },

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use ghoststream::ErrorKind;
+use ghoststream::spec::Plain;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -103,9 +104,12 @@ pub fn extras(service: LiveService) -> Router {
     Router::new().route("/health", get(health)).route("/metrics", get(metrics)).with_state(service)
 }
 
-async fn create(State(service): State<LiveService>, body: Result<Json<Body>, JsonRejection>) -> Response {
+async fn create(
+    State(service): State<LiveService>,
+    body: Result<Json<Plain<Body>>, JsonRejection>,
+) -> Response {
     let body = match body {
-        Ok(Json(body)) => body,
+        Ok(Json(Plain(body))) => body,
         Err(e) => return unreadable(&e),
     };
     let request = StreamRequest {
