@@ -305,6 +305,29 @@ fn standard_input_is_a_source() {
 }
 
 #[test]
+fn a_recording_that_breaks_off_on_standard_input_is_kept() {
+    let place = Place::new();
+    let (clip, out) = (place.text("clip.mp4"), place.text("out.mp4"));
+    ok(&["transcode", CLIP, &clip, "--video", "h264", "--gop", "10", "--fragmented"]);
+    let data = std::fs::read(place.path("clip.mp4")).expect("the clip");
+    let cut = &data[..data.len() * 2 / 3];
+    // A file can be read again, with --salvage; what was piped cannot.
+    std::fs::write(place.path("cut.mp4"), cut).expect("written");
+    let o = ghoststream(&["transcode", &place.text("cut.mp4"), &out, "--video", "copy", "--audio", "copy"]);
+    assert!(err(&o).contains("is truncated") && !place.path("out.mp4").exists(), "{}", err(&o));
+    let mut child = command(&["transcode", "-", &out, "--video", "copy", "--audio", "copy"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    child.stdin.take().expect("a pipe").write_all(cut).expect("all is read");
+    let o = child.wait_with_output().expect("it ends");
+    assert_eq!(o.status.code(), Some(0), "{}", err(&o));
+    assert!(err(&o).contains("is truncated"), "{}", err(&o));
+    let Some(probe) = ffprobe(&place.path("out.mp4")) else { return };
+    assert!((10..50).contains(&packets(&probe, 0)), "{}", packets(&probe, 0));
+}
+
+#[test]
 fn frames_are_captured_and_encoded() {
     let place = Place::new();
     let (mkv, yuv) = (place.text("a.mkv"), place.text("a.yuv"));

@@ -50,7 +50,7 @@ impl Rounds {
         Ok(())
     }
 
-    fn add(&mut self, mut frame: Frame) -> Result<()> {
+    fn add(&mut self, mut frame: Frame, out: &mut dyn Outlet<Frame>) -> Result<()> {
         let (time, rate, count) = place(&frame);
         let base = sample_base(rate);
         // What was counted at another rate goes on at the time that this is.
@@ -74,9 +74,13 @@ impl Rounds {
                 self.from = None;
                 let hole = head.map_or(0, |head| start - head);
                 let mut left = hole;
+                if left > 0 {
+                    // No later seam is before this sound, and a hole may be of hours.
+                    self.held.drain(..).try_for_each(|held| out.emit(held))?;
+                }
                 while left > 0 {
                     let n = left.min(i64::from(rate));
-                    self.held.push_back(silence(&frame.audio(), n as usize, start - left)?);
+                    out.emit(silence(&frame.audio(), n as usize, start - left)?)?;
                     left -= n;
                 }
             }
@@ -127,7 +131,7 @@ impl Stage<Frame, Frame> for Rounds {
             self.cut(seam)?;
             (self.from, self.again) = (Some(seam), true);
         }
-        self.add(frame)?;
+        self.add(frame, out)?;
         self.release(out)
     }
 

@@ -339,9 +339,13 @@ impl Feed {
     }
 
     fn read(&mut self, shared: &Shared, meter: &Meter) -> Result<()> {
-        if self.end.is_none() && !self.salvage && !self.part {
-            // What can be seen at once is said before the work is done.
-            let missing = self.look(LOOKED_AT).and_then(|whole| whole.missing);
+        if self.end.is_none() && !self.part {
+            // What can be seen at once is said before the work is done; of fragments it is said at their end too.
+            let lacking = self.file.as_ref().and_then(|file| whole::lacks(file).ok().flatten());
+            let missing = match lacking {
+                None if !self.salvage => self.look(LOOKED_AT).and_then(|whole| whole.missing),
+                lacking => lacking,
+            };
             missing.map_or(Ok(()), |missing| self.truncated(shared, &missing))?;
         }
         let mut pacer = Pacer::new(self.realtime);
@@ -550,9 +554,11 @@ impl Feed {
     }
 
     /// The source is cut short: an error, unless what is there is wanted.
-    fn truncated(&self, shared: &Shared, why: &str) -> Result<()> {
+    fn truncated(&mut self, shared: &Shared, why: &str) -> Result<()> {
         let message = format!("{}: is truncated: {why}", self.label);
-        if self.salvage || self.part {
+        // What came once and cannot be had again is worth more than nothing.
+        let once = self.file.is_none() && self.packets.container().is_none_or(|c| !c.is_seekable());
+        if self.salvage || self.part || once {
             shared.warn("source", message);
             return Ok(());
         }

@@ -224,21 +224,9 @@ enum Fault {
     Encrypted,
 }
 
-/// Why a file cannot be played, as far as its first bytes and an MP4's top-level boxes say: cut short, or encrypted without a
-/// key. `None` for whole ones, for MP4 in fragments (what is there of them plays) and for everything else.
+/// Why an MP4 cannot be played, as far as its top-level boxes say: cut short, or encrypted without a key. `None` for whole ones, for
+/// those in fragments (what is there of them plays) and for everything else: [`super::whole`] says more of those.
 fn unplayable(file: &mut File, len: u64, has_key: bool) -> std::io::Result<Option<Fault>> {
-    let mut head = [0; 128];
-    let got = read_at(file, 0, &mut head)?;
-    let said = match &head[..got] {
-        [b'R', b'I', b'F', b'F', size @ ..] => riff_size(size).map(|size| ("RIFF chunk", size)),
-        [0x1a, 0x45, 0xdf, 0xa3, rest @ ..] => segment_size(rest).map(|size| ("Segment", size)),
-        _ => None,
-    };
-    if let Some((name, size)) = said {
-        return Ok((size > len).then(|| {
-            Fault::Truncated(format!("its {name} needs {size} bytes of the file and {len} are there"))
-        }));
-    }
     let (mut at, mut index, mut data) = (0u64, false, false);
     for _ in 0..1000 {
         let mut head = [0u8; 16];
@@ -287,30 +275,6 @@ fn unplayable(file: &mut File, len: u64, has_key: bool) -> std::io::Result<Optio
         }
     }
     Ok((data && !index).then(|| Fault::Truncated("it has media data but no index (moov box)".into())))
-}
-
-/// Up to where a RIFF file (WAV, AVI) says that it goes, if it does. Some count the chunk's own head too.
-fn riff_size(after_name: &[u8]) -> Option<u64> {
-    let size = u32::from_le_bytes(after_name.get(..4)?.try_into().ok()?);
-    Some(u64::from(size)).filter(|size| !matches!(size, 0 | 0xffff_ffff))
-}
-
-/// Up to where the Segment of a Matroska file goes, if it says so: one that is being made, or was never finished, does not.
-fn segment_size(after_id: &[u8]) -> Option<u64> {
-    let (header, length) = ebml_number(after_id)?;
-    let at = length.checked_add(usize::try_from(header).ok()?)?;
-    let rest = after_id.get(at..)?.strip_prefix(&[0x18, 0x53, 0x80, 0x67])?;
-    let (size, length) = ebml_number(rest)?;
-    // All bits set: not known.
-    (size != (1 << (7 * length)) - 1).then_some((4 + at + 4 + length) as u64 + size)
-}
-
-/// A number of EBML: as many zero bits in front as bytes follow the first. Gives it and its length.
-fn ebml_number(bytes: &[u8]) -> Option<(u64, usize)> {
-    let length = bytes.first()?.leading_zeros() as usize + 1;
-    let field = bytes.get(..length).filter(|_| length <= 8)?;
-    let all = field.iter().fold(0, |n, b| n << 8 | u64::from(*b));
-    Some((all & ((1 << (7 * length)) - 1), length))
 }
 
 fn read_at(file: &mut File, at: u64, out: &mut [u8]) -> std::io::Result<usize> {
@@ -402,32 +366,6 @@ mod tests {
         let url = dir.path().to_str().unwrap();
         let e = target(url).check(&SourceSpec::url(url)).unwrap_err();
         assert!(e.message().contains("is a directory"), "{e}");
-
-        // EBML with a header of 3 bytes; a Segment of 32 that is there, is not, is of unknown length.
-        let matroska = |size: &[u8], content: usize| {
-            [&[0x1a, 0x45, 0xdf, 0xa3, 0x83, 1, 2, 3, 0x18, 0x53, 0x80, 0x67][..], size, &vec![0; content]]
-                .concat()
-        };
-        let (_, message) = refused("cut.mkv", Some(&matroska(&[0x40, 32], 31)));
-        assert!(message.contains("truncated: its Segment needs 46 bytes"), "{message}");
-        let (_, message) = refused("cut.wav", Some(b"RIFF\x40\0\0\0WAVEfmt "));
-        assert!(message.contains("truncated: its RIFF chunk needs 64 bytes"), "{message}");
-        for (n, whole) in [
-            matroska(&[0x40, 32], 32),
-            matroska(&[0xff], 5),
-            matroska(&[1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], 5),
-            b"RIFF\x08\0\0\0WAVEfmt ".to_vec(),
-            b"RIFF\xff\xff\xff\xffWAVEfmt ".to_vec(),
-            b"RIFF\0\0\0\0WAVEfmt ".to_vec(),
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            let path = dir.path().join(format!("whole{n}"));
-            std::fs::write(&path, whole).unwrap();
-            let url = path.to_str().unwrap();
-            target(url).check(&SourceSpec::url(url)).unwrap();
-        }
 
         let text = dir.path().join("text.mp4");
         std::fs::write(&text, "Hello, this is no film. \u{e9}\n".repeat(300)).unwrap();

@@ -1,5 +1,6 @@
-//! Whether a fragmented MP4 is all there. Its fragments come one after another without a list of all, so a reader does not
-//! notice where one that is cut short ends; its boxes say how long they are, and some say what is to follow.
+//! Whether a file is all there that plays as far as it goes. The fragments of an MP4 come one after another without a list of all, so a
+//! reader does not notice where one that is cut short ends; its boxes say how long they are, and some say what is to follow. So do the
+//! heads of Matroska and RIFF.
 
 use crate::time::{Rational, Timestamp};
 use std::fs::File;
@@ -25,6 +26,28 @@ pub(crate) fn look(path: &str, boxes: usize) -> io::Result<Option<Whole>> {
     let mut file = File::open(path)?;
     let total = file.metadata()?.len();
     scan(&mut file, total, boxes)
+}
+
+/// What a Matroska or RIFF file at `path` lacks, by the length in its head; `None` for others, and where it says none.
+///
+/// # Errors
+/// The file cannot be read.
+pub(crate) fn lacks(path: &str) -> io::Result<Option<String>> {
+    let mut file = File::open(path)?;
+    let len = file.metadata()?.len();
+    let mut head = [0; 128];
+    let got = read_at(&mut file, 0, &mut head)?;
+    Ok(short_of(&head[..got], len))
+}
+
+/// The same, of a file of `len` bytes that begins with `head`.
+fn short_of(head: &[u8], len: u64) -> Option<String> {
+    let (name, size) = match head {
+        [b'R', b'I', b'F', b'F', size @ ..] => ("RIFF chunk", riff_size(size)?),
+        [0x1a, 0x45, 0xdf, 0xa3, rest @ ..] => ("Segment", segment_size(rest)?),
+        _ => return None,
+    };
+    (size > len).then(|| format!("its {name} needs {size} bytes of the file and {len} are there"))
 }
 
 fn scan(file: &mut (impl Read + Seek), total: u64, boxes: usize) -> io::Result<Option<Whole>> {
@@ -59,6 +82,10 @@ fn scan(file: &mut (impl Read + Seek), total: u64, boxes: usize) -> io::Result<O
             break;
         }
         fragmented |= &name == b"moof";
+        if size > left && matches!(&name, b"mfra" | b"free" | b"skip") {
+            // No media: an index of what is there, or nothing.
+            break;
+        }
         if size > left {
             let name = String::from_utf8_lossy(&name);
             whole.missing = Some(format!("its last box ({name}) needs {size} bytes and {left} are there"));
@@ -94,6 +121,31 @@ fn read_at(file: &mut (impl Read + Seek), at: u64, out: &mut [u8]) -> io::Result
         }
     }
     Ok(got)
+}
+
+/// Up to where a RIFF file (WAV, AVI) says that it goes, if it does. Some count the chunk's own head too.
+fn riff_size(after_name: &[u8]) -> Option<u64> {
+    let size = u32::from_le_bytes(after_name.get(..4)?.try_into().ok()?);
+    // What programs write that cannot go back: nothing, all, or 2 GiB less or more some heads (sox, mplayer, arecord).
+    Some(u64::from(size)).filter(|size| !matches!(size, 0 | 0x7fff_f000..=0x8000_0fff | 0xffff_ffff))
+}
+
+/// Up to where the Segment of a Matroska file goes, if it says so: one that is being made, or was never finished, does not.
+fn segment_size(after_id: &[u8]) -> Option<u64> {
+    let (header, length) = ebml_number(after_id)?;
+    let at = length.checked_add(usize::try_from(header).ok()?)?;
+    let rest = after_id.get(at..)?.strip_prefix(&[0x18, 0x53, 0x80, 0x67])?;
+    let (size, length) = ebml_number(rest)?;
+    // All bits set: not known.
+    (size != (1 << (7 * length)) - 1).then_some((4 + at + 4 + length) as u64 + size)
+}
+
+/// A number of EBML: as many zero bits in front as bytes follow the first. Gives it and its length.
+fn ebml_number(bytes: &[u8]) -> Option<(u64, usize)> {
+    let length = bytes.first()?.leading_zeros() as usize + 1;
+    let field = bytes.get(..length).filter(|_| length <= 8)?;
+    let all = field.iter().fold(0, |n, b| n << 8 | u64::from(*b));
+    Some((all & ((1 << (7 * length)) - 1), length))
 }
 
 /// The boxes in `body`, with what is in them.
@@ -179,6 +231,38 @@ mod tests {
         // Where not all boxes are looked at, an index tells.
         let missing = told(&film[..film.len() - 1], 4).unwrap().missing.expect("cut");
         assert!(missing.contains("sidx"), "{missing}");
+    }
+
+    #[test]
+    fn an_index_behind_the_media_may_be_cut() {
+        let film = [film(), boxed(b"mfra", &[0; 50])].concat();
+        assert_eq!(told(&film[..film.len() - 20], 100).unwrap().missing, None);
+    }
+
+    #[test]
+    fn heads_of_matroska_and_riff_say_how_much_there_is() {
+        let told = |file: &[u8]| short_of(file, file.len() as u64);
+        // EBML with a header of 3 bytes; a Segment of 32 that is there, is not, is of unknown length.
+        let matroska = |size: &[u8], content: usize| {
+            [&[0x1a, 0x45, 0xdf, 0xa3, 0x83, 1, 2, 3, 0x18, 0x53, 0x80, 0x67][..], size, &vec![0; content]]
+                .concat()
+        };
+        let riff = |size: u32| [b"RIFF", &size.to_le_bytes()[..], b"WAVEfmt "].concat();
+        assert!(told(&matroska(&[0x40, 32], 31)).unwrap().starts_with("its Segment needs 46 bytes"));
+        assert!(told(&riff(0x40)).unwrap().starts_with("its RIFF chunk needs 64 bytes"));
+        for whole in [
+            matroska(&[0x40, 32], 32),
+            matroska(&[0xff], 5),
+            matroska(&[1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], 5),
+            riff(8),
+            riff(0xffff_ffff),
+            riff(0),
+            // As sox and arecord write to a pipe.
+            riff(0x7fff_f024),
+            riff(0x8000_0024),
+        ] {
+            assert_eq!(told(&whole), None, "{whole:x?}");
+        }
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub fn source(request: &TranscodeRequest, opened: &str, protocols: &[String], li
         }
     } else {
         spec.protocols = vec!["file".into()];
+        // A file that is cut short is played as far as it goes, as a player would; the job is warned of it.
+        spec.salvage = true;
     }
     if request.start_time > 0.0 && !live {
         spec.start = Some(Seconds(request.start_time));

@@ -1,4 +1,4 @@
-use super::super::{AudioConform, AudioTarget, Trim};
+use super::super::{AudioConform, AudioTarget, Rounds, Trim};
 use super::*;
 use crate::spec::LoudnessSpec;
 use crate::time::Timestamp;
@@ -196,4 +196,29 @@ fn trimming_is_exact_to_the_sample() {
     assert_eq!(got[0], tone(4800, 48000));
     assert_eq!(got[7199], tone(4800 + 7199, 48000));
     assert!(trim.is_done());
+}
+
+#[test]
+fn a_hole_before_a_round_is_not_kept() {
+    let mut rounds = Rounds::default();
+    let mut out = Vec::new();
+    let rate = 48_000;
+    // Sound of a tenth of a second, and again an hour later.
+    let hour = 3600 * i64::from(rate);
+    for (seam, at) in [(None, 0), (Some(hour), hour)] {
+        for (i, mut frame) in tones(rate, 5, |t| at + t).into_iter().enumerate() {
+            frame.seam = seam.filter(|_| i == 0);
+            let before = out.len();
+            rounds.push(frame, &mut out).unwrap();
+            assert_eq!(out.len() > before, seam.is_some() && i == 0, "frame {i} at {at}");
+        }
+    }
+    assert_eq!(out.iter().map(|f| f.media().samples() as i64).sum::<i64>(), hour);
+    rounds.finish(&mut out).unwrap();
+    let mut next = 0;
+    for frame in &out {
+        assert_eq!(frame.pts, Some(next));
+        next += frame.media().samples() as i64;
+    }
+    assert_eq!(next, hour + 5 * 1024);
 }

@@ -128,9 +128,6 @@ async fn a_device_that_keeps_failing_to_decode_is_left_alone_and_its_encoder_is_
     let dir = tempfile::tempdir().unwrap();
     let jobs = jobs(dir.path());
     let inner = &jobs.0;
-    let record = record("film.mp4", "normal");
-    let id = record.id.clone();
-    inner.table().insert(Entry::new(record));
     let plan = |device: &str| -> Report {
         let decoder =
             json!({"stream": 0, "codec": "h264", "device": device, "threads": 1, "reason": "asked for"});
@@ -142,6 +139,7 @@ async fn a_device_that_keeps_failing_to_decode_is_left_alone_and_its_encoder_is_
         let outcome = Outcome::Completed;
         Report::Done(Done { outcome, error: None, message: None, outputs: vec![], elapsed: 1.0 })
     };
+    let mut id = String::new();
     let broken = "film.mp4, stream 0: cuda no longer decodes (decode: lost); decoding in software";
     for (run, reports) in [
         (
@@ -156,6 +154,10 @@ async fn a_device_that_keeps_failing_to_decode_is_left_alone_and_its_encoder_is_
         (2, vec![plan("cuda"), warning(broken), over()]),
         (3, vec![plan("cuda"), warning(broken), over()]),
     ] {
+        // Another film each time: one that is broken counts once.
+        let record = record(&format!("film{run}.mp4"), "normal");
+        id = record.id.clone();
+        inner.table().insert(Entry::new(record));
         let (mut run_of_it, _told) = Run::imagined(reports);
         listen(inner, &id, &mut run_of_it).await.unwrap();
         assert_eq!(jobs.decoders_off().contains_key("cuda"), run == 3, "after {run} runs");
