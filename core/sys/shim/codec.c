@@ -469,7 +469,6 @@ void gsav_encoder_free(AVCodecContext **ctx)
     avcodec_free_context(ctx);
 }
 
-/* Sends a reference to the frame with its picture type replaced: the decoder's choice must not bind the encoder. */
 /* libvpx and libaom share out bits by the lengths of pictures. FFmpeg before 6 tells them ticks_per_frame, one tick of the
  * time base, whatever the frame says: with a base finer than the rate a second pass then aims at a fraction of the bit rate,
  * and so does the first key frame of a single one. */
@@ -493,6 +492,7 @@ static void tell_length(AVCodecContext *ctx, AVFrame *frame)
 #endif
 }
 
+/* Sends a reference to the frame with its picture type replaced: the decoder's choice must not bind the encoder. */
 int gsav_encoder_send(AVCodecContext *ctx, AVFrame *scratch, const AVFrame *frame, int force_key)
 {
     int ret;

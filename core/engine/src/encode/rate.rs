@@ -438,7 +438,7 @@ impl Mapper<'_> {
         Ok(())
     }
 
-    /// x265 does not open when it looks no further ahead than it has B-frames.
+    /// x265 does not open when it has B-frames and looks no further ahead than their number.
     fn look_beyond_b_frames(&mut self) -> Result<()> {
         // `param_default_preset` of x265: lookahead and B-frames from ultrafast to veryslow.
         const PRESETS: [(u32, u32); 7] = [(5, 3), (10, 3), (15, 4), (20, 4), (25, 4), (40, 8), (40, 8)];
@@ -446,7 +446,7 @@ impl Mapper<'_> {
         let (usual, b_frames) = PRESETS[spec.preset.unwrap_or(Preset::P4) as usize];
         let b_frames = self.out.b_frames.unwrap_or(b_frames);
         match spec.lookahead {
-            Some(frames) if frames <= b_frames => {
+            Some(frames) if b_frames > 0 && frames <= b_frames => {
                 let why = format!(
                     "libx265 looks at more frames than it makes B-frames, which are {b_frames} here, not at {frames}"
                 );

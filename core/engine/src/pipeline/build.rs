@@ -45,8 +45,8 @@ pub(super) fn plan(spec: &PipelineSpec, streams: &[StreamInfo]) -> Result<Plan> 
     let interrupt = ghoststream_sys::ffmpeg::Interrupt::new();
     let clock = Arc::new(SystemClock::default());
     let input = Input::open(spec, &mut inputs, clock, &interrupt)?;
-    super::output::apart(spec)?;
     let resolved = resolve::resolve(spec, &input.offer)?;
+    super::output::apart(spec, &resolved)?;
     Ok(resolved.plan(spec, &input.offer))
 }
 
@@ -127,8 +127,8 @@ fn run(
     if let Some(note) = &input.note {
         shared.warn("source", note.clone());
     }
-    super::output::apart(spec)?;
     let resolved = resolve::resolve(spec, &input.offer)?;
+    super::output::apart(spec, &resolved)?;
     for fallback in &resolved.fallbacks {
         shared.warn("fallback", fallback.clone());
     }

@@ -1,6 +1,5 @@
 //! The automatic ladder: which rungs a source deserves.
 
-use crate::error::{Error, Result};
 use crate::filter::size::{Shown, even};
 use crate::packet::Codec;
 use crate::spec::{Bitrate, Tune, VideoSpec};
@@ -65,26 +64,30 @@ pub(crate) fn auto(shown: Shown, frame_rate: f64, codec: &Codec, source_rate: Op
         .collect()
 }
 
-/// What the top rung shows: `source`, or the size that is asked for, which is no larger.
-///
-/// # Errors
-/// [`crate::ErrorKind::Invalid`] naming the field (`video.width: …`).
-pub(crate) fn top(source: Shown, width: Option<u32>, height: Option<u32>) -> Result<Shown> {
+/// What the top rung shows: `source`, or the size that is asked for. A larger one would cost bits and show nothing more: it
+/// is taken as far as the source goes, in its own shape where both sides are said, and that is told.
+pub(crate) fn top(source: Shown, width: Option<u32>, height: Option<u32>) -> (Shown, Option<String>) {
     if width.is_none() && height.is_none() {
-        return Ok(source);
+        return (source, None);
     }
+    let square = |(width, height)| Shown { width, height, sample_aspect: Rational::new(1, 1) };
     let (w, h) = source.fit(width, height);
     let (most_w, most_h) = source.fit_square();
-    let why = |side: u32| {
-        format!(
-            "the source has {side} after its filters, and a ladder that is chosen from it does not enlarge it"
-        )
-    };
-    match (w > most_w.max(source.width), h > most_h.max(source.height)) {
-        (true, _) if width.is_some() => Err(Error::invalid("video.width", why(most_w))),
-        (false, false) => Ok(Shown { width: w, height: h, sample_aspect: Rational::new(1, 1) }),
-        _ => Err(Error::invalid("video.height", why(most_h))),
+    if w <= most_w.max(source.width) && h <= most_h.max(source.height) {
+        return (square((w, h)), None);
     }
+    let most = match (width, height) {
+        (Some(_), Some(_)) => {
+            let scale = (f64::from(most_w) / f64::from(w)).min(f64::from(most_h) / f64::from(h));
+            (even(f64::from(w) * scale), even(f64::from(h) * scale))
+        }
+        _ => (most_w, most_h),
+    };
+    let note = format!(
+        "the ladder begins with {}x{}, not {w}x{h}: the source has {most_w}x{most_h} after its filters",
+        most.0, most.1
+    );
+    (square(most), Some(note))
 }
 
 /// Gives `rungs`, of which each has the rate that suits it, what `base` says of rates: that is the top rung's, and the others
@@ -206,14 +209,20 @@ mod tests {
     #[test]
     fn the_size_that_is_said_is_the_top_rungs() {
         let source = Shown { width: 1920, height: 1080, sample_aspect: Rational::new(1, 1) };
-        let size = |w, h| top(source, w, h).map(|s| (s.width, s.height));
-        assert_eq!(size(None, Some(720)).unwrap(), (1280, 720));
-        assert_eq!(size(Some(640), Some(640)).unwrap(), (640, 640));
-        assert_eq!(size(None, None).unwrap(), (1920, 1080));
-        assert!(size(Some(2560), None).unwrap_err().message().starts_with("video.width: "));
-        assert!(size(None, Some(1440)).unwrap_err().message().starts_with("video.height: "));
+        let size = |shown: Shown, w, h| {
+            let (top, note) = top(shown, w, h);
+            (top.width, top.height, note.is_some())
+        };
+        assert_eq!(size(source, None, Some(720)), (1280, 720, false));
+        assert_eq!(size(source, Some(640), Some(640)), (640, 640, false));
+        assert_eq!(size(source, None, None), (1920, 1080, false));
+        assert_eq!(size(source, Some(2560), None), (1920, 1080, true));
+        assert_eq!(size(source, None, Some(1440)), (1920, 1080, true));
+        assert_eq!(size(source, Some(3840), Some(1080)), (1920, 540, true));
         let dvd = Shown { width: 720, height: 576, sample_aspect: Rational::new(64, 45) };
-        assert_eq!(top(dvd, None, Some(576)).map(|s| (s.width, s.height)).unwrap(), (1024, 576));
+        assert_eq!(size(dvd, None, Some(576)), (1024, 576, false));
+        let note = top(source, None, Some(1440)).1.unwrap();
+        assert!(note.contains("1920x1080, not 2560x1440"), "{note}");
     }
 
     #[test]

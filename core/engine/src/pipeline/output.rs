@@ -1,20 +1,22 @@
 //! Sinks of outputs, and what they must know.
 
-use super::resolve::{Offer, Output};
+use super::resolve::{Offer, Output, Resolved, Track};
 use super::steer;
 use crate::error::{Error, Result};
 use crate::event::{Event, PushState};
 use crate::job::shared::{Shared, lock};
 use crate::job::{PacketPort, Segment};
 use crate::link::{Overflow, Receiver, link};
+use crate::packet::MediaKind;
 use crate::sink::push::{Hooks, PushSink, Status};
 use crate::sink::{
     CameraSink, Facts, FileSink, OutputSink, PacketSink, RecordSink, ReplaySink, SegmentSink, Y4mSink,
-    segment_directory,
+    is_muxed, segment_directory,
 };
-use crate::spec::{Container, OutputSpec, PipelineSpec};
+use crate::spec::{Container, OutputSpec, PipelineSpec, PlaylistMode, SegmentNames};
 use crate::time::{Rounding, rescale};
 use ghoststream_sys::ffmpeg::Chapter;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -84,32 +86,79 @@ pub(super) fn sink(spec: &PipelineSpec, index: usize, shared: &Arc<Shared>) -> R
 ///
 /// # Errors
 /// [`crate::ErrorKind::Invalid`] naming the second one's path.
-pub(super) fn apart(spec: &PipelineSpec) -> Result<()> {
-    let mut places: Vec<(usize, PathBuf)> = Vec::new();
+pub(super) fn apart(spec: &PipelineSpec, resolved: &Resolved) -> Result<()> {
+    let mut places: Vec<(usize, PathBuf, BTreeSet<String>)> = Vec::new();
     // Jobs that make parts of one set share its directory, and so may its outputs.
     for (i, output) in spec.outputs.iter().enumerate().filter(|_| spec.window().is_none()) {
         let Some(path) = output.path.as_deref().filter(|path| !path.contains("://")) else { continue };
         let container = output.format.or_else(|| Container::from_path(path));
-        let place = match container.is_some_and(Container::is_segmented) {
-            // Playlists have names of their own, segments have not.
-            true => segment_directory(path).0,
-            false if output.pushed_to().is_some() || output.is_template() => continue,
-            false => PathBuf::from(path),
+        let (place, names) = match (container.filter(|c| c.is_segmented()), resolved.outputs.get(i)) {
+            (Some(container), Some(made)) => {
+                let (root, master) = segment_directory(path);
+                (root, names(made, container, &master))
+            }
+            _ if output.pushed_to().is_some() || output.is_template() => continue,
+            _ => (PathBuf::from(path), BTreeSet::new()),
         };
         let place = real(&place);
-        if let Some((first, _)) = places.iter().find(|(_, other)| *other == place) {
-            let what = match container.is_some_and(Container::is_segmented) {
-                true => "segments go into the directory of",
-                false => "is the file of",
+        for (first, _, others) in places.iter().filter(|(_, other, _)| *other == place) {
+            let what = match names.intersection(others).next() {
+                Some(name) => format!("has {name} in the directory of outputs[{first}], which has one too"),
+                None if names.is_empty() => format!("is the file of outputs[{first}]"),
+                None if others.is_empty() => format!("segments go to where outputs[{first}] is a file"),
+                None => continue,
             };
-            return Err(Error::invalid(
-                format!("outputs[{i}].path"),
-                format!("{path} {what} outputs[{first}]"),
-            ));
+            return Err(Error::invalid(format!("outputs[{i}].path"), format!("{path} {what}")));
         }
-        places.push((i, place));
+        places.push((i, place, names));
     }
     Ok(())
+}
+
+/// What a segmented output writes into its directory: playlists, and a folder for each rendition, or what stands for one.
+fn names(output: &Output, container: Container, master: &str) -> BTreeSet<String> {
+    let (hls, dash) = (container != Container::Dash, container != Container::Hls);
+    let mut names = BTreeSet::new();
+    if hls {
+        names.insert(format!("{master}.m3u8"));
+    }
+    if dash {
+        // What grows has its manifest under this name whatever it is called in the end.
+        let named = !hls && master != "master";
+        if !named || output.segment.playlist == PlaylistMode::Event {
+            names.insert("manifest.mpd".into());
+        }
+        if named {
+            names.insert(format!("{master}.mpd"));
+        }
+    }
+    let flat = output.segment.names == SegmentNames::Flat;
+    if flat {
+        // Whether there is a single rendition is known when all have begun.
+        names.insert("segment_".into());
+    }
+    for (position, track) in renditions(output) {
+        let name = if flat { format!("stream_{position}") } else { track.name.clone() };
+        let words = track.kind() == MediaKind::Subtitle;
+        if hls {
+            names.extend([format!("{name}.m3u8"), format!("{name}-iframes.m3u8")]);
+        }
+        if words && dash {
+            names.insert(format!("{name}.vtt"));
+        }
+        if hls || !words {
+            names.insert(name);
+        }
+    }
+    names
+}
+
+/// The tracks of a segmented output that renditions are named after, and where they are among all.
+fn renditions(output: &Output) -> impl Iterator<Item = (usize, &Track)> {
+    let count = |kind| output.tracks.iter().filter(|t| t.kind() == kind).count();
+    let muxed = is_muxed(&output.segment, count(MediaKind::Video), count(MediaKind::Audio));
+    let tracks = output.tracks.iter().enumerate();
+    tracks.filter(move |(_, track)| !muxed || track.kind() != MediaKind::Audio)
 }
 
 /// `path` without links and detours, as far as it is there.
@@ -167,6 +216,10 @@ pub(super) fn facts(spec: &PipelineSpec, index: usize, output: &Output, offer: &
         chapters: if document.chapters { chapters(spec, offer) } else { Vec::new() },
         attachments: if document.attachments { offer.attachments.clone() } else { Vec::new() },
         segment: output.segment.clone(),
+        folders: match output.segment.names {
+            SegmentNames::Folders => renditions(output).map(|(_, track)| track.name.clone()).collect(),
+            SegmentNames::Flat => Vec::new(),
+        },
         boundaries: output.boundaries.clone(),
         window: spec.window().map(|w| (w.spec.first, w.end())),
         live: spec.source.is_live(),

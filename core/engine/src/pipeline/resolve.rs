@@ -192,11 +192,11 @@ fn output_tracks(
         };
         match pick_video(offer, base.stream).map_err(|e| e.at("video"))? {
             Some(stream) => {
-                let rungs = match ladder {
-                    None => vec![base],
-                    Some(LadderSpec::Auto) => auto_ladder(&base, stream, container)?,
+                let (rungs, mut smaller) = match ladder {
+                    None => (vec![base], None),
+                    Some(LadderSpec::Auto) => auto_ladder(&base, stream, container),
                     Some(LadderSpec::Rungs(rungs)) => {
-                        rungs.iter().map(|r| tracks::inherit(r, &base)).collect()
+                        (rungs.iter().map(|r| tracks::inherit(r, &base)).collect(), None)
                     }
                 };
                 for (r, rung) in
@@ -216,7 +216,7 @@ fn output_tracks(
                 };
                 for (r, rung) in rungs.iter().enumerate() {
                     let path = if ladder.is_some() { format!("ladder[{r}]") } else { "video".into() };
-                    let track = tracks::video(
+                    let mut track = tracks::video(
                         spec,
                         output,
                         container,
@@ -228,6 +228,11 @@ fn output_tracks(
                         fallbacks,
                     )
                     .map_err(|e| e.at(&path))?;
+                    match (&mut track.make, smaller.take()) {
+                        (Make::Video(v), Some(note)) => v.notes.push(note),
+                        (_, Some(note)) => track.reason += &format!("; {note}"),
+                        (_, None) => {}
+                    }
                     if matches!(track.make, Make::Copy(_)) && segmented && window.is_none() {
                         boundaries = grid.clone();
                     }
@@ -435,18 +440,15 @@ pub(super) fn by_index(offer: &Offer, index: usize, kind: MediaKind) -> Result<&
 }
 
 /// The rungs that the source deserves after the filters of `base`. What `base` says of size and rate is the top rung's; those
-/// below have their shares of it.
-///
-/// # Errors
-/// [`ErrorKind::Invalid`] for a size above the source's.
+/// below have their shares of it. With what is to be told of its top, if it is not what was asked for.
 fn auto_ladder(
     base: &VideoSpec,
     stream: &StreamInfo,
     container: Option<Container>,
-) -> Result<Vec<VideoSpec>> {
-    let Some(video) = &stream.video else { return Ok(vec![base.clone()]) };
+) -> (Vec<VideoSpec>, Option<String>) {
+    let Some(video) = &stream.video else { return (vec![base.clone()], None) };
     let source = tracks::filtered_size(base, Shown::of(video, base.auto_rotate));
-    let shown = ladder::top(source, base.width, base.height)?;
+    let (shown, note) = ladder::top(source, base.width, base.height);
     let rate = base.frame_rate.map(|r| r.0).or(video.frame_rate).map_or(30.0, |r| r.as_f64());
     let codec = tracks::video_codec(base, container);
     let source_rate = stream
@@ -454,7 +456,7 @@ fn auto_ladder(
         .filter(|_| matches!(stream.codec, Codec::H264 | Codec::Hevc | Codec::Av1 | Codec::Vp9));
     let mut rungs = ladder::auto(shown, rate, &codec, source_rate.filter(|_| base.bitrate.is_none()));
     ladder::rates(&mut rungs, base);
-    Ok(rungs.iter().map(|rung| tracks::inherit(rung, base)).collect())
+    (rungs.iter().map(|rung| tracks::inherit(rung, base)).collect(), note)
 }
 
 /// One decoder for every stream that some track is encoded from.

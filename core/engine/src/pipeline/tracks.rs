@@ -10,7 +10,7 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::filter::size::Shown;
 use crate::frame::Colour;
 use crate::package::Plan as SegmentPlan;
-use crate::packet::{Codec, FieldOrder, MediaKind, StreamInfo};
+use crate::packet::{Codec, FieldOrder, MediaKind, StreamInfo, VideoInfo};
 use crate::spec::{
     AudioChoice, AudioSpec, CameraSpec, ColourSpec, Container, Deinterlace, FilterSpec, FrameRate,
     OutputSpec, PipelineSpec, Seconds, Service, SubtitleChoice, SubtitleSpec, ToneMapSpec, VideoChoice,
@@ -365,10 +365,14 @@ pub(crate) fn video(
     }
     let frame_rate = wanted.frame_rate.map(|r| r.0).or(video.frame_rate);
     if let Some(level) = wanted.level.as_deref() {
-        // A rate that varies is nobody's promise.
-        let steady =
-            wanted.frame_rate.map(|r| r.0).or(video.frame_rate.filter(|_| video.constant_rate == Some(true)));
-        encode::level::check(&codec, level, (width, height), steady)?;
+        let check = |rate| encode::level::check(&codec, level, (width, height), rate);
+        let promised = promised_rate(&wanted, video);
+        check(promised)?;
+        if let Some(mean) = mean_rate(stream).filter(|_| promised.is_none()) {
+            // A hundredth is a clock's, or the last picture's length.
+            let at = |share: f64| check(Some(Rational::new((mean * share * 1000.0) as i32, 1000)));
+            at(0.99).or_else(|_| at(1.0))?;
+        }
     }
     let grid = match (segmented, wanted.keyframe_interval) {
         (true, _) => Some(output.segment.clone().unwrap_or_default().duration),
@@ -405,6 +409,30 @@ pub(crate) fn video(
             placement: Placement::default(),
         })),
     })
+}
+
+/// How many pictures a second are certain: those that are asked for or made, or those of a source that has no others.
+fn promised_rate(wanted: &VideoSpec, source: &VideoInfo) -> Option<Rational> {
+    let made = wanted.filters.iter().rev().find_map(|f| match f {
+        FilterSpec::Interpolate(between) => Some(between.frame_rate.0),
+        _ => None,
+    });
+    let own = source.frame_rate.filter(|_| source.constant_rate == Some(true));
+    wanted.frame_rate.map(|r| r.0).or(made).or(own)
+}
+
+/// How many pictures a second a file has from its beginning to its end, where its container has counted them: what FFmpeg
+/// says of others may be guessed from the first ones. Of fields nobody knows whether they were counted.
+fn mean_rate(stream: &StreamInfo) -> Option<f64> {
+    let video = stream.video.as_ref().filter(|v| v.constant_rate.is_none())?;
+    let fields = matches!(video.field_order, FieldOrder::TopFirst | FieldOrder::BottomFirst);
+    let seconds = stream.duration?.seconds();
+    if fields || seconds <= 0.0 {
+        return None;
+    }
+    // What an edit list cuts off the length is still counted; the demuxer's own average knows.
+    let mean = (stream.frames? as f64 / seconds).min(video.frame_rate?.as_f64());
+    (mean < 10_000.0).then_some(mean)
 }
 
 /// An encoder's refusal names its field from the output on; here it is one of a track, which has a name of its own.

@@ -23,7 +23,7 @@ pub(crate) use packets::PacketSink;
 pub(crate) use place::{Place, Written};
 pub(crate) use record::RecordSink;
 pub(crate) use replay::ReplaySink;
-pub(crate) use segments::{SegmentSink, segment_directory};
+pub(crate) use segments::{SegmentSink, is_muxed, segment_directory};
 pub(crate) use y4m::Y4mSink;
 
 use crate::error::{Error, Result};
@@ -123,6 +123,8 @@ pub(crate) struct Facts {
     pub attachments: Vec<Attachment>,
     /// How to cut segments.
     pub segment: SegmentSpec,
+    /// The folders that renditions are written into, in the output's own.
+    pub folders: Vec<String>,
     /// Where segments begin, when the source's key frames decide it.
     pub boundaries: Option<Vec<Timestamp>>,
     /// The segments to make, if not all: the first, and the one to stop before.

@@ -7,7 +7,7 @@ use crate::job::Segment as Object;
 use crate::link::Sender;
 use crate::package::{self, Event, Options, Plan, Segment, Segmenter, TrackSpec, Whole};
 use crate::packet::{MediaKind, Packet};
-use crate::spec::{Container, OutputSpec, PlaylistMode, SegmentContainer};
+use crate::spec::{Container, OutputSpec, PlaylistMode, SegmentContainer, SegmentSpec};
 use crate::time::{MICROSECONDS, Timestamp};
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
@@ -199,11 +199,21 @@ pub(crate) fn segment_directory(path: &str) -> (PathBuf, String) {
     }
 }
 
-/// Whether `input` is a playlist in or below `root`: its segments may have the names of those that are to be written.
-fn is_playlist_in(input: &Path, root: &Path) -> bool {
+/// Whether all of an output goes into one rendition: one video and one sound are what every old TS player expects in one
+/// file.
+pub(crate) fn is_muxed(segment: &SegmentSpec, video: usize, audio: usize) -> bool {
+    let apart = segment.window.as_ref().is_some_and(|w| w.apart);
+    segment.container == SegmentContainer::Ts && video == 1 && audio == 1 && !apart
+}
+
+/// Whether `input` is a playlist in `root` or below one of its `folders`, which are written into: its segments may have the
+/// names of those that are to be written.
+fn is_playlist_in(input: &Path, root: &Path, folders: &[String]) -> bool {
     let list = matches!(input.extension().and_then(|e| e.to_str()), Some("m3u8" | "mpd"));
     let place = |path: &Path| std::fs::canonicalize(path).ok();
-    list && place(input).zip(place(root)).is_some_and(|(input, root)| input.starts_with(root))
+    let Some(input) = place(input).filter(|_| list) else { return false };
+    input.parent().map(Path::to_owned) == place(root)
+        || folders.iter().filter_map(|f| place(&root.join(f))).any(|folder| input.starts_with(folder))
 }
 
 /// Microseconds since 1970. Only what players are told of a live manifest depends on it.
@@ -237,7 +247,8 @@ impl OutputSink for SegmentSink {
             if root.is_file() {
                 return Err(Error::invalid("path", format!("{} is a file, not a directory", root.display())));
             }
-            if let Some(input) = facts.inputs.iter().find(|input| is_playlist_in(Path::new(input), &root)) {
+            let lies_there = |input: &&String| is_playlist_in(Path::new(input), &root, &facts.folders);
+            if let Some(input) = facts.inputs.iter().find(lies_there) {
                 return Err(Error::invalid("path", format!("{input}, which is the input, lies there")));
             }
             *written = Some(Written::open(&root).context(|| "path")?);
@@ -251,9 +262,7 @@ impl OutputSink for SegmentSink {
         // The leading rung is not among the tracks, but it is a rung.
         let video = tracks.iter().filter(|t| t.stream.kind == MediaKind::Video).count()
             + usize::from(self.lead.is_some());
-        // One video and one sound are what every old TS player expects in one file.
-        let apart = self.facts.segment.window.as_ref().is_some_and(|w| w.apart);
-        let muxed = ts && video == 1 && audio == 1 && !apart;
+        let muxed = is_muxed(&self.facts.segment, video, audio);
         let names = self.facts.segment.names;
         let mut specs = Vec::new();
         self.sounds = tracks.iter().map(|t| t.stream.kind == MediaKind::Audio).collect();

@@ -82,14 +82,14 @@ pub(super) fn source(s: &SourceSpec) -> Checked {
         if s.loops != 0 && s.pattern.is_none() {
             return refuse("source.loop", "needs a source that can be read again");
         }
-        if s.bytes.is_none() && !s.hosts.is_empty() {
-            return refuse("source.hosts", "needs source.url or source.bytes: nothing else leads anywhere");
+        if !s.hosts.is_empty() {
+            return refuse("source.hosts", "needs source.url: nothing else leads anywhere");
         }
         if s.bytes.is_none() && s.salvage {
             return refuse("source.salvage", "needs source.url or source.bytes: nothing else is cut short");
         }
-        if s.bytes.is_none() && !s.protocols.is_empty() && s.protocols != SourceSpec::url("").protocols {
-            return refuse("source.protocols", "needs source.url or source.bytes: nothing else opens any");
+        if !s.protocols.is_empty() && s.protocols != SourceSpec::url("").protocols {
+            return refuse("source.protocols", "needs source.url: nothing else opens any");
         }
         if s.bytes.is_none() && s.packets.is_none() {
             undecoded(&s.decode)?;
@@ -817,6 +817,14 @@ mod tests {
             (
                 r#"{"source":{"pattern":{},"hosts":{"allowed":["a.b"]}},"outputs":[{"path":"o.mp4"}]}"#,
                 "source.hosts: ",
+            ),
+            (
+                r#"{"source":{"bytes":{},"hosts":{"allowed":["a.b"]}},"outputs":[{"path":"o.mp4"}]}"#,
+                "source.hosts: needs source.url: ",
+            ),
+            (
+                r#"{"source":{"bytes":{},"protocols":["rtmp"]},"outputs":[{"path":"o.mp4"}]}"#,
+                "source.protocols: needs source.url: ",
             ),
             (
                 r#"{"source":{"pattern":{},"protocols":["rtmp"]},"outputs":[{"path":"o.mp4"}]}"#,

@@ -229,6 +229,85 @@ fn outputs_do_not_write_into_each_other_or_into_the_source() {
     assert!(before == (made("master.m3u8"), made("180p/00000.m4s")), "nothing of it has changed");
     // A film may lie beside the segments that are made of it.
     complete(json!({"source": {"url": input}, "outputs": [hls(dir.path("."))]}));
+    // So may a playlist in a folder that nothing is written into.
+    let list = json!({"url": format!("{root}/master.m3u8")});
+    complete(json!({"source": list, "outputs": [hls(dir.path("out.m3u8"))]}));
+    let mut into = hls(dir.path("out.m3u8"));
+    into["video"]["name"] = json!("set");
+    let message = failure(json!({"source": list, "outputs": [into]}));
+    assert!(message.contains("is the input"), "{message}");
+    assert!(before == (made("master.m3u8"), made("180p/00000.m4s")), "nothing of it has changed");
+}
+
+#[test]
+fn segments_of_two_outputs_share_a_folder_where_no_name_is_the_same() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mkv");
+    let output = |path: &str, video: &str, audio: &str| {
+        json!({
+            "path": dir.path(path),
+            "video": {"codec": "copy", "name": video},
+            "audio": [{"name": audio}],
+            "subtitles": false,
+        })
+    };
+    let spec = |one, other| json!({"source": {"url": input}, "outputs": [one, other]});
+    std::fs::create_dir(dir.path("same")).unwrap();
+    for (one, other, name) in [
+        (output("same/a.m3u8", "va", "aa"), output("same/b.mpd", "vb", "aa"), "aa"),
+        (output("same/a.m3u8", "va", "aa"), output("same/a.m3u8", "vb", "ab"), "a.m3u8"),
+        (output("same/a.m3u8", "va", "b"), output("same/b.m3u8", "vb", "ab"), "b.m3u8"),
+    ] {
+        let message = failure(spec(one, other));
+        assert!(
+            message.starts_with("outputs[1].path: ") && message.contains(&format!("has {name} in")),
+            "{message}"
+        );
+    }
+    complete(spec(output("same/a.m3u8", "va", "aa"), output("same/b.mpd", "vb", "ab")));
+    for name in ["a.m3u8", "va.m3u8", "va/00000.m4s", "b.mpd", "vb/00000.m4s", "ab/00000.m4s"] {
+        assert!(exists(&dir.path(&format!("same/{name}"))), "{name}");
+    }
+}
+
+#[test]
+fn a_level_holds_the_rate_of_a_file() {
+    let dir = Dir::new();
+    let (fast, varies) = (dir.path("fast.mp4"), dir.path("varies.mp4"));
+    let clip = "-f lavfi -i testsrc2=s=352x288:r=60:d=2";
+    let encoded = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p";
+    ffmpeg(&format!("{clip} {encoded} {fast}"));
+    // 60 pictures in the first second, 15 in each of the following four.
+    ffmpeg(&format!(
+        "{clip} -vf setpts=if(lt(N\\,60)\\,N\\,60+(N-60)*4)/(60*TB) -vsync vfr {encoded} {varies}"
+    ));
+    let spec = |input: &str, video| json!({"source": {"url": input}, "outputs": [{"path": dir.path("o.mp4"), "overwrite": true, "video": video}]});
+    let h264 = |more: serde_json::Value| {
+        let mut video = json!({"codec": "h264", "level": "2", "preset": "p1"});
+        video.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        video
+    };
+    let message = failure(spec(&fast, h264(json!({}))));
+    assert!(message.starts_with("outputs[0].video.level: "), "{message}");
+    complete(spec(&fast, h264(json!({"frame_rate": 30}))));
+    complete(spec(&varies, h264(json!({}))));
+    let between = json!({"filters": [{"interpolate": {"frame_rate": 50, "blend": true}}]});
+    let message = failure(spec(&varies, h264(between)));
+    assert!(message.starts_with("outputs[0].video.level: "), "{message}");
+}
+
+#[test]
+fn a_ladder_is_no_larger_than_its_source() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mkv");
+    let spec = json!({"source": {"url": input}, "outputs": [
+        {"path": dir.path("set"), "format": "hls", "ladder": "auto", "video": {"codec": "h264", "height": 720}},
+    ]});
+    let plan = ghoststream::Pipeline::from_json(&spec.to_string()).unwrap().plan().unwrap();
+    let track = &plan.outputs[0].tracks[0];
+    assert_eq!(track.name, "180p");
+    let said = format!("{} {}", track.notes.join(" "), track.reason);
+    assert!(said.contains("320x180, not 1280x720"), "{said}");
 }
 
 #[test]
