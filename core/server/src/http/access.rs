@@ -70,6 +70,11 @@ impl Side {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(security.clone());
     }
 
+    /// Whether there is an API key.
+    pub fn has_key(&self) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).api_key.is_some()
+    }
+
     /// Whether a request shows the API key, or there is none to show.
     pub fn knows(&self, request: &Request) -> bool {
         shows_key(&self.0.read().unwrap_or_else(PoisonError::into_inner), request)

@@ -98,6 +98,14 @@ pub(super) fn is_made(directory: &Path, container: Container) -> bool {
     taken_now().contains(&(directory, container))
 }
 
+/// Makes a directory one that is recorded into, for as long as what it gives is there.
+#[cfg(test)]
+pub(super) fn hold(directory: &Path, container: Container) -> impl Drop + use<> {
+    let directory = directory.to_path_buf();
+    let files = Recording { directory, container, segment: 0.0, keep: None, most: None };
+    Held::take(&files).unwrap().unwrap()
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         taken_now().retain(|(directory, container)| (directory, container) != (&self.0, &self.1));

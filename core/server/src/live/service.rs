@@ -9,7 +9,7 @@ use super::origin::{OriginOptions, Origins, Shelf, answer, prepare};
 use super::overview;
 use super::pull::{PullEncode, PullSource, Slate, SlateSpec};
 use super::push::{Push, PushTarget};
-use super::recordings::{RecordingRules, Recordings};
+use super::recordings::RecordingRules;
 use super::registry::{Live, LiveEvent};
 use super::rest::{gstreamer, hls_dash, paths};
 use super::rtmp::{self, RtmpOptions};
@@ -542,7 +542,7 @@ impl LiveService {
             router = router.merge(self.films(shelf.clone()));
         }
         if let Some(rules) = &self.recordings {
-            let recordings = Recordings::new(rules.root().into()).router();
+            let recordings = rules.played().router();
             router = router.merge(guard::keyed(recordings, &self.keys, guard::RECORDINGS));
         }
         match &self.webrtc {

@@ -163,6 +163,18 @@ impl LiveService {
         }
         all
     }
+
+    /// Takes out where clients are, unless the operator asks, by the API key. Where there is none all are told, but no readers who
+    /// show a key of theirs.
+    pub fn hide_peers(&self, request: &Request, sessions: &mut [LiveSession]) {
+        let told = match self.side().has_key() {
+            true => self.side().knows(request),
+            false => !self.keys().guards_reading(),
+        };
+        if !told {
+            sessions.iter_mut().for_each(|session| session.peer = None);
+        }
+    }
 }
 
 /// The list's own route: of all streams that who asks may read, or of `stream`; all sessions, or the one that is shown as `id`.
@@ -184,9 +196,7 @@ pub fn router(service: LiveService) -> Router {
         if let Some(id) = query::get(Some(asked), "id") {
             sessions.sessions.retain(|s| s.id.as_ref() == Some(&id));
         }
-        if !service.side().knows(&request) {
-            sessions.sessions.iter_mut().for_each(|session| session.peer = None);
-        }
+        service.hide_peers(&request, &mut sessions.sessions);
         ([(header::CACHE_CONTROL, "no-store")], Json(sessions)).into_response()
     }
     Router::new().route("/live/sessions", get(list)).with_state(service)

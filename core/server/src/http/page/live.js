@@ -264,6 +264,7 @@
       const player = await { hls: byHls, dash: byDash, whep: byWhep }[by](stream, failed);
       if (attempt !== attempts) return player.stop();
       mine.player = player;
+      who();
       // Sound needs a click somewhere in the page; without one it begins silent.
       await video.play().catch(() => { if (attempt === attempts) { video.muted = true; return video.play().catch(() => {}); } });
     } catch (e) {
@@ -313,7 +314,8 @@
     if (session.rtt_ms !== null) parts.push(`round trip ${session.rtt_ms.toFixed(1)} ms`);
     if (session.loss !== null) parts.push(`${(100 * session.loss).toFixed(1)} % lost`);
     if (session.dropped) parts.push(`${session.dropped} dropped`);
-    if (!session.connected) parts.push('halted');
+    // Sessions of WebRTC end where they halt.
+    if (!session.connected) parts.push(/^wh[ie]p$/.test(session.protocol) ? 'connecting' : 'halted');
     return parts.join(' · ');
   };
 

@@ -24,7 +24,7 @@ const NOTES: [(Container, &str); 3] = [
 const APART: i64 = super::SEGMENT;
 /// Nearer to each other than this they are one; and so far the end of a file may be from the one where the next begins.
 const ONE: i64 = 250_000;
-/// Notes that are longer forget what is gone when a row of files begins.
+/// Notes that are longer forget what is gone.
 const LONG: u64 = 64 << 10;
 /// The last write of a file may be this much (microseconds) from the end that the notes promise.
 const NEAR: i64 = 15_000_000;
@@ -106,6 +106,8 @@ pub(in crate::live) struct Notes {
     plain: bool,
     /// Whether the last line may be a part of one.
     torn: bool,
+    /// How long they were when they last forgot what is gone.
+    trimmed: u64,
 }
 
 impl Notes {
@@ -113,11 +115,10 @@ impl Notes {
     /// `None` for what is not played.
     pub fn begin(directory: &Path, container: Container, at: i64) -> Option<Notes> {
         let path = directory.join(notes_of(container)?);
-        if let Err(e) = forget(&path, directory) {
-            tracing::warn!("{}: {e}", path.display());
-        }
         // A crash, or a full disk, may have cut the last line short.
-        let mut notes = Notes { torn: path.exists(), path, next: at, plain: container == Container::Mp4 };
+        let torn = path.exists();
+        let mut notes = Notes { torn, path, next: at, plain: container == Container::Mp4, trimmed: 0 };
+        notes.trim(None);
         notes.add(&Note::Began { at });
         Some(notes)
     }
@@ -129,6 +130,22 @@ impl Notes {
         let keys = if self.plain { Vec::new() } else { keys.of_file(duration) };
         self.add(&Note::File { name: name.into(), start: self.next, duration, keys });
         self.next = self.next.saturating_add(duration);
+        // Who publishes for months begins only once.
+        self.trim(Some(&Note::Began { at: self.next }));
+    }
+
+    /// Takes what is about files that are gone out of notes that are long, and have become twice as long since. A row that goes on
+    /// does so with `then`: perhaps none of its files is left.
+    fn trim(&mut self, then: Option<&Note>) {
+        let length = |path: &Path| std::fs::metadata(path).map_or(0, |m| m.len());
+        if length(&self.path) < LONG.max(self.trimmed.saturating_mul(2)) {
+            return;
+        }
+        match forget(&self.path, then) {
+            Ok(()) => self.torn = false,
+            Err(e) => tracing::warn!("{}: {e}", self.path.display()),
+        }
+        self.trimmed = length(&self.path);
     }
 
     fn add(&mut self, note: &Note) {
@@ -145,17 +162,25 @@ impl Notes {
     }
 }
 
-/// Takes out of long notes what is about files that are gone.
-fn forget(path: &Path, directory: &Path) -> io::Result<()> {
-    if std::fs::metadata(path).map_or(0, |m| m.len()) < LONG {
-        return Ok(());
-    }
+/// Takes out of notes what is about files that are gone, and adds `then`.
+fn forget(path: &Path, then: Option<&Note>) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new(""));
     let text = std::fs::read_to_string(path)?;
-    let there = |line: &&str| match serde_json::from_str(line) {
-        Ok(Note::File { name, .. }) => directory.join(name).exists(),
-        Ok(Note::Began { .. }) | Err(_) => false,
-    };
-    let kept: String = text.lines().filter(there).map(|line| format!("{line}\n")).collect();
+    let mut kept = String::new();
+    for line in text.lines() {
+        let stays = match serde_json::from_str(line) {
+            Ok(Note::File { name, .. }) => directory.join(name).exists(),
+            // Of what is before all files that are left nothing is known.
+            Ok(Note::Began { .. }) => !kept.is_empty(),
+            Err(_) => false,
+        };
+        if stays {
+            kept.extend([line, "\n"]);
+        }
+    }
+    if let Some(then) = then {
+        kept.extend([&serde_json::to_string(then).unwrap_or_default(), "\n"]);
+    }
     let new = path.with_extension("new");
     std::fs::write(&new, kept).and_then(|()| std::fs::rename(&new, path)).inspect_err(|_| {
         // What is left of it is nothing to anybody.
@@ -182,6 +207,11 @@ impl Recorded {
     /// When it ends.
     pub fn end(&self) -> i64 {
         self.start.saturating_add(self.duration)
+    }
+
+    /// Whether it is made fragmented MP4 to be played.
+    pub fn needs_twin(&self) -> bool {
+        !self.keys.is_empty()
     }
 }
 
@@ -293,12 +323,16 @@ impl Insides {
             .filter(|p| is_recorded(p, container))
             .collect();
         paths.sort();
-        let newest = paths.last().cloned();
         // Else it was left by a crash.
         let made = is_made(directory, container);
+        let named = |path: &PathBuf| path.file_name().and_then(|n| n.to_str()).map(String::from);
+        // What is noted is complete. Names do not tell: of two in one second the later one is sorted before the other, and clocks are
+        // set back.
+        let open = paths.iter().filter(|p| made && named(p).is_some_and(|name| !noted.contains_key(&name)));
+        let newest = open.max_by_key(|p| std::fs::metadata(p).and_then(|m| m.modified()).ok()).cloned();
         let mut found: Vec<Recorded> = Vec::new();
         for path in paths {
-            let Some(name) = path.file_name().and_then(|n| n.to_str()).map(String::from) else { continue };
+            let Some(name) = named(&path) else { continue };
             if let Some((start, duration, keys)) = noted.remove(&name) {
                 // So short a file of MPEG-TS does not say what is in it.
                 if keys.is_empty() || duration >= ONE {
@@ -312,13 +346,13 @@ impl Insides {
             let inside = match container {
                 Container::Mp4 => self.of(&path).ok().map(|f| (f.duration(), Vec::new())),
                 // It is not complete, or older than the notes.
-                _ if made && newest.as_ref() == Some(&path) || begun.iter().all(|at| *at > end) => None,
+                _ if newest.as_ref() == Some(&path) || begun.iter().all(|at| *at > end) => None,
                 _ => self.look(&path),
             };
             let Some((duration, keys)) = inside.filter(|(duration, _)| *duration > 0) else { continue };
             let promised = promised(&begun, duration, end);
             let start = promised.unwrap_or(end.saturating_sub(duration));
-            let grows = made && newest.as_ref() == Some(&path) && promised == next;
+            let grows = newest.as_ref() == Some(&path) && promised == next;
             found.push(Recorded { name, start, duration, grows, keys });
         }
         Ok(found)
@@ -428,6 +462,37 @@ mod tests {
     }
 
     #[test]
+    fn the_file_that_grows_is_not_told_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        // The second file of one second is sorted before the first.
+        let (first, second) = ("2026-01-01_00-00-00.mkv", "2026-01-01_00-00-00-2.mkv");
+        let put = |name: &str, age: u64| {
+            let file = File::create(dir.path().join(name)).unwrap();
+            file.set_modified(SystemTime::now() - std::time::Duration::from_secs(age)).unwrap();
+        };
+        put(first, 5);
+        put(second, 0);
+        let now = micros(SystemTime::now());
+        let mut notes = Notes::begin(dir.path(), Container::Mkv, now - 10_000_000).unwrap();
+        notes.saved(first, 5.0, &mut Keys::default());
+        let insides = Insides::default();
+        let names = || insides.list(dir.path()).unwrap().into_iter().map(|r| r.name).collect::<Vec<_>>();
+        let held = crate::live::push::hold(dir.path(), Container::Mkv);
+        assert_eq!(names(), [first]);
+        assert!(lock(&insides.looked).is_empty(), "what grows is not read");
+        // A crash has left an older one, whatever it is called.
+        put("2026-01-01_00-00-09.mkv", 4);
+        assert_eq!(names(), [first]);
+        assert_eq!(
+            lock(&insides.looked).keys().collect::<Vec<_>>(),
+            [&dir.path().join("2026-01-01_00-00-09.mkv")]
+        );
+        drop(held);
+        assert_eq!(names(), [first]);
+        assert_eq!(lock(&insides.looked).len(), 2, "it is over");
+    }
+
+    #[test]
     fn notes_say_when_files_begin() {
         let dir = tempfile::tempdir().unwrap();
         let names = ["2026-01-01_00-00-00.mp4", "2026-01-01_00-00-10.mp4", "2026-01-01_01-00-00.mp4"];
@@ -465,12 +530,20 @@ mod tests {
         let last = list(dir.path()).pop().unwrap();
         assert_eq!((last.1, last.2), (7_200_000_000, 1_000_000));
         std::fs::remove_file(dir.path().join("2026-01-01_03-00-00.mp4")).unwrap();
-        // Long ones forget what is gone.
-        for n in 0..1000 {
-            notes.saved(&format!("2026-01-02_00-00-00 ({n}).mp4"), 1.0, &mut Keys::default());
-        }
+        // Long ones forget what is gone, while a row goes on too; and it goes on where it was.
         let size = || std::fs::metadata(dir.path().join(NOTES[0].1)).unwrap().len();
-        assert!(size() > LONG);
+        for n in 0..2000 {
+            notes.saved(&format!("2026-01-02_00-00-00 ({n}).mp4"), 1.0, &mut Keys::default());
+            assert!(size() < LONG + 200, "{n}");
+        }
+        assert_eq!(list(dir.path()), expected.map(|(n, s, d)| (n.to_string(), s, d)));
+        std::fs::write(dir.path().join("2026-01-03_00-00-00.mp4"), "").unwrap();
+        notes.saved("2026-01-03_00-00-00.mp4", 1.0, &mut Keys::default());
+        assert_eq!(list(dir.path()).pop().unwrap().1, 7_200_000_000 + 2001 * 1_000_000);
+        std::fs::remove_file(dir.path().join("2026-01-03_00-00-00.mp4")).unwrap();
+        let old = "{\"file\":{\"name\":\"gone.mp4\",\"start\":1,\"duration\":1}}\n".repeat(2000);
+        let mut file = File::options().append(true).open(dir.path().join(NOTES[0].1)).unwrap();
+        file.write_all(old.as_bytes()).unwrap();
         begin(dir.path(), 9_000_000_000);
         assert!(size() < 1000 && list(dir.path()) == expected.map(|(n, s, d)| (n.to_string(), s, d)));
         // Retention removed one.

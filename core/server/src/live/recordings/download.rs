@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The most files that are made fragmented MP4 for one download.
-const TWINS: usize = 4;
+pub(super) const TWINS: usize = 4;
 
 /// A file that is put together while it is fetched.
 #[derive(Debug)]
@@ -37,21 +37,21 @@ impl Recordings {
         let files = self.list(name)?;
         let start = range.start.unwrap_or_else(|| files.first().map_or(0, |f| f.start));
         let end = range.duration.map_or(i64::MAX, |d| start.saturating_add(d));
+        let wanted = || files.iter().filter(|f| f.start < end && f.end() > start);
+        // Before any of them is made.
+        if wanted().filter(|f| f.needs_twin()).count() > TWINS {
+            let why = format!("more than {TWINS} files of MKV or MPEG-TS: ask for less, or for the playlist");
+            return Err((400, why));
+        }
         let mut found: Option<Download> = None;
         let (mut parts, mut twins) = (Vec::new(), Vec::new());
-        for file in files.iter().filter(|f| f.start < end && f.end() > start) {
+        for file in wanted() {
             let mut path = self.root.join(name).join(&file.name);
-            let inside = if file.keys.is_empty() {
+            let inside = if !file.needs_twin() {
                 // One that retention has removed meanwhile is a gap as any other.
                 let Ok(inside) = self.insides.of(&path) else { continue };
                 inside
             } else {
-                if twins.len() >= TWINS {
-                    let why = format!(
-                        "more than {TWINS} files of MKV or MPEG-TS: ask for less, or for the playlist"
-                    );
-                    return Err((400, why));
-                }
                 let twin = self.twins.of(&path).map_err(unplayable)?;
                 path.clone_from(&twin.path);
                 twins.push(twin.clone());

@@ -33,7 +33,7 @@ use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use twins::Twins;
 
@@ -59,12 +59,14 @@ pub struct Recordings {
 pub struct RecordingRules {
     root: PathBuf,
     config: RecordConfig,
+    /// Of those who play what was recorded.
+    twins: Arc<Mutex<Weak<Twins>>>,
 }
 
 impl RecordingRules {
     /// Below `root`, as `config` says.
     pub fn new(root: PathBuf, config: RecordConfig) -> RecordingRules {
-        RecordingRules { root, config }
+        RecordingRules { root, config, twins: Arc::default() }
     }
 
     /// The directory of all recordings.
@@ -84,8 +86,26 @@ impl RecordingRules {
         }
     }
 
-    /// Removes what is too old, or too much, of recordings that nobody makes any more. It reads directories.
+    /// What is recorded, to be played. All that are given share what they make for it.
+    pub fn played(&self) -> Recordings {
+        let mut known = self.twins.lock().unwrap_or_else(PoisonError::into_inner);
+        let twins = known.upgrade().unwrap_or_else(|| Arc::new(Twins::new(self.root.clone())));
+        *known = Arc::downgrade(&twins);
+        Recordings { root: self.root.as_path().into(), insides: Arc::default(), twins }
+    }
+
+    /// Removes what is too old, or too much, of recordings that nobody makes any more, and what was made to play recordings that are
+    /// gone. It reads directories.
     pub fn sweep(&self) {
+        self.sweep_recordings();
+        let twins = self.twins.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        if let Some(twins) = twins {
+            twins.sweep();
+        }
+        twins::clean(&self.root);
+    }
+
+    fn sweep_recordings(&self) {
         if self.config.keep_seconds > 0.0 || self.config.max_bytes > 0 {
             super::push::sweep_below(&self.root, |directory, container| self.recording(directory, container));
         }
@@ -136,8 +156,8 @@ pub struct RecordedRange {
     pub files: usize,
     /// A playlist of all of it.
     pub url: String,
-    /// All of it as one file.
-    pub download: String,
+    /// All of it as one file; null where it is in more files of MKV or MPEG-TS than one download may have.
+    pub download: Option<String>,
 }
 
 /// An answer that is not one: status and reason.
@@ -170,10 +190,9 @@ pub(super) fn stream_of(path: &str) -> Option<String> {
     Some(path)
 }
 
-/// What a file is in by its name, of what is played.
+/// What a file of a recording is in by its name, of what is played. A stream may be called `cam.ts`.
 fn form(name: &str) -> Option<Container> {
-    let extension = name.rsplit_once('.')?.1;
-    PLAYED.into_iter().find(|container| container.name() == extension)
+    PLAYED.into_iter().find(|container| super::push::is_recorded(Path::new(name), *container))
 }
 
 impl Recordings {
@@ -255,20 +274,22 @@ impl Recordings {
             Err(_) if made => Vec::new(),
             found => found?,
         };
-        let mut ranges: Vec<(i64, i64, usize)> = Vec::new();
+        let mut ranges: Vec<(i64, i64, usize, usize)> = Vec::new();
         for file in &files {
+            let twins = usize::from(file.needs_twin());
             match ranges.last_mut() {
-                Some((_, end, count)) if file.start <= *end + JOINED => {
+                Some((_, end, count, all)) if file.start <= *end + JOINED => {
                     *end = file.end().max(*end);
                     *count += 1;
+                    *all += twins;
                 }
-                _ => ranges.push((file.start, file.end(), 1)),
+                _ => ranges.push((file.start, file.end(), 1, twins)),
             }
         }
         let of = |file: &str, start: i64, seconds: f64| {
             format!("/recordings/{}/{file}?start={}&duration={seconds:.3}", encoded(name), date(start))
         };
-        let range = |(start, end, files): (i64, i64, usize)| {
+        let range = |(start, end, files, twins): (i64, i64, usize, usize)| {
             let duration = (end - start) as f64 / 1e6;
             RecordedRange {
                 start: date(start),
@@ -276,7 +297,7 @@ impl Recordings {
                 duration,
                 files,
                 url: of("playlist.m3u8", start, duration),
-                download: of("download.mp4", start, duration),
+                download: (twins <= download::TWINS).then(|| of("download.mp4", start, duration)),
             }
         };
         let recording = made || files.iter().any(|f| f.grows);
@@ -327,7 +348,7 @@ impl Recordings {
 
     /// The segments of a file that have what is between two of its times: name, begin in it and length of each.
     fn parts(&self, name: &str, file: &Recorded, from: i64, to: i64) -> Vec<(String, i64, i64)> {
-        if file.keys.is_empty() {
+        if !file.needs_twin() {
             // One that retention has removed meanwhile is a gap as any other.
             let inside = self.insides.of(&self.root.join(name).join(&file.name)).ok();
             let pieces = inside.map(|inside| pieces(&inside, from, to)).unwrap_or_default();
@@ -343,7 +364,7 @@ impl Recordings {
         let (name, of) = file.rsplit_once('/').ok_or_else(gone)?;
         let wanted = timed_of(piece).ok_or_else(|| missing("Not Found"))?;
         // One that grows would be another one each time.
-        if !self.list(name)?.iter().any(|f| f.name == of && !f.keys.is_empty()) {
+        if !self.list(name)?.iter().any(|f| f.name == of && f.needs_twin()) {
             return Err(gone());
         }
         let twin = self.twins.of(&self.root.join(file)).map_err(unplayable)?;
@@ -458,16 +479,16 @@ fn taken(file: &mut File, at: u64, length: u64) -> io::Result<Vec<u8>> {
     Ok(data)
 }
 
-/// Why a file is not played.
+/// Why a file is not played. What is wrong tells of the server's paths: that is for its log.
 fn unplayable(e: ghoststream::Error) -> Refused {
-    let status = match e.kind() {
-        ErrorKind::NotFound => return missing("This part of the recording is gone"),
-        // MP4 cannot have what is in it.
-        ErrorKind::Unsupported | ErrorKind::Invalid => 415,
-        ErrorKind::Busy => 503,
-        _ => 500,
+    tracing::warn!("a recording is not played: {e}");
+    let (status, why) = match e.kind() {
+        ErrorKind::NotFound => (404, "This part of the recording is gone"),
+        ErrorKind::Unsupported | ErrorKind::Invalid => (415, "MP4 cannot have what was recorded then"),
+        ErrorKind::Busy => (503, "Too much is being played: try again later"),
+        _ => (500, "What was recorded then cannot be read; the server's log says why"),
     };
-    (status, e.message().into())
+    (status, why.into())
 }
 
 /// The segments of a file whose notes say where they begin, as [`Recordings::parts`] gives them.
@@ -643,10 +664,42 @@ mod tests {
             ("/live/cam/2026-01-01_00-00-00.mkv/0-999.m4s", "live/cam"),
             ("/live/cam/2026-01-01_00-00-00.ts/init.mp4", "live/cam"),
             ("/cam/", "cam"),
+            ("/cam.ts/low", "cam.ts/low"),
+            ("/cam.ts/low/2026-01-01_00-00-00.ts/init.mp4", "cam.ts/low"),
             ("", ""),
         ] {
             assert_eq!(stream_of(path).as_deref(), Some(name), "{path}");
         }
+    }
+
+    #[test]
+    fn what_needs_too_many_files_is_refused_before_any_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        // Called as a file would be.
+        let inner = dir.path().join("cam.mkv/low");
+        std::fs::create_dir_all(&inner).unwrap();
+        let mut keys = Keys::default();
+        (0..60).for_each(|n| keys.note(1_000_000 * n));
+        let mut notes = Notes::begin(&inner, Container::Mkv, 100_000_000).unwrap();
+        let mut put = |n: usize| {
+            let name = format!("2026-01-01_00-00-{n:02}.mkv");
+            std::fs::write(inner.join(&name), "x").unwrap();
+            notes.saved(&name, 10.0, &mut keys);
+        };
+        (0..download::TWINS).for_each(&mut put);
+        let recordings = Recordings::new(dir.path().into());
+        let link = || match recordings.find("/cam.mkv/low", "") {
+            Ok(Found::View(view)) => view.ranges.into_iter().next().unwrap().download,
+            _ => panic!("it is not described"),
+        };
+        let refused = |query: &str| recordings.find("/cam.mkv/low/download.mp4", query).err().unwrap();
+        assert!(link().is_some_and(|url| url.starts_with("/recordings/cam.mkv/low/download.mp4?")));
+        // It is no film, and where it is is nobody's business.
+        let (status, why) = refused("");
+        assert!(status != 400 && !why.contains("/"), "{status}: {why}");
+        put(download::TWINS);
+        assert_eq!((link(), refused("").0), (None, 400));
+        assert_ne!(refused("start=100&duration=15").0, 400);
     }
 
     #[test]

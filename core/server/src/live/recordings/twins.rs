@@ -9,19 +9,27 @@ use ghoststream::spec::{
 };
 use ghoststream::{Error, ErrorKind, Pipeline, Result};
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 /// How many are kept, and how many bytes; the last one is kept in any case.
 const KEPT: (usize, u64) = (8, 8 << 30);
+/// How many there are at most, and how many bytes, with those that somebody still fetches; one may be larger.
+const MOST: (usize, u64) = (16, 16 << 30);
 /// How long one may take to be made.
 const WORK: Duration = Duration::from_secs(600);
 /// How many may wait for theirs: each has a thread meanwhile.
 const QUEUE: usize = 32;
-/// What the directories of them begin with. Those of servers that crashed are removed when they are a day old.
+/// What the directories of them begin with.
 const PREFIX: &str = ".played-";
+/// The file in it that its server has locked for as long as it lives: what crashed servers left has none who does.
+const LOCK: &str = "lock";
+/// So long after it was changed a directory is not looked at: its lock may not be taken yet.
+const NEW: Duration = Duration::from_secs(60);
+/// One without a lock is removed when it is a day old.
 const LEFT: Duration = Duration::from_secs(86_400);
 /// A segment begins at the fragment that is this near (microseconds): MKV counts milliseconds.
 const NEAR: i64 = 20_000;
@@ -33,6 +41,10 @@ pub(super) struct Twin {
     pub path: PathBuf,
     /// What is in it.
     pub inside: Arc<FragmentedFile>,
+    /// Which file it is made of, as that was.
+    of: PathBuf,
+    length: u64,
+    modified: SystemTime,
 }
 
 impl Twin {
@@ -58,23 +70,110 @@ impl Drop for Twin {
     }
 }
 
-/// One that is kept: of which file, as it was.
+/// Those that there are.
+#[derive(Debug, Default)]
+struct All {
+    /// All, whoever has them.
+    made: Vec<Weak<Twin>>,
+    /// The one that was asked for last is the last.
+    kept: Vec<Arc<Twin>>,
+}
+
+impl All {
+    /// The one of a file that is as it was, and what is not kept any more for it: removing large files takes its time.
+    fn find(&mut self, of: &Path, length: u64, modified: SystemTime) -> Option<(Arc<Twin>, Vec<Arc<Twin>>)> {
+        let same = |t: &Arc<Twin>| t.of == of && (t.length, t.modified) == (length, modified);
+        let mut there = self.made.iter().filter_map(Weak::upgrade);
+        let twin = there.find(|t| same(t) && t.path.exists())?;
+        let old = self.keep(&twin);
+        Some((twin, old))
+    }
+
+    fn keep(&mut self, twin: &Arc<Twin>) -> Vec<Arc<Twin>> {
+        // Of the same file one is enough.
+        let mut old: Vec<_> = self.kept.extract_if(.., |k| k.of == twin.of).collect();
+        old.extend(self.room(twin.length));
+        self.kept.push(twin.clone());
+        old
+    }
+
+    /// Takes out of those that are kept what has no place beside one more of `length` bytes.
+    fn room(&mut self, length: u64) -> Vec<Arc<Twin>> {
+        let mut old = Vec::new();
+        while self.kept.len() >= KEPT.0
+            || self.kept.iter().map(|k| k.length).fold(length, u64::saturating_add) > KEPT.1
+        {
+            let Some(oldest) = self.oldest() else { break };
+            old.push(oldest);
+        }
+        old
+    }
+
+    /// Takes out the one that nobody has asked for for the longest time.
+    fn oldest(&mut self) -> Option<Arc<Twin>> {
+        (!self.kept.is_empty()).then(|| self.kept.remove(0))
+    }
+
+    /// Whether one more of `length` bytes would be too much: those that are not kept stay for as long as somebody fetches them.
+    fn full(&mut self, length: u64) -> bool {
+        self.made.retain(|m| m.strong_count() > 0);
+        let bytes = self.made.iter().filter_map(Weak::upgrade).map(|t| t.length);
+        let bytes = bytes.fold(length, u64::saturating_add);
+        !self.made.is_empty() && (self.made.len() >= MOST.0 || bytes > MOST.1)
+    }
+}
+
+/// The directory that they are in.
 #[derive(Debug)]
-struct Kept {
-    of: PathBuf,
-    length: u64,
-    modified: SystemTime,
-    twin: Arc<Twin>,
+struct Place {
+    path: PathBuf,
+    /// Says that it is somebody's.
+    lock: File,
+    /// The number of the last one.
+    count: u64,
+}
+
+impl Place {
+    /// Makes it below `root`, and removes those that crashes left.
+    fn make(root: &Path) -> Result<Place> {
+        clean(root);
+        let path = root.canonicalize()?.join(format!("{PREFIX}{}", uuid::Uuid::new_v4().simple()));
+        let made = fs::create_dir(&path).and_then(|()| File::create_new(path.join(LOCK)));
+        let lock = made.map_err(|e| Error::from(e).context(path.display()))?;
+        // Where nothing can be locked nobody takes it for left either.
+        if let Err(e) = lock.try_lock() {
+            tracing::warn!("{}: {e}", path.display());
+        }
+        Ok(Place { path, lock, count: 0 })
+    }
+}
+
+/// Removes directories below `root` that crashed servers left.
+pub(super) fn clean(root: &Path) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        let named = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+        if named && entry.metadata().is_ok_and(|m| m.is_dir() && is_left(&entry.path(), &m)) {
+            remove(&entry.path());
+        }
+    }
+}
+
+/// Whether no server has a directory any more.
+fn is_left(directory: &Path, meta: &fs::Metadata) -> bool {
+    let Some(age) = meta.modified().ok().and_then(|at| at.elapsed().ok()) else { return false };
+    match File::options().write(true).open(directory.join(LOCK)) {
+        Ok(file) => age > NEW && file.try_lock().is_ok(),
+        Err(e) => e.kind() == io::ErrorKind::NotFound && age > LEFT,
+    }
 }
 
 /// Those that there are. All methods may be called from any thread, and work with files.
 #[derive(Debug)]
 pub(super) struct Twins {
     root: PathBuf,
-    /// The one that was asked for last is the last.
-    kept: Mutex<Vec<Kept>>,
-    /// One is made at a time: its number, and the directory once there is one.
-    making: Mutex<(u64, Option<PathBuf>)>,
+    all: Mutex<All>,
+    /// One is made at a time; nothing before the first.
+    making: Mutex<Option<Place>>,
     /// How many wait for theirs.
     waiting: AtomicUsize,
 }
@@ -82,23 +181,18 @@ pub(super) struct Twins {
 impl Twins {
     /// In a directory of their own below `root`, which is made with the first of them.
     pub fn new(root: PathBuf) -> Twins {
-        Twins { root, kept: Mutex::default(), making: Mutex::default(), waiting: AtomicUsize::new(0) }
+        Twins { root, all: Mutex::default(), making: Mutex::default(), waiting: AtomicUsize::new(0) }
     }
 
     /// The one of the file at `path`; waits until it is made.
     pub fn of(&self, path: &Path) -> Result<Arc<Twin>> {
         let meta = fs::metadata(path)?;
         let (length, modified) = (meta.len(), meta.modified()?);
-        let known = |this: &Twins| {
-            let mut kept = lock(&this.kept);
-            let at =
-                kept.iter().position(|k| k.of == path && (k.length, k.modified) == (length, modified))?;
-            let found = kept.remove(at);
-            let twin = found.twin.clone();
-            kept.push(found);
-            Some(twin)
+        let known = || {
+            let found = lock(&self.all).find(path, length, modified);
+            found.map(|(twin, _old)| twin)
         };
-        if let Some(twin) = known(self) {
+        if let Some(twin) = known() {
             return Ok(twin);
         }
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE {
@@ -108,62 +202,68 @@ impl Twins {
         let mut making = lock(&self.making);
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         // Who was waited for may have made the same.
-        if let Some(twin) = known(self) {
+        if let Some(twin) = known() {
             return Ok(twin);
         }
-        let directory = match &making.1 {
-            Some(directory) => directory.clone(),
-            None => self.directory()?,
+        let old = lock(&self.all).room(length);
+        drop(old);
+        if lock(&self.all).full(length) {
+            return Err(Error::new(ErrorKind::Busy, "too many recordings are being fetched"));
+        }
+        // Somebody may have cleaned up.
+        let place = match making.take().filter(|place| place.path.is_dir()) {
+            Some(place) => place,
+            None => Place::make(&self.root)?,
         };
-        making.1 = Some(directory.clone());
-        making.0 += 1;
-        let place = directory.join(format!("{}.mp4", making.0));
-        let made = copy(path, &place).and_then(|()| FragmentedFile::read(&mut File::open(&place)?));
+        let place = making.insert(place);
+        while ghoststream::disk::space(&place.path).is_ok_and(|s| s.free < length.saturating_mul(2)) {
+            let oldest = lock(&self.all).oldest();
+            if oldest.is_none() {
+                return Err(Error::new(ErrorKind::Busy, "the disk is too full to play recordings"));
+            }
+        }
+        place.count += 1;
+        let to = place.path.join(format!("{}.mp4", place.count));
+        let made = copy(path, &to).and_then(|()| FragmentedFile::read(&mut File::open(&to)?));
         let mut inside = made.inspect_err(|_| {
             // There may be nothing.
-            let _none = fs::remove_file(&place);
+            let _none = fs::remove_file(&to);
         })?;
         inside.init = without_rates(&inside.init);
-        let twin = Arc::new(Twin { path: place, inside: Arc::new(inside) });
-        let mut kept = lock(&self.kept);
-        kept.retain(|k| k.of != path);
-        kept.push(Kept { of: path.into(), length, modified, twin: twin.clone() });
-        let mut old = Vec::new();
-        while kept.len() > KEPT.0 || (kept.len() > 1 && kept.iter().map(|k| k.length).sum::<u64>() > KEPT.1) {
-            old.push(kept.remove(0));
-        }
-        drop(kept);
-        // Removing large files takes its time.
+        let twin = Twin { path: to, inside: Arc::new(inside), of: path.into(), length, modified };
+        let twin = Arc::new(twin);
+        let mut all = lock(&self.all);
+        all.made.push(Arc::downgrade(&twin));
+        let old = all.keep(&twin);
+        drop(all);
         drop(old);
         Ok(twin)
     }
 
-    /// Makes the directory, and removes those that crashes left.
-    fn directory(&self) -> Result<PathBuf> {
-        for entry in fs::read_dir(&self.root)?.flatten() {
-            let named = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
-            let modified = entry.metadata().and_then(|m| m.modified()).ok();
-            if named && modified.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > LEFT) {
-                remove(&entry.path());
-            }
-        }
-        let directory = self.root.canonicalize()?.join(format!("{PREFIX}{}", uuid::Uuid::new_v4().simple()));
-        fs::create_dir(&directory).map_err(|e| Error::from(e).context(directory.display()))?;
-        Ok(directory)
+    /// Keeps none whose file is gone, or is another one now.
+    pub fn sweep(&self) {
+        let now = |of: &Path| fs::metadata(of).and_then(|m| Ok((m.len(), m.modified()?)));
+        let gone = |t: &mut Arc<Twin>| now(&t.of).ok() != Some((t.length, t.modified));
+        let old: Vec<_> = lock(&self.all).kept.extract_if(.., gone).collect();
+        drop(old);
     }
 }
 
 impl Drop for Twins {
     fn drop(&mut self) {
-        lock(&self.kept).clear();
-        if let Some(directory) = lock(&self.making).1.take() {
-            remove(&directory);
+        lock(&self.all).kept.clear();
+        if let Some(Place { path, lock, .. }) = lock(&self.making).take() {
+            drop(lock);
+            remove(&path);
         }
     }
 }
 
 fn remove(directory: &Path) {
-    if let Err(e) = fs::remove_dir_all(directory) {
+    // Another server may be faster.
+    if let Err(e) = fs::remove_dir_all(directory)
+        && e.kind() != io::ErrorKind::NotFound
+    {
         tracing::warn!("{}: {e}", directory.display());
     }
 }
@@ -259,6 +359,107 @@ mod tests {
             bare.windows(4).any(|w| w == [2, 0x11, 0x90, b'e']) && bare.windows(2).any(|w| w == [0x40, 0x15])
         );
         assert!(bare.ends_with(b"esdsbtrt"));
+    }
+
+    /// One of the file `of`, which is not asked what is in it.
+    fn made(twins: &Twins, of: &Path) -> Arc<Twin> {
+        let meta = fs::metadata(of).unwrap();
+        let path = of.with_extension("copy");
+        fs::write(&path, "").unwrap();
+        let inside = Arc::new(FragmentedFile { init: Bytes::new(), fragments: Vec::new() });
+        let (length, modified) = (meta.len(), meta.modified().unwrap());
+        let twin = Arc::new(Twin { path, inside, of: of.into(), length, modified });
+        let mut all = lock(&twins.all);
+        all.made.push(Arc::downgrade(&twin));
+        all.keep(&twin);
+        twin
+    }
+
+    #[test]
+    fn those_that_are_fetched_are_counted_and_used_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let twins = Twins::new(dir.path().into());
+        let file = |n: usize| {
+            let path = dir.path().join(format!("{n}.mkv"));
+            fs::write(&path, "x").unwrap();
+            path
+        };
+        let files: Vec<PathBuf> = (0..=MOST.0).map(file).collect();
+        let mut fetched: Vec<_> = files[..MOST.0].iter().map(|of| made(&twins, of)).collect();
+        assert_eq!(lock(&twins.all).kept.len(), KEPT.0);
+        // One that is not kept any more is there all the same, and is kept again.
+        assert!(Arc::ptr_eq(&twins.of(&files[0]).unwrap(), &fetched[0]));
+        assert!(lock(&twins.all).kept.last().is_some_and(|last| Arc::ptr_eq(last, &fetched[0])));
+        let refused = || twins.of(&files[MOST.0]).map_err(|e| e.kind()).err();
+        assert_eq!(refused(), Some(ErrorKind::Busy));
+        // There is room: what is in the file is looked at.
+        fetched.truncate(4);
+        assert!(refused().is_some_and(|kind| kind != ErrorKind::Busy));
+        let mut all = lock(&twins.all);
+        assert!(all.full(MOST.1) && !all.full(MOST.1 / 2));
+        // However large, one goes.
+        (all.kept, fetched) = (Vec::new(), Vec::new());
+        assert!(fetched.is_empty() && !all.full(u64::MAX));
+        assert!(!dir.path().join("0.copy").exists());
+    }
+
+    #[test]
+    fn none_is_kept_of_what_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let twins = Twins::new(dir.path().into());
+        let files = ["gone.mkv", "new.mkv", "same.mkv", "cleaned.mkv"].map(|name| dir.path().join(name));
+        for file in &files {
+            fs::write(file, "x").unwrap();
+            made(&twins, file);
+        }
+        fs::remove_file(&files[0]).unwrap();
+        fs::write(&files[1], "longer").unwrap();
+        twins.sweep();
+        let kept: Vec<_> = lock(&twins.all).kept.iter().map(|t| t.of.clone()).collect();
+        assert_eq!(kept, files[2..]);
+        assert!(!files[0].with_extension("copy").exists() && files[2].with_extension("copy").exists());
+        // Somebody removed the copy.
+        assert!(twins.of(&files[2]).is_ok());
+        fs::remove_file(files[3].with_extension("copy")).unwrap();
+        assert!(twins.of(&files[3]).is_err(), "it is made again, of what is no film");
+    }
+
+    #[test]
+    fn directories_are_left_to_servers_that_live() {
+        let dir = tempfile::tempdir().unwrap();
+        let age = |path: &Path, age: Duration| {
+            File::open(path).unwrap().set_modified(SystemTime::now() - age).unwrap();
+        };
+        let lives = Place::make(dir.path()).unwrap();
+        let crashed = Place::make(dir.path()).unwrap().path;
+        let begins = Place::make(dir.path()).unwrap().path;
+        let (bare, young) = (dir.path().join(".played-bare"), dir.path().join(".played-young"));
+        let mine = dir.path().join("played");
+        for path in [&bare, &young, &mine] {
+            fs::create_dir(path).unwrap();
+            age(path, 2 * if path == &young { NEW } else { LEFT });
+        }
+        for path in [&lives.path, &crashed] {
+            age(path, 2 * LEFT);
+        }
+        clean(dir.path());
+        assert!([&lives.path, &begins, &young, &mine].iter().all(|path| path.is_dir()));
+        assert!(!crashed.exists() && !bare.exists());
+        // One's own is made again.
+        let twins = Twins::new(dir.path().into());
+        let film = dir.path().join("x.mkv");
+        fs::write(&film, "x").unwrap();
+        let place = || {
+            assert!(twins.of(&film).is_err());
+            lock(&twins.making).as_ref().unwrap().path.clone()
+        };
+        let first = place();
+        assert_eq!(place(), first);
+        fs::remove_dir_all(&first).unwrap();
+        let second = place();
+        assert!(second != first && second.is_dir());
+        drop(twins);
+        assert!(!second.exists());
     }
 
     #[test]

@@ -377,19 +377,22 @@ async fn config(
     }
 }
 
-async fn status(State(service): State<LiveService>, Path(id): Path<String>) -> Response {
+async fn status(State(service): State<LiveService>, Path(id): Path<String>, request: Request) -> Response {
     match service.managed().get(&id) {
         Some(view) => {
-            let sessions = service.sessions(|stream| stream == id);
+            let mut sessions = service.sessions(|stream| stream == id);
+            // The service's token alone does not tell where they are.
+            service.hide_peers(&request, &mut sessions);
             Json(told(&service, &view, sessions)).into_response()
         }
         None => detail(StatusCode::NOT_FOUND, "Stream not found"),
     }
 }
 
-async fn list(State(service): State<LiveService>) -> Response {
+async fn list(State(service): State<LiveService>, request: Request) -> Response {
     // Each session is looked at once, not once for each stream.
     let mut sessions = service.sessions_by_stream();
+    sessions.values_mut().for_each(|its| service.hide_peers(&request, its));
     let views = service.managed().list();
     let all = views.iter().map(|view| {
         let its = sessions.remove(&view.request.id).unwrap_or_default();
