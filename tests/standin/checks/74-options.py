@@ -108,7 +108,7 @@ for codec, video, field in [
     ("hevc", {"b_frames": 2} | option(tf_level="4"), "video.options.tf_level: it needs 4 B pictures"),
     ("h264", {"level": "1.1"}, "video.level: 1.1 allows 3000 macroblocks a second"),
     ("hevc", {"level": "1"}, "video.level: 1 allows pictures of 36864 samples"),
-    ("av1", {"level": "2.3"}, "video.level: av1 on this device has no such level"),
+    ("av1", {"level": "2.3"}, "video.level: there is no level 2.3; there are 2, 2.1"),
     ("h264", {"profile": "baseline"} | option(coder="cabac"), "video.options.coder: "),
 ]:
     for fallback in (False, True):
