@@ -35,11 +35,11 @@ pub(super) fn claim(path: &str, inputs: &[String], overwrite: bool, direct: bool
     if is_input(Path::new(path), inputs) {
         return Err(Error::invalid("path", format!("{path} is the input too")));
     }
-    Place::claim(Path::new(path), overwrite, direct, inputs).map_err(|e| Error::at(e, "path"))
+    Place::claim(Path::new(path), overwrite, direct).map_err(|e| Error::at(e, "path"))
 }
 
 /// Whether `path` is the same file as one of `inputs`.
-pub(super) fn is_input(path: &Path, inputs: &[String]) -> bool {
+fn is_input(path: &Path, inputs: &[String]) -> bool {
     let Ok(target) = std::fs::canonicalize(path) else { return false };
     inputs.iter().any(|input| std::fs::canonicalize(input).is_ok_and(|input| input == target))
 }

@@ -1,10 +1,7 @@
 //! Places on disk that never show a half-written result: files are made under another name and renamed when complete,
 //! and everything made is remembered so that it can be taken back.
 
-use super::file::is_input;
 use crate::error::{Context, Error, ErrorKind, Result};
-use std::fs::{File, Metadata, TryLockError};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,20 +13,17 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 pub(crate) struct Place {
     target: PathBuf,
     working: PathBuf,
-    /// Locked while the part is somebody's: what a killed job leaves is nobody's.
-    _held: Option<File>,
 }
 
 impl Place {
     /// Claims `target`. With `direct` it grows under its own name (crash-safe formats, devices); otherwise under
     /// `<target>.part` until [`Place::commit`], or under a name of its own where that one is taken: it may be somebody's
-    /// download, another job's file, or the very input. A part of such a name that a killed job has left is used again,
-    /// unless it is one of `inputs`.
+    /// download, another job's file, or the very input.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] when the file exists and `overwrite` is false; I/O errors when the directory is missing
     /// or cannot be written.
-    pub fn claim(target: &Path, overwrite: bool, direct: bool, inputs: &[String]) -> Result<Place> {
+    pub fn claim(target: &Path, overwrite: bool, direct: bool) -> Result<Place> {
         let shown = target.display();
         match std::fs::metadata(target) {
             Ok(m) if m.is_dir() => {
@@ -37,7 +31,7 @@ impl Place {
             }
             // Devices and pipes are written to, never replaced.
             Ok(m) if !m.is_file() => {
-                return Ok(Place::unheld(target, target.to_owned()));
+                return Ok(Place { target: target.to_owned(), working: target.to_owned() });
             }
             Ok(_) if !overwrite => {
                 return Err(Error::new(
@@ -54,15 +48,10 @@ impl Place {
                 format!("{shown}: no such directory: {}", parent.display()),
             ));
         }
-        let place = match direct {
-            true => File::create(target).map(|_| Place::unheld(target, target.to_owned())),
-            false => make_part(target, inputs),
-        };
-        place.map_err(Error::from).context(|| format!("{shown}: cannot be written"))
-    }
-
-    fn unheld(target: &Path, working: PathBuf) -> Place {
-        Place { target: target.to_owned(), working, _held: None }
+        let working =
+            if direct { std::fs::File::create(target).map(|_| target.to_owned()) } else { make_part(target) };
+        let working = working.map_err(Error::from).context(|| format!("{shown}: cannot be written"))?;
+        Ok(Place { target: target.to_owned(), working })
     }
 
     /// Claims `target` if nothing is there: two that ask at once do not both get it. `None` when it is taken.
@@ -71,8 +60,8 @@ impl Place {
     /// I/O errors by name of the file.
     pub fn claim_new(target: &Path, direct: bool) -> Result<Option<Place>> {
         let working = if direct { target.to_owned() } else { part_of(target) };
-        match File::options().write(true).create_new(true).open(&working) {
-            Ok(_) => Ok(Some(Place::unheld(target, working))),
+        match std::fs::File::options().write(true).create_new(true).open(&working) {
+            Ok(_) => Ok(Some(Place { target: target.to_owned(), working })),
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(None),
             Err(e) => Err(Error::from(e).context(format!("{}: cannot be written", target.display()))),
         }
@@ -117,54 +106,18 @@ fn part_of(target: &Path) -> PathBuf {
     target.with_file_name(name)
 }
 
-/// Makes an empty file beside `target` under a name that nothing has, or empties one that a killed job has left.
-fn make_part(target: &Path, inputs: &[String]) -> std::io::Result<Place> {
+/// Makes an empty file beside `target` under a name that nothing has.
+fn make_part(target: &Path) -> std::io::Result<PathBuf> {
     let usual = part_of(target);
-    match File::options().write(true).create_new(true).open(&usual) {
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-        made => return made.map(|_| Place::unheld(target, usual)),
-    }
-    if let Some((working, held)) = left_behind(target, inputs) {
-        return Ok(Place { target: target.to_owned(), working, _held: Some(held) });
-    }
+    let mut part = usual.clone();
     loop {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let working = usual.with_extension(format!("{}-{number}.part", std::process::id()));
-        let file = match File::options().write(true).create_new(true).open(&working) {
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => continue,
-            made => made?,
-        };
-        // Another job may have taken it for one that was left behind. Where nothing can be locked, nothing is taken.
-        if !matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
-            return Ok(Place { target: target.to_owned(), working, _held: Some(file) });
+        match std::fs::File::options().write(true).create_new(true).open(&part) {
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|_| part),
         }
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        part = usual.with_extension(format!("{}-{number}.part", std::process::id()));
     }
-}
-
-/// A part of `target` with a number that no job holds any more, emptied and held.
-fn left_behind(target: &Path, inputs: &[String]) -> Option<(PathBuf, File)> {
-    let parent = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let begin = format!("{}.", target.file_name()?.to_str()?);
-    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let ours = |name: &str| {
-        let middle = name.strip_prefix(&begin).and_then(|n| n.strip_suffix(".part"));
-        middle.and_then(|m| m.split_once('-')).is_some_and(|(job, count)| number(job) && number(count))
-    };
-    // Somebody else's file, a link or a pipe of such a name is no part.
-    let me = std::fs::metadata("/proc/self").ok()?.uid();
-    let plain = |m: &Metadata| m.is_file() && m.nlink() == 1 && m.uid() == me;
-    std::fs::read_dir(parent).ok()?.flatten().find_map(|entry| {
-        entry.file_name().to_str().filter(|name| ours(name))?;
-        let path = target.with_file_name(entry.file_name());
-        // Who looks what can be saved of it makes a file of its first name.
-        std::fs::symlink_metadata(&path).ok().filter(|m| plain(m) && !is_input(&path, inputs))?;
-        let file = File::options().write(true).open(&path).ok()?;
-        file.try_lock().ok()?;
-        // Until it was locked, its job may have given it its name, and somebody else have made another.
-        let (there, held) = (std::fs::symlink_metadata(&path).ok()?, file.metadata().ok()?);
-        let same = plain(&there) && (there.dev(), there.ino()) == (held.dev(), held.ino());
-        (same && file.set_len(0).is_ok()).then_some((path, file))
-    })
 }
 
 /// A directory being filled: remembers what it made.
@@ -247,15 +200,15 @@ mod tests {
     fn a_file_appears_only_when_committed() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("a.mp4");
-        let place = Place::claim(&target, false, false, &[]).unwrap();
+        let place = Place::claim(&target, false, false).unwrap();
         assert!(!target.exists() && place.working().exists());
         place.discard();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-        let place = Place::claim(&target, false, false, &[]).unwrap();
+        let place = Place::claim(&target, false, false).unwrap();
         place.commit().unwrap();
         assert!(target.exists());
-        assert_eq!(Place::claim(&target, false, false, &[]).unwrap_err().kind(), ErrorKind::Invalid);
-        assert!(Place::claim(&dir.path().join("no/a.mp4"), false, false, &[]).is_err());
+        assert_eq!(Place::claim(&target, false, false).unwrap_err().kind(), ErrorKind::Invalid);
+        assert!(Place::claim(&dir.path().join("no/a.mp4"), false, false).is_err());
     }
 
     #[test]
@@ -263,10 +216,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (target, theirs) = (dir.path().join("a.mp4"), dir.path().join("a.mp4.part"));
         std::fs::write(&theirs, b"a download").unwrap();
-        let (one, two) = (
-            Place::claim(&target, false, false, &[]).unwrap(),
-            Place::claim(&target, false, false, &[]).unwrap(),
-        );
+        let (one, two) =
+            (Place::claim(&target, false, false).unwrap(), Place::claim(&target, false, false).unwrap());
         std::fs::write(one.working(), b"one").unwrap();
         std::fs::write(two.working(), b"two").unwrap();
         two.discard();
@@ -274,50 +225,6 @@ mod tests {
         assert_eq!(std::fs::read(&target).unwrap(), b"one");
         assert_eq!(std::fs::read(&theirs).unwrap(), b"a download");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
-    }
-
-    #[test]
-    fn parts_of_killed_jobs_are_used_again_and_those_of_others_are_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let target = dir.path().join("a.mp4");
-        let write = |name: &str| {
-            let path = dir.path().join(name);
-            std::fs::write(&path, b"half a film").unwrap();
-            path
-        };
-        // The usual name may be anybody's.
-        let kept = [
-            "a.mp4.part",
-            "a.mp4.mine.part",
-            "a.mp4.1-.part",
-            "a.mp4.1-2.part.txt",
-            "b.mp4.1-2.part",
-            "linked",
-        ];
-        let kept = kept.map(write);
-        std::os::unix::fs::symlink(&kept[5], dir.path().join("a.mp4.1-7.part")).unwrap();
-        let left = write("a.mp4.1-2.part");
-        let reads = [left.display().to_string()];
-        Place::claim(&target, false, false, &reads).unwrap().discard();
-        assert_eq!(std::fs::read(&left).unwrap(), b"half a film");
-        let one = Place::claim(&target, false, false, &[]).unwrap();
-        assert_eq!(one.working(), left);
-        assert_eq!(std::fs::metadata(&left).unwrap().len(), 0);
-        // It is held, whoever opens and empties it by its name.
-        std::fs::write(one.working(), b"one").unwrap();
-        let two = Place::claim(&target, false, false, &[]).unwrap();
-        assert_ne!(two.working(), left);
-        let working = two.working().to_owned();
-        // As if it were killed: its handles are closed, and its part stays.
-        drop(two);
-        let three = Place::claim(&target, false, false, &[]).unwrap();
-        assert_eq!(three.working(), working);
-        three.discard();
-        one.commit().unwrap();
-        assert_eq!(std::fs::read(&target).unwrap(), b"one");
-        for path in kept {
-            assert_eq!(std::fs::read(&path).unwrap(), b"half a film", "{}", path.display());
-        }
     }
 
     #[test]
