@@ -165,7 +165,7 @@ def carried(codec):
         # The round trip is known once reports have come, which are sent when a peer finds time for them.
         for _ in range(10):
             told = await asyncio.to_thread(sessions, name)
-            if all(one["rtt_ms"] is not None for one in told):
+            if all(one["rtt_ms"] is not None for one in told if one["protocol"] == "whep"):
                 break
             await asyncio.sleep(0.5)
         seen, sounds = await watching
@@ -174,7 +174,9 @@ def carried(codec):
         for one in told:
             viewer = one["protocol"] == "whep"
             assert one["connected"] and one["publishes"] != viewer and one["rung"] == (0 if viewer else None), one
-            assert one["bytes_out" if viewer else "bytes_in"] > 10_000 and one["rtt_ms"] > 0, one
+            assert one["bytes_out" if viewer else "bytes_in"] > 10_000, one
+            # aiortc answers nothing to a server that asks for the way of what it publishes.
+            assert not viewer or 0 < one["rtt_ms"] < 500, one
         assert len(late) > RATE * 2, f"{len(late)} of {len(seen)} pictures"
         assert sounds > 100, f"{sounds} pieces of sound"
         middle = statistics.median(late)

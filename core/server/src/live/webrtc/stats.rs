@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use std::net::SocketAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use str0m::Event;
 
 /// One WHIP or WHEP session, as it is now. Counters count from its begin; rates and losses are of the last second.
@@ -20,7 +20,7 @@ pub struct SessionStats {
     pub connected: bool,
     /// When it began.
     pub since: SystemTime,
-    /// Round trip, in milliseconds.
+    /// Round trip, in milliseconds: by feedback of packets, else by reports. None where the client tells neither.
     pub rtt_ms: Option<f64>,
     /// Part of the packets that were lost on the way, 0 to 1.
     pub loss: Option<f32>,
@@ -48,6 +48,9 @@ pub struct SessionStats {
     pub switches: u64,
     #[serde(skip)]
     per_lane: Vec<(String, u64, u64, u64)>,
+    /// Whether the round trip is of packets' feedback.
+    #[serde(skip)]
+    is_measured: bool,
 }
 
 impl SessionStats {
@@ -73,6 +76,7 @@ impl SessionStats {
             rungs: 1,
             switches: 0,
             per_lane: Vec::new(),
+            is_measured: false,
         }
     }
 
@@ -83,7 +87,8 @@ impl SessionStats {
                 (self.bytes_in, self.bytes_out) = (s.peer_bytes_rx, s.peer_bytes_tx);
                 let rtt =
                     s.rtt.or(s.selected_candidate_pair.as_ref().and_then(|p| p.current_round_trip_time));
-                self.rtt_ms = rtt.map(|r| r.as_secs_f64() * 1e3).or(self.rtt_ms);
+                self.is_measured |= rtt.is_some();
+                self.went_round(rtt, self.is_measured);
                 self.loss =
                     if self.protocol == "whip" { s.ingress_loss_fraction } else { s.egress_loss_fraction };
             }
@@ -91,16 +96,23 @@ impl SessionStats {
                 let lane = format!("{}{:?}", s.mid, s.rid);
                 self.lane(lane, s.packets, s.nacks, 0);
                 self.packets_in = self.per_lane.iter().map(|l| l.1).sum();
+                self.went_round(s.rtt, !self.is_measured);
             }
             Event::MediaEgressStats(s) => {
                 let lane = format!("{}{:?}", s.mid, s.rid);
                 self.lane(lane, s.packets, s.nacks, s.plis + s.firs);
                 self.packets_out = self.per_lane.iter().map(|l| l.1).sum();
+                self.went_round(s.rtt, !self.is_measured);
                 self.key_frame_requests = self.per_lane.iter().map(|l| l.3).sum();
             }
             _ => return,
         }
         self.nacks = self.per_lane.iter().map(|l| l.2).sum();
+    }
+
+    /// Takes a round trip, if it `counts`: what reports tell does where feedback of each packet never told.
+    fn went_round(&mut self, trip: Option<Duration>, counts: bool) {
+        self.rtt_ms = trip.filter(|_| counts).map(|t| t.as_secs_f64() * 1e3).or(self.rtt_ms);
     }
 
     fn lane(&mut self, name: String, packets: u64, nacks: u64, keys: u64) {
