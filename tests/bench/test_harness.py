@@ -103,7 +103,7 @@ def test_the_delay_of_rtmp_is_measured(tmp_path):
         absent = pytest.fail if os.environ.get("GS_REQUIRE_PEERS") == "1" else pytest.skip
         absent("GS_CLI or PyAV is missing")
     script = pathlib.Path(__file__).with_name("live.py")
-    command = [sys.executable, str(script), "delay", "--seconds", "2", "--rounds", "1", "--out", str(tmp_path)]
+    command = [sys.executable, str(script), "delay", "--seconds", "5", "--rounds", "1", "--out", str(tmp_path)]
     # Ours alone: readers of MediaMTX come too late for so short a film.
     alone = {name: value for name, value in os.environ.items() if name not in ("GS_MEDIAMTX", "GS_MULTIMUX")}
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=alone)
