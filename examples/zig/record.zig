@@ -30,7 +30,8 @@ fn document(allocator: std.mem.Allocator, source: []const u8, out: []const u8, r
     const json = if (std.mem.eql(u8, source, "screen"))
         try std.json.stringifyAlloc(allocator, .{ .source = .{ .screen = .{} }, .outputs = outputs }, .{})
     else
-        try std.json.stringifyAlloc(allocator, .{ .source = .{ .pattern = .{}, .realtime = true }, .outputs = outputs }, .{});
+        // As JSON `.{}` is an empty list, which is no object.
+        try std.json.stringifyAlloc(allocator, .{ .source = .{ .pattern = struct {}{}, .realtime = true }, .outputs = outputs }, .{});
     return allocator.dupeZ(u8, json);
 }
 
