@@ -27,10 +27,10 @@ fn document(allocator: std.mem.Allocator, source: []const u8, out: []const u8, r
         .{ .path = out, .split = true, .crash_safe = true, .video = video },
         .{ .path = replay, .replay = .{ .seconds = 30, .bytes = "100M" }, .video = video },
     };
+    // As JSON `.{}` is an empty list, which is no object.
     const json = if (std.mem.eql(u8, source, "screen"))
-        try std.json.stringifyAlloc(allocator, .{ .source = .{ .screen = .{} }, .outputs = outputs }, .{})
+        try std.json.stringifyAlloc(allocator, .{ .source = .{ .screen = struct {}{} }, .outputs = outputs }, .{})
     else
-        // As JSON `.{}` is an empty list, which is no object.
         try std.json.stringifyAlloc(allocator, .{ .source = .{ .pattern = struct {}{}, .realtime = true }, .outputs = outputs }, .{});
     return allocator.dupeZ(u8, json);
 }
