@@ -11,6 +11,7 @@ mod http;
 pub mod jobs;
 pub mod kafka;
 pub mod live;
+mod locks;
 pub mod logs;
 mod machine;
 mod outgoing;

@@ -1,10 +1,10 @@
 //! What a source's address means: a local file to be checked before FFmpeg sees it, or a URL whose protocol must be
 //! allowed. No I/O but looking at local files.
 
+use super::whole::read_at;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::spec::SourceSpec;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// Where a `source.url` points.
@@ -275,18 +275,6 @@ fn unplayable(file: &mut File, len: u64, has_key: bool) -> std::io::Result<Optio
         }
     }
     Ok((data && !index).then(|| Fault::Truncated("it has media data but no index (moov box)".into())))
-}
-
-fn read_at(file: &mut File, at: u64, out: &mut [u8]) -> std::io::Result<usize> {
-    file.seek(SeekFrom::Start(at))?;
-    let mut got = 0;
-    while got < out.len() {
-        match file.read(&mut out[got..])? {
-            0 => break,
-            n => got += n,
-        }
-    }
-    Ok(got)
 }
 
 /// Whether a sample description in the index says that samples are encrypted (ISO/IEC 23001-7).

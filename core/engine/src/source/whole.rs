@@ -111,7 +111,8 @@ fn scan(file: &mut (impl Read + Seek), total: u64, boxes: usize) -> io::Result<O
     Ok(fragmented.then_some(whole))
 }
 
-fn read_at(file: &mut (impl Read + Seek), at: u64, out: &mut [u8]) -> io::Result<usize> {
+/// Fills `out` from `at` on; how much there was.
+pub(super) fn read_at(file: &mut (impl Read + Seek), at: u64, out: &mut [u8]) -> io::Result<usize> {
     file.seek(SeekFrom::Start(at))?;
     let mut got = 0;
     while let Some(rest) = out.get_mut(got..).filter(|rest| !rest.is_empty()) {

@@ -1,9 +1,10 @@
 //! Connections by which streams are published and read, where the server has them itself: RTMP and RTSP. Those of SRT are libsrt's, those
 //! of WebRTC have sessions.
 
+use crate::locks::lock;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 /// A connection that publishes or reads, as it is now.
@@ -144,10 +145,6 @@ impl Drop for Listed {
             all.over.entry(connection.protocol).or_default().add(&connection);
         }
     }
-}
-
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

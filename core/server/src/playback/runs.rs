@@ -1,6 +1,7 @@
 //! Who runs documents for a session: worker processes, or this process (tests, embedders that want no processes).
 
 use crate::jobs::Cooldowns;
+use crate::locks::lock;
 use crate::worker::{Control, Failure, Pool, Report, Sandbox, Worker};
 use ghoststream::event::Next;
 use ghoststream::job::Change;
@@ -11,7 +12,7 @@ use serde_json::Value;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -389,10 +390,6 @@ fn tell(job: &Job, sender: &mpsc::UnboundedSender<Report>) {
             return;
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

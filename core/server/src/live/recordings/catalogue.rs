@@ -2,6 +2,7 @@
 //! began. Notes are lines of JSON that are only added, by who records.
 
 use crate::live::push::{is_made, is_recorded};
+use crate::locks::lock;
 use ghoststream::package::FragmentedFile;
 use ghoststream::probe::{ProbeOptions, probe};
 use ghoststream::spec::{Container, SourceSpec};
@@ -11,7 +12,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The files with the notes, by what is recorded in.
@@ -373,10 +374,6 @@ fn read_whole(path: &Path) -> ghoststream::Result<Option<Look>> {
         None => (0..duration).step_by(APART as usize).for_each(|at| keys.note(at)),
     }
     Ok(Some((duration, keys.of_file(duration.saturating_add(2 * ONE)))))
-}
-
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where a file began that is not noted, of what was `begun`: its last write, at `end`, was near its own.

@@ -1,6 +1,7 @@
 //! Recordings in MKV and MPEG-TS as players take them: a file that somebody plays is made fragmented MP4, whole and copied, and that is
 //! kept for as long as it is among the last that were asked for.
 
+use crate::locks::lock;
 use bytes::Bytes;
 use ghoststream::package::FragmentedFile;
 use ghoststream::probe::{ProbeOptions, Stream, probe};
@@ -12,7 +13,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime};
 
 /// How many are kept, and how many bytes; the last one is kept in any case.
@@ -321,10 +322,6 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
             Err(Error::new(ErrorKind::Internal, "it took too long"))
         }
     }
-}
-
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

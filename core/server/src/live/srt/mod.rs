@@ -11,13 +11,14 @@ use super::hooks::{Act, Asked};
 use super::keys::Keys;
 use super::registry::Live;
 use crate::config::Secret;
+use crate::locks::lock;
 use door::Door;
 use ghoststream::srt::{self, Listener, Options, Socket, Stats};
 use ghoststream::{Error, ErrorKind, Result};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use stream_id::Wanted;
 use tokio::runtime::Handle;
@@ -295,8 +296,4 @@ impl Drop for Guard {
         self.inner.door.left();
         self.inner.over.notify_all();
     }
-}
-
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
 }

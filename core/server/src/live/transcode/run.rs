@@ -3,6 +3,7 @@
 use super::MadeTrack;
 use super::plan::Plan;
 use crate::live::stream::Stream;
+use crate::locks::lock;
 use ghoststream::event::{Event, Next, Outcome, State};
 use ghoststream::job::Taken;
 use ghoststream::packet::{MediaKind, Packet, StreamInfo};
@@ -10,7 +11,7 @@ use ghoststream::plan::TrackPlan;
 use ghoststream::{Error, ErrorKind, Job, Pipeline, Result};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long the engine may take for a packet before it drops some.
@@ -362,10 +363,6 @@ impl Floor {
     fn of(&self, kind: MediaKind) -> &AtomicI64 {
         if kind == MediaKind::Video { &self.pictures } else { &self.sound }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
