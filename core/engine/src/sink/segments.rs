@@ -237,7 +237,9 @@ impl OutputSink for SegmentSink {
         if let Store::Directory { root, master, written, made } = &mut self.store {
             *made = facts.made.clone();
             let root = if root.as_os_str().is_empty() { PathBuf::from(".") } else { root.clone() };
-            for name in [format!("{master}.m3u8"), "manifest.mpd".to_string()] {
+            // DASH alone is called as its path says in the end.
+            let named = (self.container == Container::Dash).then(|| format!("{master}.mpd"));
+            for name in [format!("{master}.m3u8"), "manifest.mpd".to_string()].into_iter().chain(named) {
                 if root.join(&name).exists() && !self.spec.overwrite && facts.window.is_none() {
                     let message =
                         format!("{} exists; say overwrite to replace it", root.join(name).display());

@@ -240,6 +240,24 @@ fn outputs_do_not_write_into_each_other_or_into_the_source() {
 }
 
 #[test]
+fn a_manifest_that_is_there_is_not_replaced_unasked() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mkv");
+    for name in ["b.mpd", "manifest.mpd"] {
+        let path = dir.path(name);
+        std::fs::write(&path, "somebody's").unwrap();
+        let spec = |overwrite| json!({"source": {"url": input}, "outputs": [
+            {"path": path, "overwrite": overwrite, "video": {"codec": "copy"}, "audio": false}]});
+        let message = failure(spec(false));
+        assert!(message.contains(&format!("{name} exists")), "{message}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"somebody's");
+        complete(spec(true));
+        assert!(std::fs::read_to_string(&path).unwrap().contains("<MPD"), "{name}");
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
 fn segments_of_two_outputs_share_a_folder_where_no_name_is_the_same() {
     let dir = Dir::new();
     let input = clip(&dir, "in.mkv");

@@ -588,6 +588,16 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_cut_short_is_played_and_a_fetch_that_breaks_off_is_an_error() {
+        let file = |opened: &str| {
+            let body = json!({"source": opened});
+            let request = TranscodeRequest::read(&body).unwrap().request;
+            source(&request, opened, &["https".into()], false).salvage
+        };
+        assert!(file("/films/in.mkv") && !file("https://host/in.mkv"));
+    }
+
+    #[test]
     fn a_plain_stream_is_the_old_contract() {
         let o = output(json!({}));
         assert_eq!((&o["path"], &o["format"]), (&json!("/jobs/1/master.m3u8"), &json!("hls")));
