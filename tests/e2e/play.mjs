@@ -43,6 +43,9 @@ const TYPES = {
   ".ts": "video/mp2t", ".vtt": "text/vtt",
 };
 
+/** How many files of the ladder a player waits for. */
+let loading = 0;
+
 /** Serves /media/ from the ladder, /player/NAME from the players and /page.html from here; remembers misses. */
 function serve() {
   const misses = [];
@@ -60,6 +63,10 @@ function serve() {
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
     let file = null;
+    if (path.startsWith("/media/")) {
+      loading++;
+      response.on("close", () => loading--);
+    }
     if (remote && path.startsWith("/media/")) {
       forward(request, response, path.slice("/media/".length)).catch(() => response.destroy());
       return;
@@ -104,13 +111,13 @@ function serve() {
   });
 }
 
-/** Calls `probe` until it answers something true, or fails with `what` and the page's own account. */
+/** Calls `probe` with `argument`, or what that gives then, until it answers something true, or fails with `what` and the page's own account. */
 async function until(page, what, milliseconds, probe, argument) {
   const deadline = Date.now() + milliseconds;
   for (;;) {
     const state = await page.evaluate(() => window.gs.state());
     if (state.fatal.length) throw new Error(`fatal error while waiting for ${what}: ${state.fatal.join("; ")}`);
-    const answer = await page.evaluate(probe, argument);
+    const answer = await page.evaluate(probe, typeof argument === "function" ? argument() : argument);
     if (answer) return answer;
     if (Date.now() > deadline) throw new Error(`no ${what} within ${milliseconds / 1000} s: ${JSON.stringify(state)}`);
     await new Promise((r) => setTimeout(r, 100));
@@ -133,6 +140,13 @@ async function play(context, base, test) {
       await page.evaluate(([player, url]) => window.gs.open(player, url), [test.player, `${base}/media/${test.manifest}`]);
       await until(page, "first picture", 30000, () => window.gs.state().width > 0 && window.gs.state().time > 0);
     };
+    // Where a seek meets Shaka 5.2.12's own change of rung, what it was loading is lost: of transport streams Chromium refuses
+    // what it appends then ("Parsed buffers not in DTS sequence"), of CMAF it stands still. So it does with FFmpeg's segments,
+    // in 15 of 80 runs and 7 of 75 on a busy machine. It is left to end what it is loading.
+    const calm = async () => {
+      if (test.player !== "shaka") return;
+      await until(page, "an end of loading", 30000, (idle) => window.gs.settled() && idle, () => loading === 0);
+    };
     await open();
     const begin = await page.evaluate(() => window.gs.state().time);
     const length = await page.evaluate(() => window.gs.state().duration);
@@ -154,6 +168,7 @@ async function play(context, base, test) {
 
     if (options.seek) {
       const there = length * Number(options.seek);
+      await calm();
       const asked = Date.now();
       await page.evaluate((time) => window.gs.seek(time), there);
       await until(page, `playback at ${there.toFixed(1)} s`, 30000, (t) => window.gs.state().time > t + 0.3, there);
@@ -199,6 +214,7 @@ async function play(context, base, test) {
     // In a player of its own: dash.js, told to replace what it has buffered, may declare the stream ended where that
     // ended, and what it appends afterwards leaves it paused there.
     await open();
+    await calm();
     await page.evaluate(() => window.gs.seek(window.gs.state().duration - 1.5));
     await until(page, "the end", 30000, () => window.gs.state().ended);
 
