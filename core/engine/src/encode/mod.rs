@@ -45,7 +45,7 @@
 //! - SVT-AV1 from 2 on has no average rate in low delay (`tune` ll and ull, `b_frames: 0`): it gets a constant one, rc=2.
 //! - mpeg4 and mpeg2video have times on the grid of the frame rate only: variable rates are rounded to it. They have no
 //!   two-pass mode because FFmpeg 5.1 corrupts its heap when their second pass finds the rate too low.
-//! - mjpeg pictures are full range ([`video::input_range`]); limited ones are coded as they are and marked as such.
+//! - mjpeg pictures are full range ([`format::input_range`]); limited ones are coded as they are and marked as such.
 //! - libvpx and libaom give no packets in a first pass.
 //! - "reopened": the encoder is drained and opened again, so the picture goes on without a loss but rate control starts
 //!   anew. AV1 and VP9 carry their headers in band, which is what makes this possible; of H.264, HEVC and MPEG-4 each key
@@ -58,6 +58,7 @@
 pub mod audio;
 mod containers;
 pub mod failover;
+pub mod format;
 mod grid;
 pub(crate) mod level;
 pub mod nvenc;

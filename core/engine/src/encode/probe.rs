@@ -2,8 +2,9 @@
 //! (`$XDG_CACHE_HOME/ghoststream/encoders.json`) under a key made of FFmpeg's build and the drivers and devices present,
 //! so that each machine pays once.
 
+use super::format::input_format;
 use super::presets::Input;
-use super::video::{VideoEncode, VideoEncoder, input_format};
+use super::video::{VideoEncode, VideoEncoder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Upload;
 use crate::frame::{Colour, Frame};

@@ -1,6 +1,7 @@
 //! Turns a decided job into threads and watches over them.
 
 use super::chain::{self, Devices, Expect};
+use super::crew::{Crew, panic_text};
 use super::feed::{Branches, CopyRoute, Feed, FeedStream, Route, run_frames};
 use super::input::{self, Input, Inputs, LEAD_IN};
 use super::lead::Gate;
@@ -16,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Done, Event, Outcome, State};
 use crate::filter::{Download, Exact, Rounds, Since, Trim};
 use crate::job::shared::{Meter, Remote, Shared, TrackMeter, lock};
-use crate::job::{Job, Ports, Ticker};
+use crate::job::{Job, Ports};
 use crate::link::{Overflow, Sender, link};
 use crate::packet::{Codec, MediaKind, StreamInfo};
 use crate::plan::Plan;
@@ -29,7 +30,6 @@ use crate::time::{Clock, MICROSECONDS, Rational, SystemClock, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 /// Raw frames in front of each thread. Two are enough to keep both sides busy; a 1080p frame is 3 MB.
 pub(super) const FRAMES: usize = 3;
@@ -111,11 +111,6 @@ fn supervise(shared: &Arc<Shared>, spec: PipelineSpec, inputs: Inputs, sinks: Ve
     });
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|s| s.to_string());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
-}
-
 fn run(
     shared: &Arc<Shared>,
     spec: &PipelineSpec,
@@ -161,68 +156,6 @@ pub(super) fn run_once(
     shared.hear_early();
     shared.set_state(State::Running);
     crew.watch(shared, spec)
-}
-
-/// The threads of a running graph and what they report.
-struct Crew {
-    threads: Vec<(String, std::thread::JoinHandle<()>)>,
-    exits: std::sync::mpsc::Receiver<()>,
-    ended: Arc<Mutex<Vec<(usize, Ended)>>>,
-    fed: bool,
-}
-
-impl Crew {
-    /// Tells progress until every thread has ended.
-    fn watch(self, shared: &Shared, spec: &PipelineSpec) -> Result<Vec<String>> {
-        let mut ticker = Ticker::new(shared);
-        let mut left = self.threads.len();
-        let mut next_tick = shared.clock.now() + crate::job::INTERVAL;
-        let stall = Duration::from_secs_f64(spec.stall_timeout.clamp(0.0, 1e9));
-        while left > 0 {
-            let wait = next_tick.saturating_sub(shared.clock.now());
-            match self.exits.recv_timeout(wait) {
-                Ok(()) => left -= 1,
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
-                    next_tick = shared.clock.now() + crate::job::INTERVAL;
-                    let still = ticker.tick(shared);
-                    // A fed source may be slow for reasons of its own.
-                    if !stall.is_zero() && still > stall && !self.fed && shared.state() != State::Paused {
-                        shared.fail(Error::new(
-                            ErrorKind::Io,
-                            format!(
-                                "{}: stalled: nothing moved for {:.0} s",
-                                shared.name,
-                                still.as_secs_f64()
-                            ),
-                        ));
-                    }
-                }
-            }
-        }
-        for (name, thread) in self.threads {
-            if let Err(panic) = thread.join() {
-                shared
-                    .fail(Error::new(ErrorKind::Internal, format!("{name}: panic: {}", panic_text(&*panic))));
-            }
-        }
-        ticker.tick(shared);
-        let mut ended = std::mem::take(&mut *lock(&self.ended));
-        ended.sort_by_key(|(output, _)| *output);
-        let mut files = Vec::new();
-        for (_, end) in ended {
-            match end {
-                Ended::Complete(f) => files.extend(f),
-                Ended::Aborted => {}
-                Ended::Failed(e) => {
-                    if !shared.is_cancelled() || e.kind() != ErrorKind::Cancelled {
-                        shared.fail_output(e);
-                    }
-                }
-            }
-        }
-        Ok(files)
-    }
 }
 
 /// Builds the threads of one run.

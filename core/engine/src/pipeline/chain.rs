@@ -226,15 +226,15 @@ fn host_target(track: &VideoTrack, source: &StreamInfo, mut colour: Option<Colou
     let size = ScaleTarget { scaler: track.spec.scaler, ..ScaleTarget::size(track.width, track.height) };
     let video = source.video.as_ref();
     let format = video.and_then(|v| v.format);
-    let mut chosen = encode::video::input_format(&track.encoder.name, &track.spec, format)?;
+    let mut chosen = encode::format::input_format(&track.encoder.name, &track.spec, format)?;
     let untouched = video.is_some_and(|v| (v.width, v.height) == (track.width, track.height))
         && track.spec.filters.is_empty()
         && track.spec.pixel_format.as_deref().is_none_or(|name| format.is_some_and(|f| f.name() == name))
         && track.rotation == 0;
     if let Some(format) = format.filter(|_| untouched) {
-        chosen = encode::video::untouched(&track.encoder.name, chosen, format);
+        chosen = encode::format::untouched(&track.encoder.name, chosen, format);
     }
-    if let Some(range) = encode::video::input_range(&track.encoder.name) {
+    if let Some(range) = encode::format::input_range(&track.encoder.name) {
         let colour = colour.get_or_insert_default();
         if colour.range == ColourRange::Unspecified {
             colour.range = range;

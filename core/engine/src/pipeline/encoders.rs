@@ -325,7 +325,7 @@ impl Direct {
         if names.is_empty() {
             return None;
         }
-        let format = encode::video::input_format(&name, &spec, self.source).ok()?;
+        let format = encode::format::input_format(&name, &spec, self.source).ok()?;
         let config = VideoEncode { spec, ..self.config.clone() };
         let encoder = NvencEncoder::new(config, self.hooks()).ok()?.elsewhere();
         let mut said = format!("nvenc on {} goes on", names.join(" or "));
@@ -405,7 +405,7 @@ fn successor(track: Direct) -> failover::Successor {
         let can_choose = presets::table(&chosen.name).is_some_and(|t| t.b_frames.is_some());
         spec.b_frames = can_choose.then_some(0);
         let open = |spec: &VideoSpec| {
-            let format = encode::video::input_format(&chosen.name, spec, track.source)?;
+            let format = encode::format::input_format(&chosen.name, spec, track.source)?;
             let config = VideoEncode { spec: spec.clone(), ..config.clone() };
             Ok::<_, Error>(failover::Substitute { encoder: Box::new(VideoEncoder::new(config)?), format })
         };

@@ -2,6 +2,8 @@
 
 mod build;
 mod chain;
+mod copy;
+mod crew;
 mod encoders;
 mod feed;
 mod input;

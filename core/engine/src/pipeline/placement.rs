@@ -3,7 +3,7 @@
 
 use super::tracks::VideoTrack;
 use crate::encode::presets::{self, Input};
-use crate::encode::{nvenc, probe, video};
+use crate::encode::{format, nvenc, probe};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::colour;
 use crate::filter::cuda;
@@ -240,7 +240,7 @@ pub(crate) fn place(
     let on_host = || format!("{encoder} takes frames in host memory");
     match own {
         // Our kernels make what is downloaded as small as it gets.
-        None if kind == "cuda" && video::input_range(encoder).is_none() => {}
+        None if kind == "cuda" && format::input_range(encoder).is_none() => {}
         None => return Ok(whole(on_host())),
         Some((other, _)) if other != kind => return Ok(whole(format!("{encoder} is on {other}"))),
         Some(_) => {}
@@ -264,7 +264,7 @@ pub(crate) fn place(
             }
         }
     }
-    let format = video::input_format(encoder, &track.spec, source.format)?;
+    let format = format::input_format(encoder, &track.spec, source.format)?;
     match scale(track, &now, format, kind, machine) {
         Ok((None, _)) if own.is_none() && first.iter().all(Option::is_none) => Ok(whole(on_host())),
         // libavfilter's filters are for encoders that stay there.

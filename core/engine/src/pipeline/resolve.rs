@@ -1,6 +1,7 @@
 //! Decides what will be done: which streams are decoded, what every track is made of and how, and why. Everything that
 //! `--plan` shows is decided here, and nothing is decided later.
 
+use super::copy;
 use super::ladder;
 use super::named;
 use super::placement::{self, Machine, Placement, ThisMachine};
@@ -205,9 +206,9 @@ fn output_tracks(
                     // Each may be right by itself, and not with what it takes over.
                     rung.check(&format!("ladder[{r}]"))?;
                 }
-                let copy_grid = |target| tracks::copy_grid(spec, output, stream, offer, target);
+                let copy_grid = |target| copy::copy_grid(spec, output, stream, offer, target);
                 // Key frames are looked up for a rung that nothing else keeps from being a copy.
-                let copies = rungs.iter().any(|r| tracks::may_copy(r, stream, container));
+                let copies = rungs.iter().any(|r| copy::may_copy(r, stream, container));
                 // A part of a set is told where the whole has its segments, and what is copied.
                 let grid = if segmented && ladder.is_some() && copies && window.is_none() {
                     copy_grid(segment.duration.0)?

@@ -1,5 +1,6 @@
 //! Decides one track: copy or encode, with which encoder, size, rate and stages.
 
+use super::copy::{asks_to_encode, copy_obstacle};
 use super::placement::{Machine, Placement};
 use super::resolve::{Make, Offer, Track, by_index};
 use crate::encode::{
@@ -9,14 +10,13 @@ use crate::encode::{
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::filter::size::Shown;
 use crate::frame::Colour;
-use crate::package::Plan as SegmentPlan;
 use crate::packet::{Codec, FieldOrder, MediaKind, StreamInfo, VideoInfo};
 use crate::spec::{
     AudioChoice, AudioSpec, CameraSpec, ColourSpec, Container, Deinterlace, FilterSpec, FrameRate,
     OutputSpec, PipelineSpec, Seconds, Service, SubtitleChoice, SubtitleSpec, ToneMapSpec, VideoChoice,
     VideoSpec,
 };
-use crate::time::{Rational, Timestamp};
+use crate::time::Rational;
 use std::collections::BTreeSet;
 
 /// An encoded video track.
@@ -124,10 +124,6 @@ pub(crate) fn camera_output(
     }
 }
 
-fn drop_key(map: &mut serde_json::Map<String, serde_json::Value>, key: &str) {
-    map.remove(key);
-}
-
 /// A rung with what it leaves out taken from the output's video.
 pub(crate) fn inherit(rung: &VideoSpec, base: &VideoSpec) -> VideoSpec {
     let value = |v: &VideoSpec| match serde_json::to_value(v) {
@@ -137,8 +133,7 @@ pub(crate) fn inherit(rung: &VideoSpec, base: &VideoSpec) -> VideoSpec {
     let (mut merged, untouched) = (value(base), value(&VideoSpec::new()));
     // Ways to say the same thing exclude each other: a rung that says one drops the base's other.
     let rate = rung.crf.is_some() || rung.qp.is_some() || rung.lossless || rung.bitrate.is_some();
-    let mut drop =
-        |says: bool, keys: &[&str]| keys.iter().filter(|_| says).for_each(|key| drop_key(&mut merged, key));
+    let mut drop = |says: bool, keys: &[&str]| merged.retain(|key, _| !says || !keys.contains(&key.as_str()));
     drop(rate, &["crf", "qp", "lossless", "bitrate", "max_bitrate", "buffer"]);
     // The other side follows the aspect ratio.
     drop(rung.width.is_some() || rung.height.is_some(), &["width", "height"]);
@@ -152,107 +147,10 @@ pub(crate) fn inherit(rung: &VideoSpec, base: &VideoSpec) -> VideoSpec {
     serde_json::from_value(serde_json::Value::Object(merged)).unwrap_or_else(|_| rung.clone())
 }
 
-/// Key frames of `stream` that make good segment boundaries of about `target` seconds, so that it can be copied next to
-/// encoded rungs; `None` when it cannot.
-///
-/// # Errors
-/// Those of reading the source.
-pub(crate) fn copy_grid(
-    spec: &PipelineSpec,
-    output: &OutputSpec,
-    stream: &StreamInfo,
-    offer: &Offer,
-    target: f64,
-) -> Result<Option<Vec<Timestamp>>> {
-    let exact_start = spec.source.start.is_none_or(|s| s.0 == 0.0) && spec.source.loops == 0;
-    if !output.copy_conforming || offer.raw || !exact_start {
-        return Ok(None);
-    }
-    let Some(keys) = &offer.keys else { return Ok(None) };
-    keys.judged(stream, |keys| {
-        let plan = SegmentPlan::from_key_frames(keys, Timestamp::from_seconds(target)).ok()?;
-        let end =
-            offer.duration.unwrap_or_else(|| keys.last().copied().unwrap_or(Timestamp::from_seconds(0.0)));
-        // A segment half as long again as asked is the most that players' buffers are planned for.
-        if plan.longest(end).seconds() > target * 1.5 {
-            return None;
-        }
-        let starts = (0..).map_while(|cell| plan.start(cell)).take_while(|t| *t < end).collect::<Vec<_>>();
-        (!starts.is_empty()).then_some(starts)
-    })
-}
-
-/// Whether nothing but its key frames can keep `stream` from being copied as `rung`.
-pub(crate) fn may_copy(rung: &VideoSpec, stream: &StreamInfo, container: Option<Container>) -> bool {
-    rung.is_copy() || (stream.video.is_some() && copy_obstacle(rung, stream, container).is_none())
-}
-
-/// Whether `wanted` says something of the pictures of `stream` that a copy does not give. What an encoder would only be told
-/// (rate, preset …) does not count.
-fn asks_to_encode(wanted: &VideoSpec, stream: &StreamInfo) -> bool {
-    let pictures = wanted.width.is_some()
-        || wanted.height.is_some()
-        || wanted.frame_rate.is_some()
-        || wanted.colour.is_some()
-        || wanted.hdr.is_some()
-        || wanted.bit_depth.is_some()
-        || wanted.pixel_format.is_some()
-        || !wanted.filters.is_empty();
-    let quality = wanted.crf.is_some() || wanted.qp.is_some() || wanted.lossless || wanted.two_pass;
-    let coding = wanted.encoder.is_some()
-        || wanted.profile.is_some()
-        || wanted.level.is_some()
-        || wanted.codec.as_ref().is_some_and(|c| *c != stream.codec);
-    pictures || quality || coding
-}
-
 /// The codec of a track: what it says, else what its encoder makes, else what the container's pictures usually are.
 pub(crate) fn video_codec(wanted: &VideoSpec, container: Option<Container>) -> Codec {
     let made = || wanted.encoder.as_deref().and_then(encode::presets::codec_of);
     wanted.codec.clone().or_else(made).unwrap_or_else(|| default_video_codec(container))
-}
-
-/// Why `stream` cannot be copied as `rung`, or `None` when it can.
-fn copy_obstacle(rung: &VideoSpec, stream: &StreamInfo, container: Option<Container>) -> Option<String> {
-    let video = stream.video.as_ref()?;
-    let codec = video_codec(rung, container);
-    let shown = Shown::of(video, rung.auto_rotate);
-    if stream.codec != codec {
-        return Some(format!("the source is {}", stream.codec));
-    }
-    if rung.width.is_some_and(|w| w != video.width) || rung.height.is_some_and(|h| h != video.height) {
-        return Some("another size".into());
-    }
-    if (shown.width, shown.height) != (video.width, video.height) || video.rotation != 0.0 {
-        return Some("it is rotated".into());
-    }
-    if !rung.filters.is_empty() || rung.frame_rate.is_some() || rung.colour.is_some() {
-        return Some("it is filtered".into());
-    }
-    if rung.hdr.is_some() {
-        return Some("its HDR metadata is replaced".into());
-    }
-    if codec == Codec::H264 {
-        let depth = video.format.and_then(|f| f.descriptor());
-        if depth.is_some_and(|d| d.depth != 8 || d.log2_chroma_w != 1 || d.log2_chroma_h != 1) {
-            return Some("the source is not 8-bit 4:2:0".into());
-        }
-    }
-    if matches!(video.field_order, FieldOrder::TopFirst | FieldOrder::BottomFirst) {
-        return Some("the source is interlaced".into());
-    }
-    let asked = rung.encoder.is_some() || rung.crf.is_some() || rung.qp.is_some() || rung.lossless;
-    if asked || rung.profile.is_some() || rung.level.is_some() || !rung.options.is_empty() {
-        return Some("its quality is asked for".into());
-    }
-    match (rung.bitrate, stream.bit_rate) {
-        // A tenth above is within what a one-pass encode at that rate would also take.
-        (Some(want), Some(have)) if have as f64 > want.0 as f64 * 1.1 => {
-            Some(format!("the source's {} kbit/s are above the rung's", have / 1000))
-        }
-        (Some(_), None) => Some("the source's bit rate is not known".into()),
-        _ => None,
-    }
 }
 
 #[allow(clippy::too_many_arguments)]

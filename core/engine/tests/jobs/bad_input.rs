@@ -246,8 +246,10 @@ fn a_manifest_that_is_there_is_not_replaced_unasked() {
     for name in ["b.mpd", "manifest.mpd"] {
         let path = dir.path(name);
         std::fs::write(&path, "somebody's").unwrap();
-        let spec = |overwrite| json!({"source": {"url": input}, "outputs": [
-            {"path": path, "overwrite": overwrite, "video": {"codec": "copy"}, "audio": false}]});
+        let spec = |overwrite| {
+            json!({"source": {"url": input}, "outputs": [
+            {"path": path, "overwrite": overwrite, "video": {"codec": "copy"}, "audio": false}]})
+        };
         let message = failure(spec(false));
         assert!(message.contains(&format!("{name} exists")), "{message}");
         assert_eq!(std::fs::read(&path).unwrap(), b"somebody's");

@@ -1,6 +1,7 @@
 //! Whole jobs on real media: what comes out is checked by FFmpeg's own tools.
 
 mod bad_input;
+mod carried;
 mod control;
 mod damage;
 mod feeding;

@@ -20,7 +20,7 @@ pub use hooks::{Cards, Hooks};
 pub use schedule::{Claim, Load, load};
 pub use stage::NvencEncoder;
 
-use crate::encode::video;
+use crate::encode::{format, video};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::PixelFormat;
 use crate::packet::Codec;
@@ -81,7 +81,7 @@ pub struct Wanted<'a> {
 
 impl Wanted<'_> {
     fn config(&self) -> Result<Config> {
-        let surface = surface(video::input_format(self.encoder, self.spec, self.format)?)?;
+        let surface = surface(format::input_format(self.encoder, self.spec, self.format)?)?;
         let settings = video::settings(self.encoder, self.spec, false)?;
         let mut config = Config::new(self.codec, &settings, surface)?;
         if let Some(rate) = self.rate.filter(|r| r.is_positive()) {

@@ -188,7 +188,8 @@ fn ten_bits_stay_ten_bits() {
             continue;
         }
         let spec: VideoSpec = serde_json::from_str(json).unwrap();
-        let format = crate::encode::video::input_format(name, &spec, Some(PixelFormat::yuv420p10())).unwrap();
+        let format =
+            crate::encode::format::input_format(name, &spec, Some(PixelFormat::yuv420p10())).unwrap();
         assert_eq!(format, PixelFormat::yuv420p10(), "{name}");
         let clip = Clip::constant(8, 25, 1).format("yuv420p10le");
         let decoded = encode(&clip, name, json).decode();
@@ -201,7 +202,7 @@ fn ten_bits_stay_ten_bits() {
 fn the_format_follows_source_profile_and_codec() {
     let format = |encoder: &str, json: &str, source: &str| {
         let spec: VideoSpec = serde_json::from_str(json).unwrap();
-        crate::encode::video::input_format(encoder, &spec, PixelFormat::from_name(source))
+        crate::encode::format::input_format(encoder, &spec, PixelFormat::from_name(source))
             .map(PixelFormat::name)
     };
     assert_eq!(format("libx264", "{}", "yuv420p10le").unwrap(), "yuv420p", "H.264 in 10 bits plays nowhere");
@@ -252,7 +253,7 @@ fn the_format_follows_source_profile_and_codec() {
     }
     let untouched = |source: &str| {
         let named = |name: &str| PixelFormat::from_name(name).unwrap();
-        crate::encode::video::untouched("libx264", named("yuv420p"), named(source)).name()
+        crate::encode::format::untouched("libx264", named("yuv420p"), named(source)).name()
     };
     assert_eq!(untouched("nv12"), "nv12");
     for other in ["yuv420p", "nv16", "p010le", "rgb24", "yuvj420p"] {

@@ -1,0 +1,162 @@
+//! What goes with the streams: metadata, chapters, attachments, words and their names.
+
+use crate::support::*;
+use serde_json::json;
+
+#[test]
+fn metadata_chapters_and_subtitles_are_carried() {
+    let dir = Dir::new();
+    let (clip, srt, meta, input) =
+        (clip(&dir, "v.mkv"), dir.path("s.srt"), dir.path("m.txt"), dir.path("in.mkv"));
+    std::fs::write(
+        &srt,
+        "1\n00:00:00,500 --> 00:00:01,500\nHello\n\n2\n00:00:02,000 --> 00:00:03,000\nWorld\n",
+    )
+    .unwrap();
+    std::fs::write(&meta, ";FFMETADATA1\ntitle=A film\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=2000\ntitle=One\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=2000\nEND=4000\ntitle=Two\n").unwrap();
+    ffmpeg(&format!(
+        "-i {clip} -i {srt} -i {meta} -map 0 -map 1 -map_metadata 2 -map_chapters 2 -c copy -metadata:s:a:0 language=deu -metadata:s:s:0 language=eng {input}"
+    ));
+    let output = dir.path("o.mp4");
+    complete(
+        json!({"source": {"url": input}, "outputs": [{"path": output, "video": {"codec": "copy"}, "metadata": {"comment": "made by a test"}}]}),
+    );
+    let out = std::process::Command::new("ffprobe")
+        .args(["-v", "error", "-show_chapters", "-show_format", "-show_streams", "-of", "json", &output])
+        .output()
+        .unwrap();
+    let all: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(all["format"]["tags"]["title"], "A film");
+    assert_eq!(all["format"]["tags"]["comment"], "made by a test");
+    let chapters = all["chapters"].as_array().unwrap();
+    assert_eq!(chapters.len(), 2);
+    assert_eq!(
+        (chapters[1]["tags"]["title"].as_str(), number(&chapters[1]["start_time"])),
+        (Some("Two"), 2.0)
+    );
+    let streams = all["streams"].as_array().unwrap();
+    assert_eq!(audio(streams)["tags"]["language"], "deu");
+    let text = streams.iter().find(|s| s["codec_type"] == "subtitle").expect("a subtitle stream");
+    assert_eq!(
+        (text["codec_name"].as_str(), text["tags"]["language"].as_str()),
+        (Some("mov_text"), Some("eng"))
+    );
+    let back = dir.path("back.srt");
+    ffmpeg(&format!("-i {output} -map 0:s:0 {back}"));
+    let back = std::fs::read_to_string(back).unwrap();
+    assert!(
+        back.contains("00:00:00,500 --> 00:00:01,500") && back.contains("Hello") && back.contains("World"),
+        "{back}"
+    );
+}
+
+/// What ffprobe tells of a file besides its packets.
+fn told(path: &str) -> serde_json::Value {
+    let out = std::process::Command::new("ffprobe")
+        .args(["-v", "error", "-show_chapters", "-show_format", "-show_streams", "-of", "json", path])
+        .output()
+        .unwrap();
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+#[test]
+fn what_is_switched_off_is_not_carried() {
+    let dir = Dir::new();
+    let (clip, meta, font, input) =
+        (clip(&dir, "v.mkv"), dir.path("m.txt"), dir.path("f.ttf"), dir.path("in.mkv"));
+    std::fs::write(&meta, ";FFMETADATA1\ntitle=A film\nartist=Somebody\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=4000\ntitle=One\n").unwrap();
+    std::fs::write(&font, [7; 100]).unwrap();
+    ffmpeg(&format!(
+        "-i {clip} -i {meta} -map 0 -map_metadata 1 -map_chapters 1 -c copy -attach {font} -metadata:s:2 mimetype=font/ttf {input}"
+    ));
+    let made = |name: &str, more: serde_json::Value| {
+        let output = dir.path(name);
+        let mut document = json!({"path": output, "video": {"codec": "copy"}});
+        document.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        complete(json!({"source": {"url": input}, "outputs": [document]}));
+        let all = told(&output);
+        let tag = |name: &str| all["format"]["tags"][name].as_str().map(String::from);
+        // Matroska writes names of tags in capitals.
+        let artist = tag("artist").or(tag("ARTIST"));
+        let attached = all["streams"].as_array().unwrap().iter().any(|s| s["codec_type"] == "attachment");
+        (tag("title"), artist, all["chapters"].as_array().unwrap().len(), attached)
+    };
+    let some = |text: &str| Some(text.to_string());
+    assert_eq!(made("all.mkv", json!({})), (some("A film"), some("Somebody"), 1, true));
+    assert_eq!(made("tags.mkv", json!({"copy_metadata": false})), (None, None, 1, true));
+    let own = json!({"copy_metadata": false, "metadata": {"artist": "Else"}});
+    assert_eq!(made("own.mkv", own), (None, some("Else"), 1, true));
+    assert_eq!(made("less.mkv", json!({"metadata": {"title": ""}})), (None, some("Somebody"), 1, true));
+    assert_eq!(made("chapters.mkv", json!({"chapters": false})), (some("A film"), some("Somebody"), 0, true));
+    assert_eq!(
+        made("fonts.mkv", json!({"attachments": false})),
+        (some("A film"), some("Somebody"), 1, false)
+    );
+}
+
+#[test]
+fn subtitles_have_the_names_that_they_are_given() {
+    let dir = Dir::new();
+    let (clip, srt, input) = (clip(&dir, "v.mkv"), dir.path("s.srt"), dir.path("in.mkv"));
+    std::fs::write(&srt, "1\n00:00:00,500 --> 00:00:01,500\nHello\n").unwrap();
+    ffmpeg(&format!(
+        "-i {clip} -i {srt} -map 0 -map 1 -c copy -metadata:s:s:0 language=eng -disposition:s:0 default {input}"
+    ));
+    let tracks = json!([{"stream": 2, "language": "fre", "title": "Mots"}, {"path": srt, "language": "ger", "default": true}]);
+    for (name, document) in [
+        ("o.mkv", json!({"path": dir.path("o.mkv")})),
+        ("o.mp4", json!({"path": dir.path("o.mp4")})),
+        ("set", json!({"path": dir.path("set"), "format": "hls+dash"})),
+    ] {
+        let mut document = document;
+        document["video"] = json!({"codec": "copy"});
+        document["subtitles"] = tracks.clone();
+        complete(json!({"source": {"url": input}, "outputs": [document]}));
+        if name == "set" {
+            let read = |list: &str| std::fs::read_to_string(dir.path(&format!("set/{list}"))).unwrap();
+            let (master, manifest) = (read("master.m3u8"), read("manifest.mpd"));
+            let line = |word: &str| master.lines().find(|l| l.contains(word)).unwrap_or_default().to_string();
+            assert!(line("NAME=\"Mots\"").contains("LANGUAGE=\"fr\",DEFAULT=NO"), "{master}");
+            assert!(line("TYPE=SUBTITLES,GROUP-ID=\"subs\",NAME=\"de\"").contains("DEFAULT=YES"), "{master}");
+            assert!(
+                manifest.contains("<Label>Mots</Label>") && manifest.contains("lang=\"de\""),
+                "{manifest}"
+            );
+            // What is shown unasked is the main one.
+            let set = manifest.split("<AdaptationSet").find(|set| set.contains("lang=\"de\"")).unwrap();
+            assert!(set.contains("value=\"main\""), "{manifest}");
+            let other = manifest.split("<AdaptationSet").find(|set| set.contains("lang=\"fr\"")).unwrap();
+            assert!(!other.contains("value=\"main\""), "{manifest}");
+            continue;
+        }
+        let all = told(&dir.path(name));
+        let texts: Vec<_> =
+            all["streams"].as_array().unwrap().iter().filter(|s| s["codec_type"] == "subtitle").collect();
+        let of = |i: usize| {
+            (texts[i]["tags"]["language"].as_str().unwrap(), texts[i]["disposition"]["default"] == 1)
+        };
+        assert_eq!((texts.len(), of(1)), (2, ("ger", true)), "{name}");
+        // MP4 has a default among all of a kind, whoever asks for one.
+        assert_eq!(of(0).0, "fre", "{name}");
+        if name == "o.mkv" {
+            assert_eq!((of(0).1, texts[0]["tags"]["title"].as_str()), (false, Some("Mots")));
+        }
+    }
+}
+
+#[test]
+fn one_of_several_marked_subtitles_is_the_default_of_a_playlist() {
+    let dir = Dir::new();
+    let (clip, srt, input, root) =
+        (clip(&dir, "v.mkv"), dir.path("s.srt"), dir.path("in.mkv"), dir.path("set"));
+    std::fs::write(&srt, "1\n00:00:00,500 --> 00:00:01,500\nHello\n").unwrap();
+    ffmpeg(&format!(
+        "-i {clip} -i {srt} -map 0 -map 1 -map 1 -c copy -disposition:s:0 default -disposition:s:1 default {input}"
+    ));
+    complete(json!({"source": {"url": input}, "outputs": [
+        {"path": root, "format": "hls+dash", "video": {"codec": "copy"}}]}));
+    let master = std::fs::read_to_string(format!("{root}/master.m3u8")).unwrap();
+    let texts: Vec<&str> = master.lines().filter(|l| l.contains("TYPE=SUBTITLES")).collect();
+    assert_eq!(texts.len(), 2);
+    assert!(texts[0].contains("DEFAULT=YES") && texts[1].contains("DEFAULT=NO"), "{master}");
+}
