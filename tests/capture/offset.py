@@ -8,13 +8,13 @@ import pathlib
 import statistics
 import subprocess
 import sys
-import threading
 import time
 
 import compositor
 import session
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "push"))
+sys.path[:0] = [str(pathlib.Path(__file__).parent.parent / folder) for folder in ("push", "setup")]
+from machine import Watch  # noqa: E402
 from peers import flashes_and_beeps  # noqa: E402
 
 GS = os.environ["GS_CLI"]
@@ -35,38 +35,6 @@ def film(seconds: int) -> pathlib.Path:
     return path
 
 
-class Watch(threading.Thread):
-    """How busy the machine's processors are, and how late one wakes up on it, while it runs: four times a second."""
-
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.seen: list[tuple[float, float, float]] = []
-        self.over = threading.Event()
-
-    @staticmethod
-    def used() -> tuple[int, int]:
-        """Idle, and altogether (what a hypervisor took is not idle)."""
-        spent = [int(n) for n in pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-        return spent[3] + spent[4], sum(spent)
-
-    def run(self) -> None:
-        before = self.used()
-        while not self.over.is_set():
-            late, begin = 0.0, time.monotonic()
-            while (now := time.monotonic()) < begin + 0.25:
-                time.sleep(0.01)
-                late = max(late, time.monotonic() - now - 0.01)
-            after = self.used()
-            idle, whole = (b - a for a, b in zip(before, after))
-            before = after
-            self.seen.append((time.monotonic(), idle / max(whole, 1), late))
-
-    def had_time(self, at: float) -> bool:
-        """Whether there was time for the player and the recorder around `at`: where there is none, film and beeps come late."""
-        around = [(idle, late) for when, idle, late in self.seen if at - 2.5 < when < at + 1.0]
-        return bool(around) and statistics.mean(i for i, _ in around) > 0.35 and max(late for _, late in around) < FRAME
-
-
 def record(clip: pathlib.Path, out: pathlib.Path) -> tuple[str, Watch, float]:
     """Records the film being played. What the recorder said, how the machine was, and about when the recording began."""
     with session.Session() as desk:
@@ -79,12 +47,10 @@ def record(clip: pathlib.Path, out: pathlib.Path) -> tuple[str, Watch, float]:
                  "queue", "!", "audioconvert", "!", "audioresample", "!", "pulsesink", "buffer-time=80000",
                  "latency-time=10000"], log="player", env=way.env)
             session.wait_for("the player", lambda: desk.nodes(media_class="Stream/Output/Audio"))
-            watch = Watch()
-            watch.start()
-            done = way.run([GS, "record", "screen:", out, "-y", "--fps", "60", "--audio", "desktop", "--duration",
-                            str(SECONDS), "-e", "libx264", "--tune", "ull", "--audio-codec", "flac", "--speed", "p1", "-vv"],
-                           check=False, timeout=SECONDS + 40)
-            watch.over.set()
+            with Watch() as watch:
+                done = way.run([GS, "record", "screen:", out, "-y", "--fps", "60", "--audio", "desktop", "--duration",
+                                str(SECONDS), "-e", "libx264", "--tune", "ull", "--audio-codec", "flac", "--speed", "p1", "-vv"],
+                               check=False, timeout=SECONDS + 40)
             if done.returncode != 0:
                 print(f"    FAILED  the recording: {done.stderr}\n{desk.log('player')[-500:]}")
                 sys.exit(1)
@@ -96,7 +62,7 @@ def are_together(out: pathlib.Path, watch: Watch, began: float) -> bool:
     flashes, beeps = flashes_and_beeps(out)
     # The first second is the player's, which is still finding its pace, and the last one may be cut.
     pairs = [(f, b) for f in flashes for b in beeps if abs(f - b) < 0.4 and 1.5 < f < SECONDS - 0.7]
-    held = [(f, b) for f, b in pairs if watch.had_time(began + f)]
+    held = [(f, b) for f, b in pairs if watch.had_time(began + f, FRAME)]
     print(f"    {len(pairs)} of {SECONDS} flashes have their beep, {len(held)} where the machine had time")
     if len(pairs) < SECONDS * 0.6 or len(held) < SECONDS * 0.3:
         print(f"    too few: {flashes} {beeps}")
@@ -126,7 +92,7 @@ def main() -> int:
         said, watch, began = record(clip, out)
         good = are_together(out, watch, began)
         print("    " + " ".join(line for line in said.splitlines() if "captured taken=" in line))
-        stumbled = not all(watch.had_time(began + second) for second in range(SECONDS))
+        stumbled = not all(watch.had_time(began + second, FRAME) for second in range(SECONDS))
         if good or not stumbled:
             break
         # A player that had to wait once is not with itself for a while: its sound goes on late, or its pictures.

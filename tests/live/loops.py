@@ -16,6 +16,8 @@ import urllib.parse
 from serving import WORK, Server, get, listed, until
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "setup"))
+from machine import Watch  # noqa: E402
 CONFIG = """
 live:
   enabled: true
@@ -85,10 +87,11 @@ def main() -> int:
         for name in ("odd", "even"):
             # Two ends and more in each player.
             command = ["node", HERE / "players.mjs", f"{base}{name}/", "--seconds", "15", "--still", "2"]
-            played = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, timeout=240)
-            if played.returncode not in (0, 77):
+            with Watch() as watch:
+                played = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, timeout=240)
+            if played.returncode not in (0, 77) and not watch.always_had_time(FRAME):
                 # A busy machine halts a player once; what is wrong at the end of a round is so every time.
-                print("      once more")
+                print("      the machine had no time for it: once more")
                 played = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, timeout=240)
             assert played.returncode in (0, 77), f"{name}: a player does not play on"
             result = result or played.returncode
