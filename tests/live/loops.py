@@ -88,8 +88,11 @@ def main() -> int:
             # Two ends and more in each player.
             command = ["node", HERE / "players.mjs", f"{base}{name}/", "--seconds", "15", "--still", "2"]
             with Watch() as watch:
-                played = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, timeout=240)
-            if played.returncode not in (0, 77) and not watch.always_had_time(FRAME):
+                played = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, timeout=240, stdout=subprocess.PIPE, text=True)
+            print(played.stdout, end="")
+            wrong = re.findall("FAILED: (.*)", played.stdout)
+            halted = bool(wrong) and all(re.fullmatch(r"stood still for [\d.]+ s", what) for what in wrong)
+            if played.returncode not in (0, 77) and halted and not watch.always_had_time(FRAME):
                 # A busy machine halts a player once; what is wrong at the end of a round is so every time.
                 print("      the machine had no time for it: once more")
                 played = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, timeout=240)

@@ -443,6 +443,14 @@ impl Mapper<'_> {
         // `param_default_preset` of x265: lookahead and B-frames from ultrafast to veryslow.
         const PRESETS: [(u32, u32); 7] = [(5, 3), (10, 3), (15, 4), (20, 4), (25, 4), (40, 8), (40, 8)];
         let spec = self.request.spec;
+        let told = |key: &String, value: &String| {
+            key == "bf"
+                || (key == "x265-params" && ["bframes", "lookahead"].iter().any(|word| value.contains(word)))
+        };
+        if spec.options.iter().any(|(key, value)| told(key, value)) {
+            // Whoever says it in the encoder's own words knows better.
+            return Ok(());
+        }
         let (usual, b_frames) = PRESETS[spec.preset.unwrap_or(Preset::P4) as usize];
         let b_frames = self.out.b_frames.unwrap_or(b_frames);
         match spec.lookahead {

@@ -17,6 +17,8 @@ const KEPT_BACK: i64 = 2;
 pub struct Interpolate {
     filter: AvFilter,
     estimates: bool,
+    /// From one output picture to the next.
+    step: Timestamp,
     /// The last picture and how long it lasts, in its base.
     last: Option<(Frame, i64)>,
 }
@@ -45,7 +47,7 @@ impl Interpolate {
                 Ok(Recipe::Graph(format!("{filter},settb={base},format={}", v.format), None))
             }),
         );
-        Interpolate { filter, estimates: !spec.blend, last: None }
+        Interpolate { filter, estimates: !spec.blend, step: Timestamp::new(1, rate.inverse()), last: None }
     }
 }
 
@@ -70,9 +72,11 @@ impl Stage<Frame, Frame> for Interpolate {
         let Some(time) = last.presentation() else { return self.filter.finish(out) };
         // What it keeps back comes when it has seen the last picture a few times more; that is no part of the film.
         let mut out = Until { out, end: sum(time, Timestamp::new(length, last.base)) };
-        for again in 1..=KEPT_BACK {
+        // The first stands where the last one's time ends; the others are only to be seen, however long that was.
+        let step = self.step.to(last.base).ticks.clamp(1, length);
+        for again in 0..KEPT_BACK {
             let mut frame = last.clone();
-            frame.pts = frame.pts.map(|pts| pts + length * again);
+            frame.pts = frame.pts.map(|pts| pts + length + step * again);
             self.filter.push(frame, &mut out)?;
         }
         self.filter.finish(&mut out)

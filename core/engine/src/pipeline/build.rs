@@ -3,7 +3,7 @@
 use super::chain::{self, Devices, Expect};
 use super::crew::{Crew, panic_text};
 use super::feed::{Branches, CopyRoute, Feed, FeedStream, Route, run_frames};
-use super::input::{self, Input, Inputs, LEAD_IN};
+use super::input::{self, Input, Inputs, LEAD_IN, Length};
 use super::lead::Gate;
 use super::lost::Safe;
 use super::mux::{Ended, Mux};
@@ -553,8 +553,11 @@ impl<'a> Graph<'a> {
                 }
                 let is_wanted = |s: &&StreamInfo| streams.get(s.index).is_some_and(|w| !w.routes.is_empty());
                 let wanted: Vec<StreamInfo> = offer.streams.iter().filter(is_wanted).cloned().collect();
-                let expected =
-                    input::expected(&offer, begin, &wanted).filter(|_| self.spec.source.url.is_some());
+                let playlist =
+                    packets.container().is_some_and(|c| matches!(c.format_name().as_str(), "hls" | "dash"));
+                let all = input::has_all(&offer, &wanted);
+                let expected = input::expected(&offer, begin, &wanted, playlist)
+                    .filter(|_| self.spec.source.url.is_some());
                 let start = self.spec.source.start.map_or(0.0, |s| s.0);
                 let feed = Feed {
                     packets,
@@ -565,7 +568,11 @@ impl<'a> Graph<'a> {
                     end,
                     loops: self.spec.source.loops,
                     realtime: self.spec.source.realtime,
-                    expected: expected.map(|d| Timestamp::from_seconds((d.seconds() - start).max(0.0))),
+                    expected: expected.map(|length| Length {
+                        time: Timestamp::from_seconds((length.time.seconds() - start).max(0.0)),
+                        ..length
+                    }),
+                    all,
                     label: offer.label,
                     timeout: self.spec.source.timeout,
                     start,

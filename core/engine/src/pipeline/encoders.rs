@@ -219,13 +219,17 @@ impl Graph<'_> {
         let grid = self.with_cuts(key_grid(track, output), output_index);
         let hdr = source.video.as_ref().map(|v| v.hdr).unwrap_or_default();
         let tone_mapped = track.spec.filters.iter().any(|f| matches!(f, FilterSpec::ToneMap(_)));
+        let path = self.spec.outputs.get(output_index).and_then(|o| o.path.as_deref());
+        let is_ivf = matches!(track.spec.codec, Some(Codec::Vp8 | Codec::Vp9))
+            || path.is_some_and(|path| path.to_ascii_lowercase().ends_with(".ivf"));
         let config = VideoEncode {
             frame_rate: track.frame_rate,
             grid,
-            // Of a bare stream's times nothing is left but the rate that its encoder writes, which is that of its base.
+            // Of a bare stream's times nothing is left but the rate that its encoder writes, which is that of its base. IVF has
+            // times.
             time_base: track
                 .frame_rate
-                .filter(|_| output.container == Some(Container::Raw) && !direct)
+                .filter(|_| output.container == Some(Container::Raw) && !is_ivf && !direct)
                 .map(Rational::inverse),
             threads: track.threads,
             // NVENC is not opened again for another rate, and packets are counted as was announced.

@@ -1,5 +1,6 @@
 //! The source's thread: reads packets (or frames), puts them on the job's timeline and routes them.
 
+use super::input::Length;
 use super::words::Words;
 use super::worker::{Tee, ToMux};
 use crate::error::{Error, ErrorKind, Result};
@@ -295,7 +296,9 @@ pub(crate) struct Feed {
     pub loops: i32,
     pub realtime: bool,
     /// Container's length, to tell a truncated file.
-    pub expected: Option<Timestamp>,
+    pub expected: Option<Length>,
+    /// Whether everything of the source that lasts is wanted.
+    pub all: bool,
     pub label: String,
     /// Seconds that a read may take, for messages.
     pub timeout: f64,
@@ -352,6 +355,8 @@ impl Feed {
         // Subtitles are sparse: only where nothing else is wanted do they say when it is over.
         let text_only = self.streams.iter().all(|s| s.routes.is_empty() || s.kind == MediaKind::Subtitle);
         let mut offset_us = 0i64;
+        // How long a round is, where that is known: its words end with it.
+        let mut round_us = self.expected.filter(|length| length.certain).map(|length| length.time.micros());
         let mut reached_us = 0i64;
         // Whether this round has anything that lasts.
         let mut came = false;
@@ -413,7 +418,9 @@ impl Feed {
                 // The first picture follows the last at once.
                 let end_us = shown_us.filter(|shown| reached_us - shown <= PADDING).unwrap_or(reached_us);
                 let lead_us = Some(first_us).filter(|first| *first <= PADDING).unwrap_or(0);
+                let begun = offset_us;
                 offset_us = (end_us - lead_us).max(offset_us + 1);
+                round_us = Some(offset_us - begun);
                 came = false;
                 self.words.iter_mut().for_each(Words::again);
                 for stream in &mut self.streams {
@@ -487,7 +494,10 @@ impl Feed {
                 Route::Decode(_) => early || route.take(&packet, end),
                 _ => route.take(copied.as_ref().unwrap_or(&packet), end),
             });
-            self.words.iter_mut().for_each(|words| words.send(offset_us, reached_us, end));
+            let over_us = round_us.filter(|_| self.loops != 0).map(|length| offset_us.saturating_add(length));
+            let words_end =
+                [end, over_us.map(|us| Timestamp::new(us, MICROSECONDS))].into_iter().flatten().min();
+            self.words.iter_mut().for_each(|words| words.send(offset_us, reached_us, words_end));
             let over = |s: &FeedStream| s.routes.is_empty() || (s.kind == MediaKind::Subtitle && !text_only);
             if self.streams.iter().all(over) {
                 return Ok(());
@@ -538,7 +548,8 @@ impl Feed {
                 self.truncated(shared, &format!("it ends within a fragment, which lists {lost:.1} s more"))
             }
             (None, Some(missing)) => self.truncated(shared, &missing),
-            (None, None) if is_short(reached, length) => {
+            // It is that of the longest.
+            (None, None) if self.all && is_short(reached, length) => {
                 self.truncated(shared, &format!("its fragments end at {reached:.1} s of {length:.1} s"))
             }
             (None, None) => Ok(()),
@@ -567,9 +578,24 @@ impl Feed {
 
     /// A file that ends well before its container's length was cut.
     fn check_length(&mut self, shared: &Shared, reached_us: i64) -> Result<()> {
-        let Some(expected) = self.expected else { return Ok(()) };
-        let (expected, reached) = (expected.seconds(), reached_us as f64 / 1e6);
+        let Some(Length { time, certain }) = self.expected else { return Ok(()) };
+        let (expected, reached) = (time.seconds(), reached_us as f64 / 1e6);
         if !is_short(reached, expected) || self.end.is_some_and(|e| reached >= e.seconds()) {
+            return Ok(());
+        }
+        if !certain {
+            if let Some(missing) = self.file.as_ref().and_then(|file| whole::lacks(file).ok().flatten()) {
+                return self.truncated(shared, &missing);
+            }
+            // A file of Matroska says itself how many bytes it has.
+            let says = self.packets.container().is_some_and(|c| c.format_name().starts_with("matroska"));
+            if self.file.is_none() || !says {
+                let why = "it is truncated, or what is not taken lasts longer";
+                shared.warn(
+                    "source",
+                    format!("{}: ends at {reached:.1} s of {expected:.1} s: {why}", self.label),
+                );
+            }
             return Ok(());
         }
         let message = format!("{}: ends at {reached:.1} s of {expected:.1} s: truncated", self.label);

@@ -332,20 +332,48 @@ fn length(demuxer: &av::Demuxer, streams: &[StreamInfo], begin: Timestamp) -> Op
     Some(Timestamp::new(if is_end { late.max(0) } else { said }, MICROSECONDS))
 }
 
-/// How long what is `wanted` of a source is, as far as its container says: one may say it of all streams only.
-pub(super) fn expected(offer: &Offer, begin: Timestamp, wanted: &[StreamInfo]) -> Option<Timestamp> {
-    let lasts = |s: &&StreamInfo| {
-        matches!(s.kind, MediaKind::Video | MediaKind::Audio) && !s.disposition.attached_picture
-    };
-    if wanted.iter().filter(lasts).count() == offer.streams.iter().filter(lasts).count() {
-        return offer.duration;
+/// How long something is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Length {
+    pub time: Timestamp,
+    /// It is not that of the whole, of which the longest stream may be one that is not wanted.
+    pub certain: bool,
+}
+
+/// How long what is `wanted` of a source is, as far as its container says: one may say it of all streams only. Those of a
+/// `playlist` are equally long.
+pub(super) fn expected(
+    offer: &Offer,
+    begin: Timestamp,
+    wanted: &[StreamInfo],
+    playlist: bool,
+) -> Option<Length> {
+    let whole = offer.duration?;
+    if playlist || has_all(offer, wanted) {
+        return Some(Length { time: whole, certain: true });
     }
     let end = |s: &StreamInfo| {
         let start = s.start.map_or(0, |start| start.micros() - begin.micros());
         Some(start.max(0) + s.duration?.micros())
     };
-    let longest = wanted.iter().filter(lasts).map(end).collect::<Option<Vec<_>>>()?.into_iter().max()?;
-    Some(Timestamp::new(longest.min(offer.duration?.micros()), MICROSECONDS))
+    let ends: Option<Vec<i64>> = wanted.iter().filter(|s| lasts(s)).map(end).collect();
+    Some(match ends {
+        Some(ends) => {
+            let longest = ends.into_iter().max()?.min(whole.micros());
+            Length { time: Timestamp::new(longest, MICROSECONDS), certain: true }
+        }
+        None => Length { time: whole, certain: false },
+    })
+}
+
+fn lasts(stream: &StreamInfo) -> bool {
+    matches!(stream.kind, MediaKind::Video | MediaKind::Audio) && !stream.disposition.attached_picture
+}
+
+/// Whether everything of a source that lasts is `wanted`.
+pub(super) fn has_all(offer: &Offer, wanted: &[StreamInfo]) -> bool {
+    let count = |streams: &[StreamInfo]| streams.iter().filter(|s| lasts(s)).count();
+    count(wanted) == count(&offer.streams)
 }
 
 /// Whether key frames can be looked up: in a file of this machine, which is played once from its beginning.

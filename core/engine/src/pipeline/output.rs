@@ -118,20 +118,8 @@ pub(super) fn apart(spec: &PipelineSpec, resolved: &Resolved) -> Result<()> {
 /// What a segmented output writes into its directory: playlists, and a folder for each rendition, or what stands for one.
 fn names(output: &Output, container: Container, master: &str) -> BTreeSet<String> {
     let (hls, dash) = (container != Container::Dash, container != Container::Hls);
-    let mut names = BTreeSet::new();
-    if hls {
-        names.insert(format!("{master}.m3u8"));
-    }
-    if dash {
-        // What grows has its manifest under this name whatever it is called in the end.
-        let named = !hls && master != "master";
-        if !named || output.segment.playlist == PlaylistMode::Event {
-            names.insert("manifest.mpd".into());
-        }
-        if named {
-            names.insert(format!("{master}.mpd"));
-        }
-    }
+    let grows = output.segment.playlist == PlaylistMode::Event;
+    let mut names = BTreeSet::from_iter(manifests(container, master, grows));
     let flat = output.segment.names == SegmentNames::Flat;
     if flat {
         // Whether there is a single rendition is known when all have begun.

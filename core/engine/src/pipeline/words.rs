@@ -21,8 +21,8 @@ impl Words {
         Words { packets, next: 0, mux, track }
     }
 
-    /// Sends what begins before `reached`, of a round that began at `round` (both in microseconds of the output), cut at the
-    /// output's end.
+    /// Sends what begins before `reached`, of a round that began at `round` (both in microseconds of the output), cut at
+    /// `end`: the output's, or the round's.
     pub fn send(&mut self, round: i64, reached: i64, end: Option<Timestamp>) {
         while let Some(packet) = self.packets.get(self.next) {
             let shift = rescale(round, MICROSECONDS, packet.base, Rounding::Nearest);

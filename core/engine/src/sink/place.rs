@@ -13,6 +13,7 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 pub(crate) struct Place {
     target: PathBuf,
     working: PathBuf,
+    overwrite: bool,
 }
 
 impl Place {
@@ -31,7 +32,7 @@ impl Place {
             }
             // Devices and pipes are written to, never replaced.
             Ok(m) if !m.is_file() => {
-                return Ok(Place { target: target.to_owned(), working: target.to_owned() });
+                return Ok(Place { target: target.to_owned(), working: target.to_owned(), overwrite });
             }
             Ok(_) if !overwrite => {
                 return Err(Error::new(
@@ -51,7 +52,7 @@ impl Place {
         let working =
             if direct { std::fs::File::create(target).map(|_| target.to_owned()) } else { make_part(target) };
         let working = working.map_err(Error::from).context(|| format!("{shown}: cannot be written"))?;
-        Ok(Place { target: target.to_owned(), working })
+        Ok(Place { target: target.to_owned(), working, overwrite })
     }
 
     /// Claims `target` if nothing is there: two that ask at once do not both get it. `None` when it is taken.
@@ -61,7 +62,7 @@ impl Place {
     pub fn claim_new(target: &Path, direct: bool) -> Result<Option<Place>> {
         let working = if direct { target.to_owned() } else { part_of(target) };
         match std::fs::File::options().write(true).create_new(true).open(&working) {
-            Ok(_) => Ok(Some(Place { target: target.to_owned(), working })),
+            Ok(_) => Ok(Some(Place { target: target.to_owned(), working, overwrite: false })),
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(None),
             Err(e) => Err(Error::from(e).context(format!("{}: cannot be written", target.display()))),
         }
@@ -80,14 +81,34 @@ impl Place {
     /// Gives the finished file its name.
     ///
     /// # Errors
-    /// I/O errors by name of the file.
+    /// [`ErrorKind::Invalid`] where a file has come to be there meanwhile that was not to be replaced; I/O errors by name of the
+    /// file.
     pub fn commit(&self) -> Result<String> {
         if self.working != self.target {
-            std::fs::rename(&self.working, &self.target)
-                .map_err(Error::from)
-                .context(|| self.target.display().to_string())?;
+            self.name().map_err(|e| match e.kind() {
+                std::io::ErrorKind::AlreadyExists => {
+                    let message = format!("{}: exists; say overwrite to replace it", self.target.display());
+                    Error::new(ErrorKind::Invalid, message)
+                }
+                _ => Error::from(e).context(self.target.display().to_string()),
+            })?;
         }
         Ok(self.target.display().to_string())
+    }
+
+    fn name(&self) -> std::io::Result<()> {
+        if !self.overwrite {
+            // A second name is refused where there is a file already; not every file system has second names.
+            match std::fs::hard_link(&self.working, &self.target) {
+                Ok(()) => return std::fs::remove_file(&self.working),
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => return Err(e),
+                Err(_) if self.target.try_exists()? => {
+                    return Err(std::io::ErrorKind::AlreadyExists.into());
+                }
+                Err(_) => {}
+            }
+        }
+        std::fs::rename(&self.working, &self.target)
     }
 
     /// Removes what was made.
@@ -220,8 +241,9 @@ mod tests {
             (Place::claim(&target, false, false).unwrap(), Place::claim(&target, false, false).unwrap());
         std::fs::write(one.working(), b"one").unwrap();
         std::fs::write(two.working(), b"two").unwrap();
-        two.discard();
         one.commit().unwrap();
+        assert_eq!(two.commit().unwrap_err().kind(), ErrorKind::Invalid, "it was there first");
+        two.discard();
         assert_eq!(std::fs::read(&target).unwrap(), b"one");
         assert_eq!(std::fs::read(&theirs).unwrap(), b"a download");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);

@@ -231,15 +231,25 @@ fn shift(tracks: &[TrackHeader]) -> Timestamp {
     first.map_or(NO_SHIFT, |t| Timestamp::new(t.ticks.saturating_neg(), t.base))
 }
 
+/// What the playlists and manifests at the top of an output's directory are called.
+pub(crate) fn manifests(container: Container, master: &str, grows: bool) -> Vec<String> {
+    let (hls, dash) = (container != Container::Dash, container != Container::Hls);
+    // DASH alone is called as its path says in the end; what grows has this name until then.
+    let named = !hls && master != "master";
+    let usual = dash && (!named || grows);
+    let master_playlist = hls.then(|| format!("{master}.m3u8"));
+    let manifest = usual.then(|| "manifest.mpd".to_string());
+    master_playlist.into_iter().chain(manifest).chain(named.then(|| format!("{master}.mpd"))).collect()
+}
+
 impl OutputSink for SegmentSink {
     fn prepare(&mut self, facts: &Facts) -> Result<()> {
         self.facts = facts.clone();
         if let Store::Directory { root, master, written, made } = &mut self.store {
             *made = facts.made.clone();
             let root = if root.as_os_str().is_empty() { PathBuf::from(".") } else { root.clone() };
-            // DASH alone is called as its path says in the end.
-            let named = (self.container == Container::Dash).then(|| format!("{master}.mpd"));
-            for name in [format!("{master}.m3u8"), "manifest.mpd".to_string()].into_iter().chain(named) {
+            let grows = facts.segment.playlist == PlaylistMode::Event;
+            for name in manifests(self.container, master, grows) {
                 if root.join(&name).exists() && !self.spec.overwrite && facts.window.is_none() {
                     let message =
                         format!("{} exists; say overwrite to replace it", root.join(name).display());

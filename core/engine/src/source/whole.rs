@@ -62,6 +62,10 @@ fn scan(file: &mut (impl Read + Seek), total: u64, boxes: usize) -> io::Result<O
         }
         let mut head = [0; 16];
         let got = read_at(file, at, &mut head)?;
+        if got < 8 && !begins_a_box(&head[..got]) {
+            // Padding, or somebody's line feed.
+            break;
+        }
         if got < 8 {
             whole.missing = Some(format!("its last {left} bytes are the beginning of a box"));
             break;
@@ -167,6 +171,14 @@ fn number(from: &[u8], at: usize, bytes: usize) -> Option<u64> {
     Some(field.iter().fold(0, |n, b| n << 8 | u64::from(*b)))
 }
 
+/// Whether less than a box's head may be the beginning of one: of its size, which is less than 16 MiB where one cannot see more.
+fn begins_a_box(tail: &[u8]) -> bool {
+    match tail {
+        [a, b, c, d, ..] => matches!(u32::from_be_bytes([*a, *b, *c, *d]), 1 | 8..),
+        _ => tail.first() == Some(&0),
+    }
+}
+
 /// The length that the head says all fragments have together.
 fn length(moov: &[u8]) -> Option<Timestamp> {
     let inside = |body, wanted: &[u8; 4]| children(body).find(|(name, _)| name == wanted).map(|(_, b)| b);
@@ -186,7 +198,8 @@ fn segments(sidx: &[u8]) -> Option<u64> {
     let at = if wide { 28 } else { 20 };
     let count = number(sidx, at + 2, 2)? as usize;
     // A reference has 31 bits of size in its first 4 of 12 bytes.
-    (0..count).try_fold(first, |sum, n| Some(sum + (number(sidx, at + 4 + 12 * n, 4)? & 0x7fff_ffff)))
+    (0..count)
+        .try_fold(first, |sum, n| Some(sum.saturating_add(number(sidx, at + 4 + 12 * n, 4)? & 0x7fff_ffff)))
 }
 
 #[cfg(test)]
@@ -232,6 +245,26 @@ mod tests {
         // Where not all boxes are looked at, an index tells.
         let missing = told(&film[..film.len() - 1], 4).unwrap().missing.expect("cut");
         assert!(missing.contains("sidx"), "{missing}");
+    }
+
+    #[test]
+    fn a_few_bytes_behind_the_last_box_are_padding_or_the_beginning_of_one() {
+        for (tail, is_cut) in
+            [(&b"\n"[..], false), (&[0; 4], false), (&[0; 7], false), (&[0], true), (&[0, 0, 1, 2], true)]
+        {
+            let film = [&film()[..], tail].concat();
+            assert_eq!(told(&film, 100).unwrap().missing.is_some(), is_cut, "{tail:?}");
+        }
+    }
+
+    #[test]
+    fn an_index_that_points_beyond_everything_is_one_of_more_than_there_is() {
+        let reference = [&10u32.to_be_bytes()[..], &[0; 8]].concat();
+        let first = u64::MAX.to_be_bytes();
+        let sidx = [&[1, 0, 0, 0][..], &[0; 8 + 8], &first, &[0, 0, 0, 1], &reference].concat();
+        let fragment = [boxed(b"moof", &[0; 40]), boxed(b"mdat", &[0; 100])].concat();
+        let film = [boxed(b"ftyp", b"isom"), boxed(b"sidx", &sidx), fragment].concat();
+        assert!(told(&film, 100).unwrap().missing.unwrap().contains("sidx"));
     }
 
     #[test]

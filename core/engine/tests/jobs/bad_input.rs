@@ -79,6 +79,73 @@ fn the_shorter_of_two_streams_alone_is_not_truncated() {
 }
 
 #[test]
+fn the_length_of_fragments_is_that_of_the_longest_stream() {
+    let dir = Dir::new();
+    let (plain, input, output) = (dir.path("plain.mp4"), dir.path("in.mp4"), dir.path("o.mkv"));
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=160x90:r=25:d=2 -f lavfi -i sine=d=12 -c:v libx264 -preset ultrafast -c:a aac \
+         -movflags frag_keyframe+empty_moov+default_base_moof {plain}"
+    ));
+    // With the length of all fragments in its head, which FFmpeg does not write.
+    let mut bytes = std::fs::read(plain).unwrap();
+    let place = |bytes: &[u8], name: &[u8]| bytes.windows(4).position(|w| w == name).unwrap() - 4;
+    let (moov, mvex) = (place(&bytes, b"moov"), place(&bytes, b"mvex"));
+    for at in [moov, mvex] {
+        let size = u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()) + 16;
+        bytes[at..at + 4].copy_from_slice(&size.to_be_bytes());
+    }
+    let mehd = [&16u32.to_be_bytes()[..], b"mehd", &[0; 4], &12_000u32.to_be_bytes()].concat();
+    bytes.splice(mvex + 8..mvex + 8, mehd);
+    std::fs::write(&input, &bytes).unwrap();
+    let spec = |audio| json!({"source": {"url": input}, "outputs": [{"path": output, "overwrite": true, "video": {"preset": "p1"}, "audio": audio}]});
+    complete(spec(json!({})));
+    complete(spec(json!(false)));
+    assert_eq!(frames(video(&probe(&output))), 50);
+    // It is what tells that whole fragments are missing.
+    let last = bytes.windows(4).rposition(|w| w == b"moof").unwrap() - 4;
+    let middle = bytes[..last * 2 / 3].windows(4).rposition(|w| w == b"moof").unwrap() - 4;
+    std::fs::write(&input, &bytes[..middle]).unwrap();
+    let message = failure(spec(json!({})));
+    assert!(message.contains("truncated"), "{message}");
+}
+
+#[test]
+fn a_part_of_what_is_cut_short_is_told_too() {
+    let dir = Dir::new();
+    let clip = clip(&dir, "in.mp4");
+    // All renditions of a playlist are as long as it is.
+    for (name, streams) in [("v", "-map 0:v"), ("a", "-map 0:a")] {
+        ffmpeg(&format!(
+            "-stream_loop 2 -i {clip} {streams} -c copy -f hls -hls_time 1 -hls_playlist_type vod {}",
+            dir.path(&format!("{name}.m3u8"))
+        ));
+    }
+    let master = "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"s\",NAME=\"s\",DEFAULT=YES,URI=\"a.m3u8\"\n\
+                  #EXT-X-STREAM-INF:BANDWIDTH=500000,AUDIO=\"s\"\nv.m3u8\n";
+    std::fs::write(dir.path("m.m3u8"), master).unwrap();
+    let one = json!({"path": dir.path("o.mkv"), "overwrite": true, "audio": false});
+    let spec = |input: &str| json!({"source": {"url": dir.path(input)}, "outputs": [one.clone()]});
+    complete(spec("m.m3u8"));
+    for number in 7..12 {
+        std::fs::remove_file(dir.path(&format!("v{number}.ts"))).unwrap();
+    }
+    let message = failure(spec("m.m3u8"));
+    assert!(message.contains("truncated"), "{message}");
+    // A file that only says how long all of it is: what is not taken may be what lasts.
+    let whole = dir.path("whole.flv");
+    ffmpeg(&format!("-i {clip} -c:v libx264 -preset ultrafast -c:a aac {whole}"));
+    let bytes = std::fs::read(&whole).unwrap();
+    std::fs::write(dir.path("cut.flv"), &bytes[..bytes.len() / 4]).unwrap();
+    let warned = |input: &str| {
+        let job = start(spec(input));
+        events(&job)
+            .iter()
+            .any(|e| matches!(e, Event::Warning { code: "source", message } if message.contains("truncated")))
+    };
+    assert!(warned("cut.flv") && !warned("whole.flv"));
+}
+
+#[test]
 fn a_recording_that_broke_off_is_an_error_or_taken_to_its_end() {
     let dir = Dir::new();
     let (input, whole, cut) = (clip(&dir, "in.mp4"), dir.path("whole.mp4"), dir.path("cut.mp4"));
@@ -256,6 +323,17 @@ fn a_manifest_that_is_there_is_not_replaced_unasked() {
         complete(spec(true));
         assert!(std::fs::read_to_string(&path).unwrap().contains("<MPD"), "{name}");
         std::fs::remove_file(&path).unwrap();
+    }
+    // What it does not write is nothing to it.
+    let spec = |path: &str| {
+        json!({"source": {"url": input}, "outputs": [
+            {"path": dir.path(path), "format": "dash", "video": {"codec": "copy"}, "audio": false}]})
+    };
+    for (other, path) in [("d/master.mpd", "d/"), ("e/manifest.mpd", "e/b.mpd")] {
+        std::fs::create_dir_all(std::path::Path::new(&dir.path(other)).parent().unwrap()).unwrap();
+        std::fs::write(dir.path(other), b"somebody's").unwrap();
+        complete(spec(path));
+        assert_eq!(std::fs::read(dir.path(other)).unwrap(), b"somebody's", "{path}");
     }
 }
 

@@ -138,6 +138,32 @@ fn bare_streams_decode_and_hold_what_their_names_say() {
 }
 
 #[test]
+fn ivf_has_the_times_of_its_pictures() {
+    let dir = Dir::new();
+    let input = dir.path("varies.mkv");
+    // 60 pictures in the first second, 15 in each of the following four.
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=160x90:r=60:d=2 -vf setpts=if(lt(N\\,60)\\,N\\,60+(N-60)*4)/(60*TB) -vsync vfr -c:v libx264 \
+         -preset ultrafast {input}"
+    ));
+    for (name, video) in
+        [("o.ivf", json!({"codec": "vp8"})), ("p.ivf", json!({"codec": "av1", "preset": "p1"}))]
+    {
+        let output = dir.path(name);
+        complete(
+            json!({"source": {"url": input}, "outputs": [{"path": output, "video": video, "audio": false}]}),
+        );
+        let mut times: Vec<f64> = packets(&output).iter().map(|(time, _)| *time).collect();
+        times.sort_by(f64::total_cmp);
+        assert_eq!(times.len(), 120, "{name}");
+        assert!(
+            (times[60] - times[0] - 1.0).abs() < 0.05 && (times[119] - times[0] - 4.93).abs() < 0.1,
+            "{name}: {times:?}"
+        );
+    }
+}
+
+#[test]
 fn a_remux_changes_no_byte_of_the_streams() {
     let dir = Dir::new();
     let (input, output) = (clip(&dir, "in.mkv"), dir.path("out.mp4"));

@@ -104,13 +104,15 @@ fn words_of_a_file_are_there_in_every_round() {
     let cues = [
         "1\n00:00:00,500 --> 00:00:01,500\nHello",
         "2\n00:00:02,000 --> 00:00:03,000\nWorld",
-        "3\n00:00:05,000 --> 00:00:06,000\nAfter",
+        "3\n00:00:03,500 --> 00:00:05,000\nAcross",
+        "4\n00:00:05,000 --> 00:00:06,000\nAfter",
     ];
     std::fs::write(&words, cues.join("\n\n")).unwrap();
     for (format, name) in [("dash", "o"), ("hls", "o"), ("mkv", "o.mkv")] {
-        for (end, wanted) in
-            [(None, vec![0.5, 2.0, 4.5, 6.0, 8.5, 10.0, 13.0]), (Some(9.0), vec![0.5, 2.0, 4.5, 6.0, 8.5])]
-        {
+        for (end, wanted) in [
+            (None, vec![0.5, 2.0, 3.5, 4.5, 6.0, 7.5, 8.5, 10.0, 11.5, 13.0]),
+            (Some(9.0), vec![0.5, 2.0, 3.5, 4.5, 6.0, 7.5, 8.5]),
+        ] {
             let output = dir.path(name);
             let _ = std::fs::remove_dir_all(&output);
             complete(
@@ -146,6 +148,13 @@ fn words_of_a_file_are_there_in_every_round() {
             shown.dedup();
             let begins: Vec<f64> = shown.iter().map(|(from, _)| (from * 100.0).round() / 100.0).collect();
             assert_eq!(begins, wanted, "{format} {end:?}: {shown:?}");
+            // What the pictures end under ends with them, but in the last round.
+            for (from, to) in &shown {
+                let wanted = [(3.5, 4.0), (7.5, 8.0), (11.5, 13.0)]
+                    .into_iter()
+                    .find(|(begin, _)| (from - begin).abs() < 0.01);
+                assert!(wanted.is_none_or(|(_, end)| (to - end).abs() < 0.05), "{format}: {shown:?}");
+            }
             let last = shown.last().unwrap();
             assert!((last.1 - end.unwrap_or(14.0)).abs() < 0.01, "{format}: {shown:?}");
         }

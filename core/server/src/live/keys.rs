@@ -68,6 +68,11 @@ impl Keys {
         self.read.is_some() || self.streams.iter().any(|one| one.read.is_some())
     }
 
+    /// Whether somebody decides who reads: a key, or the operator's services.
+    pub fn decides_who_reads(&self) -> bool {
+        self.guards_reading() || self.hooks.decide()
+    }
+
     fn may(&self, act: Act, stream: &str, key: Option<&str>) -> bool {
         let of = |one: &StreamKey| match act {
             Act::Publish => one.publish.clone(),
@@ -125,6 +130,7 @@ fn fits(wanted: &Secret, given: Option<&str>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::HooksConfig;
 
     fn key(stream: &str, publish: Option<&str>, read: Option<&str>) -> StreamKey {
         StreamKey { stream: stream.into(), publish: publish.map(Secret::new), read: read.map(Secret::new) }
@@ -134,6 +140,17 @@ mod tests {
     fn without_keys_everybody_may() {
         let keys = Keys::default();
         assert!(keys.may_publish("a", None) && keys.may_read("a", Some("x")) && keys.may_list(None));
+    }
+
+    #[test]
+    fn keys_and_hooks_decide_who_reads() {
+        let hooks = |authorize| {
+            let config =
+                HooksConfig { urls: vec!["http://host/".into()], authorize, ..HooksConfig::default() };
+            Keys { hooks: Hooks::new(&config, None), ..Keys::default() }.decides_who_reads()
+        };
+        assert!(hooks(true) && !hooks(false) && !Keys::default().decides_who_reads());
+        assert!(Keys { read: Some(Secret::new("r")), ..Keys::default() }.decides_who_reads());
     }
 
     #[test]

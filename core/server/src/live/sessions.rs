@@ -36,7 +36,8 @@ pub struct LiveSession {
     pub protocol: String,
     /// Whether it publishes, not watches.
     pub publishes: bool,
-    /// Where it is: address and port. Where there is an API key, only who shows it is told.
+    /// Where it is: address and port. Where there is an API key, only who shows it is told; where there is none and a
+    /// key or a hook decides who reads, nobody.
     pub peer: Option<String>,
     /// Whether media can flow; readers by RTSP may halt it.
     pub connected: bool,
@@ -164,12 +165,12 @@ impl LiveService {
         all
     }
 
-    /// Takes out where clients are, unless the operator asks, by the API key. Where there is none all are told, but no readers who
-    /// show a key of theirs.
+    /// Takes out where clients are, unless the operator asks, by the API key. Where there is none all are told, but nobody where
+    /// a key or a hook decides who reads: then not everybody who asks is the operator.
     pub fn hide_peers(&self, request: &Request, sessions: &mut [LiveSession]) {
         let told = match self.side().has_key() {
             true => self.side().knows(request),
-            false => !self.keys().guards_reading(),
+            false => !self.keys().decides_who_reads(),
         };
         if !told {
             sessions.iter_mut().for_each(|session| session.peer = None);

@@ -5,7 +5,7 @@ use ghoststream_server::config::{Config, Secret};
 use ghoststream_server::jobs::signature;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -503,6 +503,48 @@ fn who_publishes_and_plays_is_told_and_only_the_operator_where_they_are() {
     drop((one, other, publisher));
     until("all are gone", || sessions("/live/sessions").is_empty().then_some(()));
     assert!(moved(&site.get("/metrics?api_key=operator").text()) >= moved(&page));
+}
+
+#[test]
+fn what_a_connection_moves_last_is_counted() {
+    let site = site(|config| config.live.rtsp_port = Some(0));
+    let address = site.server.status()["rtsp"][0].as_str().unwrap().to_string();
+    let mut socket = TcpStream::connect(&address).unwrap();
+    let (mut out, mut back) = (0, 0);
+    let head = |method: &str, track: &str, more: &str| {
+        format!("{method} rtsp://{address}/live/r{track} RTSP/1.0\r\nCSeq: 1\r\n{more}")
+    };
+    let sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=r\r\nt=0 0\r\nm=audio 0 RTP/AVP 97\r\n\
+               a=rtpmap:97 opus/48000/2\r\na=control:trackID=0\r\n";
+    let announced = format!("Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}", sdp.len());
+    let way = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1;mode=record\r\n\r\n";
+    let asked =
+        [head("ANNOUNCE", "", &announced), head("SETUP", "/trackID=0", way), head("RECORD", "", "\r\n")];
+    for request in asked {
+        socket.write_all(request.as_bytes()).unwrap();
+        out += request.len();
+        let mut answer = vec![0; 64 << 10];
+        let length = socket.read(&mut answer).unwrap();
+        back += length;
+        let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+        assert!(answer.starts_with("RTSP/1.0 200") && answer.ends_with("\r\n\r\n"), "{answer}");
+    }
+    // A word of no meaning on the channel of reports, and the end, at once.
+    let end = [&[b'$', 1, 0, 4, 0, 0, 0, 0][..], head("TEARDOWN", "", "\r\n").as_bytes()].concat();
+    socket.write_all(&end).unwrap();
+    out += end.len();
+    back += socket.read_to_end(&mut Vec::new()).unwrap();
+    until("it is gone", || {
+        site.get("/live/sessions").json()["sessions"].as_array().unwrap().is_empty().then_some(())
+    });
+    let page = site.get("/metrics").text();
+    for (direction, bytes) in [("in", out), ("out", back)] {
+        let line = format!(
+            r#"ghoststream_live_connection_bytes_total{{protocol="rtsp",direction="{direction}"}} {bytes}"#
+        );
+        let all: Vec<&str> = page.lines().filter(|l| l.contains("connection_bytes_total")).collect();
+        assert!(page.lines().any(|l| l == line), "{line}: {all:?}");
+    }
 }
 
 #[test]

@@ -202,6 +202,13 @@ fn x265_looks_further_than_it_has_b_frames() {
         assert!(params(json).contains("rc-lookahead=0"), "{json}");
     }
     assert!(params(r#"{"b_frames":0,"lookahead":1}"#).contains("rc-lookahead=1"));
+    // In the encoder's own words it is x265 who judges.
+    for json in [
+        r#"{"lookahead":2,"options":{"x265-params":"bframes=0"}}"#,
+        r#"{"lookahead":2,"options":{"bf":"0"}}"#,
+    ] {
+        assert!(params(json).contains("rc-lookahead=2"), "{json}");
+    }
     // A preset that looks no further than the B-frames that are asked for.
     assert!(params(r#"{"preset":"p1","b_frames":8}"#).contains("rc-lookahead=9"));
     assert!(!params(r#"{"preset":"p4","b_frames":8}"#).contains("rc-lookahead"));

@@ -139,6 +139,8 @@ pub async fn run(
         outcome = session.serve() => outcome,
         () = ended(&mut ending) => Err(Why::Gone),
     };
+    // What moved since it was last told.
+    session.note();
     let stream = session.stream_name();
     match outcome {
         Ok(()) | Err(Why::Gone) => tracing::debug!(%peer, stream, "RTMP connection ended"),

@@ -75,6 +75,8 @@ pub(super) async fn run(socket: TcpStream, peer: SocketAddr, live: Live, options
     let (state, moved) = (State::New, (0, 0));
     let mut session = Session { peer, local, live, options, id, state, over: false, moved, listed: None };
     let end = session.serve(socket).await;
+    // What moved since it was last told.
+    session.note();
     let stream = match &session.state {
         State::Recording(ingest) => ingest.name().to_string(),
         State::Reading(play) => play.name().to_string(),
@@ -111,10 +113,13 @@ impl Session<'_> {
                     Input::Request(request) => {
                         let text = self.answer(&request).await;
                         let sent = tokio::time::timeout(SENDING, socket.write_all(text.as_bytes())).await;
-                        if !matches!(sent, Ok(Ok(()))) || self.over {
+                        if !matches!(sent, Ok(Ok(()))) {
                             return End::Gone;
                         }
                         self.moved.1 += text.len() as u64;
+                        if self.over {
+                            return End::Gone;
+                        }
                     }
                     // Nothing was asked.
                     Input::Answer(_) => {}
