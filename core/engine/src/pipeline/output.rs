@@ -11,7 +11,7 @@ use crate::packet::MediaKind;
 use crate::sink::push::{Hooks, PushSink, Status};
 use crate::sink::{
     CameraSink, Facts, FileSink, OutputSink, PacketSink, RecordSink, ReplaySink, SegmentSink, Y4mSink,
-    is_muxed, segment_directory,
+    is_muxed, manifests, segment_directory,
 };
 use crate::spec::{Container, OutputSpec, PipelineSpec, PlaylistMode, SegmentNames};
 use crate::time::{Rounding, rescale};

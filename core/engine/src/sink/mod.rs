@@ -23,7 +23,7 @@ pub(crate) use packets::PacketSink;
 pub(crate) use place::{Place, Written};
 pub(crate) use record::RecordSink;
 pub(crate) use replay::ReplaySink;
-pub(crate) use segments::{SegmentSink, is_muxed, segment_directory};
+pub(crate) use segments::{SegmentSink, is_muxed, manifests, segment_directory};
 pub(crate) use y4m::Y4mSink;
 
 use crate::error::{Error, Result};

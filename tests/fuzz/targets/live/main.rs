@@ -20,6 +20,8 @@ mod depacketize;
 mod describe;
 #[path = "../../../../core/server/src/live/shown_key.rs"]
 mod keys;
+#[path = "../../../../core/server/src/locks.rs"]
+mod locks;
 #[path = "../../../../core/server/src/live/rtsp/message.rs"]
 mod message;
 #[path = "../../../../core/server/src/live/origin/names.rs"]
