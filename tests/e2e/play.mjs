@@ -216,7 +216,7 @@ async function play(context, base, test) {
     await open();
     await calm();
     await page.evaluate(() => window.gs.seek(window.gs.state().duration - 1.5));
-    await until(page, "the end", 30000, () => window.gs.state().ended);
+    await until(page, "the end", 30000, (dash) => (dash ? window.gs.playOn() : window.gs.state().ended), test.player === "dash");
 
     expect(state.audioBytes > 0, "no sound was decoded");
     expect(state.frames > 24, `only ${state.frames} frames were decoded`);

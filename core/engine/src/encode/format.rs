@@ -35,6 +35,9 @@ pub fn untouched(encoder: &str, chosen: PixelFormat, source: PixelFormat) -> Pix
 /// # Errors
 /// [`ErrorKind::Unsupported`] (`video.pixel_format: …`, `video.bit_depth: …`) when the encoder cannot take it;
 /// [`ErrorKind::Invalid`] for a format that FFmpeg does not know.
+///
+/// [`ErrorKind::Unsupported`]: crate::error::ErrorKind::Unsupported
+/// [`ErrorKind::Invalid`]: crate::error::ErrorKind::Invalid
 pub fn input_format(encoder: &str, spec: &VideoSpec, source: Option<PixelFormat>) -> Result<PixelFormat> {
     let table = table(encoder).unwrap_or_else(unknown);
     let format = format_for(encoder, &table, spec, source)?;
