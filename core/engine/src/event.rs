@@ -1,6 +1,7 @@
 //! What a job tells its owner. Events are pulled; a wakeup says that there is something to pull.
 
 use crate::error::{Error, ErrorKind};
+use crate::time::{MICROSECONDS, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -58,6 +59,22 @@ pub enum PushState {
     Ended,
     /// It is given up.
     Failed,
+}
+
+/// Where a file of [`Event::Saved`] is on its job's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The time that is 0 in the file.
+    pub begin: Timestamp,
+    /// Where it was cut and the next one begins; `None` for the last one, and for replays. What is in the file may end before:
+    /// the last picture does not always say how long it is, and the source may have stood still.
+    pub until: Option<Timestamp>,
+}
+
+impl Default for Span {
+    fn default() -> Self {
+        Span { begin: Timestamp::new(0, MICROSECONDS), until: None }
+    }
 }
 
 /// One thing a job has to say. Serializes as `{"type": "progress", …}`: the line of `--events json`, the payload of
@@ -134,6 +151,9 @@ pub enum Event {
         duration: f64,
         /// Its size.
         bytes: u64,
+        /// Where it is on the job's clock. For who has the job itself: no JSON tells it.
+        #[serde(skip)]
+        span: Span,
     },
     /// The job is over. The last event, never lost.
     Done(Done),

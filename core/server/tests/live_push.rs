@@ -5,7 +5,7 @@ mod live_feed;
 use ghoststream::spec::{Container, Device, Preset};
 use ghoststream_server::live::pull::PullEncode;
 use ghoststream_server::live::push::PushState;
-use ghoststream_server::live::{Live, Pull, PullSource, PullSpec, Push, PushTarget, Recording};
+use ghoststream_server::live::{Live, Publisher, Pull, PullSource, PullSpec, Push, PushTarget, Recording};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -90,6 +90,40 @@ fn a_recording_is_cut_into_files_that_play() {
             Push::start(&live, pull.stream(), PushTarget::Url("http://host/".into())).unwrap_err().kind(),
             ghoststream::ErrorKind::Invalid
         );
+    }
+}
+
+#[test]
+fn files_are_dated_by_their_pictures_and_not_by_how_long_those_say_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let film = dir.path().join("film.mp4");
+    live_feed::clip(&film, "320x180", 7, "");
+    let (streams, mut packets) = live_feed::read(&film);
+    // As they come by RTSP and WHIP.
+    packets.iter_mut().filter(|p| p.stream == 0).for_each(|p| p.duration = 0);
+    let live = Live::new(true, 10);
+    let publication = live.publish("cam", Publisher::new("test", None)).unwrap();
+    let recordings = [Container::Mp4, Container::Mkv].map(|container| {
+        let directory = dir.path().join(container.name());
+        let recording = Recording { directory, container, segment: 2.0, keep: None, most: None };
+        Push::record(publication.stream(), recording).unwrap()
+    });
+    live_feed::play(&publication, &streams, &packets);
+    drop(publication);
+    drop(recordings);
+    for notes in ["mp4/recording.jsonl", "mkv/recording.mkv.jsonl"] {
+        let text = std::fs::read_to_string(dir.path().join(notes)).unwrap();
+        let files: Vec<(i64, i64)> = text
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["file"].clone())
+            .filter_map(|file| Some((file["start"].as_i64()?, file["duration"].as_i64()?)))
+            .collect();
+        assert!(files.len() >= 3, "{text}");
+        for pair in files.windows(2) {
+            assert_eq!(pair[1].0, pair[0].0 + pair[0].1, "{text}");
+        }
+        // Cut every 2 s; the first picture may be shown a little after time 0.
+        assert_eq!(files[2].0 - files[1].0, 2_000_000, "{text}");
     }
 }
 

@@ -393,8 +393,8 @@ impl<'a> Graph<'a> {
         let (saved, asks, warns) = (self.shared.clone(), self.shared.clone(), self.shared.clone());
         let label = self.spec.outputs[output].label();
         Talk {
-            saved: Arc::new(move |Saved { path, duration, bytes }| {
-                saved.events.push(Event::Saved { output, path, duration, bytes });
+            saved: Arc::new(move |Saved { path, duration, bytes, span }| {
+                saved.events.push(Event::Saved { output, path, duration, bytes, span });
             }),
             ask_key: Arc::new(move || asks.ask_key(Some(output))),
             warn: Arc::new(move |code, message| warns.warn(code, format!("{label}: {message}"))),

@@ -27,6 +27,7 @@ pub(crate) use segments::{SegmentSink, is_muxed, manifests, segment_directory};
 pub(crate) use y4m::Y4mSink;
 
 use crate::error::{Error, Result};
+use crate::event::Span;
 use crate::packet::{Packet, StreamInfo};
 use crate::spec::{Container, OutputSpec, SegmentSpec};
 use crate::time::Timestamp;
@@ -91,6 +92,7 @@ pub(crate) struct Saved {
     /// Seconds.
     pub duration: f64,
     pub bytes: u64,
+    pub span: Span,
 }
 
 /// What a sink says to the job while it runs.

@@ -5,6 +5,7 @@ use super::names::Names;
 use super::{Command, Facts, Fate, OutputSink, Place, Saved, TrackHeader, hybrid};
 use crate::encode::KeyGrid;
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::event::Span;
 use crate::packet::{MediaKind, Packet};
 use crate::spec::{Container, OutputSpec, SplitSpec};
 use crate::time::{MICROSECONDS, Timestamp};
@@ -169,7 +170,8 @@ impl RecordSink {
         let shown = part.place.working().display().to_string();
         part.muxed.finish().context(|| shown)?;
         let path = hybrid::commit(&self.form, &part.place)?;
-        self.form.facts.tell_saved(Saved { path: path.clone(), duration, bytes });
+        let span = Span { begin: part.begin, until: part.until };
+        self.form.facts.tell_saved(Saved { path: path.clone(), duration, bytes, span });
         self.files.push(path);
         Ok(())
     }

@@ -5,6 +5,7 @@ use super::names::Names;
 use super::ring::{Group, Kept, Ring, Store};
 use super::{Command, Facts, Fate, OutputSink, Place, Saved, TrackHeader, hybrid};
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::event::Span;
 use crate::packet::{MediaKind, Packet};
 use crate::spec::{Container, OutputSpec, ReplaySpec, ReplayStore};
 use crate::time::Timestamp;
@@ -161,7 +162,8 @@ fn write(form: &Form, save: &Save, given_up: &AtomicBool) -> Result<Option<Saved
     let bytes = muxed.position();
     muxed.finish()?;
     let path = hybrid::commit(form, &save.place)?;
-    Ok(Some(Saved { path, duration: end.seconds() - begin.seconds(), bytes }))
+    let span = Span { begin, until: None };
+    Ok(Some(Saved { path, duration: end.seconds() - begin.seconds(), bytes, span }))
 }
 
 impl OutputSink for ReplaySink {

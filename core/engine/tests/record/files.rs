@@ -1,14 +1,14 @@
 //! Files that are cut while they are made.
 
 use super::support::*;
-use ghoststream::event::Event;
+use ghoststream::event::{Event, Span};
 use serde_json::json;
 
 fn saved(events: &[Event]) -> Vec<(usize, String, f64)> {
     events
         .iter()
         .filter_map(|e| match e {
-            Event::Saved { output, path, duration, bytes } => {
+            Event::Saved { output, path, duration, bytes, .. } => {
                 assert!(*bytes > 0);
                 Some((*output, path.clone(), *duration))
             }
@@ -54,6 +54,22 @@ fn cut_by_time_every_frame_is_in_one_file() {
         for (_, path, duration) in &told[..3] {
             assert!((duration - 2.0).abs() < 0.05, "{path}: {duration}");
         }
+        // Where they are on the job's clock is told exactly, whatever the packets say of how long they are.
+        let spans: Vec<Span> = events
+            .iter()
+            .filter_map(|e| match e {
+                Event::Saved { span, .. } => Some(*span),
+                _ => None,
+            })
+            .collect();
+        for (n, span) in spans.iter().enumerate() {
+            let next = spans.get(n + 1).map(|s| s.begin);
+            assert_eq!(span.until, next, "{extension}: file {n}");
+            let length = next.map_or(2_000_000, |next| next.micros() - span.begin.micros());
+            // The first picture of those that are reordered may be shown a little after time 0.
+            assert!(length == 2_000_000 || n == 0 && (2_000_000..2_100_000).contains(&length), "{length}");
+        }
+        assert_eq!(spans[0].begin.ticks, 0);
         if extension != "ts" {
             whole(&files, 175);
         } else {

@@ -531,18 +531,18 @@ impl Worker {
                 Event::Push { state: Connection::Reconnecting, message, .. } => {
                     self.say(PushState::Reconnecting, message);
                 }
-                Event::Saved { path, duration, .. } => {
-                    saved.push((path, duration));
+                Event::Saved { path, duration, span, .. } => {
+                    saved.push((path, duration, span));
                     self.tell.send_modify(|now| now.files += 1);
                 }
                 Event::Done(done) => over = Some(done.message),
                 _ => {}
             }
         }
-        for (path, duration) in saved {
+        for (path, duration, span) in saved {
             self.note(true);
             if let Some(notes) = &mut self.notes {
-                notes.saved(&path, duration, &mut self.keys);
+                notes.saved(&path, duration, &span, &mut self.keys);
             }
         }
         match over {

@@ -158,6 +158,13 @@ impl LiveService {
             service.uploads = Some(Uploads::new(store, UploadOptions::of(kept)));
         }
         let mut tasks = service.keys.hooks.start(&service.live, ending);
+        if let Some(rules) = service.recordings.clone() {
+            let mut ending = ending.clone();
+            tasks.push(tokio::spawn(async move {
+                ended(&mut ending).await;
+                rules.close();
+            }));
+        }
         if let Some(port) = settings.rtmp_port {
             let options = RtmpOptions {
                 connections: settings.max_connections,

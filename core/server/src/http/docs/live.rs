@@ -140,7 +140,7 @@ pub(super) const ROUTES: &[Route] = &[
         tag: "live",
         summary: "What was recorded, and when",
         ok: Shape::Json("LiveRecording"),
-        not: &[KEY, NO_RECORDING],
+        not: &[KEY, NO_RECORDING, (500, "It cannot be read")],
     },
     Route {
         method: "get",
@@ -148,7 +148,13 @@ pub(super) const ROUTES: &[Route] = &[
         tag: "live",
         summary: "What was recorded in a time, as HLS",
         ok: Shape::Media,
-        not: &[(304, "The client has it"), (400, "A time that is none"), KEY, NO_RECORDING],
+        not: &[
+            (304, "The client has it"),
+            (400, "A time that is none"),
+            KEY,
+            NO_RECORDING,
+            (500, "It cannot be read"),
+        ],
     },
     Route {
         method: "get",

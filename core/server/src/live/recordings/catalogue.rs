@@ -3,17 +3,19 @@
 
 use crate::live::push::{is_made, is_recorded};
 use crate::locks::lock;
+use ghoststream::event::Span;
 use ghoststream::package::FragmentedFile;
 use ghoststream::probe::{ProbeOptions, probe};
 use ghoststream::spec::{Container, SourceSpec};
+use ghoststream::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The files with the notes, by what is recorded in.
 const NOTES: [(Container, &str); 3] = [
@@ -23,12 +25,18 @@ const NOTES: [(Container, &str); 3] = [
 ];
 /// Places where pictures can begin are noted this far from each other, in microseconds: a segment is as long.
 const APART: i64 = super::SEGMENT;
-/// Nearer to each other than this they are one; and so far the end of a file may be from the one where the next begins.
+/// Nearer to each other than this they are one.
 const ONE: i64 = 250_000;
+/// One that is this near to where a file was cut is there: muxers move times that do not rise.
+const CUT: i64 = 20_000;
+/// The last picture of a file, which may not say how long it is shown, is shown until the next file begins, but not longer than this.
+const HELD: i64 = 2_000_000;
 /// Notes that are longer forget what is gone.
 const LONG: u64 = 64 << 10;
 /// The last write of a file may be this much (microseconds) from the end that the notes promise.
 const NEAR: i64 = 15_000_000;
+/// While a recording is made, files that are not noted are written to for so long after a write: one that was cut waits for late sound.
+const FRESH: Duration = Duration::from_secs(10);
 /// Files whose insides are remembered.
 const REMEMBERED: usize = 256;
 
@@ -64,8 +72,6 @@ pub(in crate::live) fn is_notes(name: &OsStr) -> bool {
 pub(in crate::live) struct Keys {
     /// Microseconds since the row began, of files that are not complete.
     all: VecDeque<i64>,
-    /// Where the file that is written begins.
-    begin: Option<i64>,
 }
 
 impl Keys {
@@ -76,24 +82,18 @@ impl Keys {
         }
     }
 
-    /// Where segments of the file begin that is complete now, `duration` long: from its beginning on. The next one begins behind it.
-    fn of_file(&mut self, duration: i64) -> Vec<i64> {
-        let begin = self.begin.or(self.all.front().copied()).unwrap_or(0);
-        let end = begin.saturating_add(duration);
-        // Files end at key frames, and their lengths are told less exactly.
-        let nearest = (0..self.all.len()).min_by_key(|n| self.all.get(*n).map(|k| (k - end).abs()));
-        let near = nearest.filter(|n| self.all.get(*n).is_some_and(|k| (k - end).abs() < ONE));
-        let count = near.unwrap_or_else(|| self.all.partition_point(|k| *k < end));
+    /// Where segments begin of the file that is complete now, from `begin` to `end` (microseconds since the row began): from its
+    /// beginning on.
+    fn of_file(&mut self, begin: i64, end: i64) -> Vec<i64> {
+        // The first picture of a row is shown a little after time 0.
+        let begin = if begin > 0 { begin } else { self.all.front().copied().unwrap_or(0) };
+        let count = self.all.partition_point(|key| key.saturating_add(CUT) < end);
         let mut starts = vec![0];
         for key in self.all.drain(..count) {
             if key - begin - starts.last().copied().unwrap_or(0) >= APART {
                 starts.push(key - begin);
             }
         }
-        self.begin = Some(match near {
-            Some(_) => self.all.front().copied().unwrap_or(end),
-            None => end,
-        });
         starts
     }
 }
@@ -102,6 +102,9 @@ impl Keys {
 #[derive(Debug)]
 pub(in crate::live) struct Notes {
     path: PathBuf,
+    /// When the row began.
+    at: i64,
+    /// When its next file begins.
     next: i64,
     /// Whether files say themselves where segments begin.
     plain: bool,
@@ -118,21 +121,39 @@ impl Notes {
         let path = directory.join(notes_of(container)?);
         // A crash, or a full disk, may have cut the last line short.
         let torn = path.exists();
-        let mut notes = Notes { torn, path, next: at, plain: container == Container::Mp4, trimmed: 0 };
+        let mut notes = Notes { torn, path, at, next: at, plain: container == Container::Mp4, trimmed: 0 };
         notes.trim(None);
         notes.add(&Note::Began { at });
         Some(notes)
     }
 
-    /// The next file of the row is complete: `seconds` long, with these `keys`.
-    pub fn saved(&mut self, path: &str, seconds: f64, keys: &mut Keys) {
+    /// The next file of the row is complete: `seconds` of media at `span` of its clock, with these `keys`.
+    pub fn saved(&mut self, path: &str, seconds: f64, span: &Span, keys: &mut Keys) {
         let Some(name) = Path::new(path).file_name().and_then(|n| n.to_str()) else { return };
-        let duration = (seconds.max(0.0) * 1e6) as i64;
-        let keys = if self.plain { Vec::new() } else { keys.of_file(duration) };
-        self.add(&Note::File { name: name.into(), start: self.next, duration, keys });
-        self.next = self.next.saturating_add(duration);
+        let begin = span.begin.micros();
+        let there = (seconds.max(0.0) * 1e6) as i64;
+        let until = span.until.map_or(begin.saturating_add(there), Timestamp::micros);
+        let whole = until.saturating_sub(begin).max(0);
+        // Where more is missing nothing came.
+        let duration = if whole.saturating_sub(there) <= HELD { whole } else { there };
+        let keys = if self.plain { Vec::new() } else { keys.of_file(begin, until) };
+        let start = self.at.saturating_add(begin);
+        self.add(&Note::File { name: name.into(), start, duration, keys });
+        self.next = self.at.saturating_add(until);
+        let next = Note::Began { at: self.next };
+        if duration != whole {
+            self.add(&next);
+        }
         // Who publishes for months begins only once.
-        self.trim(Some(&Note::Began { at: self.next }));
+        self.trim(Some(&next));
+    }
+
+    /// A file of `seconds` is complete that follows those which are.
+    #[cfg(test)]
+    pub fn follows(&mut self, path: &str, seconds: f64, keys: &mut Keys) {
+        let begin = (self.next - self.at) as f64 / 1e6;
+        let [begin, until] = [begin, begin + seconds].map(Timestamp::from_seconds);
+        self.saved(path, seconds, &Span { begin, until: Some(until) }, keys);
     }
 
     /// Takes what is about files that are gone out of notes that are long, and have become twice as long since. A row that goes on
@@ -163,27 +184,75 @@ impl Notes {
     }
 }
 
+/// The notes in `data`, and the lines that they are. A line that a crash cut short, or a disk has spoilt, says nothing.
+fn lines(data: &[u8]) -> impl Iterator<Item = (&[u8], Note)> {
+    data.split(|byte| *byte == b'\n').filter_map(|line| Some((line, serde_json::from_slice(line).ok()?)))
+}
+
+/// What notes say.
+#[derive(Debug, Default)]
+struct Noted {
+    /// Begin, length and where segments begin of files, by their names.
+    files: HashMap<String, (i64, i64, Vec<i64>)>,
+    /// Where files began that are not noted: a row that ended otherwise has one at its end.
+    begun: Vec<i64>,
+}
+
+impl Noted {
+    fn read(data: &[u8]) -> Noted {
+        let mut noted = Noted::default();
+        let mut next = None;
+        for (_, note) in lines(data) {
+            match note {
+                Note::Began { at } => noted.begun.extend(next.replace(at)),
+                Note::File { name, start, duration, keys } => {
+                    next = Some(start.saturating_add(duration));
+                    noted.files.insert(name, (start, duration, keys));
+                }
+            }
+        }
+        noted.begun.extend(next);
+        noted
+    }
+
+    /// A file that is complete.
+    fn file(&self, name: &str) -> Option<Recorded> {
+        let (start, duration, keys) = self.files.get(name)?.clone();
+        Some(Recorded { name: name.into(), start, duration, grows: false, keys })
+    }
+}
+
 /// Takes out of notes what is about files that are gone, and adds `then`.
 fn forget(path: &Path, then: Option<&Note>) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new(""));
-    let text = std::fs::read_to_string(path)?;
-    let mut kept = String::new();
-    for line in text.lines() {
-        let stays = match serde_json::from_str(line) {
-            Ok(Note::File { name, .. }) => directory.join(name).exists(),
-            // Of what is before all files that are left nothing is known.
-            Ok(Note::Began { .. }) => !kept.is_empty(),
-            Err(_) => false,
-        };
-        if stays {
-            kept.extend([line, "\n"]);
+    let data = std::fs::read(path)?;
+    let noted = Noted::read(&data);
+    let container = NOTES.iter().find(|(_, notes)| path.file_name() == Some(OsStr::new(notes))).map(|n| n.0);
+    // Where files began that are not noted, as `promised` looks for it; those of the same row came before.
+    let mut began: BTreeSet<i64> = BTreeSet::new();
+    for entry in std::fs::read_dir(directory)?.flatten() {
+        let name = entry.file_name();
+        let known = name.to_str().is_none_or(|name| noted.files.contains_key(name));
+        if known || !container.is_some_and(|of| is_recorded(&entry.path(), of)) {
+            continue;
         }
+        let Ok(end) = entry.metadata().and_then(|m| m.modified()).map(micros) else { continue };
+        began.extend(noted.begun.iter().filter(|at| at.saturating_sub(end).saturating_abs() < NEAR));
+        began.extend(noted.begun.iter().filter(|at| **at <= end).max());
     }
-    if let Some(then) = then {
-        kept.extend([&serde_json::to_string(then).unwrap_or_default(), "\n"]);
+    // The last one twice: a file that is noted behind it would be taken for what began there.
+    let began: Vec<i64> = began.iter().chain(began.last()).copied().collect();
+    let began = began.into_iter().map(|at| serde_json::to_vec(&Note::Began { at }).unwrap_or_default());
+    let stays = |note: &Note| matches!(note, Note::File { name, .. } if directory.join(name).exists());
+    let kept = lines(&data).filter(|(_, note)| stays(note)).map(|(line, _)| line.to_vec());
+    let then = then.map(|then| serde_json::to_vec(then).unwrap_or_default());
+    let mut left = Vec::new();
+    for line in began.chain(kept).chain(then) {
+        left.extend(line);
+        left.push(b'\n');
     }
     let new = path.with_extension("new");
-    std::fs::write(&new, kept).and_then(|()| std::fs::rename(&new, path)).inspect_err(|_| {
+    std::fs::write(&new, left).and_then(|()| std::fs::rename(&new, path)).inspect_err(|_| {
         // What is left of it is nothing to anybody.
         let _gone = std::fs::remove_file(&new);
     })
@@ -214,6 +283,11 @@ impl Recorded {
     pub fn needs_twin(&self) -> bool {
         !self.keys.is_empty()
     }
+
+    /// Whether there is something in it: so short a file of MPEG-TS does not say what.
+    fn is_played(&self) -> bool {
+        !self.needs_twin() || self.duration >= ONE
+    }
 }
 
 /// Remembers what is in files that do not change. All methods may be called from any thread, and read files.
@@ -222,6 +296,10 @@ pub(super) struct Insides {
     files: Mutex<HashMap<PathBuf, Inside>>,
     /// Of files that notes should tell of and do not.
     looked: Mutex<HashMap<PathBuf, Looked>>,
+    /// Those of them that somebody reads now.
+    looking: Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>,
+    /// Notes as they were when they were read.
+    notes: Mutex<HashMap<PathBuf, Known>>,
 }
 
 /// The length of a file, and where in it segments begin.
@@ -233,6 +311,13 @@ struct Looked {
     modified: SystemTime,
     /// Nothing where it cannot be read.
     found: Option<Look>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    length: u64,
+    modified: SystemTime,
+    noted: Arc<Noted>,
 }
 
 #[derive(Clone, Debug)]
@@ -264,20 +349,68 @@ impl Insides {
 
     /// What is in a file of MKV or MPEG-TS that a crash has left: it is read whole, once.
     fn look(&self, path: &Path) -> Option<Look> {
+        self.look_by(path, || {
+            read_whole(path).inspect_err(|e| tracing::warn!("{}: {e}", path.display())).ok().flatten()
+        })
+    }
+
+    /// What `read` finds in a file, which others who ask wait for.
+    fn look_by(&self, path: &Path, read: impl FnOnce() -> Option<Look>) -> Option<Look> {
         let meta = std::fs::metadata(path).ok()?;
         let (length, modified) = (meta.len(), meta.modified().ok()?);
-        let known = lock(&self.looked).get(path).cloned();
-        if let Some(known) = known.filter(|k| (k.length, k.modified) == (length, modified)) {
-            return known.found;
+        let known = || {
+            let known = lock(&self.looked).get(path).cloned();
+            known.filter(|k| (k.length, k.modified) == (length, modified)).map(|k| k.found)
+        };
+        if let Some(found) = known() {
+            return found;
         }
-        let found =
-            read_whole(path).inspect_err(|e| tracing::warn!("{}: {e}", path.display())).ok().flatten();
+        let one = lock(&self.looking).entry(path.into()).or_default().clone();
+        let _turn = lock(&one);
+        if let Some(found) = known() {
+            return found;
+        }
+        let found = read();
         let mut all = lock(&self.looked);
         if all.len() >= REMEMBERED {
             all.clear();
         }
         all.insert(path.into(), Looked { length, modified, found: found.clone() });
+        drop(all);
+        lock(&self.looking).remove(path);
         found
+    }
+
+    /// What the notes at `path` say; nothing where there are none.
+    fn noted(&self, path: &Path) -> io::Result<Arc<Noted>> {
+        let meta = match std::fs::metadata(path) {
+            Ok(meta) => meta,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Arc::default()),
+            Err(e) => return Err(e),
+        };
+        let (length, modified) = (meta.len(), meta.modified()?);
+        let known = lock(&self.notes).get(path).cloned();
+        if let Some(known) = known.filter(|k| (k.length, k.modified) == (length, modified)) {
+            return Ok(known.noted);
+        }
+        let noted = Arc::new(Noted::read(&std::fs::read(path)?));
+        let mut all = lock(&self.notes);
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        all.insert(path.into(), Known { length, modified, noted: noted.clone() });
+        Ok(noted)
+    }
+
+    /// One of the files that are made fragmented MP4 to be played.
+    pub fn one(&self, directory: &Path, container: Container, name: &str) -> io::Result<Option<Recorded>> {
+        let Some(notes) = notes_of(container) else { return Ok(None) };
+        // All are looked at only for one that a crash has left.
+        let found = match self.noted(&directory.join(notes))?.file(name) {
+            Some(file) => Some(file).filter(Recorded::is_played),
+            None => self.list_of(directory, container, notes)?.into_iter().find(|f| f.name == name),
+        };
+        Ok(found.filter(Recorded::needs_twin))
     }
 
     /// The files of a recording that can be played by time, the oldest first. Where it was recorded in several forms at once, those of MP4.
@@ -293,67 +426,47 @@ impl Insides {
             let more: Vec<Recorded> = more.into_iter().filter(|new| !both(new)).collect();
             found.extend(more);
         }
-        found.sort_by_key(|r| r.start);
+        found.sort_by(|a, b| (a.start, &a.name).cmp(&(b.start, &b.name)));
         Ok(found)
     }
 
     fn list_of(&self, directory: &Path, container: Container, notes: &str) -> io::Result<Vec<Recorded>> {
-        let text = match std::fs::read_to_string(directory.join(notes)) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(e) => return Err(e),
-        };
-        let mut noted = HashMap::new();
-        let mut next = None;
-        // Where files began that are not noted: a row that ended otherwise has one at its end.
-        let mut begun = Vec::new();
-        // A line that a crash cut short says nothing.
-        for note in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
-            match note {
-                Note::Began { at } => begun.extend(next.replace(at)),
-                Note::File { name, start, duration, keys } => {
-                    next = Some(start.saturating_add(duration));
-                    noted.insert(name, (start, duration, keys));
+        // Else what is not noted was left by a crash.
+        let made = is_made(directory, container);
+        let noted = self.noted(&directory.join(notes))?;
+        let mut begun = noted.begun.clone();
+        let mut found: Vec<Recorded> = Vec::new();
+        let mut others = Vec::new();
+        for path in std::fs::read_dir(directory)?.flatten().map(|e| e.path()) {
+            let name = path.file_name().and_then(|n| n.to_str()).map(String::from);
+            let Some(name) = name.filter(|_| is_recorded(&path, container)) else { continue };
+            match noted.file(&name) {
+                Some(file) => found.extend(Some(file).filter(Recorded::is_played)),
+                None => {
+                    let Ok(modified) = std::fs::metadata(&path).and_then(|m| m.modified()) else { continue };
+                    others.push((modified, name, path));
                 }
             }
         }
-        begun.extend(next);
-        let mut paths: Vec<PathBuf> = std::fs::read_dir(directory)?
-            .flatten()
-            .map(|e| e.path())
-            .filter(|p| is_recorded(p, container))
-            .collect();
-        paths.sort();
-        // Else it was left by a crash.
-        let made = is_made(directory, container);
-        let named = |path: &PathBuf| path.file_name().and_then(|n| n.to_str()).map(String::from);
-        // What is noted is complete. Names do not tell: of two in one second the later one is sorted before the other, and clocks are
-        // set back.
-        let open = paths.iter().filter(|p| made && named(p).is_some_and(|name| !noted.contains_key(&name)));
-        let newest = open.max_by_key(|p| std::fs::metadata(p).and_then(|m| m.modified()).ok()).cloned();
-        let mut found: Vec<Recorded> = Vec::new();
-        for path in paths {
-            let Some(name) = named(&path) else { continue };
-            if let Some((start, duration, keys)) = noted.remove(&name) {
-                // So short a file of MPEG-TS does not say what is in it.
-                if keys.is_empty() || duration >= ONE {
-                    found.push(Recorded { name, start, duration, grows: false, keys });
-                }
-                continue;
-            }
-            // Being written, or left by a crash: its last write was at its end.
-            let Ok(modified) = std::fs::metadata(&path).and_then(|m| m.modified()) else { continue };
+        // Being written, or left by a crash: its last write was at its end. Names do not tell: of two in one second the later one is
+        // sorted before the other, and clocks are set back.
+        others.sort();
+        let newest = others.last().map(|(_, name, _)| name.clone());
+        for (modified, name, path) in others {
+            let old = modified.elapsed().is_ok_and(|age| age > FRESH);
+            let grows = made && (!old || newest.as_ref() == Some(&name));
             let end = micros(modified);
             let inside = match container {
                 Container::Mp4 => self.of(&path).ok().map(|f| (f.duration(), Vec::new())),
                 // It is not complete, or older than the notes.
-                _ if newest.as_ref() == Some(&path) || begun.iter().all(|at| *at > end) => None,
+                _ if grows || begun.iter().all(|at| *at > end) => None,
                 _ => self.look(&path),
             };
             let Some((duration, keys)) = inside.filter(|(duration, _)| *duration > 0) else { continue };
             let promised = promised(&begun, duration, end);
+            // One that waits for late sound has another behind it.
+            begun.extend(promised.map(|at| at.saturating_add(duration)));
             let start = promised.unwrap_or(end.saturating_sub(duration));
-            let grows = newest.as_ref() == Some(&path) && promised == next;
             found.push(Recorded { name, start, duration, grows, keys });
         }
         Ok(found)
@@ -373,7 +486,7 @@ fn read_whole(path: &Path) -> ghoststream::Result<Option<Look>> {
         // Sound begins anywhere.
         None => (0..duration).step_by(APART as usize).for_each(|at| keys.note(at)),
     }
-    Ok(Some((duration, keys.of_file(duration.saturating_add(2 * ONE)))))
+    Ok(Some((duration, keys.of_file(0, i64::MAX))))
 }
 
 /// Where a file began that is not noted, of what was `begun`: its last write, at `end`, was near its own.
@@ -390,6 +503,8 @@ pub(super) fn micros(at: SystemTime) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ghoststream::time::MICROSECONDS;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn a_file_that_was_cut_short_begins_where_its_row_was() {
@@ -413,16 +528,96 @@ mod tests {
         // Pictures that are all key frames are not all noted.
         keys.note(12_100_000);
         assert_eq!(keys.all.len(), 13);
-        assert_eq!(keys.of_file(5_040_000), [0, 2_000_000, 4_000_000]);
-        assert_eq!(
-            keys.of_file(4_990_000),
-            [0, 2_000_000, 4_000_000],
-            "what is told too long or too short does not add up"
-        );
+        assert_eq!(keys.of_file(0, 5_080_000), [0, 2_000_000, 4_000_000]);
+        // The one at the cut was moved a little: it is the next file's all the same.
+        assert_eq!(keys.of_file(5_080_000, 10_081_000), [0, 2_000_000, 4_000_000]);
+        assert_eq!(keys.all.front(), Some(&10_080_000));
         // The last one ends where no key frame is.
-        assert_eq!(keys.of_file(2_900_000), [0, 2_000_000]);
-        assert_eq!(keys.of_file(1_000_000), [0]);
+        assert_eq!(keys.of_file(10_080_000, 12_980_000), [0, 2_000_000]);
         assert!(keys.all.is_empty());
+        // A camera that stood still across the end of a file.
+        [0, 2_000_000, 9_000_000, 11_000_000].into_iter().for_each(|key| keys.note(key));
+        assert_eq!(keys.of_file(0, 9_000_000), [0, 2_000_000]);
+        assert_eq!(keys.of_file(9_000_000, 13_000_000), [0, 2_000_000]);
+    }
+
+    #[test]
+    fn dates_are_those_of_the_rows_clock() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |micros: i64| Timestamp::new(micros, MICROSECONDS);
+        let mut notes = begin(dir.path(), 1_000_000);
+        let mut saved = |n: usize, seconds: f64, begin: i64, until: Option<i64>| {
+            let name = format!("2026-01-01_00-00-0{n}.mp4");
+            std::fs::write(dir.path().join(&name), "").unwrap();
+            let span = Span { begin: at(begin), until: until.map(at) };
+            notes.saved(&name, seconds, &span, &mut Keys::default());
+        };
+        // Pictures that do not say how long they are: each file is told one of them short.
+        saved(0, 9.96, 0, Some(10_000_000));
+        saved(1, 9.96, 10_000_000, Some(20_000_000));
+        // Then nothing comes for 3 s.
+        saved(2, 9.96, 20_000_000, Some(33_000_000));
+        let begun = || Noted::read(&std::fs::read(dir.path().join(NOTES[0].1)).unwrap()).begun;
+        assert_eq!(begun().last(), Some(&34_000_000), "where the one that is written begins");
+        saved(3, 5.0, 33_000_000, None);
+        let found = Insides::default().list(dir.path()).unwrap();
+        let found: Vec<_> = found.into_iter().map(|r| (r.start, r.duration)).collect();
+        let expected = [
+            (1_000_000, 10_000_000),
+            (11_000_000, 10_000_000),
+            (21_000_000, 9_960_000),
+            (34_000_000, 5_000_000),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(begun().last(), Some(&39_000_000));
+    }
+
+    #[test]
+    fn a_crashed_row_keeps_its_begin() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(NOTES[0].1);
+        let (left, kept) = (dir.path().join("2026-01-01_00-00-00.mp4"), "2026-01-01_01-00-00.mp4");
+        File::create(&left).unwrap().set_modified(UNIX_EPOCH + Duration::from_secs(120)).unwrap();
+        std::fs::write(dir.path().join(kept), "").unwrap();
+        // The row was recorded until 120 s, its last file from 95 s on; what was noted of it is gone.
+        let text = format!(
+            "{{\"began\":{{\"at\":1000000}}}}\n{{\"file\":{{\"name\":\"gone.mp4\",\"start\":1000000,\"duration\":94000000}}}}\n\
+             {{\"began\":{{\"at\":500000000}}}}\n\
+             {{\"file\":{{\"name\":\"{kept}\",\"start\":500000000,\"duration\":1000000}}}}\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        let begun = || {
+            forget(&path, None).unwrap();
+            let noted = Noted::read(&std::fs::read(&path).unwrap());
+            assert_eq!(noted.files.keys().collect::<Vec<_>>(), [kept]);
+            noted.begun
+        };
+        assert_eq!(begun(), [95_000_000, 501_000_000]);
+        assert_eq!(begun(), [95_000_000, 501_000_000], "and does not grow");
+        std::fs::remove_file(left).unwrap();
+        assert_eq!(begun(), [501_000_000]);
+    }
+
+    #[test]
+    fn a_file_is_read_by_one_and_others_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.mkv");
+        std::fs::write(&path, "x").unwrap();
+        let (insides, count) = (Insides::default(), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let found = insides.look_by(&path, || {
+                        count.fetch_add(1, Ordering::Relaxed);
+                        std::thread::sleep(Duration::from_millis(100));
+                        Some((1, vec![0]))
+                    });
+                    assert_eq!(found, Some((1, vec![0])));
+                });
+            }
+        });
+        assert_eq!(count.into_inner(), 1);
+        assert!(lock(&insides.looking).is_empty());
     }
 
     #[test]
@@ -436,15 +631,21 @@ mod tests {
         }
         for name in ["2026-01-01_00-00-00.mkv", "2026-01-01_00-00-10.mkv"] {
             put(name);
-            notes.saved(name, 10.0, &mut keys);
+            notes.follows(name, 10.0, &mut keys);
         }
         put("2026-01-01_00-00-30.mkv");
-        notes.saved("2026-01-01_00-00-30.mkv", 0.08, &mut keys);
+        notes.follows("2026-01-01_00-00-30.mkv", 0.08, &mut keys);
         // One that grows, which nothing says anything of; and MP4 of the same time as the second.
         put("2026-01-01_00-00-20.mkv");
-        begin(dir.path(), 11_000_000).saved("2026-01-01_00-00-10.mp4", 8.0, &mut Keys::default());
+        begin(dir.path(), 11_000_000).follows("2026-01-01_00-00-10.mp4", 8.0, &mut Keys::default());
         put("2026-01-01_00-00-10.mp4");
-        let found = Insides::default().list(dir.path()).unwrap();
+        let insides = Insides::default();
+        let one = |name: &str| insides.one(dir.path(), Container::Mkv, name).unwrap().map(|r| r.start);
+        assert_eq!(one("2026-01-01_00-00-10.mkv"), Some(11_000_000));
+        for none in ["2026-01-01_00-00-20.mkv", "2026-01-01_00-00-30.mkv", "2026-01-01_00-00-10.mp4", "x"] {
+            assert_eq!(one(none), None, "{none}");
+        }
+        let found = insides.list(dir.path()).unwrap();
         let found: Vec<_> = found.into_iter().map(|r| (r.name, r.start, r.keys)).collect();
         let every = |seconds: i64| (0..5).map(|n| n * seconds * 1_000_000).collect::<Vec<_>>();
         assert_eq!(
@@ -465,20 +666,23 @@ mod tests {
         let (first, second) = ("2026-01-01_00-00-00.mkv", "2026-01-01_00-00-00-2.mkv");
         let put = |name: &str, age: u64| {
             let file = File::create(dir.path().join(name)).unwrap();
-            file.set_modified(SystemTime::now() - std::time::Duration::from_secs(age)).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
         };
         put(first, 5);
         put(second, 0);
         let now = micros(SystemTime::now());
-        let mut notes = Notes::begin(dir.path(), Container::Mkv, now - 10_000_000).unwrap();
-        notes.saved(first, 5.0, &mut Keys::default());
+        let mut notes = Notes::begin(dir.path(), Container::Mkv, now - 100_000_000).unwrap();
+        notes.follows(first, 5.0, &mut Keys::default());
         let insides = Insides::default();
         let names = || insides.list(dir.path()).unwrap().into_iter().map(|r| r.name).collect::<Vec<_>>();
         let held = crate::live::push::hold(dir.path(), Container::Mkv);
         assert_eq!(names(), [first]);
+        // One that was cut, and waits for late sound.
+        put("2026-01-01_00-00-05.mkv", 3);
+        assert_eq!(names(), [first]);
         assert!(lock(&insides.looked).is_empty(), "what grows is not read");
         // A crash has left an older one, whatever it is called.
-        put("2026-01-01_00-00-09.mkv", 4);
+        put("2026-01-01_00-00-09.mkv", 40);
         assert_eq!(names(), [first]);
         assert_eq!(
             lock(&insides.looked).keys().collect::<Vec<_>>(),
@@ -486,7 +690,7 @@ mod tests {
         );
         drop(held);
         assert_eq!(names(), [first]);
-        assert_eq!(lock(&insides.looked).len(), 2, "it is over");
+        assert_eq!(lock(&insides.looked).len(), 3, "it is over");
     }
 
     #[test]
@@ -496,17 +700,17 @@ mod tests {
         let mut notes = begin(dir.path(), 1_000_000);
         for name in &names[..2] {
             std::fs::write(dir.path().join(name), "").unwrap();
-            notes.saved(&format!("/somewhere/{name}"), 10.0, &mut Keys::default());
+            notes.follows(&format!("/somewhere/{name}"), 10.0, &mut Keys::default());
         }
         let mut notes = begin(dir.path(), 3_600_000_000);
         std::fs::write(dir.path().join(names[2]), "").unwrap();
-        notes.saved(names[2], 2.5, &mut Keys::default());
-        // A crash, and files that are none of it.
+        notes.follows(names[2], 2.5, &mut Keys::default());
+        // A crash, what a bad disk made of a line, and files that are none of it.
         File::options()
             .append(true)
             .open(dir.path().join(NOTES[0].1))
             .unwrap()
-            .write_all(b"{\"file\":{\"na")
+            .write_all(b"spoilt: \xff\xfe\n{\"file\":{\"na")
             .unwrap();
         std::fs::write(dir.path().join("mine.mp4"), "").unwrap();
         std::fs::write(dir.path().join("2026-01-01_02-00-00.mp4"), "not a film").unwrap();
@@ -523,19 +727,19 @@ mod tests {
         // What is noted behind a line that was cut short is not lost with it.
         let mut notes = begin(dir.path(), 7_200_000_000);
         std::fs::write(dir.path().join("2026-01-01_03-00-00.mp4"), "").unwrap();
-        notes.saved("2026-01-01_03-00-00.mp4", 1.0, &mut Keys::default());
+        notes.follows("2026-01-01_03-00-00.mp4", 1.0, &mut Keys::default());
         let last = list(dir.path()).pop().unwrap();
         assert_eq!((last.1, last.2), (7_200_000_000, 1_000_000));
         std::fs::remove_file(dir.path().join("2026-01-01_03-00-00.mp4")).unwrap();
         // Long ones forget what is gone, while a row goes on too; and it goes on where it was.
         let size = || std::fs::metadata(dir.path().join(NOTES[0].1)).unwrap().len();
         for n in 0..2000 {
-            notes.saved(&format!("2026-01-02_00-00-00 ({n}).mp4"), 1.0, &mut Keys::default());
+            notes.follows(&format!("2026-01-02_00-00-00 ({n}).mp4"), 1.0, &mut Keys::default());
             assert!(size() < LONG + 200, "{n}");
         }
         assert_eq!(list(dir.path()), expected.map(|(n, s, d)| (n.to_string(), s, d)));
         std::fs::write(dir.path().join("2026-01-03_00-00-00.mp4"), "").unwrap();
-        notes.saved("2026-01-03_00-00-00.mp4", 1.0, &mut Keys::default());
+        notes.follows("2026-01-03_00-00-00.mp4", 1.0, &mut Keys::default());
         assert_eq!(list(dir.path()).pop().unwrap().1, 7_200_000_000 + 2001 * 1_000_000);
         std::fs::remove_file(dir.path().join("2026-01-03_00-00-00.mp4")).unwrap();
         let old = "{\"file\":{\"name\":\"gone.mp4\",\"start\":1,\"duration\":1}}\n".repeat(2000);

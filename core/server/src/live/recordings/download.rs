@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use ghoststream::ErrorKind;
 use ghoststream::package::{Retimer, same_tracks};
 use std::io;
 use std::path::PathBuf;
@@ -47,12 +48,15 @@ impl Recordings {
         let (mut parts, mut twins) = (Vec::new(), Vec::new());
         for file in wanted() {
             let mut path = self.root.join(name).join(&file.name);
+            // One that retention has removed meanwhile is a gap as any other.
             let inside = if !file.needs_twin() {
-                // One that retention has removed meanwhile is a gap as any other.
                 let Ok(inside) = self.insides.of(&path) else { continue };
                 inside
             } else {
-                let twin = self.twins.of(&path).map_err(unplayable)?;
+                let twin = match self.twins.of(&path, file) {
+                    Err(e) if e.kind() == ErrorKind::NotFound && !path.exists() => continue,
+                    twin => twin.map_err(unplayable)?,
+                };
                 path.clone_from(&twin.path);
                 twins.push(twin.clone());
                 twin.inside.clone()

@@ -94,6 +94,14 @@ impl RecordingRules {
         Recordings { root: self.root.as_path().into(), insides: Arc::default(), twins }
     }
 
+    /// Ends what is made for who plays recordings: the server ends.
+    pub(super) fn close(&self) {
+        let twins = self.twins.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        if let Some(twins) = twins {
+            twins.close();
+        }
+    }
+
     /// Removes what is too old, or too much, of recordings that nobody makes any more, and what was made to play recordings that are
     /// gone. It reads directories.
     pub fn sweep(&self) {
@@ -174,6 +182,19 @@ enum Found {
 
 fn missing(what: &str) -> Refused {
     (404, what.into())
+}
+
+/// What is said of a recording that is not there.
+const NO_RECORDING: &str = "Recording not found";
+
+/// Why it is not known what there is of the recording `name`. It tells of the server's paths: that is for its log.
+fn unreadable(name: &str, e: &io::Error) -> Refused {
+    use io::ErrorKind as Kind;
+    if matches!(e.kind(), Kind::NotFound | Kind::NotADirectory | Kind::InvalidFilename) {
+        return missing(NO_RECORDING);
+    }
+    tracing::warn!("the recording {name} cannot be read: {e}");
+    (500, "The recording cannot be read; the server's log says why".into())
 }
 
 /// The recording that a path behind `/recordings` is about, as [`Recordings::find`] reads it; empty for the list of all. `None`
@@ -262,8 +283,8 @@ impl Recordings {
     }
 
     fn list(&self, name: &str) -> Result<Vec<Recorded>, Refused> {
-        let found = self.insides.list(&self.root.join(name));
-        found.ok().filter(|f| !f.is_empty()).ok_or_else(|| missing("Recording not found"))
+        let found = self.insides.list(&self.root.join(name)).map_err(|e| unreadable(name, &e))?;
+        Some(found).filter(|f| !f.is_empty()).ok_or_else(|| missing(NO_RECORDING))
     }
 
     fn describe(&self, name: &str) -> Result<RecordingView, Refused> {
@@ -271,7 +292,7 @@ impl Recordings {
         let made = |form: &Container| super::push::is_made(&self.root.join(name), *form);
         let made = PLAYED.iter().filter(|form| **form != Container::Mp4).any(made);
         let files = match self.list(name) {
-            Err(_) if made => Vec::new(),
+            Err((404, _)) if made => Vec::new(),
             found => found?,
         };
         let mut ranges: Vec<(i64, i64, usize, usize)> = Vec::new();
@@ -359,15 +380,18 @@ impl Recordings {
     }
 
     /// What `piece` of a file is of that is made fragmented MP4 first.
-    fn twin_piece(&self, file: &str, piece: &str) -> Result<Found, Refused> {
+    fn twin_piece(&self, file: &str, container: Container, piece: &str) -> Result<Found, Refused> {
         let gone = || missing("This part of the recording is gone");
         let (name, of) = file.rsplit_once('/').ok_or_else(gone)?;
         let wanted = timed_of(piece).ok_or_else(|| missing("Not Found"))?;
+        let found = self.insides.one(&self.root.join(name), container, of);
         // One that grows would be another one each time.
-        if !self.list(name)?.iter().any(|f| f.name == of && f.needs_twin()) {
-            return Err(gone());
+        let found = found.map_err(|e| unreadable(name, &e))?.ok_or_else(gone)?;
+        // Others than the playlist names would be made of anything in it, and may be most of it.
+        if wanted.is_some() && !timed(&found, i64::MIN, i64::MAX).iter().any(|(named, ..)| named == piece) {
+            return Err(missing("Not Found"));
         }
-        let twin = self.twins.of(&self.root.join(file)).map_err(unplayable)?;
+        let twin = self.twins.of(&self.root.join(file), &found).map_err(unplayable)?;
         let name = format!("{}-{piece}", encoded(of));
         let Some((from, to)) = wanted else {
             return Ok(Found::Media { name, bytes: twin.inside.init.clone() });
@@ -380,7 +404,7 @@ impl Recordings {
     /// A file's init segment, or a range of its fragments.
     fn piece(&self, file: &str, container: Container, piece: &str) -> Result<Found, Refused> {
         if container != Container::Mp4 {
-            return self.twin_piece(file, piece);
+            return self.twin_piece(file, container, piece);
         }
         let gone = |_| missing("This part of the recording is gone");
         let path = self.root.join(file);
@@ -486,6 +510,7 @@ fn unplayable(e: ghoststream::Error) -> Refused {
         ErrorKind::NotFound => (404, "This part of the recording is gone"),
         ErrorKind::Unsupported | ErrorKind::Invalid => (415, "MP4 cannot have what was recorded then"),
         ErrorKind::Busy => (503, "Too much is being played: try again later"),
+        ErrorKind::Cancelled => (503, "The server ends"),
         _ => (500, "What was recorded then cannot be read; the server's log says why"),
     };
     (status, why.into())
@@ -684,7 +709,7 @@ mod tests {
         let mut put = |n: usize| {
             let name = format!("2026-01-01_00-00-{n:02}.mkv");
             std::fs::write(inner.join(&name), "x").unwrap();
-            notes.saved(&name, 10.0, &mut keys);
+            notes.follows(&name, 10.0, &mut keys);
         };
         (0..download::TWINS).for_each(&mut put);
         let recordings = Recordings::new(dir.path().into());
@@ -700,6 +725,50 @@ mod tests {
         put(download::TWINS);
         assert_eq!((link(), refused("").0), (None, 400));
         assert_ne!(refused("start=100&duration=15").0, 400);
+        // Only what a playlist names is made.
+        let file = "/cam.mkv/low/2026-01-01_00-00-00.mkv";
+        let status = |piece: &str| recordings.find(&format!("{file}/{piece}"), "").err().unwrap();
+        for piece in ["0-1999999.m4s", "0-9000000000.m4s", "1000000-2000000.m4s", "8000000-10000000.m4s"] {
+            assert_eq!(status(piece), (404, "Not Found".into()), "{piece}");
+        }
+        for piece in ["init.mp4", "0-2000000.m4s", "8000000-12000000.m4s"] {
+            assert!(status(piece).0 != 404, "{piece}: it is no film");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_gone_meanwhile_is_a_gap() {
+        let dir = tempfile::tempdir().unwrap();
+        let (name, inner) = ("2026-01-01_00-00-00.mkv", dir.path().join("cam"));
+        std::fs::create_dir(&inner).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("gone"), inner.join(name)).unwrap();
+        Notes::begin(&inner, Container::Mkv, 0).unwrap().follows(name, 10.0, &mut Keys::default());
+        let recordings = Recordings::new(dir.path().into());
+        assert_eq!(recordings.insides.list(&inner).unwrap().len(), 1, "it was there when it was looked");
+        let refused = recordings.find("/cam/download.mp4", "").err().unwrap();
+        assert_eq!(refused, (404, "Nothing was recorded then".into()));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_said_to_be_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("cam");
+        // Notes that are no file.
+        std::fs::create_dir_all(inner.join("recording.mkv.jsonl")).unwrap();
+        std::fs::write(inner.join("2026-01-01_00-00-00.mkv"), "x").unwrap();
+        let recordings = Recordings::new(dir.path().into());
+        let status =
+            |path: &str| recordings.find(path, "").err().map(|(status, why)| (status, why.contains('/')));
+        for path in
+            ["/cam", "/cam/playlist.m3u8", "/cam/download.mp4", "/cam/2026-01-01_00-00-00.mkv/init.mp4"]
+        {
+            assert_eq!(status(path), Some((500, false)), "{path}");
+        }
+        let long = format!("/{}", "x".repeat(300));
+        for path in ["/none", "/cam/2026-01-01_00-00-00.mkv", long.as_str()] {
+            assert_eq!(status(path), Some((404, false)), "{path}");
+        }
     }
 
     #[test]

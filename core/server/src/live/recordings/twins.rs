@@ -1,6 +1,7 @@
 //! Recordings in MKV and MPEG-TS as players take them: a file that somebody plays is made fragmented MP4, whole and copied, and that is
 //! kept for as long as it is among the last that were asked for.
 
+use super::catalogue::Recorded;
 use crate::locks::lock;
 use bytes::Bytes;
 use ghoststream::package::FragmentedFile;
@@ -9,12 +10,13 @@ use ghoststream::spec::{
     AudioChoice, AudioSpec, OutputSpec, PipelineSpec, SourceSpec, SubtitleChoice, VideoChoice, VideoSpec,
 };
 use ghoststream::{Error, ErrorKind, Pipeline, Result};
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How many are kept, and how many bytes; the last one is kept in any case.
 const KEPT: (usize, u64) = (8, 8 << 30);
@@ -22,6 +24,11 @@ const KEPT: (usize, u64) = (8, 8 << 30);
 const MOST: (usize, u64) = (16, 16 << 30);
 /// How long one may take to be made.
 const WORK: Duration = Duration::from_secs(600);
+/// How often it is looked meanwhile whether the server ends, and how long one that is cancelled may take.
+const LOOK: Duration = Duration::from_millis(100);
+const CANCEL: Duration = Duration::from_secs(5);
+/// Files of which none can be made that are remembered.
+const REMEMBERED: usize = 256;
 /// How many may wait for theirs: each has a thread meanwhile.
 const QUEUE: usize = 32;
 /// What the directories of them begin with.
@@ -34,6 +41,10 @@ const NEW: Duration = Duration::from_secs(60);
 const LEFT: Duration = Duration::from_secs(86_400);
 /// A segment begins at the fragment that is this near (microseconds): MKV counts milliseconds.
 const NEAR: i64 = 20_000;
+/// Where segments are not longer than this (microseconds) fragments begin at key frames alone, `DENSE` (as the muxer is told)
+/// from each other: where all pictures are key frames there would be one for each.
+const SHORT: i64 = 30_000_000;
+const DENSE: &str = "200000";
 
 /// A file in its place; goes with the last who has it.
 #[derive(Debug)]
@@ -78,9 +89,28 @@ struct All {
     made: Vec<Weak<Twin>>,
     /// The one that was asked for last is the last.
     kept: Vec<Arc<Twin>>,
+    /// Files of which none can be made, as they were, and why.
+    failed: HashMap<PathBuf, (u64, SystemTime, Error)>,
 }
 
 impl All {
+    /// Why none can be made of a file that is as it was.
+    fn refused(&self, of: &Path, length: u64, modified: SystemTime) -> Result<()> {
+        let failed = self.failed.get(of).filter(|(l, m, _)| (*l, *m) == (length, modified));
+        failed.map_or(Ok(()), |(.., why)| Err(why.clone()))
+    }
+
+    /// Remembers that none can be made of a file, where that is for what is in it.
+    fn fail(&mut self, of: &Path, length: u64, modified: SystemTime, why: &Error) {
+        use ErrorKind::{Format, Internal, Invalid, Unsupported};
+        if matches!(why.kind(), Format | Internal | Invalid | Unsupported) {
+            if self.failed.len() >= REMEMBERED {
+                self.failed.clear();
+            }
+            self.failed.insert(of.into(), (length, modified, why.clone()));
+        }
+    }
+
     /// The one of a file that is as it was, and what is not kept any more for it: removing large files takes its time.
     fn find(&mut self, of: &Path, length: u64, modified: SystemTime) -> Option<(Arc<Twin>, Vec<Arc<Twin>>)> {
         let same = |t: &Arc<Twin>| t.of == of && (t.length, t.modified) == (length, modified);
@@ -177,23 +207,34 @@ pub(super) struct Twins {
     making: Mutex<Option<Place>>,
     /// How many wait for theirs.
     waiting: AtomicUsize,
+    /// The server ends: none is made any more.
+    closed: AtomicBool,
 }
 
 impl Twins {
     /// In a directory of their own below `root`, which is made with the first of them.
     pub fn new(root: PathBuf) -> Twins {
-        Twins { root, all: Mutex::default(), making: Mutex::default(), waiting: AtomicUsize::new(0) }
+        Twins {
+            root,
+            all: Mutex::default(),
+            making: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+        }
     }
 
-    /// The one of the file at `path`; waits until it is made.
-    pub fn of(&self, path: &Path) -> Result<Arc<Twin>> {
+    /// The one of the file at `path`, which is `file`; waits until it is made.
+    pub fn of(&self, path: &Path, file: &Recorded) -> Result<Arc<Twin>> {
         let meta = fs::metadata(path)?;
         let (length, modified) = (meta.len(), meta.modified()?);
         let known = || {
-            let found = lock(&self.all).find(path, length, modified);
-            found.map(|(twin, _old)| twin)
+            let mut all = lock(&self.all);
+            all.refused(path, length, modified)?;
+            let found = all.find(path, length, modified);
+            drop(all);
+            Ok::<_, Error>(found.map(|(twin, _old)| twin))
         };
-        if let Some(twin) = known() {
+        if let Some(twin) = known()? {
             return Ok(twin);
         }
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE {
@@ -203,8 +244,11 @@ impl Twins {
         let mut making = lock(&self.making);
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         // Who was waited for may have made the same.
-        if let Some(twin) = known() {
+        if let Some(twin) = known()? {
             return Ok(twin);
+        }
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(Error::cancelled());
         }
         let old = lock(&self.all).room(length);
         drop(old);
@@ -225,10 +269,12 @@ impl Twins {
         }
         place.count += 1;
         let to = place.path.join(format!("{}.mp4", place.count));
-        let made = copy(path, &to).and_then(|()| FragmentedFile::read(&mut File::open(&to)?));
-        let mut inside = made.inspect_err(|_| {
+        let copied = copy(path, &to, longest(file) <= SHORT, &self.closed);
+        let made = copied.and_then(|()| FragmentedFile::read(&mut File::open(&to)?));
+        let mut inside = made.inspect_err(|e| {
             // There may be nothing.
             let _none = fs::remove_file(&to);
+            lock(&self.all).fail(path, length, modified, e);
         })?;
         inside.init = without_rates(&inside.init);
         let twin = Twin { path: to, inside: Arc::new(inside), of: path.into(), length, modified };
@@ -245,8 +291,16 @@ impl Twins {
     pub fn sweep(&self) {
         let now = |of: &Path| fs::metadata(of).and_then(|m| Ok((m.len(), m.modified()?)));
         let gone = |t: &mut Arc<Twin>| now(&t.of).ok() != Some((t.length, t.modified));
-        let old: Vec<_> = lock(&self.all).kept.extract_if(.., gone).collect();
+        let mut all = lock(&self.all);
+        let old: Vec<_> = all.kept.extract_if(.., gone).collect();
+        all.failed.retain(|of, (length, modified, _)| now(of).is_ok_and(|now| now == (*length, *modified)));
+        drop(all);
         drop(old);
+    }
+
+    /// Ends the one that is made, and makes no more.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
     }
 }
 
@@ -288,8 +342,15 @@ fn without_rates(init: &[u8]) -> Bytes {
     init.into()
 }
 
-/// Makes a fragmented MP4 at `to` of all pictures and sound at `from`, as they are.
-fn copy(from: &Path, to: &Path) -> Result<()> {
+/// How long the longest segment of a file is, in microseconds.
+fn longest(file: &Recorded) -> i64 {
+    let ends = file.keys.iter().skip(1).copied().chain([file.duration]);
+    file.keys.iter().zip(ends).map(|(begin, end)| end.saturating_sub(*begin)).max().unwrap_or(i64::MAX)
+}
+
+/// Makes a fragmented MP4 at `to` of all pictures and sound at `from`, as they are, until it is to `end`. Where the file has `short`
+/// segments, fragments are those of key frames.
+fn copy(from: &Path, to: &Path, short: bool, end: &AtomicBool) -> Result<()> {
     let text = |path: &Path| {
         let text = path.to_str().map(String::from);
         text.ok_or_else(|| Error::new(ErrorKind::Invalid, format!("{}: this is no text", path.display())))
@@ -312,14 +373,28 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         false => AudioChoice::None,
     };
     output.subtitles = SubtitleChoice::None;
+    if short && has("video") {
+        // In the place of one a second, which would begin a little before a key frame that has none of its own then.
+        let options = [("frag_duration", "0"), ("min_frag_duration", DENSE)];
+        output.options.extend(options.map(|(name, value)| (name.to_string(), value.to_string())));
+    }
     let mut document = PipelineSpec::new(source, vec![output]);
     document.name = Some("recording".into());
     let job = Pipeline::from_spec(document)?.start().job()?;
-    match job.wait(Some(WORK))? {
-        Some(done) => done.into_result().map(|_| ()),
-        None => {
+    let late = Instant::now() + WORK;
+    loop {
+        let ends = end.load(Ordering::SeqCst);
+        if ends || Instant::now() >= late {
             job.cancel();
-            Err(Error::new(ErrorKind::Internal, "it took too long"))
+            // What it has written is removed when it is over.
+            let _over = job.wait(Some(CANCEL))?;
+            return Err(match ends {
+                true => Error::cancelled(),
+                false => Error::new(ErrorKind::Internal, "it took too long"),
+            });
+        }
+        if let Some(done) = job.wait(Some(LOOK))? {
+            return done.into_result().map(|_| ());
         }
     }
 }
@@ -358,6 +433,67 @@ mod tests {
         assert!(bare.ends_with(b"esdsbtrt"));
     }
 
+    /// What a file is in a list.
+    fn recorded() -> Recorded {
+        Recorded { name: "x".into(), start: 0, duration: 1_000_000, grows: false, keys: vec![0] }
+    }
+
+    #[test]
+    fn what_fails_is_not_made_again_before_it_is_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let twins = Twins::new(dir.path().into());
+        let film = dir.path().join("x.mkv");
+        let fails = || {
+            let why = twins.of(&film, &recorded()).unwrap_err();
+            (why.message().to_string(), lock(&twins.making).as_ref().unwrap().count)
+        };
+        fs::write(&film, "x").unwrap();
+        let first = fails();
+        assert_eq!((fails(), first.1), (first.clone(), 1));
+        fs::write(&film, "longer").unwrap();
+        assert_eq!(fails().1, 2);
+        fs::remove_file(&film).unwrap();
+        twins.sweep();
+        assert!(lock(&twins.all).failed.is_empty());
+        // What is for another reason than the file is tried again.
+        let mut all = All::default();
+        let (film, then) = (Path::new("x"), SystemTime::UNIX_EPOCH);
+        for (kind, kept) in [(ErrorKind::Busy, false), (ErrorKind::Io, false), (ErrorKind::Format, true)] {
+            all.fail(film, 1, then, &Error::new(kind, "no"));
+            assert_eq!(all.refused(film, 1, then).is_err(), kept, "{kind:?}");
+        }
+        assert!(all.refused(film, 2, then).is_ok());
+    }
+
+    #[test]
+    fn many_key_frames_are_few_fragments() {
+        let dir = tempfile::tempdir().unwrap();
+        let [film, short, long] = ["film.mkv", "short.mp4", "long.mp4"].map(|name| dir.path().join(name));
+        let document = serde_json::json!({
+            "source": {"pattern": {"width": 320, "height": 180, "frame_rate": 25, "frames": 100}},
+            "outputs": [{"path": film, "video": {"encoder": "libx264", "preset": "p1", "gop": 1}}]});
+        let document = PipelineSpec::from_json(&document.to_string()).unwrap();
+        let job = Pipeline::from_spec(document).unwrap().start().job().unwrap();
+        job.wait(None).unwrap().unwrap().into_result().unwrap();
+        let goes_on = AtomicBool::new(false);
+        copy(&film, &short, true, &goes_on).unwrap();
+        copy(&film, &long, false, &goes_on).unwrap();
+        let [short, long] = [short, long].map(|p| FragmentedFile::read(&mut File::open(p).unwrap()).unwrap());
+        assert_eq!((short.fragments.len(), long.fragments.len()), (20, 100));
+        assert!(short.fragments.iter().all(|f| f.key) && (short.duration() - 4_000_000).abs() < 50_000);
+        // The server ends.
+        let twins = Twins::new(dir.path().into());
+        twins.close();
+        let ended = twins.of(&film, &recorded()).unwrap_err();
+        let during = copy(&film, &dir.path().join("during.mp4"), true, &twins.closed).unwrap_err();
+        assert_eq!((ended.kind(), during.kind()), (ErrorKind::Cancelled, ErrorKind::Cancelled));
+        assert!(lock(&twins.making).is_none());
+        // A picture that is shown for long is not kept in memory with all that is before the next.
+        let file = |keys: &[i64]| Recorded { keys: keys.into(), duration: 60_000_000, ..recorded() };
+        assert_eq!(longest(&file(&[0, 20_000_000, 45_000_000])), 25_000_000);
+        assert!(longest(&file(&[0])) > SHORT);
+    }
+
     /// One of the file `of`, which is not asked what is in it.
     fn made(twins: &Twins, of: &Path) -> Arc<Twin> {
         let meta = fs::metadata(of).unwrap();
@@ -385,9 +521,9 @@ mod tests {
         let mut fetched: Vec<_> = files[..MOST.0].iter().map(|of| made(&twins, of)).collect();
         assert_eq!(lock(&twins.all).kept.len(), KEPT.0);
         // One that is not kept any more is there all the same, and is kept again.
-        assert!(Arc::ptr_eq(&twins.of(&files[0]).unwrap(), &fetched[0]));
+        assert!(Arc::ptr_eq(&twins.of(&files[0], &recorded()).unwrap(), &fetched[0]));
         assert!(lock(&twins.all).kept.last().is_some_and(|last| Arc::ptr_eq(last, &fetched[0])));
-        let refused = || twins.of(&files[MOST.0]).map_err(|e| e.kind()).err();
+        let refused = || twins.of(&files[MOST.0], &recorded()).map_err(|e| e.kind()).err();
         assert_eq!(refused(), Some(ErrorKind::Busy));
         // There is room: what is in the file is looked at.
         fetched.truncate(4);
@@ -416,9 +552,9 @@ mod tests {
         assert_eq!(kept, files[2..]);
         assert!(!files[0].with_extension("copy").exists() && files[2].with_extension("copy").exists());
         // Somebody removed the copy.
-        assert!(twins.of(&files[2]).is_ok());
+        assert!(twins.of(&files[2], &recorded()).is_ok());
         fs::remove_file(files[3].with_extension("copy")).unwrap();
-        assert!(twins.of(&files[3]).is_err(), "it is made again, of what is no film");
+        assert!(twins.of(&files[3], &recorded()).is_err(), "it is made again, of what is no film");
     }
 
     #[test]
@@ -445,9 +581,12 @@ mod tests {
         // One's own is made again.
         let twins = Twins::new(dir.path().into());
         let film = dir.path().join("x.mkv");
-        fs::write(&film, "x").unwrap();
-        let place = || {
-            assert!(twins.of(&film).is_err());
+        let mut text = String::new();
+        let mut place = || {
+            // Of what is as it was nothing is made again.
+            text.push('x');
+            fs::write(&film, &text).unwrap();
+            assert!(twins.of(&film, &recorded()).is_err());
             lock(&twins.making).as_ref().unwrap().path.clone()
         };
         let first = place();
