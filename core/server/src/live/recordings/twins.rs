@@ -390,7 +390,8 @@ fn copy(from: &Path, to: &Path, short: bool, end: &AtomicBool) -> Result<()> {
             let _over = job.wait(Some(CANCEL))?;
             return Err(match ends {
                 true => Error::cancelled(),
-                false => Error::new(ErrorKind::Internal, "it took too long"),
+                // Another time the machine may have more of it.
+                false => Error::new(ErrorKind::Busy, "it took too long"),
             });
         }
         if let Some(done) = job.wait(Some(LOOK))? {
