@@ -443,11 +443,13 @@ impl Mapper<'_> {
         // `param_default_preset` of x265: lookahead and B-frames from ultrafast to veryslow.
         const PRESETS: [(u32, u32); 7] = [(5, 3), (10, 3), (15, 4), (20, 4), (25, 4), (40, 8), (40, 8)];
         let spec = self.request.spec;
-        let told = |key: &String, value: &String| {
-            key == "bf"
-                || (key == "x265-params" && ["bframes", "lookahead"].iter().any(|word| value.contains(word)))
+        let own = |param: &String| matches!(param.split('=').next(), Some("bframes" | "rc-lookahead"));
+        let told = |(key, value): (&String, &String)| match key.as_str() {
+            "bf" => true,
+            "x265-params" => split_params(value).iter().any(own),
+            _ => false,
         };
-        if spec.options.iter().any(|(key, value)| told(key, value)) {
+        if spec.options.iter().any(told) {
             // Whoever says it in the encoder's own words knows better.
             return Ok(());
         }

@@ -15,6 +15,7 @@ use crate::filter::{AudioConform, AudioTarget, FilterContext, Trim};
 use crate::frame::{Frame, PixelFormat};
 use crate::job::shared::Shared;
 use crate::packet::{AudioInfo, Codec, StreamInfo};
+use crate::sink::is_ivf;
 use crate::spec::{Container, Device, FilterSpec, VideoSpec, Window};
 use crate::time::{Rational, Timestamp};
 use std::sync::Arc;
@@ -220,8 +221,7 @@ impl Graph<'_> {
         let hdr = source.video.as_ref().map(|v| v.hdr).unwrap_or_default();
         let tone_mapped = track.spec.filters.iter().any(|f| matches!(f, FilterSpec::ToneMap(_)));
         let path = self.spec.outputs.get(output_index).and_then(|o| o.path.as_deref());
-        let is_ivf = matches!(track.spec.codec, Some(Codec::Vp8 | Codec::Vp9))
-            || path.is_some_and(|path| path.to_ascii_lowercase().ends_with(".ivf"));
+        let timed = track.spec.codec.as_ref().is_some_and(|codec| is_ivf(path, codec));
         let config = VideoEncode {
             frame_rate: track.frame_rate,
             grid,
@@ -229,7 +229,7 @@ impl Graph<'_> {
             // times.
             time_base: track
                 .frame_rate
-                .filter(|_| output.container == Some(Container::Raw) && !is_ivf && !direct)
+                .filter(|_| output.container == Some(Container::Raw) && !timed && !direct)
                 .map(Rational::inverse),
             threads: track.threads,
             // NVENC is not opened again for another rate, and packets are counted as was announced.

@@ -19,6 +19,7 @@ pub(crate) mod y4m;
 
 pub(crate) use camera::CameraSink;
 pub(crate) use file::FileSink;
+pub(crate) use muxed::is_ivf;
 pub(crate) use packets::PacketSink;
 pub(crate) use place::{Place, Written};
 pub(crate) use record::RecordSink;

@@ -175,9 +175,8 @@ fn create(form: &Form, target: &Target<'_>, tracks: &[TrackHeader]) -> Result<av
     };
     let io = matches!(target, Target::Nowhere)
         .then(|| av::Output::Seekable(Box::new(std::io::Cursor::new(Vec::new()))));
-    let named =
-        |ending: &str| form.spec.path.as_deref().is_some_and(|p| p.to_ascii_lowercase().ends_with(ending));
-    let ivf = form.container == Container::Raw && named(".ivf");
+    let ivf = form.container == Container::Raw
+        && tracks.first().is_some_and(|t| is_ivf(form.spec.path.as_deref(), &t.stream.codec));
     av::Muxer::create(av::MuxerOptions {
         format: Some(if ivf { "ivf".into() } else { muxer_name(form.container, tracks)? }),
         url: url.into(),
@@ -294,6 +293,11 @@ fn protocol_options(url: &str) -> Vec<(String, String)> {
 fn header_error(e: av::Error, tracks: &[TrackHeader], container: Container) -> Error {
     let codecs: Vec<_> = tracks.iter().map(|t| t.stream.codec.name().to_string()).collect();
     Error::from(e).context(format!("{} of {}", container.name(), codecs.join(" + ")))
+}
+
+/// Whether a bare stream of `codec` at `path` is IVF, which has times: there is nothing barer for VP8 and VP9.
+pub(crate) fn is_ivf(path: Option<&str>, codec: &Codec) -> bool {
+    matches!(codec, Codec::Vp8 | Codec::Vp9) || path.is_some_and(|p| p.to_ascii_lowercase().ends_with(".ivf"))
 }
 
 /// FFmpeg's muxer for a container.

@@ -40,6 +40,13 @@ impl Place {
                     format!("{shown}: exists; say overwrite to replace it"),
                 ));
             }
+            // A link that leads nowhere yet is something that is there.
+            Err(_) if !overwrite && target.is_symlink() => {
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    format!("{shown}: exists, as a link to what does not; say overwrite to replace it"),
+                ));
+            }
             _ => {}
         }
         let parent = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -247,6 +254,17 @@ mod tests {
         assert_eq!(std::fs::read(&target).unwrap(), b"one");
         assert_eq!(std::fs::read(&theirs).unwrap(), b"a download");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_leads_nowhere_is_refused_before_the_work_is_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a.mp4");
+        std::os::unix::fs::symlink(dir.path().join("nowhere"), &target).unwrap();
+        assert_eq!(Place::claim(&target, false, false).unwrap_err().kind(), ErrorKind::Invalid);
+        Place::claim(&target, true, false).unwrap().commit().unwrap();
+        assert!(target.is_file() && !target.is_symlink());
     }
 
     #[test]

@@ -21,11 +21,7 @@ fn metadata_chapters_and_subtitles_are_carried() {
     complete(
         json!({"source": {"url": input}, "outputs": [{"path": output, "video": {"codec": "copy"}, "metadata": {"comment": "made by a test"}}]}),
     );
-    let out = std::process::Command::new("ffprobe")
-        .args(["-v", "error", "-show_chapters", "-show_format", "-show_streams", "-of", "json", &output])
-        .output()
-        .unwrap();
-    let all: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    let all = told(&output);
     assert_eq!(all["format"]["tags"]["title"], "A film");
     assert_eq!(all["format"]["tags"]["comment"], "made by a test");
     let chapters = all["chapters"].as_array().unwrap();

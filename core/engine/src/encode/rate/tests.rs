@@ -209,6 +209,11 @@ fn x265_looks_further_than_it_has_b_frames() {
     ] {
         assert!(params(json).contains("rc-lookahead=2"), "{json}");
     }
+    refused(
+        "libx265",
+        r#"{"lookahead":4,"options":{"x265-params":"lookahead-slices=2:ref=2"}}"#,
+        "lookahead",
+    );
     // A preset that looks no further than the B-frames that are asked for.
     assert!(params(r#"{"preset":"p1","b_frames":8}"#).contains("rc-lookahead=9"));
     assert!(!params(r#"{"preset":"p4","b_frames":8}"#).contains("rc-lookahead"));

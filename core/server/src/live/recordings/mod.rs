@@ -13,6 +13,7 @@ pub(super) use catalogue::{Keys, Notes, is_notes};
 use super::origin::answer::{self, Cache, HLS};
 use super::push::Recording;
 use crate::config::RecordConfig;
+use crate::locks::lock;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
@@ -33,7 +34,7 @@ use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use twins::Twins;
 
@@ -88,7 +89,7 @@ impl RecordingRules {
 
     /// What is recorded, to be played. All that are given share what they make for it.
     pub fn played(&self) -> Recordings {
-        let mut known = self.twins.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.twins);
         let twins = known.upgrade().unwrap_or_else(|| Arc::new(Twins::new(self.root.clone())));
         *known = Arc::downgrade(&twins);
         Recordings { root: self.root.as_path().into(), insides: Arc::default(), twins }
@@ -96,7 +97,7 @@ impl RecordingRules {
 
     /// Ends what is made for who plays recordings: the server ends.
     pub(super) fn close(&self) {
-        let twins = self.twins.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        let twins = lock(&self.twins).upgrade();
         if let Some(twins) = twins {
             twins.close();
         }
@@ -106,7 +107,7 @@ impl RecordingRules {
     /// gone. It reads directories.
     pub fn sweep(&self) {
         self.sweep_recordings();
-        let twins = self.twins.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        let twins = lock(&self.twins).upgrade();
         if let Some(twins) = twins {
             twins.sweep();
         }
