@@ -165,6 +165,11 @@ async fn playlists_keep_the_rules_of_the_draft() {
     let keys = marks.iter().filter(|m| **m).count();
     assert!(keys >= 2 * whole / 10 && keys < whole / 2, "{video_list}");
     assert!(!video_list.contains("EXT-X-INDEPENDENT-SEGMENTS"));
+    // Sound begins where its segments do.
+    let marked: Vec<_> =
+        parts(&sound_list).iter().map(|p| (p.1 == 0, attribute(p.3, "INDEPENDENT") == Some("YES"))).collect();
+    assert!(marked.iter().all(|(first, marked)| first == marked), "{sound_list}");
+    assert!(sound_list.contains("EXT-X-INDEPENDENT-SEGMENTS"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,7 +24,7 @@ const NOTES: [(Container, &str); 3] = [
     (Container::Ts, "recording.ts.jsonl"),
 ];
 /// Places where pictures can begin are noted this far from each other, in microseconds: a segment is as long.
-const APART: i64 = super::SEGMENT;
+const APART: i64 = super::segments::SEGMENT;
 /// Nearer to each other than this they are one.
 const ONE: i64 = 250_000;
 /// One that is this near to where a file was cut is there: muxers move times that do not rise.
@@ -345,6 +345,11 @@ impl Insides {
         }
         all.insert(path.into(), Inside { length, modified, file: file.clone() });
         Ok(file)
+    }
+
+    /// What was in a file when it was last looked into.
+    pub fn known(&self, path: &Path) -> Option<Arc<FragmentedFile>> {
+        lock(&self.files).get(path).map(|k| k.file.clone())
     }
 
     /// What is in a file of MKV or MPEG-TS that a crash has left: it is read whole, once.

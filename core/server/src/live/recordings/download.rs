@@ -1,8 +1,9 @@
 //! What was recorded in a time as one file: the fragments of the recording's files behind one index, at their times in it. They
 //! are read as they are sent.
 
+use super::segments::{MOST, Piece, pieces, read};
 use super::twins::Twin;
-use super::{MOST, Piece, Range, Recordings, Refused, date, missing, pieces, read, unplayable};
+use super::{Range, Recordings, Refused, date, missing, unplayable};
 use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};

@@ -6,6 +6,7 @@
 
 mod catalogue;
 mod download;
+mod segments;
 mod twins;
 
 pub(super) use catalogue::{Keys, Notes, is_notes};
@@ -24,29 +25,23 @@ use catalogue::{Insides, Recorded};
 use chrono::{DateTime, SecondsFormat};
 use download::Download;
 use ghoststream::ErrorKind;
-use ghoststream::package::FragmentedFile;
 use ghoststream::package::hls::{Map, MediaPlaylist, MediaSegment};
 use ghoststream::spec::Container;
 use ghoststream::time::{MICROSECONDS, Timestamp};
 use schemars::JsonSchema;
+use segments::{MOST, is_piece, pieces, read, timed, timed_of};
 use serde::Serialize;
-use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use twins::Twins;
 
-/// Shorter segments are joined, in microseconds.
-const SEGMENT: i64 = 2_000_000;
 /// Files that follow within this (microseconds) are one range.
 const JOINED: i64 = 500_000;
 /// What is recorded in, and can be played. Their files are called as they are.
 const PLAYED: [Container; 3] = [Container::Mp4, Container::Mkv, Container::Ts];
-/// The largest segment that is given.
-const MOST: u64 = 1 << 28;
-
 /// The recordings below a directory. Cheap to clone; all methods may be called from any thread.
 #[derive(Clone, Debug)]
 pub struct Recordings {
@@ -371,11 +366,18 @@ impl Recordings {
     /// The segments of a file that have what is between two of its times: name, begin in it and length of each.
     fn parts(&self, name: &str, file: &Recorded, from: i64, to: i64) -> Vec<(String, i64, i64)> {
         if !file.needs_twin() {
-            // One that retention has removed meanwhile is a gap as any other.
-            let inside = self.insides.of(&self.root.join(name).join(&file.name)).ok();
-            let pieces = inside.map(|inside| pieces(&inside, from, to)).unwrap_or_default();
-            let named = |p: Piece| (format!("{}-{}.m4s", p.offset, p.length), p.start, p.duration);
-            return pieces.into_iter().map(named).collect();
+            let inside = match self.insides.of(&self.root.join(name).join(&file.name)) {
+                Ok(inside) => inside,
+                // One that retention has removed meanwhile is a gap as any other.
+                Err(e) => {
+                    if e.kind() != ErrorKind::NotFound {
+                        tracing::warn!("{} of the recording {name} cannot be read: {e}", file.name);
+                    }
+                    return Vec::new();
+                }
+            };
+            let pieces = pieces(&inside, from, to).into_iter();
+            return pieces.map(|p| (format!("{}-{}.m4s", p.offset, p.length), p.start, p.duration)).collect();
         }
         timed(file, from, to)
     }
@@ -398,7 +400,7 @@ impl Recordings {
             return Ok(Found::Media { name, bytes: twin.inside.init.clone() });
         };
         let (at, length) = twin.find(from, to).filter(|(_, length)| *length <= MOST).ok_or_else(gone)?;
-        let bytes = read(&twin.path, at, length).map_err(|_| gone())?;
+        let bytes = read(&twin.path, at, length).map_err(|e| unplayable(e.into()))?;
         Ok(Found::Media { name, bytes: bytes.into() })
     }
 
@@ -407,26 +409,25 @@ impl Recordings {
         if container != Container::Mp4 {
             return self.twin_piece(file, container, piece);
         }
-        let gone = |_| missing("This part of the recording is gone");
         let path = self.root.join(file);
         if !super::push::is_recorded(&path, Container::Mp4) {
             return Err(missing("Not Found"));
         }
         let name = format!("{}-{piece}", encoded(file.rsplit('/').next().unwrap_or(file)));
         if piece == "init.mp4" {
-            let inside = self.insides.of(&path).map_err(|_| missing("This part of the recording is gone"))?;
+            let inside = self.insides.of(&path).map_err(unplayable)?;
             return Ok(Found::Media { name, bytes: inside.init.clone() });
         }
         let numbers = piece.strip_suffix(".m4s").and_then(|p| p.split_once('-'));
         let range =
             numbers.and_then(|(at, length)| Some((at.parse::<u64>().ok()?, length.parse::<u64>().ok()?)));
         let (at, length) = range.filter(|(_, length)| *length <= MOST).ok_or_else(|| missing("Not Found"))?;
-        let mut opened = File::open(&path).map_err(gone)?;
-        let size = opened.metadata().map_err(gone)?.len();
-        if at.checked_add(length).is_none_or(|end| end > size) {
+        // What is in a file that grows stays where it is.
+        let known = self.insides.known(&path).is_some_and(|inside| is_piece(&inside, at, length));
+        if !known && !is_piece(&*self.insides.of(&path).map_err(unplayable)?, at, length) {
             return Err(missing("Not Found"));
         }
-        let bytes = taken(&mut opened, at, length).map_err(gone)?;
+        let bytes = read(&path, at, length).map_err(|e| unplayable(e.into()))?;
         Ok(Found::Media { name, bytes: bytes.into() })
     }
 }
@@ -492,18 +493,6 @@ impl Range {
     }
 }
 
-/// A part of a file.
-fn read(path: &Path, at: u64, length: u64) -> io::Result<Vec<u8>> {
-    taken(&mut File::open(path)?, at, length)
-}
-
-fn taken(file: &mut File, at: u64, length: u64) -> io::Result<Vec<u8>> {
-    file.seek(SeekFrom::Start(at))?;
-    let mut data = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-    file.read_exact(&mut data)?;
-    Ok(data)
-}
-
 /// Why a file is not played. What is wrong tells of the server's paths: that is for its log.
 fn unplayable(e: ghoststream::Error) -> Refused {
     tracing::warn!("a recording is not played: {e}");
@@ -515,66 +504,6 @@ fn unplayable(e: ghoststream::Error) -> Refused {
         _ => (500, "What was recorded then cannot be read; the server's log says why"),
     };
     (status, why.into())
-}
-
-/// The segments of a file whose notes say where they begin, as [`Recordings::parts`] gives them.
-fn timed(file: &Recorded, from: i64, to: i64) -> Vec<(String, i64, i64)> {
-    let last = file.keys.last().copied().unwrap_or(0);
-    let end = file.duration.max(last.saturating_add(1));
-    let ends = file.keys.iter().skip(1).copied().chain([end]);
-    let wanted = file.keys.iter().copied().zip(ends).filter(|(begin, until)| *until > from && *begin < to);
-    let named = |(begin, until): (i64, i64)| {
-        // Where more is in the file than was told it belongs to the last one.
-        let behind = if begin == last { SEGMENT } else { 0 };
-        (format!("{begin}-{}.m4s", until.saturating_add(behind)), begin, until - begin)
-    };
-    wanted.map(named).collect()
-}
-
-/// The times in the name of a segment, `Some(None)` for the init segment's, `None` for what is neither.
-fn timed_of(piece: &str) -> Option<Option<(i64, i64)>> {
-    if piece == "init.mp4" {
-        return Some(None);
-    }
-    let (from, to) = piece.strip_suffix(".m4s")?.split_once('-')?;
-    let (from, to) = (from.parse().ok()?, to.parse().ok()?);
-    (0..to).contains(&from).then_some(Some((from, to)))
-}
-
-/// A segment: a range of a file, and when it is in it.
-#[derive(Debug, PartialEq, Eq)]
-struct Piece {
-    offset: u64,
-    length: u64,
-    start: i64,
-    duration: i64,
-}
-
-/// The segments of a file that have what is between two of its times. They begin at key frames.
-fn pieces(file: &FragmentedFile, from: i64, to: i64) -> Vec<Piece> {
-    let fragments = &file.fragments;
-    let first = fragments.iter().rposition(|f| f.key && f.start <= from);
-    let first = first.or_else(|| fragments.iter().position(|f| f.key)).unwrap_or(fragments.len());
-    let mut pieces: Vec<Piece> = Vec::new();
-    for fragment in &fragments[first..] {
-        let whole = pieces.last().is_none_or(|p| p.duration >= SEGMENT);
-        if fragment.key && fragment.start >= to {
-            break;
-        }
-        match pieces.last_mut() {
-            Some(piece) if !(fragment.key && whole) => {
-                piece.length = fragment.offset + fragment.length - piece.offset;
-                piece.duration = fragment.start + fragment.duration - piece.start;
-            }
-            _ => pieces.push(Piece {
-                offset: fragment.offset,
-                length: fragment.length,
-                start: fragment.start,
-                duration: fragment.duration,
-            }),
-        }
-    }
-    pieces
 }
 
 /// `2026-11-20T23:38:16.123456Z`.
@@ -613,7 +542,6 @@ fn decoded(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ghoststream::package::Fragment;
 
     #[test]
     fn ranges_are_read_strictly() {
@@ -626,55 +554,6 @@ mod tests {
         for bad in ["start=", "start=now", "start=-1", "start=nan", "duration=0", "duration=x", "start=%zz"] {
             assert!(read(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn segments_of_noted_files_are_named_by_their_times() {
-        let file = Recorded {
-            name: "x.mkv".into(),
-            start: 0,
-            duration: 5_500_000,
-            grows: false,
-            keys: vec![0, 2_000_000, 4_000_000],
-        };
-        let all = [
-            ("0-2000000.m4s".to_string(), 0, 2_000_000),
-            ("2000000-4000000.m4s".to_string(), 2_000_000, 2_000_000),
-            ("4000000-7500000.m4s".to_string(), 4_000_000, 1_500_000),
-        ];
-        assert_eq!(timed(&file, i64::MIN, i64::MAX), all);
-        assert_eq!(timed(&file, 2_500_000, 4_000_000), all[1..2]);
-        assert_eq!(timed(&file, 2_000_000, 4_000_001), all[1..]);
-        assert_eq!(timed(&file, 5_500_000, i64::MAX), []);
-        for (name, _, _) in all {
-            assert!(timed_of(&name).is_some_and(|times| times.is_some()), "{name}");
-        }
-        assert_eq!(timed_of("0-2000000.m4s"), Some(Some((0, 2_000_000))));
-        assert_eq!(timed_of("init.mp4"), Some(None));
-        for name in
-            ["5-5.m4s", "-1-5.m4s", "1-.m4s", "1-2", "1-99999999999999999999.m4s", "x-2.m4s", "init.m4s"]
-        {
-            assert_eq!(timed_of(name), None, "{name}");
-        }
-    }
-
-    #[test]
-    fn segments_begin_at_key_frames() {
-        let fragment = |n: u64, key| Fragment {
-            offset: 100 + n * 10,
-            length: 10,
-            start: n as i64 * 1_000_000,
-            duration: 1_000_000,
-            key,
-        };
-        let fragments = (0..9).map(|n| fragment(n, n % 3 == 0)).collect();
-        let file = FragmentedFile { init: Bytes::new(), fragments };
-        let of =
-            |from, to| pieces(&file, from, to).into_iter().map(|p| (p.offset, p.length)).collect::<Vec<_>>();
-        assert_eq!(of(-5, i64::MAX), [(100, 30), (130, 30), (160, 30)]);
-        assert_eq!(of(3_500_000, 4_000_000), [(130, 30)]);
-        assert_eq!(of(2_999_999, 3_000_001), [(100, 30), (130, 30)]);
-        assert_eq!(of(8_900_000, i64::MAX), [(160, 30)]);
     }
 
     #[test]
