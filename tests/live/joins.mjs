@@ -1,13 +1,14 @@
-// Joins a live stream with hls.js where its segments have just begun, again and again: it must go on behind the first one.
+// Joins a live stream by LL-HLS again and again, where its segments have just begun, with hls.js and shaka: each must go on behind
+// the first segment, and show all of its pictures.
 //
 //   node joins.mjs URL [--joins N]
 //
-// URL is a stream's folder with LL-HLS in it. Of several joins one may stand still, as on a machine that is busy it may.
+// URL is a stream's folder. One join of each player may go wrong, as on a machine that is busy it may.
 // Without a URL it is run by tests/live/run, which gives one in GS_LIVE_URL.
 
 import { open, read } from "./browser.mjs";
 
-const options = read({ joins: 8, url: process.env.GS_LIVE_URL ?? "" });
+const options = read({ joins: 6, url: process.env.GS_LIVE_URL ?? "" });
 if (!options.url) {
   console.error("usage: node joins.mjs URL [--joins N]");
   process.exit(2);
@@ -31,31 +32,44 @@ async function begun() {
   throw new Error("no segment began in 20 s");
 }
 
-const browser = await open("joins");
-const stood = [];
-let failed = false;
-try {
-  for (let n = 0; n < Number(options.joins); n++) {
-    const page = await browser.context.newPage();
-    await browser.load(page, "hls");
-    await begun();
-    // Anywhere in a part.
-    await new Promise((r) => setTimeout(r, (n * 50) % 200));
-    await page.evaluate((url) => window.live.open("hls", url), `${stream}playlist.m3u8`);
-    let state = {};
-    for (const until = Date.now() + 4500; Date.now() < until; await new Promise((r) => setTimeout(r, 200))) {
-      state = await page.evaluate(() => window.live.state());
-    }
-    await page.close();
-    if (!state.start || state.fatal.length) throw new Error(`join ${n}: never played: ${JSON.stringify(state)}`);
-    stood.push(state.stalled);
-    if (state.stalled > 0.7) console.log(`  join ${n} stood still for ${state.stalled.toFixed(1)} s: ${state.warnings.join("; ")}`);
+/** For how many seconds of the first four it stands still or shows no new picture. */
+async function join(page, player, rate) {
+  await page.evaluate(([player, url]) => window.live.open(player, url), [player, `${stream}playlist.m3u8`]);
+  let first = null;
+  let state = {};
+  for (const until = Date.now() + 4500; Date.now() < until; await new Promise((r) => setTimeout(r, 100))) {
+    state = await page.evaluate(() => window.live.state());
+    if (state.start && state.frames > 5) first ??= state;
   }
-  failed = stood.filter((seconds) => seconds > 0.7).length > 1;
-} catch (error) {
-  console.log(`  FAILED: ${error.message}`);
-  failed = true;
+  if (!first || state.fatal.length) throw new Error(`never played: ${JSON.stringify(state)}`);
+  const unseen = state.time - first.time - (state.frames - first.frames) / rate;
+  return { lost: Math.max(unseen, 0) + state.stalled, warnings: state.warnings };
+}
+
+const rate = Number(/FRAME-RATE=([\d.]+)/.exec(await text("playlist.m3u8"))[1]);
+const browser = await open("joins");
+let failed = false;
+for (const player of ["hls", "shaka"]) {
+  const lost = [];
+  try {
+    for (let n = 0; n < Number(options.joins); n++) {
+      const page = await browser.context.newPage();
+      await browser.load(page, player);
+      await begun();
+      // Anywhere in a part.
+      await new Promise((r) => setTimeout(r, (n * 50) % 200));
+      const seen = await join(page, player, rate);
+      await page.close();
+      lost.push(seen.lost);
+      if (seen.lost > 0.7) console.log(`  join ${n}: ${seen.warnings.join("; ")}`);
+    }
+  } catch (error) {
+    console.log(`  ${error.message}`);
+    failed = true;
+  }
+  const bad = lost.filter((seconds) => seconds > 0.7).length > 1;
+  console.log(`${player}: lost ${lost.map((seconds) => seconds.toFixed(1)).join(", ")} s of the first four${bad ? ": FAILED" : ""}`);
+  failed ||= bad;
 }
 await browser.close();
-console.log(`joins: ${stood.length}, stood still for ${stood.map((seconds) => seconds.toFixed(1)).join(", ")} s${failed ? ": FAILED" : ""}`);
 process.exit(failed ? 1 : 0);

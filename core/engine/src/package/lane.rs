@@ -318,7 +318,7 @@ impl Lane {
         let base = self.base();
         let audio = self.is_audio();
         let present_time = Timestamp::new(present, base);
-        let cut = if audio { middle(present, duration, base) } else { present_time };
+        let cut = if audio && !self.bounded { middle(present, duration, base) } else { present_time };
         Ok(Timing { present: present_time, cut, key: packet.key, audio, decode, duration })
     }
 

@@ -170,6 +170,18 @@ async fn playlists_keep_the_rules_of_the_draft() {
         parts(&sound_list).iter().map(|p| (p.1 == 0, attribute(p.3, "INDEPENDENT") == Some("YES"))).collect();
     assert!(marked.iter().all(|(first, marked)| first == marked), "{sound_list}");
     assert!(sound_list.contains("EXT-X-INDEPENDENT-SEGMENTS"));
+    // Never earlier than the pictures', by less than a frame later.
+    assert_eq!(tag(&video_list, "EXT-X-MEDIA-SEQUENCE"), tag(&sound_list, "EXT-X-MEDIA-SEQUENCE"));
+    let dates = |list: &str| -> Vec<_> {
+        let date =
+            |line: &str| line.split_once(':').unwrap().1.parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+        tags(list, "EXT-X-PROGRAM-DATE-TIME").into_iter().map(date).collect()
+    };
+    let late: Vec<i64> = std::iter::zip(dates(&sound_list), dates(&video_list))
+        .map(|(sound, video)| (sound - video).num_milliseconds())
+        .collect();
+    assert!(late.len() > 5 && late.iter().all(|ms| (0..=22).contains(ms)), "{late:?}");
+    assert!(late.iter().any(|ms| *ms > 10), "{late:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
