@@ -4,7 +4,7 @@ behind players are.
     python live.py delay    [--seconds 20] [--rounds 3]            RTMP in to RTMP out, over the same without a server between
     python live.py streams  [--streams 50] [--seconds 20] [--rounds 3]  copied streams at once; GS_MEDIAMTX and GS_MULTIMUX add those servers
     python live.py memory   [--minutes 5] [--streams 10] [--viewers 30]  viewers that come and go (30 minutes by hand)
-    python live.py latency  [--seconds 60]                          hls.js, shaka, dash.js and WHEP in Chromium; GS_MULTIMUX adds that server
+    python live.py latency  [--seconds 60] [--joins 1]       hls.js, shaka, dash.js and WHEP in Chromium; GS_MULTIMUX adds that server
 
 All take --out FOLDER and write live-NAME.md there. GS_CLI is the server's command (a release build). CPU and memory are those
 of the server's processes only, from /proc. Run it on a quiet machine.
@@ -532,25 +532,31 @@ def encoded(server: Origin, name: str):
         publisher.wait(10)
 
 
-def watched(server: Origin, player: str, name: str, seconds: float) -> list[str]:
-    """A player's row: what it says of a stream that it watches."""
+def watched(server: Origin, player: str, name: str, seconds: float, joins: int) -> list[str]:
+    """A player's row: what it says of a stream that it watches, and in `joins` the middle one, the worst and all stalls."""
     hls, dash = server.manifests
     command = ["node", str(LIVE / "players.mjs"), server.http + server.folder(name), "--hls", hls, "--dash", dash]
     command += ["--seconds", str(int(seconds)), "--only", player, "--json", "1", "--strip", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    print(done.stdout, done.stderr, file=sys.stderr)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if not lines:
-        return ["failed", "", "", "", "", ""]
-    seen = json.loads(lines[-1])
+    all_seen, problems = [], []
+    for _ in range(joins):
+        time.sleep(random.uniform(0, 2))
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        print(done.stdout, done.stderr, file=sys.stderr)
+        lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+        if not lines:
+            return ["failed", "", "", "", "", ""]
+        seen = json.loads(lines[-1])
+        seen["age"], seen["oldest"] = seen.get("aged") or [None, None]
+        all_seen.append(seen)
+        problems += seen["problems"] if done.returncode else []
 
-    def number(key: str, unit: str = " s") -> str:
-        return "–" if seen.get(key) is None else f"{seen[key]:.2f}{unit}"
+    def number(key: str, of=statistics.median) -> str:
+        told = [seen[key] for seen in all_seen if seen.get(key) is not None]
+        return f"{of(told):.2f} s" if told else "–"
 
-    good = "" if done.returncode == 0 else "; ".join(seen["problems"])
-    aged = seen.get("aged") or [None, None]
-    seen |= {"age": aged[0], "oldest": aged[1]}
-    return [number("age"), number("oldest"), number("middle"), number("startup"), f"{seen.get('stalls')}, {number('stalled')}", good]
+    stalls = f"{sum(seen.get('stalls') or 0 for seen in all_seen)}, {number('stalled', sum)}"
+    good = "; ".join(dict.fromkeys(problems))
+    return [number("age"), number("oldest", max), number("middle"), number("startup"), stalls, good]
 
 
 def latency(options: argparse.Namespace, root: pathlib.Path) -> str:
@@ -564,7 +570,7 @@ def latency(options: argparse.Namespace, root: pathlib.Path) -> str:
             server = side(root / f"{name}-{player}", (stream,))
             try:
                 with encoded(server, stream):
-                    rows.append([player, name, *watched(server, player, stream, options.seconds)])
+                    rows.append([player, name, *watched(server, player, stream, options.seconds, options.joins)])
             finally:
                 server.end()
     server = Origin(root / "server")
@@ -582,8 +588,8 @@ def latency(options: argparse.Namespace, root: pathlib.Path) -> str:
             rows.append([*row, "failed", "", "", "", "", done.stderr.strip().splitlines()[-1] if done.stderr else ""])
     finally:
         server.end()
-    head = f"how old the pictures are that are shown, by the time in them, and what the player takes itself for; {options.seconds:.0f} s each, the first ten of them left out; 2 s segments, 0.2 s parts"
-    return head + "\n\n" + table(["player", "server", "median", "95 %", "told", "start", "stalls", ""], rows)
+    head = f"how old the pictures are that are shown, by the time in them, and what the player takes itself for; {options.joins} joins of {options.seconds:.0f} s each, the first ten of them left out; 2 s segments, 0.2 s parts"
+    return head + "\n\n" + table(["player", "server", "median", "worst 95 %", "told", "start", "stalls", ""], rows)
 
 
 CASES = {"delay": delay, "streams": streams, "memory": soak, "latency": latency}
@@ -595,6 +601,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, help="of one measurement [20; latency 60]")
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--joins", type=int, default=1, help="how often each player joins (latency)")
     parser.add_argument("--streams", type=int, help="[50; memory 10]")
     parser.add_argument("--viewers", type=int, default=30)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("target/bench"))
