@@ -544,7 +544,8 @@ def watched(server: Origin, player: str, name: str, seconds: float, joins: int) 
         print(done.stdout, done.stderr, file=sys.stderr)
         lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
         if not lines:
-            return ["failed", "", "", "", "", ""]
+            problems.append("a join said nothing")
+            continue
         seen = json.loads(lines[-1])
         seen["age"], seen["oldest"] = seen.get("aged") or [None, None]
         all_seen.append(seen)

@@ -103,7 +103,8 @@ pub(super) struct Closed {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timing {
     pub present: Timestamp,
-    /// What is compared with the plan: the presentation time, of audio the middle.
+    /// What is compared with the plan: the presentation time, of audio the middle. Of audio that is not cut by a plan it is where the
+    /// frame is put, behind what was added last.
     pub cut: Timestamp,
     pub key: bool,
     audio: bool,
@@ -318,7 +319,11 @@ impl Lane {
         let base = self.base();
         let audio = self.is_audio();
         let present_time = Timestamp::new(present, base);
-        let cut = if audio && !self.bounded { middle(present, duration, base) } else { present_time };
+        let cut = match self.bounded {
+            true if audio => Timestamp::new(self.placed(present, self.expected), base),
+            false if audio => middle(present, duration, base),
+            _ => present_time,
+        };
         Ok(Timing { present: present_time, cut, key: packet.key, audio, decode, duration })
     }
 
@@ -375,7 +380,8 @@ impl Lane {
     /// Whether the next packet is going to lie behind a cut at `at`.
     pub fn reaches(&self, at: Timestamp) -> bool {
         let (Some(end), Some(last)) = (self.expected_end(), self.open.samples.last()) else { return false };
-        let next = if self.is_audio() { middle(end.ticks, i64::from(last.duration), end.base) } else { end };
+        let middle = || middle(end.ticks, i64::from(last.duration), end.base);
+        let next = if self.is_audio() && !self.bounded { middle() } else { end };
         !is_before(next, at, self.is_audio())
     }
 

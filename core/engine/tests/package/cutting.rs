@@ -3,7 +3,7 @@
 use crate::media::{decode_strictly, make, packets_of, read, run};
 use crate::remux::{MS, grid, segment, segments, write_files};
 use ghoststream::ErrorKind;
-use ghoststream::package::{Container, Event, Options, Plan, Segmenter, TrackSpec};
+use ghoststream::package::{Container, Event, Lengths, Options, Plan, Segmenter, TrackSpec};
 use ghoststream::packet::{Packet, StreamInfo};
 use ghoststream::time::Timestamp;
 use std::path::Path;
@@ -64,6 +64,25 @@ fn audio_alone_is_cut_nearest_to_the_grid() {
         decode_strictly(file);
         assert_eq!(packets_of(file)[0].len(), packets.len());
     }
+}
+
+#[test]
+fn live_sound_begins_no_earlier_than_the_pictures() {
+    let dir = tempfile::tempdir().unwrap();
+    // Times in milliseconds, to which a frame of 23.2 is rounded up and down.
+    let video = VIDEO.replace("d=4", "d=40");
+    let args = format!("-f lavfi -i sine=r=44100:d=40 {video} -map 1 -map 0 -c:a aac -g 5");
+    let (streams, packets) = clip(dir.path(), "a.flv", &args);
+    let lengths = Lengths { least: Timestamp::new(190, MS), most: Timestamp::new(1450, MS) };
+    let options =
+        Options { count_from: Some(0), lengths: Some(lengths), ..Options::new(grid(1000), Container::Cmaf) };
+    let events = segment(&streams, &packets, options);
+    let (pictures, sound) = (segments(&events, 0), segments(&events, 1));
+    assert!(pictures.len() > 190 && sound.len().abs_diff(pictures.len()) <= 1);
+    let late: Vec<f64> =
+        sound.iter().zip(&pictures).map(|(s, p)| s.start.seconds() - p.start.seconds()).collect();
+    assert!(late.iter().all(|seconds| (-1e-6..1024.0 / 44100.0 + 0.002).contains(seconds)), "{late:?}");
+    assert!(late.iter().any(|seconds| *seconds > 0.012), "{late:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::fmt::Write;
 const RULES: [&str; 15] = [
     "PART-HOLD-BACK, HOLD-BACK and CAN-SKIP-UNTIL are at least 3 part targets, 3 and 6 target durations",
     "the target duration and SERVER-CONTROL are the same everywhere and never change",
-    "a part is at most its target and at least 85 % of it, but for independent, last and missing ones; INDEPENDENT marks every key frame",
+    "a part is at most its target and at least 85 % of it, but for independent, last and missing ones; INDEPENDENT marks every key frame of the pictures, and of sound where segments begin",
     "a request with _HLS_msn waits for the segment, with _HLS_part for the part; what is old is answered at once, with everything",
     "400 for a part without a number and for what is too far ahead; 503 after three target durations",
     "directives of a stream that is over are ignored",

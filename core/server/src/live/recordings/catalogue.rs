@@ -338,7 +338,7 @@ impl Insides {
         }
         // It may be completed while it is read: then it is another one a moment later.
         let read = || FragmentedFile::read(&mut File::open(path)?);
-        let file = Arc::new(read().or_else(|_| read())?);
+        let file = Arc::new(read().or_else(|_| read()).map_err(|e| e.context(path.display()))?);
         let mut all = lock(&self.files);
         if all.len() >= REMEMBERED {
             all.clear();

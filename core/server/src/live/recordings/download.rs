@@ -49,9 +49,8 @@ impl Recordings {
         let (mut parts, mut twins) = (Vec::new(), Vec::new());
         for file in wanted() {
             let mut path = self.root.join(name).join(&file.name);
-            // One that retention has removed meanwhile is a gap as any other.
             let inside = if !file.needs_twin() {
-                let Ok(inside) = self.insides.of(&path) else { continue };
+                let Some(inside) = self.inside(&path)? else { continue };
                 inside
             } else {
                 let twin = match self.twins.of(&path, file) {

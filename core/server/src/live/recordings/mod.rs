@@ -25,11 +25,12 @@ use catalogue::{Insides, Recorded};
 use chrono::{DateTime, SecondsFormat};
 use download::Download;
 use ghoststream::ErrorKind;
+use ghoststream::package::FragmentedFile;
 use ghoststream::package::hls::{Map, MediaPlaylist, MediaSegment};
 use ghoststream::spec::Container;
 use ghoststream::time::{MICROSECONDS, Timestamp};
 use schemars::JsonSchema;
-use segments::{MOST, is_piece, pieces, read, timed, timed_of};
+use segments::{MOST, Piece, is_piece, pieces, read, timed, timed_of};
 use serde::Serialize;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -183,10 +184,15 @@ fn missing(what: &str) -> Refused {
 /// What is said of a recording that is not there.
 const NO_RECORDING: &str = "Recording not found";
 
+/// Whether there is nothing of a name.
+fn is_nothing(e: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(e.kind(), Kind::NotFound | Kind::NotADirectory | Kind::InvalidFilename)
+}
+
 /// Why it is not known what there is of the recording `name`. It tells of the server's paths: that is for its log.
 fn unreadable(name: &str, e: &io::Error) -> Refused {
-    use io::ErrorKind as Kind;
-    if matches!(e.kind(), Kind::NotFound | Kind::NotADirectory | Kind::InvalidFilename) {
+    if is_nothing(e) {
         return missing(NO_RECORDING);
     }
     tracing::warn!("the recording {name} cannot be read: {e}");
@@ -326,10 +332,15 @@ impl Recordings {
         let start = range.start.unwrap_or_else(|| files.first().map_or(0, |f| f.start));
         let end = range.duration.map_or(i64::MAX, |d| start.saturating_add(d));
         let mut segments: Vec<MediaSegment> = Vec::new();
-        let mut began = None;
+        let (mut began, mut failed) = (None, None);
         for file in files.iter().filter(|f| f.start < end && f.end() > start) {
             let link = encoded(&file.name);
+            // What cannot be read is told where there is nothing else to play.
             let parts = self.parts(name, file, start - file.start, end.saturating_sub(file.start));
+            let parts = parts.unwrap_or_else(|why| {
+                failed.get_or_insert(why);
+                Vec::new()
+            });
             for (i, (part, from, duration)) in parts.into_iter().enumerate() {
                 let at = file.start + from;
                 began.get_or_insert(at);
@@ -342,7 +353,7 @@ impl Recordings {
                 });
             }
         }
-        let began = began.ok_or_else(|| missing("Nothing was recorded then"))?;
+        let began = began.ok_or_else(|| failed.unwrap_or_else(|| missing("Nothing was recorded then")))?;
         let longest = segments.iter().map(|s| s.duration.micros()).max().unwrap_or(0);
         let playlist = MediaPlaylist {
             target_duration: u32::try_from((longest + 500_000) / 1_000_000).unwrap_or(u32::MAX).max(1),
@@ -364,22 +375,29 @@ impl Recordings {
     }
 
     /// The segments of a file that have what is between two of its times: name, begin in it and length of each.
-    fn parts(&self, name: &str, file: &Recorded, from: i64, to: i64) -> Vec<(String, i64, i64)> {
-        if !file.needs_twin() {
-            let inside = match self.insides.of(&self.root.join(name).join(&file.name)) {
-                Ok(inside) => inside,
-                // One that retention has removed meanwhile is a gap as any other.
-                Err(e) => {
-                    if e.kind() != ErrorKind::NotFound {
-                        tracing::warn!("{} of the recording {name} cannot be read: {e}", file.name);
-                    }
-                    return Vec::new();
-                }
-            };
-            let pieces = pieces(&inside, from, to).into_iter();
-            return pieces.map(|p| (format!("{}-{}.m4s", p.offset, p.length), p.start, p.duration)).collect();
+    fn parts(
+        &self,
+        name: &str,
+        file: &Recorded,
+        from: i64,
+        to: i64,
+    ) -> Result<Vec<(String, i64, i64)>, Refused> {
+        if file.needs_twin() {
+            return Ok(timed(file, from, to));
         }
-        timed(file, from, to)
+        let Some(inside) = self.inside(&self.root.join(name).join(&file.name))? else {
+            return Ok(Vec::new());
+        };
+        let named = |p: Piece| (format!("{}-{}.m4s", p.offset, p.length), p.start, p.duration);
+        Ok(pieces(&inside, from, to).into_iter().map(named).collect())
+    }
+
+    /// What is in a file of MP4. `None` for one that retention has removed meanwhile: it is a gap as any other.
+    fn inside(&self, path: &Path) -> Result<Option<Arc<FragmentedFile>>, Refused> {
+        match self.insides.of(path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            found => found.map(Some).map_err(unplayable),
+        }
     }
 
     /// What `piece` of a file is of that is made fragmented MP4 first.
@@ -400,7 +418,7 @@ impl Recordings {
             return Ok(Found::Media { name, bytes: twin.inside.init.clone() });
         };
         let (at, length) = twin.find(from, to).filter(|(_, length)| *length <= MOST).ok_or_else(gone)?;
-        let bytes = read(&twin.path, at, length).map_err(|e| unplayable(e.into()))?;
+        let bytes = read(&twin.path, at, length).map_err(|e| unreadable(file, &e))?;
         Ok(Found::Media { name, bytes: bytes.into() })
     }
 
@@ -413,9 +431,12 @@ impl Recordings {
         if !super::push::is_recorded(&path, Container::Mp4) {
             return Err(missing("Not Found"));
         }
+        let gone = || missing("This part of the recording is gone");
         let name = format!("{}-{piece}", encoded(file.rsplit('/').next().unwrap_or(file)));
+        // A path can be anything.
+        std::fs::metadata(&path).map_err(|e| if is_nothing(&e) { gone() } else { unreadable(file, &e) })?;
         if piece == "init.mp4" {
-            let inside = self.insides.of(&path).map_err(unplayable)?;
+            let inside = self.inside(&path)?.ok_or_else(gone)?;
             return Ok(Found::Media { name, bytes: inside.init.clone() });
         }
         let numbers = piece.strip_suffix(".m4s").and_then(|p| p.split_once('-'));
@@ -424,10 +445,10 @@ impl Recordings {
         let (at, length) = range.filter(|(_, length)| *length <= MOST).ok_or_else(|| missing("Not Found"))?;
         // What is in a file that grows stays where it is.
         let known = self.insides.known(&path).is_some_and(|inside| is_piece(&inside, at, length));
-        if !known && !is_piece(&*self.insides.of(&path).map_err(unplayable)?, at, length) {
+        if !known && !is_piece(&*self.inside(&path)?.ok_or_else(gone)?, at, length) {
             return Err(missing("Not Found"));
         }
-        let bytes = read(&path, at, length).map_err(|e| unplayable(e.into()))?;
+        let bytes = read(&path, at, length).map_err(|e| unreadable(file, &e))?;
         Ok(Found::Media { name, bytes: bytes.into() })
     }
 }
@@ -646,8 +667,18 @@ mod tests {
             assert_eq!(status(path), Some((500, false)), "{path}");
         }
         let long = format!("/{}", "x".repeat(300));
-        for path in ["/none", "/cam/2026-01-01_00-00-00.mkv", long.as_str()] {
+        let longer = format!("{long}/2026-01-01_00-00-00.mp4/init.mp4");
+        let inside = "/cam/2026-01-01_00-00-00.mkv/2026-01-01_00-00-00.mp4/0-6.m4s";
+        for path in ["/none", "/cam/2026-01-01_00-00-00.mkv", &long, &longer, inside] {
             assert_eq!(status(path), Some((404, false)), "{path}");
+        }
+        // A file of MP4 that is none, alone and beside one that has something in it.
+        std::fs::remove_dir(inner.join("recording.mkv.jsonl")).unwrap();
+        std::fs::create_dir(inner.join("2026-01-01_00-00-10.mp4")).unwrap();
+        let mut notes = Notes::begin(&inner, Container::Mp4, 0).unwrap();
+        notes.follows("2026-01-01_00-00-10.mp4", 10.0, &mut Keys::default());
+        for path in ["/cam/playlist.m3u8", "/cam/download.mp4", "/cam/2026-01-01_00-00-10.mp4/init.mp4"] {
+            assert_eq!(status(path), Some((500, false)), "{path}");
         }
     }
 
