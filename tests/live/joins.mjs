@@ -26,8 +26,8 @@ async function begun() {
   const pictures = (await text("playlist.m3u8")).split("\n").find((line) => line && !line.startsWith("#"));
   for (const until = Date.now() + 20000; Date.now() < until; ) {
     const lines = (await text(pictures)).split("\n");
-    const open = lines.slice(lines.findLastIndex((line) => line.endsWith(".m4s")) + 1);
-    if (open.filter((line) => line.startsWith("#EXT-X-PART:")).length in { 3: true, 4: true }) return;
+    const newest = lines.slice(lines.findLastIndex((line) => line.endsWith(".m4s")) + 1);
+    if ([3, 4].includes(newest.filter((line) => line.startsWith("#EXT-X-PART:")).length)) return;
     await new Promise((r) => setTimeout(r, 10));
   }
   throw new Error("no segment began in 20 s");

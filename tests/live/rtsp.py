@@ -223,9 +223,6 @@ def check_vp8_vp9_and_av1_come_and_go(server: Server) -> None:
         publisher = server.publish(f"r/{name}", *codecs, *OPUS, program=program)
         # FFmpeg does not see which pictures of VP9 in RTP are key frames, and would write none.
         more = ("-copyinkf",) if name == "vp9" else ()
-        # Encoders begin slower than they go on: a reader of their first seconds has fewer pictures in as much sound.
-        server.await_line(f"published.*r/{name}|r/{name}.*published")
-        time.sleep(2)
         for transport in ("tcp", "udp"):
             whole(read(server, f"r/{name}", "-rtsp_transport", transport, program=program, more=more), name, "opus")
         if name != "vp8":

@@ -319,10 +319,10 @@ impl Lane {
         let base = self.base();
         let audio = self.is_audio();
         let present_time = Timestamp::new(present, base);
-        let cut = match self.bounded {
-            true if audio => Timestamp::new(self.placed(present, self.expected), base),
-            false if audio => middle(present, duration, base),
-            _ => present_time,
+        let cut = match (audio, self.bounded) {
+            (false, _) => present_time,
+            (true, false) => middle(present, duration, base),
+            (true, true) => Timestamp::new(self.placed(present, self.expected), base),
         };
         Ok(Timing { present: present_time, cut, key: packet.key, audio, decode, duration })
     }

@@ -179,9 +179,10 @@ pub struct Lengths {
 
 /// Cuts packets into segments. Sans-IO: give it packets with [`Segmenter::push`], per track in decode order, tracks in
 /// any interleaving; take what each call returns. The first video track decides the cuts (the first track, where there
-/// is no video); other video tracks are cut at the key frame there, audio at the frame boundary nearest to it, or, where they are
-/// cut by their own length ([`Options::lengths`]), at the first that is not earlier: live playlists date segments, and
-/// shaka-player 5.2 begins segments anew whose rendition is dated later than another where it meets them first. Audio waits in memory until the video has got as far.
+/// is no video); other video tracks are cut at the key frame there, audio at the frame boundary nearest to it. With
+/// [`Options::lengths`], live, audio is cut at the first that is not earlier: shaka-player 5.2 begins its first segment anew where
+/// playlists date pictures later than sound.
+/// Audio waits in memory until the video has got as far.
 #[derive(Debug)]
 pub struct Segmenter {
     options: Options,

@@ -43,6 +43,7 @@ use twins::Twins;
 const JOINED: i64 = 500_000;
 /// What is recorded in, and can be played. Their files are called as they are.
 const PLAYED: [Container; 3] = [Container::Mp4, Container::Mkv, Container::Ts];
+
 /// The recordings below a directory. Cheap to clone; all methods may be called from any thread.
 #[derive(Clone, Debug)]
 pub struct Recordings {
@@ -184,6 +185,9 @@ fn missing(what: &str) -> Refused {
 /// What is said of a recording that is not there.
 const NO_RECORDING: &str = "Recording not found";
 
+/// What is said of a file that retention has removed.
+const GONE: &str = "This part of the recording is gone";
+
 /// Whether there is nothing of a name.
 fn is_nothing(e: &io::Error) -> bool {
     use io::ErrorKind as Kind;
@@ -197,6 +201,11 @@ fn unreadable(name: &str, e: &io::Error) -> Refused {
     }
     tracing::warn!("the recording {name} cannot be read: {e}");
     (500, "The recording cannot be read; the server's log says why".into())
+}
+
+/// Why a part of `file` cannot be given, as [`unreadable`].
+fn unread(file: &str, e: &io::Error) -> Refused {
+    if is_nothing(e) { missing(GONE) } else { unreadable(file, e) }
 }
 
 /// The recording that a path behind `/recordings` is about, as [`Recordings::find`] reads it; empty for the list of all. `None`
@@ -402,7 +411,7 @@ impl Recordings {
 
     /// What `piece` of a file is of that is made fragmented MP4 first.
     fn twin_piece(&self, file: &str, container: Container, piece: &str) -> Result<Found, Refused> {
-        let gone = || missing("This part of the recording is gone");
+        let gone = || missing(GONE);
         let (name, of) = file.rsplit_once('/').ok_or_else(gone)?;
         let wanted = timed_of(piece).ok_or_else(|| missing("Not Found"))?;
         let found = self.insides.one(&self.root.join(name), container, of);
@@ -418,7 +427,7 @@ impl Recordings {
             return Ok(Found::Media { name, bytes: twin.inside.init.clone() });
         };
         let (at, length) = twin.find(from, to).filter(|(_, length)| *length <= MOST).ok_or_else(gone)?;
-        let bytes = read(&twin.path, at, length).map_err(|e| unreadable(file, &e))?;
+        let bytes = read(&twin.path, at, length).map_err(|e| unread(file, &e))?;
         Ok(Found::Media { name, bytes: bytes.into() })
     }
 
@@ -431,10 +440,10 @@ impl Recordings {
         if !super::push::is_recorded(&path, Container::Mp4) {
             return Err(missing("Not Found"));
         }
-        let gone = || missing("This part of the recording is gone");
+        let gone = || missing(GONE);
         let name = format!("{}-{piece}", encoded(file.rsplit('/').next().unwrap_or(file)));
         // A path can be anything.
-        std::fs::metadata(&path).map_err(|e| if is_nothing(&e) { gone() } else { unreadable(file, &e) })?;
+        std::fs::metadata(&path).map_err(|e| unread(file, &e))?;
         if piece == "init.mp4" {
             let inside = self.inside(&path)?.ok_or_else(gone)?;
             return Ok(Found::Media { name, bytes: inside.init.clone() });
@@ -448,7 +457,7 @@ impl Recordings {
         if !known && !is_piece(&*self.inside(&path)?.ok_or_else(gone)?, at, length) {
             return Err(missing("Not Found"));
         }
-        let bytes = read(&path, at, length).map_err(|e| unreadable(file, &e))?;
+        let bytes = read(&path, at, length).map_err(|e| unread(file, &e))?;
         Ok(Found::Media { name, bytes: bytes.into() })
     }
 }
@@ -518,7 +527,7 @@ impl Range {
 fn unplayable(e: ghoststream::Error) -> Refused {
     tracing::warn!("a recording is not played: {e}");
     let (status, why) = match e.kind() {
-        ErrorKind::NotFound => (404, "This part of the recording is gone"),
+        ErrorKind::NotFound => (404, GONE),
         ErrorKind::Unsupported | ErrorKind::Invalid => (415, "MP4 cannot have what was recorded then"),
         ErrorKind::Busy => (503, "Too much is being played: try again later"),
         ErrorKind::Cancelled => (503, "The server ends"),
@@ -672,7 +681,7 @@ mod tests {
         for path in ["/none", "/cam/2026-01-01_00-00-00.mkv", &long, &longer, inside] {
             assert_eq!(status(path), Some((404, false)), "{path}");
         }
-        // A file of MP4 that is none, alone and beside one that has something in it.
+        // A file of MP4 that is none.
         std::fs::remove_dir(inner.join("recording.mkv.jsonl")).unwrap();
         std::fs::create_dir(inner.join("2026-01-01_00-00-10.mp4")).unwrap();
         let mut notes = Notes::begin(&inner, Container::Mp4, 0).unwrap();
@@ -680,6 +689,11 @@ mod tests {
         for path in ["/cam/playlist.m3u8", "/cam/download.mp4", "/cam/2026-01-01_00-00-10.mp4/init.mp4"] {
             assert_eq!(status(path), Some((500, false)), "{path}");
         }
+        // Beside what can be played it is a gap.
+        let mut notes = Notes::begin(&inner, Container::Mkv, 60_000_000).unwrap();
+        notes.follows("2026-01-01_00-00-00.mkv", 10.0, &mut Keys::default());
+        let Ok(Found::Playlist(text)) = recordings.find("/cam/playlist.m3u8", "") else { panic!() };
+        assert!(text.contains(".mkv/0-") && !text.contains(".mp4/"), "{text}");
     }
 
     #[test]
