@@ -58,7 +58,11 @@ certificates() { test -s /etc/ssl/certs/ca-certificates.crt || test -d /etc/pki;
 dejavu() {
     test -f /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf || { have fc-list && fc-list | grep -q DejaVuSans; }
 }
-libclang() { ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* /usr/local/lib/libclang*.so* 2>/dev/null | grep -q .; }
+# By the names that bindgen looks for: LLVM and Mesa bring a libclang-cpp, which is another library.
+libclang() {
+    ls /usr/lib/llvm-*/lib/libclang* /usr/lib/*/libclang* /usr/local/lib/libclang* 2>/dev/null |
+        grep -qE '/libclang(-[0-9.]+)?\.so(\.[0-9.]+)?$'
+}
 # A driver that Vulkan's loader finds; Mesa's has one in software.
 vulkan_driver() { ls /usr/share/vulkan/icd.d/*.json /etc/vulkan/icd.d/*.json 2>/dev/null | grep -q .; }
 gst_plugin() { ls /usr/lib/*/gstreamer-1.0/"libgst$1.so" /usr/local/lib/gstreamer-1.0/"libgst$1.so" 2>/dev/null | grep -q .; }
