@@ -50,6 +50,15 @@ pub struct SubtitleArgs {
     /// A track from a source stream (its index) or a file, or 'none' (repeatable) [default: all that fit]
     #[arg(long, value_name = "STREAM|FILE|none")]
     pub subtitles: Vec<String>,
+    /// Language to write of the track that --subtitles names, in their order (repeatable) [default: the source's]
+    #[arg(long = "subtitle-language", value_name = "CODE", requires = "subtitles")]
+    pub languages: Vec<String>,
+    /// Title to write of the track that --subtitles names, in their order (repeatable) [default: the source's]
+    #[arg(long = "subtitle-title", value_name = "TEXT", requires = "subtitles")]
+    pub titles: Vec<String>,
+    /// Which of the tracks that --subtitles names players show unasked, from 1
+    #[arg(long = "default-subtitle", value_name = "NUMBER", requires = "subtitles")]
+    pub default: Option<usize>,
 }
 
 impl AudioArgs {
@@ -134,22 +143,46 @@ impl SubtitleArgs {
     /// The subtitles of an output.
     ///
     /// # Errors
-    /// A usage error for `none` beside a track.
+    /// A usage error for `none` beside a track, or for what names more tracks than there are.
     pub fn choice(&self) -> Result<SubtitleChoice, Failure> {
         if self.subtitles.is_empty() {
             return Ok(SubtitleChoice::Default);
         }
-        if self.subtitles.iter().any(|s| s == "none") {
-            return if self.subtitles.len() == 1 {
-                Ok(SubtitleChoice::None)
-            } else {
-                Err(Failure::usage("--subtitles: 'none' excludes other tracks"))
-            };
+        let none = self.subtitles.iter().any(|s| s == "none");
+        if none && self.subtitles.len() > 1 {
+            return Err(Failure::usage("--subtitles: 'none' excludes other tracks"));
         }
-        let track = |text: &String| match text.parse() {
-            Ok(stream) => SubtitleSpec { stream: Some(stream), ..SubtitleSpec::default() },
-            Err(_) => SubtitleSpec { path: Some(text.clone()), ..SubtitleSpec::default() },
+        let tracks = if none { 0 } else { self.subtitles.len() };
+        for (option, most) in [
+            ("--subtitle-language", self.languages.len()),
+            ("--subtitle-title", self.titles.len()),
+            ("--default-subtitle", self.default.unwrap_or(0)),
+        ] {
+            if most > tracks {
+                return Err(Failure::usage(format!(
+                    "{option}: there are {tracks} subtitle tracks, not {most}"
+                )));
+            }
+        }
+        if self.default == Some(0) {
+            return Err(Failure::usage("--default-subtitle: tracks are counted from 1"));
+        }
+        if none {
+            return Ok(SubtitleChoice::None);
+        }
+        let track = |(i, text): (usize, &String)| {
+            let (stream, path) = match text.parse() {
+                Ok(stream) => (Some(stream), None),
+                Err(_) => (None, Some(text.clone())),
+            };
+            SubtitleSpec {
+                stream,
+                path,
+                language: self.languages.get(i).cloned(),
+                title: self.titles.get(i).cloned(),
+                default: self.default == Some(i + 1),
+            }
         };
-        Ok(SubtitleChoice::Tracks(self.subtitles.iter().map(track).collect()))
+        Ok(SubtitleChoice::Tracks(self.subtitles.iter().enumerate().map(track).collect()))
     }
 }

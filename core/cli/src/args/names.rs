@@ -31,6 +31,7 @@ pub fn option(path: &str) -> String {
         ["outputs", "video", "frame_rate"] => "--fps",
         ["outputs", "video", "options", ..] => "--option",
         ["outputs", "video", "auto_rotate"] => "--no-auto-rotate",
+        ["outputs", "video", "colour", ..] => "--colour",
         ["outputs", "video", "hdr"] => "--max-cll",
         ["outputs", "video", "hdr", "mastering_display", ..] => "--mastering-display",
         ["outputs", "video", "filters"] => "the filters",
@@ -41,6 +42,8 @@ pub fn option(path: &str) -> String {
         }
         ["outputs", "audio", "options", ..] => "--audio-option",
         ["outputs", "audio", "loudness", ..] => "--loudness",
+        ["outputs", "subtitles", field @ ("language" | "title")] => return format!("--subtitle-{field}"),
+        ["outputs", "subtitles", "default"] => "--default-subtitle",
         ["outputs", "subtitles", ..] => "--subtitles",
         [.., field] => return dashed(field),
         [] => return path.into(),

@@ -264,6 +264,54 @@ fn audio_and_subtitles() {
         &["in.mkv", "o.mp4", "--subtitles", "2", "--subtitles", "de.srt"],
         one(json!({"path": "o.mp4", "subtitles": [{"stream": 2}, {"path": "de.srt"}]})),
     );
+    assert_means(
+        &[
+            "in.mkv",
+            "o.mkv",
+            "--subtitles",
+            "2",
+            "--subtitles",
+            "de.srt",
+            "--subtitle-language",
+            "eng",
+            "--subtitle-language",
+            "deu",
+            "--subtitle-title",
+            "Full",
+            "--default-subtitle",
+            "2",
+        ],
+        one(json!({"path": "o.mkv", "subtitles": [{"stream": 2, "language": "eng", "title": "Full"},
+                   {"path": "de.srt", "language": "deu", "default": true}]})),
+    );
+    for (arguments, says) in [
+        (&["--subtitles", "2", "--default-subtitle", "2"][..], "--default-subtitle: there are 1"),
+        (&["--subtitles", "2", "--default-subtitle", "0"], "counted from 1"),
+        (&["--subtitles", "none", "--subtitle-title", "a"], "--subtitle-title: there are 0"),
+    ] {
+        let e = document(&[&["in.mkv", "o.mkv"], arguments].concat()).expect_err(says);
+        assert!(e.message.contains(says), "{}", e.message);
+    }
+}
+
+#[test]
+fn colours_and_peaks() {
+    let video = |video: Value| one(json!({"path": "o.mp4", "video": video}));
+    let pq = json!({"primaries": "bt2020", "transfer": "smpte2084", "matrix": "bt2020nc"});
+    assert_means(&["in.mkv", "o.mp4", "--colour", "pq"], video(json!({"colour": pq})));
+    assert_means(
+        &["in.mkv", "o.mp4", "--colour", "bt709,full,transfer=iec61966-2-1"],
+        video(
+            json!({"colour": {"primaries": "bt709", "transfer": "iec61966-2-1", "matrix": "bt709", "range": "full"}}),
+        ),
+    );
+    assert_means(
+        &["in.mkv", "o.mp4", "--tone-map=mobius:600"],
+        video(json!({"filters": [{"tone_map": {"curve": "mobius", "peak": 600}}]})),
+    );
+    for wrong in ["--colour=bt708", "--colour=range=half", "--tone-map=hable:bright", "--tone-map=filmic"] {
+        assert_eq!(document(&["in.mkv", "o.mp4", wrong]).expect_err(wrong).code, USAGE);
+    }
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use ghoststream::spec::{
-    Bitrate, BurnInSpec, CropSpec, FrameRate, InterpolateSpec, MasteringDisplaySpec, PadSpec, SharpenSpec,
-    SoundSpec, VideoSpec, WatermarkSpec,
+    Bitrate, BurnInSpec, ColourSpec, CropSpec, FrameRate, InterpolateSpec, MasteringDisplaySpec, PadSpec,
+    SharpenSpec, SoundSpec, ToneMapSpec, VideoSpec, WatermarkSpec,
 };
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -132,6 +132,53 @@ pub fn pad(text: &str) -> Result<PadSpec, String> {
         Some(PadSpec { width, height, x: None, y: None, colour })
     };
     parsed().ok_or_else(|| "write WIDTHxHEIGHT[+X+Y][:COLOUR], such as 1920x1080:black".into())
+}
+
+/// `CURVE[:PEAK]`.
+pub fn tone_map(text: &str) -> Result<ToneMapSpec, String> {
+    let (curve, peak) = match text.split_once(':') {
+        Some((curve, peak)) => (curve, Some(peak)),
+        None => (text, None),
+    };
+    let curve = serde_json::from_value(curve.into())
+        .map_err(|_| format!("{curve:?}: write hable, mobius, reinhard or bt2390"))?;
+    let nits = |peak: &str| peak.parse::<f64>().map_err(|_| format!("{peak:?}: write the peak in cd/m²"));
+    Ok(ToneMapSpec { curve, peak: peak.map(nits).transpose()?, ..ToneMapSpec::default() })
+}
+
+/// Names of colours, and parts of one.
+pub fn colour(text: &str) -> Result<ColourSpec, String> {
+    let mut spec = ColourSpec::default();
+    for word in text.split(',') {
+        // ITU-R BT.601, BT.709, BT.2020 and BT.2100, by FFmpeg's names of their parts.
+        let [primaries, transfer, matrix] = match word.split_once('=').unwrap_or((word, "")) {
+            ("primaries", name) => [name, "", ""],
+            ("transfer", name) => ["", name, ""],
+            ("matrix", name) => ["", "", name],
+            ("range", name @ ("full" | "limited")) | (name @ ("full" | "limited"), "") => {
+                spec.range = Some(name.into());
+                continue;
+            }
+            ("bt601", "") => ["smpte170m"; 3],
+            ("bt709", "") => ["bt709"; 3],
+            ("bt2020", "") => ["bt2020", "bt2020-10", "bt2020nc"],
+            ("pq", "") => ["bt2020", "smpte2084", "bt2020nc"],
+            ("hlg", "") => ["bt2020", "arib-std-b67", "bt2020nc"],
+            _ => {
+                return Err(format!(
+                    "{word:?}: write bt601, bt709, bt2020, pq, hlg, full, limited or PART=NAME"
+                ));
+            }
+        };
+        for (part, name) in
+            [(&mut spec.primaries, primaries), (&mut spec.transfer, transfer), (&mut spec.matrix, matrix)]
+        {
+            if !name.is_empty() {
+                *part = Some(name.into());
+            }
+        }
+    }
+    Ok(spec)
 }
 
 /// `PRIMARIES:MIN:MAX`.

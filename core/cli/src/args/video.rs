@@ -4,8 +4,8 @@ use super::values::{self, one_of};
 use crate::exit::Failure;
 use clap::{ArgMatches, Args};
 use ghoststream::spec::{
-    Bitrate, BurnInSpec, CropSpec, Deinterlace, Device, FilterSpec, FrameRate, HdrSpec, InterpolateSpec,
-    MasteringDisplaySpec, PadSpec, Preset, Scaler, Seconds, SharpenSpec, ToneMapCurve, ToneMapSpec, Tune,
+    Bitrate, BurnInSpec, ColourSpec, CropSpec, Deinterlace, Device, FilterSpec, FrameRate, HdrSpec,
+    InterpolateSpec, MasteringDisplaySpec, PadSpec, Preset, Scaler, Seconds, SharpenSpec, ToneMapSpec, Tune,
     VideoChoice, VideoSpec, WatermarkSpec,
 };
 
@@ -79,6 +79,10 @@ pub struct VideoArgs {
     /// Exact pixel format by FFmpeg's name, instead of --bit-depth
     #[arg(long, value_name = "NAME")]
     pub pixel_format: Option<String>,
+    /// Colour to convert to: bt601, bt709, bt2020, pq or hlg, full or limited, and parts by FFmpeg's names (primaries=,
+    /// transfer=, matrix=, range=) [default: the source's]
+    #[arg(long, value_name = "NAME|PART=NAME,…", value_parser = values::colour)]
+    pub colour: Option<ColourSpec>,
     /// Mastering display to write in place of the source's: primaries by name (bt709, p3, bt2020; white is D65) and
     /// luminances in cd/m²
     #[arg(long, value_name = "PRIMARIES:MIN:MAX", value_parser = values::mastering_display)]
@@ -144,10 +148,10 @@ pub struct PictureArgs {
     /// Sharpen, -1.5 (blur) to 1.5
     #[arg(long, value_name = "AMOUNT[:SIZE]", value_parser = values::sharpen, allow_hyphen_values = true)]
     pub sharpen: Vec<SharpenSpec>,
-    /// HDR to SDR
+    /// HDR to SDR by a curve (hable, mobius, reinhard, bt2390), from a peak in cd/m² [default: hable; the metadata's peak]
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "hable",
-          value_name = "CURVE", value_parser = one_of::<ToneMapCurve>())]
-    pub tone_map: Vec<ToneMapCurve>,
+          value_name = "CURVE[:PEAK]", value_parser = values::tone_map)]
+    pub tone_map: Vec<ToneMapSpec>,
     /// Make frames in between, to reach a rate
     #[arg(long, value_name = "FPS[:blend]", value_parser = values::interpolate)]
     pub interpolate: Vec<InterpolateSpec>,
@@ -171,8 +175,7 @@ impl PictureArgs {
         add("rotate", self.rotate.iter().copied().map(FilterSpec::Rotate).collect());
         add("deinterlace", self.deinterlace.iter().copied().map(FilterSpec::Deinterlace).collect());
         add("sharpen", self.sharpen.iter().copied().map(FilterSpec::Sharpen).collect());
-        let tone_map = |curve| FilterSpec::ToneMap(ToneMapSpec { curve, ..ToneMapSpec::default() });
-        add("tone_map", self.tone_map.iter().copied().map(tone_map).collect());
+        add("tone_map", self.tone_map.iter().copied().map(FilterSpec::ToneMap).collect());
         add("interpolate", self.interpolate.iter().copied().map(FilterSpec::Interpolate).collect());
         add("burn_in", self.burn_in.iter().cloned().map(FilterSpec::BurnIn).collect());
         add("watermark", self.watermark.iter().cloned().map(FilterSpec::Watermark).collect());
@@ -218,6 +221,7 @@ pub fn choice(
         level: video.level.clone(),
         bit_depth: video.bit_depth,
         pixel_format: video.pixel_format.clone(),
+        colour: video.colour.clone(),
         hdr: video.hdr(),
         options: video.encoder_options.iter().cloned().collect(),
         width,

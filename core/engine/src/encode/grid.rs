@@ -1,6 +1,6 @@
 //! Where key frames are forced: on a grid of absolute times, so that every rung and every run agrees.
 
-use crate::time::{Rounding, TimeBase, Timestamp, rescale};
+use crate::time::{Rational, Rounding, TimeBase, Timestamp, rescale};
 
 /// A set of times at (or right after) which a frame becomes a key frame.
 #[derive(Clone, Debug)]
@@ -53,6 +53,18 @@ impl KeyGrid {
             self.more.push(interval);
         }
         self
+    }
+
+    /// How many frames at `rate` lie from one key frame to the next, rounded up, where nothing but one interval makes them
+    /// for ever. Times of [`KeyGrid::with_early`] come only at the beginning.
+    pub fn frames(&self, rate: Rational) -> Option<u32> {
+        let Cells::Every { interval, .. } = &self.cells else { return None };
+        if !self.more.is_empty() || !rate.is_positive() {
+            return None;
+        }
+        // A multiple that a decimal fraction of a second has missed by a hair is still one.
+        let frames = (interval.seconds() * rate.as_f64() - 1e-6).ceil();
+        (1.0..=f64::from(u32::MAX)).contains(&frames).then_some(frames as u32)
     }
 
     /// The number, from 0, of the segment that a frame at `time` belongs to, where segments begin with the cells.
@@ -110,7 +122,6 @@ fn border(interval: Timestamp, origin: Timestamp, k: i64, base: TimeBase) -> i64
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Rational;
 
     fn keys(grid: &KeyGrid, base: TimeBase, times: impl Iterator<Item = i64>) -> Vec<usize> {
         let mut last = None;
@@ -151,6 +162,18 @@ mod tests {
         let two =
             KeyGrid::every(Timestamp::from_seconds(2.0)).unwrap().with_every(Timestamp::from_seconds(3.0));
         assert_eq!(keys(&two, Rational::new(1, 10), 0..70), [0, 20, 30, 40, 60]);
+    }
+
+    #[test]
+    fn an_interval_is_a_number_of_frames() {
+        let every = |seconds| KeyGrid::every(Timestamp::from_seconds(seconds)).unwrap();
+        assert_eq!(every(4.0).frames(Rational::new(25, 1)), Some(100));
+        assert_eq!(every(0.1).frames(Rational::new(30, 1)), Some(3));
+        assert_eq!(every(4.0).frames(Rational::new(30000, 1001)), Some(120));
+        assert_eq!(every(0.01).frames(Rational::new(25, 1)), Some(1));
+        assert_eq!(every(4.0).with_every(Timestamp::from_seconds(3.0)).frames(Rational::new(25, 1)), None);
+        assert_eq!(every(4.0).frames(Rational::new(0, 1)), None);
+        assert_eq!(KeyGrid::at(vec![Timestamp::from_seconds(1.0)]).frames(Rational::new(25, 1)), None);
     }
 
     #[test]

@@ -49,7 +49,8 @@
 //! - libvpx and libaom give no packets in a first pass.
 //! - "reopened": the encoder is drained and opened again, so the picture goes on without a loss but rate control starts
 //!   anew. AV1 and VP9 carry their headers in band, which is what makes this possible; of H.264, HEVC and MPEG-4 each key
-//!   packet carries the new ones from then on.
+//!   packet carries the new ones from then on. On a grid of even frames it is the encoder's own interval that makes the key
+//!   frames, and it is opened again only where the grid is not a whole number of frames and they have drifted apart.
 //! - Another size or frame rate while it runs is a reopening for all but nvenc, at the next frame, which is a key frame.
 //!   mpeg4 and mpeg2video keep their rate. Sizes change where the container carries it ([`crate::job::Change::width`]).
 //! - `options` come last and win; parameters of the library's own option (`x264-params`, `x265-params`,

@@ -106,9 +106,9 @@ pub enum Live {
 pub enum Force {
     /// By the picture type.
     PictureType,
-    /// By the picture type in constant-quality modes; else the encoder is drained and opened again.
+    /// By the picture type in constant-quality modes; else as [`Force::Restart`].
     QualityModesOnly,
-    /// The encoder is drained and opened again.
+    /// The encoder is drained and opened again, unless its own interval makes a key frame there.
     Restart,
     /// Every picture is a key frame.
     Always,

@@ -20,6 +20,9 @@ pub struct Request<'a> {
     pub spec: &'a VideoSpec,
     /// Whether key frames come on a grid (and nowhere else).
     pub grid: bool,
+    /// Frames from one key frame of the grid to the next, where that is known. An encoder that cannot be told where key frames
+    /// are makes them so by itself.
+    pub interval: Option<u32>,
     /// Bits per sample of the frames.
     pub depth: u8,
     /// Colour of the frames.
@@ -55,8 +58,10 @@ pub struct Settings {
     pub threads: u32,
     /// FFmpeg options, the library's own parameters joined into one.
     pub options: Vec<(String, String)>,
-    /// Whether the encoder takes a forced key frame; if not it must be opened again there.
+    /// Whether the encoder takes a forced key frame; if not it must be opened again there, unless it makes one by itself.
     pub can_force: bool,
+    /// The encoder makes every so many-th frame a key frame, counted from its first.
+    pub own_keys: Option<u32>,
     /// Whether and how the bit rate can change while it runs.
     pub live: bool,
     /// Whether a changed bit rate means opening the encoder again.
@@ -614,15 +619,26 @@ impl Mapper<'_> {
             // Low-delay structures cannot either.
             Force::QualityModesOnly => quality && !self.params.iter().any(|(k, _)| k == "pred-struct"),
         };
+        if let Some(interval) = self.request.interval
+            && !self.out.can_force
+            && self.request.spec.gop.is_none()
+        {
+            self.out.gop = Some(interval);
+            self.out.own_keys = Some(interval);
+            if let Some((_, least)) = self.out.options.iter_mut().find(|(key, _)| key == "keyint_min") {
+                *least = interval.to_string();
+            }
+        }
         if self.request.grid && !self.out.can_force && self.request.spec.two_pass {
             // Opened again at each key frame of the grid, it keeps statistics of each stretch, if they can be kept apart.
             if self.table.two_pass != TwoPass::Memory {
                 let why = "is opened again at every key frame of the grid, and its statistics with it";
                 return refuse("two_pass", format!("{} {why}", self.name()));
             }
-            let note =
-                "makes two passes of each stretch between key frames and shares no bits between stretches";
-            self.out.notes.push(format!("{} {note}", self.name()));
+            if self.out.own_keys.is_none() {
+                let note = "makes two passes of each stretch between key frames and shares no bits between stretches";
+                self.out.notes.push(format!("{} {note}", self.name()));
+            }
         }
         if self.table.force == Force::QualityModesOnly && self.out.can_force {
             self.param("enable-force-key-frames", "1");

@@ -90,6 +90,10 @@ pub struct VideoEncoder {
     cell: Option<i64>,
     key_wanted: bool,
     reopen: bool,
+    /// Frames since it was opened.
+    sent: u64,
+    /// A frame was not as long as the rate says: the encoder's own key frames would not lie on the grid.
+    uneven: bool,
     /// The preset from the next key frame on.
     next_preset: Option<Preset>,
     /// The size that pictures are about to have.
@@ -118,6 +122,8 @@ struct Open {
     params: VideoParams,
     host_format: PixelFormat,
     base: TimeBase,
+    /// What rate control counts on.
+    rate: Rational,
     /// Of x264, which tells quantisers with other pictures than their own.
     quantisers: Option<Quantisers>,
 }
@@ -152,6 +158,8 @@ impl VideoEncoder {
             cell: None,
             key_wanted: false,
             reopen: false,
+            sent: 0,
+            uneven: false,
             next_preset: None,
             next_size: None,
             rebase: false,
@@ -162,7 +170,7 @@ impl VideoEncoder {
             forced: VecDeque::new(),
         };
         // Whatever the frames will be, fields that the encoder cannot honour are refused now.
-        settings(&encoder.name, &encoder.config.spec, encoder.config.grid.is_some())?;
+        settings(&encoder.name, &encoder.config.spec, encoder.config.grid.is_some(), None)?;
         Ok(encoder)
     }
 
@@ -171,6 +179,7 @@ impl VideoEncoder {
         format: PixelFormat,
         colour: crate::frame::Colour,
         hdr: HdrMetadata,
+        interval: Option<u32>,
     ) -> Result<Settings> {
         let spec = &self.config.spec;
         let file = self.config.pass.as_ref().map(|p| p.log().file().display().to_string());
@@ -178,6 +187,7 @@ impl VideoEncoder {
             encoder: &self.name,
             spec,
             grid: self.config.grid.is_some(),
+            interval,
             depth: depth_of(format),
             colour,
             hdr,
@@ -197,8 +207,9 @@ impl VideoEncoder {
         }
         let hdr =
             if params.colour.is_hdr() { known_hdr(&self.config, frame) } else { HdrMetadata::default() };
-        let mut settings = self.settings(host_format, params.colour, hdr)?;
         let rate = rate_of(&self.config, frame);
+        let interval = self.interval(rate);
+        let mut settings = self.settings(host_format, params.colour, hdr, interval)?;
         let base = self.base(frame, rate);
         let hw_frames = self.pool(frame)?;
         if hw_frames.is_none() {
@@ -265,7 +276,23 @@ impl VideoEncoder {
             ));
         }
         let quantisers = self.name.starts_with("libx264").then(Quantisers::default);
-        Ok(Open { encoder, settings, params, host_format, base, quantisers })
+        Ok(Open { encoder, settings, params, host_format, base, rate, quantisers })
+    }
+
+    /// How many frames lie from one key frame of the grid to the next, as far as frames have come at `rate`.
+    fn interval(&self, rate: Rational) -> Option<u32> {
+        self.config.grid.as_ref().filter(|_| !self.uneven)?.frames(rate)
+    }
+
+    /// Notes a frame that is not as long as the rate says. Times of containers are rounded, to a millisecond at most.
+    fn measure(&mut self, frame: &Frame) {
+        const ROUNDING: f64 = 0.0015;
+        if frame.duration > 0 && !self.uneven && self.config.grid.is_some() {
+            let opened = self.open.as_ref().filter(|_| self.config.frame_rate.is_none()).map(|o| o.rate);
+            let rate = opened.unwrap_or_else(|| rate_of(&self.config, frame));
+            let tick = frame.base.as_f64();
+            self.uneven = (frame.duration as f64 * tick - rate.inverse().as_f64()).abs() > ROUNDING.max(tick);
+        }
     }
 
     fn base(&self, frame: &Frame, rate: Rational) -> TimeBase {
@@ -304,8 +331,12 @@ impl VideoEncoder {
         let reorder = announced.and_then(|s| s.video.as_ref()).map_or(0, |v| v.reorder);
         let before = self.config.spec.clone();
         self.config.spec.preset = preset.or(before.preset);
-        // SVT-AV1 hands pictures out in their order whatever it refers to; where it refuses to be told, it is not.
-        let free = self.name == "libsvtav1" && !super::svt::averages_in_low_delay();
+        // These hand pictures out in their order whatever they refer to. Where the next key frames are their own it is one
+        // opening of few; begun anew at each, SVT-AV1 overshoots an average rate by half, but in low delay. Where it refuses
+        // to be told that, it is not.
+        let in_order = matches!(self.name.as_str(), "libsvtav1" | "libaom-av1");
+        let free = in_order && self.interval(rate_of(&self.config, frame)).is_some()
+            || self.name == "libsvtav1" && !super::svt::averages_in_low_delay();
         if reorder == 0 && self.table.b_frames.is_some() && !free {
             self.config.spec.b_frames = Some(0);
         }
@@ -419,6 +450,12 @@ impl VideoEncoder {
         self.receive(out)
     }
 
+    /// How often it was opened again.
+    #[cfg(test)]
+    pub(super) fn openings(&self) -> usize {
+        self.openings
+    }
+
     fn keep_statistics(&self) {
         if let (Some(Pass::First(log)), Some(open)) = (&self.config.pass, &self.open) {
             log.put(open.encoder.stats());
@@ -482,7 +519,8 @@ impl VideoEncoder {
         };
         let before = std::mem::replace(&mut self.config.spec, changed);
         let (format, colour) = (open.host_format, open.params.colour);
-        let settings = match self.settings(format, colour, self.config.hdr) {
+        let own_keys = open.settings.own_keys;
+        let settings = match self.settings(format, colour, self.config.hdr, own_keys) {
             Ok(settings) => settings,
             Err(e) => {
                 self.config.spec = before;
@@ -508,6 +546,7 @@ impl VideoEncoder {
 
 impl Stage<Frame, Packet> for VideoEncoder {
     fn push(&mut self, frame: Frame, out: &mut dyn Outlet<Packet>) -> Result<()> {
+        self.measure(&frame);
         if self.open.is_none() {
             self.open = Some(self.open(&frame)?);
             self.describe()?;
@@ -525,8 +564,12 @@ impl Stage<Frame, Packet> for VideoEncoder {
         }
         let fits = self.fits(&frame)?;
         let can_force = self.open.as_ref().is_some_and(|o| o.settings.can_force);
+        // Where the rate is even, it is the encoder that makes the grid's key frames.
+        let own =
+            |open: &Open| open.settings.own_keys.is_some_and(|n| self.sent.is_multiple_of(u64::from(n)));
+        let made = can_force || self.open.as_ref().is_some_and(own);
         let preset = self.next_preset.take_if(|_| (force || !fits) && !first);
-        let again = (self.reopen || preset.is_some() || (force && !can_force)) && !first || !fits;
+        let again = (self.reopen || preset.is_some() || (force && !made)) && !first || !fits;
         // Its own base may be finer than that so far.
         let new_base = if again { self.next_base(&frame, base) } else { base };
         let mut frame = frame.rebased(new_base);
@@ -540,6 +583,7 @@ impl Stage<Frame, Packet> for VideoEncoder {
             self.keep_statistics();
             self.open = None;
             self.openings += 1;
+            self.sent = 0;
             self.config.time_base = Some(new_base);
             self.open_again(preset, &frame)?;
             self.reopen = false;
@@ -550,9 +594,10 @@ impl Stage<Frame, Packet> for VideoEncoder {
             self.durations.insert(pts, frame.duration);
         }
         let can_force = self.open.as_ref().is_some_and(|o| o.settings.can_force);
-        if force && (can_force || first) {
+        if force && (made || again || first) {
             self.forced.push_back(pts);
         }
+        self.sent += 1;
         let media = frame.to_media()?;
         loop {
             let Some(open) = &mut self.open else { return Ok(()) };
@@ -656,16 +701,17 @@ pub(super) fn rising(encoder: &str, last: &mut Option<i64>, frame: &Frame) -> Re
 }
 
 /// What `encoder` is set to for `spec`, as far as that does not depend on the frames: for the plan. `grid`: key frames
-/// come on a grid.
+/// come on a grid, of so many frames each where `interval` is known.
 ///
 /// # Errors
 /// As [`VideoEncoder::new`].
-pub fn settings(encoder: &str, spec: &VideoSpec, grid: bool) -> Result<Settings> {
+pub fn settings(encoder: &str, spec: &VideoSpec, grid: bool, interval: Option<u32>) -> Result<Settings> {
     let format = input_format(encoder, spec, None)?;
     let settings = map(&Request {
         encoder,
         spec,
         grid,
+        interval,
         depth: depth_of(format),
         colour: crate::frame::Colour::default(),
         hdr: HdrMetadata::default(),

@@ -4,7 +4,7 @@ use super::copy::{asks_to_encode, copy_obstacle};
 use super::placement::{Machine, Placement};
 use super::resolve::{Make, Offer, Track, by_index};
 use crate::encode::{
-    self,
+    self, KeyGrid,
     select::{self, Chosen},
 };
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -16,7 +16,7 @@ use crate::spec::{
     OutputSpec, PipelineSpec, Seconds, Service, SubtitleChoice, SubtitleSpec, ToneMapSpec, VideoChoice,
     VideoSpec,
 };
-use crate::time::Rational;
+use crate::time::{Rational, Timestamp};
 use std::collections::BTreeSet;
 
 /// An encoded video track.
@@ -284,8 +284,12 @@ pub(crate) fn video(
         }
         (false, interval) => interval,
     };
-    let settings =
-        encode::video::settings(&encoder.name, &wanted, grid.is_some()).map_err(|e| below("video.", e))?;
+    let interval = grid
+        .and_then(|every| KeyGrid::every(Timestamp::from_seconds(every.0)))
+        .zip(frame_rate)
+        .and_then(|(grid, rate)| grid.frames(rate));
+    let settings = encode::video::settings(&encoder.name, &wanted, grid.is_some(), interval)
+        .map_err(|e| below("video.", e))?;
     let rotation =
         if wanted.auto_rotate { (video.rotation / 90.0).round().rem_euclid(4.0) as u16 * 90 } else { 0 };
     Ok(Track {

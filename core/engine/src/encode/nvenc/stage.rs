@@ -63,7 +63,7 @@ impl NvencEncoder {
         if config.spec.codec.as_ref().is_some_and(|c| *c != codec) {
             return Err(Error::invalid("video.encoder", format!("{name} makes {codec}")));
         }
-        crate::encode::video::settings(&name, &config.spec, config.grid.is_some())?;
+        crate::encode::video::settings(&name, &config.spec, config.grid.is_some(), None)?;
         Ok(NvencEncoder {
             summary: "nvenc".into(),
             name,
@@ -95,6 +95,7 @@ impl NvencEncoder {
             encoder: &self.name,
             spec: &self.config.spec,
             grid: self.config.grid.is_some(),
+            interval: None,
             depth: config::surface(format)?.depth() as u8,
             colour,
             hdr: HdrMetadata::default(),

@@ -90,6 +90,7 @@ fn configure(codec: &str, pixels: &str, json: &str) -> Result<Config> {
         encoder: &encoder,
         spec: &spec,
         grid: false,
+        interval: None,
         depth: surface.depth() as u8,
         colour: Colour::BT709,
         hdr: HdrMetadata::default(),

@@ -11,6 +11,7 @@ fn request<'a>(encoder: &'a str, spec: &'a VideoSpec) -> Request<'a> {
         encoder,
         spec,
         grid: false,
+        interval: None,
         depth: spec.bit_depth.unwrap_or(if encoder == "prores_ks" { 10 } else { 8 }),
         colour: Colour::default(),
         hdr: HdrMetadata::default(),
