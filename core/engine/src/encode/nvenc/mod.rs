@@ -82,7 +82,7 @@ pub struct Wanted<'a> {
 impl Wanted<'_> {
     fn config(&self) -> Result<Config> {
         let surface = surface(format::input_format(self.encoder, self.spec, self.format)?)?;
-        let settings = video::settings(self.encoder, self.spec, false)?;
+        let settings = video::settings(self.encoder, self.spec, false, None)?;
         let mut config = Config::new(self.codec, &settings, surface)?;
         if let Some(rate) = self.rate.filter(|r| r.is_positive()) {
             config.encode.frame_rate = (rate.num as u32, rate.den as u32);
