@@ -51,14 +51,14 @@ pub struct SubtitleArgs {
     #[arg(long, value_name = "STREAM|FILE|none")]
     pub subtitles: Vec<String>,
     /// Language to write of the track that --subtitles names, in their order (repeatable) [default: the source's]
-    #[arg(long = "subtitle-language", value_name = "CODE", requires = "subtitles")]
-    pub languages: Vec<String>,
+    #[arg(long, value_name = "CODE", requires = "subtitles")]
+    pub subtitle_languages: Vec<String>,
     /// Title to write of the track that --subtitles names, in their order (repeatable) [default: the source's]
-    #[arg(long = "subtitle-title", value_name = "TEXT", requires = "subtitles")]
-    pub titles: Vec<String>,
+    #[arg(long, value_name = "TEXT", requires = "subtitles")]
+    pub subtitle_titles: Vec<String>,
     /// Which of the tracks that --subtitles names players show unasked, from 1
-    #[arg(long = "default-subtitle", value_name = "NUMBER", requires = "subtitles")]
-    pub default: Option<usize>,
+    #[arg(long, value_name = "NUMBER", requires = "subtitles")]
+    pub default_subtitle: Option<usize>,
 }
 
 impl AudioArgs {
@@ -154,9 +154,9 @@ impl SubtitleArgs {
         }
         let tracks = if none { 0 } else { self.subtitles.len() };
         for (option, most) in [
-            ("--subtitle-language", self.languages.len()),
-            ("--subtitle-title", self.titles.len()),
-            ("--default-subtitle", self.default.unwrap_or(0)),
+            ("--subtitle-language", self.subtitle_languages.len()),
+            ("--subtitle-title", self.subtitle_titles.len()),
+            ("--default-subtitle", self.default_subtitle.unwrap_or(0)),
         ] {
             if most > tracks {
                 return Err(Failure::usage(format!(
@@ -164,7 +164,7 @@ impl SubtitleArgs {
                 )));
             }
         }
-        if self.default == Some(0) {
+        if self.default_subtitle == Some(0) {
             return Err(Failure::usage("--default-subtitle: tracks are counted from 1"));
         }
         if none {
@@ -178,9 +178,9 @@ impl SubtitleArgs {
             SubtitleSpec {
                 stream,
                 path,
-                language: self.languages.get(i).cloned(),
-                title: self.titles.get(i).cloned(),
-                default: self.default == Some(i + 1),
+                language: self.subtitle_languages.get(i).cloned(),
+                title: self.subtitle_titles.get(i).cloned(),
+                default: self.default_subtitle == Some(i + 1),
             }
         };
         Ok(SubtitleChoice::Tracks(self.subtitles.iter().enumerate().map(track).collect()))
