@@ -78,6 +78,11 @@ pub trait Stage<In, Out>: Send {
         Err(crate::Error::unsupported(format!("this stage cannot {control}")))
     }
 
+    /// Whether everything that it lets through has passed, so that its source need not be read further.
+    fn is_done(&self) -> bool {
+        false
+    }
+
     /// Whether it takes [`Control::FrameRate`], and gives so many frames a second then.
     fn paces(&self) -> bool {
         false

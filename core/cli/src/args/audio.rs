@@ -51,10 +51,10 @@ pub struct SubtitleArgs {
     #[arg(long, value_name = "STREAM|FILE|none")]
     pub subtitles: Vec<String>,
     /// Language to write of the track that --subtitles names, in their order (repeatable) [default: the source's]
-    #[arg(long, value_name = "CODE", requires = "subtitles")]
+    #[arg(long = "subtitle-language", value_name = "CODE", requires = "subtitles")]
     pub subtitle_languages: Vec<String>,
     /// Title to write of the track that --subtitles names, in their order (repeatable) [default: the source's]
-    #[arg(long, value_name = "TEXT", requires = "subtitles")]
+    #[arg(long = "subtitle-title", value_name = "TEXT", requires = "subtitles")]
     pub subtitle_titles: Vec<String>,
     /// Which of the tracks that --subtitles names players show unasked, from 1
     #[arg(long, value_name = "NUMBER", requires = "subtitles")]

@@ -64,6 +64,10 @@ pub fn in_message(message: &str) -> String {
     if !is_root || root.contains(' ') {
         return message.into();
     }
+    // A file called `a.mp4` was taken for a field of what it belongs to.
+    if let Some((head, name)) = root.split_once('.').filter(|_| !exists(root)) {
+        return in_message(&format!("{head}: {name}: {rest}"));
+    }
     let mut path = root.to_string();
     while let Some((field, after)) = rest.split_once(": ") {
         let longer = format!("{path}.{field}");
@@ -146,6 +150,10 @@ mod tests {
         for name in ["b.mp4", "path.mp4", "video.fps", "mp4"] {
             let message = format!("outputs[0]: {name}: exists");
             assert_eq!(in_message(&message), format!("OUT: {name}: exists"));
+            assert_eq!(
+                in_message(&format!("outputs[0].{name}.mkv: exists")),
+                format!("OUT: {name}.mkv: exists")
+            );
         }
         assert_eq!(in_message("outputs[0].audio[0]: channels: 9 is too many"), "--channels: 9 is too many");
         assert_eq!(in_message("outputs[0]: video.filters[0].crop: too large"), "--crop: too large");

@@ -8,7 +8,14 @@ use crate::spec::{Tune, VideoSpec};
 
 /// The quantisation range that the codec's pictures have by definition, where it has one: convert to it before encoding.
 pub fn input_range(encoder: &str) -> Option<ColourRange> {
-    (encoder == "mjpeg").then_some(ColourRange::Full)
+    match encoder {
+        "mjpeg" => Some(ColourRange::Full),
+        // Their streams cannot say that it is another, or players do not ask.
+        "mpeg1video" | "mpeg2video" | "libtheora" | "prores_ks" | "dvvideo" | "dnxhd" => {
+            Some(ColourRange::Limited)
+        }
+        _ => None,
+    }
 }
 
 pub(super) fn depth_of(format: PixelFormat) -> u8 {

@@ -8,7 +8,7 @@ use super::rate::{Request, Settings, map};
 use super::x264::Quantisers;
 use super::{Encoder, nvenc, presets, stream};
 use crate::error::{Error, ErrorKind, Result};
-use crate::frame::{Frame, HdrMetadata, PixelFormat, VideoParams};
+use crate::frame::{ColourRange, Frame, HdrMetadata, PixelFormat, VideoParams};
 use crate::packet::{Codec, MediaKind, Packet, StreamInfo, VideoInfo};
 use crate::spec::{Bitrate, Preset, VideoSpec};
 use crate::stage::{Control, Outlet, Stage};
@@ -219,9 +219,7 @@ impl VideoEncoder {
                 return Err(Error::unsupported(message));
             }
         }
-        if let Some(range) = input_range(&self.name)
-            && params.colour.range != range
-        {
+        if input_range(&self.name) == Some(ColourRange::Full) && params.colour.range != ColourRange::Full {
             // FFmpeg marks such pictures for its own decoder; others show them with too little contrast.
             settings.options.push(("strict".into(), "unofficial".into()));
         }
@@ -742,5 +740,5 @@ fn open_error(name: &str, e: av::Error) -> Error {
 
 /// Whether the encoder writes times into the stream in ticks of the frame rate, which are those of its base.
 fn counts_by_rate(encoder: &str) -> bool {
-    matches!(encoder, "mpeg4" | "mpeg2video" | "mpeg1video")
+    matches!(encoder, "mpeg4" | "mpeg2video" | "mpeg1video" | "libtheora")
 }

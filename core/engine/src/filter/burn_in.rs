@@ -25,7 +25,8 @@ const LEAD: i64 = 60_000_000;
 /// In HDR pictures white is 203 cd/m²: text is drawn on a transparent canvas first, because libass would write white as
 /// the brightest code.
 ///
-/// `zero` is the source's time at which the frames' times are 0, so that subtitles stay in step after a trim. Output
+/// `zero` is the source's time at which the frames' times are 0, so that subtitles stay in step after a trim; a file's own
+/// times count from `origin`, the source's beginning. Output
 /// base: the input's. Packed pixels leave in planes when bitmaps are drawn, or text into HDR.
 pub struct BurnIn(Kind);
 
@@ -43,7 +44,7 @@ impl BurnIn {
     pub fn new(
         spec: &BurnInSpec,
         source: Option<&SourceSpec>,
-        zero: Timestamp,
+        (origin, zero): (Timestamp, Timestamp),
         interrupt: &av::Interrupt,
     ) -> Result<Self> {
         if let Some(path) = &spec.path {
@@ -60,7 +61,9 @@ impl BurnIn {
                 demuxer.read()?.map(drop).ok_or_else(|| Error::new(ErrorKind::Format, "is empty"))
             };
             check().context(|| format!("burn_in.path: {path}"))?;
-            return Ok(BurnIn(Kind::Text(Box::new(Text::new(path, None, zero)?))));
+            // Its times begin with the source's first picture, whatever that is called.
+            let shown = Timestamp::new(zero.micros() - origin.micros(), MICROSECONDS);
+            return Ok(BurnIn(Kind::Text(Box::new(Text::new(path, None, shown)?))));
         }
         let field = "burn_in.stream";
         let (Some(index), Some(source)) = (spec.stream, source) else {

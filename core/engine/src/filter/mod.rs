@@ -78,6 +78,8 @@ pub struct FilterContext {
     pub source: Option<SourceSpec>,
     /// Ends the blocking reads of a filter that reads the source or a file.
     pub interrupt: ghoststream_sys::ffmpeg::Interrupt,
+    /// The source's first time.
+    pub origin: Timestamp,
     /// The source's time at which the frames' times are 0.
     pub zero: Timestamp,
     /// What container and codec say about the track's dynamic range.
@@ -89,6 +91,7 @@ impl Default for FilterContext {
         FilterContext {
             source: None,
             interrupt: Default::default(),
+            origin: Timestamp::new(0, MICROSECONDS),
             zero: Timestamp::new(0, MICROSECONDS),
             hdr: HdrMetadata::default(),
         }
@@ -110,7 +113,8 @@ pub fn build(spec: &FilterSpec, context: &FilterContext) -> Result<Box<dyn Stage
         FilterSpec::ToneMap(s) => Box::new(ToneMap::new(*s, context.hdr)),
         FilterSpec::Interpolate(s) => Box::new(Interpolate::new(*s)),
         FilterSpec::BurnIn(s) => {
-            Box::new(BurnIn::new(s, context.source.as_ref(), context.zero, &context.interrupt)?)
+            let times = (context.origin, context.zero);
+            Box::new(BurnIn::new(s, context.source.as_ref(), times, &context.interrupt)?)
         }
         FilterSpec::Watermark(s) => Box::new(Watermark::new(s.clone())?),
     })

@@ -39,11 +39,6 @@ impl Trim {
         Ok(Trim { start, end, origin, held: None, expected: None, done: false })
     }
 
-    /// Whether everything until `end` has passed, so that the source need not be read further.
-    pub fn is_done(&self) -> bool {
-        self.done
-    }
-
     fn exact_base(&self, base: TimeBase) -> TimeBase {
         let bounds = [self.start, self.end, Some(self.origin)];
         bounds.into_iter().flatten().fold(base, |b, t| match to_whole(t, b) {
@@ -134,6 +129,10 @@ impl Stage<Frame, Frame> for Trim {
             self.expected = Some(super::rate::sum(pts.to(base), Timestamp::new(length, base)));
             self.audio(frame, pts, out)
         }
+    }
+
+    fn is_done(&self) -> bool {
+        self.done
     }
 
     fn finish(&mut self, out: &mut dyn Outlet<Frame>) -> Result<()> {

@@ -12,6 +12,7 @@
 //! It deliberately is not a muxer library: it opens no file or socket, knows no clock or thread, demuxes nothing, and
 //! writes only what players of HLS and DASH need. Progressive MP4, MKV and the like are written by FFmpeg elsewhere.
 
+pub mod audience;
 pub mod bandwidth;
 pub mod bitstream;
 mod boxes;

@@ -178,6 +178,8 @@ pub(super) struct Graph<'a> {
     words: Vec<Words>,
     /// Source time that is the output's 0.
     pub(super) zero: Timestamp,
+    /// The source's first time.
+    pub(super) begin: Timestamp,
     /// The part of the whole that is made, if not all.
     pub(super) window: Option<Window>,
     /// Length of the output, where known.
@@ -233,6 +235,7 @@ impl<'a> Graph<'a> {
             routes: BTreeMap::new(),
             words: Vec::new(),
             zero: Timestamp::new(0, Rational::new(1, 1)),
+            begin: Timestamp::new(0, Rational::new(1, 1)),
             window: spec.window(),
             length: resolved.duration.map(Timestamp::from_seconds),
             gate: Arc::default(),
@@ -262,6 +265,7 @@ impl<'a> Graph<'a> {
     fn build(mut self, input: Input, sinks: Vec<Box<dyn OutputSink>>) -> Result<Crew> {
         let fed = input.is_fed();
         self.zero = input.origin;
+        self.begin = input.offer.start.unwrap_or(input.origin);
         let result = self
             .choose_gpu(&input.offer)
             .and_then(|()| self.build_outputs(&input.offer, sinks))
@@ -444,6 +448,9 @@ impl<'a> Graph<'a> {
                         // Copied pictures begin at the key frame that was gone to, if that was possible.
                         let sought = info.kind == MediaKind::Video && offer.first_key.is_some();
                         let mut route = CopyRoute::new(info, to.mux, to.track).from(from.filter(|_| !sought));
+                        if from.is_none() && self.spec.window().is_none() {
+                            route = route.uncut();
+                        }
                         if info.codec == Codec::Aac
                             && info.extradata.is_empty()
                             && !self.keeps_headers(index, output)

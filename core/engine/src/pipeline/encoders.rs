@@ -183,6 +183,7 @@ impl Graph<'_> {
         let context = FilterContext {
             source: self.spec.source.url.is_some().then(|| self.spec.source.clone()),
             interrupt: self.shared.output_interrupt.clone(),
+            origin: self.begin,
             zero: self.zero,
             hdr: source.video.as_ref().map(|v| v.hdr).unwrap_or_default(),
         };

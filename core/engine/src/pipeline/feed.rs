@@ -43,6 +43,9 @@ pub(crate) struct CopyRoute {
     kind: MediaKind,
     /// What is shown or heard before it is not for the output, where its beginning is cut.
     from: Option<Timestamp>,
+    /// Sound that ends before it was cut away by the source's container (an edit list): it is not even for decoders, which
+    /// begin up to a tenth of a second early.
+    heard_from: Option<Timestamp>,
     /// What the headers of its packets say, where the output's readers are told so once.
     headers: Option<Headers>,
 }
@@ -78,6 +81,7 @@ impl CopyRoute {
             reorder,
             kind: stream.kind,
             from: None,
+            heard_from: None,
             headers: None,
         }
     }
@@ -86,6 +90,13 @@ impl CopyRoute {
     #[must_use]
     pub fn from(mut self, from: Option<Timestamp>) -> Self {
         self.from = from;
+        self
+    }
+
+    /// Of sound, without what the source's container has cut away at its beginning.
+    #[must_use]
+    pub fn uncut(mut self) -> Self {
+        self.heard_from = (self.kind == MediaKind::Audio).then(|| Timestamp::from_seconds(-0.1));
         self
     }
 
@@ -101,7 +112,10 @@ impl CopyRoute {
         let from = self.from.map(|t| t.to(packet.base).ticks);
         match self.kind {
             MediaKind::Video => self.started || from.is_none_or(|from| pts >= from),
-            MediaKind::Audio => from.is_none_or(|from| pts >= from || until > from),
+            MediaKind::Audio => {
+                let heard = self.heard_from.is_none_or(|heard| until > heard.to(packet.base).ticks);
+                heard && from.is_none_or(|from| pts >= from || until > from)
+            }
             // Pictures of words say with others when they go.
             MediaKind::Subtitle if packet.duration <= 0 => from.is_none_or(|from| pts >= from),
             MediaKind::Subtitle => {

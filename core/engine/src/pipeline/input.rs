@@ -349,7 +349,9 @@ pub(super) fn expected(
     playlist: bool,
 ) -> Option<Length> {
     let whole = offer.duration?;
-    if playlist || has_all(offer, wanted) {
+    // Words may end behind everything else, and the container's length is theirs then.
+    let words = offer.streams.iter().any(|s| s.kind == MediaKind::Subtitle);
+    if playlist || !words && has_all(offer, wanted) {
         return Some(Length { time: whole, certain: true });
     }
     let end = |s: &StreamInfo| {

@@ -9,6 +9,7 @@ use super::tracks::{self, AudioTrack, SubtitleTrack, VideoTrack};
 use crate::encode::nvenc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::size::Shown;
+use crate::package::language;
 use crate::packet::{Codec, MediaKind, StreamInfo};
 use crate::plan::{DecoderPlan, OutputPlan, Plan, TrackPlan};
 use crate::sink::Attachment;
@@ -415,12 +416,14 @@ fn pick_audio<'a>(offer: &'a Offer, wanted: &AudioSpec) -> Result<Option<&'a Str
     if let Some(index) = wanted.stream {
         return by_index(offer, index, MediaKind::Audio).map(Some);
     }
+    // `ger`, `deu` and `de` are one language.
+    let same = |a: &str, b: &str| a == b || language::tag(a) == language::tag(b);
     let language = wanted.language.as_deref();
     let sound = offer
         .streams
         .iter()
         .filter(|s| s.kind == MediaKind::Audio)
-        .filter(|s| language.is_none_or(|l| s.language.as_deref() == Some(l)));
+        .filter(|s| language.is_none_or(|l| s.language.as_deref().is_some_and(|own| same(own, l))));
     Ok(sound.max_by_key(|s| {
         let channels = s.audio.as_ref().map_or(0, |a| a.layout.channels);
         (s.disposition.default, !s.disposition.comment, channels, std::cmp::Reverse(s.index))

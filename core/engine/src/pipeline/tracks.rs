@@ -242,14 +242,14 @@ pub(crate) fn video(
         hdr_has_a_place(&wanted, video.colour)?;
     }
     let segmented = container.is_some_and(Container::is_segmented);
-    let interlaced = matches!(video.field_order, FieldOrder::TopFirst | FieldOrder::BottomFirst);
-    if segmented && interlaced && !wanted.filters.iter().any(|f| matches!(f, FilterSpec::Deinterlace(_))) {
-        wanted.filters.insert(0, FilterSpec::Deinterlace(Deinterlace::Auto));
-        reason.push_str("; the source is interlaced, and streaming players do not deinterlace");
-    }
-
     let shown = filtered_size(&wanted, Shown::of(video, wanted.auto_rotate));
     let (width, height) = shown.fit(wanted.width, wanted.height);
+    if let Some(why) = mixes_fields(&wanted, video, &encoder.name, &codec, (height, shown.height), segmented)
+    {
+        wanted.filters.insert(0, FilterSpec::Deinterlace(Deinterlace::Auto));
+        reason.push_str("; the source is interlaced, and ");
+        reason.push_str(why);
+    }
     let needs_even = matches!(codec, Codec::H264 | Codec::Hevc | Codec::Av1 | Codec::Vp9)
         && !wanted
             .pixel_format
@@ -311,6 +311,33 @@ pub(crate) fn video(
             placement: Placement::default(),
         })),
     })
+}
+
+/// Why fields would not stay fields, where nobody says what becomes of them. `heights`: of the output, and before scaling.
+fn mixes_fields(
+    wanted: &VideoSpec,
+    video: &VideoInfo,
+    encoder: &str,
+    codec: &Codec,
+    heights: (u32, u32),
+    segmented: bool,
+) -> Option<&'static str> {
+    let interlaced = matches!(video.field_order, FieldOrder::TopFirst | FieldOrder::BottomFirst);
+    if !interlaced || wanted.filters.iter().any(|f| matches!(f, FilterSpec::Deinterlace(_))) {
+        return None;
+    }
+    let turned = wanted.auto_rotate && video.rotation != 0.0
+        || wanted.filters.iter().any(|f| matches!(f, FilterSpec::Rotate(_) | FilterSpec::Interpolate(_)));
+    let tells = encoder == "libx264" || !matches!(codec, Codec::H264 | Codec::Hevc | Codec::Av1 | Codec::Vp9);
+    if segmented {
+        Some("streaming players do not deinterlace")
+    } else if heights.0 != heights.1 || turned {
+        Some("its fields would be mixed")
+    } else if wanted.frame_rate.is_some_and(|rate| video.frame_rate != Some(rate.0)) {
+        Some("another rate would repeat or drop its fields")
+    } else {
+        (!tells).then_some("players would not be told")
+    }
 }
 
 /// How many pictures a second are certain: those that are asked for or made, or those of a source that has no others.

@@ -145,6 +145,7 @@ pub(crate) fn decode(
         }
         // A paused job lets go of the machine at once; what is queued waits.
         shared.pass_gate();
+        let mut over = last;
         let (frames, result) = measured(shared, meter, |out: &mut Vec<Fetched>| {
             // The decoder hears of frames that cannot be read.
             let mut fetch = OutletFn(|f: Frame| -> Result<()> {
@@ -154,7 +155,10 @@ pub(crate) fn decode(
             match packet {
                 Some(packet) => {
                     meter.count_in();
-                    decoder.push(packet, &mut OutletFn(|f| push_through(&mut chain, f, &mut fetch)))
+                    decoder.push(packet, &mut OutletFn(|f| push_through(&mut chain, f, &mut fetch)))?;
+                    // Behind the end of what is wanted nothing is read.
+                    over = chain.iter().any(|stage| stage.is_done());
+                    if over { finish_through(&mut chain, &mut fetch) } else { Ok(()) }
                 }
                 None => {
                     decoder.finish(&mut OutletFn(|f| push_through(&mut chain, f, &mut fetch)))?;
@@ -169,7 +173,7 @@ pub(crate) fn decode(
             }
         }
         match result {
-            Ok(()) if last => return Ok(()),
+            Ok(()) if over => return Ok(()),
             Ok(()) => {}
             Err(e) if is_end(&e) => return Ok(()),
             Err(e) => return Err(e),

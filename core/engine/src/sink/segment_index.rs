@@ -8,8 +8,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::package::bandwidth::Bandwidth;
 use crate::package::hls::{Map, MediaPlaylist, MediaSegment, PlaylistKind};
 use crate::package::ts::TIME_OFFSET;
-use crate::package::{Segment, Track, dash, language, webvtt};
-use crate::packet::{MediaKind, Packet};
+use crate::package::{Segment, Track, audience, dash, language, webvtt};
+use crate::packet::{Disposition, MediaKind, Packet};
 use crate::spec::{Container, PlaylistMode, SegmentNames, SegmentSpec};
 use crate::time::{Rational, Timestamp};
 use bytes::Bytes;
@@ -146,6 +146,10 @@ impl Rendition {
 
     fn of_kind(&self, kind: MediaKind) -> Option<&Track> {
         self.tracks.iter().find(|t| t.info.kind == kind)
+    }
+
+    fn disposition(&self) -> Disposition {
+        self.headers.first().map(|h| h.stream.disposition).unwrap_or_default()
     }
 
     fn language(&self) -> Option<String> {
@@ -437,11 +441,13 @@ impl Index {
     fn manifest(&self, target: Timestamp) -> dash::Manifest {
         let pictures = self.renditions.iter().filter(|r| r.kind == MediaKind::Video);
         let mut sets = dash::AdaptationSet::ladder(pictures.filter_map(|r| r.representation(target)));
-        for (i, r) in self.renditions.iter().filter(|r| r.kind == MediaKind::Audio).enumerate() {
+        let sounds = || self.renditions.iter().filter(|r| r.kind == MediaKind::Audio);
+        let unasked = audience::unasked(sounds().map(Rendition::disposition));
+        for (i, r) in sounds().enumerate() {
             let mut set = dash::AdaptationSet::new(dash::Content::Audio);
             set.language = r.language();
             set.label = r.headers.iter().find_map(|h| h.stream.title.clone());
-            set.roles = vec![if i == 0 { "main" } else { "alternate" }.into()];
+            set.roles = audience::roles(r.disposition(), i == unasked);
             set.representations.extend(r.representation(target));
             sets.push(set);
         }

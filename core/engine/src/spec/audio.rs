@@ -23,7 +23,7 @@ pub struct AudioSpec {
     /// Index of the source stream; default the best audio stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<usize>,
-    /// Take the best stream of this language instead of an index (ISO 639 code as the source writes it).
+    /// Take the best stream of this language instead of an index (ISO 639, two letters or three).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
     /// Bits per second; default by codec and channels.

@@ -491,7 +491,8 @@ fn two_passes_go_with_a_grid_and_with_outputs_of_one_pass() {
     let spec = json!({"source": {"url": input, "duration": 2}, "outputs": [
         {"path": slow, "video": twice, "audio": false}, {"path": quick, "video": {"preset": "p1"}}]});
     let plan = ghoststream::Pipeline::from_json(&spec.to_string()).unwrap().plan().unwrap();
-    assert!(plan.outputs[0].tracks[0].notes[0].contains("each stretch"), "{:?}", plan.outputs[0].tracks);
+    // A second is a whole number of frames: the encoder makes these key frames by itself, and is opened once.
+    assert!(plan.outputs[0].tracks[0].notes.is_empty(), "{:?}", plan.outputs[0].tracks);
     complete(spec);
     let keys: Vec<f64> = packets(&slow).iter().filter(|p| p.1).map(|p| p.0).collect();
     assert_eq!(keys.len(), 2, "{keys:?}");

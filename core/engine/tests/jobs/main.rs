@@ -1,5 +1,6 @@
 //! Whole jobs on real media: what comes out is checked by FFmpeg's own tools.
 
+mod awkward;
 mod bad_input;
 mod carried;
 mod control;

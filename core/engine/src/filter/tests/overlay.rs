@@ -7,6 +7,9 @@ use std::path::Path;
 
 const LUMA: u16 = 60;
 
+/// The times of a source that begins at 0 and is not trimmed.
+const BEGIN: (Timestamp, Timestamp) = (Timestamp::new(0, FPS), Timestamp::new(0, FPS));
+
 /// 25 fps, grey.
 fn frames(format: &'static str, from: i64, to: i64) -> impl Iterator<Item = Frame> {
     let k = if format.contains("10") { 4 } else { 1 };
@@ -105,8 +108,13 @@ fn text_is_burnt_in_at_its_time_only() {
     let srt = dir.path().join("it's, [a]: file.srt");
     std::fs::write(&srt, "1\n00:00:01,000 --> 00:00:01,400\n<font size=\"80\">GHOST</font>\n").unwrap();
     let spec = BurnInSpec { stream: None, path: Some(srt.to_str().unwrap().into()) };
-    for zero in [0, 10] {
-        let context = FilterContext { zero: Timestamp::new(zero, FPS), ..FilterContext::default() };
+    // Trimmed, and of a source whose own times begin at 40 s.
+    for (origin, zero) in [(0, 0), (0, 10), (1000, 10)] {
+        let context = FilterContext {
+            origin: Timestamp::new(origin, FPS),
+            zero: Timestamp::new(origin + zero, FPS),
+            ..FilterContext::default()
+        };
         let mut stage = build(&FilterSpec::BurnIn(spec.clone()), &context).unwrap();
         let out = run(&mut *stage, frames("yuv420p", 20 - zero, 40 - zero)).unwrap();
         assert_eq!(out.len(), 20);
@@ -120,7 +128,7 @@ fn text_is_burnt_in_at_its_time_only() {
     let pq = Colour { primaries: 9, transfer: 16, matrix: 9, ..Colour::BT709 };
     let hdr = (24..36)
         .map(|i| at(picture("yuv420p10le", 320, 180, pq, |p, _, _| if p == 0 { 300 } else { 512 }), i));
-    let mut stage = BurnIn::new(&spec, None, Timestamp::new(0, FPS), &Default::default()).unwrap();
+    let mut stage = BurnIn::new(&spec, None, BEGIN, &Default::default()).unwrap();
     let out = run(&mut stage, hdr).unwrap();
     for (f, i) in out.iter().zip(24..) {
         let luma: Vec<u16> = (0..180).flat_map(|y| (0..320).map(move |x| sample(f, 0, x, y))).collect();
@@ -154,7 +162,7 @@ fn text_is_burnt_in_at_its_time_only() {
         BurnIn::new(
             &BurnInSpec { stream: Some(stream), path: None },
             Some(&source),
-            Timestamp::new(0, FPS),
+            BEGIN,
             &Default::default(),
         )
     };
@@ -170,7 +178,7 @@ fn text_is_burnt_in_at_its_time_only() {
             std::fs::write(&path, content).unwrap();
         }
         let spec = BurnInSpec { stream: None, path: Some(path.to_str().unwrap().into()) };
-        let e = BurnIn::new(&spec, None, Timestamp::new(0, FPS), &Default::default()).err().unwrap();
+        let e = BurnIn::new(&spec, None, BEGIN, &Default::default()).err().unwrap();
         assert_eq!(e.kind(), kind, "{e}");
     }
 }
@@ -213,7 +221,8 @@ fn bitmaps_are_burnt_in_at_their_time_and_place() {
         let source = SourceSpec::url(sup.to_str().unwrap());
         let spec = BurnInSpec { stream: Some(0), path: None };
         let mut stage =
-            BurnIn::new(&spec, Some(&source), Timestamp::new(zero, FPS), &Default::default()).unwrap();
+            BurnIn::new(&spec, Some(&source), (BEGIN.0, Timestamp::new(zero, FPS)), &Default::default())
+                .unwrap();
         let out = run(&mut stage, frames("yuv420p", 20 - zero, 40 - zero)).unwrap();
         for (i, f) in out.iter().enumerate() {
             let i = i as i64 + 20;

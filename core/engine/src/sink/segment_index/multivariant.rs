@@ -1,10 +1,10 @@
 //! The multivariant playlist over what a segmented output has made.
 
 use super::{Index, Rendition, unique};
-use crate::package::Track;
 use crate::package::hls::{
     IFrameVariant, Multivariant, Rendition as HlsRendition, RenditionKind, Variant, VideoRange,
 };
+use crate::package::{Track, audience};
 use crate::packet::{Codec, MediaKind};
 use crate::time::Timestamp;
 
@@ -35,13 +35,15 @@ impl Group<'_> {
 
     /// What they are named in a menu.
     fn renditions(&self) -> Vec<HlsRendition> {
+        let unasked = audience::unasked(self.sounds.iter().map(|r| r.disposition()));
         let mut names = Vec::new();
         let named = |(index, r): (usize, &&Rendition)| {
             let name = unique(&mut names, r.title().unwrap_or_else(|| format!("Audio {}", index + 1)));
             let mut rendition = HlsRendition::new(RenditionKind::Audio, self.id.as_str(), name);
             rendition.uri = Some(format!("{}.m3u8", r.name));
             rendition.language = r.language();
-            (rendition.default, rendition.autoselect) = (index == 0, true);
+            (rendition.default, rendition.autoselect) = (index == unasked, true);
+            rendition.characteristics = audience::characteristics(r.disposition());
             rendition.channels = r.of_kind(MediaKind::Audio).map(|t| t.channels);
             rendition
         };

@@ -1,0 +1,170 @@
+//! Sources that are in order and still unlike most: words that outlast the film, edit lists, fields, full range.
+
+use crate::support::*;
+use serde_json::json;
+use std::process::Command;
+
+/// The brightest and the darkest luma of the first pictures.
+fn luma(path: &str) -> (u32, u32) {
+    let out = Command::new("ffprobe")
+        .args(["-v", "error", "-f", "lavfi", "-of", "csv=p=0"])
+        .args(["-show_entries", "frame_tags=lavfi.signalstats.YMIN,lavfi.signalstats.YMAX"])
+        .args(["-i", &format!("movie={path},signalstats")])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    let line: Vec<u32> = text.lines().next().unwrap().split(',').map(|n| n.parse().unwrap()).collect();
+    (line[0], line[1])
+}
+
+#[test]
+fn words_that_end_behind_the_film_do_not_make_it_truncated() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mp4");
+    let words = dir.path("words.srt");
+    std::fs::write(
+        &words,
+        "1\n00:00:01,000 --> 00:00:02,000\nHello\n\n2\n00:00:03,000 --> 00:00:30,000\nThanks\n",
+    )
+    .unwrap();
+    for (name, codec) in [("late.mkv", "srt"), ("late.mp4", "mov_text"), ("late.webm", "webvtt")] {
+        let (late, output) = (dir.path(name), dir.path(&format!("out-{name}.mkv")));
+        let media = if name.ends_with("webm") { "-c:v libvpx -c:a libopus" } else { "-c copy" };
+        ffmpeg(&format!("-i {input} -i {words} -map 0 -map 1 {media} -c:s {codec} {late}"));
+        complete(json!({"source": {"url": late}, "outputs": [{"path": output, "video": {"codec": "copy"}}]}));
+        assert_eq!(frames(video(&probe(&output))), 100, "{name}");
+        std::fs::remove_file(&output).unwrap();
+        complete(json!({"source": {"url": late}, "outputs": [{"path": output, "video": {"preset": "p1"},
+            "subtitles": false}]}));
+    }
+}
+
+#[test]
+fn a_job_reads_its_source_no_further_than_its_end() {
+    let dir = Dir::new();
+    let (input, output) = (dir.path("long.mkv"), dir.path("short.mkv"));
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=160x90:r=25:d=60 -f lavfi -i sine=d=60 -c:v libx264 -preset ultrafast -bf 2 -g 50 {input}"
+    ));
+    let job = start(json!({"source": {"url": input, "start": 2, "duration": 1}, "outputs": [{"path": output,
+        "video": {"preset": "p1"}, "audio": {"codec": "aac"}}]}));
+    events(&job);
+    let stats = job.stats();
+    let read = stats.stages.iter().find(|s| s.name == "source").expect("a source").items_out;
+    // Of some 1500 pictures and 2600 packets of sound.
+    assert!(read < 1000, "{read} packets were read");
+    let streams = probe(&output);
+    assert_eq!(frames(video(&streams)), 25);
+    let sound = times(&output, "a");
+    assert!((sound.last().unwrap() - 1.0).abs() < 0.05, "{sound:?}");
+}
+
+#[test]
+fn sound_that_an_edit_list_cuts_away_is_not_copied() {
+    let dir = Dir::new();
+    let (long, cut) = (dir.path("long.mp4"), dir.path("cut.mp4"));
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=160x90:r=25:d=12 -f lavfi -i sine=d=12 -c:v libx264 -preset ultrafast -g 100 -c:a aac {long}"
+    ));
+    // The key frame at 4 s is kept for the pictures from 6.5 s on, and the sound beside it.
+    ffmpeg(&format!("-ss 6.5 -i {long} -t 4 -c copy {cut}"));
+    for name in ["out.mkv", "out.ts"] {
+        let output = dir.path(name);
+        complete(json!({"source": {"url": cut}, "outputs": [{"path": output, "video": {"preset": "p1"},
+            "audio": {"codec": "copy"}}]}));
+        let (pictures, sound) = (times(&output, "v"), times(&output, "a"));
+        assert!((pictures[0] - sound[0]).abs() < 0.15, "{name}: {} and {}", pictures[0], sound[0]);
+    }
+}
+
+#[test]
+fn codecs_without_a_word_for_full_range_get_limited_pictures() {
+    let dir = Dir::new();
+    let input = dir.path("full.mkv");
+    ffmpeg(&format!(
+        "-f lavfi -i smptehdbars=s=320x180:r=25:d=1 -vf scale=out_range=full,format=yuv420p -color_range pc -c:v ffv1 {input}"
+    ));
+    assert!(luma(&input).1 > 250, "{:?}", luma(&input));
+    for (name, codec) in [("p.mov", "prores"), ("m.mkv", "mpeg2video")] {
+        let output = dir.path(name);
+        complete(json!({"source": {"url": input}, "outputs": [{"path": output, "video": {"codec": codec}}]}));
+        let bits = if codec == "prores" { 4 } else { 1 };
+        let (low, high) = luma(&output);
+        assert!(low >= 12 * bits && high <= 240 * bits, "{codec}: {low} to {high}");
+        assert_ne!(video(&probe(&output))["color_range"], "pc", "{codec}");
+    }
+}
+
+#[test]
+fn fields_that_are_scaled_become_frames_first() {
+    let dir = Dir::new();
+    let input = dir.path("fields.mkv");
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=720x576:r=50:d=1 -vf interlace=lowpass=0 -c:v libx264 -preset ultrafast -flags +ildct+ilme -x264opts tff=1 {input}"
+    ));
+    let field_order = |output: &str| video(&probe(output))["field_order"].as_str().map(str::to_string);
+    let plan = |picture: serde_json::Value| {
+        let output = dir.path("out.mp4");
+        let spec = json!({"source": {"url": input}, "outputs": [{"path": output, "overwrite": true, "video": picture}]});
+        complete(spec.clone());
+        let plan = ghoststream::Pipeline::from_json(&spec.to_string()).unwrap().plan().unwrap();
+        (field_order(&output), plan.outputs[0].tracks[0].reason.clone())
+    };
+    let (order, why) = plan(json!({"preset": "p1"}));
+    assert_eq!(order.as_deref(), Some("tt"), "as it is, it stays what it is");
+    assert!(!why.contains("interlaced"), "{why}");
+    for (picture, said) in [
+        (json!({"preset": "p1", "height": 288}), "mixed"),
+        (json!({"preset": "p1", "filters": [{"rotate": 90}]}), "mixed"),
+        (json!({"preset": "p1", "frame_rate": 50}), "repeat"),
+        (json!({"preset": "p1", "encoder": "libx265"}), "told"),
+    ] {
+        let (order, why) = plan(picture.clone());
+        assert!(matches!(order.as_deref(), None | Some("progressive" | "unknown")), "{picture}: {order:?}");
+        assert!(why.contains(said), "{picture}: {why}");
+    }
+    let (order, _) = plan(json!({"preset": "p1", "width": 360, "height": 576}));
+    assert_eq!(order.as_deref(), Some("tt"), "lines that stay lines stay fields");
+}
+
+#[test]
+fn theora_has_every_picture() {
+    let dir = Dir::new();
+    let (input, output) = (clip(&dir, "in.mp4"), dir.path("out.mkv"));
+    if ghoststream::Pipeline::from_json(
+        &json!({"source": {"url": input}, "outputs": [{"path": output,
+        "video": {"codec": "theora"}}]})
+        .to_string(),
+    )
+    .unwrap()
+    .plan()
+    .is_err()
+    {
+        println!("skipped: this FFmpeg has no libtheora");
+        return;
+    }
+    complete(json!({"source": {"url": input}, "outputs": [{"path": output, "video": {"codec": "theora"}}]}));
+    assert_eq!(frames(video(&probe(&output))), 100);
+}
+
+#[test]
+fn what_a_source_marks_as_its_default_sound_is_that_of_the_set() {
+    let dir = Dir::new();
+    let (input, output) = (dir.path("two.mkv"), dir.path("set"));
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=160x90:r=25:d=2 -f lavfi -i sine=d=2 -f lavfi -i sine=d=2 -map 0 -map 1 -map 2 -c:v libx264 \
+         -preset ultrafast -c:a aac -metadata:s:a:0 language=eng -metadata:s:a:1 language=ger -disposition:a:0 0 \
+         -disposition:a:1 default {input}"
+    ));
+    let sounds = json!([{"language": "en"}, {"language": "deu"}]);
+    complete(json!({"source": {"url": input}, "outputs": [{"path": output, "format": "hls+dash",
+        "video": {"preset": "p1"}, "audio": sounds}]}));
+    let master = std::fs::read_to_string(dir.path("set/master.m3u8")).unwrap();
+    let of =
+        |tag: &str| master.lines().find(|l| l.contains(tag)).unwrap_or_else(|| panic!("{tag}: {master}"));
+    assert!(of("LANGUAGE=\"de\"").contains("DEFAULT=YES"), "{master}");
+    assert!(of("LANGUAGE=\"en\"").contains("DEFAULT=NO"), "{master}");
+    let manifest = std::fs::read_to_string(dir.path("set/manifest.mpd")).unwrap();
+    let german = manifest.split("<AdaptationSet").find(|set| set.contains("lang=\"de\"")).unwrap();
+    assert!(german.contains("value=\"main\""), "{manifest}");
+}
