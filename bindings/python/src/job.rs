@@ -65,7 +65,7 @@ pub struct Job {
 
 impl Job {
     fn get(&self, py: Python<'_>) -> PyResult<&Arc<EngineJob>> {
-        let state = |message| raise(py, &Error::new(ErrorKind::State, message));
+        let state = |message: &str| raise(py, &Error::new(ErrorKind::State, message));
         if self.process != std::process::id() {
             return Err(state("the job runs in the process that started it, not in a fork of that"));
         }
