@@ -80,7 +80,8 @@
 // Since: 0
 #define GS_FRAME_CORRUPT 16
 
-// Flag of gs_frame_info: yours alone, so that you may write through the data pointers.
+// Flag of gs_frame_info: yours alone now, so that you may write through the data pointers: no other reference to the frame
+// is left, and the engine is done with what was pushed.
 // Since: 0
 #define GS_FRAME_WRITABLE 32
 
@@ -328,7 +329,8 @@ typedef struct gs_capture gs_capture;
 // Since: 0
 typedef struct gs_encoder gs_encoder;
 
-// A raw picture or a run of sound, wherever its memory is. Counted; immutable once it was pushed or referenced.
+// A raw picture or a run of sound, wherever its memory is. Counted; immutable once it was pushed or referenced, for as
+// long as somebody else may read it (GS_FRAME_WRITABLE).
 // Thread: any, also several at once.
 // Since: 0
 typedef struct gs_frame gs_frame;
@@ -878,16 +880,16 @@ gs_status gs_capture_next_frame(struct gs_capture *capture,
                                 int64_t timeout_us,
                                 struct gs_frame **frame);
 
-// Goes to a time in microseconds, on the clock of the frames: the next picture is the one that is shown then.
+// Goes to a time in microseconds, on the clock of the frames (which may begin before 0): the next picture is the one that
+// is shown then, the first for times before all.
 // Owns: nothing.
 // Thread: any; waits for other calls on the capture.
-// Errors: GS_INVALID for a time below 0; GS_UNSUPPORTED when the source cannot be sought; GS_IO, GS_FORMAT,
-// GS_CANCELLED.
+// Errors: GS_UNSUPPORTED when the source cannot be sought; GS_IO, GS_FORMAT, GS_CANCELLED; GS_INVALID for NULL.
 // Since: 0
 gs_status gs_capture_seek(struct gs_capture *capture, int64_t time_us);
 
-// Goes to a picture by its number, counted from 0 in the order of showing. The first time all packets are read
-// (not decoded).
+// Goes to a picture by its number, counted from 0 in the order of showing, where the source has a `start` from there.
+// The first time all packets are read (not decoded).
 // Owns: nothing.
 // Thread: any; waits for other calls on the capture.
 // Errors: GS_INVALID beyond the last picture; GS_UNSUPPORTED when the source cannot be sought; GS_IO, GS_FORMAT,
@@ -896,8 +898,8 @@ gs_status gs_capture_seek(struct gs_capture *capture, int64_t time_us);
 gs_status gs_capture_seek_frame(struct gs_capture *capture,
                                 uint64_t index);
 
-// How many pictures the source has, exactly. The first time all packets are read (not decoded). Frames that are due
-// stay due.
+// How many pictures the source has, exactly; with a `start` or `duration`, how many that part has. The first time all
+// packets are read (not decoded). Frames that are due stay due.
 // Owns: nothing.
 // Thread: any; waits for other calls on the capture.
 // Errors: GS_UNSUPPORTED for a source without an end or that cannot be sought; GS_IO, GS_CANCELLED; GS_INVALID.

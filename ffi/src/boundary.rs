@@ -176,6 +176,19 @@ pub(crate) mod counted {
         handle
     }
 
+    /// Whether the caller's reference is the only one.
+    ///
+    /// # Safety
+    /// `handle` came from [`give`] and still counts.
+    pub unsafe fn is_alone<T>(handle: *const T) -> bool {
+        // SAFETY: the caller's promise; the reference stays the caller's.
+        let counted = std::mem::ManuallyDrop::new(unsafe { Arc::from_raw(handle) });
+        let alone = Arc::strong_count(&counted) == 1;
+        // What the others did before they gave up is done.
+        std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
+        alone
+    }
+
     /// Takes the handle out of `place`, nulls that, and gives the reference up.
     ///
     /// # Safety
@@ -442,9 +455,11 @@ mod tests {
         let mut two = unsafe { counted::more(one) };
         // SAFETY: ours, and NULL afterwards.
         unsafe {
+            assert!(!counted::is_alone(one));
             counted::release(&mut one);
             counted::release(&mut one);
             assert_eq!((one.is_null(), *two), (true, 5));
+            assert!(counted::is_alone(two));
             counted::release(&mut two);
             counted::release::<i32>(std::ptr::null_mut());
             let mut own = owned::give(String::from("x"));

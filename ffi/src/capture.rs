@@ -341,11 +341,11 @@ pub unsafe extern "C" fn gs_capture_next_frame(
     })
 }
 
-/// Goes to a time in microseconds, on the clock of the frames: the next picture is the one that is shown then.
+/// Goes to a time in microseconds, on the clock of the frames (which may begin before 0): the next picture is the one that
+/// is shown then, the first for times before all.
 /// Owns: nothing.
 /// Thread: any; waits for other calls on the capture.
-/// Errors: GS_INVALID for a time below 0; GS_UNSUPPORTED when the source cannot be sought; GS_IO, GS_FORMAT,
-/// GS_CANCELLED.
+/// Errors: GS_UNSUPPORTED when the source cannot be sought; GS_IO, GS_FORMAT, GS_CANCELLED; GS_INVALID for NULL.
 /// Since: 0
 ///
 /// # Safety
@@ -355,16 +355,13 @@ pub unsafe extern "C" fn gs_capture_seek(capture: *mut gs_capture, time_us: i64)
     enter(|| {
         // SAFETY: the caller's promise.
         let capture = unsafe { handle(capture, "capture") }?;
-        if time_us < 0 {
-            return Err(Error::invalid("time_us", format!("{time_us} is before the start")));
-        }
         capture.lock().seek(Place::Time(Seconds(time_us as f64 / 1e6)))?;
         Ok(gs_status::GS_OK)
     })
 }
 
-/// Goes to a picture by its number, counted from 0 in the order of showing. The first time all packets are read
-/// (not decoded).
+/// Goes to a picture by its number, counted from 0 in the order of showing, where the source has a `start` from there.
+/// The first time all packets are read (not decoded).
 /// Owns: nothing.
 /// Thread: any; waits for other calls on the capture.
 /// Errors: GS_INVALID beyond the last picture; GS_UNSUPPORTED when the source cannot be sought; GS_IO, GS_FORMAT,
@@ -382,8 +379,8 @@ pub unsafe extern "C" fn gs_capture_seek_frame(capture: *mut gs_capture, index: 
     })
 }
 
-/// How many pictures the source has, exactly. The first time all packets are read (not decoded). Frames that are due
-/// stay due.
+/// How many pictures the source has, exactly; with a `start` or `duration`, how many that part has. The first time all
+/// packets are read (not decoded). Frames that are due stay due.
 /// Owns: nothing.
 /// Thread: any; waits for other calls on the capture.
 /// Errors: GS_UNSUPPORTED for a source without an end or that cannot be sought; GS_IO, GS_CANCELLED; GS_INVALID.

@@ -23,7 +23,8 @@ pub const GS_NO_TIME: i64 = i64::MIN;
 /// Since: 0
 pub const GS_MAX_PLANES: usize = 8;
 
-/// A raw picture or a run of sound, wherever its memory is. Counted; immutable once it was pushed or referenced.
+/// A raw picture or a run of sound, wherever its memory is. Counted; immutable once it was pushed or referenced, for as
+/// long as somebody else may read it (GS_FRAME_WRITABLE).
 /// Thread: any, also several at once.
 /// Since: 0
 #[allow(non_camel_case_types)]
@@ -66,7 +67,8 @@ pub const GS_FRAME_TOP_FIRST: u32 = 8;
 /// Flag of gs_frame_info: decoding found damage.
 /// Since: 0
 pub const GS_FRAME_CORRUPT: u32 = 16;
-/// Flag of gs_frame_info: yours alone, so that you may write through the data pointers.
+/// Flag of gs_frame_info: yours alone now, so that you may write through the data pointers: no other reference to the frame
+/// is left, and the engine is done with what was pushed.
 /// Since: 0
 pub const GS_FRAME_WRITABLE: u32 = 32;
 
@@ -465,13 +467,15 @@ pub unsafe extern "C" fn gs_frame_get_info(frame: *const gs_frame, info: *mut gs
         // SAFETY: the caller's promise.
         let out = unsafe { OutStruct::new(info, "info") }?;
         // SAFETY: the caller's promise.
-        let frame = &unsafe { handle(frame, "frame") }?.frame;
-        out.set(&describe(frame));
+        let owner = unsafe { handle(frame, "frame") }?;
+        // SAFETY: live.
+        let alone = unsafe { counted::is_alone(frame) } && owner.frame.is_writable();
+        out.set(&describe(&owner.frame, alone));
         Ok(gs_status::GS_OK)
     })
 }
 
-fn describe(frame: &Frame) -> gs_frame_info {
+fn describe(frame: &Frame, alone: bool) -> gs_frame_info {
     let media = frame.media();
     let is_video = frame.is_video();
     let flag = |set: bool, flag: u32| if set { flag } else { 0 };
@@ -489,7 +493,7 @@ fn describe(frame: &Frame) -> gs_frame_info {
             | flag(media.is_interlaced(), GS_FRAME_INTERLACED)
             | flag(media.top_field_first(), GS_FRAME_TOP_FIRST)
             | flag(media.is_corrupt(), GS_FRAME_CORRUPT)
-            | flag(host && media.is_writable(), GS_FRAME_WRITABLE),
+            | flag(host && alone, GS_FRAME_WRITABLE),
         format: static_name(if is_video { media.format().name() } else { media.sample_format().name() }),
         memory: match frame.memory() {
             Memory::Host => gs_memory::GS_MEMORY_HOST,

@@ -309,6 +309,13 @@ static void frames(void)
     CALL(gs_frame_get_info, GS_OK, (frame, &info));
     CHECK(info.flags & GS_FRAME_WRITABLE && info.rows[1] == 9 && info.row_bytes[1] == 17);
     memset(info.data[1], 128, info.stride[1] * (info.rows[1] - 1) + info.row_bytes[1]);
+    /* Not while there is a second reference. */
+    CALL(gs_frame_ref, GS_OK, (frame, &same));
+    CALL(gs_frame_get_info, GS_OK, (frame, &info));
+    CHECK(!(info.flags & GS_FRAME_WRITABLE));
+    gs_frame_unref(&same);
+    CALL(gs_frame_get_info, GS_OK, (frame, &info));
+    CHECK(info.flags & GS_FRAME_WRITABLE);
     gs_frame_unref(&frame);
     what.width = 0xffffffffu;
     CALL(gs_frame_alloc, GS_INVALID, (&what, &frame));
@@ -628,10 +635,41 @@ static void encoders(void)
     CHECK(status == GS_END && n == GS_EVENT_DONE);
     gs_encoder_free(&encoder);
 
-    /* Freed with frames inside. */
-    released = 0;
+    /* What was pushed is not the caller's to write to while the encoder has it: nobody takes packets, so that the last frame
+     * stays where it is. */
     options.tune = NULL;
     options.json = NULL;
+    options.frame_queue = 2;
+    options.packet_queue = 1;
+    CALL(gs_encoder_open, GS_OK, (&options, &encoder));
+    {
+        gs_frame *last = NULL;
+        gs_frame_info info;
+        memset(&info, 0, sizeof info);
+        info.size = sizeof info;
+        for (n = 0, status = GS_OK; status == GS_OK; n++) {
+            what.pts = n * 40000;
+            CALL(gs_frame_alloc, GS_OK, (&what, &frame));
+            status = gs_encoder_push_frame(encoder, frame, 500000);
+            if (status == GS_OK) {
+                gs_frame_unref(&last);
+                last = frame;
+            } else {
+                gs_frame_unref(&frame);
+            }
+        }
+        CHECK(status == GS_TIMEOUT);
+        CALL(gs_frame_get_info, GS_OK, (last, &info));
+        CHECK(!(info.flags & GS_FRAME_WRITABLE));
+        gs_encoder_free(&encoder);
+        CALL(gs_frame_get_info, GS_OK, (last, &info));
+        CHECK(info.flags & GS_FRAME_WRITABLE);
+        gs_frame_unref(&last);
+    }
+    options.frame_queue = options.packet_queue = 0;
+
+    /* Freed with frames inside. */
+    released = 0;
     CALL(gs_encoder_open, GS_OK, (&options, &encoder));
     for (n = 0; n < 3; n++) {
         static unsigned char memory[64 * 64 * 3 / 2];
@@ -701,7 +739,13 @@ static void captures(void)
     CALL(gs_capture_next_frame, GS_END, (capture, -1, &frame));
     CALL(gs_capture_seek_frame, GS_INVALID, (capture, 20));
     CALL(gs_capture_next_frame, GS_INVALID, (capture, -1, &frame));
-    CALL(gs_capture_seek, GS_INVALID, (capture, -1));
+    /* The first picture is what is shown before all. */
+    CALL(gs_capture_seek, GS_OK, (capture, INT64_MIN));
+    CALL(gs_capture_seek, GS_OK, (capture, -1));
+    CALL(gs_capture_next_frame, GS_OK, (capture, -1, &frame));
+    CALL(gs_frame_get_info, GS_OK, (frame, &info));
+    CHECK(info.pts == 0);
+    gs_frame_unref(&frame);
     CALL(gs_capture_seek, GS_OK, (capture, 0));
     CALL(gs_capture_interrupt, GS_OK, (capture));
     gs_capture_free(&capture);

@@ -77,9 +77,8 @@ fn copy_planes<'a>(
 /// A picture or a run of samples.
 #[pyclass(frozen, module = "ghoststream._native")]
 pub struct Frame {
-    frame: EngineFrame,
-    /// Nobody else refers to the memory, so Python may write to it.
-    own: bool,
+    /// Shared with the arrays that have its memory; the engine gets frames of its own.
+    frame: Arc<EngineFrame>,
     /// Where packed copies of it are made.
     pool: Option<Arc<Pool>>,
 }
@@ -87,8 +86,7 @@ pub struct Frame {
 impl Frame {
     /// Wraps a frame that comes from the engine.
     pub fn new(frame: EngineFrame) -> Frame {
-        let own = frame.media().is_writable();
-        Frame { frame, own, pool: None }
+        Frame { frame: Arc::new(frame), pool: None }
     }
 
     /// As [`Frame::new`], with copies of it in memory of `pool`.
@@ -98,7 +96,7 @@ impl Frame {
 
     /// The frame for the engine: shares the memory.
     pub fn engine(&self) -> EngineFrame {
-        self.frame.clone()
+        (*self.frame).clone()
     }
 
     fn host(&self, py: Python<'_>) -> PyResult<&av::Frame> {
@@ -157,7 +155,7 @@ fn plane_layout(format: PixelFormat, media: &av::Frame, plane: usize) -> Option<
     Some(Layout { kind, item_size: item, big_endian: d.big_endian, shape, strides })
 }
 
-/// A plane of samples as an array: samples and, where channels are interleaved, channels.
+/// A plane of samples as an array: samples and, where it holds all channels, channels.
 fn sound_layout(media: &av::Frame) -> Option<Layout> {
     let format = media.sample_format();
     let kind = match format.name().trim_end_matches('p') {
@@ -168,7 +166,7 @@ fn sound_layout(media: &av::Frame) -> Option<Layout> {
     };
     let (item, samples) = (format.bytes(), media.samples());
     let channels = media.channel_layout().channels as usize;
-    Some(if format.is_planar() {
+    Some(if format.is_planar() && channels > 1 {
         Layout { kind, item_size: item, big_endian: false, shape: vec![samples], strides: vec![item] }
     } else {
         let (shape, strides) = (vec![samples, channels], vec![item * channels, item]);
@@ -267,8 +265,7 @@ impl Frame {
                 })
             }
         };
-        let frame = EngineFrame::new(media.or_raise(py)?, ghoststream::time::MICROSECONDS);
-        Ok(Frame { frame, own: false, pool: None })
+        Ok(Frame::new(EngineFrame::new(media.or_raise(py)?, ghoststream::time::MICROSECONDS)))
     }
 
     /// Sound made from an array: samples by channels (or one axis for one channel). Copies.
@@ -309,9 +306,9 @@ impl Frame {
         key_frame: bool,
     ) -> PyResult<Frame> {
         let base = base(time_base).ok_or_else(|| invalid(py, "time_base: not positive"))?;
-        let mut frame = self.frame.clone();
+        let mut frame = self.engine();
         (frame.pts, frame.duration, frame.base, frame.force_key) = (pts, duration, base, key_frame);
-        Ok(Frame { frame, own: false, pool: self.pool.clone() })
+        Ok(Frame { pool: self.pool.clone(), ..Frame::new(frame) })
     }
 
     #[getter]
@@ -433,7 +430,7 @@ impl Frame {
         let layout =
             layout.ok_or_else(|| invalid(py, format!("there is no plane {index} that is an array")))?;
         let address = media.plane(index).as_ptr() as usize;
-        Ok(Region::new(Owner::Frame(this.frame.clone()), address, !this.own, layout))
+        Ok(Region::new(Owner::Frame(this.frame.clone()), address, layout))
     }
 
     /// A copy of a picture's planes, one after another without padding.
@@ -448,9 +445,9 @@ impl Frame {
             let mut packed = pool.get(format, media.width(), media.height(), true)?;
             copy_planes(planes, &mut packed).map(|()| EngineFrame::new(packed, self.frame.base))
         });
-        let packed = copied.or_raise(py)?;
+        let packed = Arc::new(copied.or_raise(py)?);
         let address = packed.media().plane(0).as_ptr() as usize;
-        Ok(Region::new(Owner::Frame(packed), address, false, Layout::bytes(size)))
+        Ok(Region::new(Owner::Frame(packed), address, Layout::bytes(size)))
     }
 
     /// A copy of all planes of sound, one after another.

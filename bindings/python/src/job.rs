@@ -45,7 +45,7 @@ impl Pipeline {
     fn start(&self, py: Python<'_>) -> PyResult<Job> {
         let pipeline = self.pipeline.clone();
         let job = py.detach(|| pipeline.start().job()).or_raise(py)?;
-        Ok(Job { job: Some(Arc::new(job)) })
+        Ok(Job { job: Some(Arc::new(job)), process: std::process::id() })
     }
 }
 
@@ -59,11 +59,17 @@ pub fn json<T: serde::Serialize>(py: Python<'_>, value: &T) -> PyResult<String> 
 pub struct Job {
     /// Taken when dropped.
     job: Option<Arc<EngineJob>>,
+    /// The process that its threads run in.
+    process: u32,
 }
 
 impl Job {
     fn get(&self, py: Python<'_>) -> PyResult<&Arc<EngineJob>> {
-        self.job.as_ref().ok_or_else(|| raise(py, &Error::new(ErrorKind::State, "the job is gone")))
+        let state = |message: &str| raise(py, &Error::new(ErrorKind::State, message));
+        if self.process != std::process::id() {
+            return Err(state("the job runs in the process that started it, not in a fork of that"));
+        }
+        self.job.as_ref().ok_or_else(|| state("the job is gone"))
     }
 
     /// The failure that ended the job, else `otherwise`: an end in the middle is told by its cause.
@@ -95,6 +101,11 @@ impl Job {
 impl Drop for Job {
     fn drop(&mut self) {
         let job = self.job.take();
+        if self.process != std::process::id() {
+            // A fork has the memory without the threads: whoever waits for them waits for ever.
+            std::mem::forget(job);
+            return;
+        }
         // Ending a job waits for its threads, which may be waiting to give memory back to Python.
         if Python::try_attach(|py| py.detach(move || drop(job))).is_none() {
             // The interpreter is gone; the process's end takes the threads along.

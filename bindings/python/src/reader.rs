@@ -108,6 +108,8 @@ pub struct Reader {
     info: String,
     /// For packed copies of its pictures.
     pool: Arc<Pool>,
+    /// The process that its thread runs in.
+    process: u32,
 }
 
 impl Reader {
@@ -137,6 +139,10 @@ impl Reader {
 
     /// Refuses a second thread: frames would go to either.
     fn enter(&self, py: Python<'_>) -> PyResult<Turn<'_>> {
+        if self.process != std::process::id() {
+            let message = "the reader belongs to the process that opened it, not to a fork of that";
+            return Err(raise(py, &Error::new(ErrorKind::State, message)));
+        }
         if self.in_use.swap(true, Ordering::Acquire) {
             return Err(raise(py, &Error::new(ErrorKind::Busy, "another thread is using the reader")));
         }
@@ -162,7 +168,10 @@ impl Drop for Turn<'_> {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.close();
+        // In a fork the thread is gone, perhaps with the lock.
+        if self.process == std::process::id() {
+            self.close();
+        }
     }
 }
 
@@ -198,7 +207,8 @@ impl Reader {
             .spawn(move || served.run(reader))
             .map_err(|e| Error::new(ErrorKind::Memory, format!("cannot start a thread: {e}")))
             .or_raise(py)?;
-        Ok(Reader { shared, in_use: AtomicBool::new(false), interrupt, info, pool: Arc::default() })
+        let (in_use, process) = (AtomicBool::new(false), std::process::id());
+        Ok(Reader { shared, in_use, interrupt, info, pool: Arc::default(), process })
     }
 
     /// What the source says of itself, as JSON.

@@ -5,6 +5,7 @@ use ghoststream::frame::Frame;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use std::ffi::CString;
+use std::sync::Arc;
 
 /// Type of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,16 +17,16 @@ pub enum Kind {
 
 /// Who keeps the memory alive.
 pub enum Owner {
-    Frame(Frame),
+    /// Shared with the Python frame, so that views of a frame do not count as somebody else who has its memory.
+    Frame(Arc<Frame>),
     Bytes(Bytes),
 }
 
 /// Memory with a shape. It keeps its owner alive, and every view of it keeps the region alive.
 #[pyclass(frozen, module = "ghoststream._native")]
 pub struct Region {
-    _owner: Owner,
+    owner: Owner,
     address: usize,
-    readonly: bool,
     kind: Kind,
     item_size: usize,
     big_endian: bool,
@@ -53,7 +54,7 @@ impl Layout {
 
 impl Region {
     /// The memory at `address`, which `owner` keeps alive, with `layout`.
-    pub fn new(owner: Owner, address: usize, readonly: bool, layout: Layout) -> Region {
+    pub fn new(owner: Owner, address: usize, layout: Layout) -> Region {
         let letter = match (layout.kind, layout.item_size) {
             (Kind::Unsigned, 1) => "B",
             (Kind::Unsigned, 2) => "H",
@@ -67,9 +68,8 @@ impl Region {
         let order = if layout.big_endian && layout.item_size > 1 { ">" } else { "" };
         let signed = |v: Vec<usize>| v.into_iter().map(|n| n as isize).collect();
         Region {
-            _owner: owner,
+            owner,
             address,
-            readonly,
             kind: layout.kind,
             item_size: layout.item_size,
             big_endian: layout.big_endian,
@@ -82,15 +82,19 @@ impl Region {
     /// Shared bytes.
     pub fn of_bytes(data: Bytes) -> Region {
         let (address, len) = (data.as_ptr() as usize, data.len());
-        Region::new(Owner::Bytes(data), address, true, Layout::bytes(len))
+        Region::new(Owner::Bytes(data), address, Layout::bytes(len))
     }
 
     pub fn address(&self) -> usize {
         self.address
     }
 
+    /// Whether somebody else may read the memory now.
     pub fn is_readonly(&self) -> bool {
-        self.readonly
+        match &self.owner {
+            Owner::Frame(frame) => !frame.is_writable(),
+            Owner::Bytes(_) => true,
+        }
     }
 
     pub fn kind(&self) -> Kind {
@@ -144,7 +148,7 @@ impl Region {
 
     #[getter]
     fn readonly(&self) -> bool {
-        self.readonly
+        self.is_readonly()
     }
 
     #[getter]
@@ -164,7 +168,7 @@ impl Region {
         interface.set_item("typestr", format!("{order}{letter}{}", self.item_size))?;
         interface.set_item("shape", PyTuple::new(py, &self.shape)?)?;
         interface.set_item("strides", PyTuple::new(py, &self.strides)?)?;
-        interface.set_item("data", (self.address, self.readonly))?;
+        interface.set_item("data", (self.address, self.is_readonly()))?;
         Ok(interface)
     }
 }

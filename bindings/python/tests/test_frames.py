@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 import weakref
 from fractions import Fraction
 
@@ -170,12 +171,96 @@ def test_what_is_no_picture_is_refused(array, format):
         gs.Frame.from_numpy(array, format)
 
 
+@pytest.mark.parametrize("dtype", [">u2", "f2", "?", "i1", "i2", "S1", "f4", "i8", "u4", "M8[s]"])
+def test_items_that_would_be_read_as_what_they_are_not_are_refused_by_name(dtype, tmp_path):
+    array = numpy.zeros((32, 32, 3), dtype)
+    name = f"array: .*{array.dtype}".replace("|", r"\|").replace("[", r"\[")
+    with pytest.raises(gs.Invalid, match=name):
+        gs.Frame.from_numpy(array)
+    with gs.Encoder() as encoder, pytest.raises(gs.Invalid, match=name):
+        encoder.encode(array)
+    with gs.open(tmp_path / "out.mp4", "w") as film, pytest.raises(gs.Invalid, match=name):
+        film.write(array)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "format", "fits"),
+    [
+        ("u1", "gray", True),
+        ("i1", "gray", False),
+        ("?", "gray", False),
+        ("u2", "gray16le", True),
+        (">u2", "gray16le", False),
+        (">u2", "gray16be", True),
+        ("u2", "gray16be", False),
+        ("i2", "gray16le", False),
+        ("f2", "gray16le", False),
+        ("f4", "grayf32le", True),
+        ("u4", "grayf32le", False),
+        ("u4", "x2rgb10le", True),
+    ],
+)
+def test_items_are_what_the_format_is_made_of(dtype, format, fits):
+    array = numpy.ones((4, 6), dtype)
+    for given in (array, array[:, ::-1]):
+        if not fits:
+            with pytest.raises(gs.Invalid, match=str(array.dtype)):
+                gs.Frame.from_numpy(given, format)
+        else:
+            assert (gs.Frame.from_numpy(given, format).to_numpy() == given).all()
+
+
+def test_sizes_that_no_picture_has_are_refused():
+    for options in ({"width": -1, "height": 4}, {"width": 4, "height": 2**40}):
+        with pytest.raises(gs.Invalid, match="width|height"):
+            gs.Frame.from_numpy(bytes(48), "rgb24", **options)
+    with pytest.raises(gs.Invalid, match="sample_rate"):
+        gs.Frame.from_samples(numpy.zeros(10, numpy.int16), -1, time_base=Fraction(1, 8000))
+
+
+def test_memory_is_readonly_while_somebody_else_has_it(rgb):
+    frame = gs.Frame.from_numpy(rgb, copy=True)
+    plane = frame.planes[0]
+    # Views are the same owner's.
+    first = frame.to_numpy()
+    assert first.flags.writeable and frame.to_numpy().flags.writeable and not plane.readonly
+    other = frame.at(5, Fraction(1, 25))
+    assert plane.readonly and not frame.to_numpy().flags.writeable and other.planes[0].readonly
+    assert frame.__array_interface__["data"][1] and memoryview(frame).readonly
+    del other
+    assert not plane.readonly and frame.to_numpy().flags.writeable
+
+
+def test_memory_is_readonly_while_the_engine_has_it(rgb):
+    video = {"width": 160, "height": 90, "format": "rgb24", "frame_rate": 25}
+    output = {"packets": {"queue": 1}, "video": {"codec": "mjpeg"}}
+    last = None
+    with gs.Pipeline({"source": {"frames": {"video": video}}, "outputs": [output]}).start() as job:
+        # Nobody takes packets, so that the last picture stays where it is.
+        with pytest.raises(gs.Timeout):
+            for n in range(1000):
+                frame = gs.Frame.from_numpy(rgb, copy=True).at(n, Fraction(1, 25))
+                plane = frame.planes[0]
+                assert not plane.readonly
+                job.push_frame(frame, 1)
+                last = frame, plane
+        frame, plane = last
+        assert plane.readonly and not frame.to_numpy().flags.writeable
+        with pytest.raises(BufferError):
+            frame.__dlpack__()
+    until = time.monotonic() + 10
+    while plane.readonly and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not plane.readonly and frame.to_numpy().flags.writeable
+
+
 def test_samples():
     sound = numpy.random.default_rng(3).normal(0, 0.1, (480, 2)).astype(numpy.float32)
     frame = gs.Frame.from_samples(sound, 48000)
     assert (frame.samples, frame.channels, frame.sample_rate, frame.format) == (480, 2, 48000, "flt")
     assert not frame.is_video and (frame.to_numpy() == sound).all()
-    assert gs.Frame.from_samples(numpy.zeros(10, numpy.int16), 8000).channels == 1
+    mono = gs.Frame.from_samples(numpy.zeros(10, numpy.int16), 8000)
+    assert mono.channels == 1 and mono.to_numpy().shape == (10, 1)
     with pytest.raises(gs.Invalid):
         gs.Frame.from_samples(numpy.zeros((2, 2), numpy.uint16), 8000)
     with pytest.raises(gs.Invalid):

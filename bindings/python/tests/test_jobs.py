@@ -263,6 +263,83 @@ def test_a_cancelled_task_cancels_its_job(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_awaiting_ends_without_its_job(tmp_path):
+    async def work():
+        job = gs.Pipeline(slow(tmp_path / "out.mp4")).start()
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(job, 0.3)
+        assert job.state != "finished"
+        job.stop()
+        both = await asyncio.gather(job, job)
+        assert [d.outcome for d in both] == ["stopped"] * 2
+        # Events are for those who iterate.
+        assert [e.type async for e in job][-1] == "done"
+
+    asyncio.run(work())
+
+
+def test_awaiting_takes_packets_and_tells_failures(tmp_path, clip):
+    async def work():
+        job = gs.Pipeline({"source": {"url": str(clip)}, "outputs": [{"packets": {"queue": 2}}]}).start()
+        assert (await job).outcome == "completed"
+        with pytest.raises(gs.NotFound, match="nowhere"):
+            await gs.Pipeline(spec("nowhere.mp4", tmp_path / "o.mp4")).start()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("way", ["await job", "await asyncio.wait_for(job, 0.5)", "async with job: await job"])
+def test_a_program_that_awaits_a_job_ends(tmp_path, way):
+    code = f"""
+import asyncio, sys, ghoststream as gs
+async def work():
+    job = gs.Pipeline(sys.argv[1]).start()
+    print("running", flush=True)
+    {way}
+asyncio.run(work())
+"""
+    command = [sys.executable, "-c", code, json.dumps(slow(tmp_path / "out.mp4"))]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "running\n"
+    time.sleep(0.7)
+    if "wait_for" not in way:
+        child.send_signal(signal.SIGINT)
+    begin = time.monotonic()
+    _, errors = child.communicate(timeout=30)
+    assert ("TimeoutError" if "wait_for" in way else "KeyboardInterrupt") in errors
+    assert time.monotonic() - begin < 5 and not list(tmp_path.iterdir())
+
+
+def test_a_fork_ends_and_leaves_the_job_to_its_process(tmp_path):
+    code = """
+import os, sys, time, ghoststream as gs
+job = gs.Pipeline(sys.argv[1]).start()
+film = gs.open(sys.argv[2])
+film.read()
+time.sleep(0.3)
+child = os.fork()
+if child == 0:
+    for use in (lambda: job.state, film.read):
+        try:
+            use()
+        except gs.State:
+            continue
+        os._exit(3)
+    sys.exit(0)
+until, ended = time.monotonic() + 10, (0, 0)
+while not ended[0] and time.monotonic() < until:
+    ended = os.waitpid(child, os.WNOHANG)
+    time.sleep(0.05)
+if not ended[0]:
+    os.kill(child, 9)
+print(ended[0] == child, ended[1], job.state, film.read() is not None)
+"""
+    pattern = "pattern:gradient?width=64&height=48"
+    ended = python(code, json.dumps(slow(tmp_path / "out.mp4")), pattern)
+    assert ended.stdout == "True 0 running True\n" and ended.returncode == 0, ended.stderr
+    assert "panicked" not in ended.stderr and not list(tmp_path.iterdir())
+
+
 def test_packets(clip):
     document = {"source": {"url": str(clip)}, "outputs": [{"packets": {}, "audio": {"codec": "aac"}}]}
     with gs.Pipeline(document).start() as job:

@@ -64,7 +64,7 @@ def test_every_index_in_any_order(clip, truth):
         picked = [40, 3, 3, 59]
         assert [f.to_numpy().tobytes() for f in film.frames(picked)] == [truth[n][1].tobytes() for n in picked]
         for outside in (60, -61, 10**6):
-            with pytest.raises(IndexError):
+            with pytest.raises(IndexError, match=f"frame {outside} of 60"):
                 film[outside]
 
 
@@ -100,6 +100,78 @@ def test_size_and_trim(clip, truth):
         frames = list(film)
     assert [(f.width, f.height) for f in frames] == [(160, 90)] * 10
     assert frames[0].time == pytest.approx(truth[25][0])
+
+
+def test_a_part_is_counted_from_its_first_picture(clip, truth):
+    for options, first, last in (
+        ({"start": 1, "duration": 0.4}, 25, 35),
+        ({"start": 1.02, "to": 1.5}, 25, 38),
+        ({"duration": 0.5}, 0, 13),
+        ({"start": 2}, 50, 60),
+        ({"start": 100}, 60, 60),
+    ):
+        wanted = [t[1].tobytes() for t in truth[first:last]]
+        with gs.open(clip, **options) as film:
+            assert len(film) == len(wanted), options
+            assert [f.to_numpy().tobytes() for f in film[:]] == wanted, options
+            for n in (0, -1, len(wanted) // 2) if wanted else ():
+                assert film[n].to_numpy().tobytes() == wanted[n], (options, n)
+            for outside in (len(wanted), -len(wanted) - 1):
+                with pytest.raises(IndexError, match=f"frame {outside} of {len(wanted)}"):
+                    film[outside]
+        with gs.open(clip, **options) as film:
+            assert [f.to_numpy().tobytes() for f in film] == wanted, options
+    with gs.open("pattern:gradient?width=64&height=48&frames=50", start=1, duration=0.5) as film:
+        assert (len(film), film[0].time) == (len(list(film)) + 1, pytest.approx(1))
+
+
+def test_times_before_zero(clips):
+    path = clips / "wrap.ts"
+    # The clock of MPEG-TS ends a second after the clip begins: what is before is told in negative times.
+    ffmpeg(
+        *("-f", "lavfi", "-i", "testsrc2=s=320x180:r=25:d=2.4", "-pix_fmt", "yuv420p", "-c:v", "libx264", "-g", "10"),
+        *("-mpegts_copyts", "1", "-muxdelay", "0", "-output_ts_offset", "95442", "-f", "mpegts", path),
+    )
+    with gs.open(path) as film:
+        times = [f.time for f in film]
+        assert times[0] < -1 and times[-1] > 0
+        for n in (31, 5, 59, 0, 20):
+            assert film.frame_at(times[n] + 0.01).time == pytest.approx(times[n])
+        for early in (-5000, float("-inf")):
+            assert film.frame_at(early).time == pytest.approx(times[0])
+
+
+def test_a_reader_without_a_length_is_listed_and_is_true(clip):
+    with gs.open(clip, video=False, audio=True) as sound:
+        assert len([*sound]) > 100 and sound
+        with pytest.raises(gs.Unsupported) as e:
+            len(sound)
+        assert isinstance(e.value, TypeError)
+    with gs.open("pattern:smpte?width=64&height=48") as film:
+        assert film
+        with pytest.raises(gs.Unsupported) as e:
+            len(film)
+        assert isinstance(e.value, TypeError) and "has no end" in str(e.value)
+        first = iter(film)
+        assert next(first) is not None
+    for make in (list, tuple):
+        with gs.open(clip) as film:
+            assert len(make(film)) == 60
+
+
+@pytest.mark.parametrize("options", [{"width": -1}, {"height": 2**32}, {"threads": -1}, {"video_stream": -1}])
+def test_numbers_that_nothing_has_are_refused_by_name(clip, options):
+    with pytest.raises(gs.Invalid, match=next(iter(options))):
+        gs.open(clip, **options)
+
+
+def test_sound_of_one_channel_is_samples_by_channels(clips):
+    path = clips / "mono.mp4"
+    ffmpeg("-f", "lavfi", "-i", "sine=440:r=48000:d=1", "-c:a", "aac", "-ac", "1", path)
+    with gs.open(path, video=False, audio=True) as sound:
+        frame = sound.read()
+    assert frame.format == "fltp" and frame.channels == 1
+    assert frame.to_numpy().shape == numpy.asarray(frame).shape == (frame.samples, 1)
 
 
 def test_sound(clip):

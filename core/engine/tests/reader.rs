@@ -338,6 +338,40 @@ fn the_pattern_reads_like_a_file() {
 }
 
 #[test]
+fn a_part_is_counted_from_its_first_picture() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = clips::numbered(dir.path(), "part.mkv", 50, &["-c:v", "libx264", "-g", "10", "-bf", "2"]);
+    for source in [SourceSpec::url(text(&path)), SourceSpec::pattern(clips::pattern(50))] {
+        for (start, duration, first, last) in [
+            (None, None, 0, 50),
+            (Some(0.4), None, 10, 50),
+            (Some(0.4), Some(0.4), 10, 20),
+            (None, Some(0.4), 0, 10),
+            (Some(1.8), Some(10.0), 45, 50),
+        ] {
+            let spec =
+                SourceSpec { start: start.map(Seconds), duration: duration.map(Seconds), ..source.clone() };
+            let options = ReaderOptions { audio: false, ..ReaderOptions::default() };
+            let mut reader = Reader::open(&spec, options).unwrap();
+            let part: Vec<u32> = (first..last).collect();
+            assert_eq!(numbers(&mut reader), part, "{start:?} {duration:?}");
+            assert_eq!(reader.len().unwrap(), part.len() as u64, "{start:?} {duration:?}");
+            for n in [0, part.len() - 1, part.len() / 2] {
+                reader.seek_frame(n as u64).unwrap();
+                assert_eq!(numbers(&mut reader), part[n..], "{start:?} {duration:?} from {n}");
+            }
+            let beyond = reader.seek_frame(part.len() as u64).unwrap_err();
+            assert_eq!(beyond.kind(), ErrorKind::Invalid);
+        }
+    }
+    let mut reader = open(&path);
+    for early in [-1.0, -1e30, f64::NEG_INFINITY] {
+        reader.seek(Seconds(early)).unwrap();
+        assert_eq!(number(&reader.next().unwrap().unwrap()), 0);
+    }
+}
+
+#[test]
 fn a_damaged_clip_is_read_as_far_as_it_goes_and_cancelling_stops() {
     let dir = tempfile::tempdir().unwrap();
     let path = clips::numbered(dir.path(), "whole.mkv", 50, &["-c:v", "libx264", "-g", "10"]);

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+from typing import Any
+
 
 class Error(Exception):
     """Something went wrong in GhostStream. The message names the file or field and the chain of causes."""
@@ -86,6 +89,31 @@ class Timeout(Error, TimeoutError):
     """A ``timeout`` that the caller set is over."""
 
     kind = "timeout"
+
+
+def natural(name: str, value: Any, most: int = 2**32 - 1) -> int:
+    """``value`` as a whole number that the engine has room for."""
+    number = operator.index(value)
+    if not 0 <= number <= most:
+        raise Invalid(f"{name}: {number} is not within 0 to {most}")
+    return number
+
+
+def optional_natural(name: str, value: Any) -> int | None:
+    """As :func:`natural`, where ``None`` says nothing."""
+    return None if value is None else natural(name, value)
+
+
+_WITHOUT_LENGTH: dict[type[Error], type[Error]] = {}
+
+
+def without_length(error: Error) -> Error:
+    """``error`` as one that is a :class:`TypeError` too: ``list()`` asks for a length as a hint, and goes on without one
+    only after that."""
+    kind = type(error)
+    if kind not in _WITHOUT_LENGTH:
+        _WITHOUT_LENGTH[kind] = type(kind.__name__, (kind, TypeError), {"__doc__": kind.__doc__, "__module__": kind.__module__})
+    return _WITHOUT_LENGTH[kind](*error.args)
 
 
 _CLASSES: dict[str, type[Error]] = {c.kind: c for c in Error.__subclasses__()}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import operator
+import sys
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _native
-from ._errors import Invalid
+from ._errors import Invalid, natural
 
 if TYPE_CHECKING:
     import numpy
@@ -106,7 +107,8 @@ class Plane(_native.Buffer):
 
     @property
     def readonly(self) -> bool:
-        """Whether the memory may not be written to, because the engine may still read it."""
+        """Whether the memory may not be written to now, because the engine or another frame may still read it. Arrays
+        that were made before keep what they were told then."""
         return self._inner.readonly
 
     @property
@@ -177,7 +179,8 @@ class Frame(_native.Buffer):
 
         No copy is made where rows are contiguous, so do not write to the array before the encoder is done with it, or
         pass ``copy=True``. Without ``format``, two axes are ``gray``, a third of 3 or 4 is ``rgb24`` or ``rgba``
-        (``gray16le``, ``rgb48le``, ``rgba64le`` for 16-bit items). The planes of a planar format lie one below the
+        (``gray16le``, ``rgb48le``, ``rgba64le`` for 16-bit items). Items of a type that ``format`` is not made of
+        (signed, of another byte order) are refused. The planes of a planar format lie one below the
         other: ``yuv420p`` and ``nv12`` are ``(height * 3 // 2, width)``, ``yuv444p`` is ``(3, height, width)``.
         ``width`` and ``height`` are needed only when the shape does not tell them (one axis).
         """
@@ -192,13 +195,15 @@ class Frame(_native.Buffer):
         source = _memory_of(array)
         view = memoryview(source)
         shape, item = view.shape or (), view.itemsize
+        letter = _item_letter(array, view, format)
         if format is None:
             format = _guess(shape, item)
         if width is None or height is None:
             width, height = _size(shape, item, format)
+        width, height = natural("width", width), natural("height", height)
         if not _rows_contiguous(view):
             source = view.tobytes()
-            source = memoryview(source).cast(view.format, shape)  # type: ignore[call-overload]
+            source = memoryview(source).cast(letter, shape)  # type: ignore[call-overload]
             pool = None
         return cls._wrap(_native.Frame.from_array(source, format, width, height, pool))
 
@@ -230,6 +235,7 @@ class Frame(_native.Buffer):
             raise Invalid("array: planes on different devices")
         if width is None or height is None:
             width, height = _device_size(spans, format)
+        width, height = natural("width", width), natural("height", height)
         layouts = _native.plane_layouts(format, width, height)
         planes = _device_planes(spans, layouts, f"a {width}x{height} {format} picture")
         owner = [span.owner for span in spans]
@@ -248,7 +254,7 @@ class Frame(_native.Buffer):
         format = _SAMPLE_FORMATS.get(array.dtype.str)
         if format is None:
             raise Invalid(f"array: {array.dtype} is not a type of samples")
-        native = _native.Frame.from_samples(array, format, operator.index(sample_rate))
+        native = _native.Frame.from_samples(array, format, natural("sample_rate", sample_rate))
         return cls._wrap(native)._timed(pts, time_base or Fraction(1, sample_rate), False)
 
     def _timed(self, pts: int | None, time_base: Fraction | None, key_frame: bool, duration: int = 0) -> Frame:
@@ -448,6 +454,9 @@ def _memory_of(array: Any) -> Any:
         return array
     except TypeError:
         pass
+    except ValueError as e:
+        # Dates and the like.
+        raise Invalid(f"array: {getattr(array, 'dtype', type(array).__name__)}: {e}") from None
     import numpy
 
     if hasattr(array, "__dlpack__"):
@@ -456,6 +465,32 @@ def _memory_of(array: Any) -> Any:
     if found.dtype.kind not in "uif":
         raise Invalid(f"array: {type(array).__name__} is not an array of pixels")
     return found
+
+
+#: What memoryview calls whole numbers without a sign, and floating-point numbers of 16 and 32 bits.
+_UNSIGNED, _FLOATS = "BHILQN", {"e": "f16", "f": "f32"}
+
+
+def _item_letter(array: Any, view: memoryview, format: str | None) -> str:
+    """The type of the items, which must be what ``format`` is made of: others would be read as what they are not."""
+    code = view.format
+    letter = code.lstrip("@=<>!")
+    swapped = view.itemsize > 1 and code[0] in (">!" if sys.byteorder == "little" else "<")
+    big = (sys.byteorder == "little") == swapped
+    name = getattr(array, "dtype", None) or repr(code)
+    if letter == "c":
+        letter = "B"
+    if letter not in _UNSIGNED and letter not in _FLOATS:
+        raise Invalid(f"array: items of type {name} are no pixels; uint8, uint16 or what the format is made of are")
+    if format is None:
+        if swapped or letter not in "BH":
+            raise Invalid(f"array: what items of type {name} show must be said with format=; uint8 and uint16 are known")
+        return letter
+    kind = next((f for f in _FLOATS.values() if f in format), None)
+    # Bytes are bytes of whatever it is.
+    if letter != "B" and (_FLOATS.get(letter) != kind or view.itemsize > 1 and big != format.endswith("be")):
+        raise Invalid(f"array: items of type {name} are not those of {format}")
+    return letter
 
 
 def _guess(shape: tuple[int, ...], item: int) -> str:

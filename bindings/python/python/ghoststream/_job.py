@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import json
 import os
 import weakref
@@ -20,6 +21,13 @@ from ._packet import Packet
 
 #: Jobs that may run when the interpreter ends: their threads must be gone before it is.
 _running: weakref.WeakSet[Job] = weakref.WeakSet()
+#: The process that they run in: a fork has them without their threads.
+_process = os.getpid()
+
+#: Seconds between two looks at a job that is awaited: at first, and after a while.
+_SOON, _LATER = 0.001, 0.05
+#: Packets taken before the event loop has its turn.
+_AT_ONCE = 64
 
 
 class Event(dict[str, Any]):
@@ -231,8 +239,34 @@ class Job:
             os.close(descriptor)
 
     def __await__(self) -> Generator[Any, None, Done]:
-        """Waits for the end as :meth:`wait` does."""
-        return asyncio.to_thread(self._finish).__await__()
+        """Waits for the end as :meth:`wait` does, without blocking the event loop. Cancelling the wait leaves the job as
+        it is: :meth:`cancel` ends that."""
+        return self._ended().__await__()
+
+    async def _ended(self) -> Done:
+        """As :meth:`_finish`. It asks again and again, as every wait does for the sake of Ctrl-C, because a thread that
+        waits would keep the program from ending, and events are for those who iterate."""
+        delay = _SOON
+        while (text := self._inner.wait(0)) is None:
+            if self._take_some():
+                delay = _SOON
+                await asyncio.sleep(0)
+            else:
+                await asyncio.sleep(delay)
+                delay = min(delay * 1.5, _LATER)
+        return _done(json.loads(text))
+
+    def _take_some(self) -> bool:
+        """Takes packets and segments that are there and that nobody else takes; whether there were any."""
+        outputs: list[tuple[Any, int]] = [(self._inner.next_packet, i) for i in self._packet_outputs]
+        outputs += [(self._inner.next_segment, i) for i in self._segment_outputs]
+        found = False
+        for take, output in outputs:
+            for _ in range(_AT_ONCE):
+                if not take(output, 0):
+                    break
+                found = True
+        return found
 
     def write(self, data: Any) -> int:
         """Feeds a ``bytes`` source with anything that has a buffer. Blocks while the job's buffer is full."""
@@ -324,11 +358,13 @@ class Job:
                 self.finish_input()
                 await self
         except BaseException:
-            self.cancel()
+            kind = BaseException
             raise
         finally:
             if kind is not None:
-                await asyncio.to_thread(self._abandon)
+                self.cancel()
+                with contextlib.suppress(Error):
+                    await self
 
     def __repr__(self) -> str:
         return f"<ghoststream.Job {self.id} {self.state}>"
@@ -361,6 +397,8 @@ def _plain(value: Any) -> Any:
 
 @atexit.register
 def _end() -> None:
+    if os.getpid() != _process:
+        return
     for job in list(_running):
         if job.state != "finished":
             job._abandon()

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, overload
 
 from . import _native
-from ._errors import Invalid
+from ._errors import Error, Invalid, natural, optional_natural, without_length
 from ._frame import Frame
 from ._transcode import source
 
@@ -28,7 +28,8 @@ class Reader:
     times are exact: an index counts pictures in the order in which they are shown, a time finds the picture shown then.
     The next pictures are decoded ahead, on the engine's threads: four at most, so that memory stays bounded however slow
     the reader of them is. Times are those of the file's own clock, as frames have them in :attr:`Frame.time`: where a
-    file begins at 1.4 s, so does its first picture (``info["start"]``).
+    file begins at 1.4 s, so does its first picture (``info["start"]``). With ``start``, ``duration`` or ``to`` that part
+    is what is read and counted: index 0 is its first picture.
     """
 
     def __init__(
@@ -49,13 +50,15 @@ class Reader:
         follows the display aspect ratio). With ``audio`` sound comes too, interleaved by time. ``options`` are those
         of the command about the input: ``start``, ``duration``, ``input_format``, ``header``, ``timeout`` …"""
         spec = source(src, options, "start", "duration", "to", "decoder_device")
-        wanted = (video, audio, video_stream, audio_stream, format, width, height, threads)
+        streams = optional_natural("video_stream", video_stream), optional_natural("audio_stream", audio_stream)
+        size = optional_natural("width", width), optional_natural("height", height)
+        wanted = (video, audio, *streams, format, *size, natural("threads", threads))
         self._inner = _native.Reader(json.dumps(spec), *wanted)
         self._video = video
         self._info: dict[str, Any] | None = None
         self._length: int | None = None
         #: Index of the next picture, where known.
-        self._position: int | None = None if "start" in options else 0
+        self._position: int | None = 0
 
     @property
     def info(self) -> dict[str, Any]:
@@ -96,14 +99,22 @@ class Reader:
         """Goes to a time in seconds: the next picture is the one shown then."""
         if not time >= 0 and not time < 0:
             raise Invalid("time: not a number")
-        self._inner.seek(max(float(time), 0.0))
+        self._inner.seek(float(time))
         self._position = None
 
     def __len__(self) -> int:
-        """The number of pictures, exact. The first call reads the source once, without decoding it."""
+        """The number of pictures, exact. The first call reads the source once, without decoding it. Where there is none
+        to be had, the exception is a :class:`TypeError` too, so that ``list(film)`` does without."""
         if self._length is None:
-            self._length = self._inner.len()
+            try:
+                self._length = self._inner.len()
+            except Error as e:
+                raise without_length(e) from None
         return self._length
+
+    def __bool__(self) -> bool:
+        """True: a reader is there, whatever it holds."""
+        return True
 
     @overload
     def __getitem__(self, index: int) -> Frame: ...
@@ -115,11 +126,11 @@ class Reader:
             raise Invalid("index: the reader has no pictures")
         if isinstance(index, slice):
             return self.frames(range(*index.indices(len(self))))
-        index = operator.index(index)
+        asked = index = operator.index(index)
         if index < 0:
             index += len(self)
         if index < 0 or (self._position != index and index >= len(self)):
-            raise IndexError(f"frame {index} of {len(self)}")
+            raise IndexError(f"frame {asked} of {len(self)}")
         return self._at(index)
 
     def _at(self, index: int) -> Frame:

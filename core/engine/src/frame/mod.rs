@@ -117,6 +117,16 @@ impl Frame {
         &self.media
     }
 
+    /// Whether nobody else has this memory, so that it may be written to: neither another [`Frame`] nor FFmpeg.
+    pub fn is_writable(&self) -> bool {
+        if Arc::strong_count(&self.media) != 1 {
+            return false;
+        }
+        // What the others did with the memory before they let it go is done.
+        std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
+        self.media.is_writable()
+    }
+
     /// The same, to be kept by whoever reads the memory later.
     pub(crate) fn shared_media(&self) -> &Arc<av::Frame> {
         &self.media
@@ -212,5 +222,25 @@ impl Frame {
             self.base = base;
         }
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_writable_while_nobody_else_has_it() {
+        let media = av::Frame::alloc_video(PixelFormat::yuv420p(), 32, 16, 0).unwrap();
+        let frame = Frame::new(media, Rational::new(1, 25));
+        assert!(frame.is_writable());
+        let second = frame.clone();
+        assert!(!frame.is_writable() && !second.is_writable());
+        drop(second);
+        assert!(frame.is_writable());
+        let reference = frame.to_media().unwrap();
+        assert!(!frame.is_writable());
+        drop(reference);
+        assert!(frame.is_writable());
     }
 }

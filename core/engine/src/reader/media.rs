@@ -14,6 +14,7 @@ use crate::source::seek::{Places, Seeker};
 use crate::spec::SourceSpec;
 use crate::time::{Rational, Rounding, Timestamp, rescale};
 use ghoststream_sys::ffmpeg as av;
+use std::ops::Range;
 
 /// Frames that one track may be ahead while the other has none: pictures are large.
 const AHEAD_VIDEO: usize = 12;
@@ -383,13 +384,30 @@ impl Media {
         self.index.as_ref().ok_or_else(|| Error::new(ErrorKind::Internal, "no index"))
     }
 
-    /// Makes `next` give frame `n` in presentation order.
-    pub(super) fn seek_frame(&mut self, n: usize) -> Result<()> {
+    /// The pictures that are read between two times (seconds): from the one shown at `start` to the last that begins
+    /// before `stop`.
+    pub(super) fn part(&mut self, start: Option<f64>, stop: Option<f64>) -> Result<Range<usize>> {
+        let base = self.video.as_ref().map(|v| v.base.as_f64());
+        let from = start.zip(self.video.as_ref()).map(|(start, video)| video.ticks(start));
         let index = self.index()?;
-        let (len, exact) = (index.len(), index.is_exact());
-        if n >= len {
-            return Err(Error::invalid("frame", format!("{n} is not within the {len} frames of the source")));
+        let len = index.len();
+        if from.is_none() && stop.is_none() {
+            return Ok(0..len);
         }
+        if !index.is_exact() {
+            let message = "its pictures have no times, so that those of a part of it cannot be counted";
+            return Err(Error::unsupported(message).context(self.spec.label()));
+        }
+        let begin = from.map_or(0, |ticks| index.at(ticks).unwrap_or(len));
+        let end = stop
+            .zip(base)
+            .map_or(len, |(stop, base)| index.before(|pts| (pts as f64 * base) < stop - super::ROUNDING));
+        Ok(begin..end.max(begin))
+    }
+
+    /// Makes `next` give frame `n` of the whole source in presentation order; there is such a frame.
+    pub(super) fn seek_frame(&mut self, n: usize) -> Result<()> {
+        let exact = self.index()?.is_exact();
         if exact && self.is_timed()? { self.seek_indexed(n, None) } else { self.count_to(n as i64) }
     }
 

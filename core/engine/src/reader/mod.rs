@@ -68,13 +68,20 @@ pub struct Reader {
     interrupt: Interrupt,
     inner: Inner,
     converter: Converter,
-    /// Where `source.duration` ends, in seconds of the source's own clock.
+    /// Where `source.start` begins and `source.duration` ends, in seconds of the source's own clock.
+    start: Option<f64>,
     stop: Option<f64>,
 }
 
+/// Times that differ by less are the same (seconds): ticks are seldom whole microseconds.
+const ROUNDING: f64 = 1e-6;
+
+/// Earlier than any clock begins (seconds): what is before it fits no time base.
+const EARLIEST: f64 = -1e9;
+
 enum Inner {
     Media(Box<Media>),
-    Pattern { pattern: Box<Pattern>, video: bool, audio: bool, frames: Option<u64>, rate: f64 },
+    Pattern { pattern: Box<Pattern>, video: bool, audio: bool, first: u64, frames: Option<u64>, rate: f64 },
     Screen(Box<Screen>),
 }
 
@@ -84,8 +91,8 @@ fn is_live() -> Error {
 }
 
 impl Reader {
-    /// Opens `spec` for reading. `source.start` is where it begins (exactly) and `source.duration` where `next` ends;
-    /// seeking may leave that part.
+    /// Opens `spec` for reading. `source.start` is where it begins (exactly) and `source.duration` where `next` ends.
+    /// The pictures of that part are what is counted; seeking by time may go before it.
     ///
     /// # Errors
     /// Those of opening (`NotFound`, `Format`, `Denied`, `Io`) naming the source; [`ErrorKind::NotFound`] when it has no
@@ -133,8 +140,9 @@ impl Reader {
             (Some(p), None) => {
                 let pattern = Pattern::new(p, spec.start, spec.duration)?;
                 let info = probe::of_pattern(spec, &pattern);
-                let frames =
-                    pattern.streams().first().and_then(|s| s.duration).map(|d| d.ticks.max(0) as u64);
+                let first = pattern.position();
+                let end = pattern.streams().first().and_then(|s| s.duration);
+                let frames = end.map(|end| (end.ticks.max(0) as u64).saturating_sub(first));
                 let (video, audio) = (options.video, options.audio && p.tone);
                 if !video && !audio {
                     return Err(Error::new(
@@ -148,6 +156,7 @@ impl Reader {
                         pattern: Box::new(pattern),
                         video,
                         audio,
+                        first,
                         frames,
                         rate: p.frame_rate.0.as_f64(),
                     },
@@ -158,11 +167,12 @@ impl Reader {
                 (info, Inner::Media(Box::new(media)))
             }
         };
-        let mut reader = Reader { info, interrupt, inner, converter, stop: None };
+        let mut reader = Reader { info, interrupt, inner, converter, start: None, stop: None };
         if let Inner::Media(media) = &mut reader.inner {
             let begin = reader.info.start.unwrap_or(0.0) + spec.start.map_or(0.0, |s| s.0);
             if spec.start.is_some() {
                 media.seek(begin)?;
+                reader.start = Some(begin);
             }
             reader.stop = spec.duration.map(|d| begin + d.0);
         }
@@ -195,7 +205,7 @@ impl Reader {
                 }
             };
             let Some(frame) = frame else { return Ok(None) };
-            let beyond = |stop| frame.presentation().is_some_and(|t| t.seconds() >= stop - 1e-6);
+            let beyond = |stop| frame.presentation().is_some_and(|t| t.seconds() >= stop - ROUNDING);
             if self.stop.is_some_and(beyond) {
                 return Ok(None);
             }
@@ -210,7 +220,7 @@ impl Reader {
     /// As [`Reader::next`].
     pub fn seek(&mut self, time: Seconds) -> Result<()> {
         match &mut self.inner {
-            Inner::Media(media) => media.seek(time.0),
+            Inner::Media(media) => media.seek(time.0.max(EARLIEST)),
             Inner::Pattern { pattern, rate, .. } => {
                 pattern.seek(((time.0 + 1e-6) * *rate).floor().max(0.0) as u64);
                 Ok(())
@@ -219,35 +229,44 @@ impl Reader {
         }
     }
 
-    /// Goes to frame `index` in presentation order, counted from 0. The first call reads all packets of the source
-    /// (without decoding) to know where frames are.
+    /// Goes to frame `index` in presentation order, counted from 0 where reading began (`source.start`). The first call
+    /// reads all packets of the source (without decoding) to know where frames are.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] beyond the last frame; [`ErrorKind::Unsupported`] for sources that cannot be sought or have
-    /// no pictures; as [`Reader::next`].
+    /// no pictures, and for a part of one whose pictures have no times; as [`Reader::next`].
     pub fn seek_frame(&mut self, index: u64) -> Result<()> {
         match &mut self.inner {
-            Inner::Media(media) => media.seek_frame(usize::try_from(index).unwrap_or(usize::MAX)),
-            Inner::Pattern { pattern, frames, .. } => {
+            Inner::Media(media) => {
+                let part = media.part(self.start, self.stop)?;
+                let index = usize::try_from(index).unwrap_or(usize::MAX);
+                if index >= part.len() {
+                    let message = format!("{index} is not within the {} frames of the source", part.len());
+                    return Err(Error::invalid("frame", message));
+                }
+                media.seek_frame(part.start + index)
+            }
+            Inner::Pattern { pattern, first, frames, .. } => {
                 if let Some(len) = frames.filter(|len| index >= *len) {
                     let message = format!("{index} is not within the {len} frames of the source");
                     return Err(Error::invalid("frame", message));
                 }
-                pattern.seek(index);
+                pattern.seek(first.saturating_add(index));
                 Ok(())
             }
             Inner::Screen(_) => Err(is_live()),
         }
     }
 
-    /// Number of pictures in the source, exact. The first call reads all packets, as for [`Reader::seek_frame`].
+    /// Number of pictures in the source, or in the part of it that is read, exact. The first call reads all packets, as for
+    /// [`Reader::seek_frame`].
     ///
     /// # Errors
     /// As [`Reader::seek_frame`]; [`ErrorKind::Unsupported`] for a source without an end.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&mut self) -> Result<u64> {
         match &mut self.inner {
-            Inner::Media(media) => Ok(media.index()?.len() as u64),
+            Inner::Media(media) => Ok(media.part(self.start, self.stop)?.len() as u64),
             Inner::Pattern { frames, .. } => {
                 frames.ok_or_else(|| Error::unsupported(format!("{}: has no end", self.info.source)))
             }

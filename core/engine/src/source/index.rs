@@ -97,6 +97,11 @@ impl Index {
         (n < last || pts < self.end.max(self.frames[last].0 + 1)).then_some(n)
     }
 
+    /// How many frames, from the first on, have times for which `early` holds.
+    pub(crate) fn before(&self, early: impl Fn(i64) -> bool) -> usize {
+        self.frames.partition_point(|f| early(f.0))
+    }
+
     /// The key packets to try, best first, from which frame `n` can be decoded. A key packet that comes later in
     /// presentation than the frame is of no use even when it was decoded earlier: the frame leads it and may refer to
     /// what came before (open GOP).

@@ -142,6 +142,11 @@ impl Pattern {
         vec![video, audio]
     }
 
+    /// The number of the next picture.
+    pub(crate) fn position(&self) -> u64 {
+        self.next_frame.max(0) as u64
+    }
+
     /// Goes to frame `n` (and the first sample at or after its time); the next picture is that one.
     pub fn seek(&mut self, n: u64) {
         self.next_frame = i64::try_from(n).unwrap_or(i64::MAX);
