@@ -49,18 +49,19 @@ def numbers(url: str) -> list[int]:
 
 
 def fetched(http: str, url: str, into: pathlib.Path) -> str:
-    """A playlist and what it names, fetched with the key as a player with the cookie would."""
-    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-    with opener.open(urllib.parse.urljoin(http, f"{url}&{KEY}" if "?" in url else f"{url}?{KEY}"), timeout=20) as answer:
+    """A playlist and what it names, which carries the key and needs no cookie; kept without it, as names of files."""
+    with urllib.request.urlopen(urllib.parse.urljoin(http, f"{url}&{KEY}" if "?" in url else f"{url}?{KEY}"), timeout=20) as answer:
         text = answer.read().decode()
         base = answer.url
     names = re.findall(r'URI="([^"]+)"', text) + listed(text)
     for name in dict.fromkeys(names):
-        file = into / urllib.parse.unquote(name)
+        assert name.endswith("?" + KEY), name
+        file = into / urllib.parse.unquote(name.removesuffix("?" + KEY))
         file.parent.mkdir(parents=True, exist_ok=True)
-        with opener.open(urllib.parse.urljoin(base, name), timeout=20) as answer:
+        with urllib.request.urlopen(urllib.parse.urljoin(base, name), timeout=20) as answer:
             file.write_bytes(answer.read())
     into.mkdir(parents=True, exist_ok=True)
+    text = text.replace("?" + KEY, "")
     (into / "playlist.m3u8").write_text(text)
     return text
 

@@ -344,7 +344,7 @@ def check_readers_need_their_key(server: Server) -> None:
     server.publish("r/own", *ORDERED, *AAC)
     read(server, "r/own?key=rd1", seconds=1)
     url = "rtsp://HOST/r/own"
-    for key, status in [("", 403), ("?key=wrong", 403), ("?key=k3y", 403), ("?key=rd1", 200)]:
+    for key, status in [("", 401), ("?key=wrong", 403), ("?key=k3y", 403), ("?key=rd1", 200)]:
         assert server.talk(f"DESCRIBE ; {url}{key}") == [status], key
     # Nothing is played that was not described.
     tcp = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"
@@ -472,7 +472,8 @@ def check_who_may_not_is_told_why(server: Server) -> None:
         (["TEAPOT ; " + url], 501),
         (["SETUP ; " + url], 455),
         (["RECORD ; " + url], 455),
-        (["ANNOUNCE ; rtsp://HOST/five|" + sdp], 403),
+        (["ANNOUNCE ; rtsp://HOST/five|" + sdp], 401),
+        (["ANNOUNCE ; rtsp://HOST/five?key=wrong|" + sdp], 403),
         (["ANNOUNCE ; rtsp://HOST/../etc?key=k3y|" + sdp], 400),
         ([f"ANNOUNCE ; rtsp://HOST/{'x' * 300}?key=k3y|" + sdp], 400),
         (["ANNOUNCE ; " + url], 400),

@@ -9,7 +9,10 @@ use ghoststream_server::live::pull::{PullEncode, PullState, Slate, SlateSpec};
 use ghoststream_server::live::{Item, Live, Publisher, Pull, PullSource, PullSpec, Reader, Start};
 use ghoststream_server::policy::SourcePolicy;
 use live_feed::*;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 fn spec(source: PullSource) -> PullSpec {
@@ -251,4 +254,87 @@ fn a_slate_stands_in_for_a_publisher() {
     let all = seen.rounds.iter().flat_map(|(_, packets)| packets).filter(|p| p.stream == 0);
     let times: Vec<i64> = all.map(|p| p.decode().unwrap().micros()).collect();
     assert!(times.windows(2).all(|t| t[1] > t[0]), "time goes on");
+}
+
+/// A server of one file: as a film (its length, and ranges of it), or as live (what comes until it hangs up). Its address, and
+/// how often it was asked for the beginning.
+fn http(path: &std::path::Path, live: bool) -> (String, Arc<AtomicUsize>) {
+    let data: Arc<Vec<u8>> = Arc::new(std::fs::read(path).unwrap());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let extension = path.extension().unwrap().to_string_lossy();
+    let url = format!("http://{}/film.{extension}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    std::thread::spawn(move || {
+        for socket in listener.incoming().map_while(Result::ok) {
+            let (data, counted) = (data.clone(), counted.clone());
+            std::thread::spawn(move || {
+                let mut reader = BufReader::new(&socket);
+                let (mut from, mut line) = (0, String::new());
+                while reader.read_line(&mut line).is_ok_and(|n| n > 2) {
+                    if let Some(range) = line.to_ascii_lowercase().strip_prefix("range: bytes=") {
+                        from = range.split('-').next().unwrap().parse::<usize>().unwrap().min(data.len());
+                    }
+                    line.clear();
+                }
+                counted.fetch_add(usize::from(from == 0), Ordering::SeqCst);
+                let head = match live {
+                    true => "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_string(),
+                    false => format!(
+                        "HTTP/1.1 206 Partial Content\r\nAccept-Ranges: bytes\r\nContent-Length: {}\r\n\
+                         Content-Range: bytes {from}-{}/{}\r\nConnection: close\r\n\r\n",
+                        data.len() - from,
+                        data.len() - 1,
+                        data.len()
+                    ),
+                };
+                let data = if live { &data[..] } else { &data[from..] };
+                // Who asks may have enough before the end.
+                let _ = (&socket).write_all(head.as_bytes()).and_then(|()| (&socket).write_all(data));
+            });
+        }
+    });
+    (url, asked)
+}
+
+#[test]
+fn a_film_from_a_web_server_is_played_once_and_at_its_own_speed() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["film.mp4", "film.mkv"] {
+        let path = dir.path().join(name);
+        clip(&path, "160x90", 3, "-bf 0");
+        let (url, asked) = http(&path, false);
+        let live = Live::new(true, 10);
+        let pull = Pull::start(&live, "film", spec(PullSource::url(url))).unwrap();
+        let reader = pull.stream().subscribe(Start::Group);
+        let watched = std::thread::spawn(move || Seen::until_quiet(reader, Duration::from_secs(4)));
+        reaches(&pull, PullState::Running);
+        let (begun, opened) = (Instant::now(), asked.load(Ordering::SeqCst));
+        reaches(&pull, PullState::Stopped);
+        let took = begun.elapsed().as_secs_f64();
+        assert!((2.3..4.5).contains(&took), "{name}: 3 s in {took}");
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(asked.load(Ordering::SeqCst), opened, "{name}: it is not fetched again");
+        assert_eq!(pull.status().state, PullState::Stopped);
+        assert!(live.publisher("film").is_none());
+        drop(pull);
+        let seen = watched.join().unwrap();
+        assert_eq!(seen.rounds.len(), 1, "{name}");
+        assert_eq!(shown(&seen.rounds[0].1, 0).len(), 75, "{name}: all of it");
+    }
+}
+
+#[test]
+fn what_has_no_length_is_taken_as_it_comes_and_fetched_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("live.ts");
+    clip(&path, "160x90", 6, "-bf 0");
+    let (url, asked) = http(&path, true);
+    let live = Live::new(true, 10);
+    let pull = Pull::start(&live, "cam", spec(PullSource::url(url))).unwrap();
+    let mut reader = pull.stream().subscribe(Start::Group);
+    let seen = during(&mut reader, Duration::from_secs(4));
+    // 6 s of it were taken, and more.
+    assert!(asked.load(Ordering::SeqCst) > 1 && seen.rounds.len() > 1, "{}", seen.rounds.len());
+    assert_ne!(pull.status().state, PullState::Stopped);
 }

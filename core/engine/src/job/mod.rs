@@ -644,6 +644,12 @@ impl Job {
         lock(&self.ports.fed_packets).take();
     }
 
+    /// Length of the whole in seconds; `None` when it is not known, as of what is live, and before the source is open. It is there
+    /// when [`Job::streams`] gives them.
+    pub fn duration(&self) -> Option<f64> {
+        *lock(&self.shared.duration)
+    }
+
     /// The streams of a packet output, once its encoders are open; waits at most `timeout`. `None` on time-out.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ mod hub;
 mod jobs;
 mod metrics;
 mod page;
-mod playlist;
+pub(crate) mod playlist;
 mod presence;
 pub(crate) mod query;
 pub(crate) mod range;

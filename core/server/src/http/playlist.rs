@@ -18,13 +18,39 @@ pub fn hls(playlist: &str, query: &str) -> String {
     out
 }
 
-/// `manifest` (DASH) with `query` appended to every relative URL of templates, lists and initializations.
+/// `manifest` (DASH) with `query` appended to every relative URL of templates, lists, initializations, whole files and clocks.
 pub fn dash(manifest: &str, query: &str) -> String {
     let query = query.replace('&', "&amp;");
     let mut out = manifest.to_string();
     for name in ["media=\"", "initialization=\"", "sourceURL=\""] {
         out = attributes(&out, name, &query, "&amp;");
     }
+    // A clock that is asked over HTTP.
+    out = between(&out, "<UTCTiming", ">", |tag| match tag.contains(":http-") {
+        true => attributes(tag, "value=\"", &query, "&amp;"),
+        false => tag.into(),
+    });
+    between(&out, "<BaseURL", "</BaseURL>", |inside| match inside.split_once('>') {
+        // What is named from a folder on has the query itself.
+        Some((head, url)) if !url.trim_end().ends_with('/') => {
+            format!("{head}>{}", with_query(url.trim(), &query, "&amp;"))
+        }
+        _ => inside.into(),
+    })
+}
+
+/// `text` with what is between every `begin` and the `end` behind it changed.
+fn between(text: &str, begin: &str, end: &str, change: impl Fn(&str) -> String) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(begin) {
+        let inside = at + begin.len();
+        let Some(length) = rest[inside..].find(end) else { break };
+        out.push_str(&rest[..inside]);
+        out.push_str(&change(&rest[inside..inside + length]));
+        rest = &rest[inside + length..];
+    }
+    out.push_str(rest);
     out
 }
 
@@ -87,6 +113,19 @@ mod tests {
             dash(text, "gst=t&api_key=k"),
             "<SegmentTemplate media=\"v_$Number$.m4s?gst=t&amp;api_key=k\" initialization=\"v.mp4?gst=t&amp;api_key=k\" \
             timescale=\"1\"/><X multimedia=\"a\"/>"
+        );
+    }
+
+    #[test]
+    fn whole_files_and_clocks_of_a_manifest_are_asked_for_with_it() {
+        let text = "<MPD><BaseURL>dir/</BaseURL><UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-iso:2014\" value=\"time\"/>\
+            <UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:direct:2014\" value=\"2026\"/><BaseURL>s&amp;0.vtt</BaseURL>\
+            <BaseURL>https://cdn/a.mp4</BaseURL></MPD>";
+        assert_eq!(
+            dash(text, "key=a%2Fb"),
+            "<MPD><BaseURL>dir/</BaseURL><UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-iso:2014\" value=\"time?key=a%2Fb\"/>\
+            <UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:direct:2014\" value=\"2026\"/><BaseURL>s&amp;0.vtt?key=a%2Fb</BaseURL>\
+            <BaseURL>https://cdn/a.mp4</BaseURL></MPD>"
         );
     }
 }

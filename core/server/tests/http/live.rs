@@ -155,6 +155,7 @@ fn a_reader_shows_the_key_for_list_and_picture() {
         ("/live/streams", 403),
         ("/live/streams?key=no", 403),
         ("/live/streams?key=to%20read%2b", 200),
+        ("/live/streams?key=to+read%2B", 200),
         ("/streams/live/a/thumbnail.jpg", 403),
         ("/streams/live/a/playlist.m3u8?key=no", 403),
     ] {

@@ -472,6 +472,40 @@ async fn another_publisher_is_a_discontinuity() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn damaged_groups_end_nothing_however_many_there_are() {
+    // Five groups in a row with a NAL unit that says to be longer than it is, between good ones.
+    let mut clip = clip(24, "25", "-g 50");
+    for packet in clip.packets.iter_mut().filter(|p| p.stream == 0) {
+        let at = super::media::micros(packet);
+        let group = at / 2_000_000;
+        if (2..7).contains(&group) && (700_000..740_000).contains(&(at % 2_000_000)) {
+            let mut data = packet.data.to_vec();
+            data[..4].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff]);
+            packet.data = data.into();
+        }
+    }
+    let mut stage = Stage::new(OriginOptions { playlist_size: 20, ..OriginOptions::default() }, &clip);
+    stage.until(3.5).await;
+    let path = stage.video().await;
+    for second in 4..24 {
+        stage.until(f64::from(second) + 0.5).await;
+    }
+    let runs = stage.origin.stats().runs;
+    assert!(runs >= 5, "what is damaged is felt: {runs}");
+    let list = stage.web.text(&path).await;
+    assert!(!list.contains("ENDLIST"), "{list}");
+    // Behind them it is as it was: whole segments one behind the other, of one run, the last of which ends at 22 s.
+    let behind = list.rsplit("#EXT-X-DISCONTINUITY\n").next().unwrap();
+    let lengths = behind.lines().filter_map(|l| l.strip_prefix("#EXTINF:"));
+    let whole = lengths.filter(|l| (l.trim_end_matches(',').parse::<f64>().unwrap() - 2.0).abs() < 0.01);
+    assert!(whole.count() >= 3, "{list}");
+    let last = list.lines().rfind(|l| !l.starts_with('#')).unwrap();
+    assert_eq!(stage.web.get(&stage.path(last)).await.status, 200);
+    let manifest = stage.web.text(&format!("{NAME}/manifest.mpd")).await;
+    assert!(manifest.contains(&format!("id=\"r{}\"", runs - 1)), "{manifest}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sound_alone_plays_and_an_end_is_told() {
     let clip = steady().only(MediaKind::Audio);
     let mut stage = Stage::new(OriginOptions::default(), &clip);

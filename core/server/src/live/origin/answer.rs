@@ -1,7 +1,7 @@
 //! How answers look: cache lifetimes, validators, ranges, CORS, errors as JSON.
 
 use super::state::Rendered;
-use crate::http::range;
+use crate::http::{playlist, range};
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use std::ops::Range;
 
 pub(in crate::live) const HLS: &str = "application/vnd.apple.mpegurl";
-pub(super) const DASH: &str = "application/dash+xml";
+pub(in crate::live) const DASH: &str = "application/dash+xml";
 
 /// How long an answer may be kept, in terms of the target duration (RFC 8216bis, appendix B.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,39 @@ pub(in crate::live) fn preflight() -> Response {
             .header(header::ALLOW, "GET, HEAD, OPTIONS")
             .body(Body::empty()),
     )
+}
+
+/// The longest playlist that is changed for one who asks.
+const LONGEST: usize = 64 << 20;
+
+/// `response`, whose playlist or manifest names others with `query` behind their names. It is what was asked for with no more than
+/// the name; `request` says what of it is wanted.
+pub(in crate::live) async fn with_query(response: Response, request: &HeaderMap, query: &str) -> Response {
+    let kind = response.headers().get(header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
+    let (kind, change): (_, fn(&str, &str) -> String) = match kind {
+        kind if kind == HLS.as_bytes() => (HLS, playlist::hls),
+        kind if kind == DASH.as_bytes() => (DASH, playlist::dash),
+        _ => return response,
+    };
+    if response.status() != StatusCode::OK {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let Ok(bytes) = axum::body::to_bytes(body, LONGEST).await else {
+        return failure(500, "The playlist cannot be read", None);
+    };
+    let made = change(&String::from_utf8_lossy(&bytes), query);
+    let made = Rendered::with(made, takes_gzip(request));
+    let (of, body) = text(request, kind, &made, Cache::Never, 0).0.into_parts();
+    // How long it is good for is as it was.
+    for name in [header::ETAG, header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::VARY] {
+        match of.headers.get(&name) {
+            Some(value) => drop(parts.headers.insert(name, value.clone())),
+            None => drop(parts.headers.remove(name)),
+        }
+    }
+    parts.status = of.status;
+    Response::from_parts(parts, body)
 }
 
 /// An error: `{"detail": …}`. `cache` with the target duration; without it the answer is not kept.

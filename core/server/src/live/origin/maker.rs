@@ -18,18 +18,20 @@ use ghoststream::packet::{MediaKind, Packet, SideData, StreamInfo};
 use ghoststream::time::{MICROSECONDS, Rounding, Timestamp, rescale};
 use ghoststream::{Codec, Result};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// How far (microseconds) sound may run ahead of the pictures; what is further is dropped, as it would wait in memory.
 const AHEAD: i64 = 10_000_000;
 /// A step of the leading track's time by more than this (microseconds) is a hole.
 const HOLE: i64 = 400_000;
-/// So often a configuration may fail before it is given up.
-const TRIES: u32 = 3;
+/// How long it is not said again that what comes cannot be packaged.
+const SAID: Duration = Duration::from_secs(60);
 
 /// Makes `origin` from what `reader` reads, until that ends or the origin is to stop.
 pub(super) async fn run(origin: &Arc<Origin>, mut reader: Reader) {
     let spill = origin.options.spill.as_ref().map(|root| Arc::new(Spill::new(root, &origin.token)));
-    let mut maker = Maker { spill, origin, tracks: None, phase: Phase::Idle, runs: 0, failures: 0 };
+    let mut maker =
+        Maker { spill, origin, tracks: None, phase: Phase::Idle, runs: 0, failures: Failures::default() };
     loop {
         let item = tokio::select! {
             item = reader.next() => item,
@@ -56,7 +58,28 @@ struct Maker<'a> {
     phase: Phase,
     /// Runs that made something.
     runs: u64,
-    failures: u32,
+    failures: Failures,
+}
+
+/// What could not be packaged, for who is told of it.
+#[derive(Default)]
+struct Failures {
+    said: Option<Instant>,
+    /// Since then.
+    since: u64,
+}
+
+impl Failures {
+    /// One more, at `now`. Whether to say it, and how many were not said before it: a source may damage every group of pictures
+    /// for hours.
+    fn one(&mut self, now: Instant) -> Option<u64> {
+        if self.said.is_some_and(|said| now.saturating_duration_since(said) < SAID) {
+            self.since += 1;
+            return None;
+        }
+        self.said = Some(now);
+        Some(std::mem::take(&mut self.since))
+    }
 }
 
 enum Phase {
@@ -153,7 +176,6 @@ impl Maker<'_> {
             tracing::warn!(stream = self.origin.name(), codec = %info.codec, "a track that HLS and DASH cannot carry is left out");
         }
         self.tracks = Some(tracks);
-        self.failures = 0;
         self.learn();
     }
 
@@ -271,7 +293,7 @@ impl Maker<'_> {
         let options = &self.origin.options;
         let present = learning.present();
         let all = ids(&tracks.streams, &(0..tracks.streams.len()).collect::<Vec<_>>());
-        let length = |d: std::time::Duration| i64::try_from(d.as_micros()).unwrap_or(i64::MAX);
+        let length = |d: Duration| i64::try_from(d.as_micros()).unwrap_or(i64::MAX);
         let mut guard = self.origin.lock();
         let state = &mut *guard;
         let facts = state.facts.get_or_insert_with(|| Facts {
@@ -368,7 +390,10 @@ impl Maker<'_> {
                     self.take(&packet);
                 }
             }
-            Err(e) => tracing::warn!(stream = self.origin.name(), "cannot be packaged: {e}"),
+            Err(e) => {
+                self.failed(&e);
+                self.learn();
+            }
         }
         self.origin.changed.send_replace(());
     }
@@ -384,17 +409,26 @@ impl Maker<'_> {
                 self.apply(beside.unwrap_or_default());
             }
             Err(e) => {
-                self.failures += 1;
-                tracing::warn!(stream = self.origin.name(), "begins again at the next key frame: {e}");
+                self.failed(&e);
                 self.finish();
-                if self.failures < TRIES {
-                    self.learn();
-                } else {
-                    tracing::warn!(
-                        stream = self.origin.name(),
-                        "is not packaged until it is published again"
-                    );
-                }
+                self.learn();
+            }
+        }
+    }
+
+    /// Says, not too often, that it begins again.
+    fn failed(&mut self, e: &ghoststream::Error) {
+        match self.failures.one(Instant::now()) {
+            None => {
+                tracing::debug!(stream = self.origin.name(), "begins again at the next key frame: {e}");
+            }
+            Some(0) => tracing::warn!(stream = self.origin.name(), "begins again at the next key frame: {e}"),
+            Some(before) => {
+                tracing::warn!(
+                    stream = self.origin.name(),
+                    before,
+                    "begins again at the next key frame, as before: {e}"
+                );
             }
         }
     }
@@ -411,7 +445,6 @@ impl Maker<'_> {
                 }
                 Event::Segment(segment) if segment.group == run.group => {
                     run.opened = Some(segment.start.micros() + segment.duration.micros());
-                    self.failures = 0;
                 }
                 _ => {}
             }
@@ -558,4 +591,18 @@ pub(super) fn packaging(place: &Place<'_>, shape: Shape, container: Container) -
         fill: true,
         ..package::Options::new(Plan::grid(time(segment))?, container)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_said_once_and_then_rarely() {
+        let (mut failures, begin) = (Failures::default(), Instant::now());
+        let said: Vec<Option<u64>> =
+            (0..130).map(|second| failures.one(begin + Duration::from_secs(second))).collect();
+        let told: Vec<(usize, u64)> = said.iter().enumerate().filter_map(|(i, n)| Some((i, (*n)?))).collect();
+        assert_eq!(told, [(0, 0), (60, 59), (120, 59)]);
+    }
 }

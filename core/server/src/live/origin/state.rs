@@ -31,11 +31,19 @@ pub(super) struct Rendered {
 impl Rendered {
     /// Compresses and names `text`.
     pub fn new(text: String) -> Rendered {
+        Rendered::with(text, true)
+    }
+
+    /// Names `text`, and compresses it if `gzip`.
+    pub fn with(text: String, gzip: bool) -> Rendered {
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
-        let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::fast());
-        // Writing to memory does not fail; if it did, the plain text would do.
-        let gzip = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish()).ok();
+        let compress = || {
+            let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::fast());
+            // Writing to memory does not fail; if it did, the plain text would do.
+            encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish()).ok()
+        };
+        let gzip = gzip.then(compress).flatten();
         Rendered { plain: text.into(), gzip: gzip.map(Bytes::from), tag: format!("{:x}", hasher.finish()) }
     }
 }

@@ -139,6 +139,7 @@ impl Pull {
             publication: None,
             slate: None,
             copy: true,
+            was_live: false,
         };
         let thread = std::thread::Builder::new()
             .name("gs-pull".into())
@@ -186,6 +187,8 @@ struct Worker {
     slate: Option<Play>,
     /// Whether pictures that can be carried are copied: some sources do not say enough for it.
     copy: bool,
+    /// Whether it was live when it last ran: what it has become when it is over is not shown once more.
+    was_live: bool,
 }
 
 /// How a try ended.
@@ -194,7 +197,7 @@ enum Ended {
     Unwanted,
     /// The source broke off or is over: why, and whether it ran.
     Lost(String, bool),
-    /// A file that is not to begin again is over.
+    /// A file that is not to begin again, or a film that was fetched, is over.
     Over,
     /// Trying again would not help.
     Hopeless(String),
@@ -331,16 +334,24 @@ impl Worker {
                 play.has_played() || play.is_ready(if self.slate.is_some() { Duration::ZERO } else { LOOK });
             if !ready {
                 if let Some(end) = play.end() {
-                    return self.judge(end.why, end.kind, false);
+                    return self.judge(end.why, end.kind, None);
                 }
                 if self.slate.is_some() {
                     self.show_slate();
                 }
                 continue;
             }
+            if !play.has_played() {
+                let recorded = play.is_recorded();
+                if recorded && self.was_live {
+                    // A playlist of what was live, to its end.
+                    return Ended::Lost("it is over".into(), false);
+                }
+                self.was_live = !recorded;
+            }
             self.slate = None;
             match self.step(&mut play) {
-                Ok(Step::Ended { why, kind }) => return self.judge(why, kind, true),
+                Ok(Step::Ended { why, kind }) => return self.judge(why, kind, Some(&play)),
                 Ok(_) => self.say(PullState::Running, None, 0),
                 Err(Superseded) => {
                     self.publication = None;
@@ -350,8 +361,11 @@ impl Worker {
         }
     }
 
-    /// What the end of a job means.
-    fn judge(&mut self, why: String, kind: Option<ErrorKind>, ran: bool) -> Ended {
+    /// What the end of a job means, which `ran` if it was ready.
+    fn judge(&mut self, why: String, kind: Option<ErrorKind>, ran: Option<&Play>) -> Ended {
+        let film = |play: &Play| play.is_recorded() && play.has_played() && play.end().is_some();
+        let recorded = ran.is_some_and(film);
+        let ran = ran.is_some();
         match kind {
             // Above all RTSP, which does not say when a picture is decoded: with B-frames it can only be encoded.
             Some(ErrorKind::Unsupported) if self.copy && why.contains("not copied") => {
@@ -362,6 +376,7 @@ impl Worker {
                 Ended::Hopeless(why)
             }
             None if ran && matches!(self.spec.source, PullSource::File { repeat: false, .. }) => Ended::Over,
+            None if recorded => Ended::Over,
             _ => Ended::Lost(why, ran),
         }
     }

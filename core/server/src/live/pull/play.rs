@@ -40,6 +40,10 @@ pub(in crate::live) struct Play {
     offset: Option<i64>,
     /// Since when it is fed with what comes: its first packet is as old as that when it is known what it is.
     fed: Option<Instant>,
+    /// Whether its source may be a film that would come as fast as it can be fetched.
+    fetched: bool,
+    /// Of a film: when its first packet was given, and the time of that in microseconds.
+    pace: Option<(Instant, i64)>,
     end: Option<End>,
 }
 
@@ -62,8 +66,20 @@ pub(in crate::live) enum Step {
 
 impl Play {
     pub fn start(document: PipelineSpec) -> Result<Play> {
+        let http = |url: &String| url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"));
+        let fetched = !document.source.realtime && document.source.url.as_ref().is_some_and(http);
         let job = Arc::new(Pipeline::from_spec(document)?.start().job()?);
-        Ok(Play { job, streams: None, announced: false, first: None, offset: None, fed: None, end: None })
+        Ok(Play {
+            job,
+            streams: None,
+            announced: false,
+            first: None,
+            offset: None,
+            fed: None,
+            fetched,
+            pace: None,
+            end: None,
+        })
     }
 
     /// A job whose source is given what comes from now on, as it comes.
@@ -79,6 +95,11 @@ impl Play {
     /// Whether something of it was published.
     pub fn has_played(&self) -> bool {
         self.announced
+    }
+
+    /// Whether what is fetched is a film and not live: its length is known. Asked when it is ready.
+    pub fn is_recorded(&self) -> bool {
+        self.fetched && self.job.duration().is_some_and(|seconds| seconds > 0.0)
     }
 
     /// How it ended, if it has.
@@ -151,6 +172,13 @@ impl Play {
                 }
             },
         };
+        let early = self.early(&packet);
+        if early > timeout {
+            self.first = Some(packet);
+            std::thread::sleep(timeout);
+            return Ok(Step::Nothing);
+        }
+        std::thread::sleep(early);
         self.look_into(&packet, publication)?;
         let age = match self.offset {
             None => self.fed.map_or(Duration::ZERO, |since| since.elapsed()),
@@ -158,6 +186,18 @@ impl Play {
         };
         publication.push_aged(self.dated(packet, clock, age), age)?;
         Ok(Step::Packet)
+    }
+
+    /// How long a packet of a film is too early: it is played at its own speed, as a camera would send it.
+    fn early(&mut self, packet: &Packet) -> Duration {
+        let Some(time) = packet.dts.or(packet.pts) else { return Duration::ZERO };
+        if self.pace.is_none() && !self.is_recorded() {
+            return Duration::ZERO;
+        }
+        let time = rescale(time, packet.base, MICROSECONDS, Rounding::Nearest);
+        let (began, first) = *self.pace.get_or_insert((Instant::now(), time));
+        let due = Duration::from_micros(u64::try_from(time.saturating_sub(first)).unwrap_or(0));
+        due.saturating_sub(began.elapsed())
     }
 
     /// Announces the pictures anew when a key frame brings other parameter sets, as transport streams do it.

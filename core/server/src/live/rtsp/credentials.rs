@@ -22,6 +22,24 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
+impl Credentials {
+    /// Those of an `Authorization` header in the clear (Basic); `None` for other ways, and for what is none.
+    pub fn read(header: &str) -> Option<Credentials> {
+        let (scheme, rest) = header.trim().split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let text = String::from_utf8(STANDARD.decode(rest.trim()).ok()?).ok()?;
+        let (user, password) = text.split_once(':')?;
+        Some(Credentials { user: user.into(), password: password.into() })
+    }
+
+    /// The key that is shown: the password, and the name where there is none.
+    pub fn key(self) -> String {
+        if self.password.is_empty() { self.user } else { self.password }
+    }
+}
+
 /// A challenge that can be met.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge {
@@ -167,5 +185,20 @@ mod tests {
         }
         let read = Challenge::read("digest realm=\"a \\\"b\\\", c\",nonce=x , stale").unwrap();
         assert_eq!((read.realm.as_str(), read.nonce.as_str(), read.counted), ("a \"b\", c", "x", false));
+    }
+
+    #[test]
+    fn what_a_client_says_in_the_clear_is_read() {
+        for (header, key) in [
+            ("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==", Some("open sesame")),
+            ("basic  b25seTo=", Some("only")),
+            ("Basic YTpiOmM=", Some("b:c")),
+            ("Basic bm9uZQ==", None),
+            ("Basic !", None),
+            ("Basic", None),
+            ("Digest username=\"a\"", None),
+        ] {
+            assert_eq!(Credentials::read(header).map(Credentials::key).as_deref(), key, "{header}");
+        }
     }
 }

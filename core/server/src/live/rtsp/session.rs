@@ -1,10 +1,12 @@
 //! One connection: what is asked for and what is answered.
 
+use super::credentials::Credentials;
 use super::message::{self, Input, Request};
 use super::play::{Over, Play, Way, control};
 use super::publish::{Ingest, Lane};
 use super::udp::Pair;
 use super::{PROTOCOL, RtspOptions, sdp};
+use crate::http::query::encoded;
 use crate::live::connections::Listed;
 use crate::live::hooks::{Act, Asked};
 use crate::live::keys::shown;
@@ -66,6 +68,28 @@ type Answer = (u16, Vec<(&'static str, String)>, String);
 
 fn refused(status: u16, why: impl Into<String>) -> Answer {
     (status, Vec::new(), why.into())
+}
+
+/// Lets in who shows a key that `may`: in the address, or as the password (cameras and recorders know no other way). Gives the
+/// query with what is shown, for who else decides.
+///
+/// # Errors
+/// The answer: who shows nothing, or the wrong password, is asked for one.
+fn admitted(request: &Request, why: &str, may: impl Fn(Option<&str>) -> bool) -> Result<String, Answer> {
+    let (_, query) = request.target();
+    let inside = shown(query);
+    let key = request.header("authorization").and_then(Credentials::read).map(Credentials::key);
+    if may(inside) || key.as_deref().is_some_and(|key| may(Some(key))) {
+        return Ok(match key.filter(|_| inside.is_none()) {
+            Some(key) if query.is_empty() => format!("key={}", encoded(&key)),
+            Some(key) => format!("{query}&key={}", encoded(&key)),
+            None => query.into(),
+        });
+    }
+    if inside.is_some() && key.is_none() {
+        return Err(refused(403, why));
+    }
+    Err((401, vec![("WWW-Authenticate", "Basic realm=\"GhostStream\"".into())], why.into()))
 }
 
 /// Serves a connection to its end.
@@ -222,12 +246,16 @@ impl Session<'_> {
 
     async fn answer(&mut self, request: &Request) -> String {
         let (status, headers, why) = self.respond(request).await;
-        if status >= 400 {
+        // Who knows a name and a password shows them when they are asked for.
+        if status == 401 && request.header("authorization").is_none() {
+            tracing::debug!(peer = %self.peer, method = request.method, "RTSP asks who it is: {why}");
+        } else if status >= 400 {
             tracing::warn!(peer = %self.peer, method = request.method, status, "RTSP refused: {why}");
         }
         let reason = match status {
             200 => "OK",
             400 => "Bad Request",
+            401 => "Unauthorized",
             403 => "Forbidden",
             404 => "Not Found",
             405 => "Method Not Allowed",
@@ -311,17 +339,11 @@ impl Session<'_> {
         if !matches!(self.state, State::New) {
             return Err(refused(455, "something is announced already"));
         }
-        let (name, query) = request.target();
-        let asked = Asked {
-            act: Act::Publish,
-            stream: name.into(),
-            protocol: PROTOCOL,
-            peer: Some(self.peer),
-            query: query.into(),
-        };
-        if !self.options.keys.may_publish(name, shown(query)) {
-            return Err(refused(403, "a key is needed to publish"));
-        }
+        let (name, _) = request.target();
+        let may = |key: Option<&str>| self.options.keys.may_publish(name, key);
+        let query = admitted(request, "a key is needed to publish", may)?;
+        let peer = Some(self.peer);
+        let asked = Asked { act: Act::Publish, stream: name.into(), protocol: PROTOCOL, peer, query };
         self.live.may_publish(name, PROTOCOL).map_err(no)?;
         self.options.keys.allow(&asked).await.map_err(|why| refused(403, why))?;
         let text = std::str::from_utf8(&request.body).map_err(|_| refused(400, "SDP: no text"))?;
@@ -353,17 +375,11 @@ impl Session<'_> {
         if !idle {
             return Err(refused(455, "the connection is in use"));
         }
-        let (name, query) = request.target();
-        if !self.options.keys.may_read(name, shown(query)) {
-            return Err(refused(403, "a key is needed to play"));
-        }
-        let asked = Asked {
-            act: Act::Read,
-            stream: name.into(),
-            protocol: PROTOCOL,
-            peer: Some(self.peer),
-            query: query.into(),
-        };
+        let (name, _) = request.target();
+        let may = |key: Option<&str>| self.options.keys.may_read(name, key);
+        let query = admitted(request, "a key is needed to play", may)?;
+        let peer = Some(self.peer);
+        let asked = Asked { act: Act::Read, stream: name.into(), protocol: PROTOCOL, peer, query };
         self.options.keys.allow(&asked).await.map_err(|why| refused(403, why))?;
         let stream = self.live.get(name).ok_or_else(|| refused(404, "there is no such stream"))?;
         let play = Play::of(&self.live, asked, stream).await;
@@ -514,4 +530,97 @@ fn no(why: Refused) -> Answer {
         Refused::Full(_) => 453,
     };
     refused(status, why.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+    use crate::live::keys::Keys;
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use tokio::net::TcpListener;
+
+    const TRACK: &str = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+        m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:streamid=0\r\n";
+
+    /// Asks in `socket`, with these credentials. Status and head.
+    async fn ask(socket: &mut TcpStream, method: &str, target: &str, who: Option<&str>) -> (u16, String) {
+        let body = if method == "ANNOUNCE" { TRACK } else { "" };
+        let who = who.map(|who| format!("Authorization: Basic {}\r\n", STANDARD.encode(who)));
+        let text = format!(
+            "{method} rtsp://host/{target} RTSP/1.0\r\nCSeq: 1\r\n{}Content-Length: {}\r\n\r\n{body}",
+            who.unwrap_or_default(),
+            body.len()
+        );
+        socket.write_all(text.as_bytes()).await.unwrap();
+        let mut have = BytesMut::new();
+        loop {
+            let text = String::from_utf8_lossy(&have).into_owned();
+            if let Input::Answer(answer) = message::next(&mut have)
+                .unwrap()
+                .unwrap_or(Input::Media { channel: 0, data: Default::default() })
+            {
+                return (answer.status, text);
+            }
+            assert_ne!(socket.read_buf(&mut have).await.unwrap(), 0, "{method} {target}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_is_shown_as_a_password_too() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let keys = Keys {
+            publish: Some(Secret::new("to/write+")),
+            read: Some(Secret::new("to read")),
+            ..Keys::default()
+        };
+        let options = RtspOptions { keys, ..RtspOptions::default() };
+        let (_end, ending) = tokio::sync::watch::channel(false);
+        let server = tokio::spawn(super::super::serve(listener, Live::new(true, 10), options, ending));
+        let challenge = "WWW-Authenticate: Basic realm=\"GhostStream\"";
+        // Without a key it is asked for one, and goes on in the same connection. 404: it may, and there is no such stream.
+        for (method, good, other, through) in
+            [("ANNOUNCE", "to/write+", "to read", 200), ("DESCRIBE", "to read", "to/write+", 404)]
+        {
+            let mut socket = TcpStream::connect(at).await.unwrap();
+            let (status, head) = ask(&mut socket, method, "cam", None).await;
+            assert!(status == 401 && head.contains(challenge), "{head}");
+            for wrong in [other, "", "user:", ":"] {
+                let who = format!("user:{wrong}");
+                let (status, head) = ask(&mut socket, method, "cam", Some(&who)).await;
+                assert!(status == 401 && head.contains(challenge), "{wrong}: {head}");
+            }
+            let escaped = encoded(good);
+            for (target, who, wanted) in [
+                ("cam?key=wrong".to_string(), None, 403),
+                (format!("cam?key={escaped}"), None, through),
+                ("cam".into(), Some(format!("user:{good}")), through),
+                ("cam".into(), Some(format!("{good}:")), through),
+                ("cam?x=1".into(), Some(format!("user:{escaped}")), through),
+            ] {
+                let mut socket = TcpStream::connect(at).await.unwrap();
+                let (status, head) = ask(&mut socket, method, &target, who.as_deref()).await;
+                assert_eq!(status, wanted, "{method} {target} {who:?}: {head}");
+            }
+            let (status, head) = ask(&mut socket, method, "cam", Some(&format!("user:{good}"))).await;
+            assert_eq!(status, through, "{head}");
+        }
+        server.abort();
+    }
+
+    #[test]
+    fn who_else_decides_is_told_of_the_password() {
+        let request = |target: &str, who: &str| Request {
+            method: "DESCRIBE".into(),
+            url: format!("rtsp://host/{target}"),
+            headers: vec![("authorization".into(), format!("Basic {}", STANDARD.encode(who)))],
+            body: Default::default(),
+        };
+        let told = |target: &str, who: &str| admitted(&request(target, who), "", |_| true).unwrap();
+        assert_eq!(told("cam", "user:a/b"), "key=a%2Fb");
+        assert_eq!(told("cam?x=1", "user:a"), "x=1&key=a");
+        assert_eq!(told("cam?key=b", "user:a"), "key=b");
+    }
 }
