@@ -443,9 +443,8 @@ impl Feed {
             }
             meter.count_in();
             let Next::Packet(mut packet, corrupt) = next else { continue };
-            if let Some(jump) = self.continuity.as_mut().and_then(|c| c.join(&mut packet))
-                && offset_us == 0
-            {
+            let joined = self.continuity.as_mut().map(|c| c.join(&mut packet)).unwrap_or_default();
+            if let Some(jump) = joined.jump.filter(|_| offset_us == 0) {
                 self.tell(shared, &jump);
                 if !self.playlist {
                     // The container was measured by its first and its last time.
@@ -454,6 +453,10 @@ impl Feed {
             }
             let Some(stream) = self.streams.get_mut(packet.stream) else { continue };
             self.corrupt += u64::from(corrupt);
+            if joined.anew {
+                // Sound that is copied follows at once there, as in repetitions.
+                stream.moved = None;
+            }
             packet.key |= stream.starts_anywhere;
             if self.packets.is_fed() {
                 stream.check_codec(&packet)?;

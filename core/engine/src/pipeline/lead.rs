@@ -104,7 +104,7 @@ impl Lead {
             }
             meter.count_in();
             let mut packet = Packet::from_av(&packet, base);
-            if continuity.as_mut().is_some_and(|c| c.join(&mut packet).is_some()) {
+            if continuity.as_mut().is_some_and(|c| c.join(&mut packet).jump.is_some()) {
                 // Where the job puts what follows depends on its other streams too.
                 return Ok(());
             }

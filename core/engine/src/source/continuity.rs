@@ -34,6 +34,15 @@ pub(crate) struct Jump {
     pub at: Timestamp,
 }
 
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Joined {
+    /// The jump that begins with it.
+    pub jump: Option<Jump>,
+    /// Its stream goes on by another clock than before.
+    pub anew: bool,
+}
+
 /// The source's clock between two jumps.
 #[derive(Clone, Copy)]
 struct Clock {
@@ -98,8 +107,13 @@ impl Continuity {
         }
     }
 
-    /// Moves `packet`, in source time, to where it belongs. Tells of a jump that begins with it.
-    pub fn join(&mut self, packet: &mut Packet) -> Option<Jump> {
+    /// Moves `packet`, in source time, to where it belongs.
+    pub fn join(&mut self, packet: &mut Packet) -> Joined {
+        self.placed(packet).unwrap_or_default()
+    }
+
+    /// The same; `None` where nothing is known of it.
+    fn placed(&mut self, packet: &mut Packet) -> Option<Joined> {
         let fine = |ticks: i64| rescale(ticks, packet.base, FINE, Rounding::Nearest);
         let position = self.streams.iter().filter_map(|s| Some(s.last?.1)).max();
         let stream = self.streams.iter_mut().find(|s| s.index == packet.stream)?;
@@ -111,6 +125,7 @@ impl Continuity {
             length: if packet.duration > 0 { fine(packet.duration) } else { stream.frame },
             key: packet.key,
         };
+        let clock = stream.clock;
         let (offset, jump) = match stream.kind {
             MediaKind::Video | MediaKind::Audio => stream.follow(&mut self.clocks, &times, position),
             // Words come when there are some; they belong where the rest is.
@@ -121,7 +136,7 @@ impl Continuity {
             packet.pts = packet.pts.map(|t| t.saturating_add(shift));
             packet.dts = packet.dts.map(|t| t.saturating_add(shift));
         }
-        jump
+        Some(Joined { jump, anew: stream.clock != clock })
     }
 }
 
@@ -166,7 +181,9 @@ impl Stream {
                         let before = clocks[self.clock].offset;
                         // After a single wrong time the clock of before goes on.
                         let again = clocks.iter().rev().take(CLOCKS).map(|clock| clock.offset);
-                        let again = again.into_iter().find(|offset| self.fits(times, *offset, NEAR));
+                        let again = again
+                            .into_iter()
+                            .find(|offset| self.fits(times, *offset, self.back(times), NEAR));
                         let offset = again.unwrap_or_else(|| self.lack(times, 0));
                         clocks.push(Clock { offset, begin: position.unwrap_or(due) });
                         jump = Some(Jump {
@@ -200,17 +217,23 @@ impl Stream {
         let far = |clock: &usize| times.time.saturating_add(clocks[*clock].offset).abs_diff(due);
         let fits = |clock: &usize| {
             let most = if over && *clock < newest { NEAR } else { GAP };
-            self.fits(times, clocks[*clock].offset, most)
+            // What another stream has begun may put this one on top of what it had before.
+            let back = if over || *clock == self.clock { self.back(times) } else { LATE };
+            self.fits(times, clocks[*clock].offset, back, most)
         };
         let own = self.clock..self.clock + 1;
         let newer = (self.clock + 1).max(clocks.len().saturating_sub(CLOCKS))..clocks.len();
         newer.rev().chain(own).filter(fits).min_by_key(far)
     }
 
-    /// Whether `offset` makes a packet follow the one before within `most`.
-    fn fits(&self, times: &Times, offset: i64, most: i64) -> bool {
+    /// How far the times of its packets may go back.
+    fn back(&self, times: &Times) -> i64 {
+        if times.ordered { BACK } else { BACK_SHOWN }
+    }
+
+    /// Whether `offset` puts a packet behind the one before: at most `most` behind its end, and not before it by more than `back`.
+    fn fits(&self, times: &Times, offset: i64, back: i64, most: i64) -> bool {
         let time = times.time.saturating_add(offset);
-        let back = if times.ordered { BACK } else { BACK_SHOWN };
         self.last
             .is_none_or(|(last, due)| time >= last.saturating_sub(back) && time <= due.saturating_add(most))
     }
@@ -276,7 +299,7 @@ mod tests {
         let mut jumps = 0;
         let times = packets.iter().map(|(stream, time)| {
             let mut packet = Packet { stream: *stream, ..Packet::new(Bytes::new(), *time, 40, MS) };
-            jumps += usize::from(continuity.join(&mut packet).is_some());
+            jumps += usize::from(continuity.join(&mut packet).jump.is_some());
             packet.dts.unwrap()
         });
         let times = times.collect();

@@ -63,7 +63,7 @@ impl Keys {
         while let Some(packet) =
             demuxer.read().map_err(|e| open::reading(&self.source.label(), self.source.timeout, e))?
         {
-            let jumps = |c: &mut Continuity| c.join(&mut Packet::from_av(&packet, base)).is_some();
+            let jumps = |c: &mut Continuity| c.join(&mut Packet::from_av(&packet, base)).jump.is_some();
             if packet.stream_index() == stream.index && continuity.as_mut().is_some_and(jumps) {
                 // Where the job puts what follows depends on its other streams too.
                 return Ok(None);
