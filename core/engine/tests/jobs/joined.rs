@@ -68,7 +68,9 @@ fn everywhere(dir: &Dir, input: &str, seconds: f64) -> Vec<Vec<String>> {
         output
     };
     let mut said = Vec::new();
-    for (how, name) in [(&encode, "e"), (&copy, "c")] {
+    let stem = std::path::Path::new(input).file_stem().unwrap().to_string_lossy();
+    for (how, kind) in [(&encode, "encoded"), (&copy, "copied")] {
+        let name = format!("{stem}-{kind}");
         let (mp4, ts, hls) = (format!("{name}.mp4"), format!("{name}.ts"), format!("{name}/"));
         said.push(warned(json!({"source": {"url": input},
             "outputs": [to(how, &mp4, None), to(how, &ts, None), to(how, &hls, Some("hls"))]})));
