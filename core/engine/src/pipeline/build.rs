@@ -22,6 +22,7 @@ use crate::link::{Overflow, Sender, link};
 use crate::packet::{Codec, MediaKind, StreamInfo};
 use crate::plan::Plan;
 use crate::sink::{Facts, Made, OutputSink, Saved, Talk};
+use crate::source::continuity::Continuity;
 use crate::source::seek::Seeker;
 use crate::source::sound::{Origin, Sound};
 use crate::spec::{BitstreamFormat, Container, Device, PipelineSpec, SegmentContainer, Window};
@@ -562,6 +563,8 @@ impl<'a> Graph<'a> {
                 let wanted: Vec<StreamInfo> = offer.streams.iter().filter(is_wanted).cloned().collect();
                 let playlist =
                     packets.container().is_some_and(|c| matches!(c.format_name().as_str(), "hls" | "dash"));
+                let continuity = packets.container().filter(|c| c.times_may_jump());
+                let continuity = continuity.map(|_| Continuity::of(&offer.streams));
                 let all = input::has_all(&offer, &wanted);
                 let expected = input::expected(&offer, begin, &wanted, playlist)
                     .filter(|_| self.spec.source.url.is_some());
@@ -571,6 +574,8 @@ impl<'a> Graph<'a> {
                     words: std::mem::take(&mut self.words),
                     seeker: Seeker::of(&wanted, begin),
                     streams,
+                    continuity,
+                    playlist,
                     origin,
                     end,
                     loops: self.spec.source.loops,

@@ -9,6 +9,7 @@ use crate::job::shared::{Meter, Shared};
 use crate::link::Sender;
 use crate::package::bitstream::aac::{self, Adts};
 use crate::packet::{Codec, MediaKind, Packet, SideData, StreamInfo};
+use crate::source::continuity::{Continuity, Jump};
 use crate::source::open::{BACKWARDS, reading};
 use crate::source::packets::{Next, PacketSource};
 use crate::source::seek::Seeker;
@@ -298,6 +299,10 @@ fn frame_ticks(stream: &StreamInfo) -> i64 {
 pub(crate) struct Feed {
     pub packets: PacketSource,
     pub streams: Vec<FeedStream>,
+    /// Joins times that jump, where the container may have such.
+    pub continuity: Option<Continuity>,
+    /// The container is a list of others, which says how long they are.
+    pub playlist: bool,
     /// Words of files that are repeated with the source.
     pub words: Vec<Words>,
     /// Source time that becomes 0.
@@ -447,12 +452,25 @@ impl Feed {
                 self.seeker
                     .before(container, self.origin)
                     .map_err(|e| e.context(format!("{}: cannot play it again", self.label)))?;
+                self.continuity.iter_mut().for_each(Continuity::restart);
                 continue;
             }
             meter.count_in();
             let Next::Packet(mut packet, corrupt) = next else { continue };
+            let joined = self.continuity.as_mut().map(|c| c.join(&mut packet)).unwrap_or_default();
+            if let Some(jump) = joined.jump.filter(|_| offset_us == 0) {
+                self.tell(shared, &jump);
+                if !self.playlist {
+                    // The container was measured by its first and its last time.
+                    (self.expected, round_us) = (None, None);
+                }
+            }
             let Some(stream) = self.streams.get_mut(packet.stream) else { continue };
             self.corrupt += u64::from(corrupt);
+            if joined.anew {
+                // Sound that is copied follows at once there, as in repetitions.
+                stream.moved = None;
+            }
             packet.key |= stream.starts_anywhere;
             if self.packets.is_fed() {
                 stream.check_codec(&packet)?;
@@ -517,6 +535,18 @@ impl Feed {
                 return Ok(());
             }
         }
+    }
+
+    /// Says where the times jump.
+    fn tell(&self, shared: &Shared, jump: &Jump) {
+        let at = jump.at.seconds() - self.origin.seconds();
+        let message = format!(
+            "{}: time jumps from {:.3} s to {:.3} s at {at:.3} s: what follows is joined to what came before",
+            self.label,
+            jump.from.seconds(),
+            jump.to.seconds()
+        );
+        shared.warn("source", message);
     }
 
     /// Says where the container was damaged; what that did to the media, decoders and outputs say.

@@ -12,7 +12,7 @@ use crate::frame::Frame;
 use crate::job::shared::{Meter, Shared, lock};
 use crate::link::Sender;
 use crate::packet::{Packet, StreamInfo};
-use crate::source::{open, seek::Seeker};
+use crate::source::{continuity::Continuity, open, seek::Seeker};
 use crate::spec::SourceSpec;
 use crate::stage::{OutletFn, Stage};
 use crate::time::{MICROSECONDS, Timestamp};
@@ -96,12 +96,18 @@ impl Lead {
         let base = self.stream.time_base;
         let shift = self.origin.to(base).ticks;
         let mut frames = Vec::new();
+        let mut continuity =
+            demuxer.times_may_jump().then(|| Continuity::of(std::slice::from_ref(&self.stream)));
         while let Some(packet) = demuxer.read()? {
             if packet.stream_index() != self.stream.index {
                 continue;
             }
             meter.count_in();
             let mut packet = Packet::from_av(&packet, base);
+            if continuity.as_mut().is_some_and(|c| c.join(&mut packet).jump.is_some()) {
+                // Where the job puts what follows depends on its other streams too.
+                return Ok(());
+            }
             packet.pts = packet.pts.map(|t| t - shift);
             packet.dts = packet.dts.map(|t| t - shift);
             let chain = &mut self.chain;

@@ -1,9 +1,10 @@
 //! The key frames of a source, looked up when something must know them: from the container's index where it has one,
 //! else from all packets.
 
+use super::continuity::Continuity;
 use super::open;
 use crate::error::Result;
-use crate::packet::StreamInfo;
+use crate::packet::{Packet, StreamInfo};
 use crate::spec::SourceSpec;
 use crate::time::{Rational, Rounding, Timestamp, rescale};
 use ghoststream_sys::ffmpeg as av;
@@ -23,7 +24,7 @@ impl Keys {
     }
 
     /// What `judge` makes of the key frames of `stream`, in order. An index may list only some of them: if those do not
-    /// satisfy `judge`, it is asked again with all.
+    /// satisfy `judge`, it is asked again with all. `None` where times jump.
     ///
     /// # Errors
     /// As [`open::open`], and those of reading.
@@ -58,9 +59,15 @@ impl Keys {
             demuxer.rewind()?;
         }
         let mut times = Vec::new();
+        let mut continuity = demuxer.times_may_jump().then(|| Continuity::of(std::slice::from_ref(stream)));
         while let Some(packet) =
             demuxer.read().map_err(|e| open::reading(&self.source.label(), self.source.timeout, e))?
         {
+            let jumps = |c: &mut Continuity| c.join(&mut Packet::from_av(&packet, base)).jump.is_some();
+            if packet.stream_index() == stream.index && continuity.as_mut().is_some_and(jumps) {
+                // Where the job puts what follows depends on its other streams too.
+                return Ok(None);
+            }
             if packet.stream_index() == stream.index && packet.is_key() {
                 times.extend(packet.pts());
             }

@@ -9,6 +9,7 @@ mod feeding;
 mod files;
 mod growing;
 mod hdr;
+mod joined;
 mod looping;
 mod packets;
 mod parts;

@@ -401,6 +401,11 @@ impl Demuxer {
         self.get().streamed != 0
     }
 
+    /// Whether the format allows times that begin anew or leap in the middle (`AVFMT_TS_DISCONT`): MPEG-TS and PS, playlists, Ogg.
+    pub fn times_may_jump(&self) -> bool {
+        self.get().flags & 0x0200 != 0
+    }
+
     /// Goes to `ts`: in the time base of `stream`, or in microseconds with `None`. `backward` lands on the key frame at
     /// or before, else at or after.
     ///
