@@ -13,3 +13,4 @@ mod packets;
 mod parts;
 mod segments;
 mod support;
+mod turned;
