@@ -84,7 +84,7 @@ class PlaceArgs(ctypes.Structure):
         ("top", ctypes.c_int * 2),
         ("turn", u32),
         ("fill", f32 * 4),
-        ("reserved", u32),
+        ("mirror", u32),
     ]
 
 

@@ -7,22 +7,24 @@ from pictures import FORMATS, Image, PlaceArgs, launch
 FORMATS_HERE = ["nv12", "p010", "yuv420p", "yuv444p16", "rgba"]
 
 
-def run(a, b, left=0, top=0, turn=0, fill=(7, 8, 9, 10)):
+def run(a, b, left=0, top=0, turn=0, fill=(7, 8, 9, 10), mirror=0):
     sub = FORMATS[a.name][2]
-    args = PlaceArgs(a.picture(), b.picture(), turn=turn)
+    args = PlaceArgs(a.picture(), b.picture(), turn=turn, mirror=mirror)
     args.left[:], args.top[:], args.fill[:] = (left, left >> sub), (top, top >> sub), fill
     launch("place", args, *b.size, depth=2)
     assert b.padding_is_whole()
 
 
 @pytest.mark.parametrize("name", FORMATS_HERE)
-@pytest.mark.parametrize("turn", [1, 2, 3])
-def test_turns(name, turn):
+@pytest.mark.parametrize("turn", [0, 1, 2, 3])
+@pytest.mark.parametrize("mirror", [0, 1])
+def test_turns(name, turn, mirror):
     a = Image(name, 70, 34).noise(41)
-    b = Image(name, *((34, 70) if turn != 2 else (70, 34)))
-    run(a, b, turn=turn)
+    b = Image(name, *((34, 70) if turn % 2 else (70, 34)))
+    run(a, b, turn=turn, mirror=mirror)
     for i in a.at:
-        assert (b.codes(i) == np.rot90(a.codes(i), -turn)).all()
+        codes = np.fliplr(a.codes(i)) if mirror else a.codes(i)
+        assert (b.codes(i) == np.rot90(codes, -turn)).all()
 
 
 @pytest.mark.parametrize("name", FORMATS_HERE)

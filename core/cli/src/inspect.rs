@@ -73,6 +73,9 @@ fn line(s: &Stream) -> String {
         if matches!(v.field_order, "top_first" | "bottom_first") {
             parts.push("interlaced".into());
         }
+        if v.mirrored {
+            parts.push("mirrored".into());
+        }
         if v.rotation != 0.0 {
             parts.push(format!("rotated {}°", v.rotation));
         }

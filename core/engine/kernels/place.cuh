@@ -1,4 +1,4 @@
-// Copies of samples to other places: cut out, put on a canvas, turned.
+// Copies of samples to other places: cut out, put on a canvas, mirrored, turned.
 #pragma once
 #include "picture.cuh"
 
@@ -13,7 +13,8 @@ struct PlaceArgs {
     unsigned turn;
     // The codes of what the picture does not cover.
     float fill[4];
-    unsigned reserved;
+    // Whether the picture is mirrored left to right before it is turned.
+    unsigned mirror;
 };
 
 DEVICE void place_one(const PlaceArgs &args, unsigned i, unsigned group, unsigned x, unsigned y) {
@@ -23,6 +24,7 @@ DEVICE void place_one(const PlaceArgs &args, unsigned i, unsigned group, unsigne
     if (args.turn == 1) column = v, row = height - 1 - u;
     if (args.turn == 2) column = width - 1 - u, row = height - 1 - v;
     if (args.turn == 3) column = width - 1 - v, row = u;
+    if (args.mirror) column = width - 1 - column;
     const bool inside = column >= 0 && column < width && row >= 0 && row < height && args.from.component[i].at;
     store(args.to, i, x, y, inside ? load(args.from, i, (unsigned)column, (unsigned)row) : args.fill[i], 0);
 }

@@ -100,10 +100,19 @@ fn shape_and_rotation_give_the_size_shown() {
         data[matrix + i * 4..][..4].copy_from_slice(&value.to_be_bytes());
     }
     let rotated = dir.path().join("r.mp4");
-    std::fs::write(&rotated, data).unwrap();
+    std::fs::write(&rotated, &data).unwrap();
     let video = look(&rotated).video().unwrap().video.clone().unwrap();
-    assert_eq!((video.rotation, video.width, video.height), (90.0, 320, 180));
+    assert_eq!((video.rotation, video.mirrored), (90.0, false));
+    assert_eq!((video.width, video.height), (320, 180));
     assert_eq!((video.display_width, video.display_height), (180, 320));
+    // Upside down, but not turned: a mirror.
+    for (i, value) in [0x10000, 0, 0, 0, -0x10000, 0, 0, 180 << 16, 0x4000_0000i32].iter().enumerate() {
+        data[matrix + i * 4..][..4].copy_from_slice(&value.to_be_bytes());
+    }
+    std::fs::write(&rotated, &data).unwrap();
+    let video = look(&rotated).video().unwrap().video.clone().unwrap();
+    assert_eq!((video.rotation, video.mirrored), (180.0, true));
+    assert_eq!((video.display_width, video.display_height), (320, 180));
     let anamorphic = clips::numbered(dir.path(), "sar.mkv", 5, &[&X264[..], &["-vf", "setsar=4/3"]].concat());
     let video = look(&anamorphic).video().unwrap().video.clone().unwrap();
     assert_eq!((video.display_width, video.display_height), (427, 180));

@@ -394,6 +394,7 @@ impl VideoEncoder {
             colour: open.params.colour,
             hdr: parameters.hdr(),
             rotation: 0.0,
+            mirrored: false,
             field_order: stream::field_order(values.field_order),
             reorder: open.encoder.reorder() as u32,
         });

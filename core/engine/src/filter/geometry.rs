@@ -190,48 +190,88 @@ fn pad(frame: &Frame, spec: &PadSpec, colour: Rgb) -> Result<Frame> {
     Ok(padded)
 }
 
-/// Turns the picture clockwise by a multiple of 90 degrees and drops the display matrix, which is then done.
+/// How a stored picture is made upright: mirrored left to right, if so, then turned clockwise by quarters. The default
+/// leaves it as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    mirrored: bool,
+    quarters: u8,
+}
+
+impl Turn {
+    /// By `degrees` clockwise.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] unless it is 0, 90, 180 or 270.
+    pub fn clockwise(degrees: u16) -> Result<Turn> {
+        if !degrees.is_multiple_of(90) || degrees >= 360 {
+            return Err(Error::invalid("rotate", format!("{degrees} is not 0, 90, 180 or 270")));
+        }
+        Ok(Turn { mirrored: false, quarters: (degrees / 90) as u8 })
+    }
+
+    /// As metadata says it: degrees clockwise, rounded to the nearest multiple of 90, and whether it is mirrored before.
+    pub fn shown(rotation: f64, mirrored: bool) -> Turn {
+        Turn { mirrored, quarters: (rotation / 90.0).round().rem_euclid(4.0) as u8 }
+    }
+
+    /// Whether it is mirrored left to right, before it is turned.
+    pub fn mirrored(self) -> bool {
+        self.mirrored
+    }
+
+    /// Quarters of a turn, clockwise: less than 4.
+    pub fn quarters(self) -> u8 {
+        self.quarters
+    }
+}
+
+/// In a few words, for plans.
+impl std::fmt::Display for Turn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let degrees = u16::from(self.quarters) * 90;
+        match (self.mirrored, degrees) {
+            (true, 0) => f.write_str("mirror"),
+            (true, degrees) => write!(f, "mirror and rotate {degrees}"),
+            (false, degrees) => write!(f, "rotate {degrees}"),
+        }
+    }
+}
+
+/// Mirrors and turns the picture and drops the display matrix, which is then done.
 pub struct Rotate(AvFilter);
 
 delegate!(Rotate);
 
 impl Rotate {
-    /// Turns by `degrees` clockwise.
-    ///
-    /// # Errors
-    /// [`crate::ErrorKind::Invalid`] unless it is 0, 90, 180 or 270.
-    pub fn new(degrees: u16) -> Result<Self> {
-        check_turn(degrees)?;
-        Ok(Rotate(AvFilter::new("rotate", Box::new(move |_, _| Ok(turn(degrees))))))
+    /// Always the same.
+    pub fn new(turn: Turn) -> Self {
+        Rotate(AvFilter::new("rotate", Box::new(move |_, _| Ok(recipe(turn)))))
     }
 
-    /// Turns as the frames' own display matrix says, else by `stream` (the container's rotation, clockwise degrees);
-    /// both rounded to the nearest multiple of 90.
-    pub fn by_metadata(stream: f64) -> Self {
+    /// As the frames' own display matrix says, else by `stream`, which is the container's.
+    pub fn by_metadata(stream: Turn) -> Self {
         Rotate(AvFilter::new(
             "rotate",
             Box::new(move |_, frame| {
-                let own = frame.media().display_matrix().map(|_| frame.media().rotation());
-                let quarter = (own.unwrap_or(stream) / 90.0).round();
-                Ok(turn((quarter.rem_euclid(4.0) * 90.0) as u16))
+                let media = frame.media();
+                let own = media.display_matrix().map(|_| Turn::shown(media.rotation(), media.mirrored()));
+                Ok(recipe(own.unwrap_or(stream)))
             }),
         ))
     }
 }
 
-/// Whether pictures can be turned by that.
-pub(super) fn check_turn(degrees: u16) -> Result<()> {
-    if !degrees.is_multiple_of(90) || degrees >= 360 {
-        return Err(Error::invalid("rotate", format!("{degrees} is not 0, 90, 180 or 270")));
-    }
-    Ok(())
-}
-
-fn turn(degrees: u16) -> Recipe {
-    let text = match degrees {
-        90 => "transpose=clock",
-        180 => "hflip,vflip",
-        270 => "transpose=cclock",
+fn recipe(turn: Turn) -> Recipe {
+    // To turn a mirrored picture is to flip it along another axis; libavfilter's flips by diagonals name what comes after.
+    let text = match (turn.mirrored, turn.quarters) {
+        (false, 1) => "transpose=clock",
+        (false, 2) => "hflip,vflip",
+        (false, 3) => "transpose=cclock",
+        (true, 0) => "hflip",
+        (true, 1) => "transpose=clock_flip",
+        (true, 2) => "vflip",
+        (true, 3) => "transpose=cclock_flip",
         _ => {
             return Recipe::Retag(Box::new(|media| {
                 media.clear_display_matrix();

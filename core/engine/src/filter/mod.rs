@@ -54,7 +54,7 @@ pub use burn_in::BurnIn;
 pub use cascade::Cascade;
 pub use deinterlace::Deinterlace;
 pub use device::{DeviceScale, Download, Upload};
-pub use geometry::{Crop, Pad, Rotate};
+pub use geometry::{Crop, Pad, Rotate, Turn};
 pub use interpolate::Interpolate;
 pub use rate::{FrameRate, RateCounters, Repace};
 pub(crate) use rounds::Rounds;
@@ -107,7 +107,7 @@ pub fn build(spec: &FilterSpec, context: &FilterContext) -> Result<Box<dyn Stage
     Ok(match spec {
         FilterSpec::Crop(s) => Box::new(Crop::new(*s)),
         FilterSpec::Pad(s) => Box::new(Pad::new(s.clone())?),
-        FilterSpec::Rotate(degrees) => Box::new(Rotate::new(*degrees)?),
+        FilterSpec::Rotate(degrees) => Box::new(Rotate::new(Turn::clockwise(*degrees)?)),
         FilterSpec::Deinterlace(mode) => Box::new(Deinterlace::new(*mode)),
         FilterSpec::Sharpen(s) => Box::new(Sharpen::new(*s)),
         FilterSpec::ToneMap(s) => Box::new(ToneMap::new(*s, context.hdr)),

@@ -110,18 +110,22 @@ fn trak(b: &mut Boxes, track: &Track) {
     });
 }
 
-/// The display matrix: rotation by a multiple of 90 degrees, clockwise.
+/// The display matrix: rotation by a multiple of 90 degrees, clockwise, once the picture is mirrored if it is to be.
 fn matrix(track: &Track) -> [i32; 9] {
     const ONE: i32 = 0x1_0000;
     let (w, h) = display_size(track);
     let (w, h) = ((w as i32).saturating_mul(ONE), (h as i32).saturating_mul(ONE));
     let rotation = track.video().map_or(0.0, |v| v.rotation).rem_euclid(360.0).round() as i32;
-    let (m, tx, ty) = match rotation {
+    let (mut m, mut tx, mut ty) = match rotation {
         90 => ([0, ONE, -ONE, 0], h, 0),
         180 => ([-ONE, 0, 0, -ONE], w, h),
         270 => ([0, -ONE, ONE, 0], 0, w),
-        _ => return UNITY,
+        _ => ([ONE, 0, 0, ONE], 0, 0),
     };
+    if track.video().is_some_and(|v| v.mirrored) {
+        (tx, ty) = (tx + m[0].signum() * w, ty + m[1].signum() * w);
+        (m[0], m[1]) = (-m[0], -m[1]);
+    }
     [m[0], m[1], 0, m[2], m[3], 0, tx, ty, 0x4000_0000]
 }
 

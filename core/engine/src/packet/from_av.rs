@@ -51,6 +51,7 @@ impl StreamInfo {
                 colour: v.colour,
                 hdr: stream.params.hdr(),
                 rotation: stream.params.rotation(),
+                mirrored: stream.params.mirrored(),
                 field_order: match v.field_order {
                     av::FieldOrder::Unknown => FieldOrder::Unknown,
                     av::FieldOrder::Progressive => FieldOrder::Progressive,
@@ -116,7 +117,7 @@ impl StreamInfo {
         let mut parameters = av::CodecParameters::new(&values)?;
         if let Some(video) = &self.video {
             parameters.set_hdr(&video.hdr);
-            parameters.set_rotation(video.rotation);
+            parameters.set_rotation(video.rotation, video.mirrored);
         }
         Ok(parameters)
     }

@@ -6,7 +6,7 @@ mod from_av;
 mod stream;
 
 pub use codec::{Codec, MediaKind};
-pub use stream::{AudioInfo, Disposition, FieldOrder, StreamInfo, VideoInfo};
+pub use stream::{AudioInfo, Disposition, FieldOrder, StreamInfo, VideoInfo, turned};
 
 use crate::time::{TimeBase, Timestamp};
 use bytes::Bytes;

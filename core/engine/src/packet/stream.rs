@@ -96,10 +96,29 @@ pub struct VideoInfo {
     pub hdr: HdrMetadata,
     /// Clockwise rotation to apply for display, degrees (0, 90, 180, 270 and, rarely, others).
     pub rotation: f64,
+    /// Whether the picture is mirrored left to right for display, before it is rotated.
+    pub mirrored: bool,
     /// Interlacing.
     pub field_order: FieldOrder,
     /// Frames of reorder delay (B-frames), as the container or encoder says.
     pub reorder: u32,
+}
+
+impl VideoInfo {
+    /// What is done to the picture to show it, in words, if anything is.
+    pub fn turned(&self) -> Option<String> {
+        turned(self.rotation, self.mirrored)
+    }
+}
+
+/// As [`VideoInfo::turned`]: rotated by so many degrees clockwise, once it is mirrored.
+pub fn turned(rotation: f64, mirrored: bool) -> Option<String> {
+    let rotated = (rotation != 0.0).then(|| format!("rotated by {rotation:.0} degrees"));
+    match (mirrored, rotated) {
+        (true, Some(rotated)) => Some(format!("mirrored and {rotated}")),
+        (true, None) => Some("mirrored".into()),
+        (false, rotated) => rotated,
+    }
 }
 
 /// The audio side of a [`StreamInfo`].

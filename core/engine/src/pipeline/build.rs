@@ -379,7 +379,7 @@ impl<'a> Graph<'a> {
             if let (Make::Video(v), Some(pictures)) = (track.made(), source.and_then(|s| s.video.as_ref()))
                 && !v.spec.auto_rotate
             {
-                mux.turn(slot, pictures.rotation);
+                mux.turn(slot, pictures);
             }
             if lead.is_some_and(|name| *name == track.name) {
                 mux.lead(slot);

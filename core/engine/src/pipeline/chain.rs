@@ -102,17 +102,17 @@ pub(super) fn before_scale(
         chain.push(stage);
         at += 1;
     };
-    if track.rotation != 0 {
+    if let Some(turn) = track.turn {
         let on_device = matches!(placement.first.first(), Some(Some(OnDevice::Kernels)));
-        let host = Box::new(Rotate::new(track.rotation)?);
+        let host = Box::new(Rotate::new(turn));
         let turn = match on_device {
-            true => or_host(Box::new(filter::cuda::Place::turn(track.rotation)?), host, safe),
+            true => or_host(Box::new(filter::cuda::Place::turn(turn)), host, safe),
             false => host,
         };
         add(&mut chain, turn);
     }
     let named = |i: usize, e: Error| e.at(format!("video.filters[{i}]"));
-    let offset = usize::from(track.rotation != 0);
+    let offset = usize::from(track.turn.is_some());
     for (i, spec) in track.spec.filters.iter().enumerate() {
         let host = filter::build(spec, context).map_err(|e| named(i, e))?;
         let stage = match (spec, placement.first.get(i + offset)) {
@@ -230,7 +230,7 @@ fn host_target(track: &VideoTrack, source: &StreamInfo, mut colour: Option<Colou
     let untouched = video.is_some_and(|v| (v.width, v.height) == (track.width, track.height))
         && track.spec.filters.is_empty()
         && track.spec.pixel_format.as_deref().is_none_or(|name| format.is_some_and(|f| f.name() == name))
-        && track.rotation == 0;
+        && track.turn.is_none();
     if let Some(format) = format.filter(|_| untouched) {
         chosen = encode::format::untouched(&track.encoder.name, chosen, format);
     }

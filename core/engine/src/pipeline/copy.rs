@@ -3,7 +3,6 @@
 use super::resolve::Offer;
 use super::tracks::video_codec;
 use crate::error::Result;
-use crate::filter::size::Shown;
 use crate::package::Plan as SegmentPlan;
 use crate::packet::{Codec, FieldOrder, StreamInfo};
 use crate::spec::{Container, OutputSpec, PipelineSpec, VideoSpec};
@@ -71,15 +70,14 @@ pub(super) fn copy_obstacle(
 ) -> Option<String> {
     let video = stream.video.as_ref()?;
     let codec = video_codec(rung, container);
-    let shown = Shown::of(video, rung.auto_rotate);
     if stream.codec != codec {
         return Some(format!("the source is {}", stream.codec));
     }
     if rung.width.is_some_and(|w| w != video.width) || rung.height.is_some_and(|h| h != video.height) {
         return Some("another size".into());
     }
-    if (shown.width, shown.height) != (video.width, video.height) || video.rotation != 0.0 {
-        return Some("it is rotated".into());
+    if let Some(turned) = video.turned() {
+        return Some(format!("it is {turned}"));
     }
     if !rung.filters.is_empty() || rung.frame_rate.is_some() || rung.colour.is_some() {
         return Some("it is filtered".into());

@@ -441,7 +441,7 @@ fn name_of(outs: &[ToTrack]) -> &str {
 
 fn shares_filters(a: &VideoTrack, b: &VideoTrack) -> bool {
     let filters = |t: &VideoTrack| serde_json::to_string(&t.spec.filters).unwrap_or_default();
-    a.rotation == b.rotation
+    a.turn == b.turn
         && a.spec.frame_rate == b.spec.frame_rate
         && filters(a) == filters(b)
         && a.placement.shares(&b.placement)

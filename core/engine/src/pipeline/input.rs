@@ -583,6 +583,7 @@ fn raw_video(spec: &RawVideoSpec, index: usize) -> Result<StreamInfo> {
         colour,
         hdr: spec.hdr.map(|h| h.over(Default::default())).unwrap_or_default(),
         rotation: 0.0,
+        mirrored: false,
         field_order: FieldOrder::Progressive,
         reorder: 0,
     });

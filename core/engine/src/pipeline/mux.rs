@@ -6,7 +6,7 @@ use super::worker::ToMux;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::shared::{Meter, Remote, Shared, TrackMeter, lock};
 use crate::link::Receiver;
-use crate::packet::{Coding, Disposition, MediaKind, Packet, StreamInfo};
+use crate::packet::{Coding, Disposition, MediaKind, Packet, StreamInfo, VideoInfo};
 use crate::sink::{Command, Fate, OutputSink, TrackHeader};
 use crate::time::Timestamp;
 use std::collections::VecDeque;
@@ -42,8 +42,8 @@ struct Tags {
     language: Option<String>,
     title: Option<String>,
     disposition: Disposition,
-    /// Clockwise degrees, where the pictures were not turned by them.
-    rotation: Option<f64>,
+    /// Clockwise degrees, and whether it is mirrored before, where that was not done to the pictures.
+    rotation: Option<(f64, bool)>,
 }
 
 impl Tags {
@@ -61,7 +61,7 @@ impl Tags {
         stream.title = stream.title.take().or(self.title.clone());
         stream.disposition = self.disposition;
         if let (Some(video), Some(rotation)) = (&mut stream.video, self.rotation) {
-            video.rotation = rotation;
+            (video.rotation, video.mirrored) = rotation;
         }
     }
 }
@@ -135,9 +135,9 @@ impl Mux {
         self.tracks.len() - 1
     }
 
-    /// Has the pictures of `track` turned by whoever shows them, by `degrees` clockwise.
-    pub fn turn(&mut self, track: usize, degrees: f64) {
-        self.tracks[track].tags.rotation = Some(degrees);
+    /// Has the pictures of `track` turned by whoever shows them, as those of `source` are.
+    pub fn turn(&mut self, track: usize, source: &VideoInfo) {
+        self.tracks[track].tags.rotation = Some((source.rotation, source.mirrored));
     }
 
     /// Lets `track` run ahead of the others.

@@ -316,7 +316,7 @@ fn stages(
     machine: &dyn Machine,
 ) -> Vec<std::result::Result<Option<OnDevice>, String>> {
     let mut list = Vec::new();
-    if track.rotation != 0 {
+    if track.turn.is_some() {
         let kernels = machine.kernels(kind).map(|()| Some(OnDevice::Kernels));
         list.push(kernels.map_err(|_| format!("rotation runs on the host, not on {kind}")));
     }

@@ -61,7 +61,7 @@ fn earlier(
 
 fn same_video(a: &VideoTrack, b: &VideoTrack) -> bool {
     let decided = |t: &VideoTrack| {
-        (t.encoder.name.clone(), t.width, t.height, t.rotation, t.frame_rate, t.threads, t.grid.map(|g| g.0))
+        (t.encoder.name.clone(), t.width, t.height, t.turn, t.frame_rate, t.threads, t.grid.map(|g| g.0))
     };
     // What these fields say is decided by now, and may have been said in other words.
     let said = [

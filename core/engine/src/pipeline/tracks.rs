@@ -8,6 +8,7 @@ use crate::encode::{
     select::{self, Chosen},
 };
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::filter::Turn;
 use crate::filter::size::Shown;
 use crate::frame::Colour;
 use crate::packet::{Codec, FieldOrder, MediaKind, StreamInfo, VideoInfo};
@@ -26,8 +27,8 @@ pub(crate) struct VideoTrack {
     pub encoder: Chosen,
     pub width: u32,
     pub height: u32,
-    /// Clockwise degrees to turn by before everything else.
-    pub rotation: u16,
+    /// How it is turned before everything else, if it is.
+    pub turn: Option<Turn>,
     /// The rate that the encoder may count on.
     pub frame_rate: Option<Rational>,
     pub threads: u32,
@@ -290,8 +291,8 @@ pub(crate) fn video(
         .and_then(|(grid, rate)| grid.frames(rate));
     let settings = encode::video::settings(&encoder.name, &wanted, grid.is_some(), interval)
         .map_err(|e| below("video.", e))?;
-    let rotation =
-        if wanted.auto_rotate { (video.rotation / 90.0).round().rem_euclid(4.0) as u16 * 90 } else { 0 };
+    let turn = Some(Turn::shown(video.rotation, video.mirrored))
+        .filter(|turn| wanted.auto_rotate && *turn != Turn::default());
     Ok(Track {
         name,
         stream: Some(stream.index),
@@ -301,7 +302,7 @@ pub(crate) fn video(
             encoder,
             width,
             height,
-            rotation,
+            turn,
             frame_rate,
             threads: wanted.threads,
             spec: wanted,
@@ -705,9 +706,7 @@ impl VideoTrack {
     pub fn stages(&self) -> Vec<String> {
         let at = &self.placement;
         let mut stages = Vec::new();
-        if self.rotation != 0 {
-            stages.push(format!("rotate {}", self.rotation));
-        }
+        stages.extend(self.turn.map(|turn| turn.to_string()));
         stages.extend(self.spec.filters.iter().map(crate::filter::describe));
         if let Some(rate) = self.spec.frame_rate {
             stages.push(format!("frame_rate {}", rate.0));

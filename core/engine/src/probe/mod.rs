@@ -203,6 +203,7 @@ fn stream(info: &StreamInfo, described: Option<&av::StreamDesc>) -> Stream {
                 sample_aspect: v.sample_aspect,
                 field_order: names::field_order(v.field_order),
                 rotation: v.rotation,
+                mirrored: v.mirrored,
                 reorder: v.reorder,
                 colour: names::colour(&v.colour),
                 hdr: hdr(&v.hdr, &v.colour),

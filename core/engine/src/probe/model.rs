@@ -139,6 +139,8 @@ pub struct Video {
     pub field_order: &'static str,
     /// Clockwise rotation to apply for display, degrees.
     pub rotation: f64,
+    /// Whether the picture is mirrored left to right for display, before it is rotated.
+    pub mirrored: bool,
     /// Frames of reorder delay.
     pub reorder: u32,
     /// Colour as tagged.

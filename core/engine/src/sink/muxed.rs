@@ -249,8 +249,9 @@ pub(super) fn track_options(
         None => stream.to_av()?,
     };
     // An encoder knows nothing of how its pictures are turned to be shown.
-    if let Some(video) = stream.video.as_ref().filter(|v| v.rotation != parameters.rotation()) {
-        parameters.set_rotation(video.rotation);
+    let now = (parameters.rotation(), parameters.mirrored());
+    if let Some(video) = stream.video.as_ref().filter(|v| (v.rotation, v.mirrored) != now) {
+        parameters.set_rotation(video.rotation, video.mirrored);
     }
     // Apple's players want parameter sets out of band, which is what hvc1 promises.
     if stream.codec == Codec::Hevc && matches!(container, Container::Mp4 | Container::Mov) {

@@ -1,6 +1,7 @@
-//! Which containers say by what angle a picture is turned to be shown.
+//! Which containers say how a picture is turned to be shown.
 
 use super::{Facts, TrackHeader};
+use crate::packet::VideoInfo;
 use crate::spec::Container;
 use ghoststream_sys::ffmpeg as av;
 use std::io::{Cursor, Seek, SeekFrom, Write};
@@ -10,8 +11,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 const ROLL: [u8; 3] = [0x76, 0x75, 0x88];
 
 impl Container {
-    /// Whether what is written in it says by what angle a copied picture is turned to be shown. Of Matroska the FFmpeg that is
-    /// loaded decides: its early versions leave the angle out. Of segments only fMP4 says it.
+    /// Whether what is written in it says by what angle a copied picture is turned to be shown, and whether it is mirrored. Of
+    /// Matroska the FFmpeg that is loaded decides: its early versions leave it out. Of segments only fMP4 says it.
     pub fn keeps_rotation(self) -> bool {
         static MATROSKA: OnceLock<bool> = OnceLock::new();
         match self {
@@ -24,14 +25,14 @@ impl Container {
     }
 }
 
-/// Says which of `tracks` lose their angle in a file.
+/// Says which of `tracks` lose that in a file.
 pub(super) fn tell(container: Container, facts: &Facts, tracks: &[TrackHeader]) {
     for track in tracks {
-        let degrees = track.stream.video.as_ref().map_or(0.0, |v| v.rotation);
-        if degrees != 0.0 && !container.keeps_rotation() {
+        let turned = track.stream.video.as_ref().and_then(VideoInfo::turned);
+        if let Some(turned) = turned.filter(|_| !container.keeps_rotation()) {
             let label = if track.name.is_empty() { "video" } else { &track.name };
             let lost = format!("{} does not say so here, and shows it as it lies", container.name());
-            facts.warn("output", format!("{label}: the picture is rotated by {degrees:.0} degrees; {lost}"));
+            facts.warn("output", format!("{label}: the picture is {turned}; {lost}"));
         }
     }
 }
@@ -72,7 +73,7 @@ fn header() -> av::Result<Vec<u8>> {
         ..av::ParameterValues::default()
     };
     let mut parameters = av::CodecParameters::new(&values)?;
-    parameters.set_rotation(90.0);
+    parameters.set_rotation(90.0, false);
     let file = Memory::default();
     let mut muxer = av::Muxer::create(av::MuxerOptions {
         format: Some("matroska".into()),

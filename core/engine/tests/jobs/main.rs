@@ -15,3 +15,4 @@ mod packets;
 mod parts;
 mod segments;
 mod support;
+mod turned;

@@ -94,6 +94,7 @@ pub fn read(path: &Path) -> (Vec<StreamInfo>, Vec<Packet>) {
                     colour: Default::default(),
                     hdr: Default::default(),
                     rotation: 0.0,
+                    mirrored: false,
                     field_order: FieldOrder::Progressive,
                     reorder: 0,
                 });

@@ -7,7 +7,7 @@ use super::run::Prepared;
 use super::view::Decision;
 use crate::contract::request::TranscodeRequest;
 use crate::contract::values::{AudioCodec, Format, Mode, VideoCodec, Word};
-use crate::playback::decide::{LONGEST_COPY, copied, copies, decide, turned};
+use crate::playback::decide::{LONGEST_COPY, copied, copies, decide, picture_turned};
 use crate::playback::timeline::Timeline;
 use crate::playback::{Method, Verdict};
 use ghoststream::spec::OutputSpec;
@@ -80,12 +80,12 @@ fn rewritten(
     }
 }
 
-/// Why a copy that was asked for is encoded all the same: its file would lose by what angle the picture is turned.
+/// Why a copy that was asked for is encoded all the same: its file would lose how the picture is turned.
 fn lying(prepared: &Prepared) -> Option<String> {
     let container = prepared.spec.outputs.first()?.format?;
-    let degrees = turned(&prepared.probe).filter(|_| !container.keeps_rotation())?;
+    let how = picture_turned(&prepared.probe).filter(|_| !container.keeps_rotation())?;
     Some(format!(
-        "copying was asked for, but the picture is rotated by {degrees:.0} degrees, which {} files of this machine's FFmpeg cannot say: it is turned and encoded",
+        "copying was asked for, but the picture is {how}, which {} files of this machine's FFmpeg cannot say: it is turned and encoded",
         container.name()
     ))
 }

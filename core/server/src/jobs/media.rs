@@ -1,5 +1,6 @@
 //! What a probe says, as far as the choice of an output depends on it.
 
+use crate::playback::decide::turned;
 use serde_json::{Value, json};
 
 /// A probed source.
@@ -48,7 +49,7 @@ pub struct Video {
     pub bit_depth: u32,
     /// Whether it is PQ, HLG or Dolby Vision.
     pub hdr: bool,
-    /// Whether players have to turn it.
+    /// Whether players have to turn or mirror it.
     pub rotated: bool,
     /// Bits per second, where known.
     pub bit_rate: Option<u64>,
@@ -85,7 +86,7 @@ impl Media {
                 height: number(&v["display_height"]),
                 frame_rate: fraction(&text(&v["frame_rate"])),
                 bit_depth: number(&v["bit_depth"]).max(8),
-                rotated: v["rotation"].as_f64().is_some_and(|r| r != 0.0),
+                rotated: turned(v).is_some(),
                 hdr: v["hdr"]["format"].as_str().is_some_and(|f| f != "sdr"),
                 bit_rate: s["bit_rate"].as_u64().or_else(|| probe["bit_rate"].as_u64()).filter(|b| *b > 0),
                 colour: ["primaries", "transfer", "matrix"].map(|name| text(&v["colour"][name])),

@@ -20,6 +20,7 @@ fn picture(width: u32, height: u32, colour: Colour) -> VideoInfo {
         colour,
         hdr: HdrMetadata::default(),
         rotation: 0.0,
+        mirrored: false,
         field_order: FieldOrder::Unknown,
         reorder: 0,
     }
@@ -100,7 +101,7 @@ pub fn changed(info: &StreamInfo, data: &[u8]) -> Option<StreamInfo> {
     described.index = info.index;
     if let (Some(now), Some(was)) = (&mut described.video, &info.video) {
         now.frame_rate = now.frame_rate.or(was.frame_rate);
-        now.rotation = was.rotation;
+        (now.rotation, now.mirrored) = (was.rotation, was.mirrored);
     }
     Some(described)
 }

@@ -89,16 +89,22 @@ pub fn decide(probe: &Value, spec: &PipelineSpec, profile: Option<&ClientProfile
     }
 }
 
-/// By how many degrees the picture is turned to be shown, if it is.
-pub fn turned(probe: &Value) -> Option<f64> {
-    picture(probe).and_then(|s| s["video"]["rotation"].as_f64()).filter(|r| *r != 0.0)
+/// How the picture is turned to be shown, in words, if it is.
+pub fn picture_turned(probe: &Value) -> Option<String> {
+    turned(&picture(probe)?["video"])
+}
+
+/// As [`picture_turned`], of the video that a probe describes.
+pub fn turned(video: &Value) -> Option<String> {
+    let mirrored = video["mirrored"].as_bool().unwrap_or(false);
+    ghoststream::packet::turned(video["rotation"].as_f64().unwrap_or(0.0), mirrored)
 }
 
 /// Why a copy that was asked for is made as it is.
 pub fn copied(probe: &Value) -> String {
-    match turned(probe) {
-        Some(degrees) => format!(
-            "copying was asked for; the picture is rotated by {degrees:.0} degrees, which MPEG-TS cannot say, so segments are fMP4"
+    match picture_turned(probe) {
+        Some(how) => format!(
+            "copying was asked for; the picture is {how}, which MPEG-TS cannot say, so segments are fMP4"
         ),
         None => "copying was asked for".into(),
     }
@@ -167,8 +173,8 @@ fn obstacle(
     {
         return Some("a smaller picture was asked for".into());
     }
-    if video["rotation"].as_f64().is_some_and(|r| r != 0.0) {
-        return Some("the picture is rotated".into());
+    if let Some(how) = turned(video) {
+        return Some(format!("the picture is {how}"));
     }
     if matches!(video["field_order"].as_str(), Some("top_first" | "bottom_first")) {
         return Some("the picture is interlaced".into());
@@ -298,7 +304,13 @@ mod tests {
         turned["streams"][0]["video"]["rotation"] = json!(90.0);
         assert_eq!(
             of(&turned, &spec(), &client()),
-            (Method::Transcode, false, "the picture is rotated".into())
+            (Method::Transcode, false, "the picture is rotated by 90 degrees".into())
+        );
+        let mut mirrored = probe();
+        mirrored["streams"][0]["video"]["mirrored"] = json!(true);
+        assert_eq!(
+            of(&mirrored, &spec(), &client()),
+            (Method::Transcode, false, "the picture is mirrored".into())
         );
         let mut copying = spec();
         copying.outputs[0].video = VideoChoice::Track(Box::new(VideoSpec::copy()));

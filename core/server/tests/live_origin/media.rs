@@ -154,6 +154,7 @@ fn read(path: &Path) -> Clip {
                     colour: Default::default(),
                     hdr: Default::default(),
                     rotation: 0.0,
+                    mirrored: false,
                     field_order: FieldOrder::Progressive,
                     reorder: s["has_b_frames"].as_u64().unwrap_or(0) as u32,
                 });

@@ -406,9 +406,14 @@ impl Frame {
         unsafe { raw::gsav_frame_drop_hdr(self.as_ptr()) }
     }
 
-    /// Clockwise rotation to apply for display, degrees in `0.0..360.0`; 0 when the frame says nothing.
+    /// Clockwise rotation to apply for display, after mirroring, degrees in `0.0..360.0`; 0 when the frame says nothing.
     pub fn rotation(&self) -> f64 {
         self.display_matrix().map_or(0.0, |m| super::parameters::clockwise(&m))
+    }
+
+    /// Whether the picture is mirrored left to right for display, before it is rotated.
+    pub fn mirrored(&self) -> bool {
+        self.display_matrix().is_some_and(|m| super::parameters::mirrors(&m))
     }
 
     /// The display matrix (row by row, 16.16 and 2.30 fixed point), if the frame carries one.

@@ -350,19 +350,27 @@ impl CodecParameters {
         Some(matrix)
     }
 
-    /// Clockwise rotation to apply for display, degrees in `0.0..360.0`.
+    /// Clockwise rotation to apply for display, after mirroring, degrees in `0.0..360.0`.
     pub fn rotation(&self) -> f64 {
         self.display_matrix().map_or(0.0, |m| clockwise(&m))
     }
 
-    /// Sets the rotation to apply for display; 0 removes the matrix.
-    pub fn set_rotation(&mut self, degrees: f64) {
+    /// Whether the picture is mirrored left to right for display, before it is rotated.
+    pub fn mirrored(&self) -> bool {
+        self.display_matrix().is_some_and(|m| mirrors(&m))
+    }
+
+    /// Sets the rotation to apply for display, and whether to mirror left to right before; neither removes the matrix.
+    pub fn set_rotation(&mut self, degrees: f64, mirrored: bool) {
         let kind = SideDataKind::DisplayMatrix.number();
         self.side_data.retain(|(k, _)| *k != kind);
-        if degrees % 360.0 != 0.0 {
+        if degrees % 360.0 != 0.0 || mirrored {
             let mut matrix = [0i32; 9];
             // SAFETY: writes nine numbers.
             unsafe { raw::gsav_rotation_matrix(matrix.as_mut_ptr(), degrees) };
+            if mirrored {
+                mirror(&mut matrix);
+            }
             let data: Vec<u8> = matrix.iter().flat_map(|v| v.to_ne_bytes()).collect();
             self.side_data.push((kind, data.into()));
         }
@@ -478,10 +486,28 @@ impl std::fmt::Debug for CodecParameters {
     }
 }
 
+/// By how many degrees a display matrix turns a picture clockwise, once it is mirrored if [`mirrors`] says so.
 pub(crate) fn clockwise(matrix: &[i32; 9]) -> f64 {
+    let mut matrix = *matrix;
+    if mirrors(&matrix) {
+        mirror(&mut matrix);
+    }
     // SAFETY: reads nine numbers.
     let counter = unsafe { raw::gsav_matrix_rotation(matrix.as_ptr()) };
     if counter.is_nan() { 0.0 } else { (-counter.round()).rem_euclid(360.0) }
+}
+
+/// Whether a display matrix mirrors: its determinant is negative.
+pub(crate) fn mirrors(matrix: &[i32; 9]) -> bool {
+    let product = |a: i32, b: i32| f64::from(a) * f64::from(b);
+    product(matrix[0], matrix[4]) < product(matrix[1], matrix[3])
+}
+
+/// Has a display matrix mirror left to right before anything else.
+fn mirror(matrix: &mut [i32; 9]) {
+    for v in &mut matrix[..2] {
+        *v = v.saturating_neg();
+    }
 }
 
 /// Bytes at an address fit for any C struct.
@@ -551,14 +577,36 @@ mod tests {
             hdr10_plus: false,
         };
         p.set_hdr(&metadata);
-        p.set_rotation(90.0);
+        p.set_rotation(90.0, false);
         let copy = p.clone();
         assert_eq!(copy.hdr(), metadata);
-        assert_eq!(copy.rotation(), 90.0);
+        assert_eq!((copy.rotation(), copy.mirrored()), (90.0, false));
         assert_eq!(copy.values(), values);
         p.set_hdr(&HdrMetadata::default());
-        p.set_rotation(0.0);
+        p.set_rotation(0.0, false);
         assert!(p.all_side_data().is_empty());
+    }
+
+    #[test]
+    fn a_mirror_is_no_rotation() {
+        let values = ParameterValues { kind: MediaType::Video, codec: "h264".into(), ..Default::default() };
+        let mut p = CodecParameters::new(&values).unwrap();
+        for (degrees, mirrored, upper_left) in [
+            (90.0, false, [0, 1, -1, 0]),
+            (0.0, true, [-1, 0, 0, 1]),
+            (90.0, true, [0, -1, -1, 0]),
+            (180.0, true, [1, 0, 0, -1]),
+            (270.0, true, [0, 1, 1, 0]),
+        ] {
+            p.set_rotation(degrees, mirrored);
+            let matrix = p.display_matrix().unwrap();
+            assert_eq!([0, 1, 3, 4].map(|i| matrix[i] >> 16), upper_left, "{degrees} {mirrored}");
+            assert_eq!((p.rotation(), p.mirrored()), (degrees, mirrored));
+        }
+        p.set_rotation(30.0, true);
+        assert_eq!((p.rotation(), p.mirrored()), (30.0, true));
+        // What says nothing.
+        assert!(!mirrors(&[0; 9]) && clockwise(&[0; 9]) == 0.0);
     }
 
     #[test]

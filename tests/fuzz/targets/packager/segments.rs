@@ -82,6 +82,7 @@ fn stream(input: &mut Input) -> StreamInfo {
                 colour: Colour::default(),
                 hdr: HdrMetadata::default(),
                 rotation: 0.0,
+                mirrored: false,
                 field_order: FieldOrder::Unknown,
                 reorder: 0,
             });

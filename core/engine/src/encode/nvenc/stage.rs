@@ -143,6 +143,7 @@ impl NvencEncoder {
             colour: params.colour,
             hdr: open.hdr,
             rotation: 0.0,
+            mirrored: false,
             field_order: crate::packet::FieldOrder::Progressive,
             reorder,
         });

@@ -168,7 +168,7 @@ impl Kernels {
             .words(words(p.top))
             .words([p.turn])
             .floats(&p.fill)
-            .words([0]);
+            .words([flag(p.mirror)]);
         Ok(self.place.launch(&self.stream, over(to, 2), &[Arg::Bytes(bytes.all())])?)
     }
 

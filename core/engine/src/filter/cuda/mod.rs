@@ -1,5 +1,5 @@
 //! Filters on CUDA frames, by kernels of our own (`core/engine/kernels`): size, pixel format, matrix and range; crop,
-//! pad, turn; HDR to SDR; sharpness. They do what the filters of the same names do on the host, by the same formulas, and frames never
+//! pad, mirror, turn; HDR to SDR; sharpness. They do what the filters of the same names do on the host, by the same formulas, and frames never
 //! leave the device.
 //!
 //! Kernels are queued in the default stream, with which everything else that touches frames is in order: NVDEC's copies,
@@ -25,6 +25,7 @@ pub use tone_map::ToneMap;
 pub use widen::{widen, widened};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::filter::Turn;
 use crate::frame::{Colour, Frame, HdrMetadata, PixelFormat, VideoParams};
 use crate::spec::FilterSpec;
 use crate::stage::Stage;
@@ -98,7 +99,7 @@ pub fn build(spec: &FilterSpec, hdr: HdrMetadata) -> Result<Box<dyn Stage<Frame,
     Ok(match spec {
         FilterSpec::Crop(s) => Box::new(Place::crop(*s)),
         FilterSpec::Pad(s) => Box::new(Place::pad(s.clone())?),
-        FilterSpec::Rotate(degrees) => Box::new(Place::turn(*degrees)?),
+        FilterSpec::Rotate(degrees) => Box::new(Place::turn(Turn::clockwise(*degrees)?)),
         FilterSpec::Sharpen(s) => Box::new(Sharpen::new(*s)),
         FilterSpec::ToneMap(s) => Box::new(ToneMap::new(*s, hdr)),
         other => {

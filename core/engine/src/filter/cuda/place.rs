@@ -1,10 +1,10 @@
-//! Cutting a rectangle out, putting a picture on a canvas, turning it: samples are copied on the device.
+//! Cutting a rectangle out, putting a picture on a canvas, mirroring and turning it: samples are copied on the device.
 
 use super::layout::{Layout, Surface};
 use super::{Following, Kernels, colour};
 use crate::error::{Error, Result};
 use crate::filter::colour::assumed;
-use crate::filter::geometry::{check_crop, check_turn, pad_at};
+use crate::filter::geometry::{Turn, check_crop, pad_at};
 use crate::filter::paint::{self, Rgb};
 use crate::frame::{Frame, VideoParams};
 use crate::spec::{CropSpec, PadSpec};
@@ -21,16 +21,17 @@ pub struct Place {
 enum What {
     Crop(CropSpec),
     Pad(PadSpec, Rgb),
-    Turn(u16),
+    Turn(Turn),
 }
 
 /// What the kernel `place` needs besides pictures: where the picture begins in the output, for the first component and
-/// for the other two; quarters of a turn; the codes around it.
+/// for the other two; quarters of a turn; whether it is mirrored before; the codes around it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Placing {
     pub left: [i32; 2],
     pub top: [i32; 2],
     pub turn: u32,
+    pub mirror: bool,
     pub fill: [f32; 4],
 }
 
@@ -55,13 +56,9 @@ impl Place {
         Ok(Place { what: What::Pad(spec, colour), following: Following::new() })
     }
 
-    /// Turns by `degrees` clockwise.
-    ///
-    /// # Errors
-    /// [`crate::ErrorKind::Invalid`] unless it is 0, 90, 180 or 270.
-    pub fn turn(degrees: u16) -> Result<Self> {
-        check_turn(degrees)?;
-        Ok(Place { what: What::Turn(degrees), following: Following::new() })
+    /// Mirrors and turns.
+    pub fn turn(turn: Turn) -> Self {
+        Place { what: What::Turn(turn), following: Following::new() }
     }
 }
 
@@ -89,20 +86,20 @@ impl What {
                 let (left, top) = (chroma(x.into(), 0), chroma(y.into(), 1));
                 let [a, b, c] = colour::encode(&assumed(source), &layout)?.apply([rgb.0, rgb.1, rgb.2]);
                 let fill = [a, b, c, f64::from(layout.top())].map(|v| v as f32);
-                ([spec.width, spec.height], Placing { left, top, fill, turn: 0 })
+                ([spec.width, spec.height], Placing { left, top, fill, ..Placing::default() })
             }
-            What::Turn(degrees) => {
-                let turn = u32::from(degrees / 90);
+            What::Turn(turned) => {
+                let turn = u32::from(turned.quarters());
                 let (w, h) = (source.width, source.height);
                 let size = if turn % 2 == 1 { [h, w] } else { [w, h] };
                 let odd = layout.chroma[0] != layout.chroma[1] && turn % 2 == 1;
                 if odd {
                     return Err(Error::unsupported(format!("turn {} pictures on cuda", source.format)));
                 }
-                (size, Placing { turn, ..Placing::default() })
+                (size, Placing { turn, mirror: turned.mirrored(), ..Placing::default() })
             }
         };
-        if size == [source.width, source.height] && placing.turn == 0 {
+        if size == [source.width, source.height] && placing.turn == 0 && !placing.mirror {
             return Ok(None);
         }
         let pool = kernels.device.frames(source.format, size[0], size[1], 0)?;

@@ -4,7 +4,9 @@
 use super::*;
 use crate::error::ErrorKind;
 use crate::filter::cuda;
-use crate::filter::{Cascade, Crop, Download, Pad, Rotate, Scale, ScaleTarget, Sharpen, ToneMap, Upload};
+use crate::filter::{
+    Cascade, Crop, Download, Pad, Rotate, Scale, ScaleTarget, Sharpen, ToneMap, Turn, Upload,
+};
 use crate::frame::{ChromaLocation, ColourRange, ContentLight, HdrMetadata, Memory};
 use crate::spec::{CropSpec, PadSpec, Scaler, SharpenSpec, ToneMapCurve, ToneMapSpec};
 use crate::stage::Control;
@@ -283,13 +285,16 @@ fn canvas_and_turns_are_the_hosts() {
         let here = one(&mut Scale::new(planar), here);
         let there = stays(&mut cuda::Place::pad(spec).unwrap(), &device, frame.clone());
         assert_eq!(apart(&there, &here).0, 0, "{format}");
-        for degrees in [90, 180, 270] {
-            let here = one(&mut Rotate::new(degrees).unwrap(), frame.clone());
-            let there = stays(&mut cuda::Place::turn(degrees).unwrap(), &device, frame.clone());
-            assert_eq!(apart(&there, &here).0, 0, "{format} by {degrees}");
+        for (degrees, mirrored) in [(90, false), (180, false), (270, false)]
+            .into_iter()
+            .chain([0, 90, 180, 270].map(|degrees| (degrees, true)))
+        {
+            let turn = Turn::shown(f64::from(degrees), mirrored);
+            let here = one(&mut Rotate::new(turn), frame.clone());
+            let there = stays(&mut cuda::Place::turn(turn), &device, frame.clone());
+            assert_eq!(apart(&there, &here).0, 0, "{format}: {turn}");
         }
     }
-    assert!(cuda::Place::turn(45).is_err());
 }
 
 #[test]

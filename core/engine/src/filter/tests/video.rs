@@ -1,4 +1,4 @@
-use super::super::{Crop, Deinterlace, FrameRate, Interpolate, Pad, Rotate, Sharpen, ToneMap, Trim};
+use super::super::{Crop, Deinterlace, FrameRate, Interpolate, Pad, Rotate, Sharpen, ToneMap, Trim, Turn};
 use super::*;
 use crate::frame::{ColourRange, ContentLight, HdrMetadata};
 use crate::spec::{
@@ -59,23 +59,32 @@ fn pad_centres_and_paints_exactly() {
 
 #[test]
 fn rotation_turns_clockwise() {
-    // The top left corner goes to the top right, bottom right and bottom left.
-    for (degrees, width, (x, y)) in
-        [(90, 12, (11, 0)), (180, 16, (15, 11)), (270, 12, (0, 15)), (0, 16, (0, 0))]
-    {
-        for mut stage in [Rotate::new(degrees).unwrap(), Rotate::by_metadata(f64::from(degrees))] {
+    // The top left corner goes to the top right, bottom right and bottom left; once mirrored, it is at the top right.
+    for (mirrored, degrees, width, (x, y)) in [
+        (false, 90, 12, (11, 0)),
+        (false, 180, 16, (15, 11)),
+        (false, 270, 12, (0, 15)),
+        (false, 0, 16, (0, 0)),
+        (true, 0, 16, (15, 0)),
+        (true, 90, 12, (11, 15)),
+        (true, 180, 16, (0, 11)),
+        (true, 270, 12, (0, 0)),
+    ] {
+        let turn = Turn::shown(f64::from(degrees), mirrored);
+        assert!(mirrored || turn == Turn::clockwise(degrees).unwrap());
+        for mut stage in [Rotate::new(turn), Rotate::by_metadata(turn)] {
             let frame =
                 picture("yuv420p", 16, 12, Colour::BT709, |_, x, y| if x + y == 0 { 200 } else { 50 });
             let mut media = frame.to_media().unwrap();
             media.set_sample_aspect((4, 3));
             let out = one(&mut stage, Frame::new(media, FPS));
             assert_eq!(out.video().width, width);
-            assert_eq!(sample(&out, 0, x, y), 200, "{degrees}");
+            assert_eq!(sample(&out, 0, x, y), 200, "{mirrored} {degrees}");
             let turned = if degrees % 180 == 90 { Rational::new(3, 4) } else { Rational::new(4, 3) };
             assert_eq!(out.video().sample_aspect, turned);
         }
     }
-    assert!(Rotate::new(45).is_err());
+    assert!(Turn::clockwise(45).is_err());
 }
 
 /// A bright edge that moves four pixels a field, so that the fields disagree beside it.

@@ -79,6 +79,7 @@ fn offer(codec: Codec, format: &str) -> Offer {
         colour: Colour::BT709,
         hdr: Default::default(),
         rotation: 0.0,
+        mirrored: false,
         field_order: crate::packet::FieldOrder::Progressive,
         reorder: 0,
     });

@@ -275,6 +275,7 @@ mod tests {
                 colour: Default::default(),
                 hdr: Default::default(),
                 rotation: 0.0,
+                mirrored: false,
                 field_order: FieldOrder::Progressive,
                 reorder: 0,
             });

@@ -122,6 +122,7 @@ impl Pattern {
             colour: Colour::BT709,
             hdr: Default::default(),
             rotation: 0.0,
+            mirrored: false,
             field_order: FieldOrder::Progressive,
             reorder: 0,
         });

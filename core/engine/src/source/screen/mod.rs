@@ -329,6 +329,7 @@ impl Screen {
             colour: self.grabber.on_device().map(|(_, colour)| colour).unwrap_or_default(),
             hdr: Default::default(),
             rotation: 0.0,
+            mirrored: false,
             field_order: FieldOrder::Progressive,
             reorder: 0,
         });

@@ -265,7 +265,7 @@ fn conforms(spec: &TranscodeSpec, rung: &Rung, video: &StreamInfo, seen: Seen) -
         .and_then(|f| f.descriptor())
         .is_none_or(|d| d.depth == 8 && d.log2_chroma_w == 1 && d.log2_chroma_h == 1);
     let interlaced = matches!(info.field_order, FieldOrder::TopFirst | FieldOrder::BottomFirst);
-    let plain = video.codec == Codec::H264 && eight_bit_420 && !interlaced && info.rotation == 0.0;
+    let plain = video.codec == Codec::H264 && eight_bit_420 && !interlaced && info.turned().is_none();
     let lines = short_side(video);
     let same_size = rung.lines == lines || rung.lines == (lines & !1);
     let rate = video.bit_rate.or(seen.bitrate);
@@ -360,6 +360,7 @@ mod tests {
             colour: Colour::default(),
             hdr: Default::default(),
             rotation: 0.0,
+            mirrored: false,
             field_order: FieldOrder::Progressive,
             reorder: 0,
         });
