@@ -48,6 +48,8 @@ pub(super) struct Lane {
     pub done: bool,
     /// Number of the open segment.
     pub sequence: Option<u64>,
+    /// Behind the end of the track that decides the cuts: the last cell that has begun.
+    pub beyond: Option<u64>,
     cmaf: bool,
     /// Other runs make segments of the same set: nothing may depend on where this one began.
     agrees: bool,
@@ -124,6 +126,7 @@ impl Lane {
             ended: false,
             done: false,
             sequence: None,
+            beyond: None,
             cmaf: options.container == Container::Cmaf,
             agrees: options.count_from.is_none(),
             origin: options.origin,
@@ -383,6 +386,19 @@ impl Lane {
         let middle = || middle(end.ticks, i64::from(last.duration), end.base);
         let next = if self.is_audio() && !self.bounded { middle() } else { end };
         !is_before(next, at, self.is_audio())
+    }
+
+    /// Where the open segment begins and ends so far.
+    pub fn span(&self) -> Option<(Timestamp, Timestamp)> {
+        let at = |ticks| Timestamp::new(ticks, self.base());
+        self.open.start.map(|start| (at(start), at(self.open.end)))
+    }
+
+    /// Where the last of the waiting packets ends.
+    pub fn waits_until(&self) -> Result<Option<Timestamp>> {
+        let Some(last) = self.waiting.back() else { return Ok(None) };
+        let timing = self.timing(last)?;
+        Ok(Some(Timestamp::new(timing.present.ticks + timing.duration, timing.present.base)))
     }
 
     /// Whether segment `sequence` gets nothing more from this lane.

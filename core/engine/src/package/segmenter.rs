@@ -1,7 +1,7 @@
 //! [`Segmenter`]: packets of aligned tracks in; init segments, parts and segments out.
 
 use super::cmaf::{self, ChunkOptions, Sample};
-use super::lane::{Bound, Closed, Lane};
+use super::lane::{Bound, Closed, Lane, Timing};
 use super::plan::Plan;
 use super::track::Track;
 use super::ts;
@@ -67,6 +67,9 @@ pub struct Options {
     /// Sound that is missing between two packets (up to ten seconds) becomes silence, where the codec has a packet for it that stands
     /// alone (AAC-LC, Opus): players halt at holes, some for good.
     pub fill: bool,
+    /// Where sound is cut that goes on behind the last picture (all tracks, in fact, that go on behind the one that decides the cuts).
+    /// `None`: all of it belongs to the last segment, as where the segments are promised already.
+    pub beyond: Option<Plan>,
 }
 
 impl Options {
@@ -86,6 +89,7 @@ impl Options {
             lengths: None,
             wall: None,
             fill: false,
+            beyond: None,
         }
     }
 }
@@ -194,6 +198,19 @@ pub struct Segmenter {
     groups: BTreeMap<usize, Group>,
 }
 
+/// What runs on behind a cut by no more than this belongs to the segment before it.
+const RUN_ON: Timestamp = Timestamp::new(250, Rational::new(1, 1000));
+
+/// What [`Segmenter::beyond`] says of a packet.
+enum Beyond {
+    /// It belongs to the open segment.
+    Add,
+    /// It must be seen first how much comes behind it.
+    Wait,
+    /// It begins the segment of this cell and number.
+    Cut(u64, u64),
+}
+
 #[derive(Debug, Default)]
 struct Group {
     lanes: Vec<usize>,
@@ -295,8 +312,9 @@ impl Segmenter {
             }
             self.lanes[track].ended = true;
             if track == self.reference {
-                self.stopped = true;
                 self.lanes[track].settle_end(None);
+                self.go_beyond();
+                self.stopped = true;
                 self.close(track, None, &mut events)?;
                 for lane in 0..self.lanes.len() {
                     self.drain(lane, &mut events)?;
@@ -386,6 +404,38 @@ impl Segmenter {
         Ok(())
     }
 
+    /// The track that decides the cuts ends: from here on the others are cut by [`Options::beyond`].
+    fn go_beyond(&mut self) {
+        let Some(plan) = self.options.beyond.as_ref().filter(|_| self.current.is_some() && !self.stopped)
+        else {
+            return;
+        };
+        let Some((start, end)) = self.lanes[self.reference].span() else { return };
+        // A picture that ends a little behind a cut does not make the cell that begins there one of its own.
+        let cell = plan.cell(start).max(plan.cell(earlier(end, RUN_ON)));
+        self.lanes.iter_mut().for_each(|lane| lane.beyond = Some(cell));
+    }
+
+    /// What is to be done with a lane's next packet behind the end of the track that decides the cuts.
+    fn beyond(&self, index: usize, timing: &Timing) -> Result<Beyond> {
+        let lane = &self.lanes[index];
+        let (Some(plan), Some(last), Some(sequence)) = (&self.options.beyond, lane.beyond, lane.sequence)
+        else {
+            return Ok(Beyond::Add);
+        };
+        let cell = plan.cell(timing.cut);
+        if !timing.key || cell <= last {
+            return Ok(Beyond::Add);
+        }
+        let least = plan.start(cell).unwrap_or(timing.present);
+        if lane.waits_until()?.is_some_and(|end| earlier(end, RUN_ON) >= least) {
+            let counted = self.options.count_from.is_some();
+            let number = if counted { 0 } else { self.options.plan.cell(timing.cut) };
+            return Ok(Beyond::Cut(cell, number.max(sequence + 1)));
+        }
+        Ok(if lane.ended { Beyond::Add } else { Beyond::Wait })
+    }
+
     /// Moves a lane's waiting packets into segments, as far as the cuts are known.
     fn drain(&mut self, index: usize, events: &mut Vec<Event>) -> Result<()> {
         if index == self.reference {
@@ -419,6 +469,18 @@ impl Segmenter {
                 }
                 None if !settled && !lane.is_before(&timing, frontier) => return Ok(()),
                 _ => {
+                    match if bound.is_none() { self.beyond(index, &timing)? } else { Beyond::Add } {
+                        Beyond::Add => {}
+                        Beyond::Wait => return Ok(()),
+                        Beyond::Cut(cell, next) => {
+                            let lane = &mut self.lanes[index];
+                            lane.beyond = Some(cell);
+                            lane.settle_end(Some(timing.present));
+                            self.close(index, Some(next), events)?;
+                            continue;
+                        }
+                    }
+                    let lane = &mut self.lanes[index];
                     let Some(packet) = lane.waiting.pop_front() else { return Ok(()) };
                     if lane.sequence.is_some() {
                         self.add(index, &packet, events)?;
@@ -576,8 +638,22 @@ impl Segmenter {
             closed.sort_by_key(|(index, _)| *index);
             // The video's times are the segment's.
             let lead = closed.iter().position(|(i, _)| self.lanes[*i].spec.info.kind == MediaKind::Video);
-            let lead = &closed[lead.unwrap_or(0)].1;
-            let (start, duration, independent) = (lead.start, lead.duration, lead.independent);
+            let (first, lead) = &closed[lead.unwrap_or(0)];
+            let (start, mut duration, independent) = (lead.start, lead.duration, lead.independent);
+            // But where the pictures end and the sound goes on.
+            if self.options.beyond.is_some() && self.lanes[*first].done {
+                let base = start.base;
+                let length = |c: &Closed| c.start.to(base).ticks + c.duration.to(base).ticks - start.ticks;
+                let of = |goes_on: bool| {
+                    let lanes = closed.iter().filter(|(i, _)| !goes_on || !self.lanes[*i].done);
+                    lanes.map(|(_, c)| Timestamp::new(length(c), base)).max()
+                };
+                if let Some(until_next) = of(true) {
+                    duration = until_next;
+                } else if let Some(whole) = of(false).filter(|l| earlier(*l, RUN_ON) > duration) {
+                    duration = whole;
+                }
+            }
             for (index, closed) in &mut closed {
                 if let Some(at) = group.members.iter().position(|i| i == index) {
                     samples[at] = std::mem::take(&mut closed.samples);
@@ -599,4 +675,9 @@ impl Segmenter {
         }
         Ok(())
     }
+}
+
+/// `length` before `time`, in the clock of `time`.
+fn earlier(time: Timestamp, length: Timestamp) -> Timestamp {
+    Timestamp::new(time.ticks.saturating_sub(length.to(time.base).ticks), time.base)
 }

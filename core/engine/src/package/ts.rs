@@ -149,6 +149,10 @@ impl Muxer {
                 self.write_tables(&mut out);
                 tables += 1;
             }
+            // Where there are no pictures any more, their clock goes on.
+            if lead.is_none() {
+                self.write_clock(clock, pes.decode, &mut out);
+            }
             self.write_pes(pes, pes.stream == clock, self.joins && lasts[pes.stream] == Some(i), &mut out);
             let video = self.tracks[pes.stream].track.info.kind == MediaKind::Video;
             if i == 0 && video && pes.key {
@@ -208,6 +212,16 @@ impl Muxer {
             pmt.extend_from_slice(&info);
         }
         write_section(out, PMT_PID, &mut self.tables[1], 2, self.version, &pmt);
+    }
+
+    /// The time alone, without anything of the stream: such a packet does not count (ISO/IEC 13818-1, 2.4.3.3).
+    fn write_clock(&self, stream: usize, decode: i64, out: &mut Vec<u8>) {
+        let stream = &self.tracks[stream];
+        out.push(0x47);
+        out.extend_from_slice(&stream.pid.to_be_bytes());
+        out.extend_from_slice(&[0x20 | stream.continuity.wrapping_sub(1) & 15, (PACKET - 5) as u8, 0x10]);
+        push_clock(out, decode - CLOCK_DELAY);
+        out.resize(out.len() + PACKET - 12, 0xff);
     }
 
     /// With `round`, in so many packets that the continuity counter begins anew behind them.

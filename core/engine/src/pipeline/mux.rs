@@ -359,8 +359,12 @@ impl Mux {
             }
         }
         for track in &self.tracks {
-            if track.ended && track.waiting.is_empty() {
-                track.meter.ended.store(true, Ordering::Relaxed);
+            if track.ended
+                && track.waiting.is_empty()
+                && !track.meter.ended.swap(true, Ordering::Relaxed)
+                && let Some(slot) = track.slot.filter(|_| !track.leads)
+            {
+                self.sink.end(slot)?;
             }
         }
         Ok(())

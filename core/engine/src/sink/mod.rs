@@ -240,6 +240,14 @@ pub(crate) trait OutputSink: Send {
     /// I/O errors by name of the file.
     fn write(&mut self, track: usize, packet: Packet) -> Result<Fate>;
 
+    /// Says that nothing more of `track` comes. `finish` says it of all.
+    ///
+    /// # Errors
+    /// I/O errors by name of the file.
+    fn end(&mut self, _track: usize) -> Result<()> {
+        Ok(())
+    }
+
     /// Obeys a command.
     ///
     /// # Errors

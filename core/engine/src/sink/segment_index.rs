@@ -392,12 +392,25 @@ impl Index {
     }
 
     /// Start and length of the segments of subtitles: those of the first rendition of pictures (or sound), so that a
-    /// player finds both by one number.
+    /// player finds both by one number. Where sound goes on behind the pictures, so do these.
     fn subtitle_grid(&self) -> Vec<(Timestamp, Timestamp)> {
         let made = || self.renditions.iter().filter(|r| !r.segments.is_empty());
         let leader = made().find(|r| r.kind == MediaKind::Video).or(made().next());
         let Some(leader) = leader else { return Vec::new() };
-        leader.segments.iter().map(|m| (m.segment.start, m.segment.duration)).collect()
+        let spans = |r: &Rendition| {
+            let span = |m: &Made| (m.segment.start, m.segment.duration);
+            r.segments.iter().map(span).collect::<Vec<_>>()
+        };
+        let mut grid = spans(leader);
+        // While the output grows, nobody knows yet that the pictures have ended.
+        let longest = made().filter(|r| !r.grows).map(spans).max_by_key(Vec::len).unwrap_or_default();
+        if let (Some(behind), Some(last)) = (longest.get(grid.len()..), grid.last_mut()) {
+            if let Some((begin, _)) = behind.first() {
+                last.1 = Timestamp::from_seconds(begin.seconds() - last.0.seconds());
+            }
+            grid.extend(behind);
+        }
+        grid
     }
 
     fn subtitle_segments(&self, wanted: Range<usize>) -> Vec<Object> {

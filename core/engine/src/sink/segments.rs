@@ -102,8 +102,12 @@ impl SegmentSink {
     fn plan(&self) -> Result<Plan> {
         match &self.facts.boundaries {
             Some(starts) => Plan::at(starts.clone()),
-            None => Ok(Plan::grid(self.target())?.with_early(self.facts.segment.early())),
+            None => self.grid(),
         }
+    }
+
+    fn grid(&self) -> Result<Plan> {
+        Ok(Plan::grid(self.target())?.with_early(self.facts.segment.early()))
     }
 
     /// The length that segments are meant to have.
@@ -182,6 +186,8 @@ impl SegmentSink {
             count_from: self.facts.window.is_none().then_some(0),
             // An I-frame's range must be whole boxes, or FFmpeg cannot read it.
             key_chunk: !ts && self.facts.segment.iframes && self.container != Container::Dash,
+            // Of a part's segments somebody has said already how many there are.
+            beyond: if self.is_part() { None } else { Some(self.grid()?) },
             ..Options::new(self.plan()?, container)
         })
     }
@@ -341,6 +347,17 @@ impl OutputSink for SegmentSink {
                 Ok(Fate::Written)
             }
             _ => Err(Error::new(ErrorKind::Internal, "a packet before the header")),
+        }
+    }
+
+    fn end(&mut self, track: usize) -> Result<()> {
+        // A part that is stopped must not take what it has for whole segments: only what `finish` is called for is.
+        match (self.lanes.get(track), &mut self.segmenter) {
+            (Some(Lane::Media(lane, _)), Some(segmenter)) if self.facts.window.is_none() => {
+                let events = segmenter.end_track(*lane)?;
+                self.take(events)
+            }
+            _ => Ok(()),
         }
     }
 

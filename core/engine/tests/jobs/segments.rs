@@ -391,3 +391,57 @@ fn a_variant_tells_every_codec_of_its_sounds() {
     assert_eq!(of(&same, "#EXT-X-STREAM-INF", &["AUDIO=\"audio\""]), 1, "{same}");
     assert_eq!(of(&same, "#EXT-X-STREAM-INF", &[]), 1, "{same}");
 }
+
+#[test]
+fn sound_that_goes_on_behind_the_pictures_is_cut_on() {
+    let dir = Dir::new();
+    let input = dir.path("long.mp4");
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=320x180:r=25:d=3 -f lavfi -i sine=d=9.6 -c:v libx264 -preset veryfast -g 25 \
+         -pix_fmt yuv420p -c:a aac {input}"
+    ));
+    let lengths = |list: &str| -> Vec<f64> {
+        list.lines().filter_map(|l| l.strip_prefix("#EXTINF:")?.strip_suffix(',')?.parse().ok()).collect()
+    };
+    let ladder = json!([{"height": 180}, {"height": 90}]);
+    for (n, more) in [
+        json!({"format": "hls+dash"}),
+        json!({"format": "hls+dash", "ladder": ladder, "segment": {"duration": 2, "playlist": "event"}}),
+        json!({"format": "hls", "segment": {"duration": 2, "container": "ts"}}),
+        json!({"format": "hls", "audio": {"codec": "opus"}, "video": {"preset": "p1"}}),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let root = dir.path(&n.to_string());
+        let mut output = json!({"path": format!("{root}/"), "segment": {"duration": 2}});
+        output.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        complete(json!({"source": {"url": input}, "outputs": [output]}));
+        let ts = more["segment"]["container"] == "ts";
+        let names = std::fs::read_dir(&root).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        let names: Vec<String> = names.collect();
+        let name = if ts { "180p.m3u8" } else { "audio.m3u8" };
+        let list =
+            std::fs::read_to_string(format!("{root}/{name}")).unwrap_or_else(|e| panic!("{e}: {names:?}"));
+        let told = lengths(&list);
+        assert_eq!(told.len(), 5, "{more}: {list}");
+        for (length, wanted) in told.iter().zip([2.0, 2.0, 2.0, 2.0, 1.6]) {
+            assert!((length - wanted).abs() < 0.06, "{more}: {list}");
+        }
+        assert!(list.contains("#EXT-X-TARGETDURATION:2\n"), "{list}");
+        let streams = probe(&format!("{root}/{name}"));
+        let played = times(&format!("{root}/{name}"), "a:0");
+        assert!(!streams.is_empty() && played.last().unwrap() - played[0] > 9.5, "{more}: {}", played.len());
+        if more["format"] == "hls+dash" {
+            let manifest = std::fs::read_to_string(format!("{root}/manifest.mpd")).unwrap();
+            let word = |name: &str| -> f64 {
+                let value =
+                    manifest.split(&format!("{name}=\"PT")).nth(1).unwrap().split('S').next().unwrap();
+                value.parse().unwrap()
+            };
+            assert!((word("mediaPresentationDuration") - 9.6).abs() < 0.06, "{manifest}");
+            assert!(word("maxSegmentDuration") < 2.06, "{manifest}");
+            assert_eq!(audio(&probe(&format!("{root}/manifest.mpd")))["codec_type"], "audio");
+        }
+    }
+}

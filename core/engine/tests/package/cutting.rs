@@ -221,3 +221,57 @@ fn holes_in_sound_become_silence() {
         }
     }
 }
+
+#[test]
+fn sound_that_goes_on_behind_the_pictures_is_cut_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = format!("-f lavfi -i sine=d=10.1 {VIDEO} -g 25 -map 1 -map 0 -c:a aac");
+    let (streams, packets) = clip(dir.path(), "a.mp4", &args);
+    // The pictures end at a cut, and between two; 0.1 s behind a cut is no segment.
+    for (length, starts) in [(2000, vec![0.0, 2.0, 4.0, 6.0, 8.0]), (3000, vec![0.0, 3.0, 6.0, 9.0])] {
+        for (container, extension) in [(Container::Cmaf, "mp4"), (Container::Ts, "ts")] {
+            for early in [false, true] {
+                let options = Options { beyond: Some(grid(length)), ..Options::new(grid(length), container) };
+                let ts = container == Container::Ts;
+                let group = |i: usize| if ts { 0 } else { i };
+                let specs =
+                    streams.iter().enumerate().map(|(i, s)| TrackSpec { info: s.clone(), group: group(i) });
+                let mut segmenter = Segmenter::new(specs.collect(), options).unwrap();
+                let mut events = Vec::new();
+                let mut left = packets.iter().filter(|p| p.stream == 0).count();
+                for packet in &packets {
+                    events.extend(segmenter.push(packet.stream, packet).unwrap());
+                    left -= usize::from(packet.stream == 0);
+                    if early && packet.stream == 0 && left == 0 {
+                        events.extend(segmenter.end_track(0).unwrap());
+                    }
+                }
+                let known = segments(&events, group(1)).len();
+                events.extend(segmenter.finish().unwrap());
+                let cut = segments(&events, group(1));
+                // Nobody waits for the end who knows that the pictures have ended.
+                assert!(!early || known + 1 == starts.len(), "{length} {extension}: {known}");
+                let name = format!("{length} {extension}");
+                assert_eq!(cut.len(), starts.len(), "{name}");
+                for (i, (s, start)) in cut.iter().zip(&starts).enumerate() {
+                    assert_eq!(s.sequence, i as u64, "{name}");
+                    assert!((s.start.seconds() - start).abs() < 0.024, "{name} {i}: {}", s.start);
+                    let end = starts.get(i + 1).copied().unwrap_or(10.1);
+                    let length = s.duration.seconds();
+                    assert!((length - (end - start)).abs() < 0.06, "{name} {i}: {length}");
+                    // Each has a clock, also those that have no pictures.
+                    let bytes = s.bytes();
+                    let clock = |p: &[u8]| {
+                        (p[1] & 31, p[2]) == (1, 0) && p[3] & 32 != 0 && p[4] > 0 && p[5] & 16 != 0
+                    };
+                    let clocks = bytes.chunks(188).filter(|p| ts && clock(p)).count();
+                    assert!(!ts || clocks > 9, "{name} {i}: {clocks}");
+                }
+                let file = &write_files(dir.path(), &events, extension)[&group(1)];
+                decode_strictly(file);
+                let sound = packets_of(file).pop().unwrap();
+                assert_eq!(sound.len(), packets.iter().filter(|p| p.stream == 1).count(), "{name}");
+            }
+        }
+    }
+}
