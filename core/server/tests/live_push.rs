@@ -94,6 +94,34 @@ fn a_recording_is_cut_into_files_that_play() {
 }
 
 #[test]
+fn opus_is_recorded_in_mp4_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let film = dir.path().join("film.mkv");
+    live_feed::ffmpeg(
+        "-f lavfi -i testsrc2=s=320x180:r=25:d=3 -f lavfi -i sine=sample_rate=48000:d=3 -c:v libx264 -preset ultrafast \
+         -pix_fmt yuv420p -g 25 -c:a libopus -ac 2",
+        &film,
+    );
+    let (streams, packets) = live_feed::read(&film);
+    let live = Live::new(true, 10);
+    let publication = live.publish("cam", Publisher::new("test", None)).unwrap();
+    let directory = dir.path().join("recordings");
+    let container = Container::Mp4;
+    let recording =
+        Recording { directory: directory.clone(), container, segment: 60.0, keep: None, most: None };
+    let push = Push::record(publication.stream(), recording).unwrap();
+    live_feed::play(&publication, &streams, &packets);
+    drop(publication);
+    drop(push);
+    let files = std::fs::read_dir(&directory).unwrap().map(|e| e.unwrap().path());
+    let film = files.into_iter().find(|f| f.extension().is_some_and(|e| e == "mp4")).unwrap();
+    let tracks = tracks(&film);
+    let names: Vec<&str> = tracks.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["h264", "opus"]);
+    assert!(tracks[1].1 > 140, "a packet every 20 ms: {tracks:?}");
+}
+
+#[test]
 fn files_are_dated_by_their_pictures_and_not_by_how_long_those_say_they_are() {
     let dir = tempfile::tempdir().unwrap();
     let film = dir.path().join("film.mp4");

@@ -226,7 +226,10 @@ impl Form {
                 _ => {}
             }
         }
-        if tracks.iter().any(|t| dolby_vision(t).is_some()) {
+        if self.is_boxes() && tracks.iter().any(|t| t.stream.codec == Codec::Flac) {
+            // FFmpeg 5.1 takes FLAC in MP4 for an experiment. This covers what is below.
+            options.push(("strict".into(), "experimental".into()));
+        } else if tracks.iter().any(|t| dolby_vision(t).is_some()) {
             // FFmpeg writes Dolby Vision's configuration only then.
             options.push(("strict".into(), "unofficial".into()));
         }

@@ -500,6 +500,7 @@ impl Rendition {
             initialization: format!("{}init.mp4", self.stem),
             media: format!("{}$Number%05d$.m4s", self.stem),
             start_number: self.segments.first().map_or(0, |m| m.segment.sequence),
+            end_number: None,
             // Presentation times are what the edit list makes of composition times (ISO/IEC 14496-12, 8.16.3.3), and
             // the edit list takes priming and reorder delay off already.
             presentation_time_offset: 0,
@@ -511,7 +512,11 @@ impl Rendition {
             availability_time_offset: None,
         };
         let bandwidth = self.bandwidth(target).peak;
-        Some(dash::Representation::of(&self.name, track, bandwidth, dash::Source::Template(template)))
+        let source = dash::Source::Template(template);
+        let mut representation = dash::Representation::of(&self.name, track, bandwidth, source);
+        // A copied source need not begin with a key frame.
+        representation.independent |= self.segments.iter().all(|m| m.segment.independent);
+        Some(representation)
     }
 }
 

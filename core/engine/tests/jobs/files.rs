@@ -31,6 +31,7 @@ fn every_codec_and_container_that_is_promised() {
         ("e.ts", "h264", "ac3", "h264", "ac3"),
         ("f.flv", "h264", "mp3", "h264", "mp3"),
         ("g.mkv", "ffv1", "flac", "ffv1", "flac"),
+        ("g.mp4", "h264", "flac", "h264", "flac"),
         // An encoder says what it makes.
         ("h.mkv", "", "", "hevc", "mp3"),
     ] {

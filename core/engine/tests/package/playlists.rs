@@ -146,6 +146,7 @@ fn dash_manifest() {
             initialization: format!("{group}-init.mp4"),
             media: format!("{group}-$Number$.m4s"),
             start_number: 0,
+            end_number: None,
             presentation_time_offset: 0,
             timeline,
             availability_time_offset: None,

@@ -4,6 +4,7 @@ use super::recordings::{Keys, Notes, is_notes};
 use super::registry::{Live, Watching};
 use super::rtsp;
 use super::stream::{Item, Reader, Start, Stream, Tracks};
+use ghoststream::encode::select::can_carry;
 use ghoststream::event::{Event, Next, PushState as Connection, State};
 use ghoststream::packet::{Codec, MediaKind, Packet};
 use ghoststream::spec::{
@@ -156,6 +157,17 @@ impl PushTarget {
         }
     }
 
+    /// Whether sound goes there as it is: whatever a file can hold, and what all receivers of FLV and MPEG-TS know.
+    fn copies(&self, container: Container, sound: &Codec) -> bool {
+        let holds = match (self, container) {
+            (PushTarget::Files(_), Container::Mp4 | Container::Mkv) => {
+                can_carry(container, MediaKind::Audio, sound)
+            }
+            _ => false,
+        };
+        holds || *sound == Codec::Aac
+    }
+
     /// The document that sends `tracks` there.
     fn document(&self, name: &str, tracks: &Tracks) -> PipelineSpec {
         let (mut output, container) = match self {
@@ -181,8 +193,7 @@ impl PushTarget {
         };
         output.audio = match tracks.streams.iter().find(|s| s.kind == MediaKind::Audio) {
             None => AudioChoice::None,
-            // Players of FLV and of MP4 files know no other sound.
-            Some(sound) if sound.codec != Codec::Aac && container != Container::Mkv => {
+            Some(sound) if !self.copies(container, &sound.codec) => {
                 let aac =
                     AudioSpec { codec: Some(Codec::Aac), stream: Some(sound.index), ..AudioSpec::new() };
                 AudioChoice::Tracks(vec![aac])
@@ -676,6 +687,8 @@ fn outdated(files: &Recording, made: bool, now: SystemTime) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ghoststream::packet::StreamInfo;
+    use ghoststream::time::Rational;
 
     fn recording(directory: &Path) -> Recording {
         Recording {
@@ -754,6 +767,29 @@ mod tests {
         put("live/a/2026-01-01_00-00-00.mkv", old);
         sweep_below(root.path(), never);
         assert!(a.exists());
+    }
+
+    #[test]
+    fn sound_that_a_file_can_hold_is_copied() {
+        let dir = Path::new("/tmp/x");
+        let files = |container| PushTarget::Files(Recording { container, ..recording(dir) });
+        let copied = |target: &PushTarget, codec: Codec| {
+            let sound = StreamInfo::new(MediaKind::Audio, codec, Rational::new(1, 48_000));
+            let tracks = Tracks { version: 1, streams: vec![sound] };
+            match &target.document("cam", &tracks).outputs[0].audio {
+                AudioChoice::Tracks(tracks) => tracks[0].is_copy(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let (mp4, mkv, ts) = (files(Container::Mp4), files(Container::Mkv), files(Container::Ts));
+        for codec in [Codec::Aac, Codec::Opus, Codec::Flac, Codec::Ac3, Codec::Eac3, Codec::Mp3] {
+            assert!(copied(&mp4, codec.clone()) && copied(&mkv, codec.clone()), "{codec}");
+        }
+        let alaw = Codec::from_name("pcm_alaw");
+        assert!(copied(&mkv, alaw.clone()) && !copied(&mp4, alaw.clone()) && !copied(&ts, alaw));
+        for target in [ts, PushTarget::Url("rtmp://host/live/key".into())] {
+            assert!(copied(&target, Codec::Aac) && !copied(&target, Codec::Opus), "{target:?}");
+        }
     }
 
     #[test]

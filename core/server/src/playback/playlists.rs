@@ -167,6 +167,7 @@ pub(super) fn manifest(shape: &Shape, subtitles: &[Subtitle], known: &[Option<St
             initialization: format!("{}/init.mp4", r.name),
             media: format!("{}/$Number%05d$.m4s", r.name),
             start_number: 0,
+            end_number: None,
             presentation_time_offset: 0,
             timeline: timeline.clone(),
             availability_time_offset: None,
@@ -174,6 +175,8 @@ pub(super) fn manifest(shape: &Shape, subtitles: &[Subtitle], known: &[Option<St
         let mut made = dash::Representation::new(&r.name, r.peak, dash::Source::Template(template));
         made.codecs = Some(known.get(n).cloned().flatten().unwrap_or_else(|| r.codecs.clone()));
         made.colour = r.colour;
+        // The timeline is made of the source's key frames, and an encoder makes its own there.
+        made.independent = true;
         if r.is_video() {
             (made.width, made.height, made.frame_rate) = (Some(r.width), Some(r.height), rate);
         } else {

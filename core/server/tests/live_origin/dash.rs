@@ -67,6 +67,92 @@ async fn the_manifest_lets_players_ask_before_a_segment_is_whole() {
     assert_eq!(stage.web.get(&stage.path(&media.replace("_s2.", "_s9."))).await.status, 404);
 }
 
+/// The manifest's periods.
+fn periods(manifest: &str) -> Vec<&str> {
+    manifest.split("<Period ").skip(1).collect()
+}
+
+/// The tags of all elements of that name.
+fn tags<'a>(manifest: &'a str, element: &str) -> Vec<&'a str> {
+    let begin = format!("<{element} ");
+    manifest.match_indices(&begin).map(|(at, _)| manifest[at..].split('>').next().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_period_says_what_its_own_publisher_sent() {
+    // Made before: what comes later than it is sent would leave a hole.
+    let other = clip(5, "25", "-g 50 -s 256x144 -level 4.1");
+    let mut stage = Stage::new(OriginOptions::default(), steady());
+    stage.until(6.5).await;
+    let before = stage.web.text(&format!("{NAME}/manifest.mpd")).await;
+    let said = |text: &str| {
+        ["codecs", "width", "height", "sar"].map(|name| value(text, "Representation", name).to_string())
+    };
+    stage.live.keep(NAME).unwrap();
+    drop(stage.feed);
+    let again = stage.live.publish(NAME, Publisher::new("test", None)).unwrap();
+    stage.feed = Feed::new(again, &other);
+    stage.until(4.5).await;
+    let manifest = stage.web.text(&format!("{NAME}/manifest.mpd")).await;
+    let all = periods(&manifest);
+    assert_eq!(all.len(), 2, "{manifest}");
+    assert_eq!(said(all[0]), said(&before), "{manifest}");
+    assert_eq!(said(all[0])[1..3], ["320", "180"]);
+    assert_eq!(said(all[1])[1..3], ["256", "144"]);
+    assert_ne!(said(all[0])[0], said(all[1])[0], "the level is another one");
+    let widest = |period: &str| value(period, "AdaptationSet", "maxWidth").to_string();
+    assert_eq!((widest(all[0]).as_str(), widest(all[1]).as_str()), ("320", "256"));
+    // The publishers follow each other at once: the first period ends where the second begins.
+    let time = |text: &str| text.trim_matches(['P', 'T', 'S']).parse::<f64>().unwrap();
+    let of = |period: &str, name: &str| {
+        time(period.split_once(&format!("{name}=\"")).unwrap().1.split('"').next().unwrap())
+    };
+    let end = of(all[0], "start") + of(all[0], "duration");
+    assert!((end - of(all[1], "start")).abs() < 1e-5, "{manifest}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_period_in_front_of_a_hole_has_no_segments_of_the_next() {
+    // Key frames every 2 s; nothing comes from 7.2 to 11.4 s.
+    let mut clip = clip(15, "25", "-g 50");
+    clip.packets.retain(|p| !(7_200_000..11_400_000).contains(&super::media::micros(p)));
+    let mut stage = Stage::new(OriginOptions::default(), &clip);
+    stage.until(7.0).await;
+    let before = stage.web.text(&format!("{NAME}/manifest.mpd")).await;
+    assert!(!before.contains("endNumber") && !before.contains(" duration=\"PT"), "{before}");
+    stage.until(14.8).await;
+    let manifest = stage.web.text(&format!("{NAME}/manifest.mpd")).await;
+    let all = periods(&manifest);
+    assert_eq!(all.len(), 2, "{manifest}");
+    // 0 to 2, 4, 6 and 7.2 s.
+    let length = all[0].split_once(" duration=\"PT").unwrap().1.split('S').next().unwrap();
+    assert!((7.1..7.4).contains(&length.parse::<f64>().unwrap()), "{manifest}");
+    for template in tags(all[0], "SegmentTemplate") {
+        assert!(template.contains("startNumber=\"0\" endNumber=\"3\""), "{template}");
+        assert!(template.contains(" duration=\""), "players that have it know no timeline: {template}");
+    }
+    for template in tags(all[1], "SegmentTemplate") {
+        assert!(template.contains("startNumber=\"4\"") && !template.contains("endNumber"), "{template}");
+    }
+    // What it promises is what was sent with its init segment.
+    let media = value(&manifest, "SegmentTemplate", "media").replace("$Number$", "3");
+    assert_eq!(stage.web.get(&stage.path(&media)).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_that_are_cut_without_a_key_frame_promise_none() {
+    let mut stage = Stage::new(OriginOptions::default(), &clip(12, "25", "-g 1000 -force_key_frames 0,2,4"));
+    stage.until(4.5).await;
+    let manifest = stage.web.text(&format!("{NAME}/manifest.mpd")).await;
+    let sets = tags(&manifest, "AdaptationSet");
+    assert!(sets.len() == 2 && sets.iter().all(|set| set.contains("startWithSAP=\"1\"")), "{sets:?}");
+    stage.until(11.5).await;
+    let manifest = stage.web.text(&format!("{NAME}/manifest.mpd")).await;
+    let sets = tags(&manifest, "AdaptationSet");
+    let said: Vec<bool> = sets.iter().map(|set| set.contains("startWithSAP")).collect();
+    assert_eq!(said, [false, true], "only sound can begin anywhere: {sets:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn segments_of_unequal_length_have_a_timeline() {
     let mut stage =

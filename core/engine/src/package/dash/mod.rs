@@ -125,7 +125,9 @@ fn write_set(x: &mut Xml, index: usize, set: &AdaptationSet) {
         );
         t.maybe("lang", set.language.as_deref());
         if set.content != Content::Text {
-            t.set("segmentAlignment", true).set("startWithSAP", 1);
+            t.set("segmentAlignment", true);
+            let all = set.representations.iter().all(|r| r.independent);
+            t.maybe("startWithSAP", (all && !set.representations.is_empty()).then_some(1));
         }
         if set.content == Content::Video {
             t.maybe("maxWidth", widest(|r| r.width)).maybe("maxHeight", widest(|r| r.height));
@@ -232,6 +234,7 @@ fn write_template(x: &mut Xml, s: &SegmentTemplate, duration: Option<u64>) {
     let attributes = |t: &mut Tag| {
         t.set("timescale", s.timescale).set("initialization", &s.initialization).set("media", &s.media);
         t.set("startNumber", s.start_number);
+        t.maybe("endNumber", s.end_number);
         if s.presentation_time_offset > 0 {
             t.set("presentationTimeOffset", s.presentation_time_offset);
         }
@@ -288,6 +291,7 @@ mod tests {
             initialization: "v0/init.mp4".into(),
             media: "v0/$Number$.m4s".into(),
             start_number: 0,
+            end_number: None,
             presentation_time_offset: 0,
             timeline,
             availability_time_offset: None,
@@ -309,6 +313,7 @@ mod tests {
         );
         (video.codecs, video.width, video.height) = (Some("avc1.64001f".into()), Some(1280), Some(720));
         (video.frame_rate, video.sample_aspect) = (Some(Rational::new(25, 1)), Some(Rational::new(1, 1)));
+        video.independent = true;
         let mut set = AdaptationSet::new(Content::Video);
         set.representations.push(video);
         let mut text = AdaptationSet::new(Content::Text);
@@ -349,6 +354,31 @@ mod tests {
 </MPD>
 "#;
         assert_eq!(manifest.to_string(), expected);
+    }
+
+    #[test]
+    fn only_what_begins_with_key_frames_says_so() {
+        let said = |independent: &[bool], end_number| {
+            let mut set = AdaptationSet::new(Content::Video);
+            for independent in independent {
+                let source = Source::Regular(SegmentTemplate { end_number, ..template(Vec::new()) }, 2000);
+                let representation = Representation::new("v", 1, source);
+                set.representations.push(Representation { independent: *independent, ..representation });
+            }
+            let mut xml = Xml::new();
+            write_set(&mut xml, 0, &set);
+            xml.into_string()
+        };
+        assert!(said(&[true, true], None).contains(" segmentAlignment=\"true\" startWithSAP=\"1\">"));
+        // One that does not is enough: a player may go to any of them.
+        for set in [&[true, false][..], &[false], &[]] {
+            let text = said(set, None);
+            assert!(!text.contains("startWithSAP") && text.contains("segmentAlignment"), "{text}");
+        }
+        // The last number of what is over.
+        assert!(!said(&[true], None).contains("endNumber"));
+        let text = said(&[true], Some(3));
+        assert!(text.contains(" startNumber=\"0\" endNumber=\"3\" duration=\"2000\"/>"), "{text}");
     }
 
     /// What the sets of pictures say of their colours.

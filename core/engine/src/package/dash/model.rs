@@ -190,6 +190,8 @@ pub struct Representation {
     pub sampling_rate: Option<u32>,
     /// Number of channels.
     pub channels: Option<u32>,
+    /// Every segment begins with a key frame (SAP type 1), as sound always does.
+    pub independent: bool,
     /// Made of key frames only.
     pub trick_mode: bool,
     /// Low latency: its segments are made of chunks.
@@ -234,6 +236,8 @@ pub struct SegmentTemplate {
     pub media: String,
     /// Number of the first entry.
     pub start_number: u64,
+    /// Number of the last segment, where the period may be longer than its media.
+    pub end_number: Option<u64>,
     /// Media time of the period's start.
     pub presentation_time_offset: u64,
     /// The segments.
@@ -287,13 +291,15 @@ impl Representation {
             colour: Colour::default(),
             sampling_rate: None,
             channels: None,
+            independent: false,
             trick_mode: false,
             chunks: None,
             source,
         }
     }
 
-    /// The representation of `track`, with everything that the track knows.
+    /// The representation of `track`, with everything that the track knows. Of sound, every sample can be begun with; what pictures'
+    /// segments begin with is for the caller to say.
     pub fn of(id: impl Into<String>, track: &Track, bandwidth: u64, source: Source) -> Self {
         let mut r = Self::new(id, bandwidth, source);
         r.codecs = Some(track.codecs());
@@ -306,6 +312,7 @@ impl Representation {
             }
             MediaKind::Audio => {
                 (r.sampling_rate, r.channels) = (Some(track.timescale), Some(track.channels));
+                r.independent = true;
             }
             _ => {}
         }

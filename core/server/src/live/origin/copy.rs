@@ -127,7 +127,8 @@ impl Follow {
                 fresh.push(Copied {
                     rendition: window.id.clone(),
                     kind: window.kind,
-                    tracks: window.track.iter().chain(&window.with).cloned().collect(),
+                    // Another publisher's may be the window's by now.
+                    tracks: window.tracks(segment.run).to_vec(),
                     live: window.live,
                     sequence,
                     init: window.init(segment.run).cloned(),

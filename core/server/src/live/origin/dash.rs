@@ -22,6 +22,10 @@ const LATENCY: i64 = 1_200_000;
 /// dash.js 5.2 and shaka compare producers' reference times with the presentation's as if they were the media's.
 const BEFORE: i64 = 1_000;
 
+/// By how much (microseconds) the next run may begin behind a run's media without this being a hole. Between publishers that take
+/// over at once there is a frame or two.
+const HOLE: i64 = 100_000;
+
 fn time(micros: i64) -> Timestamp {
     Timestamp::new(micros, MICROSECONDS)
 }
@@ -32,15 +36,21 @@ impl Facts {
         let target = i64::from(self.shape.target) * 1_000_000;
         let mut periods: Vec<Period> = Vec::new();
         for (i, span) in spans.iter().enumerate() {
-            let sets = self.sets(windows, span);
+            let next = spans.get(i + 1).map(|next| next.start.micros());
+            let sets = self.sets(windows, span, next.is_some());
             if sets.is_empty() {
                 continue;
             }
-            let end = spans.get(i + 1).map(|next| next.start.micros()).or_else(|| {
-                let last = windows.iter().filter_map(|w| w.of_run(span.run).1.last().copied());
-                let end = last.map(|s| s.start.micros() + s.duration.micros()).max();
-                end.filter(|_| self.ended)
-            });
+            let end = match next {
+                // In front of a hole a period is as long as its media: dash.js 5.2 goes on to the next one from a period's end, and
+                // waits for that where it is more than 1.5 s away and the next one's pictures are of another kind.
+                Some(next) => media_end(windows, span.run).filter(|end| next - end > HOLE).or(Some(next)),
+                None => {
+                    let last = windows.iter().filter_map(|w| w.of_run(span.run).1.last().copied());
+                    let end = last.map(|s| s.start.micros() + s.duration.micros()).max();
+                    end.filter(|_| self.ended)
+                }
+            };
             periods.push(Period {
                 id: format!("r{}", span.run),
                 start: time(span.start.micros() + BEFORE),
@@ -67,14 +77,14 @@ impl Facts {
         })
     }
 
-    fn sets(&self, windows: &[Window], span: &Span) -> Vec<AdaptationSet> {
+    /// The sets of a run's period; `over` says that another run has begun.
+    fn sets(&self, windows: &[Window], span: &Span, over: bool) -> Vec<AdaptationSet> {
         let mut ladder = Vec::new();
         let (mut sounds, mut texts) = (Vec::new(), Vec::new());
         for window in windows.iter().filter(|w| matches!(w.format, Format::Cmaf | Format::Wvtt)) {
-            let Some(track) = window.track.as_ref().filter(|_| window.init(span.run).is_some()) else {
-                continue;
-            };
-            let Some(representation) = self.representation(window, track, span) else { continue };
+            // What the run had: another publisher's may be of another kind.
+            let Some(track) = window.tracks(span.run).first() else { continue };
+            let Some(representation) = self.representation(window, track, span, over) else { continue };
             if window.kind == MediaKind::Video {
                 ladder.push(representation);
                 continue;
@@ -97,13 +107,14 @@ impl Facts {
             of_kind.push(set);
         }
         let mut ladder = AdaptationSet::ladder(ladder);
-        ladder.iter_mut().for_each(|set| set.accessibility = self.accessibility(windows));
+        ladder.iter_mut().for_each(|set| set.accessibility = self.accessibility(windows, span.run));
         ladder.into_iter().chain(sounds).chain(texts).collect()
     }
 
-    /// What is said of the captions in the pictures (SCTE 214-1, 7.2.4), where there are some.
-    fn accessibility(&self, windows: &[Window]) -> Vec<(String, String)> {
-        let pictures = windows.iter().filter(|w| w.kind == MediaKind::Video).find_map(|w| w.track.as_ref());
+    /// What is said of the captions in a run's pictures (SCTE 214-1, 7.2.4), where there are some.
+    fn accessibility(&self, windows: &[Window], run: u64) -> Vec<(String, String)> {
+        let pictures =
+            windows.iter().filter(|w| w.kind == MediaKind::Video).find_map(|w| w.tracks(run).first());
         let language = pictures.and_then(|track| track.info.language.clone());
         // Three letters; "und" where nobody says.
         let language = language.filter(|l| l.len() == 3).unwrap_or_else(|| "und".into());
@@ -115,9 +126,15 @@ impl Facts {
         [said("cea-608", lines), said("cea-708", services)].into_iter().flatten().collect()
     }
 
-    fn representation(&self, window: &Window, track: &Track, span: &Span) -> Option<Representation> {
+    fn representation(
+        &self,
+        window: &Window,
+        track: &Track,
+        span: &Span,
+        over: bool,
+    ) -> Option<Representation> {
         let (first, listed) = window.of_run(span.run);
-        let newest = listed.iter().rev().find(|s| !s.gap)?;
+        let (last, newest) = listed.iter().enumerate().rev().find(|(_, s)| !s.gap)?;
         let timescale = track.timescale;
         let base = Rational::new(1, i32::try_from(timescale).ok()?);
         let ticks = |t: Timestamp| u64::try_from(t.to(base).ticks).unwrap_or(0);
@@ -129,6 +146,7 @@ impl Facts {
             initialization: File::Init(span.run).name(&window.id, &self.token),
             media: File::template(&window.id, &self.token),
             start_number: span.first,
+            end_number: None,
             presentation_time_offset: ticks(span.start),
             timeline: Vec::new(),
             availability_time_offset: self
@@ -136,6 +154,9 @@ impl Facts {
                 .then(|| (span.duration.micros() - self.shape.part).max(0)),
         };
         let source = if span.regular && duration > 0 {
+            // The numbers behind it are the next run's. There is no timeline in its place: shaka-player 5.2 cannot take one for what
+            // had none, and takes no manifest any more.
+            template.end_number = over.then(|| first + last as u64);
             Source::Regular(template, duration)
         } else {
             template.start_number = first;
@@ -165,6 +186,8 @@ impl Facts {
         };
         let (_, peak) = window.bandwidth();
         let mut representation = Representation::of(&window.id, track, peak.max(1), source);
+        // A promise as far as it can be made: it is taken back with the first segment that is cut where there is no key frame.
+        representation.independent = window.is_independent(span.run);
         representation.chunks = self.low_latency.then(|| Chunks {
             every: short(self.shape.part),
             media: ticks(newest.start),
@@ -173,6 +196,13 @@ impl Facts {
         });
         Some(representation)
     }
+}
+
+/// Where the media of a run's listed segments ends, in microseconds.
+fn media_end(windows: &[Window], run: u64) -> Option<i64> {
+    let told = windows.iter().filter(|w| matches!(w.format, Format::Cmaf | Format::Wvtt));
+    let last = told.filter_map(|w| w.of_run(run).1.into_iter().rev().find(|s| !s.gap));
+    last.map(|s| s.start.micros() + s.duration.micros()).max()
 }
 
 /// The longest entry of all timelines, in microseconds: with a hole in the sound it is longer than any segment.

@@ -38,6 +38,8 @@ pub(super) struct Stored {
     pub discontinuity: bool,
     /// Announced, but not there.
     pub gap: bool,
+    /// Whether it begins with a key frame.
+    pub independent: bool,
     /// Bytes that are kept of it: its length, and that of parts which are none of its bytes.
     pub size: u64,
     /// Its bytes, one piece per chunk; none in a copy of a window, and where it is on disk.
@@ -63,6 +65,16 @@ impl Stored {
         self.parts = Vec::new();
         self.key_range = None;
     }
+}
+
+/// What a run makes of a rendition.
+#[derive(Debug)]
+struct Begun {
+    run: u64,
+    tracks: Vec<Track>,
+    init: Bytes,
+    /// Whether all its segments so far, those that have gone too, begin with key frames.
+    independent: bool,
 }
 
 /// The segment that is being made.
@@ -106,7 +118,7 @@ pub(super) struct Window {
     pub with: Vec<Track>,
     /// Whether the present run makes it.
     pub live: bool,
-    inits: Vec<(u64, Bytes)>,
+    begun: Vec<Begun>,
     /// The oldest first; the first ones are not listed any more.
     segments: VecDeque<Stored>,
     unlisted: usize,
@@ -146,7 +158,7 @@ impl Window {
             track: None,
             with: Vec::new(),
             live: true,
-            inits: Vec::new(),
+            begun: Vec::new(),
             segments: VecDeque::new(),
             unlisted: 0,
             next,
@@ -187,22 +199,40 @@ impl Window {
 
     /// The init segment of a run.
     pub fn init(&self, run: u64) -> Option<&Bytes> {
-        self.inits.iter().find(|(r, _)| *r == run).map(|(_, bytes)| bytes)
+        self.begun(run).map(|begun| &begun.init)
+    }
+
+    /// What a run's segments carry: the rendition's own track first. Nothing where it has no init segment.
+    pub fn tracks(&self, run: u64) -> &[Track] {
+        self.begun(run).map_or(&[], |begun| &begun.tracks)
+    }
+
+    /// Whether every segment of a run begins where one can begin to play. Sound always does.
+    pub fn is_independent(&self, run: u64) -> bool {
+        self.kind != MediaKind::Video || self.begun(run).is_some_and(|begun| begun.independent)
+    }
+
+    fn begun(&self, run: u64) -> Option<&Begun> {
+        self.begun.iter().rev().find(|begun| begun.run == run)
+    }
+
+    /// Notes that a segment of a run begins without a key frame.
+    fn depends(&mut self, run: u64) {
+        self.begun.iter_mut().filter(|begun| begun.run == run).for_each(|begun| begun.independent = false);
     }
 
     /// The newest run that has an init segment.
     pub fn newest_run(&self) -> Option<u64> {
-        self.inits.last().map(|(run, _)| *run)
+        self.begun.last().map(|begun| begun.run)
     }
 
     /// Begins run `run` with what it carries, and its init segment: an empty one where the format has none.
     pub fn begin(&mut self, run: u64, tracks: Vec<Track>, init: Bytes) {
-        let mut tracks = tracks.into_iter();
-        let Some(track) = tracks.next() else { return };
+        let Some((track, with)) = tracks.split_first() else { return };
         self.bytes += init.len() as u64;
-        self.inits.push((run, init));
-        self.track = Some(track);
-        self.with = tracks.collect();
+        self.track = Some(track.clone());
+        self.with = with.to_vec();
+        self.begun.push(Begun { run, tracks, init, independent: true });
     }
 
     /// The RFC 6381 strings of what it carries.
@@ -227,6 +257,9 @@ impl Window {
         self.bytes += piece.bytes.len() as u64;
         let discontinuity = self.discontinuity(run);
         let first_part = self.next_part;
+        if self.open.is_none() && !piece.independent {
+            self.depends(run);
+        }
         let open = self.open.get_or_insert_with(|| Open {
             run,
             start: part.start,
@@ -264,6 +297,7 @@ impl Window {
             duration: segment.duration,
             discontinuity,
             gap: false,
+            independent: segment.independent,
             size,
             chunks: segment.chunks,
             spilled: None,
@@ -286,6 +320,7 @@ impl Window {
             duration,
             discontinuity,
             gap: true,
+            independent: true,
             size: 0,
             chunks: Vec::new(),
             spilled: None,
@@ -355,6 +390,9 @@ impl Window {
     }
 
     fn store(&mut self, segment: Stored) {
+        if !segment.gap && !segment.independent {
+            self.depends(segment.run);
+        }
         self.segments.push_back(segment);
         self.next += 1;
         let length = |s: &Stored| s.duration.micros();
@@ -394,9 +432,9 @@ impl Window {
         }
         let oldest = self.segments.front().map_or(0, |s| s.run);
         let mut freed = 0;
-        self.inits.retain(|(run, bytes)| {
-            let wanted = *run >= oldest;
-            freed += if wanted { 0 } else { bytes.len() as u64 };
+        self.begun.retain(|begun| {
+            let wanted = begun.run >= oldest;
+            freed += if wanted { 0 } else { begun.init.len() as u64 };
             wanted
         });
         self.bytes -= freed;
