@@ -54,7 +54,8 @@ fn a_job_reads_its_source_no_further_than_its_end() {
     // Of some 1500 pictures and 2600 packets of sound.
     assert!(read < 1000, "{read} packets were read");
     let streams = probe(&output);
-    assert_eq!(frames(video(&streams)), 25);
+    // The picture that is shown at the start may have begun before.
+    assert!((25..=26).contains(&frames(video(&streams))));
     let sound = times(&output, "a");
     assert!((sound.last().unwrap() - 1.0).abs() < 0.05, "{sound:?}");
 }
@@ -90,7 +91,8 @@ fn codecs_without_a_word_for_full_range_get_limited_pictures() {
         complete(json!({"source": {"url": input}, "outputs": [{"path": output, "video": {"codec": codec}}]}));
         let bits = if codec == "prores" { 4 } else { 1 };
         let (low, high) = luma(&output);
-        assert!(low >= 12 * bits && high <= 240 * bits, "{codec}: {low} to {high}");
+        // Coding overshoots a little; unconverted they are 0 and 255.
+        assert!(low >= 5 * bits && high <= 247 * bits, "{codec}: {low} to {high}");
         assert_ne!(video(&probe(&output))["color_range"], "pc", "{codec}");
     }
 }
