@@ -886,7 +886,8 @@ gs_status gs_capture_next_frame(struct gs_capture *capture,
 // Thread: any; waits for other calls on the capture.
 // Errors: GS_UNSUPPORTED when the source cannot be sought; GS_IO, GS_FORMAT, GS_CANCELLED; GS_INVALID for NULL.
 // Since: 0
-gs_status gs_capture_seek(struct gs_capture *capture, int64_t time_us);
+gs_status gs_capture_seek(struct gs_capture *capture,
+                          int64_t time_us);
 
 // Goes to a picture by its number, counted from 0 in the order of showing, where the source has a `start` from there.
 // The first time all packets are read (not decoded).

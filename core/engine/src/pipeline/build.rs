@@ -429,16 +429,15 @@ impl<'a> Graph<'a> {
     /// Where copied tracks of `output` begin, if the source is cut: with its pictures.
     fn copied_from(&self, output: &Output, offer: &Offer) -> Option<Timestamp> {
         let start = self.spec.source.start.filter(|s| s.0 > 0.0 && self.spec.window().is_none())?;
-        let copies =
-            output.tracks.iter().any(|t| t.kind() == MediaKind::Video && matches!(t.make, Make::Copy(_)));
-        let key = offer.first_key.filter(|_| copies).map_or(0.0, |key| (key - start.0).min(0.0));
+        let key =
+            offer.first_key.filter(|_| copies_pictures(output)).map_or(0.0, |key| (key - start.0).min(0.0));
         Some(Timestamp::from_seconds(key))
     }
 
     /// Starts what makes the output's tracks, for itself and for those that share them.
     fn make_tracks(&mut self, index: usize, output: &Output, offer: &Offer, ends: &mut Ends) -> Result<()> {
         let mut video = Vec::new();
-        let from = self.copied_from(output, offer);
+        let (from, copies_pictures) = (self.copied_from(output, offer), copies_pictures(output));
         for (position, track) in output.tracks.iter().enumerate() {
             // What is shared was made by an earlier track, which took its end along.
             let Some(outs) = ends.remove(&(index, position)) else { continue };
@@ -449,7 +448,8 @@ impl<'a> Graph<'a> {
                         // Copied pictures begin at the key frame that was gone to, if that was possible.
                         let sought = info.kind == MediaKind::Video && offer.first_key.is_some();
                         let mut route = CopyRoute::new(info, to.mux, to.track).from(from.filter(|_| !sought));
-                        if from.is_none() && self.spec.window().is_none() {
+                        // Beside copied pictures it begins with their key frame.
+                        if from.is_none() && self.spec.window().is_none() && !copies_pictures {
                             route = route.uncut();
                         }
                         if info.codec == Codec::Aac
@@ -759,4 +759,8 @@ impl<'a> Graph<'a> {
 fn at_origin(mut stream: StreamInfo) -> StreamInfo {
     stream.start = None;
     stream
+}
+
+fn copies_pictures(output: &Output) -> bool {
+    output.tracks.iter().any(|t| t.kind() == MediaKind::Video && matches!(t.make, Make::Copy(_)))
 }
