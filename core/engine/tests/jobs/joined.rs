@@ -120,7 +120,7 @@ fn a_leap_forward_is_closed_and_a_gap_stays() {
     let input = joined(&dir, "gap.ts", &[&first, &near]);
     let said = warned(json!({"source": {"url": input},
         "outputs": [{"path": output, "video": {"codec": "copy"}, "audio": {"codec": "copy"}}]}));
-    assert!(said.is_empty(), "{said:?}");
+    assert!(!said.iter().any(|w| w.contains("time jumps")), "{said:?}");
     let last = times(&output, "v:0").into_iter().fold(0.0, f64::max);
     assert!((last - 18.96).abs() < 0.1, "3 s of nothing: {last}");
 }
@@ -146,7 +146,7 @@ fn playlists_with_discontinuities_and_repetitions() {
     std::fs::write(&list, format!("{text}#EXT-X-ENDLIST\n")).unwrap();
     told_once(&everywhere(&dir, &list, 16.0));
     let (input, output) = (joined(&dir, "j.ts", &[&first, &second]), dir.path("twice.mp4"));
-    let said = warned(json!({"source": {"url": input, "loops": 1},
+    let said = warned(json!({"source": {"url": input, "loop": 1},
         "outputs": [{"path": output, "video": {"codec": "h264", "preset": "p1"}, "audio": {"codec": "aac"}}]}));
     told_once(&[said]);
     check(&output, 32.0, 0.03);
