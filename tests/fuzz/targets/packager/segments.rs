@@ -180,6 +180,7 @@ impl Made {
                 initialization: "init.mp4".into(),
                 media: "$Number$.m4s".into(),
                 start_number: 0,
+                end_number: None,
                 presentation_time_offset: 0,
                 timeline: group.timeline,
                 availability_time_offset: None,
