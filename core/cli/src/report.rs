@@ -310,6 +310,9 @@ pub fn plan(plan: &Plan) -> String {
                 let _ = writeln!(text, "    note: {note}");
             }
         }
+        for what in &output.left_out {
+            let _ = writeln!(text, "  left out: {what}");
+        }
     }
     text
 }
@@ -389,6 +392,7 @@ mod tests {
                 label: "out/".into(),
                 format: "hls".into(),
                 tracks: vec![track("1080p", "copy", None), track("720p", "encode", Some("libx264"))],
+                left_out: vec!["attachment font.ttf".into()],
             }],
         };
         let text = plan(&p);
@@ -397,6 +401,7 @@ mod tests {
         ));
         assert!(text.contains("h264 on software, 1 thread (asked for)"), "{text}");
         assert!(text.contains("video 1080p: h264 copied"), "{text}");
+        assert!(text.contains("left out: attachment font.ttf"), "{text}");
         let done = Done {
             outcome: Outcome::Stopped,
             error: None,

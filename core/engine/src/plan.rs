@@ -45,6 +45,9 @@ pub struct OutputPlan {
     pub format: String,
     /// Its tracks.
     pub tracks: Vec<TrackPlan>,
+    /// What of the source does not go into it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 /// One track of an output.

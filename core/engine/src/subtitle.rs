@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::package::webvtt;
 use crate::packet::{Codec, Packet, StreamInfo};
+use crate::source::open;
 use crate::stage::{Outlet, Stage};
 use crate::time::{Rational, Timestamp};
 use bytes::Bytes;
@@ -138,19 +139,27 @@ fn cue(codec: &Codec, text: &str, from: i64, to: i64) -> Packet {
     Packet::new(data, from, to - from, MILLISECONDS)
 }
 
-/// All cues of a subtitle file as packets of `codec`, `start` taken as time 0, up to `end` (which counts from there).
+/// All cues of a subtitle file as packets of `codec`, `start` taken as time 0, up to `end` (which counts from there); and
+/// what a user should know of how it was read. `charset`: what the text of a file on this machine is in, if that is known.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`] or I/O errors by name of the file; [`ErrorKind::Format`] when it holds no text subtitles.
+/// [`ErrorKind::NotFound`] or I/O errors by name of the file; [`ErrorKind::Format`] when it holds no text subtitles;
+/// [`ErrorKind::Invalid`] (`charset`).
 pub fn read_subtitle_file(
     path: &str,
+    charset: Option<&str>,
     codec: &Codec,
     start: Timestamp,
     end: Option<Timestamp>,
-) -> Result<Vec<Packet>> {
+) -> Result<(Vec<Packet>, Option<String>)> {
     let interrupt = av::Interrupt::new();
     let source = crate::spec::SourceSpec::url(path);
-    let mut demuxer = crate::source::open::open(&source, &interrupt)?;
+    let local = charset.and_then(|_| open::local_path(&source));
+    let opened = match local {
+        Some(local) => open::open_text(&source, &local, charset, &interrupt)?,
+        None => None,
+    };
+    let (mut demuxer, note) = opened.map_or_else(|| open::open_noting(&source, &interrupt), Ok)?;
     let streams: Vec<StreamInfo> = demuxer.streams()?.iter().map(StreamInfo::from_av).collect();
     let stream = streams.iter().find(|s| s.codec.is_text_subtitle());
     let stream =
@@ -166,5 +175,5 @@ pub fn read_subtitle_file(
             converter.push(packet, &mut packets)?;
         }
     }
-    Ok(packets)
+    Ok((packets, note))
 }

@@ -283,6 +283,16 @@ const uint8_t *gsav_stream_side_data(const AVFormatContext *ctx, int stream, int
     return list[index].data;
 }
 
+/* The picture that is the whole of a stream (cover art): its bytes, NULL where there is none. */
+const uint8_t *gsav_stream_picture(const AVFormatContext *ctx, int index, size_t *size)
+{
+    const AVStream *s = stream_at(ctx, index);
+    if (!s || !(s->disposition & AV_DISPOSITION_ATTACHED_PIC) || s->attached_pic.size <= 0)
+        return NULL;
+    *size = s->attached_pic.size;
+    return s->attached_pic.data;
+}
+
 int gsav_stream_set_discard(AVFormatContext *ctx, int index, int discard)
 {
     AVStream *s = stream_at(ctx, index);

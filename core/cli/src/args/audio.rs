@@ -4,7 +4,10 @@ use super::values;
 use crate::exit::Failure;
 use clap::Args;
 use ghoststream::packet::Codec;
-use ghoststream::spec::{AudioChoice, AudioSpec, Bitrate, LoudnessSpec, SubtitleChoice, SubtitleSpec};
+use ghoststream::spec::{
+    AudioChoice, AudioSpec, Bitrate, FilterSpec, LoudnessSpec, OutputSpec, SubtitleChoice, SubtitleSpec,
+    VideoChoice,
+};
 
 /// The audio tracks. An option given once counts for every track; given as often as there are tracks, in their order.
 #[derive(Args, Clone, Debug, Default)]
@@ -56,6 +59,9 @@ pub struct SubtitleArgs {
     /// Title to write of the track that --subtitles names, in their order (repeatable) [default: the source's]
     #[arg(long = "subtitle-title", value_name = "TEXT", requires = "subtitles")]
     pub subtitle_titles: Vec<String>,
+    /// Character set of subtitle files that are not UTF-8, as the web names it (windows-1250, shift_jis) [default: the likeliest]
+    #[arg(long = "subtitle-charset", value_name = "NAME")]
+    pub subtitle_charset: Option<String>,
     /// Which of the tracks that --subtitles names players show unasked, from 1
     #[arg(long, value_name = "NUMBER", requires = "subtitles")]
     pub default_subtitle: Option<usize>,
@@ -177,6 +183,7 @@ impl SubtitleArgs {
             };
             SubtitleSpec {
                 stream,
+                charset: self.subtitle_charset.clone().filter(|_| path.is_some()),
                 path,
                 language: self.subtitle_languages.get(i).cloned(),
                 title: self.subtitle_titles.get(i).cloned(),
@@ -184,5 +191,37 @@ impl SubtitleArgs {
             }
         };
         Ok(SubtitleChoice::Tracks(self.subtitles.iter().enumerate().map(track).collect()))
+    }
+
+    /// Says the character set of the files that are drawn into the pictures.
+    pub fn burned(&self, video: &mut VideoChoice) {
+        let VideoChoice::Track(track) = video else { return };
+        for filter in &mut track.filters {
+            if let FilterSpec::BurnIn(burned) = filter
+                && burned.path.is_some()
+            {
+                burned.charset.clone_from(&self.subtitle_charset);
+            }
+        }
+    }
+
+    /// Whether there is a file that the character set can be of.
+    ///
+    /// # Errors
+    /// A usage error where there is none.
+    pub fn check_used(&self, outputs: &[OutputSpec]) -> Result<(), Failure> {
+        let drawn = |video: &VideoChoice| match video {
+            VideoChoice::Track(track) => track
+                .filters
+                .iter()
+                .any(|filter| matches!(filter, FilterSpec::BurnIn(burned) if burned.path.is_some())),
+            VideoChoice::None | VideoChoice::Default => false,
+        };
+        let carried = |texts: &SubtitleChoice| matches!(texts, SubtitleChoice::Tracks(all) if all.iter().any(|t| t.path.is_some()));
+        if self.subtitle_charset.is_none() || outputs.iter().any(|o| drawn(&o.video) || carried(&o.subtitles))
+        {
+            return Ok(());
+        }
+        Err(Failure::usage("--subtitle-charset: neither --subtitles nor --burn-in names a file"))
     }
 }

@@ -307,8 +307,10 @@ impl TranscodeArgs {
             output.video = video::choice(&self.video, &self.picture, matches)?;
             output.audio = self.audio.choice()?;
             output.subtitles = self.subtitles.choice()?;
+            self.subtitles.burned(&mut output.video);
             outputs.push(output);
         }
+        self.subtitles.check_used(&outputs)?;
         self.output.check_used(&outputs)?;
         let mut spec = PipelineSpec::new(source, outputs);
         self.job.apply(&mut spec);

@@ -34,6 +34,7 @@ pub fn option(path: &str) -> String {
         ["outputs", "video", "colour", ..] => "--colour",
         ["outputs", "video", "hdr"] => "--max-cll",
         ["outputs", "video", "hdr", "mastering_display", ..] => "--mastering-display",
+        ["outputs", "video", "filters", "burn_in", "charset"] => "--subtitle-charset",
         ["outputs", "video", "filters"] => "the filters",
         ["outputs", "video", "filters", filter, ..] => return dashed(filter),
         ["outputs", "audio", "codec" | "bitrate"] => "--audio",
@@ -42,7 +43,9 @@ pub fn option(path: &str) -> String {
         }
         ["outputs", "audio", "options", ..] => "--audio-option",
         ["outputs", "audio", "loudness", ..] => "--loudness",
-        ["outputs", "subtitles", field @ ("language" | "title")] => return format!("--subtitle-{field}"),
+        ["outputs", "subtitles", field @ ("language" | "title" | "charset")] => {
+            return format!("--subtitle-{field}");
+        }
         ["outputs", "subtitles", "default"] => "--default-subtitle",
         ["outputs", "subtitles", ..] => "--subtitles",
         [.., field] => return dashed(field),

@@ -224,8 +224,8 @@ pub fn interpolate(text: &str) -> Result<InterpolateSpec, String> {
 /// The index of a source stream, or else a file.
 pub fn burn_in(text: &str) -> Result<BurnInSpec, String> {
     Ok(match text.parse() {
-        Ok(stream) => BurnInSpec { stream: Some(stream), path: None },
-        Err(_) => BurnInSpec { stream: None, path: Some(text.into()) },
+        Ok(stream) => BurnInSpec { stream: Some(stream), ..BurnInSpec::default() },
+        Err(_) => BurnInSpec { path: Some(text.into()), ..BurnInSpec::default() },
     })
 }
 

@@ -113,6 +113,14 @@ fn format_for(
     {
         return Ok(made(if takes_it(source) { source } else { source.best_of(&takes).unwrap_or(source) }));
     }
+    // What an encoder without a line of its own is for, nobody knows: it gets what loses least. Players want 4:2:0 of Theora.
+    if table.name.is_empty()
+        && encoder != "libtheora"
+        && spec.bit_depth.is_none()
+        && let Some(best) = source.and_then(|source| source.best_of(&takes))
+    {
+        return Ok(best);
+    }
     let profile = spec.profile.as_deref().and_then(|name| table.profiles.1.iter().find(|p| p.name == name));
     let source_depth = source.map_or(8, depth_of);
     let deepest = table.depths.iter().copied().max().unwrap_or(8);
@@ -127,10 +135,12 @@ fn format_for(
     });
     let chroma = match (profile, table.codec) {
         (Some(p), _) => p.chroma,
-        (None, "prores") => 422,
+        (None, "prores" | "dnxhd") => 422,
         _ => 420,
     };
+    let alpha = table.codec == "prores" && source.and_then(|f| f.descriptor()).is_some_and(|d| d.has_alpha);
     let names: &[&str] = match (chroma, depth) {
+        (444, 10) if alpha => &["yuva444p10le"],
         (420, 8) => &["yuv420p", "nv12"],
         (420, 10) => &["yuv420p10le", "p010le"],
         (420, 12) => &["yuv420p12le"],

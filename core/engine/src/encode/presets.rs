@@ -257,6 +257,18 @@ const PRORES_PROFILES: &[Profile] = &[
     p("4444xq", "4444xq", 10, 444),
 ];
 
+/// DNxHR, which has any size and rate; `dnxhd` itself is for a few sizes, with a bit rate each.
+const DNXHR_PROFILES: &[Profile] = &[
+    p("dnxhr_lb", "dnxhr_lb", 8, 422),
+    p("dnxhr_sq", "dnxhr_sq", 8, 422),
+    p("dnxhr_hq", "dnxhr_hq", 8, 422),
+    p("dnxhr_hqx", "dnxhr_hqx", 10, 422),
+    p("dnxhr_444", "dnxhr_444", 10, 444),
+];
+
+/// What FFmpeg's pixel formats have.
+const ALL_DEPTHS: &[u8] = &[8, 9, 10, 12, 14, 16];
+
 fn scale(knob: Knob, low: f64, high: f64, default: f64, fractions: bool) -> Option<Scale> {
     Some(Scale { knob, range: low..=high, default, fractions })
 }
@@ -463,7 +475,7 @@ fn intra_or_mpeg(name: &'static str) -> Option<Table> {
             always: &[Set::Option("level", "3"), Set::Option("slicecrc", "1"), Set::Option("g", "1")],
             gop: false,
             force: Force::Always,
-            depths: &[8, 10, 12],
+            depths: ALL_DEPTHS,
             ..plain("ffv1", "ffv1")
         },
         "rawvideo" => Table {
@@ -471,7 +483,7 @@ fn intra_or_mpeg(name: &'static str) -> Option<Table> {
             lossless: Lossless::Always,
             gop: false,
             force: Force::Always,
-            depths: &[8, 10, 12],
+            depths: ALL_DEPTHS,
             ..plain("rawvideo", "rawvideo")
         },
         "mjpeg" => Table {
@@ -507,8 +519,26 @@ fn intra_or_mpeg(name: &'static str) -> Option<Table> {
             depths: &[10],
             ..plain("prores_ks", "prores")
         },
+        "dnxhd" => Table {
+            profiles: (Knob::Option("profile"), DNXHR_PROFILES),
+            gop: false,
+            force: Force::Always,
+            depths: &[8, 10],
+            ..plain("dnxhd", "dnxhd")
+        },
         _ => return None,
     })
+}
+
+/// The profile that pictures of `format` need of an encoder whose own default is for others.
+pub fn usual_profile(encoder: &str, format: Option<crate::frame::PixelFormat>) -> Option<&'static str> {
+    let format = format.and_then(|f| f.descriptor());
+    match encoder {
+        "prores_ks" => format.filter(|d| d.has_alpha).map(|_| "4444"),
+        "dnxhd" if format.is_some_and(|d| d.depth > 8) => Some("dnxhr_hqx"),
+        "dnxhd" => Some("dnxhr_hq"),
+        _ => None,
+    }
 }
 
 /// The codec of an encoder that is driven without FFmpeg (`h264_nvenc`, `hevc_nvenc`, `av1_nvenc`).
@@ -558,6 +588,7 @@ pub fn table(encoder: &str) -> Option<Table> {
         "mpeg4" => intra_or_mpeg("mpeg4")?,
         "mpeg2video" => intra_or_mpeg("mpeg2video")?,
         "prores_ks" => intra_or_mpeg("prores_ks")?,
+        "dnxhd" => intra_or_mpeg("dnxhd")?,
         _ => return hardware::table(encoder),
     })
 }
@@ -576,6 +607,7 @@ pub const KNOWN: &[&str] = &[
     "mpeg4",
     "mpeg2video",
     "prores_ks",
+    "dnxhd",
     "h264_nvenc",
     "hevc_nvenc",
     "av1_nvenc",
@@ -597,7 +629,7 @@ pub const KNOWN: &[&str] = &[
 
 /// The table of an encoder without a line of its own: bit rate, GOP and options, and nothing else.
 pub fn unknown() -> Table {
-    Table { depths: &[8, 10, 12], ..plain("", "") }
+    Table { depths: ALL_DEPTHS, ..plain("", "") }
 }
 
 #[cfg(test)]

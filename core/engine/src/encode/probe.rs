@@ -61,7 +61,13 @@ pub fn probe(name: &str) -> Result<()> {
     result
 }
 
-/// Opens the encoder and encodes eight frames of 320x240.
+/// The size of the pictures that `encoder` is tried with.
+fn tried_with(encoder: &str) -> (u32, u32) {
+    // DV is for television's only.
+    if encoder == "dvvideo" { (720, 576) } else { (320, 240) }
+}
+
+/// Opens the encoder and encodes eight frames.
 fn encode_a_little(name: &str) -> Result<()> {
     if !av::has_encoder(name) {
         return Err(Error::unsupported(format!("this FFmpeg has no {name}")));
@@ -70,6 +76,8 @@ fn encode_a_little(name: &str) -> Result<()> {
     let mut spec = VideoSpec::new();
     spec.encoder = Some(name.into());
     spec.threads = 1;
+    spec.profile = super::presets::usual_profile(name, None).map(Into::into);
+    let (width, height) = tried_with(name);
     let fast = super::presets::table(name).is_some_and(|t| t.presets.is_some());
     spec.preset = fast.then_some(Preset::P1);
     let format = input_format(name, &spec, None)?;
@@ -83,7 +91,7 @@ fn encode_a_little(name: &str) -> Result<()> {
     let mut upload = device.map(|d| Upload::new(Arc::new(d)));
     let mut packets: Vec<Packet> = Vec::new();
     for i in 0..8u8 {
-        let mut media = av::Frame::alloc_video(format, 320, 240, 0)?;
+        let mut media = av::Frame::alloc_video(format, width, height, 0)?;
         for plane in 0..media.plane_count() {
             if let Some(pixels) = media.plane_mut(plane) {
                 pixels.fill(16 + i * 8);

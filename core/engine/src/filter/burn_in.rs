@@ -8,6 +8,7 @@ use super::sprite::{Image, Sprite, draw_all};
 use super::watermark::to_image_of;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::frame::{Frame, PixelFormat, VideoParams};
+use crate::source::charset;
 use crate::spec::{BurnInSpec, SourceSpec};
 use crate::stage::{Outlet, Stage};
 use crate::time::{MICROSECONDS, Timestamp};
@@ -61,9 +62,14 @@ impl BurnIn {
                 demuxer.read()?.map(drop).ok_or_else(|| Error::new(ErrorKind::Format, "is empty"))
             };
             check().context(|| format!("burn_in.path: {path}"))?;
+            let read = charset::read(path, spec.charset.as_deref()).context(|| "burn_in")?;
+            let charset = read.map(|(_, name)| name);
+            if let Some(name) = charset.filter(|_| spec.charset.is_none()) {
+                tracing::warn!("{path}: is not UTF-8, read as {name} (a guess: charset says what it is)");
+            }
             // Its times begin with the source's first picture, whatever that is called.
             let shown = Timestamp::new(zero.micros() - origin.micros(), MICROSECONDS);
-            return Ok(BurnIn(Kind::Text(Box::new(Text::new(path, None, shown)?))));
+            return Ok(BurnIn(Kind::Text(Box::new(Text::new(path, None, charset, shown)?))));
         }
         let field = "burn_in.stream";
         let (Some(index), Some(source)) = (spec.stream, source) else {
@@ -84,7 +90,7 @@ impl BurnIn {
                 )));
             }
             let position = streams.iter().filter(subtitle).position(|s| s.index == index);
-            return Ok(BurnIn(Kind::Text(Box::new(Text::new(path, position, zero)?))));
+            return Ok(BurnIn(Kind::Text(Box::new(Text::new(path, position, None, zero)?))));
         }
         Ok(BurnIn(Kind::Bitmaps(Box::new(Bitmaps::new(demuxer, index, zero)?))))
     }
@@ -118,12 +124,18 @@ struct Text {
 }
 
 impl Text {
-    fn new(path: &str, position: Option<usize>, zero: Timestamp) -> Result<Self> {
+    fn new(
+        path: &str,
+        position: Option<usize>,
+        charset: Option<&'static str>,
+        zero: Timestamp,
+    ) -> Result<Self> {
         if !av::has_filter("subtitles") {
             return Err(Error::unsupported("burn_in: this FFmpeg was built without libass"));
         }
         let stream = position.map_or(String::new(), |p| format!(":si={p}"));
-        let draw = format!("subtitles=filename={}{stream}", escape(path));
+        let charset = charset.map_or(String::new(), |name| format!(":charenc={name}"));
+        let draw = format!("subtitles=filename={}{stream}{charset}", escape(path));
         let shift = zero.micros();
         let filter = |draw: String| {
             let plan = move |params: &Params, frame: &Frame| {

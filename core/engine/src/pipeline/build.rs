@@ -506,7 +506,12 @@ impl<'a> Graph<'a> {
             let start = self.spec.source.start.map_or(0.0, |s| s.0);
             let end = self.spec.source.duration.map(|d| Timestamp::from_seconds(d.0));
             // Of a source that is repeated, each round has its words, until the output's end.
-            let packets = read_subtitle_file(path, &track.codec, Timestamp::from_seconds(start), end)?;
+            let start = Timestamp::from_seconds(start);
+            let (packets, note) =
+                read_subtitle_file(path, track.charset.as_deref(), &track.codec, start, end)?;
+            if let Some(note) = note {
+                self.shared.warn("subtitles", note);
+            }
             let (mux, slot) = (to.mux, to.track);
             if self.spec.source.loops != 0 && self.spec.source.url.is_some() {
                 self.words.push(Words::new(packets, mux, slot));

@@ -149,6 +149,25 @@ impl Input {
     }
 }
 
+/// What `stream` is, if it is a file or a cover inside the container.
+fn attachment(stream: &StreamInfo, demuxer: &av::Demuxer) -> Option<Attachment> {
+    let tag = |key: &str| {
+        let found = stream.metadata.iter().find(|(k, _)| k.eq_ignore_ascii_case(key));
+        found.map(|(_, value)| value.clone()).unwrap_or_default()
+    };
+    let (codec, name, mime) = (stream.codec.name().to_string(), tag("filename"), tag("mimetype"));
+    if stream.kind == MediaKind::Attachment && !stream.extradata.is_empty() {
+        return Some(Attachment { codec, name, mime, data: stream.extradata.clone(), picture: None });
+    }
+    let picture = stream.video.as_ref().filter(|_| stream.disposition.attached_picture)?;
+    let kind = if stream.codec == Codec::Mjpeg { "jpeg" } else { stream.codec.name() };
+    // Players look for a cover by this name (Matroska's specification, "Cover Art").
+    let name = if name.is_empty() { format!("cover.{}", kind.replace("jpeg", "jpg")) } else { name };
+    let mime = if mime.is_empty() { format!("image/{kind}") } else { mime };
+    let data = demuxer.attached_picture(stream.index)?;
+    Some(Attachment { codec, name, mime, data, picture: Some((picture.width, picture.height)) })
+}
+
 fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interrupt) -> Result<Input> {
     let label = spec.source.label();
     let streams: Vec<StreamInfo> = demuxer.streams()?.iter().map(StreamInfo::from_av).collect();
@@ -158,21 +177,7 @@ fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interr
     let begin = Timestamp::new(demuxer.start_time().unwrap_or(0), MICROSECONDS);
     let mut origin = begin;
     let duration = length(&demuxer, &streams, begin);
-    let attachments = streams
-        .iter()
-        .filter(|s| s.kind == MediaKind::Attachment && !s.extradata.is_empty())
-        .map(|s| {
-            let tag = |key: &str| {
-                s.metadata.iter().find(|(k, _)| k == key).map(|(_, v)| v.clone()).unwrap_or_default()
-            };
-            Attachment {
-                codec: s.codec.name().into(),
-                name: tag("filename"),
-                mime: tag("mimetype"),
-                data: s.extradata.clone(),
-            }
-        })
-        .collect();
+    let attachments = streams.iter().filter_map(|s| attachment(s, &demuxer)).collect();
     let mut offer = Offer {
         chapters: demuxer.chapters(),
         metadata: demuxer.metadata(),

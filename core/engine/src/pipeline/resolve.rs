@@ -542,6 +542,22 @@ fn place_frames(
     Ok(transfers)
 }
 
+/// What of the source `output` does not have, in words.
+fn left_out(output: &Output, spec: &OutputSpec, offer: &Offer) -> Vec<String> {
+    if offer.raw {
+        return Vec::new();
+    }
+    let used = |index: usize| output.tracks.iter().any(|t| t.stream == Some(index));
+    let media = |s: &&StreamInfo| s.kind != MediaKind::Attachment && !s.disposition.attached_picture;
+    let streams = offer.streams.iter().filter(media).filter(|s| !used(s.index)).map(|s| {
+        let language = s.language.as_ref().map(|l| format!(", {l}")).unwrap_or_default();
+        format!("stream {}: {} {}{language}", s.index, s.codec.name(), s.kind.name())
+    });
+    let files =
+        offer.attachments.iter().filter(|a| !spec.attachments || !crate::sink::carries(output.container, a));
+    streams.chain(files.map(|a| format!("attachment {}", a.name))).collect()
+}
+
 impl Resolved {
     /// The decision in words.
     pub fn plan(&self, spec: &PipelineSpec, offer: &Offer) -> Plan {
@@ -575,6 +591,7 @@ impl Resolved {
                     label: s.label(),
                     format: o.container.map_or("packets", Container::name).into(),
                     tracks: o.tracks.iter().map(Track::plan).collect(),
+                    left_out: left_out(o, s, offer),
                 })
                 .collect(),
         }

@@ -10,7 +10,7 @@ use crate::encode::{
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::filter::Turn;
 use crate::filter::size::Shown;
-use crate::frame::Colour;
+use crate::frame::{Colour, PixelFormat};
 use crate::packet::{Codec, FieldOrder, MediaKind, StreamInfo, VideoInfo};
 use crate::spec::{
     AudioChoice, AudioSpec, CameraSpec, ColourSpec, Container, Deinterlace, FilterSpec, FrameRate,
@@ -56,6 +56,8 @@ pub(crate) struct SubtitleTrack {
     pub codec: Codec,
     /// A file instead of a stream.
     pub path: Option<String>,
+    /// What the file's text is in.
+    pub charset: Option<String>,
     pub info: StreamInfo,
 }
 
@@ -233,6 +235,9 @@ pub(crate) fn video(
     if container == Some(Container::Y4m) && wanted.pixel_format.is_none() && wanted.bit_depth.is_none() {
         wanted.pixel_format = Some(crate::sink::y4m::nearest(video.format).into());
     }
+    if wanted.profile.is_none() && wanted.pixel_format.is_none() && !wanted.options.contains_key("profile") {
+        wanted.profile = encode::presets::usual_profile(&encoder.name, video.format).map(Into::into);
+    }
     if let Some(colour) = &wanted.colour {
         // Whoever converts to it reads it again, and does not know the track's name.
         crate::filter::colour::from_spec(colour)?;
@@ -289,8 +294,9 @@ pub(crate) fn video(
         .and_then(|every| KeyGrid::every(Timestamp::from_seconds(every.0)))
         .zip(frame_rate)
         .and_then(|(grid, rate)| grid.frames(rate));
-    let settings = encode::video::settings(&encoder.name, &wanted, grid.is_some(), interval)
+    let mut settings = encode::video::settings(&encoder.name, &wanted, grid.is_some(), interval)
         .map_err(|e| below("video.", e))?;
+    settings.notes.extend(loses_alpha(&wanted, &encoder.name, video));
     let turn = Some(Turn::shown(video.rotation, video.mirrored))
         .filter(|turn| wanted.auto_rotate && *turn != Turn::default());
     Ok(Track {
@@ -312,6 +318,14 @@ pub(crate) fn video(
             placement: Placement::default(),
         })),
     })
+}
+
+/// What is said where the source's pictures are transparent in places and the encoder's are not.
+fn loses_alpha(wanted: &VideoSpec, encoder: &str, video: &VideoInfo) -> Option<String> {
+    let alpha = |format: PixelFormat| format.descriptor().is_some_and(|d| d.has_alpha);
+    let made = encode::format::input_format(encoder, wanted, video.format).ok()?;
+    (video.format.is_some_and(alpha) && !alpha(made))
+        .then(|| format!("the source's transparency is lost: {encoder} gets {}", made.name()))
 }
 
 /// Why fields would not stay fields, where nobody says what becomes of them. `heights`: of the output, and before scaling.
@@ -435,7 +449,7 @@ fn hdr_has_a_place(wanted: &VideoSpec, source: Colour) -> Result<()> {
     let mut colour = source;
     if let Some(asked) = &wanted.colour {
         let asked = crate::filter::colour::from_spec(asked)?;
-        colour = crate::filter::colour::complete(Some(asked), source, crate::frame::PixelFormat::nv12(), 0);
+        colour = crate::filter::colour::complete(Some(asked), source, PixelFormat::nv12(), 0);
     }
     if colour.is_hdr() { Ok(()) } else { Err(Error::invalid("hdr", encode::video::NOT_HDR)) }
 }
@@ -619,7 +633,12 @@ fn subtitle_track(container: Option<Container>, stream: &StreamInfo, reason: &st
     Some(Track {
         name,
         stream: Some(stream.index),
-        make: Make::Subtitle(Box::new(SubtitleTrack { codec, path: None, info: stream.clone() })),
+        make: Make::Subtitle(Box::new(SubtitleTrack {
+            codec,
+            path: None,
+            charset: None,
+            info: stream.clone(),
+        })),
         reason: reason.into(),
     })
 }
@@ -650,7 +669,12 @@ pub(crate) fn subtitle(
             Track {
                 name: "subtitles-file".into(),
                 stream: None,
-                make: Make::Subtitle(Box::new(SubtitleTrack { codec, path: Some(path.clone()), info })),
+                make: Make::Subtitle(Box::new(SubtitleTrack {
+                    codec,
+                    path: Some(path.clone()),
+                    charset: wanted.charset.clone(),
+                    info,
+                })),
                 reason: "asked for".into(),
             }
         }

@@ -19,7 +19,7 @@ pub(crate) mod y4m;
 
 pub(crate) use camera::CameraSink;
 pub(crate) use file::FileSink;
-pub(crate) use muxed::is_ivf;
+pub(crate) use muxed::{carries, is_ivf};
 pub(crate) use packets::PacketSink;
 pub(crate) use place::{Place, Written};
 pub(crate) use record::RecordSink;
@@ -192,6 +192,8 @@ pub(crate) struct Attachment {
     pub name: String,
     pub mime: String,
     pub data: bytes::Bytes,
+    /// Width and height of what is shown as the cover; files otherwise.
+    pub picture: Option<(u32, u32)>,
 }
 
 /// What became of a packet.

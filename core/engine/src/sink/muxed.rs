@@ -1,6 +1,6 @@
 //! One file (or URL) being written by FFmpeg's muxers.
 
-use super::{Facts, Fate, TrackHeader};
+use super::{Attachment, Facts, Fate, TrackHeader};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::frame::DolbyVision;
 use crate::packet::{Codec, Disposition, Packet};
@@ -60,9 +60,14 @@ impl Muxed {
             let (parameters, options) = track_options(form.container, track)?;
             muxer.add_stream(&parameters, &options).map_err(Error::from).context(|| track.name.clone())?;
         }
-        if matches!(form.container, Container::Mkv) {
-            for a in &form.facts.attachments {
-                muxer.add_attachment(&a.codec, &a.name, &a.mime, a.data.clone())?;
+        let mut covers = Vec::new();
+        for a in form.facts.attachments.iter().filter(|a| carries(Some(form.container), a)) {
+            match a.picture.filter(|_| form.container != Container::Mkv) {
+                Some(size) => {
+                    let (parameters, options) = cover(&a.codec, size)?;
+                    covers.push((muxer.add_stream(&parameters, &options)?, a));
+                }
+                None => drop(muxer.add_attachment(&a.codec, &a.name, &a.mime, a.data.clone())?),
             }
         }
         muxer.set_metadata(&form.facts.metadata)?;
@@ -78,6 +83,12 @@ impl Muxed {
                 format!("options.{key}"),
                 format!("{} takes no such option", muxer.format_name()),
             ));
+        }
+        for (stream, picture) in covers {
+            let (num, den) = muxer.stream_time_base(stream)?;
+            let packet =
+                Packet { stream, ..Packet::new(picture.data.clone(), 0, 0, Rational::new(num, den)) };
+            muxer.write(packet.to_av(false)?)?;
         }
         let tracks = tracks
             .iter()
@@ -164,6 +175,30 @@ impl Muxed {
     pub fn finish(mut self) -> Result<()> {
         Ok(self.muxer.write_trailer().and_then(|()| self.muxer.close())?)
     }
+}
+
+/// Whether files of `container` hold `attachment`: Matroska all, some others pictures as their cover, as FFmpeg writes them.
+pub(crate) fn carries(container: Option<Container>, attachment: &Attachment) -> bool {
+    let picture = |codecs: &[&str]| attachment.picture.is_some() && codecs.contains(&&*attachment.codec);
+    match container {
+        Some(Container::Mkv) => true,
+        Some(Container::Mp4 | Container::Mov) => picture(&["mjpeg", "png", "bmp"]),
+        Some(Container::Mp3 | Container::Flac) => picture(&["mjpeg", "png", "bmp", "gif"]),
+        _ => false,
+    }
+}
+
+/// The stream of a cover.
+fn cover(codec: &str, (width, height): (u32, u32)) -> Result<(av::CodecParameters, av::StreamOptions)> {
+    let parameters = av::CodecParameters::new(&av::ParameterValues {
+        kind: av::MediaType::Video,
+        codec: codec.into(),
+        width,
+        height,
+        ..Default::default()
+    })?;
+    let disposition = av::Disposition::default().with(av::Disposition::ATTACHED_PICTURE);
+    Ok((parameters, av::StreamOptions { time_base: (1, 90_000), disposition, ..Default::default() }))
 }
 
 fn create(form: &Form, target: &Target<'_>, tracks: &[TrackHeader]) -> Result<av::Muxer> {

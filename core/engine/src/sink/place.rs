@@ -37,14 +37,14 @@ impl Place {
             Ok(_) if !overwrite => {
                 return Err(Error::new(
                     ErrorKind::Invalid,
-                    format!("{shown}: exists; say overwrite to replace it"),
+                    format!("{shown}: exists; overwrite (-y) replaces it"),
                 ));
             }
             // A link that leads nowhere yet is something that is there.
             Err(_) if !overwrite && target.is_symlink() => {
                 return Err(Error::new(
                     ErrorKind::Invalid,
-                    format!("{shown}: exists, as a link to what does not; say overwrite to replace it"),
+                    format!("{shown}: exists, as a link to what does not; overwrite (-y) replaces it"),
                 ));
             }
             _ => {}
@@ -94,7 +94,7 @@ impl Place {
         if self.working != self.target {
             self.name().map_err(|e| match e.kind() {
                 std::io::ErrorKind::AlreadyExists => {
-                    let message = format!("{}: exists; say overwrite to replace it", self.target.display());
+                    let message = format!("{}: exists; overwrite (-y) replaces it", self.target.display());
                     Error::new(ErrorKind::Invalid, message)
                 }
                 _ => Error::from(e).context(self.target.display().to_string()),

@@ -1,5 +1,6 @@
 //! Where media comes from.
 
+pub(crate) mod charset;
 pub(crate) mod continuity;
 pub(crate) mod index;
 pub(crate) mod keys;

@@ -1,6 +1,7 @@
 //! Opening files and URLs: the document's words into FFmpeg's options, and FFmpeg's failures into errors that name the
 //! file or the field.
 
+use super::charset;
 use super::reach::Reach;
 use super::spool;
 use super::target::{Target, whitelist};
@@ -37,6 +38,11 @@ pub(crate) fn open_noting(
     let url = spec.url.as_deref().ok_or_else(|| Error::invalid("source.url", "is needed here"))?;
     let target = Target::of(url, spec.format.as_deref());
     target.check(spec)?;
+    if let Target::Local(path) = &target
+        && let Some(opened) = open_text(spec, path, None, interrupt)?
+    {
+        return Ok(opened);
+    }
     let reach = Reach::new(spec, &target);
     let protocols = match target {
         // A device opens what it opens; the list is for protocols.
@@ -72,6 +78,31 @@ pub(crate) fn open_noting(
         ..base(spec, interrupt)
     };
     finish(spec, &target, av::Demuxer::open(options)).map(|demuxer| (demuxer, Some(note)))
+}
+
+/// Opens the subtitle file at `path` if it is not in UTF-8, in the character set that is `said` or likely, which the note names.
+///
+/// # Errors
+/// As [`charset::read`] and [`open`].
+pub(crate) fn open_text(
+    spec: &SourceSpec,
+    path: &str,
+    said: Option<&str>,
+    interrupt: &av::Interrupt,
+) -> Result<Option<(av::Demuxer, Option<String>)>> {
+    let Some((text, name)) = charset::read(path, said)? else { return Ok(None) };
+    let note = format!("{path}: is not UTF-8, read as {name} (a guess: charset says what it is)");
+    let options = av::DemuxerOptions {
+        // FFmpeg looks at its extension.
+        url: path.into(),
+        options: pairs(spec),
+        protocol_whitelist: Some(vec!["data".into()]),
+        io: Some(av::Input::Seekable(Box::new(std::io::Cursor::new(text)))),
+        ..base(spec, interrupt)
+    };
+    let target = Target::Local(path.into());
+    let opened = finish(spec, &target, av::Demuxer::open(options))?;
+    Ok(Some((opened, said.is_none().then_some(note))))
 }
 
 /// As [`open`], for a container whose bytes come from `input`.

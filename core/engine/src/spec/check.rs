@@ -384,6 +384,7 @@ fn output(path: &str, o: &OutputSpec) -> Checked {
             if s.stream.is_some() == s.path.is_some() {
                 return refuse(format!("{path}.subtitles[{i}]"), "exactly one of stream and path is needed");
             }
+            charset(&format!("{path}.subtitles[{i}]"), s.charset.as_deref(), s.path.is_some())?;
         }
     }
     Ok(())
@@ -666,11 +667,20 @@ fn filter(path: &str, f: &FilterSpec) -> Checked {
         FilterSpec::BurnIn(b) if b.stream.is_some() == b.path.is_some() => {
             refuse(format!("{path}.burn_in"), "exactly one of stream and path is needed")
         }
+        FilterSpec::BurnIn(b) => charset(&format!("{path}.burn_in"), b.charset.as_deref(), b.path.is_some()),
         FilterSpec::Watermark(w) => finite(format!("{path}.watermark.opacity"), w.opacity, 0.0, 1.0),
-        FilterSpec::Rotate(_)
-        | FilterSpec::Deinterlace(_)
-        | FilterSpec::Interpolate(_)
-        | FilterSpec::BurnIn(_) => Ok(()),
+        FilterSpec::Rotate(_) | FilterSpec::Deinterlace(_) | FilterSpec::Interpolate(_) => Ok(()),
+    }
+}
+
+/// The character set that a file of subtitles is said to be in.
+fn charset(path: &str, name: Option<&str>, file: bool) -> Checked {
+    match name {
+        Some(_) if !file => refuse(format!("{path}.charset"), "is for a file (path)"),
+        Some(name) if !crate::source::charset::is_known(name) => {
+            refuse(format!("{path}.charset"), format!("{name:?} is not known"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -132,6 +132,10 @@ pub struct BurnInSpec {
     /// A subtitle file (SRT, ASS, WebVTT).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// The character set of the file's text by its name on the web (`windows-1250`, `shift_jis`, `latin1`); default UTF-8, and
+    /// where it is not that, the likeliest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charset: Option<String>,
 }
 
 /// An image drawn over the picture.

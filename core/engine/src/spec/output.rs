@@ -456,6 +456,10 @@ pub struct SubtitleSpec {
     /// A subtitle file (SRT, ASS, WebVTT) instead of a stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// The character set of the file's text by its name on the web (`windows-1250`, `shift_jis`, `latin1`); default UTF-8, and
+    /// where it is not that, the likeliest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charset: Option<String>,
     /// Language to write; default the source's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,

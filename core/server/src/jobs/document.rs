@@ -466,11 +466,11 @@ fn subtitles(request: &TranscodeRequest, context: &Context<'_>, container: Conta
         .filter_map(|(track, file)| {
             let path = file.as_ref().filter(|_| !track.burn_in)?;
             Some(SubtitleSpec {
-                stream: None,
                 path: Some(path.to_string_lossy().into_owned()),
                 language: Some(track.language.clone()).filter(|l| l != "und"),
                 title: track.label.clone(),
                 default: track.default,
+                ..SubtitleSpec::default()
             })
         })
         .collect();
@@ -478,10 +478,10 @@ fn subtitles(request: &TranscodeRequest, context: &Context<'_>, container: Conta
     if container.is_segmented() && (request.mode == Mode::Abr || !list.is_empty()) {
         list.extend(context.media.texts.iter().map(|text| SubtitleSpec {
             stream: Some(text.stream),
-            path: None,
             language: text.language.clone(),
             title: text.title.clone(),
             default: text.default,
+            ..SubtitleSpec::default()
         }));
     }
     match list.is_empty() {

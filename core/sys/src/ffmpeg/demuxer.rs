@@ -7,6 +7,7 @@ use super::io::{Input, Io};
 use super::log::{Complaints, Scoped, listen};
 use super::packet::time;
 use super::{CodecParameters, MediaType, Packet, raw};
+use bytes::Bytes;
 use std::ptr;
 use std::time::Duration;
 
@@ -340,6 +341,15 @@ impl Demuxer {
             metadata,
             discard: s.discard >= 48,
         })
+    }
+
+    /// The encoded picture that is the whole of stream `index`, where it is one: cover art.
+    pub fn attached_picture(&self, index: usize) -> Option<Bytes> {
+        let mut size = 0usize;
+        // SAFETY: an opened context; the call checks the index.
+        let data = unsafe { raw::gsav_stream_picture(self.raw, i32::try_from(index).ok()?, &mut size) };
+        // SAFETY: `size` bytes that belong to the context, copied here.
+        (!data.is_null()).then(|| Bytes::copy_from_slice(unsafe { std::slice::from_raw_parts(data, size) }))
     }
 
     /// Chapter marks.

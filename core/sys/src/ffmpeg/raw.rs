@@ -305,6 +305,7 @@ unsafe extern "C" {
     pub fn gsav_stream_params(c: *const AVFormatContext, index: c_int) -> *const AVCodecParameters;
     pub fn gsav_stream_side_data(c: *const AVFormatContext, stream: c_int, index: c_int, kind: *mut i32,
         size: *mut usize) -> *const u8;
+    pub fn gsav_stream_picture(c: *const AVFormatContext, index: c_int, size: *mut usize) -> *const u8;
     pub fn gsav_stream_set_discard(c: *mut AVFormatContext, index: c_int, discard: c_int) -> c_int;
     pub fn gsav_chapter_get(c: *const AVFormatContext, index: c_int, p: *mut Chapter, meta: *mut *const AVDictionary)
         -> c_int;

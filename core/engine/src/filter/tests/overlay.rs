@@ -107,7 +107,7 @@ fn text_is_burnt_in_at_its_time_only() {
     let dir = tempfile::tempdir().unwrap();
     let srt = dir.path().join("it's, [a]: file.srt");
     std::fs::write(&srt, "1\n00:00:01,000 --> 00:00:01,400\n<font size=\"80\">GHOST</font>\n").unwrap();
-    let spec = BurnInSpec { stream: None, path: Some(srt.to_str().unwrap().into()) };
+    let spec = BurnInSpec { path: Some(srt.to_str().unwrap().into()), ..BurnInSpec::default() };
     // Trimmed, and of a source whose own times begin at 40 s.
     for (origin, zero) in [(0, 0), (0, 10), (1000, 10)] {
         let context = FilterContext {
@@ -160,7 +160,7 @@ fn text_is_burnt_in_at_its_time_only() {
     let source = SourceSpec::url(mkv.to_str().unwrap());
     let burn = |stream| {
         BurnIn::new(
-            &BurnInSpec { stream: Some(stream), path: None },
+            &BurnInSpec { stream: Some(stream), ..BurnInSpec::default() },
             Some(&source),
             BEGIN,
             &Default::default(),
@@ -177,7 +177,7 @@ fn text_is_burnt_in_at_its_time_only() {
         if let Some(content) = content {
             std::fs::write(&path, content).unwrap();
         }
-        let spec = BurnInSpec { stream: None, path: Some(path.to_str().unwrap().into()) };
+        let spec = BurnInSpec { path: Some(path.to_str().unwrap().into()), ..BurnInSpec::default() };
         let e = BurnIn::new(&spec, None, BEGIN, &Default::default()).err().unwrap();
         assert_eq!(e.kind(), kind, "{e}");
     }
@@ -219,7 +219,7 @@ fn bitmaps_are_burnt_in_at_their_time_and_place() {
     for (canvas, zero) in [((320, 180), 0), ((320, 180), 5), ((640, 360), 0)] {
         std::fs::write(&sup, pgs(canvas)).unwrap();
         let source = SourceSpec::url(sup.to_str().unwrap());
-        let spec = BurnInSpec { stream: Some(0), path: None };
+        let spec = BurnInSpec { stream: Some(0), ..BurnInSpec::default() };
         let mut stage =
             BurnIn::new(&spec, Some(&source), (BEGIN.0, Timestamp::new(zero, FPS)), &Default::default())
                 .unwrap();
