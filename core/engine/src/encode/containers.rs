@@ -61,9 +61,22 @@ fn carried(container: Container, kind: MediaKind) -> Option<&'static [&'static s
         (Container::Mp4, Audio) => {
             &["aac", "mp3", "mp2", "ac3", "eac3", "opus", "flac", "alac", "dts", "vorbis"]
         }
-        (Container::Mov, Video) => {
-            &["h264", "hevc", "mpeg4", "mpeg2video", "mjpeg", "prores", "dnxhd", "rawvideo", "png", "dvvideo"]
-        }
+        (Container::Mov, Video) => &[
+            "h264",
+            "hevc",
+            "mpeg4",
+            "mpeg2video",
+            "mjpeg",
+            "prores",
+            "dnxhd",
+            "rawvideo",
+            "png",
+            "dvvideo",
+            "qtrle",
+            "cfhd",
+            "v210",
+            "jpeg2000",
+        ],
         (Container::Mov, Audio) => &[
             "aac",
             "mp3",

@@ -25,7 +25,9 @@ use crate::sink::{Facts, Made, OutputSink, Saved, Talk};
 use crate::source::continuity::Continuity;
 use crate::source::seek::Seeker;
 use crate::source::sound::{Origin, Sound};
-use crate::spec::{BitstreamFormat, Container, Device, PipelineSpec, SegmentContainer, Window};
+use crate::spec::{
+    AudioChoice, AudioSpec, BitstreamFormat, Container, Device, PipelineSpec, SegmentContainer, Window,
+};
 use crate::subtitle::{SubtitleConverter, read_subtitle_file};
 use crate::time::{Clock, MICROSECONDS, Rational, SystemClock, Timestamp};
 use std::collections::BTreeMap;
@@ -438,6 +440,11 @@ impl<'a> Graph<'a> {
     fn make_tracks(&mut self, index: usize, output: &Output, offer: &Offer, ends: &mut Ends) -> Result<()> {
         let mut video = Vec::new();
         let (from, copies_pictures) = (self.copied_from(output, offer), copies_pictures(output));
+        // What was asked for is not made otherwise.
+        let own_choice = match &self.spec.outputs[index].audio {
+            AudioChoice::Tracks(tracks) => !tracks.iter().any(AudioSpec::is_copy),
+            _ => true,
+        };
         for (position, track) in output.tracks.iter().enumerate() {
             // What is shared was made by an earlier track, which took its end along.
             let Some(outs) = ends.remove(&(index, position)) else { continue };
@@ -456,7 +463,8 @@ impl<'a> Graph<'a> {
                             && info.extradata.is_empty()
                             && !self.keeps_headers(index, output)
                         {
-                            route.told_once();
+                            let ours = self.shared.clone();
+                            route.told_once(own_choice.then(|| (ours, (**info).clone())));
                         }
                         self.routes.entry(stream).or_default().push(Route::Copy(route));
                     }
@@ -510,7 +518,7 @@ impl<'a> Graph<'a> {
             let (packets, note) =
                 read_subtitle_file(path, track.charset.as_deref(), &track.codec, start, end)?;
             if let Some(note) = note {
-                self.shared.warn("subtitles", note);
+                self.shared.warn("source", note);
             }
             let (mux, slot) = (to.mux, to.track);
             if self.spec.source.loops != 0 && self.spec.source.url.is_some() {

@@ -182,7 +182,7 @@ pub(crate) fn carries(container: Option<Container>, attachment: &Attachment) -> 
     let picture = |codecs: &[&str]| attachment.picture.is_some() && codecs.contains(&&*attachment.codec);
     match container {
         Some(Container::Mkv) => true,
-        Some(Container::Mp4 | Container::Mov) => picture(&["mjpeg", "png", "bmp"]),
+        Some(Container::Mp4) => picture(&["mjpeg", "png", "bmp"]),
         Some(Container::Mp3 | Container::Flac) => picture(&["mjpeg", "png", "bmp", "gif"]),
         _ => false,
     }

@@ -1,6 +1,7 @@
 //! Sources that are in order and still unlike most: words that outlast the film, edit lists, fields, full range.
 
 use crate::support::*;
+use ghoststream::Pipeline;
 use serde_json::json;
 use std::process::Command;
 
@@ -109,7 +110,7 @@ fn fields_that_are_scaled_become_frames_first() {
         let output = dir.path("out.mp4");
         let spec = json!({"source": {"url": input}, "outputs": [{"path": output, "overwrite": true, "video": picture}]});
         complete(spec.clone());
-        let plan = ghoststream::Pipeline::from_json(&spec.to_string()).unwrap().plan().unwrap();
+        let plan = Pipeline::from_json(&spec.to_string()).unwrap().plan().unwrap();
         (field_order(&output), plan.outputs[0].tracks[0].reason.clone())
     };
     let (order, why) = plan(json!({"preset": "p1"}));
@@ -157,4 +158,43 @@ fn what_a_source_marks_as_its_default_sound_is_that_of_the_set() {
     let manifest = std::fs::read_to_string(dir.path("set/manifest.mpd")).unwrap();
     let german = manifest.split("<AdaptationSet").find(|set| set.contains("lang=\"de\"")).unwrap();
     assert!(german.contains("value=\"main\""), "{manifest}");
+}
+
+#[test]
+fn transparency_depth_and_sizes_of_tape_are_kept_or_told() {
+    let dir = Dir::new();
+    let of = |format: &str, size: &str| {
+        let path = dir.path(&format!("{format}-{size}.mkv"));
+        ffmpeg(&format!(
+            "-f lavfi -i color=red@0.5:s={size}:r=25:d=0.2,format={format} -c:v ffv1 -strict -2 {path}"
+        ));
+        path
+    };
+    let (clear, deep, opaque) =
+        (of("bgra", "320x240"), of("yuv444p16le", "320x240"), of("yuv420p", "720x576"));
+    for (input, output, encoder, format) in [
+        (&clear, "o.mov", "prores_ks", "yuva444p12le"),
+        (&clear, "o.mkv", "ffv1", "bgra"),
+        (&clear, "png.mov", "png", "rgba"),
+        (&clear, "q.mov", "qtrle", "argb"),
+        (&deep, "d.mkv", "ffv1", "yuv444p16le"),
+        (&deep, "png.mkv", "png", "rgb48be"),
+        (&opaque, "dv.mov", "dvvideo", "yuv420p"),
+        (&opaque, "dn.mov", "dnxhd", "yuv422p"),
+        (&deep, "dn10.mov", "dnxhd", "yuv422p10le"),
+    ] {
+        let output = dir.path(output);
+        complete(
+            json!({"source": {"url": input}, "outputs": [{"path": output, "video": {"encoder": encoder}}]}),
+        );
+        let streams = probe(&output);
+        assert_eq!(
+            (video(&streams)["pix_fmt"].as_str(), frames(video(&streams))),
+            (Some(format), 5),
+            "{output}"
+        );
+    }
+    let spec = json!({"source": {"url": clear}, "outputs": [{"path": dir.path("o.mp4")}]});
+    let plan = Pipeline::from_json(&spec.to_string()).unwrap().plan().unwrap();
+    assert!(plan.outputs[0].tracks[0].notes.iter().any(|n| n.contains("transparency")), "{plan:?}");
 }

@@ -479,12 +479,40 @@ fn changes_in_mid_stream_are_taken_in_stride() {
         if name == "hls" {
             spec["outputs"][0]["format"] = json!("hls");
         }
+        spec["outputs"][0]["audio"] = json!({"codec": "copy"});
         let message = failure(spec.clone());
         assert!(message.contains("44100 Hz, 1 channels") && message.contains("copy_conforming"), "{message}");
         assert!(!exists(&output), "{name}");
         spec["outputs"][0]["copy_conforming"] = json!(false);
-        complete(spec);
+        spec["outputs"][0].as_object_mut().unwrap().remove("audio");
+        complete(spec.clone());
         assert!(exists(&output), "{name}");
+        // Where it was our choice it is copied as far as it goes, and encoded from there on as it was.
+        spec["outputs"][0]["copy_conforming"] = json!(true);
+        spec["outputs"][0]["overwrite"] = json!(true);
+        let told = events(&start(spec)).iter().any(|e| matches!(e, Event::Warning { code: "fallback", message } if message.contains("44100 Hz, 1 channels at ")));
+        assert!(told, "{name}");
+        let input = if name == "hls" { format!("{output}/master.m3u8") } else { output };
+        ffmpeg(&format!("-xerror -i {input} -f null -"));
+        let streams = probe(&input);
+        assert_eq!(
+            (audio(&streams)["channels"].as_u64(), &audio(&streams)["sample_rate"]),
+            (Some(2), &json!("48000"))
+        );
+        // It is heard to the end, without a hole: a tone throughout.
+        let pcm = dir.path("sound.f32");
+        ffmpeg(&format!("-i {input} -map a -ac 1 -f f32le {pcm}"));
+        let samples: Vec<f32> = std::fs::read(&pcm)
+            .unwrap()
+            .chunks_exact(4)
+            .map(|s| f32::from_le_bytes(s.try_into().unwrap()))
+            .collect();
+        assert!((samples.len() as f64 / 48000.0 - 2.0).abs() < 0.1, "{name}: {}", samples.len());
+        let quiet = samples[4800..samples.len() - 9600]
+            .chunks(480)
+            .filter(|c| c.iter().all(|s| s.abs() < 0.02))
+            .count();
+        assert!(quiet <= 3, "{name}: {quiet}");
     }
     // In a transport stream every packet says it.
     let output = dir.path("c.ts");

@@ -1,6 +1,8 @@
 //! What goes with the streams: metadata, chapters, attachments, words and their names.
 
 use crate::support::*;
+use ghoststream::Pipeline;
+use ghoststream::event::Event;
 use serde_json::json;
 
 #[test]
@@ -155,4 +157,81 @@ fn one_of_several_marked_subtitles_is_the_default_of_a_playlist() {
     let texts: Vec<&str> = master.lines().filter(|l| l.contains("TYPE=SUBTITLES")).collect();
     assert_eq!(texts.len(), 2);
     assert!(texts[0].contains("DEFAULT=YES") && texts[1].contains("DEFAULT=NO"), "{master}");
+}
+
+#[test]
+fn covers_are_carried_where_there_is_a_place_for_them() {
+    let dir = Dir::new();
+    let (clip, cover, mkv, mp4) =
+        (clip(&dir, "v.mp4"), dir.path("c.jpg"), dir.path("in.mkv"), dir.path("in.mp4"));
+    ffmpeg(&format!("-f lavfi -i testsrc=s=120x80 -frames:v 1 {cover}"));
+    ffmpeg(&format!("-i {clip} -attach {cover} -metadata:s:t mimetype=image/jpeg -c copy {mkv}"));
+    ffmpeg(&format!("-i {clip} -i {cover} -map 0 -map 1 -c copy -disposition:v:1 attached_pic {mp4}"));
+    let bytes = std::fs::read(&cover).unwrap();
+    for (i, input) in [mkv, mp4].iter().enumerate() {
+        for extension in ["mkv", "mp4", "flac", "mp3", "webm"] {
+            let output = dir.path(&format!("{i}.{extension}"));
+            complete(json!({"source": {"url": input}, "outputs": [{"path": output}]}));
+            let streams = probe(&output);
+            let picture = streams.iter().position(|s| s["disposition"]["attached_pic"] == 1);
+            assert_eq!(picture.is_some(), extension != "webm", "{output}");
+            let films = streams.iter().filter(|s| s["codec_type"] == "video").count()
+                - usize::from(picture.is_some());
+            assert_eq!(films, usize::from(!matches!(extension, "flac" | "mp3")), "{output}");
+            if let Some(picture) = picture {
+                let got = dir.path("got.jpg");
+                ffmpeg(&format!("-i {output} -map 0:{picture} -c copy -f image2 -update 1 {got}"));
+                assert_eq!(std::fs::read(got).unwrap(), bytes, "{output}");
+            }
+        }
+        let without = dir.path(&format!("{i}-without.mp4"));
+        complete(json!({"source": {"url": input}, "outputs": [{"path": without, "attachments": false}]}));
+        assert!(probe(&without).iter().all(|s| s["disposition"]["attached_pic"] == 0));
+    }
+}
+
+#[test]
+fn the_plan_says_what_an_output_leaves_out() {
+    let dir = Dir::new();
+    let (clip, font, input) = (clip(&dir, "v.mp4"), dir.path("f.ttf"), dir.path("in.mkv"));
+    std::fs::write(&font, [7; 100]).unwrap();
+    ffmpeg(&format!(
+        "-i {clip} -attach {font} -metadata:s:t mimetype=font/ttf -map 0 -map 0:a -c copy {input}"
+    ));
+    let spec = json!({"source": {"url": input}, "outputs": [{"path": dir.path("o.mp4")}, {"path": dir.path("o.mkv")}]});
+    let plan = Pipeline::from_json(&spec.to_string()).unwrap().plan().unwrap();
+    assert_eq!(plan.outputs[0].left_out, ["stream 2: aac audio", "attachment f.ttf"]);
+    assert_eq!(plan.outputs[1].left_out, ["stream 2: aac audio"]);
+}
+
+#[test]
+fn words_that_are_not_utf_8_are_read_as_what_they_are() {
+    let dir = Dir::new();
+    let (clip, srt, output) = (clip(&dir, "v.mp4"), dir.path("fr.srt"), dir.path("o.mkv"));
+    let cue = "O\u{f9} \u{ea}tes-vous ? Pr\u{e8}s de la for\u{ea}t.";
+    let coded: Vec<u8> = cue.chars().map(|c| c as u8).collect();
+    std::fs::write(&srt, [b"1\n00:00:00,500 --> 00:00:01,500\n".as_slice(), &coded, b"\n"].concat()).unwrap();
+    let words = |charset: Option<&str>| {
+        let _ = std::fs::remove_file(&output);
+        let mut track = json!({"path": srt});
+        if let Some(charset) = charset {
+            track["charset"] = json!(charset);
+        }
+        let spec = json!({"source": {"url": clip}, "outputs": [{"path": output, "video": {"codec": "copy"}, "subtitles": [track]}]});
+        let warned = events(&start(spec))
+            .iter()
+            .any(|e| matches!(e, Event::Warning { message, .. } if message.contains("read as windows-1252")));
+        let text = dir.path("got.srt");
+        ffmpeg(&format!("-i {output} -map 0:s {text}"));
+        (std::fs::read_to_string(text).unwrap().lines().nth(2).unwrap_or_default().to_string(), warned)
+    };
+    assert_eq!(words(None), (cue.to_string(), true));
+    assert_eq!(words(Some("latin1")), (cue.to_string(), false));
+    assert_eq!(
+        words(Some("windows-1250")).0,
+        cue.replace('\u{f9}', "\u{16f}").replace('\u{ea}', "\u{119}").replace('\u{e8}', "\u{10d}")
+    );
+    let unknown = json!({"source": {"url": clip}, "outputs": [{"path": output, "subtitles": [{"path": srt, "charset": "klingon"}]}]});
+    let error = Pipeline::from_json(&unknown.to_string()).err().unwrap().to_string();
+    assert!(error.contains("outputs[0].subtitles[0].charset"), "{error}");
 }

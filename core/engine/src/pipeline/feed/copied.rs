@@ -1,12 +1,15 @@
 //! Packets of one stream on their way to an output as they are.
 
+use super::reencoded::Reencoded;
 use super::stream::frame_ticks;
 use crate::error::Error;
+use crate::job::shared::Shared;
 use crate::link::Sender;
 use crate::package::bitstream::aac::{self, Adts};
 use crate::packet::{MediaKind, Packet, StreamInfo};
 use crate::pipeline::worker::ToMux;
 use crate::time::Timestamp;
+use std::sync::Arc;
 
 /// A copied track.
 pub(crate) struct CopyRoute {
@@ -27,6 +30,12 @@ pub(crate) struct CopyRoute {
     heard_from: Option<Timestamp>,
     /// What the headers of its packets say, where the output's readers are told so once.
     headers: Option<Headers>,
+    /// Whom to tell that it is encoded from where they change, and what of: where it was our own choice to copy it.
+    instead: Option<(Arc<Shared>, StreamInfo)>,
+    /// It is.
+    reencoded: Option<Reencoded>,
+    /// Packets with other headers, so far too few to be a change.
+    held: Vec<Packet>,
 }
 
 /// The headers that AAC has in transport streams.
@@ -38,14 +47,29 @@ struct Headers {
 }
 
 impl Headers {
-    /// What the packets say from `data` on, if that is another sound than the first.
-    fn change(&mut self, data: &[u8]) -> Option<Adts> {
+    /// What a packet with `data` says beside the first.
+    fn read(&mut self, data: &[u8]) -> Said {
         let said = |h: &Adts| (h.object_type, h.rate_index, h.channel_config);
-        let now = Adts::parse(data).filter(|h| h.frame_len <= data.len())?;
+        let Some(now) = Adts::parse(data).filter(|h| h.frame_len <= data.len()) else { return Said::Nothing };
         let first = self.first.get_or_insert(now);
         self.others = if said(first) == said(&now) { 0 } else { self.others + 1 };
-        (self.others > 3).then_some(now)
+        match self.others {
+            0 => Said::Same,
+            1..=3 => Said::Other,
+            _ => Said::Changed(now),
+        }
     }
+}
+
+/// What the headers of a packet say.
+enum Said {
+    /// They cannot be read.
+    Nothing,
+    Same,
+    /// Something else, which may be damage.
+    Other,
+    /// Something else, as some before.
+    Changed(Adts),
 }
 
 impl CopyRoute {
@@ -62,6 +86,9 @@ impl CopyRoute {
             from: None,
             heard_from: None,
             headers: None,
+            instead: None,
+            reencoded: None,
+            held: Vec::new(),
         }
     }
 
@@ -79,9 +106,11 @@ impl CopyRoute {
         self
     }
 
-    /// Fails when the headers of AAC packets begin to say something else.
-    pub fn told_once(&mut self) {
+    /// Fails when the headers of AAC packets begin to say something else; encodes what comes then where there is `instead`, and says
+    /// so.
+    pub fn told_once(&mut self, instead: Option<(Arc<Shared>, StreamInfo)>) {
         self.headers = Some(Headers::default());
+        self.instead = instead;
     }
 
     /// Cuts words to what is shown between the output's beginning and its end; `false` for what is not in it.
@@ -124,18 +153,91 @@ impl CopyRoute {
             return true;
         }
         self.started = true;
-        if let Some(now) = self.headers.as_mut().and_then(|h| h.change(&packet.data)) {
-            let config = aac::Config::from_adts(&now).ok();
-            let what = config.and_then(|c| Some(format!("{} Hz, {} channels", c.rate, c.channels()?)));
-            let what = what.unwrap_or("another sound".into());
-            drop(self.mux.send(ToMux::Failed(Error::unsupported(format!(
-                "stream {}: the sound changes to {what} at {:.3} s, so it can be encoded (copy_conforming: false, or \
-                 any codec, says so) but not copied",
-                packet.stream,
-                packet.presentation().map_or(0.0, Timestamp::seconds)
-            )))));
-            return false;
+        if self.reencoded.is_some() {
+            return self.reencode(packet, end);
         }
+        match self.headers.as_mut().map_or(Said::Same, |headers| headers.read(&packet.data)) {
+            Said::Changed(now) => self.change(packet, &now, end),
+            Said::Other | Said::Nothing
+                if self.instead.is_some() && (!self.held.is_empty() || self.is_other()) =>
+            {
+                self.held.push(packet);
+                true
+            }
+            _ => {
+                let held = std::mem::take(&mut self.held);
+                held.into_iter().chain([packet]).all(|packet| self.deliver(packet, end))
+            }
+        }
+    }
+
+    /// Whether the last headers said something else.
+    fn is_other(&self) -> bool {
+        self.headers.as_ref().is_some_and(|headers| headers.others > 0)
+    }
+
+    /// From `packet`, or those that are held, on it is another sound.
+    fn change(&mut self, packet: Packet, now: &Adts, end: Option<Timestamp>) -> bool {
+        let config = aac::Config::from_adts(now).ok();
+        let what = config.and_then(|c| Some(format!("{} Hz, {} channels", c.rate, c.channels()?)));
+        let what = what.unwrap_or("another sound".into());
+        let since = self.held.first().unwrap_or(&packet);
+        let (from, at) = (since.pts.or(since.dts).unwrap_or(0), since.presentation());
+        // What was joined overlaps.
+        let from = self.last_dts.map_or(from, |last| from.max(last + packet.duration / 2));
+        let at = at.map_or(0.0, Timestamp::seconds);
+        let stream = packet.stream;
+        let first = self.headers.as_ref().and_then(|h| h.first).and_then(|h| aac::Config::from_adts(&h).ok());
+        let made = match (self.instead.take(), first) {
+            (Some((shared, stream)), Some(first)) => {
+                Reencoded::new(&stream, &first, from).map(|reencoded| (shared, reencoded))
+            }
+            _ => Err(Error::unsupported("it was to be copied")),
+        };
+        match made {
+            Ok((shared, reencoded)) => {
+                shared.warn(
+                    "fallback",
+                    format!("stream {stream}: the sound changes to {what} at {at:.3} s: encoded from there on as it was before"),
+                );
+                self.reencoded = Some(reencoded);
+                let held = std::mem::take(&mut self.held);
+                held.into_iter().chain([packet]).all(|packet| self.reencode(packet, end))
+            }
+            Err(_) => {
+                drop(self.mux.send(ToMux::Failed(Error::unsupported(format!(
+                    "stream {stream}: the sound changes to {what} at {at:.3} s, so it can be encoded (copy_conforming: false, or \
+                     any codec, says so) but not copied"
+                )))));
+                false
+            }
+        }
+    }
+
+    fn reencode(&mut self, packet: Packet, end: Option<Timestamp>) -> bool {
+        let Some(reencoded) = &mut self.reencoded else { return false };
+        let mut made = Vec::new();
+        match reencoded.push(packet, &mut made) {
+            Ok(()) => made.into_iter().all(|packet| self.deliver(packet, end)),
+            Err(e) => {
+                drop(self.mux.send(ToMux::Failed(e)));
+                false
+            }
+        }
+    }
+
+    /// Hands on what is still inside; then the track ends.
+    pub(super) fn finish(&mut self, end: Option<Timestamp>) {
+        let mut made = std::mem::take(&mut self.held);
+        if let Some(Err(e)) = self.reencoded.as_mut().map(|reencoded| reencoded.finish(&mut made)) {
+            drop(self.mux.send(ToMux::Failed(e)));
+        }
+        if made.into_iter().all(|packet| self.deliver(packet, end)) {
+            drop(self.mux.send(ToMux::End(self.track)));
+        }
+    }
+
+    fn deliver(&mut self, mut packet: Packet, end: Option<Timestamp>) -> bool {
         if packet.pts.is_none() && self.reorder > 0 {
             // AVI says only when to decode: with B-frames nobody but the decoder knows the order.
             drop(self.mux.send(ToMux::Failed(Error::unsupported(

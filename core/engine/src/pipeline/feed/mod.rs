@@ -4,6 +4,7 @@ mod copied;
 mod frames;
 mod length;
 mod pacer;
+mod reencoded;
 mod stream;
 
 pub(crate) use copied::CopyRoute;
@@ -96,7 +97,7 @@ impl Feed {
             for route in &mut stream.routes {
                 match route {
                     Route::Decode(_) => {}
-                    Route::Copy(c) => drop(c.mux.send(ToMux::End(c.track))),
+                    Route::Copy(copied) => copied.finish(self.end),
                     Route::Convert { converter, mux, track } => {
                         let mut out = Vec::new();
                         if converter.finish(&mut out).is_ok() {
