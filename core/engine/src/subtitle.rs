@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::package::webvtt;
-use crate::packet::{Codec, Packet, StreamInfo};
+use crate::packet::{Codec, Packet, SideData, StreamInfo};
 use crate::source::open;
 use crate::stage::{Outlet, Stage};
 use crate::time::{Rational, Timestamp};
@@ -113,7 +113,12 @@ impl Stage<Packet, Packet> for SubtitleConverter {
         if text.trim().is_empty() || to <= from {
             return Ok(());
         }
-        out.emit(cue(&self.target, text.trim(), from, to))
+        let mut made = cue(&self.target, text.trim(), from, to);
+        if self.target == Codec::WebVtt {
+            made.side_data
+                .extend(packet.side_data.into_iter().filter(|side| matches!(side, SideData::CueSettings(_))));
+        }
+        out.emit(made)
     }
 
     fn finish(&mut self, _: &mut dyn Outlet<Packet>) -> Result<()> {

@@ -9,6 +9,11 @@ use ghoststream_sys::ffmpeg as av;
 const NEW_EXTRADATA: i32 = 1;
 /// `AV_PKT_DATA_SKIP_SAMPLES`, likewise.
 const SKIP_SAMPLES: i32 = 11;
+
+/// FFmpeg's number of [`SideData::CueSettings`].
+fn cue_settings() -> i32 {
+    av::SideDataKind::WebVttSettings.number()
+}
 /// `AV_PKT_DATA_QUALITY_STATS`, likewise: how encoders tell quantiser and picture type.
 const QUALITY: i32 = 8;
 /// FFmpeg's unit of quality: a step of the quantiser.
@@ -47,6 +52,7 @@ impl Packet {
                     start: u32::from_le_bytes([*a, *b, *c, *d]),
                     end: u32::from_le_bytes([*e, *f, *g, *h]),
                 },
+                _ if kind == cue_settings() => SideData::CueSettings(data),
                 _ => SideData::Ffmpeg { kind, data },
             })
             .collect();
@@ -94,6 +100,7 @@ impl Packet {
                     bytes[4..8].copy_from_slice(&end.to_le_bytes());
                     packet.add_side_data(SKIP_SAMPLES, &bytes)?;
                 }
+                SideData::CueSettings(text) => packet.add_side_data(cue_settings(), text)?,
                 SideData::Ffmpeg { kind, data } => packet.add_side_data(*kind, data)?,
             }
         }

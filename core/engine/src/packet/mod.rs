@@ -79,6 +79,8 @@ pub enum SideData {
         /// Samples to drop from the back.
         end: u32,
     },
+    /// Of a WebVTT cue: where and how it is shown, as written behind its times (`line:0 align:start`).
+    CueSettings(Bytes),
     /// Anything else, by FFmpeg's `AVPacketSideDataType` number, carried through a copy untouched.
     Ffmpeg {
         /// `AVPacketSideDataType` of the FFmpeg in use.

@@ -436,6 +436,18 @@ impl<'a> Graph<'a> {
         Some(Timestamp::from_seconds(key))
     }
 
+    /// Where sound that is encoded from `stream` begins, if not with the source's cut: with the copied pictures that it is beside in
+    /// every output.
+    fn heard_from(&self, stream: &StreamInfo, offer: &Offer) -> Option<Timestamp> {
+        let sounds = |output: &&Output| {
+            let is_its = |t: &Track| t.stream == Some(stream.index) && !matches!(t.make, Make::Copy(_));
+            stream.kind == MediaKind::Audio && output.tracks.iter().any(is_its)
+        };
+        let outputs: Vec<&Output> = self.resolved.outputs.iter().filter(sounds).collect();
+        let beside = outputs.first().filter(|_| outputs.iter().all(|output| copies_pictures(output)))?;
+        self.copied_from(beside, offer)
+    }
+
     /// Starts what makes the output's tracks, for itself and for those that share them.
     fn make_tracks(&mut self, index: usize, output: &Output, offer: &Offer, ends: &mut Ends) -> Result<()> {
         let mut video = Vec::new();
@@ -699,7 +711,8 @@ impl<'a> Graph<'a> {
         let stream = stream.ok_or_else(|| Error::new(ErrorKind::Internal, "a decoder of no stream"))?;
         let device = decoder.device.map(|kind| self.devices.get(kind)).transpose()?;
         let zero = Timestamp::new(0, Rational::new(1, 1));
-        let mut chain: Chain = vec![Box::new(Trim::new(Some(zero), end, zero)?)];
+        let from = self.heard_from(stream, offer).unwrap_or(zero);
+        let mut chain: Chain = vec![Box::new(Trim::new(Some(from), end, zero)?)];
         if stream.kind == MediaKind::Audio && self.spec.source.loops != 0 {
             chain.insert(0, Box::new(Rounds::default()));
         }

@@ -231,7 +231,7 @@ impl Index {
         };
         let end = Timestamp::new(start.ticks.saturating_add(packet.duration), start.base);
         let text = String::from_utf8_lossy(&packet.data).into_owned();
-        subtitle.cues.push(webvtt::Cue::new(start.micros(), end.micros(), text));
+        subtitle.cues.push(webvtt::Cue::new(start.micros(), end.micros(), text).set_as(packet));
     }
 
     /// What a growing output writes after a segment of `group`: that rendition's playlist, subtitles as far as they are

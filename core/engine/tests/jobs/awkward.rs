@@ -198,3 +198,25 @@ fn transparency_depth_and_sizes_of_tape_are_kept_or_told() {
     let plan = Pipeline::from_json(&spec.to_string()).unwrap().plan().unwrap();
     assert!(plan.outputs[0].tracks[0].notes.iter().any(|n| n.contains("transparency")), "{plan:?}");
 }
+
+#[test]
+fn sound_that_is_encoded_beside_copied_pictures_begins_with_them() {
+    let dir = Dir::new();
+    let input = dir.path("in.mkv");
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=320x180:r=25:d=12 -f lavfi -i sine=d=12 -c:v libx264 -g 75 -pix_fmt yuv420p -c:a ac3 {input}"
+    ));
+    // The key frame before 4 s is at 3 s.
+    for name in ["set", "o.mp4"] {
+        let output = dir.path(name);
+        let mut document = json!({"path": output, "video": {"codec": "copy"}, "audio": {"codec": "aac"}});
+        if name == "set" {
+            document["format"] = json!("hls");
+        }
+        complete(json!({"source": {"url": input, "start": 4}, "outputs": [document]}));
+        let input = if name == "set" { format!("{output}/master.m3u8") } else { output };
+        let (pictures, sound) = (times(&input, "v"), times(&input, "a"));
+        assert_eq!(pictures.len(), 225, "{name}");
+        assert!((pictures[0] - sound[0]).abs() < 0.05, "{name}: {} {}", pictures[0], sound[0]);
+    }
+}

@@ -235,3 +235,41 @@ fn words_that_are_not_utf_8_are_read_as_what_they_are() {
     let error = Pipeline::from_json(&unknown.to_string()).err().unwrap().to_string();
     assert!(error.contains("outputs[0].subtitles[0].charset"), "{error}");
 }
+
+#[test]
+fn cues_are_shown_where_they_say() {
+    let dir = Dir::new();
+    let (clip, vtt) = (clip(&dir, "v.mp4"), dir.path("s.vtt"));
+    std::fs::write(&vtt, "WEBVTT\n\n00:00.500 --> 00:01.500 line:10% align:start\nHello\n").unwrap();
+    let spec = |path: &str, more: serde_json::Value| {
+        let mut output = json!({"path": path, "video": {"codec": "copy"}, "subtitles": [{"path": vtt}]});
+        output.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        complete(json!({"source": {"url": clip}, "outputs": [output]}));
+    };
+    let set = dir.path("set");
+    spec(&set, json!({"format": "hls+dash"}));
+    let texts: Vec<String> = walk(&set)
+        .iter()
+        .filter(|p| p.ends_with(".vtt"))
+        .map(|p| std::fs::read_to_string(p).unwrap())
+        .collect();
+    assert!(
+        !texts.is_empty() && texts.iter().all(|t| t.contains("00:00:01.500 line:10% align:start\nHello")),
+        "{texts:?}"
+    );
+    let webm = dir.path("o.webm");
+    spec(&webm, json!({"video": {"codec": "vp9", "preset": "p1"}}));
+    let back = dir.path("back.vtt");
+    ffmpeg(&format!("-i {webm} -map 0:s -c copy {back}"));
+    assert!(std::fs::read_to_string(&back).unwrap().contains("line:10% align:start"));
+}
+
+/// The files below `root`.
+fn walk(root: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(root).unwrap().map(|e| e.unwrap().path());
+    entries
+        .flat_map(
+            |p| if p.is_dir() { walk(p.to_str().unwrap()) } else { vec![p.to_string_lossy().into_owned()] },
+        )
+        .collect()
+}

@@ -11,7 +11,7 @@ pub use text::{ass_payload, plain_payload, srt_payload};
 
 use crate::Result;
 use crate::error::{Error, ErrorKind};
-use crate::packet::{Codec, Packet};
+use crate::packet::{Codec, Packet, SideData};
 use std::fmt::Write;
 
 /// One cue. Times are microseconds on the output's timeline.
@@ -47,7 +47,17 @@ impl Cue {
         let length = crate::time::Timestamp::new(packet.duration.max(0), packet.base).micros();
         let start = start.micros().saturating_sub(origin);
         let end = start.saturating_add(length);
-        Ok((!text.is_empty() && end > start).then(|| Cue::new(start, end, text)))
+        Ok((!text.is_empty() && end > start).then(|| Cue::new(start, end, text).set_as(packet)))
+    }
+
+    /// Shown where and how `packet` says.
+    #[must_use]
+    pub fn set_as(self, packet: &Packet) -> Self {
+        let said = packet.side_data.iter().find_map(|side| match side {
+            SideData::CueSettings(text) => Some(String::from_utf8_lossy(text).trim().to_string()),
+            _ => None,
+        });
+        Cue { settings: said.unwrap_or_default(), ..self }
     }
 
     fn write(&self, out: &mut String) {
