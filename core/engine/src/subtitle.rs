@@ -115,8 +115,9 @@ impl Stage<Packet, Packet> for SubtitleConverter {
         }
         let mut made = cue(&self.target, text.trim(), from, to);
         if self.target == Codec::WebVtt {
+            let settings = webvtt::settings_of(&self.source, &packet);
             made.side_data
-                .extend(packet.side_data.into_iter().filter(|side| matches!(side, SideData::CueSettings(_))));
+                .extend((!settings.is_empty()).then(|| SideData::CueSettings(Bytes::from(settings))));
         }
         out.emit(made)
     }

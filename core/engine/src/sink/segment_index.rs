@@ -9,7 +9,7 @@ use crate::package::bandwidth::Bandwidth;
 use crate::package::hls::{Map, MediaPlaylist, MediaSegment, PlaylistKind};
 use crate::package::ts::TIME_OFFSET;
 use crate::package::{Segment, Track, audience, dash, language, webvtt};
-use crate::packet::{Disposition, MediaKind, Packet};
+use crate::packet::{Codec, Disposition, MediaKind, Packet};
 use crate::spec::{Container, PlaylistMode, SegmentNames, SegmentSpec};
 use crate::time::{Rational, Timestamp};
 use bytes::Bytes;
@@ -231,7 +231,9 @@ impl Index {
         };
         let end = Timestamp::new(start.ticks.saturating_add(packet.duration), start.base);
         let text = String::from_utf8_lossy(&packet.data).into_owned();
-        subtitle.cues.push(webvtt::Cue::new(start.micros(), end.micros(), text).set_as(packet));
+        subtitle
+            .cues
+            .push(webvtt::Cue::new(start.micros(), end.micros(), text).set_as(&Codec::WebVtt, packet));
     }
 
     /// What a growing output writes after a segment of `group`: that rendition's playlist, subtitles as far as they are

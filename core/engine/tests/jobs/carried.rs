@@ -257,6 +257,16 @@ fn cues_are_shown_where_they_say() {
         !texts.is_empty() && texts.iter().all(|t| t.contains("00:00:01.500 line:10% align:start\nHello")),
         "{texts:?}"
     );
+    // SubRip says it in its text.
+    let (srt, placed) = (dir.path("s.srt"), dir.path("placed"));
+    std::fs::write(&srt, "1\n00:00:00,500 --> 00:00:01,500\n{\\an8}Hello\n").unwrap();
+    spec(&placed, json!({"format": "hls", "subtitles": [{"path": srt}]}));
+    let texts: Vec<String> = walk(&placed)
+        .iter()
+        .filter(|p| p.ends_with(".vtt"))
+        .map(|p| std::fs::read_to_string(p).unwrap())
+        .collect();
+    assert!(texts.iter().any(|t| t.contains("00:00:01.500 line:0\nHello")), "{texts:?}");
     let webm = dir.path("o.webm");
     spec(&webm, json!({"video": {"codec": "vp9", "preset": "p1"}}));
     let back = dir.path("back.vtt");

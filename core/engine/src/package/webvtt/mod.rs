@@ -7,7 +7,7 @@ mod samples;
 mod text;
 
 pub use samples::samples;
-pub use text::{ass_payload, plain_payload, srt_payload};
+pub use text::{ass_payload, placement, plain_payload, srt_payload};
 
 use crate::Result;
 use crate::error::{Error, ErrorKind};
@@ -47,17 +47,13 @@ impl Cue {
         let length = crate::time::Timestamp::new(packet.duration.max(0), packet.base).micros();
         let start = start.micros().saturating_sub(origin);
         let end = start.saturating_add(length);
-        Ok((!text.is_empty() && end > start).then(|| Cue::new(start, end, text).set_as(packet)))
+        Ok((!text.is_empty() && end > start).then(|| Cue::new(start, end, text).set_as(codec, packet)))
     }
 
-    /// Shown where and how `packet` says.
+    /// Shown where and how `packet` of `codec` says.
     #[must_use]
-    pub fn set_as(self, packet: &Packet) -> Self {
-        let said = packet.side_data.iter().find_map(|side| match side {
-            SideData::CueSettings(text) => Some(String::from_utf8_lossy(text).trim().to_string()),
-            _ => None,
-        });
-        Cue { settings: said.unwrap_or_default(), ..self }
+    pub fn set_as(self, codec: &Codec, packet: &Packet) -> Self {
+        Cue { settings: settings_of(codec, packet), ..self }
     }
 
     fn write(&self, out: &mut String) {
@@ -71,6 +67,18 @@ impl Cue {
         }
         let _ = write!(out, "\n{}\n\n", payload(&self.text));
     }
+}
+
+/// Where and how the cue in a packet of a text codec is shown; empty for the middle of the bottom.
+pub fn settings_of(codec: &Codec, packet: &Packet) -> String {
+    let said = packet.side_data.iter().find_map(|side| match side {
+        SideData::CueSettings(text) => Some(String::from_utf8_lossy(text).trim().to_string()),
+        _ => None,
+    });
+    said.unwrap_or_else(|| match codec {
+        Codec::SubRip | Codec::Ass => placement(&String::from_utf8_lossy(&packet.data)),
+        _ => String::new(),
+    })
 }
 
 /// The cue text in the payload of a packet of a text codec: bold, italics and underline kept as tags, everything else
@@ -152,7 +160,10 @@ pub fn parse(input: &str) -> Result<Vec<Cue>> {
 /// Reads a SubRip file; a damaged cue is left out.
 pub fn parse_srt(input: &str) -> Vec<Cue> {
     let input = input.strip_prefix('\u{feff}').unwrap_or(input);
-    let cues = text::blocks(input).into_iter().filter_map(|block| cue_block(&block, srt_payload));
+    let cues = text::blocks(input).into_iter().filter_map(|block| {
+        let text = block.join("\n");
+        cue_block(&block, srt_payload).map(|cue| Cue { settings: placement(&text), ..cue })
+    });
     // SubRip's numbers mean nothing.
     cues.map(|cue| Cue { id: None, ..cue }).collect()
 }
@@ -174,7 +185,7 @@ pub fn parse_ass(input: &str) -> Vec<Cue> {
             if let (Some(start), Some(end), Some(value)) = (time(start), time(end), values.get(text)) {
                 let payload = ass_payload(value);
                 if end > start && !payload.is_empty() {
-                    cues.push(Cue::new(start, end, payload));
+                    cues.push(Cue { settings: placement(value), ..Cue::new(start, end, payload) });
                 }
             }
         }
@@ -218,6 +229,17 @@ mod tests {
         let cues = parse_ass(ass);
         assert_eq!(cues[0], Cue::new(1_000_000, 2_500_000, "text, too"));
         assert_eq!(cues[1].text, "<i>Hi</i>, you\nthere\u{a0}&amp;");
+        assert_eq!(cues[1].settings, "line:0");
+    }
+
+    #[test]
+    fn alignments_are_places() {
+        assert_eq!(placement("{\\i1\\an7}a"), "line:0 align:left position:0%");
+        assert_eq!(placement("a {\\an5}"), "line:50%");
+        assert_eq!(placement("{\\an3}"), "align:right position:100%");
+        assert!(["{\\an2}a", "{\\ansi}", "{\\an0}", "plain", "{an8"].iter().all(|t| placement(t).is_empty()));
+        let cues = parse_srt("1\n00:00:01,000 --> 00:00:02,000 X1:10 X2:20\n{\\an8}top\n");
+        assert_eq!((cues[0].settings.as_str(), cues[0].text.as_str()), ("line:0", "top"));
     }
 
     #[test]

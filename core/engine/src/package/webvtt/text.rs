@@ -17,6 +17,19 @@ pub fn plain_payload(text: &str) -> String {
     super::payload(&out)
 }
 
+/// Where `text` of SubRip or ASS is shown, as WebVTT's settings: its alignment (`{\an8}`: a digit as on the keyboard's number block),
+/// if it has one other than the middle of the bottom.
+pub fn placement(text: &str) -> String {
+    let blocks = text.split('{').skip(1).filter_map(|block| block.split_once('}'));
+    let codes = blocks.flat_map(|(block, _)| block.split('\\').skip(1));
+    let alignment = codes.filter_map(|code| code.trim().strip_prefix("an")?.parse::<u8>().ok()).next();
+    let Some(alignment) = alignment.filter(|n| (1..=9).contains(n)) else { return String::new() };
+    let row = ["", "line:50%", "line:0"][usize::from((alignment - 1) / 3)];
+    let column =
+        ["align:left position:0%", "", "align:right position:100%"][usize::from((alignment - 1) % 3)];
+    format!("{row} {column}").trim().into()
+}
+
 /// SubRip cue text: `<i>`, `<b>` and `<u>` stay, other tags and `{\an8}`-style overrides go, the rest is escaped.
 pub fn srt_payload(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
