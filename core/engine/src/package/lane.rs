@@ -50,6 +50,8 @@ pub(super) struct Lane {
     pub sequence: Option<u64>,
     /// Behind the end of the track that decides the cuts: the last cell that has begun.
     pub beyond: Option<u64>,
+    /// Pictures that are not there while other tracks go on: they are again with a key frame.
+    pub resting: bool,
     cmaf: bool,
     /// Other runs make segments of the same set: nothing may depend on where this one began.
     agrees: bool,
@@ -127,6 +129,7 @@ impl Lane {
             done: false,
             sequence: None,
             beyond: None,
+            resting: false,
             cmaf: options.container == Container::Cmaf,
             agrees: options.count_from.is_none(),
             origin: options.origin,
@@ -370,6 +373,18 @@ impl Lane {
     /// No later key frame is presented before this.
     pub fn frontier(&self) -> Option<Timestamp> {
         self.last_decode.map(|t| Timestamp::new(t, self.base()))
+    }
+
+    /// The track sends nothing while others go on.
+    pub fn rest(&mut self) {
+        self.resting = true;
+        // How far apart its key frames are is not known then.
+        self.key = None;
+    }
+
+    /// When a packet is decoded, on the output's timeline.
+    pub fn decode_time(&self, packet: &Packet) -> Result<Timestamp> {
+        self.timing(packet).map(|timing| Timestamp::new(timing.decode, self.base()))
     }
 
     /// Where the last packet ends, when its length is known.
