@@ -359,6 +359,53 @@ fn live_sound_goes_on_while_the_pictures_are_away() {
 }
 
 #[test]
+fn live_groups_that_reach_back_keep_their_times() {
+    let dir = tempfile::tempdir().unwrap();
+    // Open groups: pictures that are decoded behind a key frame are shown before it.
+    let args = "-f lavfi -i sine=r=48000:d=9 -f lavfi -i testsrc2=s=160x90:r=25:d=9 -map 1 -map 0 -c:a aac -c:v libx265 \
+        -preset ultrafast -tag:v hvc1 -pix_fmt yuv420p \
+        -x265-params log-level=error:keyint=50:min-keyint=50:scenecut=0:open-gop=1:bframes=4:b-adapt=0:b-pyramid=1:rc-lookahead=20";
+    let (streams, packets) = clip(dir.path(), "a.mp4", args);
+    let times = |p: &Packet| (p.decode().unwrap().seconds(), p.presentation().unwrap().seconds());
+    let key = packets.iter().filter(|p| p.stream == 0 && p.key).map(times).nth(1).unwrap();
+    let reaches = |p: &&Packet| p.stream == 0 && times(p).0 > key.0 && times(p).1 < key.1;
+    assert!(packets.iter().filter(reaches).count() > 1, "they are open");
+    let lengths = Lengths { least: Timestamp::new(1900, MS), most: Timestamp::new(2450, MS) };
+    for part in [None, Some(Timestamp::new(202, MS))] {
+        let options = Options {
+            count_from: Some(0),
+            lengths: Some(lengths),
+            part,
+            ..Options::new(grid(2000), Container::Cmaf)
+        };
+        let events = segment(&streams, &packets, options);
+        let file = &write_files(dir.path(), &events, "mp4")[&0];
+        let shown: Vec<f64> = packets_of(file).remove(0).iter().map(|p| p.0).collect();
+        assert_eq!(shown.len(), 225);
+        let uneven: Vec<_> =
+            shown.windows(2).filter(|w| (w[1] - w[0] - 0.04).abs() > 0.001).map(|w| (w[0], w[1])).collect();
+        assert!(uneven.is_empty(), "{uneven:?}");
+        for s in segments(&events, 0) {
+            let parts: f64 = events
+                .iter()
+                .filter_map(|e| match e {
+                    Event::Part(p) if (p.group, p.sequence) == (0, s.sequence) => Some(p.duration.seconds()),
+                    _ => None,
+                })
+                .sum();
+            // Parts are as long as they take to decode: the first segment ends where the next one's key frame is decoded, and the
+            // last one begins there.
+            let reach = if [0, 4].contains(&s.sequence) { key.1 - key.0 } else { 0.0 };
+            assert!(
+                part.is_none() || (parts - s.duration.seconds()).abs() < 0.09 + reach,
+                "{parts} {}",
+                s.duration
+            );
+        }
+    }
+}
+
+#[test]
 fn pictures_that_come_back_late_find_their_place() {
     let dir = tempfile::tempdir().unwrap();
     let video = VIDEO.replace("d=4", "d=40");

@@ -686,7 +686,7 @@ async fn serve(web: &Web) -> std::net::SocketAddr {
 /// Pictures stop and come back while the sound goes on: the playlists of all renditions and the manifest go on with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn sound_is_published_while_the_pictures_are_frozen() {
-    let mut clip = super::media::clip(30, "25", "-g 50");
+    let mut clip = clip(30, "25", "-g 50");
     let video = clip.streams.iter().position(|s| s.kind == MediaKind::Video).unwrap();
     clip.packets.retain(|p| p.stream != video || !(5_300_000..15_100_000).contains(&super::media::micros(p)));
     let mut stage = Stage::new(OriginOptions { ts: true, ..OriginOptions::default() }, &clip);

@@ -214,6 +214,7 @@ impl Segmenter {
             _ => None,
         };
         if let Some((at, forced)) = cut {
+            self.lanes[self.reference].next_decode = Some(timing.decode);
             self.open(cell, at, forced, events)?;
         }
         if self.current.is_none() || self.stopped {
@@ -322,6 +323,7 @@ impl Segmenter {
                     if (bound.everything && lane.sequence.is_none()) || lane.is_behind(&timing, bound) =>
                 {
                     lane.bounds.pop_front();
+                    lane.next_decode = Some(timing.decode);
                     lane.settle_end(Some(if bound.forced { bound.at } else { timing.present }));
                     self.close(index, bound.next, events)?;
                 }
