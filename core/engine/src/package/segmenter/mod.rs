@@ -202,7 +202,7 @@ impl Segmenter {
         if lane.resting && !self.come_back(&timing, events)? {
             return Ok(());
         }
-        let lane = &mut self.lanes[self.reference];
+        let lane = &self.lanes[self.reference];
         if let Some(silence) = &mut self.silence {
             silence.lead(lane.decode_time(packet)?.micros());
         }
@@ -210,7 +210,9 @@ impl Segmenter {
         let cut = match (self.current, self.options.lengths) {
             (Some(_), Some(lengths)) => lane.cut(&timing, lengths),
             (Some((current, _)), None) if timing.key && cell > current => Some((timing.present, false)),
-            (None, _) if timing.key && cell >= self.options.first => Some((timing.present, false)),
+            (None, _) if timing.key && cell >= self.options.first && !self.is_left_out(&timing) => {
+                Some((timing.present, false))
+            }
             _ => None,
         };
         if let Some((at, forced)) = cut {
@@ -234,6 +236,15 @@ impl Segmenter {
         Ok(())
     }
 
+    /// Whether the plan begins behind the source's beginning: where that is inside a group of pictures, and they are copied.
+    fn begins_later(&self) -> bool {
+        self.options.count_from.is_none() && self.options.plan.start(0).is_some_and(|start| start.ticks > 0)
+    }
+
+    fn is_left_out(&self, timing: &Timing) -> bool {
+        self.begins_later() && self.options.plan.start(0).is_some_and(|start| timing.cut < start)
+    }
+
     /// Begins the segment of `cell` at time `at` on every track; `forced`: where there is no key frame.
     fn open(&mut self, cell: u64, at: Timestamp, forced: bool, events: &mut Vec<Event>) -> Result<()> {
         let sequence = match (self.current, self.options.count_from) {
@@ -243,7 +254,8 @@ impl Segmenter {
         };
         let last = self.options.end.is_some_and(|end| cell >= end);
         // The first segment of the source takes everything from its beginning, priming included.
-        let everything = self.current.is_none() && cell == 0 && self.options.lengths.is_none();
+        let everything =
+            self.current.is_none() && cell == 0 && self.options.lengths.is_none() && !self.begins_later();
         self.stopped |= last;
         let next = (!last).then_some(sequence);
         // Another run may have another video track to go by: its sound must be cut at the same time.
