@@ -169,6 +169,8 @@ def hls_dash(server: Server) -> None:
     assert [s["stream_id"] for s in call("GET", f"{base}/streams")[1]] == ["cam1"]
     for bad, said in [
         ({**body, "stream_id": "b", "source_url": "file:///etc/passwd"}, "Invalid source URL"),
+        ({**body, "stream_id": "b", "source_url": "/etc/passwd"}, "Invalid source URL: source_url: "),
+        ({**body, "stream_id": "b", "source_url": "cam.mp4"}, "Invalid source URL: source_url: "),
         ({**body, "stream_id": "../b"}, "stream_id"),
         ({**body, "stream_id": "b", "qualities": ["999p"]}, "999p"),
     ]:

@@ -140,7 +140,8 @@ def played(server: Server, name: str, seconds: int = 3) -> dict[str, list[float]
     times: dict[str, list[float]] = {}
     for stream in all_of["streams"]:
         own = [float(p["pts_time"]) for p in all_of["packets"] if p["stream_index"] == stream["index"]]
-        times[stream["codec_name"]] = sorted(own)
+        # FFmpeg ends between a picture and those that are decoded behind it and shown before it: the last ones do not count.
+        times[stream["codec_name"]] = sorted(own)[: -3 if stream["codec_type"] == "video" else None]
     # And it can be decoded.
     decoded = subprocess.run(["ffmpeg", "-v", "error", "-i", out, "-f", "null", "-"], capture_output=True, text=True, timeout=60, check=True)
     assert not decoded.stderr, decoded.stderr
@@ -166,6 +167,34 @@ def check_ffmpeg_publishes_h264_with_b_frames(server: Server) -> None:
 def check_ffmpeg_9_publishes_hevc_and_opus(server: Server) -> None:
     server.publish("two", *HEVC, *OPUS, program=FFMPEG9)
     whole(played(server, "two"), "hevc", "opus")
+
+
+def check_reordered_pictures_keep_their_times(server: Server) -> None:
+    """RTP says when a picture is shown and not when it is decoded. Deep reordering, by FFmpeg's two encoders; as HLS, DASH and a copy of them."""
+    deep = ["-preset", "ultrafast", "-g", "50", "-sc_threshold", "0", "-bf", "8", "-b_strategy", "0"]
+    x264 = ["-c:v", "libx264", *deep, "-x264-params", "b-pyramid=normal:ref=4"]
+    x265 = ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=error:keyint=50:bframes=8:b-adapt=0:b-pyramid=1:ref=4:rc-lookahead=20"]
+    for name, codecs in (("deep/h264", x264), ("deep/hevc", x265)):
+        publisher = server.publish(name, *codecs, *AAC, program=FFMPEG9 if codecs is x265 else "ffmpeg")
+        played(server, name, seconds=1)
+        time.sleep(5)
+        for kind in ("playlist.m3u8", "manifest.mpd"):
+            command = ["ffprobe", "-v", "error", "-show_entries", "packet=pts_time,dts_time,flags", "-select_streams", "v:0", "-of", "json",
+                       "-read_intervals", "%+5", f"{server.http}/streams/{name}/{kind}"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+            packets = json.loads(done.stdout)["packets"]
+            shown = sorted(float(p["pts_time"]) for p in packets)
+            decoded = [float(p["dts_time"]) for p in packets]
+            told = (name, kind, [(p["dts_time"], p["pts_time"], p["flags"]) for p in packets])
+            assert len(shown) > 90, told
+            assert all(a < b for a, b in zip(decoded, decoded[1:])), ("decode times do not rise", told)
+            assert all(d <= float(p["pts_time"]) + 1e-6 for d, p in zip(decoded, packets)), ("shown before it is decoded", told)
+            # What FFmpeg has not read yet may be shown between the last ones.
+            assert all(abs(b - a - 0.04) < 0.002 for a, b in zip(shown[:-9], shown[1:-9])), ("uneven", shown)
+            steps = [b - a for a, b in zip(decoded, decoded[1:])]
+            assert max(steps) < 0.09, ("decode times leap", told)
+        publisher.kill()
+        publisher.wait()
 
 
 def check_gstreamer_publishes(server: Server) -> None:

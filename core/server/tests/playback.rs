@@ -791,3 +791,110 @@ async fn a_machine_under_load_gets_less_to_do() {
     assert!(text(&session, "master.m3u8").await.contains("RESOLUTION=320x180"));
     assert!(size("180p/00015.ts").await > saved * 1.3, "and back");
 }
+
+/// First and last moment of each kind of media in a file, seconds: `(pictures, sound)`.
+fn spans(path: &Path) -> [Option<(f64, f64)>; 2] {
+    ["v:0", "a:0"].map(|which| {
+        let entries = "packet=pts_time,duration_time";
+        let args = ["-v", "error", "-select_streams", which, "-show_entries", entries, "-of", "json"];
+        let out = Command::new("ffprobe").args(args).arg(path).output().unwrap();
+        let json: Value = serde_json::from_slice(&out.stdout).unwrap();
+        let number = |p: &Value, name: &str| p[name].as_str().and_then(|t| t.parse::<f64>().ok());
+        let spans: Vec<(f64, f64)> = json["packets"]
+            .as_array()?
+            .iter()
+            .filter_map(|p| {
+                let at = number(p, "pts_time")?;
+                Some((at, at + number(p, "duration_time").unwrap_or(0.0)))
+            })
+            .collect();
+        let first = spans.iter().map(|s| s.0).reduce(f64::min)?;
+        Some((first, spans.iter().map(|s| s.1).reduce(f64::max)?))
+    })
+}
+
+/// Films that begin inside a group of pictures, such as a recording of a broadcast, are copied from their first key frame on.
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_of_what_begins_inside_a_group_are_what_the_playlist_says() {
+    let dir = Dir::new();
+    let (whole, input) = (dir.path("whole.ts"), dir.path("cut.ts").to_string_lossy().into_owned());
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=320x180:r=25:d=16 -f lavfi -i sine=frequency=440:sample_rate=48000:d=16 -c:v libx264 \
+         -preset ultrafast -bf 2 -g 75 -keyint_min 75 -sc_threshold 0 -pix_fmt yuv420p -c:a aac {}",
+        whole.display()
+    ));
+    // The middle of the first group, and of the second.
+    let bytes = std::fs::read(&whole).unwrap();
+    let packets = bytes.len() / 188;
+    for cut in [packets / 16, packets / 4] {
+        std::fs::write(&input, &bytes[cut * 188..]).unwrap();
+        for container in ["ts", "fmp4"] {
+            let name = format!("{container}, packet {cut}");
+            let dir = Dir::new();
+            let output = json!({"video": {"codec": "copy"}, "audio": {"codec": "copy"},
+                "segment": {"duration": 2, "container": container}});
+            let session = open(setup(&dir, &input, output)).await;
+            assert_eq!(session.view().decision.method, "remux", "{:?}", session.view());
+            let lists = match container {
+                "ts" => vec!["master.m3u8"],
+                _ => vec!["source.m3u8", "audio.m3u8"],
+            };
+            let mut begin = None;
+            for list in lists {
+                let path = fetch(&session, list, &dir.path("player")).await;
+                let text = std::fs::read_to_string(&path).unwrap();
+                let lengths: Vec<f64> = text
+                    .lines()
+                    .filter_map(|l| l.strip_prefix("#EXTINF:")?.split(',').next()?.parse().ok())
+                    .collect();
+                let init = text.split("#EXT-X-MAP:URI=\"").nth(1).and_then(|t| t.split('"').next());
+                let init = init
+                    .map(|name| std::fs::read(dir.path("player").join(name)).unwrap())
+                    .unwrap_or_default();
+                let mut at: Option<f64> = None;
+                let names: Vec<&str> =
+                    text.lines().filter(|l| !l.is_empty() && !l.starts_with('#')).collect();
+                assert_eq!(names.len(), lengths.len(), "{name}: {text}");
+                for (uri, length) in names.iter().zip(&lengths) {
+                    let one = dir.path(&format!("one.{container}"));
+                    let media = std::fs::read(dir.path("player").join(uri)).unwrap();
+                    std::fs::write(&one, [&init[..], &media].concat()).unwrap();
+                    let [pictures, sound] = spans(&one);
+                    eprintln!("{name} {list} {uri} EXTINF {length}: {pictures:?} {sound:?}");
+                    let (first, end) = pictures.or(sound).unwrap();
+                    let expected = *at.get_or_insert(first);
+                    let zero = *begin.get_or_insert(first);
+                    let slack = if pictures.is_some() { 0.003 } else { 0.03 };
+                    assert!(
+                        (first - expected).abs() < slack,
+                        "{name} {list} {uri}: {first}, not {expected}\n{text}"
+                    );
+                    assert!(
+                        (end - first - length).abs() < 0.05,
+                        "{name} {list} {uri}: {first} to {end}\n{text}"
+                    );
+                    // Sound is that of the pictures.
+                    if let Some((heard, over)) = sound {
+                        assert!(
+                            (heard - first).abs() < 0.05 && (over - end).abs() < 0.05,
+                            "{name} {uri}: {sound:?} {pictures:?}"
+                        );
+                    }
+                    at = Some(expected + length);
+                    let _ = zero;
+                }
+                let (frames, heard) = decoded(&path);
+                let total: f64 = lengths.iter().sum();
+                if list != "audio.m3u8" {
+                    assert!(
+                        (frames as f64 / 25.0 - total).abs() < 0.05,
+                        "{name}: {frames} in {total}\n{text}"
+                    );
+                }
+                if list != "source.m3u8" {
+                    assert!((heard - total).abs() < 0.1, "{name}: {heard} s of sound in {total}\n{text}");
+                }
+            }
+        }
+    }
+}

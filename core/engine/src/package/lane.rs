@@ -50,6 +50,10 @@ pub(super) struct Lane {
     pub sequence: Option<u64>,
     /// Behind the end of the track that decides the cuts: the last cell that has begun.
     pub beyond: Option<u64>,
+    /// When the packet is decoded that begins the next segment, where that is known.
+    pub next_decode: Option<i64>,
+    /// Pictures that are not there while other tracks go on: they are again with a key frame.
+    pub resting: bool,
     cmaf: bool,
     /// Other runs make segments of the same set: nothing may depend on where this one began.
     agrees: bool,
@@ -110,7 +114,7 @@ pub(super) struct Timing {
     pub cut: Timestamp,
     pub key: bool,
     audio: bool,
-    decode: i64,
+    pub decode: i64,
     duration: i64,
 }
 
@@ -127,6 +131,8 @@ impl Lane {
             done: false,
             sequence: None,
             beyond: None,
+            next_decode: None,
+            resting: false,
             cmaf: options.container == Container::Cmaf,
             agrees: options.count_from.is_none(),
             origin: options.origin,
@@ -372,6 +378,18 @@ impl Lane {
         self.last_decode.map(|t| Timestamp::new(t, self.base()))
     }
 
+    /// The track sends nothing while others go on.
+    pub fn rest(&mut self) {
+        self.resting = true;
+        // How far apart its key frames are is not known then.
+        self.key = None;
+    }
+
+    /// When a packet is decoded, on the output's timeline.
+    pub fn decode_time(&self, packet: &Packet) -> Result<Timestamp> {
+        self.timing(packet).map(|timing| Timestamp::new(timing.decode, self.base()))
+    }
+
     /// Where the last packet ends, when its length is known.
     pub fn expected_end(&self) -> Option<Timestamp> {
         let last = self.open.samples.last()?;
@@ -433,8 +451,9 @@ impl Lane {
             }
             if self.open.start.is_none() && timing.key {
                 self.shift = present - decode;
-                if self.cmaf && self.agrees {
-                    // No frame may be shown before the offset that the init segment allows for.
+                if self.cmaf && (self.agrees || priming > 0) {
+                    // No frame may be shown before the offset that the init segment allows for: those that are decoded behind the
+                    // key frame and shown before it.
                     self.shift = self.shift.min(priming);
                 }
             }
@@ -500,10 +519,12 @@ impl Lane {
             return;
         }
         let shift = if self.cmaf { 0 } else { self.shift };
+        let decode = self.next_decode.take().filter(|_| self.cmaf && !self.agrees).map(|d| d + self.shift);
         match next {
             Some(at) => {
                 let at = at.to(self.base()).ticks;
-                self.settle(at - shift);
+                // A key frame that others are shown before is decoded earlier than it is shown.
+                self.settle(decode.map_or(at - shift, |decode| decode.min(at)));
                 self.open.end = at;
             }
             None => {
@@ -588,8 +609,11 @@ impl Lane {
         let (Some(first), Some(last)) = (samples.first(), samples.last()) else { return Ok(None) };
         self.fragment = self.fragment.wrapping_add(1);
         let index = self.open.parts.len() as u32;
-        let start = Timestamp::new(first.decode - self.decode_origin(), track.base());
-        let wall = self.wall.filter(|_| index == 0).map(|wall| wall.saturating_add(start.micros()));
+        let decoded = Timestamp::new(first.decode - self.decode_origin(), track.base());
+        let wall = self.wall.filter(|_| index == 0).map(|wall| wall.saturating_add(decoded.micros()));
+        // The first one begins where its segment does.
+        let start = self.open.start.filter(|_| index == 0);
+        let start = start.map_or(decoded, |start| Timestamp::new(start, track.base()));
         let options = ChunkOptions {
             sequence: self.fragment,
             segment_start: index == 0,

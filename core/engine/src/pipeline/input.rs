@@ -216,7 +216,8 @@ fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interr
         note_priming(&mut demuxer, &mut offer.streams, origin)?;
         demuxer.rewind()?;
     }
-    let key = match spec.window().and_then(|w| w.start(w.spec.first)) {
+    // The first segment is made from the beginning, also where that is left out.
+    let key = match spec.window().filter(|w| w.spec.first > 0).and_then(|w| w.start(w.spec.first)) {
         Some(first) if first.micros() > 0 => go_to(&mut demuxer, &offer, origin, begin, first)
             .map_err(|e| e.context(format!("{label}: cannot seek in it")))?,
         _ => None,

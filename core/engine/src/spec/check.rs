@@ -393,8 +393,23 @@ fn output(path: &str, o: &OutputSpec) -> Checked {
 fn window(path: &str, w: &WindowSpec, o: &OutputSpec) -> Checked {
     let starts = &w.starts;
     let rise = starts.windows(2).all(|pair| pair[0].0 < pair[1].0);
-    if starts.first().is_some_and(|s| s.0 != 0.0) || !rise || starts.iter().any(|s| !s.0.is_finite()) {
-        return refuse(format!("{path}.starts"), "must rise from 0");
+    let rungs = match &o.ladder {
+        Some(LadderSpec::Rungs(rungs)) => &rungs[..],
+        _ => &[],
+    };
+    let own = match &o.video {
+        VideoChoice::Track(v) => Some(&**v),
+        _ => None,
+    };
+    // Copied video may have nothing that it can begin with at 0.
+    let encodes = rungs.iter().chain(own).any(|v| !v.is_copy())
+        || (rungs.is_empty() && matches!(o.video, VideoChoice::Default));
+    let wrong = |s: &super::Seconds| s.0 < 0.0 || (encodes && s.0 > 0.0);
+    if starts.first().is_some_and(wrong) || !rise || starts.iter().any(|s| !s.0.is_finite()) {
+        return refuse(
+            format!("{path}.starts"),
+            "must rise from 0, or from the first key frame of copied video",
+        );
     }
     if !starts.is_empty() && w.first >= starts.len() as u64 {
         return refuse(format!("{path}.first"), format!("there are {} segments", starts.len()));
@@ -413,14 +428,6 @@ fn window(path: &str, w: &WindowSpec, o: &OutputSpec) -> Checked {
     if !matches!(&o.subtitles, SubtitleChoice::None | SubtitleChoice::Default) {
         return refuse(path, "subtitles are not made in parts");
     }
-    let rungs = match &o.ladder {
-        Some(LadderSpec::Rungs(rungs)) => &rungs[..],
-        _ => &[],
-    };
-    let own = match &o.video {
-        VideoChoice::Track(v) => Some(&**v),
-        _ => None,
-    };
     for v in rungs.iter().chain(own) {
         if v.two_pass {
             return refuse(path, "two_pass needs the whole at once");

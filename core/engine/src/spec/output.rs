@@ -408,8 +408,9 @@ pub struct WindowSpec {
     /// How many to make; absent = until the source ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
-    /// Where every segment of the complete set begins, rising from 0; the last takes everything behind it. A segment's
-    /// first frame is the first one at or after its start. Absent = every `duration`.
+    /// Where every segment of the complete set begins, rising from 0, or from the first key frame of copied video: what is before
+    /// that is left out. The last takes everything behind it. A segment's first frame is the first one at or after its start.
+    /// Absent = every `duration`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub starts: Vec<Seconds>,
     /// Keep picture and sound in segments of their own, even where MPEG-TS has one of each.

@@ -275,3 +275,177 @@ fn sound_that_goes_on_behind_the_pictures_is_cut_on() {
         }
     }
 }
+
+/// A packet of the second track, but for the priming in front of time 0, which live streams do not have.
+fn is_sound(packet: &Packet) -> bool {
+    packet.stream == 1 && packet.presentation().unwrap().ticks >= 0
+}
+
+#[test]
+fn live_sound_goes_on_while_the_pictures_are_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let video = VIDEO.replace("d=4", "d=30");
+    let args = format!("-f lavfi -i sine=r=48000:d=30 {video} -map 1 -map 0 -c:a aac -g 50");
+    let (streams, packets) = clip(dir.path(), "a.mp4", &args);
+    // The camera freezes at 5.3 s, in the middle of a segment; it sends again from 15.1 s on, in the middle of a group.
+    let away = |p: &&Packet| p.stream == 0 && (5.3..15.1).contains(&p.presentation().unwrap().seconds());
+    let sent: Vec<Packet> = packets.iter().filter(|p| !away(p)).cloned().collect();
+    let lengths = Lengths { least: Timestamp::new(1900, MS), most: Timestamp::new(2450, MS) };
+    for (container, part) in [(Container::Cmaf, Some(Timestamp::new(202, MS))), (Container::Ts, None)] {
+        let options = Options {
+            count_from: Some(0),
+            lengths: Some(lengths),
+            silence: Some(Timestamp::new(3000, MS)),
+            part,
+            ..Options::new(grid(2000), container)
+        };
+        let ts = container == Container::Ts;
+        let specs = streams
+            .iter()
+            .enumerate()
+            .map(|(i, s)| TrackSpec { info: s.clone(), group: if ts { 0 } else { i } });
+        let mut segmenter = Segmenter::new(specs.collect(), options).unwrap();
+        let sound = usize::from(!ts);
+        let (mut events, mut alone, mut published) = (Vec::new(), false, 0.0_f64);
+        for packet in &sent {
+            events.extend(segmenter.push(packet.stream, packet).unwrap());
+            alone |= segmenter.goes_on_alone();
+            let ends = events.iter().rev().find_map(|e| match e {
+                Event::Part(part) if part.group == sound => {
+                    Some(part.start.seconds() + part.duration.seconds())
+                }
+                Event::Segment(s) if s.group == sound => Some(s.start.seconds() + s.duration.seconds()),
+                _ => None,
+            });
+            published = published.max(ends.unwrap_or(0.0));
+            let now = packet.decode().unwrap().seconds();
+            // Never further behind than the silence, a segment in MPEG-TS, and what waits for a part.
+            let most = if ts { 5.6 } else { 3.6 };
+            assert!(now - published < most, "{container:?}: at {now} only {published} is there");
+        }
+        assert!(alone && !segmenter.goes_on_alone(), "{container:?}");
+        events.extend(segmenter.finish().unwrap());
+        let of = |group| -> Vec<(u64, f64, f64)> {
+            let made = segments(&events, group);
+            made.iter().map(|s| (s.sequence, s.start.seconds(), s.duration.seconds())).collect()
+        };
+        let heard = of(sound);
+        for (i, pair) in heard.windows(2).enumerate() {
+            assert_eq!(pair[0].0, i as u64, "{container:?} {heard:?}");
+            let step = pair[1].1 - pair[0].1;
+            assert!((step - pair[0].2).abs() < 0.05 && step < 2.46, "{container:?} {heard:?}");
+        }
+        if !ts {
+            let seen = of(0);
+            let numbers: Vec<u64> = seen.iter().map(|s| s.0).collect();
+            assert_eq!(numbers, [0, 1, 2, 8, 9, 10, 11, 12, 13, 14], "{seen:?}");
+            for (n, start, _) in &seen {
+                let beside = heard.iter().find(|s| s.0 == *n).unwrap().1;
+                assert!((0.0..0.03).contains(&(beside - start)), "{n}: {start}, {beside}");
+                assert!((start - (*n * 2) as f64).abs() < 1e-6, "{n}: {start}");
+            }
+            assert!(segments(&events, 0).iter().all(|s| s.independent));
+        }
+        let files = write_files(dir.path(), &events, if ts { "ts" } else { "mp4" });
+        files.values().for_each(|file| decode_strictly(file));
+        let all = packets_of(&files[&sound]).pop().unwrap();
+        assert_eq!(all.len(), packets.iter().filter(|p| is_sound(p)).count(), "{container:?}");
+        // What is seen is what was sent, but for what came back in front of a key frame; at its own time.
+        let shown = packets_of(&files[&0]).remove(0);
+        let zero = shown[0].0;
+        assert!(shown.iter().map(|p| p.0 - zero).all(|at| !(5.31..15.9).contains(&at)), "{container:?}");
+        assert_eq!(shown.len(), 133 + 350, "{container:?}");
+    }
+}
+
+#[test]
+fn live_groups_that_reach_back_keep_their_times() {
+    let dir = tempfile::tempdir().unwrap();
+    // Open groups: pictures that are decoded behind a key frame are shown before it.
+    let args = "-f lavfi -i sine=r=48000:d=9 -f lavfi -i testsrc2=s=160x90:r=25:d=9 -map 1 -map 0 -c:a aac -c:v libx265 \
+        -preset ultrafast -tag:v hvc1 -pix_fmt yuv420p \
+        -x265-params log-level=error:keyint=50:min-keyint=50:scenecut=0:open-gop=1:bframes=4:b-adapt=0:b-pyramid=1:rc-lookahead=20";
+    let (streams, packets) = clip(dir.path(), "a.mp4", args);
+    let times = |p: &Packet| (p.decode().unwrap().seconds(), p.presentation().unwrap().seconds());
+    let key = packets.iter().filter(|p| p.stream == 0 && p.key).map(times).nth(1).unwrap();
+    let reaches = |p: &&Packet| p.stream == 0 && times(p).0 > key.0 && times(p).1 < key.1;
+    assert!(packets.iter().filter(reaches).count() > 1, "they are open");
+    let lengths = Lengths { least: Timestamp::new(1900, MS), most: Timestamp::new(2450, MS) };
+    for part in [None, Some(Timestamp::new(202, MS))] {
+        let options = Options {
+            count_from: Some(0),
+            lengths: Some(lengths),
+            part,
+            ..Options::new(grid(2000), Container::Cmaf)
+        };
+        let events = segment(&streams, &packets, options);
+        let file = &write_files(dir.path(), &events, "mp4")[&0];
+        let shown: Vec<f64> = packets_of(file).remove(0).iter().map(|p| p.0).collect();
+        assert_eq!(shown.len(), 225);
+        let uneven: Vec<_> =
+            shown.windows(2).filter(|w| (w[1] - w[0] - 0.04).abs() > 0.001).map(|w| (w[0], w[1])).collect();
+        assert!(uneven.is_empty(), "{uneven:?}");
+        for s in segments(&events, 0) {
+            let parts: f64 = events
+                .iter()
+                .filter_map(|e| match e {
+                    Event::Part(p) if (p.group, p.sequence) == (0, s.sequence) => Some(p.duration.seconds()),
+                    _ => None,
+                })
+                .sum();
+            // Parts are as long as they take to decode: the first segment ends where the next one's key frame is decoded, and the
+            // last one begins there.
+            let reach = if [0, 4].contains(&s.sequence) { key.1 - key.0 } else { 0.0 };
+            assert!(
+                part.is_none() || (parts - s.duration.seconds()).abs() < 0.09 + reach,
+                "{parts} {}",
+                s.duration
+            );
+        }
+    }
+}
+
+#[test]
+fn pictures_that_come_back_late_find_their_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let video = VIDEO.replace("d=4", "d=40");
+    let args = format!("-f lavfi -i sine=r=48000:d=40 {video} -map 1 -map 0 -c:a aac -g 25");
+    let (streams, packets) = clip(dir.path(), "a.mp4", &args);
+    let lengths = Lengths { least: Timestamp::new(1900, MS), most: Timestamp::new(2450, MS) };
+    // The pictures come back at this time of theirs, and come so much later than the sound from then on.
+    for (back, late) in [(12.7, 0.4), (13.0, 2.5), (12.3, 7.0)] {
+        let mut sent: Vec<(f64, Packet)> = Vec::new();
+        for packet in &packets {
+            let at = packet.decode().unwrap().seconds();
+            match (packet.stream, at) {
+                (0, 6.0..) if at < back => {}
+                (0, 6.0..) => sent.push((at + late, packet.clone())),
+                _ => sent.push((at, packet.clone())),
+            }
+        }
+        sent.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let sent: Vec<Packet> = sent.into_iter().map(|(_, packet)| packet).collect();
+        let options = Options {
+            count_from: Some(0),
+            lengths: Some(lengths),
+            silence: Some(Timestamp::new(3000, MS)),
+            ..Options::new(grid(2000), Container::Cmaf)
+        };
+        let events = segment(&streams, &sent, options);
+        let (seen, heard) = (segments(&events, 0), segments(&events, 1));
+        let name = format!("from {back}, {late} late");
+        assert!(heard.iter().enumerate().all(|(i, s)| s.sequence == i as u64), "{name}");
+        let after: Vec<_> = seen.iter().filter(|s| s.start.seconds() > 7.0).collect();
+        assert!(after.len() > 8, "{name}: {}", after.len());
+        for s in &after {
+            let beside = heard.iter().find(|h| h.sequence == s.sequence).unwrap().start.seconds();
+            assert!((-0.26..0.03).contains(&(beside - s.start.seconds())), "{name}: {beside}, {}", s.start);
+        }
+        let first = after[0].start.seconds();
+        assert!(first < back + 1.5 + (late - 2.0).max(0.0) * 2.0, "{name}: {first}");
+        let files = write_files(dir.path(), &events, "mp4");
+        files.values().for_each(|file| decode_strictly(file));
+        let all = packets_of(&files[&1]).pop().unwrap();
+        assert_eq!(all.len(), packets.iter().filter(|p| is_sound(p)).count(), "{name}");
+    }
+}

@@ -53,7 +53,7 @@ pub fn video(codec: Codec, extradata: Bytes, base: TimeBase) -> Result<StreamInf
             let mut picture = picture(sps.width, sps.height, sps.colour);
             picture.frame_rate = sps.frame_rate;
             picture.sample_aspect = sps.sample_aspect.unwrap_or(Rational::new(1, 1));
-            picture.reorder = 2;
+            picture.reorder = sps.reorder;
             picture
         }
         Codec::Av1 => {

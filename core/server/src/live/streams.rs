@@ -176,10 +176,17 @@ impl Streams {
     /// Whether it can be asked for at all.
     fn check(&self, request: &StreamRequest) -> Result<()> {
         request.transcode()?;
-        if let PullSource::Url { url, .. } = &request.source
-            && !request.trusted
-        {
-            self.policy.check(url).map_err(|refused| Error::invalid("source_url", refused.to_string()))?;
+        let bad = |why: String| Error::invalid("source_url", why);
+        match &request.source {
+            PullSource::Url { url, .. } if !url.contains("://") => {
+                return Err(bad("this is no URL: it begins with a scheme, such as rtsp://".into()));
+            }
+            PullSource::Url { url: source, .. } | PullSource::File { path: source, .. }
+                if !request.trusted =>
+            {
+                self.policy.check(source).map_err(|refused| bad(refused.to_string()))?;
+            }
+            _ => {}
         }
         request.targets.iter().try_for_each(PushTarget::check)
     }
@@ -391,5 +398,37 @@ fn view(managed: &Managed) -> StreamView {
         created: managed.created,
         updated: managed.heartbeat.1,
         uptime: managed.running.as_ref().map(|r| r.since.elapsed()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::SourcesConfig;
+
+    #[test]
+    fn sources_that_can_never_play_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let film = root.path().join("film.mp4").to_string_lossy().into_owned();
+        let rules = SourcesConfig { local_roots: vec![root.path().into()], ..SourcesConfig::default() };
+        let streams = Streams::new(Live::new(true, 10), SourcePolicy::new(&rules));
+        let file = |path: &str| PullSource::File { path: path.into(), repeat: false };
+        let create = |source: PullSource| {
+            let made = streams.create(StreamRequest::new("cam", source));
+            streams.remove("cam");
+            made.map_err(|e| e.message().to_string())
+        };
+        for wrong in [
+            PullSource::url("cam.mp4"),
+            PullSource::url(film.clone()),
+            PullSource::url("user:secret@host/live"),
+            file("/etc/passwd"),
+            file("film.mp4"),
+        ] {
+            let why = create(wrong.clone()).unwrap_err();
+            assert!(why.starts_with("source_url: ") && !why.contains("secret"), "{wrong:?}: {why}");
+        }
+        assert_eq!(create(file(&film)), Ok(()));
+        assert_eq!(create(PullSource::url("rtsp://192.0.2.1/cam")), Ok(()));
     }
 }

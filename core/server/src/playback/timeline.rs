@@ -18,6 +18,8 @@ pub struct Timeline {
 
 /// What is shorter than this belongs to the segment before it.
 const SHORTEST: f64 = 0.5;
+/// Sound may begin this much before the first picture and be in its segment.
+const LATEST: f64 = 0.25;
 
 impl Timeline {
     /// Length of the whole.
@@ -112,7 +114,10 @@ impl Timeline {
             }
         }
         let segments = lengths(&begins, end);
-        let starts = begins.iter().enumerate().map(|(n, t)| if n == 0 { 0.0 } else { t - half }).collect();
+        // What begins inside a group of pictures has sound that nothing is seen with: it is left out.
+        let late = begins[0] > LATEST;
+        let start = |(n, t): (usize, &f64)| if n == 0 && !late { 0.0 } else { t - half };
+        let starts = begins.iter().enumerate().map(start).collect();
         let timeline = Timeline { segments, starts, frame_rate: rate, even_out: false };
         (begins[0] >= -half && timeline.longest() <= longest).then_some(timeline)
     }
@@ -187,6 +192,14 @@ mod tests {
         let t = Timeline::copied(&p, 4.0, 12.0).unwrap();
         let begins: Vec<f64> = t.segments.iter().map(|s| s.0).collect();
         assert_eq!(begins, [0.0, 4.4, 8.0, 13.0, 16.2]);
+        assert!(t.starts[0] == 0.0 && (t.starts[1] - 4.38).abs() < 1e-9, "{t:?}");
+        // What is before the first key frame is left out, but for what little sound comes before any picture.
+        p["streams"][0]["keyframes"] = keys(&[0.08, 2.0, 4.4]);
+        let t = Timeline::copied(&p, 4.0, 20.0).unwrap();
+        assert_eq!((t.starts[0], t.segments[0].0), (0.0, 0.08));
+        p["streams"][0]["keyframes"] = keys(&[1.2, 4.4]);
+        let t = Timeline::copied(&p, 4.0, 20.0).unwrap();
+        assert!((t.starts[0] - 1.18).abs() < 1e-9 && t.segments[0].0 == 1.2, "{t:?}");
         p["streams"][0]["keyframes"] = keys(&[0.0, 15.0]);
         assert!(Timeline::copied(&p, 4.0, 12.0).is_none(), "too long");
     }

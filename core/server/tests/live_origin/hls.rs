@@ -682,3 +682,56 @@ async fn serve(web: &Web) -> std::net::SocketAddr {
     });
     address
 }
+
+/// Pictures stop and come back while the sound goes on: the playlists of all renditions and the manifest go on with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_is_published_while_the_pictures_are_frozen() {
+    let mut clip = clip(30, "25", "-g 50");
+    let video = clip.streams.iter().position(|s| s.kind == MediaKind::Video).unwrap();
+    clip.packets.retain(|p| p.stream != video || !(5_300_000..15_100_000).contains(&super::media::micros(p)));
+    let mut stage = Stage::new(OriginOptions { ts: true, ..OriginOptions::default() }, &clip);
+    stage.until(7.9).await;
+    let (video, sound) = (stage.video().await, stage.sound().await);
+    let number = |list: &str| {
+        let first: u64 = tag(list, "EXT-X-MEDIA-SEQUENCE").unwrap().parse().unwrap();
+        first + tags(list, "EXTINF").len() as u64
+    };
+    let mut last = 0;
+    for second in [10.0, 12.0, 14.0_f64] {
+        stage.until(second).await;
+        let (pictures, heard) = (stage.web.text(&video).await, stage.web.text(&sound).await);
+        // Three seconds are waited for pictures, the segment being made is not whole.
+        let whole = ((second - 3.2) / 2.0).floor() as u64;
+        assert!(number(&heard) >= whole && number(&heard) > last, "{second}: {heard}");
+        assert_eq!(number(&pictures), number(&heard), "{second}: {pictures}");
+        assert!(!heard.contains("#EXT-X-GAP") && !heard.contains("#EXT-X-DISCONTINUITY\n"), "{heard}");
+        last = number(&heard);
+        let part = tags(&heard, "EXT-X-PART").last().map(|l| attribute(l, "URI").unwrap().to_string());
+        assert_eq!(stage.web.get(&stage.path(&part.unwrap())).await.status, 200);
+        let manifest = stage.web.text(&format!("{NAME}/manifest.mpd")).await;
+        assert_eq!(manifest.matches("<Period ").count(), 1, "{manifest}");
+        let ts = stage.web.text(&format!("{NAME}/ts.m3u8")).await;
+        let ts = ts.lines().find(|l| !l.starts_with('#')).unwrap().to_string();
+        let ts = stage.web.text(&stage.path(&ts)).await;
+        assert!(number(&ts) >= whole && !ts.contains("#EXT-X-GAP"), "{ts}");
+    }
+    stage.until(24.5).await;
+    let (pictures, heard) = (stage.web.text(&video).await, stage.web.text(&sound).await);
+    assert_eq!(number(&pictures), number(&heard), "{pictures}\n{heard}");
+    assert!(!pictures.contains("#EXT-X-DISCONTINUITY\n") && pictures.contains("#EXT-X-GAP"), "{pictures}");
+    // Where the pictures are now is where the sound is: in step to the part.
+    let dates = |list: &str| -> Vec<f64> {
+        let date = |l: &&str| {
+            let date = chrono::DateTime::parse_from_rfc3339(l.split_once(':').unwrap().1).unwrap();
+            date.timestamp_micros() as f64 / 1e6
+        };
+        tags(list, "EXT-X-PROGRAM-DATE-TIME").iter().map(date).collect()
+    };
+    let (of_pictures, of_sound) = (dates(&pictures), dates(&heard));
+    assert_eq!(of_pictures.len(), of_sound.len(), "{pictures}\n{heard}");
+    for (a, b) in of_pictures.iter().zip(&of_sound) {
+        assert!((a - b).abs() < 0.05, "{pictures}\n{heard}");
+    }
+    let manifest = stage.web.text(&format!("{NAME}/manifest.mpd")).await;
+    assert_eq!(manifest.matches("<Period ").count(), 1, "{manifest}");
+}

@@ -48,7 +48,7 @@ pub struct Sps {
     pub colour: Colour,
     /// Frames per second from the timing info, if given.
     pub frame_rate: Option<Rational>,
-    /// `max_num_reorder_frames`, if given.
+    /// `max_num_reorder_frames`, if given; 0 where the order counts (`pic_order_cnt_type` 2) leave no other.
     pub reorder: Option<u32>,
 }
 
@@ -131,7 +131,8 @@ impl Sps {
             }
         }
         r.ue_max(12, "H.264: log2_max_frame_num_minus4")?;
-        match r.ue_max(2, "H.264: pic_order_cnt_type")? {
+        let order = r.ue_max(2, "H.264: pic_order_cnt_type")?;
+        match order {
             0 => {
                 r.ue()?;
             }
@@ -176,7 +177,7 @@ impl Sps {
             sample_aspect: None,
             colour: Colour::default(),
             frame_rate: None,
-            reorder: None,
+            reorder: (order == 2).then_some(0),
         };
         if r.flag()? {
             sps.vui(&mut r)?;

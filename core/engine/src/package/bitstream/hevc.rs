@@ -63,6 +63,8 @@ pub struct Sps {
     pub colour: Colour,
     /// Frames per second from the timing info, if given.
     pub frame_rate: Option<Rational>,
+    /// `sps_max_num_reorder_pics` of the highest temporal layer.
+    pub reorder: u32,
 }
 
 fn profile_tier_level(r: &mut BitReader<'_>, layers: u32) -> Result<ProfileTierLevel> {
@@ -133,6 +135,7 @@ impl Sps {
             sample_aspect: None,
             colour: Colour::default(),
             frame_rate: None,
+            reorder: 0,
         };
         sps.tail(&mut r, layers)?;
         Ok(sps)
@@ -144,7 +147,7 @@ impl Sps {
         let sub_layer_ordering = r.flag()?;
         for _ in if sub_layer_ordering { 0 } else { layers - 1 }..layers {
             r.ue()?;
-            r.ue()?;
+            self.reorder = r.ue_max(16, "HEVC: sps_max_num_reorder_pics")?;
             r.ue()?;
         }
         for _ in 0..6 {

@@ -20,7 +20,8 @@ use ghoststream::{Codec, Result};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How far (microseconds) sound may run ahead of the pictures; what is further is dropped, as it would wait in memory.
+/// How far (microseconds) sound may run ahead of the pictures, or twice the longest segment; what is further is dropped, as it would
+/// wait in memory.
 const AHEAD: i64 = 10_000_000;
 /// A step of the leading track's time by more than this (microseconds) is a hole.
 const HOLE: i64 = 400_000;
@@ -247,7 +248,10 @@ impl Maker<'_> {
                 }
                 if leads {
                     run.last = Some(at);
-                } else if run.last.is_some_and(|last| at > last + AHEAD) {
+                } else if run.segmenter.goes_on_alone() {
+                    // The pictures' absence is no hole while there is sound.
+                    (run.last, run.opened) = (run.last.max(Some(at)), Some(at));
+                } else if run.last.is_some_and(|last| at - last > AHEAD.max(most.saturating_mul(2))) {
                     self.origin.lock().dropped += 1;
                     return;
                 }
@@ -589,6 +593,8 @@ pub(super) fn packaging(place: &Place<'_>, shape: Shape, container: Container) -
         lengths: Some(Lengths { least: time(segment - segment / 20), most: time(shape.most()) }),
         wall: Some(place.origin.epoch()),
         fill: true,
+        // Sound does not wait for pictures that have stopped.
+        silence: Some(time(i64::from(shape.target) * 1_500_000)),
         ..package::Options::new(Plan::grid(time(segment))?, container)
     })
 }

@@ -163,12 +163,19 @@ impl State {
                 Event::Init { tracks, bytes, .. } => window.begin(run, tracks, bytes.unwrap_or_default()),
                 Event::Part(part) if in_time => window.push_part(run, part),
                 Event::Segment(segment) if in_time => {
+                    let (start, media) = (segment.start, window.format == Format::Cmaf);
                     if group == lead {
                         span(&mut self.spans, run, &segment);
                     }
                     window.push_segment(run, segment);
                     let next = window.next();
-                    if group == lead {
+                    // The leading one has its segment first, if it has one: its track is silent while others go on.
+                    let alone = group != lead && media && self.is_behind(lead, next);
+                    if alone && self.fill(run, lead, next) {
+                        check(&mut self.spans, run, start, next - 1);
+                        touched.push(lead);
+                    }
+                    if group == lead || alone {
                         touched.extend(self.keep_in_step(run, next));
                         self.forget_spans();
                     }
@@ -189,6 +196,11 @@ impl State {
         let behind = |w: &Window| if w.live { next.saturating_sub(2) } else { next };
         let late: Vec<(usize, u64)> = self.windows.iter().enumerate().map(|(i, w)| (i, behind(w))).collect();
         late.into_iter().filter(|(i, upto)| self.fill(run, *i, *upto)).map(|(i, _)| i).collect()
+    }
+
+    /// Whether the present run makes the window at `index`, which has nothing of the segment in front of `next`.
+    fn is_behind(&self, index: usize, next: u64) -> bool {
+        self.windows.get(index).is_some_and(|w| w.live && w.open().is_none() && w.next() < next)
     }
 
     fn forget_spans(&mut self) {
@@ -314,20 +326,25 @@ impl State {
 
 /// Follows the leading track's segments.
 fn span(spans: &mut Vec<Span>, run: u64, segment: &package::Segment) {
-    match spans.iter_mut().find(|s| s.run == run) {
-        None => spans.push(Span {
-            run,
-            start: segment.start,
-            first: segment.sequence,
-            duration: segment.duration,
-            regular: true,
-        }),
-        Some(span) => {
-            let count = i64::try_from(segment.sequence - span.first).unwrap_or(i64::MAX);
-            let ticks = span.start.ticks.saturating_add(span.duration.ticks.saturating_mul(count));
-            let planned = Timestamp::new(ticks, span.start.base);
-            let off = segment.start.micros() - planned.micros();
-            span.regular &= span.start.base == span.duration.base && off.abs() <= IRREGULAR;
-        }
+    if spans.iter().any(|s| s.run == run) {
+        return check(spans, run, segment.start, segment.sequence);
+    }
+    spans.push(Span {
+        run,
+        start: segment.start,
+        first: segment.sequence,
+        duration: segment.duration,
+        regular: true,
+    });
+}
+
+/// Whether a run's segment `sequence`, which begins at `start`, is where equally long ones would have put it.
+fn check(spans: &mut [Span], run: u64, start: Timestamp, sequence: u64) {
+    if let Some(span) = spans.iter_mut().find(|s| s.run == run) {
+        let count = i64::try_from(sequence.saturating_sub(span.first)).unwrap_or(i64::MAX);
+        let ticks = span.start.ticks.saturating_add(span.duration.ticks.saturating_mul(count));
+        let planned = Timestamp::new(ticks, span.start.base);
+        let off = start.micros() - planned.micros();
+        span.regular &= span.start.base == span.duration.base && off.abs() <= IRREGULAR;
     }
 }

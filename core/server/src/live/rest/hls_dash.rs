@@ -10,8 +10,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use ghoststream::ErrorKind;
 use ghoststream::spec::Plain;
+use ghoststream::{Error, ErrorKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -104,6 +104,11 @@ pub fn extras(service: LiveService) -> Router {
     Router::new().route("/health", get(health)).route("/metrics", get(metrics)).with_state(service)
 }
 
+/// A URL, or the absolute path of a file of this machine, which the rules for sources may allow.
+fn source_of(url: String) -> PullSource {
+    if url.starts_with('/') { PullSource::File { path: url, repeat: false } } else { PullSource::url(url) }
+}
+
 async fn create(
     State(service): State<LiveService>,
     body: Result<Json<Plain<Body>>, JsonRejection>,
@@ -118,16 +123,25 @@ async fn create(
         hls_ts: body.enable_hls_ts,
         dash: body.enable_dash,
         low_latency: body.low_latency,
-        ..StreamRequest::new(body.stream_id, PullSource::url(body.source_url))
+        ..StreamRequest::new(body.stream_id, source_of(body.source_url))
     };
     let id = request.id.clone();
     let streams = service.managed().clone();
     let work = move || {
+        let missing = match &request.source {
+            PullSource::File { path, .. } => !std::path::Path::new(path).is_file(),
+            _ => false,
+        };
         streams.create(request)?;
+        // Only of what may be read at all it is said whether it is there.
+        if missing {
+            streams.remove(&id);
+            return Err(Error::invalid("source_url", "there is no such file"));
+        }
         streams.start(&id).inspect_err(|_| {
             streams.remove(&id);
         })?;
-        Ok::<_, ghoststream::Error>(streams.get(&id))
+        Ok::<_, Error>(streams.get(&id))
     };
     match blocking(work).await {
         Ok(Ok(Some(view))) => Json(StreamInfo::new(view)).into_response(),

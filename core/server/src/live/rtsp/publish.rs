@@ -49,7 +49,7 @@ impl Lane {
         let info = track.format.as_ref().and_then(|format| described(format, base));
         Lane {
             depacketizer: track.format.as_ref().map(Depacketizer::new),
-            order: Order::of(info.as_ref(), track.clock),
+            order: Order::default(),
             info,
             track,
             channel: None,
@@ -147,28 +147,65 @@ fn described_anew(format: &Format, known: &StreamInfo, data: &[u8]) -> Option<St
     (said(&now) != said(known)).then_some(now)
 }
 
+/// How many pictures are held back at most, as the parameter sets say. `None` where they do not: H.264 without VUI.
+fn depth_said(info: &StreamInfo) -> Option<u32> {
+    match info.codec {
+        Codec::H264 => {
+            let sps = h264::Config::parse(&info.extradata).ok()?.info;
+            // Baseline has no pictures that are shown in another order.
+            sps.reorder.or((sps.profile == 66).then_some(0))
+        }
+        Codec::Hevc => hevc::Config::parse(&info.extradata).ok().map(|config| config.info.reorder),
+        _ => Some(0),
+    }
+}
+
+/// How many of them there are in a second, as the parameter sets say.
+fn rate_said(info: &StreamInfo) -> Option<Rational> {
+    info.video.as_ref().and_then(|v| v.frame_rate).filter(|rate| rate.is_positive())
+}
+
+/// How many pictures those that came, in the order of decoding, are shown in front of.
+fn depth_shown(times: &[i64]) -> usize {
+    let held = |(n, time): (usize, &i64)| times[..n].iter().filter(|before| *before > time).count();
+    times.iter().enumerate().map(held).max().unwrap_or(0)
+}
+
+/// How far apart pictures are shown that came in any order.
+fn apart(times: &[i64]) -> Option<i64> {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    times.windows(2).map(|pair| pair[1] - pair[0]).filter(|step| *step > 0).min()
+}
+
 /// Decode times for pictures whose packets say only when they are shown: those of as many pictures before as are held back.
 #[derive(Debug, Default)]
 struct Order {
     depth: usize,
     shown: BinaryHeap<Reverse<i64>>,
     last: Option<i64>,
-    /// A millisecond.
+    /// How far apart the first ones are decoded, before whom none was shown.
     step: i64,
+    /// What is further away is of another time.
+    far: i64,
 }
 
 impl Order {
-    fn of(info: Option<&StreamInfo>, clock: u32) -> Order {
-        let said = info.filter(|i| i.codec == Codec::H264).and_then(|i| {
-            // Where the sets say nothing, what comes shows it.
-            h264::Config::parse(&i.extradata).ok()?.info.reorder
-        });
-        let depth = usize::try_from(said.unwrap_or(0)).unwrap_or(0).min(DEEPEST);
-        Order { depth, step: i64::from(clock / 1000).max(1), ..Order::default() }
+    /// For pictures that `info` describes, of which those at `times` have come.
+    fn of(info: &StreamInfo, clock: u32, times: &[i64]) -> Order {
+        let said = depth_said(info).map(|depth| usize::try_from(depth).unwrap_or(DEEPEST));
+        let depth = said.unwrap_or_else(|| depth_shown(times)).min(DEEPEST);
+        let second = i64::from(clock);
+        let told = rate_said(info).map(|rate| second * i64::from(rate.den) / i64::from(rate.num));
+        // Between the first ones others may be still to come.
+        let step = told.into_iter().chain(apart(times)).filter(|step| *step > 0).min();
+        // Nothing is as slow as to need more than a fifth of a second for each.
+        let step = step.unwrap_or(second / 1000).clamp(1, (second / 5).max(1));
+        Order { depth, step, far: 10 * second, ..Order::default() }
     }
 
     fn decode(&mut self, present: i64) -> i64 {
-        if self.last.is_some_and(|last| (present - last).abs() > 10_000 * self.step) {
+        if self.last.is_some_and(|last| (present - last).abs() > self.far) {
             // Another time begins.
             self.shown.clear();
             self.last = None;
@@ -279,14 +316,19 @@ impl Ingest {
             let Some(lane) = self.lanes.get_mut(*index).filter(|l| l.info.is_none()) else { continue };
             let Some(format) = lane.track.format.as_ref().filter(|f| f.is_video()) else { continue };
             lane.info = of_key_frame(format, &frame.data, base(lane.track.clock));
-            lane.order = Order::of(lane.info.as_ref(), lane.track.clock);
         }
         let wanted = |l: &&Lane| l.channel.is_some() && l.track.format.is_some();
-        let (mut known, mut all, mut reported) = (0, 0, true);
+        let (mut known, mut all, mut reported, mut deep) = (0, 0, true, true);
         for lane in self.lanes.iter().filter(wanted) {
             all += 1;
             known += usize::from(lane.info.is_some());
             reported &= lane.report.is_some();
+            // Where the sets do not say how many pictures are held back, or for how long, the first ones show it.
+            let said = |info| match depth_said(info) {
+                Some(depth) => depth == 0 || rate_said(info).is_some(),
+                None => false,
+            };
+            deep &= lane.info.as_ref().is_none_or(said);
         }
         let pictures = self
             .lanes
@@ -295,10 +337,17 @@ impl Ingest {
             .any(|l| l.info.is_none() && l.track.format.as_ref().is_some_and(Format::is_video));
         // Pictures are what is wanted: those that nobody has described yet are waited for.
         let ready = known > 0 && (known == all || (waited >= PATIENCE && !pictures));
-        if !ready || !(reported || waited >= REPORTS) {
+        if !ready || !(reported && deep || waited >= REPORTS) {
             return Ok(false);
         }
         self.announced = true;
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            let of = self.waiting.iter().filter(|(of, ..)| *of == index);
+            let times: Vec<i64> = of.map(|(_, _, ticks, _)| *ticks).collect();
+            if let Some(info) = &lane.info {
+                lane.order = Order::of(info, lane.track.clock, &times);
+            }
+        }
         let known = self.lanes.iter_mut().filter(|l| l.channel.is_some() && l.info.is_some());
         for (place, lane) in known.enumerate() {
             lane.place = Some(place);
@@ -321,7 +370,9 @@ impl Ingest {
         if frame.key
             && let Some(other) = lane.track.format.as_ref().and_then(|f| described_anew(f, info, &frame.data))
         {
-            lane.order = Order::of(Some(&other), lane.track.clock);
+            // How far apart its pictures are is as before.
+            let before = [0, lane.order.step];
+            lane.order = Order::of(&other, lane.track.clock, &before);
             lane.info = Some(other);
             changed = true;
         }
@@ -366,7 +417,7 @@ mod tests {
     use crate::live::stream::{Item, Reader, Start};
 
     fn decoded(depth: usize, shown: &[i64]) -> Vec<i64> {
-        let mut order = Order { depth, step: 90, ..Order::default() };
+        let mut order = Order { depth, step: 3000, far: 900_000, ..Order::default() };
         shown.iter().map(|t| order.decode(*t)).collect()
     }
 
@@ -377,7 +428,7 @@ mod tests {
         let times = decoded(1, &shown);
         assert!(times.windows(2).all(|t| t[0] < t[1]), "{times:?}");
         assert!(times.iter().zip(shown).all(|(decode, present)| *decode <= present), "{times:?}");
-        assert_eq!(times[1..], [0, 3000, 6000, 9000, 12_000, 15_000, 18_000]);
+        assert_eq!(times, [-3000, 0, 3000, 6000, 9000, 12_000, 15_000, 18_000]);
         assert_eq!(decoded(0, &[0, 3000, 6000]), [0, 3000, 6000]);
         // What nobody said is found out.
         let times = decoded(0, &shown);
@@ -385,6 +436,16 @@ mod tests {
         assert!(times[4..].iter().zip(&shown[4..]).all(|(decode, present)| decode <= present), "{times:?}");
         // A step back in time is another time.
         assert_eq!(decoded(0, &[9_000_000, 0, 3000]), [9_000_000, 0, 3000]);
+    }
+
+    #[test]
+    fn what_sets_do_not_say_the_first_pictures_show() {
+        // I P B b b B b b: two are held back.
+        let shown = [0, 18_000, 9000, 3000, 6000, 12_000, 15_000, 27_000];
+        assert_eq!((depth_shown(&shown), apart(&shown)), (2, Some(3000)));
+        assert_eq!((depth_shown(&[0, 3000, 6000]), depth_shown(&[]), apart(&[5])), (0, 0, None));
+        let times = decoded(2, &shown);
+        assert_eq!(times, [-6000, -3000, 0, 3000, 6000, 9000, 12_000, 15_000]);
     }
 
     /// Parameter sets of two streams, and a picture of the larger one at which decoding can begin.

@@ -1,185 +1,19 @@
 //! [`Segmenter`]: packets of aligned tracks in; init segments, parts and segments out.
 
+mod options;
+mod silence;
+
+pub use options::{Container, Event, Lengths, Options, Part, Segment, TrackSpec};
+
 use super::cmaf::{self, ChunkOptions, Sample};
 use super::lane::{Bound, Closed, Lane, Timing};
-use super::plan::Plan;
 use super::track::Track;
 use super::ts;
 use crate::error::{Context, Error, ErrorKind, Result};
-use crate::packet::{MediaKind, Packet, StreamInfo};
-use crate::time::{Rational, Timestamp};
-use bytes::Bytes;
+use crate::packet::{MediaKind, Packet};
+use crate::time::{MICROSECONDS, Rational, Timestamp};
+use silence::Silence;
 use std::collections::BTreeMap;
-use std::ops::Range;
-
-/// The format of the segments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Container {
-    /// Fragmented MP4, one track per file.
-    Cmaf,
-    /// MPEG-TS, any number of tracks per file.
-    Ts,
-}
-
-/// One stream to segment.
-#[derive(Clone, Debug)]
-pub struct TrackSpec {
-    /// The stream. Audio with priming in front of time 0 needs its `initial_padding`, if runs that start later are to
-    /// make the same segments as a run from the start, which can see the priming in the time stamps.
-    pub info: StreamInfo,
-    /// Tracks of one group share their segments (MPEG-TS); in CMAF every track needs a group of its own.
-    pub group: usize,
-}
-
-/// How to segment.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Where segments begin.
-    pub plan: Plan,
-    /// Their format.
-    pub container: Container,
-    /// Time 0 of the plan and of the output's timeline: the start of the source.
-    pub origin: Timestamp,
-    /// First cell of the plan to make. Packets before it are dropped; 0 keeps encoder priming in front of time 0.
-    pub first: u64,
-    /// Cell to stop before.
-    pub end: Option<u64>,
-    /// `None`: a segment's number is its cell in the plan, so that runs agree. `Some(n)`: count from `n`, for live
-    /// streams whose groups of pictures may be longer than a cell.
-    pub count_from: Option<u64>,
-    /// Length of low-latency parts (CMAF only). Parts are at most this long and, but for the last of a segment, at
-    /// least 85 % of it where the frame duration allows.
-    pub part: Option<Timestamp>,
-    /// Close a segment when its last frame's end reaches the next cell, without waiting for the key frame behind it.
-    /// For live encodes with forced key frames, whose packets have durations.
-    pub eager: bool,
-    /// Put a `sidx` in front of each CMAF segment that is one chunk.
-    pub index: bool,
-    /// Give the key frame that begins a CMAF segment a chunk of its own, so that the ranges of an I-frame playlist are
-    /// whole fragments (some 120 bytes per segment). Not together with [`Options::index`].
-    pub key_chunk: bool,
-    /// Cut by the segments' own length instead of by the plan, for live streams whose key frames are where they are.
-    /// Needs [`Options::count_from`].
-    pub lengths: Option<Lengths>,
-    /// Wall-clock time of the output's time 0, microseconds since 1970 UTC: written (`prft`) in front of the first part of
-    /// each segment.
-    pub wall: Option<i64>,
-    /// Sound that is missing between two packets (up to ten seconds) becomes silence, where the codec has a packet for it that stands
-    /// alone (AAC-LC, Opus): players halt at holes, some for good.
-    pub fill: bool,
-    /// Where sound is cut that goes on behind the last picture (all tracks, in fact, that go on behind the one that decides the cuts).
-    /// `None`: all of it belongs to the last segment, as where the segments are promised already.
-    pub beyond: Option<Plan>,
-}
-
-impl Options {
-    /// Segments of a VOD: whole, numbered by the plan, from the source's time 0.
-    pub fn new(plan: Plan, container: Container) -> Self {
-        Options {
-            plan,
-            container,
-            origin: Timestamp::new(0, Rational::new(1, 1)),
-            first: 0,
-            end: None,
-            count_from: None,
-            part: None,
-            eager: false,
-            index: false,
-            key_chunk: false,
-            lengths: None,
-            wall: None,
-            fill: false,
-            beyond: None,
-        }
-    }
-}
-
-/// A low-latency part: an addressable piece of a segment.
-#[derive(Clone, Debug)]
-pub struct Part {
-    /// The group it belongs to.
-    pub group: usize,
-    /// Number of its segment.
-    pub sequence: u64,
-    /// Position in the segment.
-    pub index: u32,
-    /// Start on the output's timeline.
-    pub start: Timestamp,
-    /// Length.
-    pub duration: Timestamp,
-    /// Whether it has a key frame.
-    pub independent: bool,
-    /// The chunk.
-    pub bytes: Bytes,
-}
-
-/// A finished segment.
-#[derive(Clone, Debug)]
-pub struct Segment {
-    /// The group it belongs to.
-    pub group: usize,
-    /// Its number.
-    pub sequence: u64,
-    /// Start on the output's timeline: presentation time of its first frame (of the video, where there is one).
-    pub start: Timestamp,
-    /// Length; the next segment starts where this one ends.
-    pub duration: Timestamp,
-    /// Whether it begins with a key frame.
-    pub independent: bool,
-    /// Its bytes, one piece per chunk.
-    pub chunks: Vec<Bytes>,
-    /// Range of bytes that shows its first key frame, for I-frame playlists.
-    pub key_range: Option<Range<u64>>,
-}
-
-impl Segment {
-    /// Length in bytes.
-    pub fn len(&self) -> u64 {
-        self.chunks.iter().map(|c| c.len() as u64).sum()
-    }
-
-    /// Whether it has no bytes.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// All bytes in one piece; free for a segment of one chunk.
-    pub fn bytes(&self) -> Bytes {
-        match &self.chunks[..] {
-            [one] => one.clone(),
-            many => many.concat().into(),
-        }
-    }
-}
-
-/// What came out.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// A group is known: comes once, before its first part or segment, and again when its stream changes its
-    /// configuration (then the next segment follows a discontinuity).
-    Init {
-        /// The group.
-        group: usize,
-        /// Its tracks, described from their own headers.
-        tracks: Vec<Track>,
-        /// The init segment; `None` in MPEG-TS.
-        bytes: Option<Bytes>,
-    },
-    /// A part is complete (only with [`Options::part`]).
-    Part(Part),
-    /// A segment is complete.
-    Segment(Segment),
-}
-
-/// How long segments are that are cut by their own length.
-#[derive(Clone, Copy, Debug)]
-pub struct Lengths {
-    /// A key frame this far behind the segment's start begins the next one. One that comes earlier does too, where the
-    /// key frame behind it would come too late.
-    pub least: Timestamp,
-    /// No segment is longer: where no key frame has come, the next segment begins without one.
-    pub most: Timestamp,
-}
 
 /// Cuts packets into segments. Sans-IO: give it packets with [`Segmenter::push`], per track in decode order, tracks in
 /// any interleaving; take what each call returns. The first video track decides the cuts (the first track, where there
@@ -194,7 +28,10 @@ pub struct Segmenter {
     reference: usize,
     /// The cell and number of the segment being made.
     current: Option<(u64, u64)>,
+    /// Where the segment being made begins.
+    began: Option<Timestamp>,
     stopped: bool,
+    silence: Option<Silence>,
     groups: BTreeMap<usize, Group>,
 }
 
@@ -235,6 +72,9 @@ impl Segmenter {
         if options.lengths.is_some() && options.count_from.is_none() {
             return Err(Error::invalid("lengths", "segments cut by their length are counted (count_from)"));
         }
+        if options.silence.is_some() && options.lengths.is_none() {
+            return Err(Error::invalid("silence", "only of live streams, which are cut by lengths"));
+        }
         if options.part.is_some_and(|p| p.ticks <= 0 || !p.base.is_positive()) {
             return Err(Error::invalid("part", "must be positive"));
         }
@@ -259,7 +99,9 @@ impl Segmenter {
             group.lanes.push(i);
             lanes.push(Lane::new(spec, &options));
         }
-        Ok(Segmenter { options, lanes, reference, current: None, stopped: false, groups })
+        let silence = options.silence.map(|limit| Silence::new(limit.micros()));
+        let (current, began, stopped) = (None, None, false);
+        Ok(Segmenter { options, lanes, reference, current, began, stopped, silence, groups })
     }
 
     /// Takes the next packet of track `track`. After an error the segmenter is of no more use.
@@ -296,7 +138,11 @@ impl Segmenter {
                 self.drain(lane, events)?;
             }
         } else {
+            if let Some(silence) = &mut self.silence {
+                silence.hear(self.lanes[track].decode_time(&packet)?.micros());
+            }
             self.lanes[track].waiting.push_back(packet);
+            self.go_on(None, events)?;
             self.drain(track, events)?;
         }
         Ok(())
@@ -312,6 +158,9 @@ impl Segmenter {
             }
             self.lanes[track].ended = true;
             if track == self.reference {
+                // What the others have behind its end is not one long segment.
+                let heard = self.silence.as_ref().and_then(Silence::heard);
+                self.go_on(heard.map(|at| Timestamp::new(at, MICROSECONDS)), &mut events)?;
                 self.lanes[track].settle_end(None);
                 self.go_beyond();
                 self.stopped = true;
@@ -350,14 +199,24 @@ impl Segmenter {
             return Ok(());
         }
         let timing = lane.timing(packet)?;
+        if lane.resting && !self.come_back(&timing, events)? {
+            return Ok(());
+        }
+        let lane = &self.lanes[self.reference];
+        if let Some(silence) = &mut self.silence {
+            silence.lead(lane.decode_time(packet)?.micros());
+        }
         let cell = self.options.plan.cell(timing.cut);
         let cut = match (self.current, self.options.lengths) {
             (Some(_), Some(lengths)) => lane.cut(&timing, lengths),
             (Some((current, _)), None) if timing.key && cell > current => Some((timing.present, false)),
-            (None, _) if timing.key && cell >= self.options.first => Some((timing.present, false)),
+            (None, _) if timing.key && cell >= self.options.first && !self.is_left_out(&timing) => {
+                Some((timing.present, false))
+            }
             _ => None,
         };
         if let Some((at, forced)) = cut {
+            self.lanes[self.reference].next_decode = Some(timing.decode);
             self.open(cell, at, forced, events)?;
         }
         if self.current.is_none() || self.stopped {
@@ -377,6 +236,15 @@ impl Segmenter {
         Ok(())
     }
 
+    /// Whether the plan begins behind the source's beginning: where that is inside a group of pictures, and they are copied.
+    fn begins_later(&self) -> bool {
+        self.options.count_from.is_none() && self.options.plan.start(0).is_some_and(|start| start.ticks > 0)
+    }
+
+    fn is_left_out(&self, timing: &Timing) -> bool {
+        self.begins_later() && self.options.plan.start(0).is_some_and(|start| timing.cut < start)
+    }
+
     /// Begins the segment of `cell` at time `at` on every track; `forced`: where there is no key frame.
     fn open(&mut self, cell: u64, at: Timestamp, forced: bool, events: &mut Vec<Event>) -> Result<()> {
         let sequence = match (self.current, self.options.count_from) {
@@ -386,7 +254,8 @@ impl Segmenter {
         };
         let last = self.options.end.is_some_and(|end| cell >= end);
         // The first segment of the source takes everything from its beginning, priming included.
-        let everything = self.current.is_none() && cell == 0 && self.options.lengths.is_none();
+        let everything =
+            self.current.is_none() && cell == 0 && self.options.lengths.is_none() && !self.begins_later();
         self.stopped |= last;
         let next = (!last).then_some(sequence);
         // Another run may have another video track to go by: its sound must be cut at the same time.
@@ -400,7 +269,7 @@ impl Segmenter {
         }
         self.lanes[self.reference].settle_end(Some(at));
         self.close(self.reference, next, events)?;
-        self.current = Some((cell, sequence));
+        (self.current, self.began) = (Some((cell, sequence)), Some(at));
         Ok(())
     }
 
@@ -444,16 +313,18 @@ impl Segmenter {
         let settled = self.stopped;
         // Before the first cut is known, only what cannot be wanted is let go.
         let known = self.current.is_some() || self.options.first > 0;
-        let frontier = self.lanes[self.reference].frontier().filter(|_| known);
+        let silent =
+            self.silence.as_ref().and_then(Silence::now).map(|now| Timestamp::new(now, MICROSECONDS));
+        let frontier = self.lanes[self.reference].frontier().max(silent).filter(|_| known);
         loop {
             let lane = &mut self.lanes[index];
             let bound = lane.bounds.front().copied();
             let Some(packet) = lane.waiting.front() else {
                 // Nobody will come any more, or the next packet is known to lie behind the cut.
-                let done = |at| lane.ended || (self.options.eager && lane.reaches(at));
+                let done = |at| lane.ended || lane.resting || (self.options.eager && lane.reaches(at));
                 let Some(Bound { at, next, .. }) = bound.filter(|b| done(b.at)) else { return Ok(()) };
                 lane.bounds.pop_front();
-                let reached = lane.reaches(at).then_some(at);
+                let reached = (lane.reaches(at) || lane.resting).then_some(at);
                 lane.settle_end(reached);
                 self.close(index, next, events)?;
                 continue;
@@ -464,6 +335,7 @@ impl Segmenter {
                     if (bound.everything && lane.sequence.is_none()) || lane.is_behind(&timing, bound) =>
                 {
                     lane.bounds.pop_front();
+                    lane.next_decode = Some(timing.decode);
                     lane.settle_end(Some(if bound.forced { bound.at } else { timing.present }));
                     self.close(index, bound.next, events)?;
                 }
@@ -482,7 +354,8 @@ impl Segmenter {
                     }
                     let lane = &mut self.lanes[index];
                     let Some(packet) = lane.waiting.pop_front() else { return Ok(()) };
-                    if lane.sequence.is_some() {
+                    lane.resting &= !packet.key;
+                    if lane.sequence.is_some() && !lane.resting {
                         self.add(index, &packet, events)?;
                     }
                 }
