@@ -7,6 +7,7 @@ use ghoststream::ErrorKind;
 use ghoststream::frame::Frame;
 use ghoststream::reader::{Reader, ReaderOptions};
 use ghoststream::source::pattern::read_burn_in;
+use ghoststream::source::{Content, Interrupt, ReadAt};
 use ghoststream::spec::{Seconds, SourceSpec};
 use std::path::Path;
 
@@ -409,4 +410,125 @@ fn a_damaged_picture_is_skipped_whatever_its_decoder_calls_it() {
     std::fs::write(&path, &bytes).unwrap();
     let got = numbers(&mut open(&path));
     assert!((5..9).contains(&got.len()) && got.contains(&0) && got.contains(&8), "{got:?}");
+}
+
+/// Every picture and its time, then some again by index and by time.
+fn pictures(mut reader: Reader) -> Vec<(Option<i64>, Vec<u8>)> {
+    let mut all = Vec::new();
+    let add = |all: &mut Vec<_>, frame: Frame| all.push((frame.pts, clips::packed(&frame)));
+    while let Some(frame) = reader.next().unwrap() {
+        add(&mut all, frame);
+    }
+    let len = reader.len().unwrap();
+    assert_eq!(len, all.len() as u64);
+    for n in (0..len).map(|n| n * 37 % len) {
+        reader.seek_frame(n).unwrap();
+        let frame = reader.next().unwrap().unwrap();
+        reader.seek(Seconds(frame.presentation().unwrap().seconds() + 0.01)).unwrap();
+        let again = reader.next().unwrap().unwrap();
+        assert_eq!(again.pts, frame.pts);
+        add(&mut all, frame);
+    }
+    all
+}
+
+fn content(path: &Path) -> Content {
+    Content::in_memory(std::fs::read(path).unwrap())
+}
+
+fn read(content: Content) -> ghoststream::Result<Reader> {
+    let spec = SourceSpec { url: None, ..SourceSpec::url("") };
+    Reader::open_content(
+        content,
+        &spec,
+        ReaderOptions { audio: false, ..ReaderOptions::default() },
+        Interrupt::new(),
+    )
+}
+
+#[test]
+fn bytes_give_what_the_file_gives() {
+    let dir = tempfile::tempdir().unwrap();
+    let x264 = ["-c:v", "libx264", "-preset", "veryfast", "-bf", "3", "-g", "20"];
+    for name in ["end.mp4", "b.mkv", "b.ts"] {
+        let path = clips::numbered(dir.path(), name, 50, &x264);
+        let truth = pictures(open(&path));
+        assert_eq!(truth.len(), 100);
+        assert!(truth == pictures(read(content(&path)).unwrap()), "{name} in memory");
+        let file = Content::seekable(std::fs::File::open(&path).unwrap()).unwrap();
+        assert!(truth == pictures(read(file).unwrap()), "{name} behind an object");
+    }
+}
+
+/// Bytes of which nothing after a place can be read.
+struct Broken(Vec<u8>, u64);
+
+impl ReadAt for Broken {
+    fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if offset >= self.1 {
+            return Err(std::io::Error::other("the disk is on fire"));
+        }
+        let from = offset as usize;
+        let len = buffer.len().min(self.0.len() - from).min(4096);
+        buffer[..len].copy_from_slice(&self.0[from..from + len]);
+        Ok(len)
+    }
+}
+
+#[test]
+fn a_failing_object_is_no_end_of_the_film() {
+    let dir = tempfile::tempdir().unwrap();
+    let x264 = ["-c:v", "libx264", "-preset", "veryfast", "-g", "20", "-crf", "5"];
+    for name in ["b.mp4", "b.mkv", "b.ts"] {
+        let faststart = ["-movflags", "+faststart"];
+        let more = if name == "b.mp4" { &faststart[..] } else { &[] };
+        let path = clips::numbered(dir.path(), name, 75, &[&x264[..], more].concat());
+        let data = std::fs::read(&path).unwrap();
+        for place in [0, data.len() as u64 / 2] {
+            let told = |e: ghoststream::Error| {
+                assert_eq!(e.kind(), ErrorKind::Io, "{name}: {e}");
+                assert!(e.message().contains("the disk is on fire"), "{name}: {e}");
+            };
+            // Some formats look at their end first.
+            let mut reader = match read(Content::new(Broken(data.clone(), place))) {
+                Ok(reader) => reader,
+                Err(e) => {
+                    told(e);
+                    continue;
+                }
+            };
+            assert!(place > 0, "{name}: opened without a byte");
+            told(reader.len().unwrap_err());
+            let end = loop {
+                match reader.next() {
+                    Ok(Some(_)) => {}
+                    other => break other,
+                }
+            };
+            told(end.expect_err("half a film is no whole one"));
+        }
+    }
+}
+
+#[test]
+fn bytes_are_the_only_source() {
+    let content = Content::in_memory(b"not media at all, but long enough to be looked at".repeat(100));
+    let e = Reader::open_content(
+        content.clone(),
+        &SourceSpec::url("a.mp4"),
+        ReaderOptions::default(),
+        Interrupt::new(),
+    )
+    .err()
+    .unwrap();
+    assert!(e.kind() == ErrorKind::Invalid && e.message().starts_with("source.url: "), "{e}");
+    let e = read(content).err().unwrap();
+    assert!(
+        e.kind() == ErrorKind::Format && e.message().starts_with("application bytes: is not a media file"),
+        "{e}"
+    );
 }

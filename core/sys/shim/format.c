@@ -31,6 +31,13 @@ void gsav_io_free(AVIOContext **io)
     avio_context_free(io);
 }
 
+/* A failure and an end that reading met: what is read next is elsewhere, or is there by now. Seeking forgets the end alone. */
+void gsav_io_forget(AVIOContext *io)
+{
+    io->error = 0;
+    io->eof_reached = 0;
+}
+
 /* What is asked before something is opened for a demuxer: 0 = the source's own address, 1 = one that is named inside it,
  * 2 = where a redirect has led. 0 = yes, negative = the error to fail with. */
 typedef int (*GsavAsk)(void *, const char *, int);

@@ -6,9 +6,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::packet::{MediaKind, StreamInfo};
 use crate::probe::{self, Probe};
-use crate::source::Interrupt;
+use crate::source::{Content, Interrupt};
 use crate::source::index::{Index, Key};
-use crate::source::open::{open, reading};
+use crate::source::open::{open_content, reading};
 use crate::source::scan::scan_stream;
 use crate::source::seek::{Places, Seeker};
 use crate::spec::SourceSpec;
@@ -28,6 +28,8 @@ const FEW: u32 = 8;
 
 pub(super) struct Media {
     spec: SourceSpec,
+    /// The bytes, where the application has them.
+    content: Option<Content>,
     interrupt: Interrupt,
     demuxer: av::Demuxer,
     streams: Vec<StreamInfo>,
@@ -35,6 +37,8 @@ pub(super) struct Media {
     audio: Option<Track>,
     /// All packets were read and the decoders drained.
     drained: bool,
+    /// The application's bytes could not be read where reading stands.
+    broken: bool,
     /// The picture handed out last, and the end of the sound handed out last (seconds).
     last: Option<Frame>,
     heard: f64,
@@ -48,12 +52,13 @@ pub(super) struct Media {
 impl Media {
     pub(super) fn open(
         spec: &SourceSpec,
+        content: Option<Content>,
         options: &ReaderOptions,
         interrupt: &Interrupt,
     ) -> Result<(Self, Probe)> {
-        let demuxer = open(spec, interrupt)?;
+        let demuxer = open_content(spec, content.as_ref(), interrupt)?;
         let streams = probe::infos(&demuxer)?;
-        let info = probe::of_demuxer(spec, &demuxer, &streams);
+        let info = probe::of_demuxer(spec, content.as_ref(), &demuxer, &streams);
         let device = spec.decode.device;
         let threads = if options.threads > 0 { options.threads } else { spec.decode.threads };
         let track = |wanted: bool, kind: MediaKind, index: Option<usize>| -> Result<Option<Track>> {
@@ -75,12 +80,14 @@ impl Media {
         }
         let mut media = Media {
             spec: spec.clone(),
+            content,
             interrupt: interrupt.clone(),
             demuxer,
             streams,
             video,
             audio,
             drained: false,
+            broken: false,
             last: None,
             heard: f64::NEG_INFINITY,
             fed: None,
@@ -173,6 +180,11 @@ impl Media {
                     // The demuxer has lost its way in damaged data: what was read is what there is.
                     av::Kind::InvalidData => return Ok(None),
                     _ if self.demuxer.is_hanging_up(&e) => return Ok(None),
+                    _ if e.is_of_the_object() => {
+                        // Reading on leads nowhere; seeking begins anew.
+                        (self.broken, self.last) = (true, None);
+                        return Err(reading(&self.spec.label(), self.spec.timeout, e));
+                    }
                     _ => return Err(reading(&self.spec.label(), self.spec.timeout, e)),
                 },
             }
@@ -199,6 +211,7 @@ impl Media {
             track.flush();
         }
         self.drained = false;
+        self.broken = false;
         self.last = None;
         self.heard = f64::NEG_INFINITY;
         self.fed = None;
@@ -206,7 +219,7 @@ impl Media {
 
     /// Begins again from the very beginning, for sources in which times are of no help.
     fn rewind(&mut self) -> Result<()> {
-        self.demuxer = open(&self.spec, &self.interrupt)?;
+        self.demuxer = open_content(&self.spec, self.content.as_ref(), &self.interrupt)?;
         self.discard_others()?;
         self.flush();
         for track in self.video.iter_mut().chain(&mut self.audio) {
@@ -254,8 +267,12 @@ impl Media {
     /// the decoder, which guesses differently after a seek.
     fn is_timed(&mut self) -> Result<bool> {
         let untimed = |m: &Media| m.video.as_ref().is_some_and(|v| v.untimed);
-        while self.seen < FEW && !untimed(self) && !self.drained {
-            self.pump()?;
+        while self.seen < FEW && !untimed(self) && !self.drained && !self.broken {
+            match self.pump() {
+                // What cannot be read here does not matter elsewhere.
+                Err(_) if self.broken => break,
+                pumped => pumped?,
+            }
         }
         Ok(!untimed(self) && self.demuxer.is_seekable())
     }
@@ -377,7 +394,8 @@ impl Media {
                 Some(video) => video.stream,
                 None => return Err(Error::unsupported("sound has no frame numbers; seek by time")),
             };
-            let scan = scan_stream(&self.spec, &self.interrupt, &self.streams, stream)?;
+            let content = self.content.as_ref();
+            let scan = scan_stream(&self.spec, content, &self.interrupt, &self.streams, stream)?;
             let packets = scan.streams.get(stream).map_or(&[][..], |s| &s.packets);
             self.index = Some(Index::new(packets));
         }
@@ -491,7 +509,7 @@ impl Media {
     /// Finds frame `n` by decoding and counting, where times do not tell frames apart.
     fn count_to(&mut self, n: i64) -> Result<()> {
         let at = |m: &Media| m.video.as_ref().map_or(0, |v| v.count - v.ready.len() as i64);
-        if at(self) > n {
+        if at(self) > n || self.broken {
             self.rewind()?;
         }
         loop {

@@ -1,5 +1,6 @@
 //! Where media comes from.
 
+mod content;
 pub(crate) mod continuity;
 pub(crate) mod index;
 pub(crate) mod keys;
@@ -15,4 +16,5 @@ mod spool;
 mod target;
 pub(crate) mod whole;
 
+pub use content::{Content, ReadAt};
 pub use ghoststream_sys::ffmpeg::Interrupt;

@@ -1,6 +1,7 @@
 //! Opening files and URLs: the document's words into FFmpeg's options, and FFmpeg's failures into errors that name the
 //! file or the field.
 
+use super::content::Content;
 use super::reach::Reach;
 use super::spool;
 use super::target::{Target, whitelist};
@@ -23,6 +24,22 @@ pub(crate) fn open(spec: &SourceSpec, interrupt: &av::Interrupt) -> Result<av::D
         }
         demuxer
     })
+}
+
+/// As [`open`], or, with `content`, of those bytes instead of a URL's.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_content(
+    spec: &SourceSpec,
+    content: Option<&Content>,
+    interrupt: &av::Interrupt,
+) -> Result<av::Demuxer> {
+    match content {
+        None => open(spec, interrupt),
+        // Nothing can be done about bytes that the application is slow to give.
+        Some(content) => open_bytes(&SourceSpec { timeout: 0.0, ..spec.clone() }, content.input(), interrupt),
+    }
 }
 
 /// As [`open`], with what a user should know of the way it was opened.
@@ -90,7 +107,7 @@ pub(crate) fn open_bytes(
         io: Some(input),
         ..base(spec, interrupt)
     };
-    finish(spec, &Target::Url { protocol: "bytes".into() }, av::Demuxer::open(options))
+    finish(spec, &Target::Bytes, av::Demuxer::open(options))
 }
 
 /// The path of a source that is a file on this machine.
@@ -223,7 +240,7 @@ fn explain(spec: &SourceSpec, target: &Target, e: av::Error) -> Error {
             );
         }
         // A protocol that a playlist or redirect inside the source wanted.
-        av::Kind::Invalid if matches!(target, Target::Url { .. }) => {
+        av::Kind::Invalid if matches!(target, Target::Url { .. } | Target::Bytes) => {
             (ErrorKind::Invalid, format!("{}; an option or a protocol that is not allowed", e.message()))
         }
         _ => (Error::from(e.clone()).kind(), e.message()),

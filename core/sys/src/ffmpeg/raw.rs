@@ -283,6 +283,7 @@ unsafe extern "C" {
     pub fn gsav_io_alloc(size: c_int, writing: c_int, opaque: *mut c_void, read: Option<Read>,
         write: Option<Write>, seek: Option<Seek>) -> *mut AVIOContext;
     pub fn gsav_io_free(io: *mut *mut AVIOContext);
+    pub fn gsav_io_forget(io: *mut AVIOContext);
     pub fn gsav_demux_open(out: *mut *mut AVFormatContext, url: *const c_char, format: *const c_char,
         pb: *mut AVIOContext, interrupt: Interrupt, ask: Ask, opaque: *mut c_void, backwards: *mut i32,
         options: *mut *mut AVDictionary) -> c_int;
