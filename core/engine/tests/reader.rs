@@ -412,6 +412,89 @@ fn a_damaged_picture_is_skipped_whatever_its_decoder_calls_it() {
     assert!((5..9).contains(&got.len()) && got.contains(&0) && got.contains(&8), "{got:?}");
 }
 
+/// A reader counts the pictures that it gives, and finds each of them by its number and by its time, all as the first
+/// reading gave them.
+fn counts_what_it_gives(path: &Path, frames: usize, gaps: bool) {
+    let mut reader = open(path);
+    let all: Vec<(f64, Vec<u8>)> = std::iter::from_fn(|| reader.next().unwrap())
+        .map(|f| (f.presentation().unwrap().seconds(), clips::packed(&f)))
+        .collect();
+    assert_eq!(all.len(), frames, "{path:?}");
+    // What is left out of the middle leaves a gap.
+    let step = |w: &[(f64, Vec<u8>)]| w[1].0 - w[0].0;
+    let good = |step: f64| (step - 0.04).abs() < 1e-3 || gaps && step > 0.04;
+    assert!(
+        all.windows(2).all(|w| good(step(w))),
+        "{path:?}: {:?}",
+        all.iter().map(|f| f.0).collect::<Vec<_>>()
+    );
+    let mut reader = open(path);
+    assert_eq!(reader.len().unwrap(), frames as u64, "{path:?}");
+    let mut by_time = open(path);
+    for n in (0..frames).chain((0..frames).map(|n| n * 37 % frames)) {
+        reader.seek_frame(n as u64).unwrap();
+        by_time.seek(Seconds(all[n].0 + 0.01)).unwrap();
+        for (reader, way) in [(&mut reader, "number"), (&mut by_time, "time")] {
+            let frame = reader.next().unwrap().unwrap_or_else(|| panic!("{path:?}: nothing at {n} by {way}"));
+            assert_eq!(frame.presentation().unwrap().seconds(), all[n].0, "{path:?}: {n} by {way}");
+            assert!(clips::packed(&frame) == all[n].1, "{path:?}: another picture at {n} by {way}");
+        }
+    }
+    assert_eq!(reader.seek_frame(frames as u64).unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+/// The second half of a transport stream, from somewhere within a group of pictures.
+fn halved(path: &Path) -> std::path::PathBuf {
+    let data = std::fs::read(path).unwrap();
+    let half = path.with_extension("half.ts");
+    std::fs::write(&half, &data[data.len() / 188 * 2 / 5 * 188..]).unwrap();
+    half
+}
+
+#[test]
+fn what_was_cut_off_is_not_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let open_gop = "open-gop=1:keyint=25:min-keyint=25:scenecut=0:bframes=4:b-adapt=0";
+    let hevc = ["-c:v", "libx265", "-preset", "fast", "-x265-params", &format!("{open_gop}:log-level=0")];
+    let h264 = ["-c:v", "libx264", "-preset", "fast", "-x264-params", open_gop];
+    let mpeg2 = ["-c:v", "mpeg2video", "-bf", "2", "-g", "15"];
+    let refreshed = ["-c:v", "libx264", "-x264-params", "intra-refresh=1:keyint=25:bframes=0"];
+    for (name, args, cut) in [("h265", &hevc[..], 75), ("h264", &h264, 75)] {
+        let whole = clips::numbered(dir.path(), &format!("{name}.mkv"), 100, args);
+        counts_what_it_gives(&whole, 100, false);
+        let cut_to =
+            |name: &str| clips::ffmpeg(dir.path(), name, &["-ss", "1.5", "-i", text(&whole), "-c", "copy"]);
+        counts_what_it_gives(&cut_to(&format!("{name}.cut.mkv")), cut, false);
+        if name == "h265" {
+            counts_what_it_gives(&cut_to("h265.cut.ts"), cut, false);
+        }
+    }
+    for (name, args) in [("h265", &hevc[..]), ("h264", &h264), ("mpeg2", &mpeg2), ("refreshed", &refreshed)] {
+        let whole = clips::numbered(dir.path(), &format!("{name}.ts"), 100, args);
+        counts_what_it_gives(&whole, 100, false);
+        let half = halved(&whole);
+        let mut reader = open(&half);
+        let given = std::iter::from_fn(|| reader.next().unwrap()).count();
+        assert!((20..100).contains(&given), "{name}: {given}");
+        counts_what_it_gives(&half, given, true);
+    }
+}
+
+#[test]
+fn pictures_without_times_between_those_with_times_get_theirs() {
+    let dir = tempfile::tempdir().unwrap();
+    // A rate so low that several pictures share a pack, of which one has a time.
+    let args = ["-bf", "2", "-g", "15", "-b:v", "200k"];
+    for (name, more) in [
+        ("a.mpg", &["-c:v", "mpeg2video", "-f", "mpeg"][..]),
+        ("b.vob", &["-c:v", "mpeg2video", "-f", "vob"]),
+        ("c.mpg", &["-c:v", "mpeg1video", "-f", "mpeg"]),
+    ] {
+        let path = clips::numbered(dir.path(), name, 150, &[&args[..], more].concat());
+        counts_what_it_gives(&path, 150, false);
+    }
+}
+
 /// Every picture and its time, then some again by index and by time.
 fn pictures(mut reader: Reader) -> Vec<(Option<i64>, Vec<u8>)> {
     let mut all = Vec::new();

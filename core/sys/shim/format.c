@@ -335,6 +335,12 @@ int gsav_demux_seek(AVFormatContext *ctx, int stream, int64_t ts, int backward, 
     return av_seek_frame(ctx, stream, ts, flags);
 }
 
+/* From now on packets without a presentation time get the one that the decode times after them say. */
+void gsav_demux_generate_times(AVFormatContext *ctx)
+{
+    ctx->flags |= AVFMT_FLAG_GENPTS;
+}
+
 /* Goes to the first packet. Formats whose times are found by bisection (transport and program streams) have none that
  * surely means it: a first decode time lies before the first presentation time. Their first byte does. */
 int gsav_demux_rewind(AVFormatContext *ctx)

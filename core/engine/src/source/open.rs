@@ -26,7 +26,7 @@ pub(crate) fn open(spec: &SourceSpec, interrupt: &av::Interrupt) -> Result<av::D
     })
 }
 
-/// As [`open`], or, with `content`, of those bytes instead of a URL's.
+/// As [`open`], or, with `content`, of those bytes instead of a URL's; pictures have times where they follow from others'.
 ///
 /// # Errors
 /// As [`open`].
@@ -35,12 +35,21 @@ pub(crate) fn open_content(
     content: Option<&Content>,
     interrupt: &av::Interrupt,
 ) -> Result<av::Demuxer> {
-    match content {
-        None => open(spec, interrupt),
+    let mut demuxer = match content {
+        None => open(spec, interrupt)?,
         // Nothing can be done about bytes that the application is slow to give.
-        Some(content) => open_bytes(&SourceSpec { timeout: 0.0, ..spec.clone() }, content.input(), interrupt),
+        Some(content) => {
+            open_bytes(&SourceSpec { timeout: 0.0, ..spec.clone() }, content.input(), interrupt)?
+        }
+    };
+    if PARTLY_TIMED.contains(&demuxer.format_name().as_str()) {
+        demuxer.generate_times();
     }
+    Ok(demuxer)
 }
+
+/// Formats that need not write a time for every picture.
+const PARTLY_TIMED: &[&str] = &["mpeg", "mpegts"];
 
 /// As [`open`], with what a user should know of the way it was opened.
 ///

@@ -393,6 +393,12 @@ impl Demuxer {
         u64::try_from(self.get().bit_rate).ok().filter(|r| *r > 0)
     }
 
+    /// Gives packets without a presentation time the one that follows from the decode times after them.
+    pub fn generate_times(&mut self) {
+        // SAFETY: an opened context.
+        unsafe { raw::gsav_demux_generate_times(self.raw) }
+    }
+
     /// Whether the bytes under it can be sought.
     pub fn is_seekable(&self) -> bool {
         self.get().seekable != 0

@@ -288,6 +288,7 @@ unsafe extern "C" {
         pb: *mut AVIOContext, interrupt: Interrupt, ask: Ask, opaque: *mut c_void, backwards: *mut i32,
         options: *mut *mut AVDictionary) -> c_int;
     pub fn gsav_demux_length(c: *mut AVFormatContext) -> i64;
+    pub fn gsav_demux_generate_times(c: *mut AVFormatContext);
     pub fn gsav_demux_rewind(c: *mut AVFormatContext) -> c_int;
     pub fn gsav_stream_index(c: *const AVFormatContext, stream: c_int, n: c_int, timestamp: *mut i64, key: *mut i32)
         -> c_int;
