@@ -10,7 +10,7 @@ use crate::encode::{
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::filter::Turn;
 use crate::filter::size::Shown;
-use crate::frame::Colour;
+use crate::frame::{Colour, PixelFormat};
 use crate::packet::{Codec, FieldOrder, MediaKind, StreamInfo, VideoInfo};
 use crate::spec::{
     AudioChoice, AudioSpec, CameraSpec, ColourSpec, Container, Deinterlace, FilterSpec, FrameRate,
@@ -244,22 +244,20 @@ pub(crate) fn video(
     }
     let segmented = container.is_some_and(Container::is_segmented);
     let shown = filtered_size(&wanted, Shown::of(video, wanted.auto_rotate));
-    let (width, height) = shown.fit(wanted.width, wanted.height);
+    let pairs = paired(&encoder.name, &codec, &wanted, video.format);
+    let (width, height) = shown.fit_pairs(wanted.width, wanted.height, pairs);
     if let Some(why) = mixes_fields(&wanted, video, &encoder.name, &codec, (height, shown.height), segmented)
     {
         wanted.filters.insert(0, FilterSpec::Deinterlace(Deinterlace::Auto));
         reason.push_str("; the source is interlaced, and ");
         reason.push_str(why);
     }
-    let needs_even = matches!(codec, Codec::H264 | Codec::Hevc | Codec::Av1 | Codec::Vp9)
-        && !wanted
-            .pixel_format
-            .as_deref()
-            .is_some_and(|f| f.contains("444") || f.contains("rgb") || f.contains("gbr"));
-    if needs_even && (width % 2 == 1 || height % 2 == 1) {
+    let needs_even = matches!(codec, Codec::H264 | Codec::Hevc | Codec::Av1 | Codec::Vp9);
+    let odd = (pairs.0 && width % 2 == 1, pairs.1 && height % 2 == 1);
+    if needs_even && (odd.0 || odd.1) {
         return Err(Error::invalid(
-            if width % 2 == 1 { "width" } else { "height" },
-            format!("{width}x{height}: 4:2:0 pictures have even sides"),
+            if odd.0 { "width" } else { "height" },
+            format!("{width}x{height}: pictures whose columns or rows share their chroma have even sides"),
         ));
     }
     let frame_rate = wanted.frame_rate.map(|r| r.0).or(video.frame_rate);
@@ -312,6 +310,18 @@ pub(crate) fn video(
             placement: Placement::default(),
         })),
     })
+}
+
+/// Whether the columns and the rows of what is encoded come in pairs: those that share their chroma do, unless the codec
+/// keeps whatever there is.
+fn paired(encoder: &str, codec: &Codec, wanted: &VideoSpec, source: Option<PixelFormat>) -> (bool, bool) {
+    let format = encode::format::input_format(encoder, wanted, source).ok().and_then(|f| f.descriptor());
+    match format {
+        _ if encode::presets::direct(encoder).is_some() => (true, true),
+        _ if codec.name() == "ffv1" => (false, false),
+        Some(d) => (d.log2_chroma_w > 0, d.log2_chroma_h > 0),
+        None => (true, true),
+    }
 }
 
 /// Why fields would not stay fields, where nobody says what becomes of them. `heights`: of the output, and before scaling.
@@ -435,7 +445,7 @@ fn hdr_has_a_place(wanted: &VideoSpec, source: Colour) -> Result<()> {
     let mut colour = source;
     if let Some(asked) = &wanted.colour {
         let asked = crate::filter::colour::from_spec(asked)?;
-        colour = crate::filter::colour::complete(Some(asked), source, crate::frame::PixelFormat::nv12(), 0);
+        colour = crate::filter::colour::complete(Some(asked), source, PixelFormat::nv12(), 0);
     }
     if colour.is_hdr() { Ok(()) } else { Err(Error::invalid("hdr", encode::video::NOT_HDR)) }
 }
