@@ -24,7 +24,8 @@
 // Documents   What a job does is one JSON document, the same for every language; gs_spec_schema has its form. An unknown key is an
 //             error, and errors name the path of the field.
 // Threads     Every function may be called from any thread. "Thread" says what may not happen at the same time. Media never
-//             comes through callbacks and events are pulled; the three callbacks (wakeup, log, release) say what they allow.
+//             comes through callbacks and events are pulled, except that a gs_bytes may read a file of yours through one; the
+//             callbacks (wakeup, log, read, release) say what they allow.
 // Errors      Each function lists what it can answer beside GS_OK. Any function can also answer GS_INTERNAL, for a defect of ours
 //             that was caught; the process goes on.
 // Since       The ABI in which an item appeared. Symbols do not depend on how the library was built: what a build cannot do answers
@@ -370,6 +371,41 @@ typedef void (*gs_log_callback)(int32_t level,
                                 const char *component,
                                 const char *message,
                                 void *user);
+
+// Reads bytes of a gs_bytes for the library: puts up to `bytes` that begin at `offset` into `buffer`. Fewer than were
+// asked for are no end; 0 is.
+// Owns: nothing; `buffer` is the library's, for this call.
+// Thread: the library's, one call at a time for each gs_bytes that was passed in; never after `release` ran. It may block,
+// which gs_capture_interrupt does not end, and must not call a function on the capture that it reads for.
+// Errors: a negative errno (-EIO) says that the bytes cannot be had; the call that needed them answers GS_IO.
+// Since: 0
+typedef int64_t (*gs_bytes_read)(void *user, uint64_t offset, uint8_t *buffer, size_t bytes);
+
+// Says that the library is done with the bytes.
+// Owns: gives them back.
+// Thread: any, also the library's; exactly once for each call that gave GS_OK.
+// Errors: none; a C++ exception must not leave it.
+// Since: 0
+typedef void (*gs_bytes_release)(void *user);
+
+// A whole file that you have, for gs_capture_open_bytes and gs_probe_bytes: either `data` or `read`.
+// Since: 0
+typedef struct gs_bytes {
+    // sizeof (gs_bytes).
+    uint32_t size;
+    // 0.
+    uint32_t reserved;
+    // How many bytes the file has.
+    uint64_t length;
+    // All of them, in memory that stays as it is until `release` ran; it is not copied. NULL with `read`.
+    const uint8_t *data;
+    // Gives them piece by piece; NULL with `data`.
+    gs_bytes_read read;
+    // For `read` and `release`.
+    void *user;
+    // Runs when the library is done with them; may be NULL.
+    gs_bytes_release release;
+} gs_bytes;
 
 // What a new frame is. Give `width` and `height` for a picture, `sample_rate`, `channels` and `samples` for sound.
 // Since: 0
@@ -751,6 +787,16 @@ gs_status gs_probe(const char *source,
                    uint32_t flags,
                    struct gs_buffer **json);
 
+// As gs_probe, of a file that you have. `source` is NULL or a `source` object that names no source (`{"format": "mpegts"}`).
+// Owns: you get `*json`; gs_buffer_unref it. `bytes.release` runs before this gives GS_OK.
+// Thread: any.
+// Errors: GS_FORMAT; GS_IO when `read` failed; GS_INVALID naming the field.
+// Since: 0
+gs_status gs_probe_bytes(const struct gs_bytes *bytes,
+                         const char *source,
+                         uint32_t flags,
+                         struct gs_buffer **json);
+
 // What this machine and build can do, as JSON: FFmpeg, hardware, encoders that really work here and why others do not,
 // decoders, formats. Tries the encoders, so that the first call may take seconds.
 // Owns: you get `*json`; gs_buffer_unref it.
@@ -870,6 +916,19 @@ gs_status gs_capture_open(const char *source,
                           const struct gs_capture_options *options,
                           struct gs_capture **capture);
 
+// As gs_capture_open, of a file that you have: in memory, which is not copied, or behind a function that reads it at any
+// place. `source` is NULL or a `source` object that names no source (`{"start": 10, "format": "mpegts"}`); `options` may be
+// NULL. Seeking is as exact as in a file. Nothing outside the bytes is opened (playlists, external references).
+// Owns: you get `*capture`; gs_capture_free it. Keeps what is behind `bytes`, not the struct, until `release(user)`, which
+// runs in gs_capture_free. When the call fails, nothing is kept and `release` never runs.
+// Thread: any.
+// Errors: GS_FORMAT; GS_IO when `read` failed, then or later; GS_UNSUPPORTED without a decoder; GS_INVALID naming the field.
+// Since: 0
+gs_status gs_capture_open_bytes(const struct gs_bytes *bytes,
+                                const char *source,
+                                const struct gs_capture_options *options,
+                                struct gs_capture **capture);
+
 // The next frame, in the order of time.
 // Owns: you get `*frame`; gs_frame_unref it.
 // Thread: any; waits for other calls on the capture.
@@ -938,7 +997,8 @@ void gs_capture_free(struct gs_capture **capture);
 gs_status gs_encoder_open(const struct gs_encoder_options *options,
                           struct gs_encoder **encoder);
 
-// Gives a frame to the encoder, waiting while its queue is full. Frames come in the order of their times.
+// Gives a picture to the encoder, waiting while its queue is full. Pictures come in the order of their times: one that does
+// not come after the one before it is moved behind that, which a warning tells once.
 // Owns: nothing; the encoder takes a reference of its own, and the pixels are not copied. You may unref the frame at once.
 // Thread: any; order is yours to keep.
 // Errors: GS_AGAIN, GS_TIMEOUT when there was no room in time; GS_STATE after gs_encoder_finish and after a failure
@@ -1182,6 +1242,8 @@ gs_status gs_job_write(struct gs_job *job,
                        size_t *written);
 
 // Feeds a `frames` source, waiting while its queue is full (a live one drops the oldest instead).
+// Pictures come in the order of their times: one that does not come after the one before it is moved behind that, which a
+// warning tells once, or fails the job where its document has `fallback: false`.
 // Owns: nothing; the engine takes a reference of its own, and the pixels are not copied. You may unref the frame at once.
 // Thread: any; order is yours to keep.
 // Errors: GS_AGAIN, GS_TIMEOUT when there was no room in time; GS_STATE for another kind of source, after

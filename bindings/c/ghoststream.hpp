@@ -119,6 +119,13 @@ inline std::string probe(const std::string &source, std::uint32_t flags = 0) {
     return json.str();
 }
 
+/// What is in a file of yours, as JSON; see gs_probe_bytes.
+inline std::string probe(const gs_bytes &bytes, std::uint32_t flags = 0, const char *source = nullptr) {
+    Buffer json;
+    check(gs_probe_bytes(&bytes, source, flags, json.out()));
+    return json.str();
+}
+
 /// What this machine can do, as JSON.
 inline std::string devices() {
     Buffer json;
@@ -203,6 +210,12 @@ public:
 
     explicit Capture(const std::string &source, const gs_capture_options &options = Capture::options()) {
         check(gs_capture_open(source.c_str(), &options, out()));
+    }
+    static gs_bytes bytes() { return detail::sized<gs_bytes>(); }
+    /// A file of yours; see gs_capture_open_bytes.
+    explicit Capture(const gs_bytes &bytes, const gs_capture_options &options = Capture::options(),
+                     const char *source = nullptr) {
+        check(gs_capture_open_bytes(&bytes, source, &options, out()));
     }
     /// Empty at the end, and when none came in time.
     std::optional<Frame> next(Wait wait = {}) {

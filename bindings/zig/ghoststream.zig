@@ -101,6 +101,13 @@ pub fn probe(source: [:0]const u8, flags: u32) Error!Buffer {
     return buffer;
 }
 
+/// What is in a file of yours, as JSON; see gs_probe_bytes.
+pub fn probeBytes(bytes: c.gs_bytes, source: ?[*:0]const u8, flags: u32) Error!Buffer {
+    var buffer = Buffer{ .handle = null };
+    _ = try check(c.gs_probe_bytes(&bytes, source, flags, &buffer.handle));
+    return buffer;
+}
+
 /// The settings that have names, as JSON.
 pub fn presets() Error!Buffer {
     var buffer = Buffer{ .handle = null };
@@ -240,6 +247,23 @@ pub const Capture = struct {
     pub fn open(source: [:0]const u8, how: c.gs_capture_options) Error!Capture {
         var capture = Capture{ .handle = null };
         _ = try check(c.gs_capture_open(source.ptr, &how, &capture.handle));
+        return capture;
+    }
+    /// For a file of yours: `data` or `read`, and `length`.
+    pub fn bytes() c.gs_bytes {
+        return sized(c.gs_bytes);
+    }
+    /// A file in memory, which must stay as it is until `deinit`.
+    pub fn openMemory(data: []const u8, how: c.gs_capture_options) Error!Capture {
+        var file = Capture.bytes();
+        file.length = data.len;
+        file.data = data.ptr;
+        return openBytes(file, null, how);
+    }
+    /// A file of yours; see gs_capture_open_bytes.
+    pub fn openBytes(file: c.gs_bytes, source: ?[*:0]const u8, how: c.gs_capture_options) Error!Capture {
+        var capture = Capture{ .handle = null };
+        _ = try check(c.gs_capture_open_bytes(&file, source, &how, &capture.handle));
         return capture;
     }
     pub fn deinit(self: *Capture) void {

@@ -4,6 +4,7 @@ use crate::boundary::{
     Out, SizedStruct, enter, enter_or, handle, not_now, optional_text, owned, read_struct, text, timeout,
 };
 use crate::buffer::gs_buffer;
+use crate::bytes::{self, gs_bytes};
 use crate::frame::gs_frame;
 use crate::status::gs_status;
 use engine::frame::Frame;
@@ -141,7 +142,10 @@ fn survive<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 impl gs_capture {
-    fn open(source: &str, options: Option<&gs_capture_options>) -> Result<gs_capture> {
+    fn open(
+        options: Option<&gs_capture_options>,
+        open: impl FnOnce(ReaderOptions) -> Result<Reader>,
+    ) -> Result<gs_capture> {
         let mut reading = ReaderOptions { audio: false, ..ReaderOptions::default() };
         let mut queue = 4;
         if let Some(o) = options {
@@ -168,7 +172,7 @@ impl gs_capture {
         if !reading.video && !reading.audio {
             return Err(Error::invalid("options.flags", "neither pictures nor sound"));
         }
-        let reader = Reader::open(&crate::probe::source(source)?, reading)?;
+        let reader = open(reading)?;
         let info = serde_json::to_string(reader.info())
             .map_err(|e| Error::with_source(ErrorKind::Internal, format!("cannot write JSON: {e}"), e))?;
         let interrupt = reader.interrupt();
@@ -298,15 +302,59 @@ pub unsafe extern "C" fn gs_capture_open(
         let out = unsafe { Out::new(capture, "capture") }?;
         // SAFETY: the caller's promise.
         let source = unsafe { text(source, "source") }?;
-        let options = if options.is_null() {
-            None
-        } else {
-            // SAFETY: the caller's promise.
-            Some(unsafe { read_struct(options, "options") }?)
-        };
-        out.set(owned::give(gs_capture::open(source, options.as_ref())?));
+        // SAFETY: the caller's promise.
+        let options = unsafe { self::options(options) }?;
+        let open = |reading| Reader::open(&crate::probe::source(source)?, reading);
+        out.set(owned::give(gs_capture::open(options.as_ref(), open)?));
         Ok(gs_status::GS_OK)
     })
+}
+
+/// As gs_capture_open, of a file that you have: in memory, which is not copied, or behind a function that reads it at any
+/// place. `source` is NULL or a `source` object that names no source (`{"start": 10, "format": "mpegts"}`); `options` may be
+/// NULL. Seeking is as exact as in a file. Nothing outside the bytes is opened (playlists, external references).
+/// Owns: you get `*capture`; gs_capture_free it. Keeps what is behind `bytes`, not the struct, until `release(user)`, which
+/// runs in gs_capture_free. When the call fails, nothing is kept and `release` never runs.
+/// Thread: any.
+/// Errors: GS_FORMAT; GS_IO when `read` failed, then or later; GS_UNSUPPORTED without a decoder; GS_INVALID naming the field.
+/// Since: 0
+///
+/// # Safety
+/// `bytes` is NULL or as long as its `size` says, with fields as its text says; `source` is NULL or a terminated string;
+/// `options` is NULL or as long as its `size` says; `capture` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gs_capture_open_bytes(
+    bytes: *const gs_bytes,
+    source: *const c_char,
+    options: *const gs_capture_options,
+    capture: *mut *mut gs_capture,
+) -> gs_status {
+    enter(|| {
+        // SAFETY: the caller's promise.
+        let out = unsafe { Out::new(capture, "capture") }?;
+        // SAFETY: the caller's promise.
+        let taken = unsafe { bytes::Taken::new(bytes) }?;
+        // SAFETY: the caller's promise.
+        let source = unsafe { bytes::source(source) }?;
+        // SAFETY: the caller's promise.
+        let options = unsafe { self::options(options) }?;
+        let content = taken.content();
+        let open = |reading| Reader::open_content(content, &source, reading, Interrupt::new());
+        let opened = gs_capture::open(options.as_ref(), open)?;
+        taken.keep();
+        out.set(owned::give(opened));
+        Ok(gs_status::GS_OK)
+    })
+}
+
+/// # Safety
+/// `options` is NULL or as long as its `size` says.
+unsafe fn options(options: *const gs_capture_options) -> Result<Option<gs_capture_options>> {
+    if options.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { read_struct(options, "options") }.map(Some)
 }
 
 /// The next frame, in the order of time.

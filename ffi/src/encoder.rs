@@ -237,7 +237,8 @@ pub unsafe extern "C" fn gs_encoder_open(
     })
 }
 
-/// Gives a frame to the encoder, waiting while its queue is full. Frames come in the order of their times.
+/// Gives a picture to the encoder, waiting while its queue is full. Pictures come in the order of their times: one that does
+/// not come after the one before it is moved behind that, which a warning tells once.
 /// Owns: nothing; the encoder takes a reference of its own, and the pixels are not copied. You may unref the frame at once.
 /// Thread: any; order is yours to keep.
 /// Errors: GS_AGAIN, GS_TIMEOUT when there was no room in time; GS_STATE after gs_encoder_finish and after a failure

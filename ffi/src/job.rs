@@ -351,6 +351,8 @@ pub unsafe extern "C" fn gs_job_write(
 }
 
 /// Feeds a `frames` source, waiting while its queue is full (a live one drops the oldest instead).
+/// Pictures come in the order of their times: one that does not come after the one before it is moved behind that, which a
+/// warning tells once, or fails the job where its document has `fallback: false`.
 /// Owns: nothing; the engine takes a reference of its own, and the pixels are not copied. You may unref the frame at once.
 /// Thread: any; order is yours to keep.
 /// Errors: GS_AGAIN, GS_TIMEOUT when there was no room in time; GS_STATE for another kind of source, after

@@ -1,6 +1,7 @@
 //! Sized structs are laid out in C as they are here: a C compiler checks every size and offset of the header.
 
 use crate::boundary::SizedStruct;
+use crate::bytes::gs_bytes;
 use crate::capture::gs_capture_options;
 use crate::encoder::gs_encoder_options;
 use crate::event::gs_event;
@@ -28,6 +29,7 @@ macro_rules! layout {
 
 fn layouts() -> Vec<Layout> {
     vec![
+        layout!(gs_bytes { size, reserved, length, data, read, user, release }),
         layout!(gs_frame_options {
             size,
             flags,

@@ -13,6 +13,8 @@ mod log;
 
 mod buffer;
 
+mod bytes;
+
 mod probe;
 
 mod frame;

@@ -2,6 +2,7 @@
 
 use crate::boundary::{Out, enter, text};
 use crate::buffer::gs_buffer;
+use crate::bytes::{self, gs_bytes};
 use crate::status::gs_status;
 use engine::probe::ProbeOptions;
 use engine::spec::{PatternSpec, ScreenSpec, SourceSpec, parse_json};
@@ -48,13 +49,53 @@ pub unsafe extern "C" fn gs_probe(source: *const c_char, flags: u32, json: *mut 
         let out = unsafe { Out::new(json, "json") }?;
         // SAFETY: the caller's promise.
         let source = self::source(unsafe { text(source, "source") }?)?;
-        if flags & !GS_PROBE_KEYFRAMES != 0 {
-            return Err(Error::invalid("flags", format!("unknown flags in {flags:#x}")));
-        }
-        let options = ProbeOptions { keyframes: flags & GS_PROBE_KEYFRAMES != 0 };
-        out.set(gs_buffer::json(&engine::probe::probe(&source, &options)?)?);
+        out.set(gs_buffer::json(&engine::probe::probe(&source, &options(flags)?)?)?);
         Ok(gs_status::GS_OK)
     })
+}
+
+/// As gs_probe, of a file that you have. `source` is NULL or a `source` object that names no source (`{"format": "mpegts"}`).
+/// Owns: you get `*json`; gs_buffer_unref it. `bytes.release` runs before this gives GS_OK.
+/// Thread: any.
+/// Errors: GS_FORMAT; GS_IO when `read` failed; GS_INVALID naming the field.
+/// Since: 0
+///
+/// # Safety
+/// `bytes` is NULL or as long as its `size` says, with fields as its text says; `source` is NULL or a terminated string;
+/// `json` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gs_probe_bytes(
+    bytes: *const gs_bytes,
+    source: *const c_char,
+    flags: u32,
+    json: *mut *mut gs_buffer,
+) -> gs_status {
+    enter(|| {
+        // SAFETY: the caller's promise.
+        let out = unsafe { Out::new(json, "json") }?;
+        // SAFETY: the caller's promise.
+        let taken = unsafe { bytes::Taken::new(bytes) }?;
+        // SAFETY: the caller's promise.
+        let source = unsafe { bytes::source(source) }?;
+        let options = options(flags)?;
+        let found = engine::probe::probe_content(
+            &taken.content(),
+            &source,
+            &options,
+            &engine::source::Interrupt::new(),
+        )?;
+        let found = gs_buffer::json(&found)?;
+        taken.keep();
+        out.set(found);
+        Ok(gs_status::GS_OK)
+    })
+}
+
+fn options(flags: u32) -> Result<ProbeOptions> {
+    if flags & !GS_PROBE_KEYFRAMES != 0 {
+        return Err(Error::invalid("flags", format!("unknown flags in {flags:#x}")));
+    }
+    Ok(ProbeOptions { keyframes: flags & GS_PROBE_KEYFRAMES != 0 })
 }
 
 /// What this machine and build can do, as JSON: FFmpeg, hardware, encoders that really work here and why others do not,

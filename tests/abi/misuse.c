@@ -762,6 +762,142 @@ static void captures(void)
     gs_capture_free(&capture);
 }
 
+/* 20 pictures whose luma is their number. */
+#define PICTURES 20
+static uint8_t film[64 + PICTURES * (6 + 16 * 16 * 3 / 2)];
+static size_t film_length;
+
+static void make_film(void)
+{
+    static const char head[] = "YUV4MPEG2 W16 H16 F25:1 Ip C420jpeg\n";
+    int n;
+    film_length = sizeof head - 1;
+    memcpy(film, head, film_length);
+    for (n = 0; n < PICTURES; n++) {
+        memcpy(film + film_length, "FRAME\n", 6);
+        memset(film + film_length + 6, n, 256);
+        memset(film + film_length + 6 + 256, 128, 128);
+        film_length += 6 + 384;
+    }
+}
+
+struct held {
+    uint64_t readable;
+    int reads, released;
+};
+
+static int64_t held_read(void *user, uint64_t offset, uint8_t *buffer, size_t bytes)
+{
+    struct held *held = user;
+    CHECK(offset + bytes <= film_length && held->released == 0);
+    held->reads++;
+    if (offset >= held->readable)
+        return -5;
+    /* Fewer than were asked for are no end. */
+    bytes = bytes > 1000 ? 1000 : bytes;
+    memcpy(buffer, film + offset, bytes);
+    return (int64_t)bytes;
+}
+
+static int64_t held_boast(void *user, uint64_t offset, uint8_t *buffer, size_t bytes)
+{
+    (void)user, (void)offset, (void)buffer;
+    return (int64_t)bytes + 1;
+}
+
+static void held_release(void *user)
+{
+    ((struct held *)user)->released++;
+}
+
+static void shows(gs_capture *capture, int number)
+{
+    gs_frame *frame = NULL;
+    SIZED(gs_frame_info, info);
+    CALL(gs_capture_next_frame, GS_OK, (capture, -1, &frame));
+    CALL(gs_frame_get_info, GS_OK, (frame, &info));
+    CHECK(info.pts == number * 40000 && info.data[0][0] == number);
+    gs_frame_unref(&frame);
+}
+
+static void held_files(void)
+{
+    gs_capture *capture = NULL;
+    gs_frame *frame = NULL;
+    gs_buffer *json = NULL;
+    uint64_t count = 0;
+    struct held held = {0, 0, 0};
+    int way;
+    SIZED(gs_bytes, bytes);
+
+    make_film();
+    NULLED(gs_capture_open_bytes, GS_INVALID, gs_capture, c, (NULL, NULL, NULL, &c));
+    NULLED(gs_capture_open_bytes, GS_INVALID, gs_capture, c, (&bytes, NULL, NULL, &c));
+    NULLED(gs_probe_bytes, GS_INVALID, gs_buffer, b, (NULL, NULL, 0, &b));
+    bytes.user = &held;
+    bytes.release = held_release;
+    bytes.data = film;
+    CALL(gs_capture_open_bytes, GS_INVALID, (&bytes, NULL, NULL, NULL));
+    CALL(gs_probe_bytes, GS_INVALID, (&bytes, NULL, 0, NULL));
+    /* Nothing in it. */
+    NULLED(gs_capture_open_bytes, GS_FORMAT, gs_capture, c, (&bytes, NULL, NULL, &c));
+    bytes.length = UINT64_MAX;
+    NULLED(gs_capture_open_bytes, GS_INVALID, gs_capture, c, (&bytes, NULL, NULL, &c));
+    bytes.length = film_length;
+    bytes.reserved = 1;
+    NULLED(gs_capture_open_bytes, GS_INVALID, gs_capture, c, (&bytes, NULL, NULL, &c));
+    bytes.reserved = 0;
+    bytes.read = held_read;
+    NULLED(gs_capture_open_bytes, GS_INVALID, gs_capture, c, (&bytes, NULL, NULL, &c));
+    bytes.read = NULL;
+    NULLED(gs_capture_open_bytes, GS_INVALID, gs_capture, c, (&bytes, "{\"url\": \"a.mkv\"}", NULL, &c));
+    NULLED(gs_capture_open_bytes, GS_INVALID, gs_capture, c, (&bytes, "a.mkv", NULL, &c));
+    NULLED(gs_capture_open_bytes, GS_INVALID, gs_capture, c, (&bytes, "{\"protocols\": [\"srt\"]}", NULL, &c));
+    NULLED(gs_probe_bytes, GS_INVALID, gs_buffer, b, (&bytes, NULL, 0x80u, &b));
+    CHECK(held.released == 0);
+
+    for (way = 0; way < 2; way++) {
+        held.released = held.reads = 0;
+        held.readable = film_length;
+        bytes.data = way ? NULL : film;
+        bytes.read = way ? held_read : NULL;
+        CALL(gs_capture_open_bytes, GS_OK, (&bytes, NULL, NULL, &capture));
+        shows(capture, 0);
+        CALL(gs_capture_frame_count, GS_OK, (capture, &count));
+        CHECK(count == PICTURES);
+        CALL(gs_capture_seek_frame, GS_OK, (capture, 13));
+        shows(capture, 13);
+        CALL(gs_capture_seek, GS_OK, (capture, 290000));
+        shows(capture, 7);
+        CHECK(held.released == 0 && (held.reads > 0) == way);
+        gs_capture_free(&capture);
+        CHECK(held.released == 1);
+        held.released = 0;
+        CALL(gs_probe_bytes, GS_OK, (&bytes, "{\"format\": \"yuv4mpegpipe\"}", GS_PROBE_KEYFRAMES, &json));
+        CHECK(held.released == 1 && strstr(gs_buffer_text(json), "\"frames\":20"));
+        gs_buffer_unref(&json);
+        held.released = 0;
+        CALL(gs_capture_open_bytes, GS_OK, (&bytes, "{\"start\": 0.2}", NULL, &capture));
+        shows(capture, 5);
+        gs_capture_free(&capture);
+    }
+    /* What cannot be read is no end. */
+    held.released = 0;
+    held.readable = 0;
+    NULLED(gs_capture_open_bytes, GS_IO, gs_capture, c, (&bytes, NULL, NULL, &c));
+    NULLED(gs_probe_bytes, GS_IO, gs_buffer, b, (&bytes, NULL, 0, &b));
+    CHECK(held.released == 0);
+    held.readable = film_length - 4000;
+    CALL(gs_capture_open_bytes, GS_OK, (&bytes, NULL, NULL, &capture));
+    while (gs_capture_next_frame(capture, -1, &frame) == GS_OK)
+        gs_frame_unref(&frame);
+    CALL(gs_capture_next_frame, GS_IO, (capture, -1, &frame));
+    gs_capture_free(&capture);
+    CHECK(held.released == 1);
+    bytes.read = held_boast;
+    NULLED(gs_capture_open_bytes, GS_IO, gs_capture, c, (&bytes, NULL, NULL, &c));
+}
+
 int main(void)
 {
     int lines = 0;
@@ -784,6 +920,7 @@ int main(void)
     segments();
     encoders();
     captures();
+    held_files();
     CHECK(lines == 0);
     CALL(gs_log_set, GS_OK, (GS_LOG_TRACE, NULL, NULL));
     if (failed)

@@ -1,4 +1,5 @@
 // ghoststream.hpp: owners free themselves once, moves leave nothing behind, failures are exceptions.
+#include <cstring>
 #include <ghoststream.hpp>
 
 #include <atomic>
@@ -60,6 +61,14 @@ int main() {
     gs::Capture capture("pattern:smpte");
     capture.seek(std::chrono::seconds(2));
     gs::Frame frame = *capture.next();
+    static const char one[] = "YUV4MPEG2 W2 H2 F25:1 Ip C420jpeg\nFRAME\n012345";
+    gs_bytes bytes = gs::Capture::bytes();
+    bytes.data = reinterpret_cast<const std::uint8_t *>(one);
+    bytes.length = sizeof one - 1;
+    gs::Capture held(bytes);
+    gs::Buffer packed = held.next()->pack();
+    CHECK(held.frame_count() == 1 && packed.size() == 6 && !std::memcmp(packed.data(), "012345", 6));
+    CHECK(gs::probe(bytes).find("rawvideo") != std::string::npos);
     gs::Frame same = frame.share();
     frame = gs::Frame();
     CHECK(same.info().pts == 2000000 && same.pack().size() > 0);

@@ -129,12 +129,18 @@ fn pixel(py: Python<'_>, format: &str) -> PyResult<PixelFormat> {
         .ok_or_else(|| invalid(py, format!("format: {format:?} is not a pixel format")))
 }
 
-/// Rows and bytes in a row of each plane of a picture.
+/// Rows and bytes in a row of each plane of a picture, and the bytes of a sample.
 #[pyfunction]
-pub fn plane_layouts(py: Python<'_>, format: &str, width: u32, height: u32) -> PyResult<Vec<(usize, usize)>> {
+pub fn plane_layouts(
+    py: Python<'_>,
+    format: &str,
+    width: u32,
+    height: u32,
+) -> PyResult<(Vec<(usize, usize)>, usize)> {
     let pixel = pixel(py, format)?;
-    let planes = pixel.descriptor().map_or(0, |d| d.planes);
-    Ok((0..planes).filter_map(|i| pixel.plane_layout(width, height, i)).collect())
+    let (planes, depth) = pixel.descriptor().map_or((0, 8), |d| (d.planes, d.depth));
+    let layouts = (0..planes).filter_map(|i| pixel.plane_layout(width, height, i)).collect();
+    Ok((layouts, depth.div_ceil(8).next_power_of_two() as usize))
 }
 
 /// Keeps Python's object until the engine is done with its memory.

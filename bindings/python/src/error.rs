@@ -14,6 +14,15 @@ pub fn invalid(py: Python<'_>, message: impl Into<String>) -> PyErr {
     raise(py, &Error::new(ErrorKind::Invalid, message))
 }
 
+/// As [`raise`], with the exception that it comes from.
+pub fn raise_from(py: Python<'_>, e: &Error, cause: Option<PyErr>) -> PyErr {
+    let raised = raise(py, e);
+    if cause.is_some() {
+        raised.set_cause(py, cause);
+    }
+    raised
+}
+
 fn raise_as(py: Python<'_>, kind: &str, message: &str) -> PyErr {
     static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let make = MAKE.get_or_try_init(py, || {

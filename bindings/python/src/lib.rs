@@ -5,6 +5,7 @@
 #![allow(missing_docs, reason = "the public face is the Python package, which documents it")]
 
 mod buffer;
+mod content;
 mod device;
 mod dlpack;
 mod error;
@@ -19,15 +20,25 @@ mod wait;
 use error::OrRaise;
 use pyo3::prelude::*;
 
-/// What is in a source, as JSON.
+/// What is in a source, or in the bytes that `data` holds or reads, as JSON.
 #[pyfunction]
-fn probe(py: Python<'_>, source: &str, keyframes: bool) -> PyResult<String> {
-    use ghoststream::probe::{ProbeOptions, probe_with};
+#[pyo3(signature = (source, keyframes, data = None))]
+fn probe(py: Python<'_>, source: &str, keyframes: bool, data: Option<&Bound<'_, PyAny>>) -> PyResult<String> {
+    use ghoststream::probe::{ProbeOptions, probe_content, probe_with};
     let source = ghoststream::spec::parse_json(source).or_raise(py)?;
     let interrupt = ghoststream::source::Interrupt::new();
     let stop = interrupt.clone();
-    let work = move || probe_with(&source, &ProbeOptions { keyframes }, &interrupt);
-    let found = wait::apart(py, move || stop.cancel(), work)?.or_raise(py)?;
+    let options = ProbeOptions { keyframes };
+    let found = match data.map(content::Source::new).transpose()? {
+        None => {
+            let work = move || probe_with(&source, &options, &interrupt);
+            wait::apart(py, move || stop.cancel(), work)?.or_raise(py)?
+        }
+        Some(held) => {
+            let work = move |content: &_| probe_content(content, &source, &options, &interrupt);
+            content::apart_with(py, &held, move || stop.cancel(), work)?
+        }
+    };
     job::json(py, &found)
 }
 

@@ -1,9 +1,8 @@
 //! Decoding on a thread of its own, a few frames ahead of Python.
 
+use crate::content::{Desk, Source};
 use crate::error::{OrRaise, raise};
 use crate::frame::{Frame, Pool};
-use crate::job::json;
-use crate::wait::{apart, in_slices};
 use ghoststream::frame::Frame as EngineFrame;
 use ghoststream::reader::{Reader as EngineReader, ReaderOptions};
 use ghoststream::source::Interrupt;
@@ -11,9 +10,9 @@ use ghoststream::spec::{Seconds, SourceSpec};
 use ghoststream::{Error, ErrorKind, Result};
 use pyo3::prelude::*;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 /// Frames decoded ahead of one that reads on.
 const AHEAD: usize = 4;
@@ -31,32 +30,40 @@ struct State {
     queue: VecDeque<EngineFrame>,
     /// How many frames may wait in the queue; 0 = nobody reads now.
     depth: usize,
-    /// Why there are no more frames.
+    /// Why there are no more frames, and whether anybody was told.
     end: Option<Result<()>>,
+    told: bool,
     /// Requests are numbered, because Ctrl-C may leave one without anybody waiting for its answer.
     number: u64,
     request: Option<(u64, Request)>,
     answer: Option<(u64, Result<u64>)>,
+    /// What the source says of itself, once it is open.
+    opened: Option<Result<String>>,
     closed: bool,
 }
 
-#[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
+type Shared = Desk<State>;
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Opens, tells so, and serves until closed.
+    fn run(&self, open: impl FnOnce() -> Result<EngineReader>) {
+        let opened = catch_unwind(AssertUnwindSafe(open))
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the reading thread panicked")));
+        let reader = match opened {
+            Ok(reader) => reader,
+            Err(e) => {
+                self.lock().opened = Some(Err(e));
+                return self.tell();
+            }
+        };
+        let info = serde_json::to_string(reader.info())
+            .map_err(|e| Error::with_source(ErrorKind::Internal, format!("cannot write JSON: {e}"), e));
+        self.lock().opened = Some(info);
+        self.tell();
+        self.serve(reader);
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>, slice: Duration) -> MutexGuard<'a, State> {
-        self.changed.wait_timeout(state, slice).unwrap_or_else(PoisonError::into_inner).0
-    }
-
-    /// Serves until closed.
-    fn run(&self, mut reader: EngineReader) {
+    fn serve(&self, mut reader: EngineReader) {
         // Of what happens now the newest is wanted, however slow whoever takes it is.
         let live = reader.is_live();
         let mut state = self.lock();
@@ -72,10 +79,11 @@ impl Shared {
                 if !matches!(request, Request::Len) {
                     state.queue.clear();
                     state.end = None;
+                    state.told = false;
                     state.depth = 0;
                 }
                 state.answer = Some((number, answer));
-                self.changed.notify_all();
+                self.tell();
             } else if (state.queue.len() < state.depth || live && state.depth > 0) && state.end.is_none() {
                 drop(state);
                 let next = reader.next();
@@ -90,9 +98,9 @@ impl Shared {
                     Ok(None) => state.end = Some(Ok(())),
                     Err(e) => state.end = Some(Err(e)),
                 }
-                self.changed.notify_all();
+                self.tell();
             } else {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self.wait(state);
             }
         }
     }
@@ -102,6 +110,8 @@ impl Shared {
 #[pyclass(frozen, module = "ghoststream._native")]
 pub struct Reader {
     shared: Arc<Shared>,
+    /// The bytes that are decoded, where Python has them.
+    source: Option<Source>,
     /// Whether a Python thread is in a call.
     in_use: AtomicBool,
     interrupt: Interrupt,
@@ -122,19 +132,17 @@ impl Reader {
             state.request = Some((state.number, request));
             state.number
         };
-        self.shared.changed.notify_all();
-        let shared = &self.shared;
-        let answer = in_slices(py, None, |slice| {
-            let mut state = shared.lock();
-            if !matches!(state.answer, Some((n, _)) if n == number) {
-                state = shared.wait(state, slice);
-            }
-            match state.answer.take() {
-                Some((n, answer)) if n == number => Some(answer),
-                _ => state.closed.then(|| Err(Error::cancelled())),
-            }
+        self.shared.tell();
+        let answer = self.shared.attend(py, self.source.as_ref(), |state| match state.answer.take() {
+            Some((n, answer)) if n == number => Some(answer),
+            _ => state.closed.then(|| Err(Error::cancelled())),
         })?;
-        answer.unwrap_or_else(|| Err(Error::cancelled())).or_raise(py)
+        answer.map_err(|e| self.raise(py, &e))
+    }
+
+    /// The exception for a failure of the engine's.
+    fn raise(&self, py: Python<'_>, e: &Error) -> PyErr {
+        self.source.as_ref().map_or_else(|| raise(py, e), |source| source.raise(py, e))
     }
 
     /// Refuses a second thread: frames would go to either.
@@ -178,6 +186,7 @@ impl Drop for Reader {
 #[pymethods]
 impl Reader {
     #[new]
+    #[pyo3(signature = (source, video, audio, video_stream, audio_stream, pixel_format, width, height, threads, data = None))]
     #[expect(clippy::too_many_arguments, reason = "one for each field of the options")]
     fn new(
         py: Python<'_>,
@@ -190,25 +199,39 @@ impl Reader {
         width: Option<u32>,
         height: Option<u32>,
         threads: u32,
+        data: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Reader> {
         let spec: SourceSpec = ghoststream::spec::parse_json(source).or_raise(py)?;
         let options =
             ReaderOptions { video, audio, video_stream, audio_stream, pixel_format, width, height, threads };
         let interrupt = Interrupt::new();
-        let (stop, inner) = (interrupt.clone(), interrupt.clone());
-        let opened =
-            apart(py, move || stop.cancel(), move || EngineReader::open_with(&spec, options, inner))?;
-        let reader = opened.or_raise(py)?;
-        let info = json(py, reader.info())?;
         let shared = Arc::new(Shared::default());
-        let served = shared.clone();
+        let held = data.map(Source::new).transpose()?;
+        let content = held.as_ref().map(|held| held.content(&shared));
+        let (served, stop) = (shared.clone(), interrupt.clone());
+        let open = move || match content {
+            Some(content) => EngineReader::open_content(content, &spec, options, stop),
+            None => EngineReader::open_with(&spec, options, stop),
+        };
         std::thread::Builder::new()
             .name("gs-reader".into())
-            .spawn(move || served.run(reader))
+            .spawn(move || served.run(open))
             .map_err(|e| Error::new(ErrorKind::Memory, format!("cannot start a thread: {e}")))
             .or_raise(py)?;
         let (in_use, process) = (AtomicBool::new(false), std::process::id());
-        Ok(Reader { shared, in_use, interrupt, info, pool: Arc::default(), process })
+        // From here on, dropping it ends the thread.
+        let mut reader = Reader {
+            shared,
+            source: held,
+            in_use,
+            interrupt,
+            info: String::new(),
+            pool: Arc::default(),
+            process,
+        };
+        let opened = reader.shared.attend(py, reader.source.as_ref(), |state| state.opened.take())?;
+        reader.info = opened.map_err(|e| reader.raise(py, &e))?;
+        Ok(reader)
     }
 
     /// What the source says of itself, as JSON.
@@ -225,29 +248,27 @@ impl Reader {
             self.check_open(py, &state)?;
             state.depth = if ahead { AHEAD } else { 1 };
             // Reading on after an error is worth a try.
-            if matches!(state.end, Some(Err(_))) && state.queue.is_empty() {
+            if matches!(state.end, Some(Err(_))) && state.told {
                 state.end = None;
+                state.told = false;
             }
         }
-        shared.changed.notify_all();
-        let next = in_slices(py, None, |slice| {
-            let mut state = shared.lock();
-            if state.queue.is_empty() && state.end.is_none() && !state.closed {
-                state = shared.wait(state, slice);
-            }
+        shared.tell();
+        let next = shared.attend(py, self.source.as_ref(), |state| {
             let found = match state.queue.pop_front() {
                 Some(frame) => Some(Ok(Some(frame))),
                 None if state.closed => Some(Err(Error::cancelled())),
                 None => state.end.clone().map(|end| end.map(|()| None)),
             };
+            state.told |= matches!(found, Some(Err(_)));
             if found.is_some() && !ahead {
                 state.depth = 0;
             }
-            drop(state);
-            shared.changed.notify_all();
             found
         })?;
-        Ok(next.unwrap_or(Ok(None)).or_raise(py)?.map(|frame| Frame::pooled(frame, &self.pool)))
+        // There is room again, or nobody reads on.
+        shared.tell();
+        Ok(next.map_err(|e| self.raise(py, &e))?.map(|frame| Frame::pooled(frame, &self.pool)))
     }
 
     /// Goes to a time in seconds.
@@ -274,6 +295,9 @@ impl Reader {
             std::mem::take(&mut state.queue)
         };
         drop(frames);
-        self.shared.changed.notify_all();
+        self.shared.close();
+        if let Some(source) = &self.source {
+            source.close();
+        }
     }
 }

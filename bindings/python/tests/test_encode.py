@@ -248,3 +248,46 @@ with gs.Encoder(codec="h264", preset="p7") as encoder:
     child.send_signal(signal.SIGINT)
     _, errors = child.communicate(timeout=30)
     assert "KeyboardInterrupt" in errors
+
+
+def test_times_that_go_back_are_told():
+    blank = numpy.zeros((64, 64, 3), numpy.uint8)
+    with gs.Encoder(codec="h264", fps=25) as encoder:
+        for pts in (0, 1, 2, 1, 3):
+            encoder.encode(blank, pts=pts)
+        encoder.encode()
+        told = [e.message for e in encoder.job if e.type == "warning"]
+    assert len(told) == 1 and told[0].startswith("frame.pts: 0.040000 s does not come after 0.080000 s")
+    with pytest.raises(gs.Invalid, match="frame.pts"):
+        with gs.Encoder(codec="h264", fps=25, fallback=False) as encoder:
+            for pts in (0, 1, 2, 1, 3):
+                encoder.encode(blank, pts=pts)
+            encoder.encode()
+
+
+def test_sound_is_no_picture():
+    sound = gs.Frame.from_samples(numpy.zeros((1024, 2), numpy.int16), 48000)
+    with gs.Encoder(codec="h264") as encoder:
+        encoder.encode(numpy.zeros((64, 64, 3), numpy.uint8))
+        with pytest.raises(gs.Invalid, match="frame: sound"):
+            encoder.encode(sound)
+        assert len(encoder.encode()) == 1
+    with gs.Encoder(codec="h264") as encoder, pytest.raises(gs.Invalid, match="frame: sound"):
+        encoder.encode(sound)
+
+
+def test_a_colon_in_a_name_makes_no_address_of_it(tmp_path, monkeypatch, clip):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a:b.mp4", "http:c.mkv", "12:30.ts", "tee:d.mp4", "e:f:g.mov", "pipe:1.mkv", "C:x.webm"):
+        with gs.open(name, "w", codec="vp9" if name.endswith("webm") else "h264", preset="p1") as film:
+            for picture in pictures(12):
+                film.write(picture)
+        with gs.open(name) as film:
+            assert len(film) == 12, name
+        with pytest.raises(gs.Invalid) as raised, gs.open(name, "w") as film:
+            film.write(numpy.zeros((64, 64, 3), numpy.uint8))
+        assert str(raised.value) == f"outputs[0].path: {name}: exists; overwrite (-y) replaces it"
+    gs.transcode(clip, "y:z.mp4", video="copy", audio="copy")
+    gs.transcode(clip, "file:plain.mp4", video="copy", audio="copy")
+    made = sorted(p.name for p in tmp_path.iterdir())
+    assert made == ["12:30.ts", "C:x.webm", "a:b.mp4", "e:f:g.mov", "http:c.mkv", "pipe:1.mkv", "plain.mp4", "tee:d.mp4", "y:z.mp4"]

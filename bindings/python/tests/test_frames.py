@@ -270,3 +270,57 @@ def test_samples():
 def test_frames_are_not_made_by_hand():
     with pytest.raises(TypeError, match="from_numpy"):
         gs.Frame()
+
+
+class OnDevice:
+    """What says that it is in CUDA memory. Nothing reads it: the check comes before."""
+
+    def __init__(self, array):
+        self.__cuda_array_interface__ = {**array.__array_interface__, "version": 3, "strides": array.strides}
+
+
+@pytest.mark.parametrize(
+    "make, format, why",
+    [
+        (lambda: numpy.zeros((64, 64, 3), numpy.float32), "rgb24", "items of 1 bytes, not 4"),
+        (lambda: numpy.zeros((64, 64, 4), numpy.uint16), "rgba", "items of 1 bytes, not 2"),
+        (lambda: numpy.zeros((96, 64), numpy.uint8), "p010le", "items of 2 bytes, not 1"),
+        (lambda: numpy.zeros((96, 64), numpy.int32), "p010le", "items of 2 bytes, not 4"),
+        (lambda: numpy.zeros((96, 64), numpy.uint16), "nv12", "items of 1 bytes, not 2"),
+        (lambda: numpy.zeros((3, 64, 64), numpy.float32), "yuv444p", "items of 1 bytes, not 4"),
+        (lambda: numpy.zeros((64, 64, 2), numpy.uint8), "rgb24", "rows of 192 bytes, not 128"),
+        (lambda: numpy.zeros((64, 64, 4), numpy.uint8)[..., :3], "rgb24", "side by side"),
+        (lambda: numpy.zeros((3, 64, 64), numpy.uint8).transpose(1, 2, 0), "rgb24", "side by side"),
+        (lambda: numpy.zeros((64, 128), numpy.uint8)[:, ::2], "gray", "side by side"),
+        (lambda: numpy.zeros((64, 64, 4), numpy.uint8)[::-1], "rgba", "begin -256 bytes apart"),
+        (lambda: numpy.broadcast_to(numpy.zeros((1, 64, 4), numpy.uint8), (64, 64, 4)), "rgba", "begin 0 bytes apart"),
+        (lambda: [numpy.zeros((64, 64), numpy.uint8), numpy.zeros((32, 32), numpy.uint8)], "nv12", "rows of 64 bytes, not 32"),
+        (lambda: [numpy.zeros((64, 64), numpy.uint16), numpy.zeros((32, 64), numpy.uint8)], "p010le", "items of 2 bytes, not 1"),
+    ],
+)
+def test_what_does_not_hold_the_picture_is_refused(make, format, why):
+    made = make()
+    on_device = [OnDevice(a) for a in made] if isinstance(made, list) else OnDevice(made)
+    size = {"width": 64, "height": 64}
+    with pytest.raises(gs.Invalid, match=why):
+        gs.Frame.from_cuda(on_device, format, **size)
+
+
+def test_what_holds_the_picture_is_found_where_it_is():
+    from ghoststream import _native
+    from ghoststream._frame import _device_memory, _device_planes
+
+    def planes(array, format):
+        parts = array if isinstance(array, list) else [array]
+        layouts, sample = _native.plane_layouts(format, 64, 64)
+        found = _device_planes([_device_memory(OnDevice(a)) for a in parts], layouts, sample, 64, "it")
+        return [(at - parts[0].__array_interface__["data"][0], pitch) for at, pitch in found]
+
+    assert planes(numpy.zeros((64, 64, 3), numpy.uint8), "rgb24") == [(0, 192)]
+    assert planes(numpy.zeros((64, 80, 4), numpy.uint8)[:, :64], "rgba") == [(0, 320)]
+    assert planes(numpy.zeros((64, 64), numpy.uint32), "rgba") == [(0, 256)]
+    assert planes(numpy.zeros((96, 64), numpy.uint8), "nv12") == [(0, 64), (64 * 64, 64)]
+    assert planes(numpy.zeros((96, 64), numpy.uint16), "p010le") == [(0, 128), (64 * 128, 128)]
+    assert planes(numpy.zeros((3, 64, 64), numpy.uint8), "yuv444p") == [(n * 4096, 64) for n in range(3)]
+    both = numpy.zeros((96, 64), numpy.uint8)
+    assert planes([both[:64], both[64:].reshape(32, 32, 2)], "nv12") == [(0, 64), (4096, 64)]

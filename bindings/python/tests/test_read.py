@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import mmap
 import signal
 import subprocess
 import sys
@@ -324,3 +326,244 @@ def test_arrays_stay_what_they_are_while_reading_goes_on(clip):
     arrays[0][:] = 1
     for array, copy in list(zip(arrays, copies))[1:]:
         assert (array == copy).all()
+
+
+# --- bytes and file-like objects -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def kinds(clips, clip):
+    """The clip with its index at the end, and in other containers."""
+    paths = [clip]
+    for name in ("held.mkv", "held.ts"):
+        ffmpeg("-i", clip, "-c", "copy", clips / name)
+        paths.append(clips / name)
+    return paths
+
+
+def everything(film):
+    """All pictures, then some by index and by time."""
+    frames = list(film)
+    assert len(film) == len(frames)
+    frames += [film[n] for n in (31, 5, len(film) - 1, 0, 20, 19)]
+    frames += [film.frame_at(frames[n].time + 0.01) for n in (47, 3, 21)]
+    return [(f.time, f.to_numpy().tobytes()) for f in frames]
+
+
+class Counting(io.BytesIO):
+    def __init__(self, data):
+        super().__init__(data)
+        self.threads = set()
+
+    def read(self, size=-1):
+        self.threads.add(threading.get_ident())
+        return super().read(size)
+
+
+def test_bytes_and_objects_give_what_the_path_gives(kinds):
+    for path in kinds:
+        data = path.read_bytes()
+        with gs.open(path) as film:
+            truth = everything(film)
+        assert len(truth) == 69
+        counting = Counting(data)
+        with open(path, "rb") as file, open(path, "rb", buffering=0) as raw:
+            file.seek(77)
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            sources = {
+                "bytes": data,
+                "bytearray": bytearray(data),
+                "memoryview": memoryview(b"xx" + data)[2:],
+                "numpy": numpy.frombuffer(data, numpy.uint8),
+                "mmap": mapped,
+                "BytesIO": counting,
+                "file": file,
+                "raw file": raw,
+            }
+            for name, source in sources.items():
+                with gs.open(source) as film:
+                    assert everything(film) == truth, (path, name)
+            mapped.close()
+        # In the caller's threads only.
+        assert counting.threads == {threading.get_ident()} and not counting.closed
+        for source in (data, io.BytesIO(data)):
+            info = gs.probe(source, keyframes=True)
+            expected = gs.probe(path, keyframes=True)
+            assert info.pop("source") == "application bytes" and expected.pop("source") == str(path)
+            assert info == expected
+
+
+def test_options_of_bytes(clip):
+    data = clip.read_bytes()
+    with gs.open(data, start=0.8, duration=0.4, format="gray", width=160, input_format="mp4") as film:
+        assert len(film) == 10 and film[0].time == pytest.approx(0.8)
+        assert film[0].to_numpy().shape == (90, 160)
+    for option in ({"protocols": ["http"]}, {"timeout": 3}, {"header": ["A: b"]}):
+        with pytest.raises(gs.Invalid, match=next(iter(option))):
+            gs.open(data, **option)
+    with gs.open(data, audio=True, video=False) as film:
+        assert sum(f.samples for f in film) >= 2.4 * 48000
+
+
+def test_memory_is_held_until_closed(clip):
+    data = bytearray(clip.read_bytes())
+    film = gs.open(data)
+    frame = film[3]
+    with pytest.raises(BufferError):
+        data.append(0)
+    film.close()
+    data.append(0)
+    assert frame.to_numpy().shape == (270, 320)
+    with pytest.raises(gs.State):
+        film.read()
+    film = gs.open(data)
+    del film
+    data.append(0)
+
+
+def test_what_is_no_file(tmp_path, clip):
+    with pytest.raises(TypeError, match="int is no path"):
+        gs.open(5)
+    with pytest.raises(TypeError, match="object is no path"):
+        gs.probe(object())
+    with pytest.raises(gs.Invalid, match="items of 4 bytes"):
+        gs.open(numpy.zeros(100, numpy.float32))
+    with pytest.raises(gs.Invalid, match="do not follow one another"):
+        gs.open(numpy.zeros(100, numpy.uint8)[::2])
+    with pytest.raises(BufferError):
+        gs.open(numpy.zeros(100, numpy.uint8)[::-1])
+    for nothing in (b"", b"no film" * 1000, io.BytesIO(b"")):
+        with pytest.raises(gs.Format, match="application bytes"):
+            gs.open(nothing)
+    with subprocess.Popen(["cat", clip], stdout=subprocess.PIPE) as cat:
+        with pytest.raises(gs.Unsupported, match="cannot seek"):
+            gs.open(cat.stdout)
+        cat.stdout.read()
+    text = tmp_path / "a.txt"
+    text.write_text("words\n" * 100)
+    with open(text) as file, pytest.raises(gs.Io, match="binary mode") as raised:
+        gs.open(file)
+    assert isinstance(raised.value.__cause__, TypeError)
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:2.4,\n{clip}\n#EXT-X-ENDLIST\n".encode()
+    with pytest.raises(gs.Error):
+        gs.open(playlist)
+
+
+class Breaking(io.BytesIO):
+    left = 10**9
+
+    def read(self, size=-1):
+        self.left -= 1
+        if self.left < 0:
+            raise ConnectionError("the bucket is gone")
+        return super().read(size)
+
+
+def test_an_exception_of_the_object_is_the_cause(clips):
+    # Noise: more than any buffer holds.
+    for name in ("noise.mp4", "noise.mkv", "noise.ts"):
+        path = clips / name
+        ffmpeg(
+            *("-f", "lavfi", "-i", "testsrc2=s=320x180:r=25:d=2.4,noise=alls=60:allf=t", "-pix_fmt", "yuv420p"),
+            *("-c:v", "libx264", "-preset", "ultrafast", "-g", "20", "-crf", "10", path),
+        )
+        for operation in (list, len, lambda film: film[-1], lambda film: film.frame_at(2.0)):
+            source = Breaking(path.read_bytes())
+            with gs.open(source) as film:
+                # What was read ahead.
+                film.read()
+                source.left = 0
+                with pytest.raises(gs.Io, match="application bytes: ConnectionError: the bucket is gone") as raised:
+                    for _ in range(20):
+                        operation(film)
+                assert isinstance(raised.value.__cause__, ConnectionError)
+                assert isinstance(raised.value, OSError)
+                # It works again.
+                source.left = 10**9
+                film.seek(film.info["start"] or 0)
+                assert len(list(film)) == 60 and len(film) == 60
+        source.left = 0
+        with pytest.raises(gs.Io) as raised:
+            gs.open(source)
+        assert isinstance(raised.value.__cause__, ConnectionError)
+        with pytest.raises(gs.Io) as raised:
+            gs.probe(source)
+        assert isinstance(raised.value.__cause__, ConnectionError)
+
+
+def test_ctrl_c_within_the_object_is_itself(clip):
+    class Interrupted(io.BytesIO):
+        reads = 0
+
+        def read(self, size=-1):
+            self.reads += 1
+            if self.reads == 1:
+                raise KeyboardInterrupt
+            return super().read(size)
+
+    with pytest.raises(KeyboardInterrupt):
+        gs.open(Interrupted(clip.read_bytes()))
+    with pytest.raises(KeyboardInterrupt):
+        gs.probe(Interrupted(clip.read_bytes()))
+
+
+def test_closing_while_iterating_an_object(kinds):
+    for path in kinds:
+        film = gs.open(io.BytesIO(path.read_bytes()))
+        with pytest.raises(gs.State, match="closed"):
+            for n, _ in enumerate(film):
+                if n == 7:
+                    film.close()
+        assert n == 7
+
+    class Slow(io.BytesIO):
+        def read(self, size=-1):
+            time.sleep(0.02)
+            return super().read(size)
+
+    film = gs.open(Slow(kinds[2].read_bytes()))
+    closer = threading.Timer(0.1, film.close)
+    closer.start()
+    with pytest.raises((gs.Cancelled, gs.State)):
+        while True:
+            film.seek(0.0)
+            list(film)
+    closer.join()
+
+
+def test_threads_share_bytes_and_have_objects_of_their_own(clip, truth):
+    data = clip.read_bytes()
+    wrong = []
+
+    def run(source):
+        try:
+            for _ in range(3):
+                with gs.open(source) as film:
+                    for n in (40, 3, 59, 21):
+                        assert (film[n].to_numpy() == truth[n][1]).all()
+                    film.seek(0)
+                    assert len(list(film)) == 60
+        except BaseException as e:
+            wrong.append(e)
+
+    threads = [threading.Thread(target=run, args=(s,)) for s in (data, data, io.BytesIO(data), io.BytesIO(data))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong, wrong
+
+
+def test_a_program_ends_with_a_film_of_an_object_open(clip):
+    code = """
+import io, sys
+import ghoststream as gs
+film = gs.open(io.BytesIO(open(sys.argv[1], "rb").read()))
+frames = iter(film)
+next(frames)
+kept = gs.open(open(sys.argv[1], "rb").read())
+next(iter(kept))
+print("end")
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(clip)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")

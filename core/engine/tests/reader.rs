@@ -7,6 +7,7 @@ use ghoststream::ErrorKind;
 use ghoststream::frame::Frame;
 use ghoststream::reader::{Reader, ReaderOptions};
 use ghoststream::source::pattern::read_burn_in;
+use ghoststream::source::{Content, Interrupt, ReadAt};
 use ghoststream::spec::{Seconds, SourceSpec};
 use std::path::Path;
 
@@ -409,4 +410,208 @@ fn a_damaged_picture_is_skipped_whatever_its_decoder_calls_it() {
     std::fs::write(&path, &bytes).unwrap();
     let got = numbers(&mut open(&path));
     assert!((5..9).contains(&got.len()) && got.contains(&0) && got.contains(&8), "{got:?}");
+}
+
+/// A reader counts the pictures that it gives, and finds each of them by its number and by its time, all as the first
+/// reading gave them.
+fn counts_what_it_gives(path: &Path, frames: usize, gaps: bool) {
+    let mut reader = open(path);
+    let all: Vec<(f64, Vec<u8>)> = std::iter::from_fn(|| reader.next().unwrap())
+        .map(|f| (f.presentation().unwrap().seconds(), clips::packed(&f)))
+        .collect();
+    assert_eq!(all.len(), frames, "{path:?}");
+    // What is left out of the middle leaves a gap.
+    let step = |w: &[(f64, Vec<u8>)]| w[1].0 - w[0].0;
+    let good = |step: f64| (step - 0.04).abs() < 1e-3 || gaps && step > 0.04;
+    assert!(
+        all.windows(2).all(|w| good(step(w))),
+        "{path:?}: {:?}",
+        all.iter().map(|f| f.0).collect::<Vec<_>>()
+    );
+    let mut reader = open(path);
+    assert_eq!(reader.len().unwrap(), frames as u64, "{path:?}");
+    let mut by_time = open(path);
+    for n in (0..frames).chain((0..frames).map(|n| n * 37 % frames)) {
+        reader.seek_frame(n as u64).unwrap();
+        by_time.seek(Seconds(all[n].0 + 0.01)).unwrap();
+        for (reader, way) in [(&mut reader, "number"), (&mut by_time, "time")] {
+            let frame = reader.next().unwrap().unwrap_or_else(|| panic!("{path:?}: nothing at {n} by {way}"));
+            assert_eq!(frame.presentation().unwrap().seconds(), all[n].0, "{path:?}: {n} by {way}");
+            assert!(clips::packed(&frame) == all[n].1, "{path:?}: another picture at {n} by {way}");
+        }
+    }
+    assert_eq!(reader.seek_frame(frames as u64).unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+/// The second half of a transport stream, from somewhere within a group of pictures.
+fn halved(path: &Path) -> std::path::PathBuf {
+    let data = std::fs::read(path).unwrap();
+    let half = path.with_extension("half.ts");
+    std::fs::write(&half, &data[data.len() / 188 * 2 / 5 * 188..]).unwrap();
+    half
+}
+
+#[test]
+fn what_was_cut_off_is_not_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let open_gop = "open-gop=1:keyint=25:min-keyint=25:scenecut=0:bframes=4:b-adapt=0";
+    let hevc = ["-c:v", "libx265", "-preset", "fast", "-x265-params", &format!("{open_gop}:log-level=0")];
+    let h264 = ["-c:v", "libx264", "-preset", "fast", "-x264-params", open_gop];
+    let mpeg2 = ["-c:v", "mpeg2video", "-bf", "2", "-g", "15"];
+    let refreshed = ["-c:v", "libx264", "-x264-params", "intra-refresh=1:keyint=25:bframes=0"];
+    for (name, args, cut) in [("h265", &hevc[..], 75), ("h264", &h264, 75)] {
+        let whole = clips::numbered(dir.path(), &format!("{name}.mkv"), 100, args);
+        counts_what_it_gives(&whole, 100, false);
+        let cut_to =
+            |name: &str| clips::ffmpeg(dir.path(), name, &["-ss", "1.5", "-i", text(&whole), "-c", "copy"]);
+        counts_what_it_gives(&cut_to(&format!("{name}.cut.mkv")), cut, false);
+        if name == "h265" {
+            counts_what_it_gives(&cut_to("h265.cut.ts"), cut, false);
+        }
+    }
+    for (name, args) in [("h265", &hevc[..]), ("h264", &h264), ("mpeg2", &mpeg2), ("refreshed", &refreshed)] {
+        let whole = clips::numbered(dir.path(), &format!("{name}.ts"), 100, args);
+        counts_what_it_gives(&whole, 100, false);
+        let half = halved(&whole);
+        let mut reader = open(&half);
+        let given = std::iter::from_fn(|| reader.next().unwrap()).count();
+        assert!((20..100).contains(&given), "{name}: {given}");
+        counts_what_it_gives(&half, given, true);
+    }
+}
+
+#[test]
+fn pictures_without_times_between_those_with_times_get_theirs() {
+    let dir = tempfile::tempdir().unwrap();
+    // A rate so low that several pictures share a pack, of which one has a time.
+    let args = ["-bf", "2", "-g", "15", "-b:v", "200k"];
+    for (name, more) in [
+        ("a.mpg", &["-c:v", "mpeg2video", "-f", "mpeg"][..]),
+        ("b.vob", &["-c:v", "mpeg2video", "-f", "vob"]),
+        ("c.mpg", &["-c:v", "mpeg1video", "-f", "mpeg"]),
+    ] {
+        let path = clips::numbered(dir.path(), name, 150, &[&args[..], more].concat());
+        counts_what_it_gives(&path, 150, false);
+    }
+}
+
+/// Every picture and its time, then some again by index and by time.
+fn pictures(mut reader: Reader) -> Vec<(Option<i64>, Vec<u8>)> {
+    let mut all = Vec::new();
+    let add = |all: &mut Vec<_>, frame: Frame| all.push((frame.pts, clips::packed(&frame)));
+    while let Some(frame) = reader.next().unwrap() {
+        add(&mut all, frame);
+    }
+    let len = reader.len().unwrap();
+    assert_eq!(len, all.len() as u64);
+    for n in (0..len).map(|n| n * 37 % len) {
+        reader.seek_frame(n).unwrap();
+        let frame = reader.next().unwrap().unwrap();
+        reader.seek(Seconds(frame.presentation().unwrap().seconds() + 0.01)).unwrap();
+        let again = reader.next().unwrap().unwrap();
+        assert_eq!(again.pts, frame.pts);
+        add(&mut all, frame);
+    }
+    all
+}
+
+fn content(path: &Path) -> Content {
+    Content::in_memory(std::fs::read(path).unwrap())
+}
+
+fn read(content: Content) -> ghoststream::Result<Reader> {
+    let spec = SourceSpec { url: None, ..SourceSpec::url("") };
+    Reader::open_content(
+        content,
+        &spec,
+        ReaderOptions { audio: false, ..ReaderOptions::default() },
+        Interrupt::new(),
+    )
+}
+
+#[test]
+fn bytes_give_what_the_file_gives() {
+    let dir = tempfile::tempdir().unwrap();
+    let x264 = ["-c:v", "libx264", "-preset", "veryfast", "-bf", "3", "-g", "20"];
+    for name in ["end.mp4", "b.mkv", "b.ts"] {
+        let path = clips::numbered(dir.path(), name, 50, &x264);
+        let truth = pictures(open(&path));
+        assert_eq!(truth.len(), 100);
+        assert!(truth == pictures(read(content(&path)).unwrap()), "{name} in memory");
+        let file = Content::seekable(std::fs::File::open(&path).unwrap()).unwrap();
+        assert!(truth == pictures(read(file).unwrap()), "{name} behind an object");
+    }
+}
+
+/// Bytes of which nothing after a place can be read.
+struct Broken(Vec<u8>, u64);
+
+impl ReadAt for Broken {
+    fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if offset >= self.1 {
+            return Err(std::io::Error::other("the disk is on fire"));
+        }
+        let from = offset as usize;
+        let len = buffer.len().min(self.0.len() - from).min(4096);
+        buffer[..len].copy_from_slice(&self.0[from..from + len]);
+        Ok(len)
+    }
+}
+
+#[test]
+fn a_failing_object_is_no_end_of_the_film() {
+    let dir = tempfile::tempdir().unwrap();
+    let x264 = ["-c:v", "libx264", "-preset", "veryfast", "-g", "20", "-crf", "5"];
+    for name in ["b.mp4", "b.mkv", "b.ts"] {
+        let faststart = ["-movflags", "+faststart"];
+        let more = if name == "b.mp4" { &faststart[..] } else { &[] };
+        let path = clips::numbered(dir.path(), name, 75, &[&x264[..], more].concat());
+        let data = std::fs::read(&path).unwrap();
+        for place in [0, data.len() as u64 / 2] {
+            let told = |e: ghoststream::Error| {
+                assert_eq!(e.kind(), ErrorKind::Io, "{name}: {e}");
+                assert!(e.message().contains("the disk is on fire"), "{name}: {e}");
+            };
+            // Some formats look at their end first.
+            let mut reader = match read(Content::new(Broken(data.clone(), place))) {
+                Ok(reader) => reader,
+                Err(e) => {
+                    told(e);
+                    continue;
+                }
+            };
+            assert!(place > 0, "{name}: opened without a byte");
+            told(reader.len().unwrap_err());
+            let end = loop {
+                match reader.next() {
+                    Ok(Some(_)) => {}
+                    other => break other,
+                }
+            };
+            told(end.expect_err("half a film is no whole one"));
+        }
+    }
+}
+
+#[test]
+fn bytes_are_the_only_source() {
+    let content = Content::in_memory(b"not media at all, but long enough to be looked at".repeat(100));
+    let e = Reader::open_content(
+        content.clone(),
+        &SourceSpec::url("a.mp4"),
+        ReaderOptions::default(),
+        Interrupt::new(),
+    )
+    .err()
+    .unwrap();
+    assert!(e.kind() == ErrorKind::Invalid && e.message().starts_with("source.url: "), "{e}");
+    let e = read(content).err().unwrap();
+    assert!(
+        e.kind() == ErrorKind::Format && e.message().starts_with("application bytes: is not a media file"),
+        "{e}"
+    );
 }

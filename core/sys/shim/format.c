@@ -31,6 +31,13 @@ void gsav_io_free(AVIOContext **io)
     avio_context_free(io);
 }
 
+/* A failure and an end that reading met: what is read next is elsewhere, or is there by now. Seeking forgets the end alone. */
+void gsav_io_forget(AVIOContext *io)
+{
+    io->error = 0;
+    io->eof_reached = 0;
+}
+
 /* What is asked before something is opened for a demuxer: 0 = the source's own address, 1 = one that is named inside it,
  * 2 = where a redirect has led. 0 = yes, negative = the error to fail with. */
 typedef int (*GsavAsk)(void *, const char *, int);
@@ -336,6 +343,12 @@ int gsav_demux_seek(AVFormatContext *ctx, int stream, int64_t ts, int backward, 
 {
     int flags = (backward ? AVSEEK_FLAG_BACKWARD : 0) | (any ? AVSEEK_FLAG_ANY : 0);
     return av_seek_frame(ctx, stream, ts, flags);
+}
+
+/* From now on packets without a presentation time get the one that the decode times after them say. */
+void gsav_demux_generate_times(AVFormatContext *ctx)
+{
+    ctx->flags |= AVFMT_FLAG_GENPTS;
 }
 
 /* Goes to the first packet. Formats whose times are found by bisection (transport and program streams) have none that

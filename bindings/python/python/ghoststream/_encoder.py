@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from . import _native
-from ._errors import State
+from ._errors import Invalid, State
 from ._frame import Frame
 from ._job import Job, Pipeline
 from ._packet import Packet
@@ -95,7 +95,9 @@ class Encoder:
         An array is copied, so that it can be used again at once; :meth:`Frame.from_numpy` shares it instead, and
         :meth:`Frame.from_cuda` takes tensors where they are. Conversion
         and encoding go on in the engine's threads; a few pictures wait there, then the call waits for room. ``pts``
-        counts in ``1 / fps``; without it (and without one in the frame) pictures follow one another.
+        counts in ``1 / fps``; without it (and without one in the frame) pictures follow one another. One that
+        does not come after the one before it is moved behind that, which a warning event tells once, or is an error with
+        ``fallback=False``.
         """
         if self._drained:
             raise State("the encoder was drained")
@@ -103,6 +105,8 @@ class Encoder:
             return list(self._drain())
         if not isinstance(frame, Frame):
             frame = Frame._of_array(frame, self._format, None, None, self._pool)
+        if not frame.is_video:
+            raise Invalid("frame: sound, but this encodes pictures; a Writer or a Pipeline takes both")
         if self._job is None:
             size = self._size[0] or frame.width, self._size[1] or frame.height
             # Frames on a device are called by what their samples are.

@@ -63,30 +63,63 @@ def _device_size(spans: list[_Span], format: str) -> tuple[int, int]:
     raise Invalid(f"array: an array of shape {shape} does not tell the size of a {format} picture; say width and height")
 
 
-def _device_planes(spans: list[_Span], layouts: list[tuple[int, int]], what: str) -> list[tuple[int, int]]:
-    """Where each plane begins and the distance of its rows."""
+def _device_planes(
+    spans: list[_Span], layouts: list[tuple[int, int]], sample: int, width: int, what: str
+) -> list[tuple[int, int]]:
+    """Where each plane begins and the distance of its rows. Nothing else looks at memory that is not the host's: what does
+    not hold the picture is refused here."""
     planes: list[tuple[int, int]] = []
-    if len(spans) == len(layouts) and len(spans) > 1 or len(layouts) == 1:
+    # For each plane the bytes of its row that there are.
+    lengths: list[int] = []
+    stacked = len(spans) == 1 and len(spans[0].shape) == 3 and spans[0].shape[0] == len(layouts) > 1
+    if len(spans) == len(layouts) and len(spans) > 1 or len(layouts) == 1 and len(spans) == 1:
         for span, (rows, _) in zip(spans, layouts):
             if not span.shape or span.shape[0] != rows:
                 raise Invalid(f"array: {what} has {rows} rows in this plane, not {span.shape}")
             planes.append((span.address, span.strides[0]))
-    elif len(spans) == 1 and len(spans[0].shape) == 3 and spans[0].shape[0] == len(layouts):
+            lengths.append(_row(span, 1))
+    elif stacked:
         span = spans[0]
+        if any(rows != span.shape[1] for rows, _ in layouts):
+            raise Invalid(f"array: {what} has planes of {layouts[0][0]} and fewer rows, not {span.shape}")
         planes = [(span.address + i * span.strides[0], span.strides[1]) for i in range(len(layouts))]
+        lengths = [_row(span, 2)] * len(layouts)
     elif len(spans) == 1 and len(spans[0].shape) == 2:
         span, at = spans[0], 0
         if span.shape[0] < sum(rows for rows, _ in layouts):
             raise Invalid(f"array: {what} has {sum(rows for rows, _ in layouts)} rows, not {span.shape[0]}")
         for rows, _ in layouts:
             planes.append((span.address + at * span.strides[0], span.strides[0]))
+            lengths.append(_row(span, 1))
             at += rows
     else:
         raise Invalid(f"array: {what} has {len(layouts)} planes, {len(spans)} given")
+    # A picture in one plane may be an array of whole pixels.
+    pixel = layouts[0][1] // width if len(layouts) == 1 and width else 0
     for span in spans:
-        if len(span.shape) > 1 and span.strides[-1] != span.item:
-            raise Invalid("array: pixels of a row do not lie side by side")
+        if span.item not in (sample, pixel):
+            raise Invalid(f"array: {what} has items of {sample} bytes, not {span.item}")
+        step = span.item
+        # Outside, rows and planes may have gaps.
+        outer = 2 if stacked else 1
+        for count, stride in reversed(list(zip(span.shape, span.strides))[outer:]):
+            if count > 1 and stride != step:
+                raise Invalid("array: pixels of a row do not lie side by side")
+            step *= count
+    for (_, pitch), length, (rows, needed) in zip(planes, lengths, layouts):
+        if length < needed:
+            raise Invalid(f"array: {what} has rows of {needed} bytes, not {length}")
+        if pitch < needed and rows > 1:
+            raise Invalid(f"array: {what} has rows of {needed} bytes, which begin {pitch} bytes apart")
     return planes
+
+
+def _row(span: _Span, outer: int) -> int:
+    """The bytes of a row, where the first ``outer`` axes are not within it."""
+    length = span.item
+    for count in span.shape[outer:]:
+        length *= count
+    return length
 
 
 class Plane(_native.Buffer):
@@ -236,8 +269,8 @@ class Frame(_native.Buffer):
         if width is None or height is None:
             width, height = _device_size(spans, format)
         width, height = natural("width", width), natural("height", height)
-        layouts = _native.plane_layouts(format, width, height)
-        planes = _device_planes(spans, layouts, f"a {width}x{height} {format} picture")
+        layouts, sample = _native.plane_layouts(format, width, height)
+        planes = _device_planes(spans, layouts, sample, width, f"a {width}x{height} {format} picture")
         owner = [span.owner for span in spans]
         native = _native.frame_from_device(planes, format, width, height, device, owner)
         return cls._wrap(native)._timed(pts, time_base, key_frame)

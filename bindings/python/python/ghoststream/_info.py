@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _native
+from ._reader import _Seekable
 from ._transcode import source
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
-def probe(src: str | os.PathLike[str], *, keyframes: bool = False, **options: Any) -> dict[str, Any]:
+
+def probe(src: str | os.PathLike[str] | Buffer | _Seekable, *, keyframes: bool = False, **options: Any) -> dict[str, Any]:
     """What a file or URL contains: streams, durations, rates, colour, HDR, chapters … as ``ghoststream probe --json``.
+    ``src`` may also be bytes or a file-like object, as for :class:`Reader`.
 
     ``keyframes`` reads the whole source, lists the key frames and makes durations and counts exact. ``options`` are
     those of the command about opening the input (``header``, ``timeout``, ``input_format`` …).
     """
-    found: dict[str, Any] = json.loads(_native.probe(json.dumps(source(src, options)), keyframes))
+    spec, data = source(src, options)
+    found: dict[str, Any] = json.loads(_native.probe(json.dumps(spec), keyframes, data))
     return found
 
 

@@ -7,12 +7,20 @@ import operator
 import os
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from . import _native
 from ._errors import Error, Invalid, natural, optional_natural, without_length
 from ._frame import Frame
 from ._transcode import source
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+
+class _Seekable(Protocol):
+    def read(self, size: int, /) -> Buffer: ...
+    def seek(self, offset: int, whence: int = ..., /) -> object: ...
 
 
 class Reader:
@@ -30,11 +38,18 @@ class Reader:
     the reader of them is. Times are those of the file's own clock, as frames have them in :attr:`Frame.time`: where a
     file begins at 1.4 s, so does its first picture (``info["start"]``). With ``start``, ``duration`` or ``to`` that part
     is what is read and counted: index 0 is its first picture.
+
+    A source that is no path or URL is the file itself: bytes, a bytearray, a memoryview or a numpy array of uint8, which is
+    not copied, kept alive until :meth:`close`, and must not change until then; or a binary object with ``read`` and
+    ``seek`` (``io.BytesIO``, an open file, one of fsspec), read from its beginning. Such an object belongs to one reader:
+    it is called in the threads that call the reader, while they do, and never at other times; it is not closed. What it
+    raises is the ``__cause__`` of the :class:`ghoststream.Io` that the call then raises. Nothing outside the bytes is
+    opened (playlists, external references).
     """
 
     def __init__(
         self,
-        src: str | os.PathLike[str],
+        src: str | os.PathLike[str] | Buffer | _Seekable,
         *,
         format: str | None = None,
         width: int | None = None,
@@ -49,11 +64,11 @@ class Reader:
         """Pictures come in ``format`` (FFmpeg's name; default as decoded) and in this size (one side given: the other
         follows the display aspect ratio). With ``audio`` sound comes too, interleaved by time. ``options`` are those
         of the command about the input: ``start``, ``duration``, ``input_format``, ``header``, ``timeout`` …"""
-        spec = source(src, options, "start", "duration", "to", "decoder_device")
+        spec, data = source(src, options, "start", "duration", "to", "decoder_device")
         streams = optional_natural("video_stream", video_stream), optional_natural("audio_stream", audio_stream)
         size = optional_natural("width", width), optional_natural("height", height)
         wanted = (video, audio, *streams, format, *size, natural("threads", threads))
-        self._inner = _native.Reader(json.dumps(spec), *wanted)
+        self._inner = _native.Reader(json.dumps(spec), *wanted, data)
         self._video = video
         self._info: dict[str, Any] | None = None
         self._length: int | None = None
@@ -109,7 +124,7 @@ class Reader:
             try:
                 self._length = self._inner.len()
             except Error as e:
-                raise without_length(e) from None
+                raise without_length(e) from e.__cause__
         return self._length
 
     def __bool__(self) -> bool:

@@ -22,6 +22,8 @@ _NEGATED = frozenset(
 _TRACKS = frozenset(("video", "audio", "subtitles"))
 #: Options about opening a source.
 _OPENING = frozenset(("input_format", "input_option", "protocols", "header", "timeout", "reconnect"))
+#: Those for bytes in memory and for file-like objects.
+_OF_BYTES = frozenset(("input_format", "input_option"))
 #: Options of the command about running it in a terminal.
 _COMMAND_ONLY = frozenset(
     ("spec", "plan", "dry_run", "json", "print_spec", "events", "quiet", "verbose", "log_level", "help", "version")
@@ -50,14 +52,18 @@ def document(src: _Path, dst: _Path | Iterable[_Path], **options: Any) -> dict[s
     return found
 
 
-def source(src: _Path, options: Mapping[str, Any], *more: str) -> dict[str, Any]:
-    """The source of a document, for what only reads: options about opening it, and ``more``."""
-    known = _OPENING.union(more)
+def source(src: Any, options: Mapping[str, Any], *more: str) -> tuple[dict[str, Any], Any]:
+    """The source of a document, for what only reads: options about opening it, and ``more``. For what is no path the
+    bytes or the object that has them come beside it."""
+    held = None if isinstance(src, (str, os.PathLike)) else src
+    known = (_OPENING if held is None else _OF_BYTES).union(more)
     for name in options:
         if name not in known:
             raise Invalid(f"{name}: is not an option here; there are {', '.join(sorted(known))}")
-    found: dict[str, Any] = document(src, "read.mkv", **options)["source"]
-    return found
+    found: dict[str, Any] = document(src if held is None else "-", "read.mkv", **options)["source"]
+    if held is not None:
+        del found["bytes"]
+    return found, held
 
 
 def transcode(

@@ -96,7 +96,8 @@ class Writer:
 
     def write(self, frame: Frame | Any, *, pts: int | None = None, key_frame: bool = False) -> None:
         """Writes a picture: an array (copied) or a :class:`Frame`. ``pts`` counts in ``1 / fps``; without it (and without
-        one in the frame) pictures follow one another."""
+        one in the frame) pictures follow one another. One that does not come after the one before it is moved behind that,
+        which a warning event tells once, or fails the file with ``fallback=False``."""
         if not isinstance(frame, Frame):
             frame = Frame._of_array(frame, self._pixel_format, None, None, self._pool)
         if not frame.is_video:

@@ -41,11 +41,19 @@ impl Shown {
     /// The size that was asked for, completed by the display aspect ratio; even, at least 2×2. Without either side it
     /// is the source's own, made even by leaving out one row or column.
     pub fn fit(&self, width: Option<u32>, height: Option<u32>) -> (u32, u32) {
+        self.fit_pairs(width, height, (true, true))
+    }
+
+    /// As [`Shown::fit`], where columns and rows need to come in `pairs`; where not, odd sizes are as good as any.
+    pub fn fit_pairs(&self, width: Option<u32>, height: Option<u32>, pairs: (bool, bool)) -> (u32, u32) {
+        let near =
+            |value: f64, paired: bool| if paired { even(value) } else { (value.round() as u32).max(1) };
+        let own = |side: u32, paired: bool| if paired { (side & !1).max(2) } else { side };
         match (width, height) {
             (Some(w), Some(h)) => (w, h),
-            (Some(w), None) => (w, even(f64::from(w) / self.aspect())),
-            (None, Some(h)) => (even(f64::from(h) * self.aspect()), h),
-            (None, None) => ((self.width & !1).max(2), (self.height & !1).max(2)),
+            (Some(w), None) => (w, near(f64::from(w) / self.aspect(), pairs.1)),
+            (None, Some(h)) => (near(f64::from(h) * self.aspect(), pairs.0), h),
+            (None, None) => (own(self.width, pairs.0), own(self.height, pairs.1)),
         }
     }
 }
@@ -73,6 +81,10 @@ mod tests {
         assert_eq!(square(1920, 1080).fit(Some(640), None), (640, 360));
         assert_eq!(square(853, 481).fit(None, None), (852, 480));
         assert_eq!(square(1, 1).fit(None, None), (2, 2));
+        let odd = square(853, 481);
+        assert_eq!(odd.fit_pairs(None, None, (false, false)), (853, 481));
+        assert_eq!(odd.fit_pairs(None, None, (true, false)), (852, 481));
+        assert_eq!(odd.fit_pairs(Some(101), None, (false, false)), (101, 57));
     }
 
     #[test]

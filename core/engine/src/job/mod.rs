@@ -36,6 +36,8 @@ pub struct Job {
 pub(crate) struct Ports {
     pub bytes: Mutex<Option<Sender<Bytes>>>,
     pub frames: Mutex<Option<Sender<Frame>>>,
+    /// Whether pictures and sound are among the frames that it takes.
+    pub takes: (bool, bool),
     pub fed_packets: Mutex<Option<Arc<PacketFeed>>>,
     pub packets: Vec<Option<Arc<PacketPort>>>,
     pub segments: Vec<Option<Receiver<Segment>>>,
@@ -577,10 +579,13 @@ impl Job {
         Ok(taken)
     }
 
-    /// Feeds a `frames` source. Blocks while its queue is full (or drops the oldest, for a live one).
+    /// Feeds a `frames` source. Blocks while its queue is full (or drops the oldest, for a live one). Pictures come in the
+    /// order of their times: one that does not come after the one before it is moved behind that, which a warning tells
+    /// once, or fails the job where its document has `fallback: false`.
     ///
     /// # Errors
-    /// [`ErrorKind::State`] for another kind of source, after [`Job::finish_input`] or after the end.
+    /// [`ErrorKind::State`] for another kind of source, after [`Job::finish_input`] or after the end;
+    /// [`ErrorKind::Invalid`] for sound where the source has none, and for a picture where it has none.
     pub fn push_frame(&self, frame: Frame) -> Result<()> {
         self.push_frame_within(frame, None)
     }
@@ -592,6 +597,15 @@ impl Job {
     pub fn push_frame_within(&self, frame: Frame, timeout: Option<Duration>) -> Result<()> {
         let sender = lock(&self.ports.frames).clone();
         let sender = sender.ok_or_else(|| Error::new(ErrorKind::State, "the job takes no frames (now)"))?;
+        match (frame.is_video(), self.ports.takes) {
+            (true, (false, _)) => {
+                return Err(Error::invalid("frame", "a picture, but source.frames has no video"));
+            }
+            (false, (_, false)) => {
+                return Err(Error::invalid("frame", "sound, but source.frames has no audio"));
+            }
+            _ => {}
+        }
         sender.send_deadline(frame, timeout).map_err(|_| {
             if sender.is_closed() {
                 Error::new(ErrorKind::State, "the job reads no more")

@@ -63,6 +63,7 @@ pub(super) fn start(spec: PipelineSpec, streams: &[StreamInfo], clock: Arc<dyn C
     let mut ports = Ports {
         bytes: Mutex::new(fed.bytes),
         frames: Mutex::new(fed.frames),
+        takes: spec.source.frames.as_ref().map_or((false, false), |f| (f.video.is_some(), f.audio.is_some())),
         fed_packets: Mutex::new(fed.packets),
         ..Ports::default()
     };

@@ -19,7 +19,7 @@ use crate::source::{
 use crate::spec::{
     Device, FramesSpec, PipelineSpec, RawAudioSpec, RawMemory, RawVideoSpec, ScreenSpec, VideoChoice,
 };
-use crate::stage::Source;
+use crate::stage::{Note, Source};
 use crate::time::{Clock, MICROSECONDS, Rational, Timestamp};
 use bytes::Bytes;
 use ghoststream_sys::ffmpeg as av;
@@ -501,7 +501,10 @@ fn fed_frames(spec: &PipelineSpec, frames: &FramesSpec, receiver: Option<Receive
         streams.push(raw_audio(audio, streams.len())?);
     }
     let source: Option<Box<dyn Source<Frame>>> = match receiver {
-        Some(receiver) => Some(Box::new(FedFrames { receiver, colour: declared_colour(&streams) })),
+        Some(receiver) => {
+            let (colour, strict) = (declared_colour(&streams), !spec.fallback);
+            Some(Box::new(FedFrames { receiver, colour, strict, last: None, told: false, notes: Vec::new() }))
+        }
         None => None,
     };
     Ok(Input {
@@ -618,6 +621,37 @@ struct FedFrames {
     receiver: Receiver<Frame>,
     /// What the document says of pictures that say nothing themselves.
     colour: Option<Colour>,
+    /// Times that do not rise are errors, since nothing may be done about them.
+    strict: bool,
+    /// The latest time of a picture.
+    last: Option<Timestamp>,
+    told: bool,
+    notes: Vec<Note>,
+}
+
+impl FedFrames {
+    /// Pictures are taken in the order in which they come, whatever their times say. That is told once.
+    fn check_time(&mut self, frame: &Frame) -> Result<()> {
+        let Some(time) = frame.presentation().filter(|_| frame.is_video()) else { return Ok(()) };
+        let Some(last) = self.last.filter(|last| time <= *last) else {
+            self.last = Some(time);
+            return Ok(());
+        };
+        let what = format!(
+            "{:.6} s does not come after {:.6} s, where a picture was",
+            time.seconds(),
+            last.seconds()
+        );
+        if self.strict {
+            return Err(Error::invalid("frame.pts", what));
+        }
+        if !std::mem::replace(&mut self.told, true) {
+            let message =
+                format!("frame.pts: {what}; it and others like it are moved behind the ones before them");
+            self.notes.push(Note { code: "source", message });
+        }
+        Ok(())
+    }
 }
 
 fn declared_colour(streams: &[StreamInfo]) -> Option<Colour> {
@@ -628,6 +662,7 @@ fn declared_colour(streams: &[StreamInfo]) -> Option<Colour> {
 impl Source<Frame> for FedFrames {
     fn next(&mut self) -> Result<Option<Frame>> {
         let Some(frame) = self.receiver.recv() else { return Ok(None) };
+        self.check_time(&frame)?;
         match self.colour {
             Some(colour) if frame.is_video() && frame.video().colour == Colour::default() => {
                 let mut media = frame.to_media()?;
@@ -638,6 +673,10 @@ impl Source<Frame> for FedFrames {
             }
             _ => Ok(Some(frame)),
         }
+    }
+
+    fn notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
     }
 }
 

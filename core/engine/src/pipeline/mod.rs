@@ -56,6 +56,7 @@ impl Pipeline {
     /// # Errors
     /// [`ErrorKind::Invalid`] naming the field.
     pub fn from_spec(spec: PipelineSpec) -> Result<Pipeline> {
+        let spec = spec.with_plain_paths();
         spec.check()?;
         Ok(Pipeline {
             spec: Arc::new(Mutex::new(Arc::new(spec))),
@@ -84,6 +85,7 @@ impl Pipeline {
     /// # Errors
     /// As [`Pipeline::from_spec`]; the document stays as it was.
     pub(crate) fn change_spec(&self, spec: PipelineSpec) -> Result<()> {
+        let spec = spec.with_plain_paths();
         spec.check()?;
         *lock(&self.spec) = Arc::new(spec);
         Ok(())

@@ -249,22 +249,20 @@ pub(crate) fn video(
     }
     let segmented = container.is_some_and(Container::is_segmented);
     let shown = filtered_size(&wanted, Shown::of(video, wanted.auto_rotate));
-    let (width, height) = shown.fit(wanted.width, wanted.height);
+    let pairs = paired(&encoder.name, &codec, &wanted, video.format);
+    let (width, height) = shown.fit_pairs(wanted.width, wanted.height, pairs);
     if let Some(why) = mixes_fields(&wanted, video, &encoder.name, &codec, (height, shown.height), segmented)
     {
         wanted.filters.insert(0, FilterSpec::Deinterlace(Deinterlace::Auto));
         reason.push_str("; the source is interlaced, and ");
         reason.push_str(why);
     }
-    let needs_even = matches!(codec, Codec::H264 | Codec::Hevc | Codec::Av1 | Codec::Vp9)
-        && !wanted
-            .pixel_format
-            .as_deref()
-            .is_some_and(|f| f.contains("444") || f.contains("rgb") || f.contains("gbr"));
-    if needs_even && (width % 2 == 1 || height % 2 == 1) {
+    let needs_even = matches!(codec, Codec::H264 | Codec::Hevc | Codec::Av1 | Codec::Vp9);
+    let odd = (pairs.0 && width % 2 == 1, pairs.1 && height % 2 == 1);
+    if needs_even && (odd.0 || odd.1) {
         return Err(Error::invalid(
-            if width % 2 == 1 { "width" } else { "height" },
-            format!("{width}x{height}: 4:2:0 pictures have even sides"),
+            if odd.0 { "width" } else { "height" },
+            format!("{width}x{height}: pictures whose columns or rows share their chroma have even sides"),
         ));
     }
     let frame_rate = wanted.frame_rate.map(|r| r.0).or(video.frame_rate);
@@ -326,6 +324,18 @@ fn loses_alpha(wanted: &VideoSpec, encoder: &str, video: &VideoInfo) -> Option<S
     let made = encode::format::input_format(encoder, wanted, video.format).ok()?;
     (video.format.is_some_and(alpha) && !alpha(made))
         .then(|| format!("the source's transparency is lost: {encoder} gets {}", made.name()))
+}
+
+/// Whether the columns and the rows of what is encoded come in pairs: those that share their chroma do, unless the codec
+/// keeps whatever there is.
+fn paired(encoder: &str, codec: &Codec, wanted: &VideoSpec, source: Option<PixelFormat>) -> (bool, bool) {
+    let format = encode::format::input_format(encoder, wanted, source).ok().and_then(|f| f.descriptor());
+    match format {
+        _ if encode::presets::direct(encoder).is_some() => (true, true),
+        _ if codec.name() == "ffv1" => (false, false),
+        Some(d) => (d.log2_chroma_w > 0, d.log2_chroma_h > 0),
+        None => (true, true),
+    }
 }
 
 /// Why fields would not stay fields, where nobody says what becomes of them. `heights`: of the output, and before scaling.

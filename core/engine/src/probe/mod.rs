@@ -10,8 +10,9 @@ pub use model::{
 use crate::error::{Error, Result};
 use crate::frame::{Colour, HdrMetadata};
 use crate::packet::{Codec, MediaKind, StreamInfo};
+use crate::source::Content;
 use crate::source::index::constant_rate;
-use crate::source::open::{local_path, open};
+use crate::source::open::{local_path, open_content};
 use crate::source::pattern::Pattern;
 use crate::source::scan::{Extent, Scan, scan};
 use crate::source::screen::Screen;
@@ -53,10 +54,33 @@ pub fn probe_with(spec: &SourceSpec, options: &ProbeOptions, interrupt: &av::Int
     if spec.url.is_none() {
         return Err(Error::invalid("source", "only files, URLs and patterns can be probed"));
     }
-    let mut demuxer = open(spec, interrupt)?;
+    probe_any(spec, None, options, interrupt)
+}
+
+/// As [`probe`], of bytes that the application has; `spec` names no source, as for
+/// [`Reader::open_content`](crate::reader::Reader::open_content).
+///
+/// # Errors
+/// As [`probe_with`]; [`crate::ErrorKind::Io`] with the text of the object's own failure.
+pub fn probe_content(
+    content: &Content,
+    spec: &SourceSpec,
+    options: &ProbeOptions,
+    interrupt: &av::Interrupt,
+) -> Result<Probe> {
+    probe_any(&crate::reader::of_content(spec)?, Some(content), options, interrupt)
+}
+
+fn probe_any(
+    spec: &SourceSpec,
+    content: Option<&Content>,
+    options: &ProbeOptions,
+    interrupt: &av::Interrupt,
+) -> Result<Probe> {
+    let mut demuxer = open_content(spec, content, interrupt)?;
     let mut streams = infos(&demuxer)?;
-    let mut probe = of_demuxer(spec, &demuxer, &streams);
-    let cheap = demuxer.is_seekable() && local_path(spec).is_some();
+    let mut probe = of_demuxer(spec, content, &demuxer, &streams);
+    let cheap = demuxer.is_seekable() && (content.is_some() || local_path(spec).is_some());
     let extent = if options.keyframes || cheap && !is_exact(&demuxer, &streams) {
         Extent::All
     } else {
@@ -86,7 +110,12 @@ pub(crate) fn infos(demuxer: &av::Demuxer) -> Result<Vec<StreamInfo>> {
 }
 
 /// What the headers say, without reading on.
-pub(crate) fn of_demuxer(spec: &SourceSpec, demuxer: &av::Demuxer, streams: &[StreamInfo]) -> Probe {
+pub(crate) fn of_demuxer(
+    spec: &SourceSpec,
+    content: Option<&Content>,
+    demuxer: &av::Demuxer,
+    streams: &[StreamInfo],
+) -> Probe {
     let duration = demuxer.duration().filter(|d| *d > 0);
     let size = local_path(spec).and_then(|p| std::fs::metadata(p).ok()).filter(|m| m.is_file());
     let describe = demuxer.streams().unwrap_or_default();
@@ -102,7 +131,7 @@ pub(crate) fn of_demuxer(spec: &SourceSpec, demuxer: &av::Demuxer, streams: &[St
             Some(_) => DurationFrom::Estimate,
         },
         bit_rate: demuxer.bit_rate(),
-        size: size.map(|m| m.len()),
+        size: content.map(Content::size).or(size.map(|m| m.len())),
         seekable: demuxer.is_seekable(),
         streams: streams.iter().map(|s| stream(s, describe.get(s.index))).collect(),
         chapters: demuxer.chapters().into_iter().filter_map(chapter).collect(),

@@ -1,19 +1,20 @@
 //! Decoding a container: packets to the two tracks, frames out by time, and seeking that is exact to the frame.
 
 use super::ReaderOptions;
-use super::track::Track;
+use super::track::{MAX_DELAY, Track};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::packet::{MediaKind, StreamInfo};
 use crate::probe::{self, Probe};
-use crate::source::Interrupt;
-use crate::source::index::{Index, Key};
-use crate::source::open::{open, reading};
+use crate::source::index::{Index, Key, Seen, doubtful};
+use crate::source::open::{open_content, reading};
 use crate::source::scan::scan_stream;
 use crate::source::seek::{Places, Seeker};
+use crate::source::{Content, Interrupt};
 use crate::spec::SourceSpec;
 use crate::time::{Rational, Rounding, Timestamp, rescale};
 use ghoststream_sys::ffmpeg as av;
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// Frames that one track may be ahead while the other has none: pictures are large.
@@ -28,13 +29,19 @@ const FEW: u32 = 8;
 
 pub(super) struct Media {
     spec: SourceSpec,
+    /// The bytes, where the application has them.
+    content: Option<Content>,
     interrupt: Interrupt,
+    /// Threads of a decoder.
+    threads: u32,
     demuxer: av::Demuxer,
     streams: Vec<StreamInfo>,
     video: Option<Track>,
     audio: Option<Track>,
     /// All packets were read and the decoders drained.
     drained: bool,
+    /// The application's bytes could not be read where reading stands.
+    broken: bool,
     /// The picture handed out last, and the end of the sound handed out last (seconds).
     last: Option<Frame>,
     heard: f64,
@@ -48,12 +55,13 @@ pub(super) struct Media {
 impl Media {
     pub(super) fn open(
         spec: &SourceSpec,
+        content: Option<Content>,
         options: &ReaderOptions,
         interrupt: &Interrupt,
     ) -> Result<(Self, Probe)> {
-        let demuxer = open(spec, interrupt)?;
+        let demuxer = open_content(spec, content.as_ref(), interrupt)?;
         let streams = probe::infos(&demuxer)?;
-        let info = probe::of_demuxer(spec, &demuxer, &streams);
+        let info = probe::of_demuxer(spec, content.as_ref(), &demuxer, &streams);
         let device = spec.decode.device;
         let threads = if options.threads > 0 { options.threads } else { spec.decode.threads };
         let track = |wanted: bool, kind: MediaKind, index: Option<usize>| -> Result<Option<Track>> {
@@ -75,12 +83,15 @@ impl Media {
         }
         let mut media = Media {
             spec: spec.clone(),
+            content,
             interrupt: interrupt.clone(),
+            threads,
             demuxer,
             streams,
             video,
             audio,
             drained: false,
+            broken: false,
             last: None,
             heard: f64::NEG_INFINITY,
             fed: None,
@@ -173,6 +184,11 @@ impl Media {
                     // The demuxer has lost its way in damaged data: what was read is what there is.
                     av::Kind::InvalidData => return Ok(None),
                     _ if self.demuxer.is_hanging_up(&e) => return Ok(None),
+                    _ if e.is_of_the_object() => {
+                        // Reading on leads nowhere; seeking begins anew.
+                        (self.broken, self.last) = (true, None);
+                        return Err(reading(&self.spec.label(), self.spec.timeout, e));
+                    }
                     _ => return Err(reading(&self.spec.label(), self.spec.timeout, e)),
                 },
             }
@@ -199,6 +215,7 @@ impl Media {
             track.flush();
         }
         self.drained = false;
+        self.broken = false;
         self.last = None;
         self.heard = f64::NEG_INFINITY;
         self.fed = None;
@@ -206,11 +223,13 @@ impl Media {
 
     /// Begins again from the very beginning, for sources in which times are of no help.
     fn rewind(&mut self) -> Result<()> {
-        self.demuxer = open(&self.spec, &self.interrupt)?;
+        self.demuxer = open_content(&self.spec, self.content.as_ref(), &self.interrupt)?;
         self.discard_others()?;
         self.flush();
         for track in self.video.iter_mut().chain(&mut self.audio) {
-            track.count = 0;
+            if let Some(info) = self.streams.get(track.stream) {
+                track.begin_again(info, self.threads, self.spec.decode.device)?;
+            }
         }
         Ok(())
     }
@@ -254,8 +273,12 @@ impl Media {
     /// the decoder, which guesses differently after a seek.
     fn is_timed(&mut self) -> Result<bool> {
         let untimed = |m: &Media| m.video.as_ref().is_some_and(|v| v.untimed);
-        while self.seen < FEW && !untimed(self) && !self.drained {
-            self.pump()?;
+        while self.seen < FEW && !untimed(self) && !self.drained && !self.broken {
+            match self.pump() {
+                // What cannot be read here does not matter elsewhere.
+                Err(_) if self.broken => break,
+                pumped => pumped?,
+            }
         }
         Ok(!untimed(self) && self.demuxer.is_seekable())
     }
@@ -377,11 +400,55 @@ impl Media {
                 Some(video) => video.stream,
                 None => return Err(Error::unsupported("sound has no frame numbers; seek by time")),
             };
-            let scan = scan_stream(&self.spec, &self.interrupt, &self.streams, stream)?;
-            let packets = scan.streams.get(stream).map_or(&[][..], |s| &s.packets);
-            self.index = Some(Index::new(packets));
+            let content = self.content.as_ref();
+            let mut scan = scan_stream(&self.spec, content, &self.interrupt, &self.streams, stream)?;
+            let mut packets =
+                scan.streams.get_mut(stream).map(|s| std::mem::take(&mut s.packets)).unwrap_or_default();
+            self.hide_undecodable(stream, &mut packets)?;
+            self.index = Some(Index::new(&packets));
         }
         self.index.as_ref().ok_or_else(|| Error::new(ErrorKind::Internal, "no index"))
+    }
+
+    /// Marks those packets at the beginning as not shown of which the decoder makes no picture, by decoding where that is in
+    /// doubt.
+    fn hide_undecodable(&self, stream: usize, packets: &mut [Seen]) -> Result<()> {
+        let mut enough = doubtful(packets);
+        let Some(info) = self.streams.get(stream).filter(|_| enough > 0) else { return Ok(()) };
+        let mut demuxer = open_content(&self.spec, self.content.as_ref(), &self.interrupt)?;
+        for i in 0..demuxer.stream_count() {
+            demuxer.set_discard(i, i != stream)?;
+        }
+        let mut track = Track::new(info, self.threads, self.spec.decode.device)?;
+        let (mut fed, mut given) = (0, HashSet::new());
+        // A decoder that begins without a key frame may take some frames to recover: what it gives soon after is known too.
+        enough += MAX_DELAY;
+        while fed < enough {
+            let mut packet = match demuxer.read() {
+                Ok(Some(packet)) => packet,
+                Ok(None) => break,
+                Err(e) if e.kind() == av::Kind::InvalidData => break,
+                Err(e) => return Err(reading(&self.spec.label(), self.spec.timeout, e)),
+            };
+            if packet.stream_index() != stream {
+                continue;
+            }
+            // Frames tell which packet they come from.
+            packet.set_pts(Some(fed as i64));
+            packet.set_dts(None);
+            fed += 1;
+            track.feed(Some(&packet))?;
+            given.extend(track.ready.drain(..).filter_map(|f| f.pts));
+            if fed == enough && given.is_empty() {
+                enough += MAX_DELAY;
+            }
+        }
+        track.feed(None)?;
+        given.extend(track.ready.drain(..).filter_map(|f| f.pts));
+        for (n, packet) in packets.iter_mut().enumerate().take(fed) {
+            packet.shown &= given.contains(&(n as i64));
+        }
+        Ok(())
     }
 
     /// The pictures that are read between two times (seconds): from the one shown at `start` to the last that begins
@@ -422,9 +489,10 @@ impl Media {
             // No key frame between here and there: decoding on is the shortest way.
             let fed = self.fed.and_then(|t| index.order_of(t));
             if now == Some(pts) || fed.zip(keys.first()).is_some_and(|(fed, key)| key.order <= fed) {
-                return self.settle_at(pts, seconds);
+                return self.settle_at(pts, seconds).map(drop);
             }
         }
+        let mut begun = false;
         for key in keys {
             for ts in [Some(key.pts), key.dts] {
                 let Some(ts) = ts else { continue };
@@ -433,12 +501,21 @@ impl Media {
                 }
                 self.flush();
                 if self.begins_by(stream, &key)? {
-                    return self.settle_at(pts, seconds);
+                    begun = true;
+                    if self.settle_at(pts, seconds)? {
+                        return Ok(());
+                    }
+                    // Decoding recovers only after a while from some key frames (intra refresh).
+                    break;
                 }
             }
         }
+        if begun {
+            // It cannot be decoded from anywhere: what follows it is next.
+            return Ok(());
+        }
         self.rewind()?;
-        self.settle_at(pts, seconds)
+        self.settle_at(pts, seconds).map(drop)
     }
 
     /// Reads up to the first key packet; whether it is `key` or one before it.
@@ -459,22 +536,23 @@ impl Media {
         Ok(false)
     }
 
-    /// As [`Media::settle`] for a time that is a picture's own: pictures before it that no other needs are skipped.
-    fn settle_at(&mut self, pts: i64, seconds: f64) -> Result<()> {
+    /// As [`Media::settle`] for a time that is a picture's own: pictures before it that no other needs are skipped. False when
+    /// a later one is all that there is.
+    fn settle_at(&mut self, pts: i64, seconds: f64) -> Result<bool> {
         self.drop_sound_before(seconds);
         let last = self.last.take().filter(|f| f.pts == Some(pts));
         if let (Some(video), true) = (&mut self.video, last.is_some()) {
             video.put_back(last);
-            return Ok(());
+            return Ok(true);
         }
         loop {
-            let Some(video) = &mut self.video else { return Ok(()) };
+            let Some(video) = &mut self.video else { return Ok(true) };
             while video.ready.front().is_some_and(|f| f.pts.is_some_and(|t| t < pts)) {
                 video.ready.pop_front();
             }
             if !video.ready.is_empty() || self.drained {
                 video.skip(false);
-                return Ok(());
+                return Ok(video.ready.front().is_some_and(|f| f.pts.is_none_or(|t| t == pts)));
             }
             match self.read()? {
                 Some(packet) => {
@@ -491,7 +569,7 @@ impl Media {
     /// Finds frame `n` by decoding and counting, where times do not tell frames apart.
     fn count_to(&mut self, n: i64) -> Result<()> {
         let at = |m: &Media| m.video.as_ref().map_or(0, |v| v.count - v.ready.len() as i64);
-        if at(self) > n {
+        if at(self) > n || self.broken {
             self.rewind()?;
         }
         loop {

@@ -7,10 +7,10 @@ mod track;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::probe::{self, Probe};
-use crate::source::Interrupt;
 use crate::source::pattern::Pattern;
 use crate::source::screen::Screen;
-use crate::spec::{Seconds, SourceSpec};
+use crate::source::{Content, Interrupt};
+use crate::spec::{BytesSpec, Seconds, SourceSpec};
 use crate::stage::Source;
 use crate::time::SystemClock;
 use convert::Converter;
@@ -85,6 +85,28 @@ enum Inner {
     Screen(Box<Screen>),
 }
 
+/// `spec` for bytes that the application has, which names nothing else.
+pub(crate) fn of_content(spec: &SourceSpec) -> Result<SourceSpec> {
+    let named = [
+        ("url", spec.url.is_some()),
+        ("screen", spec.screen.is_some()),
+        ("sound", !spec.sound.is_empty()),
+        ("pattern", spec.pattern.is_some()),
+        ("bytes", spec.bytes.is_some()),
+        ("packets", spec.packets.is_some()),
+        ("frames", spec.frames.is_some()),
+    ];
+    if let Some((name, _)) = named.iter().find(|(_, named)| *named) {
+        return Err(Error::invalid(
+            format!("source.{name}"),
+            "the bytes are given; there is no other source",
+        ));
+    }
+    let spec = SourceSpec { bytes: Some(BytesSpec::default()), ..spec.clone() };
+    spec.check()?;
+    Ok(spec)
+}
+
 /// What a screen cannot do.
 fn is_live() -> Error {
     Error::unsupported("what happens now can be neither sought nor counted")
@@ -112,6 +134,30 @@ impl Reader {
             let message = "a reader opens files, URLs, patterns, screens and cameras";
             return Err(Error::invalid("source", message));
         }
+        Self::open_any(spec, None, options, interrupt)
+    }
+
+    /// Opens bytes that the application has: a whole file in memory, or behind an object that seeks. `spec` names no source;
+    /// it has `start`, `duration`, `format`, `options` and `decode` as those of a file, and everything that
+    /// [`Reader::open`] says of files holds.
+    ///
+    /// # Errors
+    /// As [`Reader::open`]; [`ErrorKind::Io`] with the text of the object's own failure, here and from whatever reads.
+    pub fn open_content(
+        content: Content,
+        spec: &SourceSpec,
+        options: ReaderOptions,
+        interrupt: Interrupt,
+    ) -> Result<Self> {
+        Self::open_any(&of_content(spec)?, Some(content), options, interrupt)
+    }
+
+    fn open_any(
+        spec: &SourceSpec,
+        content: Option<Content>,
+        options: ReaderOptions,
+        interrupt: Interrupt,
+    ) -> Result<Self> {
         if !spec.sound.is_empty() {
             return Err(Error::invalid(
                 "source.sound",
@@ -163,7 +209,7 @@ impl Reader {
                 )
             }
             (None, None) => {
-                let (media, info) = Media::open(spec, &options, &interrupt)?;
+                let (media, info) = Media::open(spec, content, &options, &interrupt)?;
                 (info, Inner::Media(Box::new(media)))
             }
         };

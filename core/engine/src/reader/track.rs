@@ -10,7 +10,7 @@ use ghoststream_sys::ffmpeg as av;
 use std::collections::VecDeque;
 
 /// More packets than any decoder holds back, threads included.
-const MAX_DELAY: usize = 64;
+pub(super) const MAX_DELAY: usize = 64;
 
 pub(super) struct Track {
     /// Index in the container.
@@ -169,6 +169,14 @@ impl Track {
         self.next = None;
         self.from = None;
         self.wait_key = self.kind == MediaKind::Video;
+    }
+
+    /// A new one in its place, for the beginning of the source: it knows nothing of what comes later (parameters that stand
+    /// in the stream), so that it gives what was given the first time.
+    pub(super) fn begin_again(&mut self, info: &StreamInfo, threads: u32, device: Device) -> Result<()> {
+        let (untimed, damaged, alive) = (self.untimed, self.damaged, self.alive);
+        *self = Track { untimed, damaged, alive, ..Track::new(info, threads, device)? };
+        Ok(())
     }
 
     /// Whether frames that no other refers to may be left out.

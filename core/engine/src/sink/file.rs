@@ -2,7 +2,7 @@
 
 use super::muxed::{Form, Muxed, Target};
 use super::{Facts, Fate, OutputSink, Place, TrackHeader, hybrid, rotation};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::packet::Packet;
 use crate::spec::{Container, OutputSpec};
 use ghoststream_sys::ffmpeg as av;
@@ -35,7 +35,7 @@ pub(super) fn claim(path: &str, inputs: &[String], overwrite: bool, direct: bool
     if is_input(Path::new(path), inputs) {
         return Err(Error::invalid("path", format!("{path} is the input too")));
     }
-    Place::claim(Path::new(path), overwrite, direct).map_err(|e| Error::at(e, "path"))
+    Place::claim(Path::new(path), overwrite, direct).context(|| "path")
 }
 
 /// Whether `path` is the same file as one of `inputs`.

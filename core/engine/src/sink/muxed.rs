@@ -204,9 +204,10 @@ fn cover(codec: &str, (width, height): (u32, u32)) -> Result<(av::CodecParameter
 fn create(form: &Form, target: &Target<'_>, tracks: &[TrackHeader]) -> Result<av::Muxer> {
     let (url, interrupt) = match target {
         // Cancelling must not keep a local file from being completed (`keep_partial`).
-        Target::File(path) => (*path, av::Interrupt::new()),
-        Target::Url(url, interrupt) => (*url, interrupt.clone()),
-        Target::Nowhere => ("nowhere", av::Interrupt::new()),
+        // `file:` keeps FFmpeg from reading a protocol into a name with a colon.
+        Target::File(path) => (format!("file:{path}"), av::Interrupt::new()),
+        Target::Url(url, interrupt) => ((*url).into(), interrupt.clone()),
+        Target::Nowhere => ("nowhere".into(), av::Interrupt::new()),
     };
     let io = matches!(target, Target::Nowhere)
         .then(|| av::Output::Seekable(Box::new(std::io::Cursor::new(Vec::new()))));
@@ -214,10 +215,10 @@ fn create(form: &Form, target: &Target<'_>, tracks: &[TrackHeader]) -> Result<av
         && tracks.first().is_some_and(|t| is_ivf(form.spec.path.as_deref(), &t.stream.codec));
     av::Muxer::create(av::MuxerOptions {
         format: Some(if ivf { "ivf".into() } else { muxer_name(form.container, tracks)? }),
-        url: url.into(),
+        io_options: protocol_options(&url),
+        url,
         io,
         interrupt,
-        io_options: protocol_options(url),
     })
     .map_err(|e| match target {
         // FFmpeg's own text has the whole address, stream key included.

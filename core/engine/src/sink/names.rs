@@ -55,7 +55,7 @@ fn claim(path: &str, direct: bool) -> Result<Option<Place>> {
     if target.symlink_metadata().is_ok() {
         return Ok(None);
     }
-    Place::claim_new(target, direct).map_err(|e| Error::at(e, "path"))
+    Place::claim_new(target, direct).context(|| "path")
 }
 
 /// Claims `path` with the first free number behind its name.

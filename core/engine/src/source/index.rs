@@ -51,7 +51,7 @@ impl Index {
             let order = order as u32;
             // A stream with decode times alone has no reordering, or none that can be known.
             let Some(pts) = p.pts else {
-                exact = false;
+                exact &= !p.shown;
                 if let Some(dts) = p.dts.filter(|_| p.shown) {
                     frames.push((dts, order));
                     end = end.max(dts.saturating_add(p.duration));
@@ -117,6 +117,19 @@ impl Index {
     }
 }
 
+/// How many packets, from the beginning on, must be decoded to know which of them make pictures: those before the first key
+/// packet refer to what is not there, and so may those that lead it (an open group of pictures that was cut off from what
+/// came before). 0 where all do.
+pub(crate) fn doubtful(packets: &[Seen]) -> usize {
+    let Some(key) = packets.iter().position(|p| p.key) else { return packets.len() };
+    // Without any times nothing leads, as far as can be known.
+    let first = packets[key].pts;
+    let leads = |p: &Seen| p.shown && !p.key && first.is_some_and(|first| p.pts.is_none_or(|t| t < first));
+    let group = packets[key + 1..].iter().take_while(|p| !p.key);
+    let last = group.enumerate().filter(|(_, p)| leads(p)).last().map(|(n, _)| key + 2 + n);
+    last.unwrap_or(key)
+}
+
 /// Whether all frames are equally long, from the packets of a stream (all of them, or the first ones). `None` when
 /// there are too few to say.
 pub(crate) fn constant_rate(packets: &[Seen], all: bool) -> Option<bool> {
@@ -165,6 +178,24 @@ mod tests {
         );
         assert_eq!(index.order_of(6), Some(4));
         assert_eq!((index.at(-5), index.at(0), index.at(9), index.at(10)), (Some(0), Some(0), Some(9), None));
+    }
+
+    #[test]
+    fn what_was_cut_off_from_what_it_refers_to_is_doubtful() {
+        let from = |times: &[(i64, bool)]| -> Vec<Seen> {
+            times.iter().enumerate().map(|(dts, (pts, key))| seen(*pts, dts as i64, *key)).collect()
+        };
+        assert_eq!(doubtful(&from(&[(0, true), (3, false), (1, false), (6, true), (4, false)])), 0);
+        // 4 and 5 lead the first key packet.
+        assert_eq!(
+            doubtful(&from(&[(6, true), (4, false), (5, false), (9, false), (12, true), (10, false)])),
+            3
+        );
+        assert_eq!(doubtful(&from(&[(1, false), (2, false), (3, true), (4, false)])), 2);
+        assert_eq!(doubtful(&from(&[(1, false), (2, false)])), 2);
+        let untimed = Seen { pts: None, dts: None, ..seen(0, 0, false) };
+        assert_eq!(doubtful(&[seen(0, 0, true), untimed, seen(1, 1, false)]), 2);
+        assert_eq!(doubtful(&[]), 0);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Where media comes from.
 
 pub(crate) mod charset;
+mod content;
 pub(crate) mod continuity;
 pub(crate) mod index;
 pub(crate) mod keys;
@@ -16,4 +17,5 @@ mod spool;
 mod target;
 pub(crate) mod whole;
 
+pub use content::{Content, ReadAt};
 pub use ghoststream_sys::ffmpeg::Interrupt;

@@ -2,6 +2,7 @@
 //! file or the field.
 
 use super::charset;
+use super::content::Content;
 use super::reach::Reach;
 use super::spool;
 use super::target::{Target, whitelist};
@@ -25,6 +26,31 @@ pub(crate) fn open(spec: &SourceSpec, interrupt: &av::Interrupt) -> Result<av::D
         demuxer
     })
 }
+
+/// As [`open`], or, with `content`, of those bytes instead of a URL's; pictures have times where they follow from others'.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_content(
+    spec: &SourceSpec,
+    content: Option<&Content>,
+    interrupt: &av::Interrupt,
+) -> Result<av::Demuxer> {
+    let mut demuxer = match content {
+        None => open(spec, interrupt)?,
+        // Nothing can be done about bytes that the application is slow to give.
+        Some(content) => {
+            open_bytes(&SourceSpec { timeout: 0.0, ..spec.clone() }, content.input(), interrupt)?
+        }
+    };
+    if PARTLY_TIMED.contains(&demuxer.format_name().as_str()) {
+        demuxer.generate_times();
+    }
+    Ok(demuxer)
+}
+
+/// Formats that need not write a time for every picture.
+const PARTLY_TIMED: &[&str] = &["mpeg", "mpegts"];
 
 /// As [`open`], with what a user should know of the way it was opened.
 ///
@@ -121,7 +147,7 @@ pub(crate) fn open_bytes(
         io: Some(input),
         ..base(spec, interrupt)
     };
-    finish(spec, &Target::Url { protocol: "bytes".into() }, av::Demuxer::open(options))
+    finish(spec, &Target::Bytes, av::Demuxer::open(options))
 }
 
 /// The path of a source that is a file on this machine.
@@ -254,7 +280,7 @@ fn explain(spec: &SourceSpec, target: &Target, e: av::Error) -> Error {
             );
         }
         // A protocol that a playlist or redirect inside the source wanted.
-        av::Kind::Invalid if matches!(target, Target::Url { .. }) => {
+        av::Kind::Invalid if matches!(target, Target::Url { .. } | Target::Bytes) => {
             (ErrorKind::Invalid, format!("{}; an option or a protocol that is not allowed", e.message()))
         }
         _ => (Error::from(e.clone()).kind(), e.message()),

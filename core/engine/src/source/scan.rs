@@ -69,6 +69,8 @@ pub(crate) fn scan(
                 scan.complete = true;
                 return Ok(scan);
             }
+            // Not damage: the application's own bytes failed it.
+            Err(e) if e.is_of_the_object() => return Err(e.into()),
             Err(_) => return Ok(scan),
         };
         each(&packet)?;
@@ -157,11 +159,12 @@ fn is_hidden(codec: &Codec, data: &[u8]) -> bool {
 /// [`ErrorKind::Unsupported`] when the source cannot be read twice; as [`super::open::open`] and [`scan`].
 pub(crate) fn scan_stream(
     spec: &crate::spec::SourceSpec,
+    content: Option<&super::Content>,
     interrupt: &av::Interrupt,
     streams: &[StreamInfo],
     stream: usize,
 ) -> Result<Scan> {
-    let mut demuxer = super::open::open(spec, interrupt)?;
+    let mut demuxer = super::open::open_content(spec, content, interrupt)?;
     if !demuxer.is_seekable() {
         return Err(Error::new(
             ErrorKind::Unsupported,

@@ -19,6 +19,8 @@ pub(crate) enum Target {
         /// Lower-case protocol name as FFmpeg knows it.
         protocol: String,
     },
+    /// What the application gives, from nowhere that has an address.
+    Bytes,
     /// A capture device or generator of libavdevice, by its demuxer's name.
     Device(String),
 }
@@ -110,6 +112,7 @@ impl Target {
         match self {
             Target::Local(_) | Target::Sequence(_) => "file",
             Target::Url { protocol } => protocol,
+            Target::Bytes => "bytes",
             Target::Device(name) => name,
         }
     }

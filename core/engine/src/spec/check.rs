@@ -404,7 +404,7 @@ fn window(path: &str, w: &WindowSpec, o: &OutputSpec) -> Checked {
     // Copied video may have nothing that it can begin with at 0.
     let encodes = rungs.iter().chain(own).any(|v| !v.is_copy())
         || (rungs.is_empty() && matches!(o.video, VideoChoice::Default));
-    let wrong = |s: &super::Seconds| s.0 < 0.0 || (encodes && s.0 > 0.0);
+    let wrong = |s: &Seconds| s.0 < 0.0 || (encodes && s.0 > 0.0);
     if starts.first().is_some_and(wrong) || !rise || starts.iter().any(|s| !s.0.is_finite()) {
         return refuse(
             format!("{path}.starts"),

@@ -155,6 +155,16 @@ impl PipelineSpec {
         segment.window.clone().map(|spec| Window { spec, duration: segment.duration })
     }
 
+    /// The same, with the outputs' paths that say `file:` as plain paths.
+    pub(crate) fn with_plain_paths(mut self) -> Self {
+        for path in self.outputs.iter_mut().filter_map(|o| o.path.as_mut()) {
+            if let Some(rest) = path.strip_prefix("file:") {
+                *path = rest.strip_prefix("//").filter(|p| p.starts_with('/')).unwrap_or(rest).into();
+            }
+        }
+        self
+    }
+
     /// Checks what types alone cannot say. Needs no I/O.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use std::fmt;
 #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OutputSpec {
-    /// A file, or a directory for segmented formats, or a URL that FFmpeg writes to. `rtmp(s)://` and `srt://` are pushed, see
+    /// A file, or a directory for segmented formats, or a URL (with `://`) that FFmpeg writes to; `file:` is a file. `rtmp(s)://` and `srt://` are pushed, see
     /// `push`; `twitch:KEY`, `youtube:KEY`, `facebook:KEY` and `kick:KEY` stand for the services' RTMP addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,

@@ -220,3 +220,69 @@ fn sound_that_is_encoded_beside_copied_pictures_begins_with_them() {
         assert!((pictures[0] - sound[0]).abs() < 0.05, "{name}: {} {}", pictures[0], sound[0]);
     }
 }
+
+#[test]
+fn odd_sizes_stay_where_no_chroma_is_shared() {
+    let dir = Dir::new();
+    for (name, format, video_spec, expected) in [
+        ("full.mkv", "yuv444p", json!({"codec": "ffv1"}), (321, 181)),
+        // Lossless is all that there is.
+        ("lossless.mkv", "yuv420p", json!({"codec": "ffv1"}), (321, 181)),
+        ("png.mkv", "rgb24", json!({"encoder": "png"}), (321, 181)),
+        (
+            "high.mkv",
+            "yuv444p",
+            json!({"codec": "h264", "pixel_format": "yuv444p", "preset": "p1"}),
+            (321, 181),
+        ),
+        (
+            "hevc.mkv",
+            "yuv444p",
+            json!({"encoder": "libx265", "pixel_format": "yuv444p", "preset": "p1"}),
+            (321, 181),
+        ),
+        ("wide.mov", "yuv422p10le", json!({"codec": "prores"}), (320, 181)),
+        ("usual.mkv", "yuv444p", json!({"codec": "h264", "preset": "p1"}), (320, 180)),
+    ] {
+        let (input, output) = (dir.path(&format!("in-{format}.mkv")), dir.path(name));
+        ffmpeg(&format!(
+            "-f lavfi -i testsrc=s=321x181:r=25:d=0.4 -vf format={format} -pix_fmt {format} -c:v ffv1 {input}"
+        ));
+        complete(json!({"source": {"url": input}, "outputs": [{"path": output, "video": video_spec}]}));
+        let streams = probe(&output);
+        let v = video(&streams);
+        assert_eq!((v["width"].as_u64().unwrap(), v["height"].as_u64().unwrap()), expected, "{name}");
+        if expected == (321, 181) && name != "high.mkv" && name != "hevc.mkv" {
+            assert_eq!(psnr(&output, &input), f64::INFINITY, "{name}");
+        }
+    }
+    let input = dir.path("in-yuv420p.mkv");
+    let refused = failure(json!({"source": {"url": input}, "outputs": [{"path": dir.path("no.mkv"),
+        "video": {"codec": "h264", "width": 101, "height": 80}}]}));
+    assert!(refused.contains("video.width") || refused.contains("width: 101x80"), "{refused}");
+}
+
+#[test]
+fn what_says_file_is_a_file() {
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mkv");
+    let film = |path: &str| json!({"source": {"url": input, "duration": 1}, "outputs": [{"path": path, "video": {"codec": "copy"}, "audio": false}]});
+    for (name, prefix) in [("i.mp4", "file:"), ("j.mp4", "file://")] {
+        let output = dir.path(name);
+        assert_eq!(complete(film(&format!("{prefix}{output}"))), std::slice::from_ref(&output));
+        assert!(failure(film(&format!("{prefix}{output}"))).contains("exists"), "{prefix}");
+    }
+    let left: Vec<String> = dir.names().into_iter().filter(|n| n.contains(".part")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_plain_name_that_exists_is_named_as_it_is() {
+    // Relative to where tests run: nothing is written there.
+    let name = "Cargo.toml";
+    assert!(exists(name));
+    let dir = Dir::new();
+    let input = clip(&dir, "in.mkv");
+    let refused = failure(json!({"source": {"url": input}, "outputs": [{"path": name, "format": "mkv"}]}));
+    assert_eq!(refused, "outputs[0].path: Cargo.toml: exists; overwrite (-y) replaces it");
+}

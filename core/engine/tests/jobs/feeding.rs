@@ -1,7 +1,9 @@
 //! The application as source and as sink.
 
 use crate::support::*;
-use ghoststream::frame::{Frame, PixelFormat};
+use ghoststream::ErrorKind;
+use ghoststream::event::{Event, Outcome};
+use ghoststream::frame::{ChannelLayout, Frame, PixelFormat, SampleFormat};
 use ghoststream::job::Taken;
 use ghoststream::time::Rational;
 use serde_json::json;
@@ -137,4 +139,65 @@ fn the_colour_of_pushed_frames_is_what_the_document_says() {
         (video(&streams)["color_space"].as_str(), video(&streams)["color_range"].as_str()),
         (Some("bt709"), Some("tv"))
     );
+}
+
+#[test]
+fn times_that_go_back_are_told_or_refused() {
+    let order = [0, 1, 2, 3, 2, 1, 4, 5, 5, 6];
+    for fallback in [true, false] {
+        let job = start(
+            json!({"source": frames_source(), "fallback": fallback, "outputs": [{"packets": {"queue": 64}, "video": {"preset": "p1"}}]}),
+        );
+        for n in order {
+            if job.push_frame(picture(n)).is_err() {
+                assert!(!fallback);
+                break;
+            }
+        }
+        job.finish_input();
+        let (mut warnings, mut done) = (Vec::new(), None);
+        for event in events(&job) {
+            match event {
+                Event::Warning { code, message } => warnings.push((code, message)),
+                Event::Done(d) => done = Some(d),
+                _ => {}
+            }
+        }
+        let done = done.unwrap();
+        let what = "frame.pts: 0.080000 s does not come after 0.120000 s";
+        if fallback {
+            assert_eq!(done.outcome, Outcome::Completed, "{done:?}");
+            assert_eq!(warnings.len(), 1, "once: {warnings:?}");
+            assert!(warnings[0].0 == "source" && warnings[0].1.starts_with(what), "{warnings:?}");
+        } else {
+            assert!(done.message.as_ref().is_some_and(|m| m.contains(what)), "{done:?}");
+            assert_eq!(done.error, Some(ErrorKind::Invalid));
+        }
+    }
+}
+
+#[test]
+fn a_frame_of_a_kind_that_the_source_has_not_is_refused() {
+    let sound = || {
+        let layout = ChannelLayout::from_channels(2);
+        let format = SampleFormat::from_name("s16").unwrap();
+        let media = ghoststream_sys::ffmpeg::Frame::alloc_audio(format, 48000, &layout, 1024).unwrap();
+        Frame::new(media, Rational::new(1, 48000))
+    };
+    let outputs = json!([{"packets": {}}]);
+    let job = start(json!({"source": frames_source(), "outputs": outputs}));
+    let e = job.push_frame(sound()).unwrap_err();
+    assert_eq!((e.kind(), e.message()), (ErrorKind::Invalid, "frame: sound, but source.frames has no audio"));
+    job.cancel();
+    let audio = json!({"frames": {"audio": {"sample_rate": 48000, "channels": 2, "format": "s16"}}});
+    let job = start(
+        json!({"source": audio, "outputs": [{"packets": {}, "video": false, "audio": {"codec": "aac"}}]}),
+    );
+    job.push_frame(sound()).unwrap();
+    let e = job.push_frame(picture(0)).unwrap_err();
+    assert_eq!(
+        (e.kind(), e.message()),
+        (ErrorKind::Invalid, "frame: a picture, but source.frames has no video")
+    );
+    job.cancel();
 }

@@ -1,7 +1,7 @@
 //! Containers, reading: `AVFormatContext` of an input.
 
 use super::dict::{self, Dict, Pairs};
-use super::error::{BACKWARDS, EOF, Error, Kind, Result, c_option, c_string, check, text};
+use super::error::{BACKWARDS, EOF, EXIT, Error, Kind, Result, c_option, c_string, check, text};
 use super::interrupt::{Interrupt, Permit, Watch, asked, interrupted};
 use super::io::{Input, Io};
 use super::log::{Complaints, Scoped, listen};
@@ -257,6 +257,7 @@ impl Demuxer {
             });
             found.map_err(|e| demuxer.explain(e))?;
         }
+        demuxer.whole()?;
         Ok(demuxer)
     }
 
@@ -265,6 +266,13 @@ impl Demuxer {
             Some(io) if e.kind() != Kind::Cancelled => io.explain(e),
             _ => e,
         }
+    }
+
+    /// That the object under it has not failed while FFmpeg went on.
+    fn whole(&mut self) -> Result<()> {
+        let failed = self.io.as_mut().map_or(Ok(()), Io::failure);
+        // An object may fail because it is not wanted any more.
+        if failed.is_err() && self.watch.is_cancelled() { Err(Error::new(EXIT, "read")) } else { failed }
     }
 
     /// Options that neither the demuxer nor its protocols consumed.
@@ -395,6 +403,12 @@ impl Demuxer {
         u64::try_from(self.get().bit_rate).ok().filter(|r| *r > 0)
     }
 
+    /// Gives packets without a presentation time the one that follows from the decode times after them.
+    pub fn generate_times(&mut self) {
+        // SAFETY: an opened context.
+        unsafe { raw::gsav_demux_generate_times(self.raw) }
+    }
+
     /// Whether the bytes under it can be sought.
     pub fn is_seekable(&self) -> bool {
         self.get().seekable != 0
@@ -426,6 +440,10 @@ impl Demuxer {
             i32::try_from(s).ok().filter(|_| s < self.stream_count()).ok_or(Error::invalid("stream index"))
         })?;
         self.words_come_again()?;
+        // What failed elsewhere does not matter there.
+        if let Some(io) = &mut self.io {
+            io.forget();
+        }
         // SAFETY: an opened context; the index is -1 or in range.
         let done = self
             .watch
@@ -439,6 +457,9 @@ impl Demuxer {
     /// As [`Demuxer::seek`].
     pub fn rewind(&mut self) -> Result<()> {
         self.words_come_again()?;
+        if let Some(io) = &mut self.io {
+            io.forget();
+        }
         // SAFETY: an opened context.
         let done = self.watch.run(|| check(unsafe { raw::gsav_demux_rewind(self.raw) }, "rewind"));
         done.map(drop).map_err(|e| self.explain(e))
@@ -477,7 +498,7 @@ impl Demuxer {
         match read {
             Ok(_) => Ok(Some(packet)),
             Err(e) if e.code == EOF && self.words_are_over()? => self.read(),
-            Err(e) if e.code == EOF => Ok(None),
+            Err(e) if e.code == EOF => self.whole().map(|()| None),
             Err(e) => Err(self.explain(e)),
         }
     }

@@ -60,6 +60,8 @@ pub(crate) const INVALID: i32 = -libc::EINVAL;
 pub(crate) const MEMORY: i32 = -libc::ENOMEM;
 /// A [`Permit`](super::Permit) said no; the context is its reason.
 pub(crate) const REFUSED: i32 = tag(b"GSRF");
+/// The object that the bytes come from failed; the context is its reason.
+pub(crate) const OBJECT: i32 = tag(b"GSOB");
 pub(crate) const BACKWARDS: i32 = tag(b"GSBW");
 pub(crate) const TIMED_OUT: i32 = -libc::ETIMEDOUT;
 
@@ -105,6 +107,7 @@ impl Error {
             EOF => return Kind::Eof,
             EXIT => return Kind::Cancelled,
             REFUSED => return Kind::Denied,
+            OBJECT => return Kind::Io,
             BACKWARDS => return Kind::Backwards,
             INVALID_DATA => return Kind::InvalidData,
             HTTP_404 | STR => return Kind::NotFound,
@@ -150,10 +153,15 @@ impl Error {
         }
     }
 
-    /// FFmpeg's text for the code alone; of a refusal, its reason.
+    /// Whether the object that the application gave to be read failed, which no damage explains.
+    pub fn is_of_the_object(&self) -> bool {
+        self.code == OBJECT
+    }
+
+    /// FFmpeg's text for the code alone; of a refusal or a failure of the application's object, its reason.
     pub fn message(&self) -> String {
         match self.code {
-            REFUSED => return self.context.to_string(),
+            REFUSED | OBJECT => return self.context.to_string(),
             BACKWARDS => return "its index lies behind its media, and one cannot go back there".into(),
             _ => {}
         }
@@ -178,7 +186,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.context.is_empty() || self.code == REFUSED {
+        if self.context.is_empty() || matches!(self.code, REFUSED | OBJECT) {
             f.write_str(&self.message())
         } else {
             write!(f, "{}: {}", self.context, self.message())

@@ -119,6 +119,10 @@ impl Watch {
         })
     }
 
+    pub fn is_cancelled(&self) -> bool {
+        self.interrupt.is_cancelled()
+    }
+
     fn expired(&self) -> bool {
         let deadline = self.deadline.load(Relaxed);
         deadline != 0 && self.now() >= deadline

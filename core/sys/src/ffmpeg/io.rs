@@ -44,6 +44,14 @@ struct State {
     failure: Option<io::Error>,
 }
 
+impl State {
+    fn of_the_object(&self) -> Option<Error> {
+        let seeks = matches!(self.channel, Channel::In(Input::Seekable(_)));
+        let failure = self.failure.as_ref().filter(|_| seeks)?;
+        Some(Error::new(error::OBJECT, failure.to_string()))
+    }
+}
+
 /// An `AVIOContext` with the Rust object under it. Must outlive the format context that uses it.
 pub(crate) struct Io {
     raw: NonNull<raw::AVIOContext>,
@@ -96,9 +104,31 @@ impl Io {
     /// Adds the text of the object's own failure, if it had one, to an error of FFmpeg's.
     pub fn explain(&mut self, e: Error) -> Error {
         // SAFETY: no callback runs now: `&mut self`, and callbacks run only inside calls of the owner.
-        match unsafe { (*self.state).failure.take() } {
+        let state = unsafe { &mut *self.state };
+        if let Some(failure) = state.of_the_object() {
+            // What FFmpeg makes of it, be it an end or damage, is not what happened.
+            return failure;
+        }
+        match state.failure.take() {
             Some(failure) => e.with(&failure.to_string()),
             None => e,
+        }
+    }
+
+    /// The failure of an object that seeks, which FFmpeg took for an end or for something that it can do without. It stays:
+    /// FFmpeg reads on nowhere but elsewhere.
+    pub fn failure(&mut self) -> Result<()> {
+        // SAFETY: as above.
+        unsafe { &*self.state }.of_the_object().map_or(Ok(()), Err)
+    }
+
+    /// Forgets a failure: the next read is elsewhere.
+    pub fn forget(&mut self) {
+        // SAFETY: as above; the context is ours.
+        unsafe {
+            if (*self.state).failure.take().is_some() {
+                raw::gsav_io_forget(self.raw.as_ptr());
+            }
         }
     }
 }

@@ -135,7 +135,10 @@ impl Muxer {
                 muxer.watch.run(|| {
                     // SAFETY: a live context; a terminated string.
                     let code = unsafe { raw::gsav_mux_open_url(muxer.raw, url.as_ptr(), pairs.as_mut()) };
-                    check(code, format!("create {}", options.url))
+                    check(
+                        code,
+                        format!("create {}", options.url.strip_prefix("file:").unwrap_or(&options.url)),
+                    )
                 })?;
             }
         }

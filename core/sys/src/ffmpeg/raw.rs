@@ -283,10 +283,12 @@ unsafe extern "C" {
     pub fn gsav_io_alloc(size: c_int, writing: c_int, opaque: *mut c_void, read: Option<Read>,
         write: Option<Write>, seek: Option<Seek>) -> *mut AVIOContext;
     pub fn gsav_io_free(io: *mut *mut AVIOContext);
+    pub fn gsav_io_forget(io: *mut AVIOContext);
     pub fn gsav_demux_open(out: *mut *mut AVFormatContext, url: *const c_char, format: *const c_char,
         pb: *mut AVIOContext, interrupt: Interrupt, ask: Ask, opaque: *mut c_void, backwards: *mut i32,
         options: *mut *mut AVDictionary) -> c_int;
     pub fn gsav_demux_length(c: *mut AVFormatContext) -> i64;
+    pub fn gsav_demux_generate_times(c: *mut AVFormatContext);
     pub fn gsav_demux_rewind(c: *mut AVFormatContext) -> c_int;
     pub fn gsav_stream_index(c: *const AVFormatContext, stream: c_int, n: c_int, timestamp: *mut i64, key: *mut i32)
         -> c_int;
