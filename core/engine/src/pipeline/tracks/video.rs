@@ -1,24 +1,23 @@
-//! Decides one track: copy or encode, with which encoder, size, rate and stages.
+//! Tracks of pictures: copied, or encoded with what becomes of them on the way.
 
-use super::copy::{asks_to_encode, copy_obstacle};
-use super::placement::{Machine, Placement};
-use super::resolve::{Make, Offer, Track, by_index};
+use super::{below, carries};
 use crate::encode::{
     self, KeyGrid,
     select::{self, Chosen},
 };
-use crate::error::{Context, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Turn;
 use crate::filter::size::Shown;
 use crate::frame::{Colour, PixelFormat};
-use crate::packet::{Codec, FieldOrder, MediaKind, StreamInfo, VideoInfo};
+use crate::packet::{Codec, FieldOrder, StreamInfo, VideoInfo};
+use crate::pipeline::copy::{asks_to_encode, copy_obstacle};
+use crate::pipeline::placement::{Machine, Placement};
+use crate::pipeline::resolve::{Make, Offer, Track};
 use crate::spec::{
-    AudioChoice, AudioSpec, CameraSpec, ColourSpec, Container, Deinterlace, FilterSpec, FrameRate,
-    OutputSpec, PipelineSpec, Seconds, Service, SubtitleChoice, SubtitleSpec, ToneMapSpec, VideoChoice,
-    VideoSpec,
+    AudioChoice, CameraSpec, ColourSpec, Container, Deinterlace, FilterSpec, FrameRate, OutputSpec,
+    PipelineSpec, Seconds, Service, SubtitleChoice, ToneMapSpec, VideoChoice, VideoSpec,
 };
 use crate::time::{Rational, Timestamp};
-use std::collections::BTreeSet;
 
 /// An encoded video track.
 pub(crate) struct VideoTrack {
@@ -44,33 +43,8 @@ pub(crate) struct VideoTrack {
     pub placement: Placement,
 }
 
-/// An encoded audio track.
-pub(crate) struct AudioTrack {
-    pub spec: AudioSpec,
-    pub encoder: String,
-}
-
-/// A subtitle track that is converted to the container's text format.
-pub(crate) struct SubtitleTrack {
-    /// What it becomes.
-    pub codec: Codec,
-    /// A file instead of a stream.
-    pub path: Option<String>,
-    /// What the file's text is in.
-    pub charset: Option<String>,
-    pub info: StreamInfo,
-}
-
 /// Seconds between key frames where an output keeps a replay, unless the document says otherwise.
 const REPLAY_INTERVAL: f64 = 2.0;
-
-/// Cores that the job may use.
-pub(crate) fn cores(spec: &PipelineSpec) -> u32 {
-    match spec.threads {
-        0 => std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
-        n => n,
-    }
-}
 
 pub(crate) fn default_video_codec(container: Option<Container>) -> Codec {
     container.map_or(Codec::H264, select::default_video_codec)
@@ -389,41 +363,6 @@ fn mean_rate(stream: &StreamInfo) -> Option<f64> {
     (mean < 10_000.0).then_some(mean)
 }
 
-/// An encoder's refusal names its field from the output on; here it is one of a track, which has a name of its own.
-fn below(prefix: &str, e: Error) -> Error {
-    match e.message().strip_prefix(prefix).map(str::to_string) {
-        Some(message) => Error::with_source(e.kind(), message, e),
-        None => e,
-    }
-}
-
-/// Gives the video encoders that were not told how many threads to use as many as the cores' worth of work they have,
-/// by pixels a second: one less makes the top rung of a ladder the last to finish, one more costs x264 25 MB at 1080p
-/// (measured on two cores). x264 alone, where it may `fill` the machine, gets half as many again, which is its own default
-/// (`x264_encoder_open`): its threads wait for each other, and 2 % of the time was lost. Each costs a picture of delay.
-pub(crate) fn share_cores<'a>(tracks: impl Iterator<Item = &'a mut Track>, cores: u32, fill: bool) {
-    let mut encoders: Vec<_> = tracks
-        .filter_map(|t| match &mut t.make {
-            Make::Video(v) => Some(v),
-            _ => None,
-        })
-        .collect();
-    let work = |v: &VideoTrack| {
-        f64::from(v.width) * f64::from(v.height) * v.frame_rate.map_or(30.0, |rate| rate.as_f64())
-    };
-    if let [v] = &mut encoders[..]
-        && (fill, v.encoder.name.as_str(), v.threads) == (true, "libx264", 0)
-    {
-        v.threads = (cores + cores / 2).clamp(1, 16);
-        return;
-    }
-    let all: f64 = encoders.iter().map(|v| work(v)).sum();
-    for v in encoders.iter_mut().filter(|v| v.threads == 0) {
-        let share = if all > 0.0 { work(v) / all } else { 1.0 };
-        v.threads = ((share * f64::from(cores)).ceil() as u32).clamp(1, 16);
-    }
-}
-
 /// The size after the filters that change it.
 pub(crate) fn filtered_size(wanted: &VideoSpec, mut shown: Shown) -> Shown {
     for filter in &wanted.filters {
@@ -462,253 +401,6 @@ fn hdr_has_a_place(wanted: &VideoSpec, source: Colour) -> Result<()> {
         colour = crate::filter::colour::complete(Some(asked), source, PixelFormat::nv12(), 0);
     }
     if colour.is_hdr() { Ok(()) } else { Err(Error::invalid("hdr", encode::video::NOT_HDR)) }
-}
-
-fn carries(output: &OutputSpec, container: Option<Container>, codec: &Codec) -> Result<()> {
-    match container {
-        Some(container) if output.pushed_to().is_some() => {
-            select::check_pushed(container, codec).context(|| "codec")
-        }
-        Some(container) => select::check_container(container, codec).context(|| "codec"),
-        None => Ok(()),
-    }
-}
-
-/// Names rungs by their height, and by rate where heights repeat.
-pub(crate) fn name_rungs(tracks: &mut [Track]) {
-    let labels: Vec<String> = tracks
-        .iter()
-        .map(|t| match &t.make {
-            Make::Video(v) => format!("{}p", v.height.min(v.width)),
-            Make::Copy(s) => {
-                s.video.as_ref().map_or("video".into(), |v| format!("{}p", v.height.min(v.width)))
-            }
-            _ => "video".into(),
-        })
-        .collect();
-    let mut seen = BTreeSet::new();
-    for (i, track) in tracks.iter_mut().enumerate() {
-        let same = labels.iter().filter(|l| **l == labels[i]).count();
-        let named = !track.name.is_empty();
-        track.name = match &track.make {
-            _ if named => std::mem::take(&mut track.name),
-            Make::Video(v) if same > 1 => match v.spec.bitrate {
-                Some(b) => format!("{}-{}k", labels[i], b.0 / 1000),
-                None => format!("{}-{i}", labels[i]),
-            },
-            _ if same > 1 => format!("{}-{i}", labels[i]),
-            _ => labels[i].clone(),
-        };
-        // Rungs may also be of one size and rate, and differ in what is not in a name.
-        if !seen.insert(track.name.clone()) && !named {
-            track.name = format!("{}-{i}", track.name);
-        }
-    }
-}
-
-/// Names audio tracks by language, and by number where that repeats.
-pub(crate) fn name_audio(tracks: &mut [Track]) {
-    let mut seen: Vec<String> = Vec::new();
-    for track in tracks.iter_mut().filter(|t| t.kind() == MediaKind::Audio) {
-        let language = match &track.make {
-            Make::Copy(s) => s.language.clone(),
-            Make::Audio(a) => a.spec.language.clone(),
-            _ => None,
-        };
-        if !track.name.is_empty() {
-            continue;
-        }
-        let base = match language.filter(|l| l.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')) {
-            Some(language) => format!("audio-{language}"),
-            None => "audio".into(),
-        };
-        let count = seen.iter().filter(|n| **n == base).count();
-        seen.push(base.clone());
-        track.name = if count == 0 { base } else { format!("{base}-{}", count + 1) };
-    }
-}
-
-pub(crate) fn audio(
-    output: &OutputSpec,
-    container: Option<Container>,
-    wanted: &AudioSpec,
-    stream: &StreamInfo,
-    offer: &Offer,
-    spec: &PipelineSpec,
-) -> Result<Track> {
-    let unasked = wanted.codec.is_none()
-        && wanted.encoder.is_none()
-        && wanted.bitrate.is_none()
-        && wanted.channels.is_none()
-        && wanted.sample_rate.is_none()
-        && wanted.gain.is_none()
-        && wanted.loudness.is_none()
-        && wanted.options.is_empty();
-    if wanted.is_copy() {
-        if offer.raw {
-            return Err(Error::invalid("codec", "raw frames cannot be copied"));
-        }
-        carries(output, container, &stream.codec)?;
-        return Ok(copy_audio(wanted, stream, "asked for"));
-    }
-    let takes = output.packets.as_ref().is_some_and(|p| p.copy.contains(&stream.codec));
-    let asks = wanted.encoder.is_some()
-        || wanted.channels.is_some()
-        || wanted.sample_rate.is_some()
-        || wanted.gain.is_some()
-        || wanted.loudness.is_some()
-        || wanted.codec.as_ref().is_some_and(|c| *c != stream.codec);
-    if takes && !asks && !offer.raw {
-        return Ok(copy_audio(wanted, stream, "the application takes its codec as it is"));
-    }
-    let exact = spec.source.start.is_none_or(|s| s.0 == 0.0);
-    let mut reason = match &output.audio {
-        AudioChoice::Tracks(_) => "asked for".to_string(),
-        _ => "the source's sound".into(),
-    };
-    if unasked && !offer.raw && output.copy_conforming && output.packets.is_none() {
-        match container {
-            Some(c) if !exact => reason = format!("not copied into {}: the start is cut exactly", c.name()),
-            Some(c) if spec.source.loops != 0 => {
-                reason = format!("not copied into {}: it is looped", c.name())
-            }
-            Some(c) if select::is_native_audio(c, stream) => {
-                return Ok(copy_audio(wanted, stream, "the source conforms"));
-            }
-            Some(c) => {
-                reason = format!("not copied: {} is not what {} plays everywhere", stream.codec, c.name())
-            }
-            None => {}
-        }
-    }
-    let made = || wanted.encoder.as_deref().and_then(select::audio_codec_of);
-    let usual = || container.map_or(Codec::Aac, select::default_audio_codec);
-    let codec = wanted.codec.clone().or_else(made).unwrap_or_else(usual);
-    carries(output, container, &codec)?;
-    let encoder = select::choose_audio(&codec, wanted.encoder.as_deref())?;
-    let mut wanted = wanted.clone();
-    wanted.codec = Some(codec);
-    wanted.encoder = Some(encoder.clone());
-    wanted.language = stream.language.clone();
-    if let Some(sound) = stream.audio.as_ref().filter(|sound| sound.sample_rate > 0) {
-        // What the encoder does not take is said now, not when places are claimed.
-        encode::audio::wanted(&encoder, &wanted, sound).map_err(|e| below("audio.", e))?;
-    }
-    Ok(Track {
-        name: wanted.name.clone().unwrap_or_default(),
-        stream: Some(stream.index),
-        make: Make::Audio(Box::new(AudioTrack { spec: wanted, encoder })),
-        reason,
-    })
-}
-
-fn copy_audio(wanted: &AudioSpec, stream: &StreamInfo, reason: &str) -> Track {
-    Track {
-        name: wanted.name.clone().unwrap_or_default(),
-        stream: Some(stream.index),
-        make: Make::Copy(Box::new(stream.clone())),
-        reason: reason.into(),
-    }
-}
-
-/// What the text subtitles of a container are.
-fn text_codec(container: Option<Container>) -> Option<Codec> {
-    match container? {
-        Container::Mp4 | Container::Mov => Some(Codec::MovText),
-        Container::Mkv => Some(Codec::SubRip),
-        Container::WebM | Container::WebVtt | Container::Hls | Container::Dash | Container::HlsDash => {
-            Some(Codec::WebVtt)
-        }
-        _ => None,
-    }
-}
-
-pub(crate) fn default_subtitles(container: Option<Container>, offer: &Offer) -> Vec<Track> {
-    let subtitles = offer.streams.iter().filter(|s| s.kind == MediaKind::Subtitle);
-    subtitles.filter_map(|s| subtitle_track(container, s, "the container can carry it")).collect()
-}
-
-fn subtitle_track(container: Option<Container>, stream: &StreamInfo, reason: &str) -> Option<Track> {
-    let name = format!("subtitles-{}", stream.index);
-    let mkv = container == Some(Container::Mkv);
-    if mkv && !matches!(stream.codec, Codec::MovText) {
-        return Some(Track {
-            name,
-            stream: Some(stream.index),
-            make: Make::Copy(Box::new(stream.clone())),
-            reason: reason.into(),
-        });
-    }
-    let codec = text_codec(container).filter(|_| stream.codec.is_text_subtitle())?;
-    Some(Track {
-        name,
-        stream: Some(stream.index),
-        make: Make::Subtitle(Box::new(SubtitleTrack {
-            codec,
-            path: None,
-            charset: None,
-            info: stream.clone(),
-        })),
-        reason: reason.into(),
-    })
-}
-
-/// `chosen`: the document says of some track that it is shown unasked, so that what the source says does not count.
-pub(crate) fn subtitle(
-    container: Option<Container>,
-    wanted: &SubtitleSpec,
-    offer: &Offer,
-    chosen: bool,
-) -> Result<Track> {
-    let mut track = match (&wanted.stream, &wanted.path) {
-        (Some(index), _) => {
-            let stream = by_index(offer, *index, MediaKind::Subtitle)?;
-            subtitle_track(container, stream, "asked for").ok_or_else(|| {
-                Error::unsupported(format!(
-                    "stream {index}: {} subtitles cannot be carried there; burn them in instead",
-                    stream.codec
-                ))
-            })?
-        }
-        (None, Some(path)) => {
-            let codec = text_codec(container).ok_or_else(|| {
-                Error::unsupported("the container carries no text subtitles; burn them in instead")
-            })?;
-            let mut info = StreamInfo::new(MediaKind::Subtitle, codec.clone(), Rational::new(1, 1000));
-            info.title = wanted.title.clone();
-            Track {
-                name: "subtitles-file".into(),
-                stream: None,
-                make: Make::Subtitle(Box::new(SubtitleTrack {
-                    codec,
-                    path: Some(path.clone()),
-                    charset: wanted.charset.clone(),
-                    info,
-                })),
-                reason: "asked for".into(),
-            }
-        }
-        (None, None) => return Err(Error::invalid("stream", "exactly one of stream and path is needed")),
-    };
-    let info = match &mut track.make {
-        Make::Copy(info) => info,
-        Make::Subtitle(s) => &mut s.info,
-        _ => return Ok(track),
-    };
-    info.language = wanted.language.clone().or(info.language.take());
-    info.title = wanted.title.clone().or(info.title.take());
-    info.disposition.default = wanted.default || (info.disposition.default && !chosen);
-    Ok(track)
-}
-
-/// A stream in a few words.
-pub(crate) fn describe_stream(stream: &StreamInfo) -> String {
-    let rate = stream.bit_rate.map_or(String::new(), |b| format!(" {} kbit/s", b / 1000));
-    match (&stream.video, &stream.audio) {
-        (Some(v), _) => format!("{}x{}{rate}", v.width, v.height),
-        (_, Some(a)) => format!("{} Hz {}{rate}", a.sample_rate, a.layout.name),
-        _ => String::new(),
-    }
 }
 
 impl VideoTrack {
@@ -768,69 +460,5 @@ impl VideoTrack {
             stages.push(format!("upload to {kind}: {why}"));
         }
         stages
-    }
-}
-
-impl AudioTrack {
-    pub fn codec(&self) -> &str {
-        self.spec.codec.as_ref().map_or("", Codec::name)
-    }
-
-    pub fn describe(&self) -> String {
-        let mut words = Vec::new();
-        if let Some(b) = self.spec.bitrate {
-            words.push(format!("{b}bit/s"));
-        }
-        if let Some(c) = self.spec.channels {
-            words.push(format!("{c} channels"));
-        }
-        if let Some(r) = self.spec.sample_rate {
-            words.push(format!("{r} Hz"));
-        }
-        words.join(" ")
-    }
-
-    pub fn stages(&self) -> Vec<String> {
-        let mut stages = vec![if self.spec.sync { "resample, sync" } else { "resample" }.to_string()];
-        if let Some(g) = self.spec.gain {
-            stages.push(format!("gain {g} dB"));
-        }
-        if let Some(l) = self.spec.loudness {
-            stages.push(format!("loudness {} LUFS", l.integrated));
-        }
-        stages
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::spec::{Bitrate, Preset};
-
-    #[test]
-    fn a_rung_inherits_what_it_leaves_out() {
-        let base = VideoSpec { crf: Some(20.0), preset: Some(Preset::P2), cbr: false, ..VideoSpec::new() };
-        let rung = VideoSpec { height: Some(480), ..VideoSpec::new() };
-        let merged = inherit(&rung, &base);
-        assert_eq!((merged.crf, merged.preset, merged.height), (Some(20.0), Some(Preset::P2), Some(480)));
-        let own = VideoSpec { qp: Some(30), ..VideoSpec::new() };
-        let merged = inherit(&own, &base);
-        assert_eq!((merged.crf, merged.qp), (None, Some(30)), "its own rate control replaces the base's");
-        let capped = VideoSpec { max_bitrate: Some(Bitrate(1)), ..VideoSpec::new() };
-        assert_eq!(inherit(&capped, &base).crf, Some(20.0), "a cap goes with the base's quality");
-        let base = VideoSpec {
-            width: Some(640),
-            gop: Some(50),
-            pixel_format: Some("yuv420p".into()),
-            ..VideoSpec::new()
-        };
-        let rung = VideoSpec {
-            height: Some(360),
-            keyframe_interval: Some(Seconds(2.0)),
-            bit_depth: Some(10),
-            ..VideoSpec::new()
-        };
-        let merged = inherit(&rung, &base);
-        assert_eq!((merged.width, merged.gop, merged.pixel_format), (None, None, None));
     }
 }
