@@ -479,7 +479,7 @@ impl<'a> Graph<'a> {
                             let ours = self.shared.clone();
                             route.told_once(own_choice.then(|| (ours, (**info).clone())));
                         }
-                        self.routes.entry(stream).or_default().push(Route::Copy(route));
+                        self.routes.entry(stream).or_default().push(Route::Copy(Box::new(route)));
                     }
                 }
                 (Make::Video(v), Some(stream)) => video.push((stream, &**v, outs)),

@@ -33,7 +33,7 @@ pub(crate) enum Route {
     /// To a decoder.
     Decode(Sender<Packet>),
     /// To an output, as they are.
-    Copy(CopyRoute),
+    Copy(Box<CopyRoute>),
     /// To an output through a converter (text subtitles).
     Convert { converter: Box<dyn Stage<Packet, Packet>>, mux: Sender<ToMux>, track: usize },
 }

@@ -462,3 +462,36 @@ impl VideoTrack {
         stages
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Bitrate, Preset};
+
+    #[test]
+    fn a_rung_inherits_what_it_leaves_out() {
+        let base = VideoSpec { crf: Some(20.0), preset: Some(Preset::P2), cbr: false, ..VideoSpec::new() };
+        let rung = VideoSpec { height: Some(480), ..VideoSpec::new() };
+        let merged = inherit(&rung, &base);
+        assert_eq!((merged.crf, merged.preset, merged.height), (Some(20.0), Some(Preset::P2), Some(480)));
+        let own = VideoSpec { qp: Some(30), ..VideoSpec::new() };
+        let merged = inherit(&own, &base);
+        assert_eq!((merged.crf, merged.qp), (None, Some(30)), "its own rate control replaces the base's");
+        let capped = VideoSpec { max_bitrate: Some(Bitrate(1)), ..VideoSpec::new() };
+        assert_eq!(inherit(&capped, &base).crf, Some(20.0), "a cap goes with the base's quality");
+        let base = VideoSpec {
+            width: Some(640),
+            gop: Some(50),
+            pixel_format: Some("yuv420p".into()),
+            ..VideoSpec::new()
+        };
+        let rung = VideoSpec {
+            height: Some(360),
+            keyframe_interval: Some(Seconds(2.0)),
+            bit_depth: Some(10),
+            ..VideoSpec::new()
+        };
+        let merged = inherit(&rung, &base);
+        assert_eq!((merged.width, merged.gop, merged.pixel_format), (None, None, None));
+    }
+}
