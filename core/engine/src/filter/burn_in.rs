@@ -63,7 +63,7 @@ impl BurnIn {
             };
             check().context(|| format!("burn_in.path: {path}"))?;
             let read = charset::read(path, spec.charset.as_deref()).context(|| "burn_in")?;
-            let charset = read.map(|(_, name)| name);
+            let charset = read.and_then(|(_, name)| name);
             if let Some(name) = charset.filter(|_| spec.charset.is_none()) {
                 tracing::warn!("{path}: is not UTF-8, read as {name} (a guess: charset says what it is)");
             }

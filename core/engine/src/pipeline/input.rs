@@ -157,7 +157,14 @@ fn attachment(stream: &StreamInfo, demuxer: &av::Demuxer) -> Option<Attachment> 
     };
     let (codec, name, mime) = (stream.codec.name().to_string(), tag("filename"), tag("mimetype"));
     if stream.kind == MediaKind::Attachment && !stream.extradata.is_empty() {
-        return Some(Attachment { codec, name, mime, data: stream.extradata.clone(), picture: None });
+        return Some(Attachment {
+            codec,
+            name,
+            mime,
+            data: stream.extradata.clone(),
+            picture: None,
+            tags: Vec::new(),
+        });
     }
     let picture = stream.video.as_ref().filter(|_| stream.disposition.attached_picture)?;
     let kind = if stream.codec == Codec::Mjpeg { "jpeg" } else { stream.codec.name() };
@@ -165,7 +172,10 @@ fn attachment(stream: &StreamInfo, demuxer: &av::Demuxer) -> Option<Attachment> 
     let name = if name.is_empty() { format!("cover.{}", kind.replace("jpeg", "jpg")) } else { name };
     let mime = if mime.is_empty() { format!("image/{kind}") } else { mime };
     let data = demuxer.attached_picture(stream.index)?;
-    Some(Attachment { codec, name, mime, data, picture: Some((picture.width, picture.height)) })
+    let title = stream.title.clone().map(|title| ("title".to_string(), title));
+    let which = Some(("comment".to_string(), tag("comment"))).filter(|(_, which)| !which.is_empty());
+    let tags = title.into_iter().chain(which).collect();
+    Some(Attachment { codec, name, mime, data, picture: Some((picture.width, picture.height)), tags })
 }
 
 fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interrupt) -> Result<Input> {

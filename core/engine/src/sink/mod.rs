@@ -194,6 +194,8 @@ pub(crate) struct Attachment {
     pub data: bytes::Bytes,
     /// Width and height of what is shown as the cover; files otherwise.
     pub picture: Option<(u32, u32)>,
+    /// What the source says of it: a cover's title, and which it is (`comment`).
+    pub tags: Vec<(String, String)>,
 }
 
 /// What became of a packet.

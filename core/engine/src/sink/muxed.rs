@@ -64,7 +64,7 @@ impl Muxed {
         for a in form.facts.attachments.iter().filter(|a| carries(Some(form.container), a)) {
             match a.picture.filter(|_| form.container != Container::Mkv) {
                 Some(size) => {
-                    let (parameters, options) = cover(&a.codec, size)?;
+                    let (parameters, options) = cover(&a.codec, size, &a.tags)?;
                     covers.push((muxer.add_stream(&parameters, &options)?, a));
                 }
                 None => drop(muxer.add_attachment(&a.codec, &a.name, &a.mime, a.data.clone())?),
@@ -189,7 +189,11 @@ pub(crate) fn carries(container: Option<Container>, attachment: &Attachment) -> 
 }
 
 /// The stream of a cover.
-fn cover(codec: &str, (width, height): (u32, u32)) -> Result<(av::CodecParameters, av::StreamOptions)> {
+fn cover(
+    codec: &str,
+    (width, height): (u32, u32),
+    tags: &[(String, String)],
+) -> Result<(av::CodecParameters, av::StreamOptions)> {
     let parameters = av::CodecParameters::new(&av::ParameterValues {
         kind: av::MediaType::Video,
         codec: codec.into(),
@@ -198,7 +202,11 @@ fn cover(codec: &str, (width, height): (u32, u32)) -> Result<(av::CodecParameter
         ..Default::default()
     })?;
     let disposition = av::Disposition::default().with(av::Disposition::ATTACHED_PICTURE);
-    Ok((parameters, av::StreamOptions { time_base: (1, 90_000), disposition, ..Default::default() }))
+    let metadata = tags.to_vec();
+    Ok((
+        parameters,
+        av::StreamOptions { time_base: (1, 90_000), disposition, metadata, ..Default::default() },
+    ))
 }
 
 fn create(form: &Form, target: &Target<'_>, tracks: &[TrackHeader]) -> Result<av::Muxer> {

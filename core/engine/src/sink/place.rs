@@ -12,6 +12,8 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 #[derive(Debug)]
 pub(crate) struct Place {
     target: PathBuf,
+    /// Where that is, of a link.
+    place: PathBuf,
     working: PathBuf,
     overwrite: bool,
 }
@@ -32,7 +34,8 @@ impl Place {
             }
             // Devices and pipes are written to, never replaced.
             Ok(m) if !m.is_file() => {
-                return Ok(Place { target: target.to_owned(), working: target.to_owned(), overwrite });
+                let place = target.to_owned();
+                return Ok(Place { working: place.clone(), target: place.clone(), place, overwrite });
             }
             Ok(_) if !overwrite => {
                 return Err(Error::new(
@@ -49,17 +52,29 @@ impl Place {
             }
             _ => {}
         }
-        let parent = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let place = led_to(target);
+        let parent = place.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if !parent.is_dir() {
             return Err(Error::new(
                 ErrorKind::NotFound,
                 format!("{shown}: no such directory: {}", parent.display()),
             ));
         }
-        let working =
-            if direct { std::fs::File::create(target).map(|_| target.to_owned()) } else { make_part(target) };
+        // What is open already, as a shell's standard output, is written to.
+        let direct = direct || target.starts_with("/dev") || target.starts_with("/proc");
+        let working = if direct {
+            std::fs::File::create(&place).map(|_| place.clone())
+        } else {
+            make_part(&place).and_then(|part| {
+                // What replaces a file may be read by whom that could.
+                if let Ok(old) = std::fs::metadata(&place) {
+                    std::fs::set_permissions(&part, old.permissions())?;
+                }
+                Ok(part)
+            })
+        };
         let working = working.map_err(Error::from).context(|| format!("{shown}: cannot be written"))?;
-        Ok(Place { target: target.to_owned(), working, overwrite })
+        Ok(Place { target: target.to_owned(), place, working, overwrite })
     }
 
     /// Claims `target` if nothing is there: two that ask at once do not both get it. `None` when it is taken.
@@ -69,7 +84,12 @@ impl Place {
     pub fn claim_new(target: &Path, direct: bool) -> Result<Option<Place>> {
         let working = if direct { target.to_owned() } else { part_of(target) };
         match std::fs::File::options().write(true).create_new(true).open(&working) {
-            Ok(_) => Ok(Some(Place { target: target.to_owned(), working, overwrite: false })),
+            Ok(_) => Ok(Some(Place {
+                target: target.to_owned(),
+                place: target.to_owned(),
+                working,
+                overwrite: false,
+            })),
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(None),
             Err(e) => Err(Error::from(e).context(format!("{}: cannot be written", target.display()))),
         }
@@ -91,7 +111,7 @@ impl Place {
     /// [`ErrorKind::Invalid`] where a file has come to be there meanwhile that was not to be replaced; I/O errors by name of the
     /// file.
     pub fn commit(&self) -> Result<String> {
-        if self.working != self.target {
+        if self.working != self.place {
             self.name().map_err(|e| match e.kind() {
                 std::io::ErrorKind::AlreadyExists => {
                     let message = format!("{}: exists; overwrite (-y) replaces it", self.target.display());
@@ -106,16 +126,16 @@ impl Place {
     fn name(&self) -> std::io::Result<()> {
         if !self.overwrite {
             // A second name is refused where there is a file already; not every file system has second names.
-            match std::fs::hard_link(&self.working, &self.target) {
+            match std::fs::hard_link(&self.working, &self.place) {
                 Ok(()) => return std::fs::remove_file(&self.working),
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => return Err(e),
-                Err(_) if self.target.try_exists()? => {
+                Err(_) if self.place.try_exists()? => {
                     return Err(std::io::ErrorKind::AlreadyExists.into());
                 }
                 Err(_) => {}
             }
         }
-        std::fs::rename(&self.working, &self.target)
+        std::fs::rename(&self.working, &self.place)
     }
 
     /// Removes what was made.
@@ -125,6 +145,21 @@ impl Place {
             let _ = std::fs::remove_file(&self.working);
         }
     }
+}
+
+/// Where writing to `target` leads: the file behind links, which stay.
+fn led_to(target: &Path) -> PathBuf {
+    let mut place = target.to_owned();
+    // As many as Linux follows.
+    for _ in 0..40 {
+        let Ok(next) = std::fs::read_link(&place) else { break };
+        // What the kernel shows for open files need not be a path.
+        if place.starts_with("/proc") || place.starts_with("/dev") {
+            break;
+        }
+        place = place.parent().map_or(next.clone(), |parent| parent.join(&next));
+    }
+    place
 }
 
 /// The name of a file while it is made.
@@ -223,6 +258,36 @@ impl Written {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_stay_and_so_does_who_may_read() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir(at("real")).unwrap();
+        std::fs::write(at("real/x.mp4"), "old").unwrap();
+        std::fs::set_permissions(at("real/x.mp4"), PermissionsExt::from_mode(0o600)).unwrap();
+        symlink("real/x.mp4", at("link.mp4")).unwrap();
+        symlink("real/none.mp4", at("dangling.mp4")).unwrap();
+        for (name, real) in [("link.mp4", "real/x.mp4"), ("dangling.mp4", "real/none.mp4")] {
+            let place = Place::claim(&at(name), true, false).unwrap();
+            assert_eq!(place.working().parent().unwrap(), at("real"));
+            std::fs::write(place.working(), "new").unwrap();
+            assert_eq!(place.commit().unwrap(), at(name).display().to_string());
+            assert!(at(name).is_symlink());
+            assert_eq!(std::fs::read_to_string(at(real)).unwrap(), "new");
+        }
+        let mode = std::fs::metadata(at("real/x.mp4")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        // As a shell's standard output: a link to what is open.
+        std::fs::write(at("out"), "").unwrap();
+        let open = std::fs::File::options().write(true).open(at("out")).unwrap();
+        let shown = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&open));
+        let place = Place::claim(Path::new(&shown), true, false).unwrap();
+        std::fs::write(place.working(), "through").unwrap();
+        place.commit().unwrap();
+        assert_eq!(std::fs::read_to_string(at("out")).unwrap(), "through");
+    }
 
     #[test]
     fn a_file_appears_only_when_committed() {

@@ -36,11 +36,11 @@ pub(crate) fn of(text: &[u8], said: Option<&str>) -> Result<Option<&'static Enco
     Ok(Some(detector.guess(None, Utf8Detection::Deny)).filter(is_ours))
 }
 
-/// The text of the subtitle file at `path` in UTF-8, and what it was read as; `None` where FFmpeg reads it as it is.
+/// The text of the subtitle file at `path` in UTF-8, and what it was read as if not that; `None` where FFmpeg reads it as it is.
 ///
 /// # Errors
 /// As [`of`]; I/O errors by name of the file.
-pub(crate) fn read(path: &str, said: Option<&str>) -> Result<Option<(Vec<u8>, &'static str)>> {
+pub(crate) fn read(path: &str, said: Option<&str>) -> Result<Option<(Vec<u8>, Option<&'static str>)>> {
     let extension = Path::new(path).extension().and_then(|e| e.to_str()).unwrap_or_default();
     if said.is_none() && !EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)) {
         return Ok(None);
@@ -55,7 +55,28 @@ pub(crate) fn read(path: &str, said: Option<&str>) -> Result<Option<(Vec<u8>, &'
         return Ok(None);
     }
     let text = std::fs::read(path).map_err(named)?;
-    Ok(of(&text, said)?.map(|encoding| (encoding.decode(&text).0.into_owned().into_bytes(), encoding.name())))
+    if let Some(encoding) = of(&text, said)? {
+        let text = encoding.decode(&text).0;
+        let text = without_looks(&text).unwrap_or(text.into_owned());
+        return Ok(Some((text.into_bytes(), Some(encoding.name()))));
+    }
+    let looks = std::str::from_utf8(&text).ok().and_then(without_looks);
+    Ok(looks.map(|text| (text.into_bytes(), None)))
+}
+
+/// WebVTT without its blocks of styles and regions, if it has any: with them FFmpeg 5.1 finds no cue.
+fn without_looks(text: &str) -> Option<String> {
+    if !text.trim_start_matches('\u{feff}').starts_with("WEBVTT") {
+        return None;
+    }
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let looks = |block: &&str| {
+        let first = block.trim_start_matches('\n').lines().next().unwrap_or_default().trim_end();
+        matches!(first, "STYLE" | "REGION")
+    };
+    let blocks: Vec<&str> = text.split("\n\n").collect();
+    let kept: Vec<&str> = blocks.iter().filter(|block| !looks(block)).copied().collect();
+    (kept.len() < blocks.len()).then(|| kept.join("\n\n"))
 }
 
 #[cfg(test)]
@@ -83,6 +104,9 @@ mod tests {
         }
         assert_eq!(of(b"\xe9", Some("latin1")).unwrap().map(Encoding::name), Some("windows-1252"));
         assert_eq!(of(b"\xe9", Some("utf8")).unwrap(), None);
+        let styled = "WEBVTT\r\n\r\nSTYLE\r\n::cue { color: lime }\r\n\r\n\r\nREGION\r\nid:a\r\n\r\n00:00.500 --> 00:01.500\r\nHello\r\n";
+        assert_eq!(without_looks(styled).as_deref(), Some("WEBVTT\n\n00:00.500 --> 00:01.500\nHello\n"));
+        assert_eq!(without_looks("WEBVTT\n\n00:00.500 --> 00:01.500\nSTYLE\n"), None);
         assert!(of(b"\xe9", Some("klingon")).unwrap_err().to_string().starts_with("charset: \"klingon\""));
     }
 }

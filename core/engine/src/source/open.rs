@@ -117,7 +117,9 @@ pub(crate) fn open_text(
     interrupt: &av::Interrupt,
 ) -> Result<Option<(av::Demuxer, Option<String>)>> {
     let Some((text, name)) = charset::read(path, said)? else { return Ok(None) };
-    let note = format!("{path}: is not UTF-8, read as {name} (a guess: charset says what it is)");
+    let note = name.filter(|_| said.is_none());
+    let note =
+        note.map(|name| format!("{path}: is not UTF-8, read as {name} (a guess: charset says what it is)"));
     let options = av::DemuxerOptions {
         // FFmpeg looks at its extension.
         url: path.into(),
@@ -128,7 +130,7 @@ pub(crate) fn open_text(
     };
     let target = Target::Local(path.into());
     let opened = finish(spec, &target, av::Demuxer::open(options))?;
-    Ok(Some((opened, said.is_none().then_some(note))))
+    Ok(Some((opened, note)))
 }
 
 /// As [`open`], for a container whose bytes come from `input`.

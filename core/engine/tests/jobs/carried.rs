@@ -191,6 +191,21 @@ fn covers_are_carried_where_there_is_a_place_for_them() {
 }
 
 #[test]
+fn a_cover_says_which_it_is() {
+    let dir = Dir::new();
+    let (cover, song, output) = (dir.path("c.jpg"), dir.path("song.mp3"), dir.path("o.flac"));
+    ffmpeg(&format!("-f lavfi -i testsrc=s=120x80 -frames:v 1 {cover}"));
+    ffmpeg(&format!(
+        "-f lavfi -i sine=d=1 -i {cover} -map 0 -map 1 -c:v copy -metadata:s:v title=Album -metadata:s:v comment=Cover_(front) {song}"
+    ));
+    complete(json!({"source": {"url": song}, "outputs": [{"path": output}]}));
+    let streams = probe(&output);
+    let (before, after) = (probe(&song), video(&streams));
+    assert_eq!(after["tags"]["title"], "Album");
+    assert_eq!(after["tags"]["comment"], video(&before)["tags"]["comment"]);
+}
+
+#[test]
 fn the_plan_says_what_an_output_leaves_out() {
     let dir = Dir::new();
     let (clip, font, input) = (clip(&dir, "v.mp4"), dir.path("f.ttf"), dir.path("in.mkv"));
@@ -282,4 +297,40 @@ fn walk(root: &str) -> Vec<String> {
             |p| if p.is_dir() { walk(p.to_str().unwrap()) } else { vec![p.to_string_lossy().into_owned()] },
         )
         .collect()
+}
+
+#[test]
+fn italics_and_bold_are_kept() {
+    let dir = Dir::new();
+    let (clip, srt) = (clip(&dir, "v.mp4"), dir.path("s.srt"));
+    std::fs::write(&srt, "1\n00:00:00,500 --> 00:00:01,500\nGrüße: <i>one</i> & <b>two</b>\n").unwrap();
+    for name in ["o.mp4", "o.mkv", "o.webm"] {
+        let (output, back) = (dir.path(name), dir.path("back.srt"));
+        let video =
+            if name == "o.webm" { json!({"codec": "vp9", "preset": "p1"}) } else { json!({"codec": "copy"}) };
+        complete(
+            json!({"source": {"url": clip}, "outputs": [{"path": output, "video": video, "subtitles": [{"path": srt}]}]}),
+        );
+        ffmpeg(&format!("-i {output} -map 0:s -c:s srt {back}"));
+        let text = std::fs::read_to_string(&back).unwrap();
+        assert!(
+            text.contains("Grüße: <i>one</i> & <b>two</b>")
+                || text.contains("Grüße: <i>one</i> &amp; <b>two</b>"),
+            "{name}: {text}"
+        );
+    }
+}
+
+#[test]
+fn styles_and_regions_of_webvtt_take_no_cue_away() {
+    let dir = Dir::new();
+    let (clip, vtt, output) = (clip(&dir, "v.mp4"), dir.path("s.vtt"), dir.path("o.mkv"));
+    std::fs::write(&vtt, "WEBVTT\n\nSTYLE\n::cue { color: lime }\n\n00:00.500 --> 00:01.500\nHello\n")
+        .unwrap();
+    complete(
+        json!({"source": {"url": clip}, "outputs": [{"path": output, "video": {"codec": "copy"}, "subtitles": [{"path": vtt}]}]}),
+    );
+    let back = dir.path("back.srt");
+    ffmpeg(&format!("-i {output} -map 0:s -c:s srt {back}"));
+    assert!(std::fs::read_to_string(&back).unwrap().contains("Hello"));
 }

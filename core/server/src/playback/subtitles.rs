@@ -121,7 +121,7 @@ fn read(path: &Path) -> Result<Vec<Cue>, String> {
         return Err(format!("{name}: longer than any subtitles"));
     }
     let bytes = std::fs::read(path).map_err(|e| format!("{name}: {e}"))?;
-    let text = String::from_utf8_lossy(&bytes);
+    let text = webvtt::decoded(&bytes);
     let text = text.trim_start_matches('\u{feff}');
     let cues = if text.starts_with("WEBVTT") {
         webvtt::parse(text).map_err(|e| format!("{name}: {e}"))?

@@ -147,6 +147,18 @@ pub fn segment(cues: &[Cue], start: i64, end: i64, mpegts: i64) -> String {
     out
 }
 
+/// The text of a subtitle file, in the likeliest character set where it is not UTF-8.
+pub fn decoded(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
+    match crate::source::charset::of(bytes, None) {
+        Ok(Some(encoding)) => encoding.decode(bytes).0,
+        // UTF-16 with its mark, too.
+        _ => match encoding_rs::Encoding::for_bom(bytes) {
+            Some((encoding, _)) => encoding.decode(bytes).0,
+            None => String::from_utf8_lossy(bytes),
+        },
+    }
+}
+
 /// Reads a WebVTT file. Styles, regions and notes are skipped; a damaged cue is left out.
 pub fn parse(input: &str) -> Result<Vec<Cue>> {
     let input = input.strip_prefix('\u{feff}').unwrap_or(input);

@@ -1,5 +1,7 @@
 //! Text subtitles from one format to another: a packet of any text codec in, a packet of the wanted one out.
 
+mod styled;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::package::webvtt;
 use crate::packet::{Codec, Packet, SideData, StreamInfo};
@@ -88,21 +90,12 @@ impl SubtitleConverter {
         });
         Ok(lines.collect::<Result<Vec<_>>>()?.join("\n"))
     }
-
-    fn plain(&mut self, packet: &Packet) -> Result<String> {
-        let Some(event) = self.decoder.decode(&packet.to_av(true)?)? else { return Ok(String::new()) };
-        let lines: Vec<String> = event.rects.iter().filter_map(|r| r.plain_text()).collect();
-        Ok(lines.join("\n"))
-    }
 }
 
 impl Stage<Packet, Packet> for SubtitleConverter {
     fn push(&mut self, packet: Packet, out: &mut dyn Outlet<Packet>) -> Result<()> {
         let Some(shown) = packet.presentation() else { return Ok(()) };
-        let text = match self.target {
-            Codec::WebVtt => self.webvtt(&packet)?,
-            _ => self.plain(&packet)?,
-        };
+        let text = self.webvtt(&packet)?;
         let start = shown.to(MILLISECONDS).ticks;
         let length = match packet.duration {
             d if d > 0 => Timestamp::new(d, self.base).to(MILLISECONDS).ticks,
@@ -127,19 +120,11 @@ impl Stage<Packet, Packet> for SubtitleConverter {
     }
 }
 
-/// The packet of a cue.
+/// The packet of a cue of WebVTT's `text`.
 fn cue(codec: &Codec, text: &str, from: i64, to: i64) -> Packet {
     let data = match codec {
-        Codec::MovText => {
-            // Length-prefixed UTF-8; the length has 16 bits.
-            let mut end = text.len().min(usize::from(u16::MAX));
-            while !text.is_char_boundary(end) {
-                end -= 1;
-            }
-            let mut data = (end as u16).to_be_bytes().to_vec();
-            data.extend_from_slice(&text.as_bytes()[..end]);
-            Bytes::from(data)
-        }
+        Codec::MovText => Bytes::from(styled::timed_text(&styled::runs(text))),
+        Codec::SubRip => Bytes::from(styled::subrip(&styled::runs(text))),
         _ => Bytes::copy_from_slice(text.as_bytes()),
     };
     Packet::new(data, from, to - from, MILLISECONDS)
