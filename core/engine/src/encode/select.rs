@@ -42,6 +42,7 @@ fn software(codec: &Codec) -> Vec<String> {
         Codec::Vp9 => &["libvpx-vp9"],
         Codec::Vp8 => &["libvpx"],
         Codec::ProRes => &["prores_ks"],
+        Codec::DnxHd => &["dnxhd"],
         _ => &[],
     };
     let mut list: Vec<String> = known.iter().map(ToString::to_string).collect();

@@ -65,13 +65,13 @@ impl SubtitleConverter {
     }
 }
 
-/// A sample description for timed text (3GPP TS 26.245, `tx3g` without its box header): no justification, white sans
-/// serif at 18, one font.
+/// A sample description for timed text (3GPP TS 26.245, `tx3g` without its box header): centred at the bottom, white
+/// Arial at 16 on nothing, one font: what FFmpeg takes for usual.
 const TX3G: &[u8] = &[
     0, 0, 0, 0, 1, 0xff, 0, 0, 0, 0, // flags, justification, background
     0, 0, 0, 0, 0, 0, 0, 0, // text box
-    0, 0, 0, 0, 0, 1, 0, 18, 0xff, 0xff, 0xff, 0xff, // style: all characters, font 1, size 18, white
-    0, 0, 0, 18, b'f', b't', b'a', b'b', 0, 1, 0, 1, 5, b'S', b'e', b'r', b'i', b'f',
+    0, 0, 0, 0, 0, 1, 0, 16, 0xff, 0xff, 0xff, 0xff, // style: all characters, font 1, size 16, white
+    0, 0, 0, 18, b'f', b't', b'a', b'b', 0, 1, 0, 1, 5, b'A', b'r', b'i', b'a', b'l',
 ];
 
 impl SubtitleConverter {

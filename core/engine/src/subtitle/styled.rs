@@ -87,8 +87,8 @@ pub(super) fn timed_text(runs: &[Run]) -> Vec<u8> {
         if run.face() > 0 {
             records.extend_from_slice(&from.to_be_bytes());
             records.extend_from_slice(&to.to_be_bytes());
-            // Font 1 at 18 in white, as the sample description has it.
-            records.extend_from_slice(&[0, 1, run.face(), 18, 0xff, 0xff, 0xff, 0xff]);
+            // Font 1 at 16 in white, as the sample description has it.
+            records.extend_from_slice(&[0, 1, run.face(), 16, 0xff, 0xff, 0xff, 0xff]);
         }
     }
     if !records.is_empty() {
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(timed_text(&runs("x")), b"\0\x01x");
         let styled = timed_text(&runs("ü<i>b</i>"));
         assert_eq!(&styled[..5], b"\0\x03\xc3\xbcb");
-        assert_eq!(&styled[5..], b"\0\0\0\x16styl\0\x01\0\x01\0\x02\0\x01\x02\x12\xff\xff\xff\xff");
+        assert_eq!(&styled[5..], b"\0\0\0\x16styl\0\x01\0\x01\0\x02\0\x01\x02\x10\xff\xff\xff\xff");
         assert!(runs("").is_empty());
     }
 }
