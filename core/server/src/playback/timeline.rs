@@ -82,7 +82,7 @@ impl Timeline {
                 break;
             }
             // Pictures that begin late leave no frame to begin with in the cells before them.
-            if at < picture + step * 0.99 {
+            if at < picture + (step * 0.99).max(1e-6) {
                 continue;
             }
             begins.push(at);
@@ -187,6 +187,8 @@ mod tests {
         assert_eq!(begins(&t), [0.0, 2000.0, 3000.0, 4000.0]);
         let uneven = Timeline::encoded(&probe("25/1", false, 1.21, 3.79, 5.0), 1.0, None, 0.0).unwrap();
         assert_eq!(begins(&uneven), [0.0, 2000.0, 3000.0, 4000.0]);
+        let unknown = Timeline::encoded(&probe("0/0", false, 1.0, 4.0, 5.0), 1.0, None, 0.0).unwrap();
+        assert_eq!(begins(&unknown), [0.0, 2000.0, 3000.0, 4000.0]);
     }
 
     #[test]
