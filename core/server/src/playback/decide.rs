@@ -116,6 +116,28 @@ pub fn copies(spec: &PipelineSpec) -> bool {
     matches!(video, Some(VideoChoice::Track(v)) if v.is_copy())
 }
 
+/// Why the pictures cannot be copied on demand whose key frames `probe` lists, if it is so: an edit list begins inside a group
+/// of pictures and hides those before, which a copy would show. MP4 begins there for no other reason; other containers have
+/// all pictures in the list.
+pub(super) fn hidden(probe: &Value) -> Option<String> {
+    if !probe["format"].as_str().unwrap_or_default().starts_with("mov") {
+        return None;
+    }
+    let stream = picture(probe)?;
+    let begin = stream["start"]["seconds"].as_f64()?;
+    // Rates are fractions.
+    let rate = stream["video"]["frame_rate"].as_str().unwrap_or_default();
+    let (n, d) = rate.split_once('/').unwrap_or((rate, "1"));
+    let half = match (n.parse::<f64>(), d.parse::<f64>()) {
+        (Ok(n), Ok(d)) if n > 0.0 && d > 0.0 => d / n / 2.0,
+        _ => 0.005,
+    };
+    let shown = stream["keyframes"].as_array()?.first().and_then(|key| key["time"].as_f64());
+    shown.is_none_or(|key| key > begin + half).then(|| {
+        "its edit list hides the key frame that its first pictures need, so they cannot be copied".into()
+    })
+}
+
 /// The first video stream that is no cover art.
 pub(super) fn picture(probe: &Value) -> Option<&Value> {
     let streams = probe["streams"].as_array()?;
@@ -270,6 +292,23 @@ mod tests {
             audio_codecs: vec!["aac".into()],
             ..ClientProfile::default()
         }
+    }
+
+    #[test]
+    fn an_edit_list_that_hides_pictures_is_seen_by_the_key_frames() {
+        let mut film = probe();
+        film["streams"][0]["start"] = json!({"seconds": 0.0});
+        film["streams"][0]["video"]["frame_rate"] = json!("25/1");
+        assert_eq!(hidden(&film), None, "nothing is listed");
+        film["streams"][0]["keyframes"] = json!([{"time": 0.0}, {"time": 2.0}]);
+        assert_eq!(hidden(&film), None);
+        for keys in [json!([{"time": 0.04}, {"time": 2.04}]), json!([])] {
+            film["streams"][0]["keyframes"] = keys;
+            assert!(hidden(&film).is_some_and(|why| why.contains("edit list")), "{film}");
+        }
+        // A recording of a broadcast.
+        film["format"] = json!("mpegts");
+        assert_eq!(hidden(&film), None);
     }
 
     #[test]

@@ -169,18 +169,19 @@ impl Session {
                     Err(Failure { message, .. }) => return Err(message),
                 }
             }
-            timeline = Timeline::copied(&setup.probe, target, LONGEST_COPY.max(target * 1.5));
+            let hidden = decide::hidden(&setup.probe);
+            timeline = match hidden {
+                Some(_) => None,
+                None => Timeline::copied(&setup.probe, target, LONGEST_COPY.max(target * 1.5)),
+            };
             if timeline.is_none() && verdict.method == Method::Remux {
+                let reason = hidden.unwrap_or_else(|| {
+                    format!("its key frames are more than {LONGEST_COPY:.0} s apart, so it cannot be copied")
+                });
                 if decide::copies(&setup.spec) {
-                    return Err(format!(
-                        "its key frames are more than {LONGEST_COPY:.0} s apart, so it cannot be copied"
-                    ));
+                    return Err(reason);
                 }
-                verdict = Verdict {
-                    method: Method::Transcode,
-                    keep_audio: false,
-                    reason: format!("its key frames are more than {LONGEST_COPY:.0} s apart"),
-                };
+                verdict = Verdict { method: Method::Transcode, keep_audio: false, reason };
             }
         }
         // The file itself is offered; who wants segments of it all the same gets them encoded.

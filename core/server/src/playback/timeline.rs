@@ -44,7 +44,7 @@ impl Timeline {
         let total = probe["duration"].as_f64().filter(|d| d.is_finite() && *d > 0.0)? - start;
         let early = first.filter(|first| first + SHORTEST <= target);
         let Some(stream) = picture(probe) else {
-            return Some(Timeline::even(total, (target, early), None, 0.0, false));
+            return Some(Timeline::even(total, (target, early), None, (0.0, 0.0), false));
         };
         let first = stream["start"]["seconds"].as_f64().map_or(0.0, |s| (s - begin).max(0.0));
         let length = stream["duration"]["seconds"].as_f64().filter(|d| *d > 0.0);
@@ -56,15 +56,16 @@ impl Timeline {
         // What is not known to be even is evened out, and then counts from 0. So is what begins between two frames.
         let constant = stream["video"]["constant_rate"].as_bool() == Some(true) && start == 0.0;
         let phase = if constant { first } else { 0.0 };
-        Some(Timeline::even(end, (target, early), rate, phase, rate.is_some() && !constant))
+        Some(Timeline::even(end, (target, early), rate, (first, phase), rate.is_some() && !constant))
     }
 
-    /// Every `target` seconds (and once earlier), on the first frame at or after that.
+    /// Every `target` seconds (and once earlier), on the first frame at or after that, and from the first one after the first
+    /// `picture` on.
     fn even(
         end: f64,
         (target, early): (f64, Option<f64>),
         rate: Option<(u64, u64)>,
-        phase: f64,
+        (picture, phase): (f64, f64),
         even_out: bool,
     ) -> Timeline {
         let step = rate.map_or(0.0, |(n, d)| d as f64 / n as f64);
@@ -73,12 +74,16 @@ impl Timeline {
             true => phase + ((at - phase) / step - 1e-6).ceil().max(0.0) * step,
             false => at,
         };
-        let mut begins = vec![frame(0.0)];
-        let mut starts = vec![0.0];
+        // An engine puts all sound from 0 on into the first one.
+        let (mut begins, mut starts) = (vec![0.0], vec![0.0]);
         for cell in early.into_iter().chain((1..).map(|cell| f64::from(cell) * target)) {
             let at = frame(cell);
             if at + SHORTEST.min(target / 2.0) > end {
                 break;
+            }
+            // Pictures that begin late leave no frame to begin with in the cells before them.
+            if at < picture + (step * 0.99).max(1e-6) {
+                continue;
             }
             begins.push(at);
             // Encoders that count frames round it to the nearest one, which must not be the one before.
@@ -158,6 +163,32 @@ mod tests {
         assert!((late.segments[1].0 - 4.021).abs() < 1e-9, "{late:?}");
         let uneven = Timeline::encoded(&probe("25/1", false, 0.021, 8.0, 8.1), 4.0, None, 0.0).unwrap();
         assert!(uneven.even_out && (uneven.segments[1].0 - 4.0).abs() < 1e-9, "{uneven:?}");
+    }
+
+    #[test]
+    fn pictures_that_begin_late_leave_no_cell_empty() {
+        for (start, target, first) in [
+            (0.3, 4.0, None),
+            (1.2, 1.0, None),
+            (1.2, 4.0, Some(1.0)),
+            (2.0, 1.0, None),
+            (5.5, 2.0, Some(1.0)),
+        ] {
+            let t = Timeline::encoded(&probe("25/1", true, start, 20.0 - start, 20.0), target, first, 0.0)
+                .unwrap();
+            assert!(t.starts[0] == 0.0 && t.starts.windows(2).all(|w| w[0] < w[1]), "{t:?}");
+            assert_eq!(t.starts.len(), t.segments.len());
+            assert!(t.segments.iter().all(|s| s.1 > 0.4) && t.segments[1].0 > start, "{t:?}");
+            let sum: f64 = t.segments.iter().map(|s| s.1).sum();
+            assert!(t.segments[0].0 == 0.0 && (sum - 20.0).abs() < 1e-9, "{t:?}");
+        }
+        let t = Timeline::encoded(&probe("25/1", true, 1.2, 3.8, 5.0), 1.0, None, 0.0).unwrap();
+        let begins = |t: &Timeline| t.segments.iter().map(|s| (s.0 * 1000.0).round()).collect::<Vec<f64>>();
+        assert_eq!(begins(&t), [0.0, 2000.0, 3000.0, 4000.0]);
+        let uneven = Timeline::encoded(&probe("25/1", false, 1.21, 3.79, 5.0), 1.0, None, 0.0).unwrap();
+        assert_eq!(begins(&uneven), [0.0, 2000.0, 3000.0, 4000.0]);
+        let unknown = Timeline::encoded(&probe("0/0", false, 1.0, 4.0, 5.0), 1.0, None, 0.0).unwrap();
+        assert_eq!(begins(&unknown), [0.0, 2000.0, 3000.0, 4000.0]);
     }
 
     #[test]
