@@ -286,7 +286,7 @@ def test_a_colon_in_a_name_makes_no_address_of_it(tmp_path, monkeypatch, clip):
             assert len(film) == 12, name
         with pytest.raises(gs.Invalid) as raised, gs.open(name, "w") as film:
             film.write(numpy.zeros((64, 64, 3), numpy.uint8))
-        assert str(raised.value) == f"outputs[0].path: {name}: exists; overwrite (-y) replaces it"
+        assert str(raised.value) == f"outputs[0].path: {name}: exists; say overwrite to replace it"
     gs.transcode(clip, "y:z.mp4", video="copy", audio="copy")
     gs.transcode(clip, "file:plain.mp4", video="copy", audio="copy")
     made = sorted(p.name for p in tmp_path.iterdir())

@@ -16,6 +16,10 @@ pub(crate) struct Place {
     place: PathBuf,
     working: PathBuf,
     overwrite: bool,
+    /// It was open before, as a shell's standard output: nothing of ours to take away.
+    lent: bool,
+    /// Who may do what with the file that it replaces.
+    rights: Option<std::fs::Permissions>,
 }
 
 impl Place {
@@ -35,19 +39,20 @@ impl Place {
             // Devices and pipes are written to, never replaced.
             Ok(m) if !m.is_file() => {
                 let place = target.to_owned();
-                return Ok(Place { working: place.clone(), target: place.clone(), place, overwrite });
+                let (working, target) = (place.clone(), place.clone());
+                return Ok(Place { working, target, place, overwrite, lent: true, rights: None });
             }
             Ok(_) if !overwrite => {
                 return Err(Error::new(
                     ErrorKind::Invalid,
-                    format!("{shown}: exists; overwrite (-y) replaces it"),
+                    format!("{shown}: exists; say overwrite to replace it"),
                 ));
             }
             // A link that leads nowhere yet is something that is there.
             Err(_) if !overwrite && target.is_symlink() => {
                 return Err(Error::new(
                     ErrorKind::Invalid,
-                    format!("{shown}: exists, as a link to what does not; overwrite (-y) replaces it"),
+                    format!("{shown}: exists, as a link to what does not; say overwrite to replace it"),
                 ));
             }
             _ => {}
@@ -60,21 +65,21 @@ impl Place {
                 format!("{shown}: no such directory: {}", parent.display()),
             ));
         }
-        // What is open already, as a shell's standard output, is written to.
-        let direct = direct || target.starts_with("/dev") || target.starts_with("/proc");
-        let working = if direct {
+        let lent = is_lent(&place);
+        let mut rights = None;
+        let working = if direct || lent {
             std::fs::File::create(&place).map(|_| place.clone())
         } else {
+            rights = std::fs::metadata(&place).ok().map(|old| old.permissions());
             make_part(&place).and_then(|part| {
-                // What replaces a file may be read by whom that could.
-                if let Ok(old) = std::fs::metadata(&place) {
-                    std::fs::set_permissions(&part, old.permissions())?;
+                if let Some(rights) = &rights {
+                    std::fs::set_permissions(&part, while_made(rights))?;
                 }
                 Ok(part)
             })
         };
         let working = working.map_err(Error::from).context(|| format!("{shown}: cannot be written"))?;
-        Ok(Place { target: target.to_owned(), place, working, overwrite })
+        Ok(Place { target: target.to_owned(), place, working, overwrite, lent, rights })
     }
 
     /// Claims `target` if nothing is there: two that ask at once do not both get it. `None` when it is taken.
@@ -89,6 +94,8 @@ impl Place {
                 place: target.to_owned(),
                 working,
                 overwrite: false,
+                lent: false,
+                rights: None,
             })),
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(None),
             Err(e) => Err(Error::from(e).context(format!("{}: cannot be written", target.display()))),
@@ -114,7 +121,7 @@ impl Place {
         if self.working != self.place {
             self.name().map_err(|e| match e.kind() {
                 std::io::ErrorKind::AlreadyExists => {
-                    let message = format!("{}: exists; overwrite (-y) replaces it", self.target.display());
+                    let message = format!("{}: exists; say overwrite to replace it", self.target.display());
                     Error::new(ErrorKind::Invalid, message)
                 }
                 _ => Error::from(e).context(self.target.display().to_string()),
@@ -124,6 +131,9 @@ impl Place {
     }
 
     fn name(&self) -> std::io::Result<()> {
+        if let Some(rights) = &self.rights {
+            std::fs::set_permissions(&self.working, rights.clone())?;
+        }
         if !self.overwrite {
             // A second name is refused where there is a file already; not every file system has second names.
             match std::fs::hard_link(&self.working, &self.place) {
@@ -140,7 +150,7 @@ impl Place {
 
     /// Removes what was made.
     pub fn discard(&self) {
-        if std::fs::metadata(&self.working).is_ok_and(|m| m.is_file()) {
+        if !self.lent && std::fs::metadata(&self.working).is_ok_and(|m| m.is_file()) {
             // Already gone is as good.
             let _ = std::fs::remove_file(&self.working);
         }
@@ -152,14 +162,30 @@ fn led_to(target: &Path) -> PathBuf {
     let mut place = target.to_owned();
     // As many as Linux follows.
     for _ in 0..40 {
-        let Ok(next) = std::fs::read_link(&place) else { break };
         // What the kernel shows for open files need not be a path.
-        if place.starts_with("/proc") || place.starts_with("/dev") {
+        let Ok(next) = std::fs::read_link(&place) else { break };
+        if is_lent(&place) {
             break;
         }
         place = place.parent().map_or(next.clone(), |parent| parent.join(&next));
     }
     place
+}
+
+/// Whether it is one of the files that a process has open (`/proc/self/fd/1`, `/dev/fd/1`).
+fn is_lent(place: &Path) -> bool {
+    place.parent().and_then(|folder| folder.canonicalize().ok()).is_some_and(|f| f.starts_with("/proc"))
+}
+
+/// What replaces a file is read while it is made by nobody else than that was; we write it.
+fn while_made(rights: &std::fs::Permissions) -> std::fs::Permissions {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        PermissionsExt::from_mode(rights.mode() | 0o600)
+    }
+    #[cfg(not(unix))]
+    rights.clone()
 }
 
 /// The name of a file while it is made.
@@ -287,6 +313,19 @@ mod tests {
         std::fs::write(place.working(), "through").unwrap();
         place.commit().unwrap();
         assert_eq!(std::fs::read_to_string(at("out")).unwrap(), "through");
+        // As /dev/stdout: a link to that. What fails takes neither away.
+        symlink(&shown, at("stdout")).unwrap();
+        let place = Place::claim(&at("stdout"), true, false).unwrap();
+        assert_eq!(place.working(), Path::new(&shown));
+        place.discard();
+        assert!(at("stdout").is_symlink() && at("out").exists());
+        // A file that may not be written can be replaced by whom the directory belongs to, and stays one.
+        std::fs::write(at("fixed"), "old").unwrap();
+        std::fs::set_permissions(at("fixed"), PermissionsExt::from_mode(0o440)).unwrap();
+        let place = Place::claim(&at("fixed"), true, false).unwrap();
+        assert_eq!(std::fs::metadata(place.working()).unwrap().permissions().mode() & 0o777, 0o640);
+        place.commit().unwrap();
+        assert_eq!(std::fs::metadata(at("fixed")).unwrap().permissions().mode() & 0o777, 0o440);
     }
 
     #[test]

@@ -257,7 +257,8 @@ impl OutputSink for SegmentSink {
             let grows = facts.segment.playlist == PlaylistMode::Event;
             for name in manifests(self.container, master, grows) {
                 if root.join(&name).exists() && !self.spec.overwrite && facts.window.is_none() {
-                    let message = format!("{} exists; overwrite (-y) replaces it", root.join(name).display());
+                    let message =
+                        format!("{} exists; say overwrite to replace it", root.join(name).display());
                     return Err(Error::invalid("path", message));
                 }
             }

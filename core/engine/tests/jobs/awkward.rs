@@ -284,5 +284,5 @@ fn a_plain_name_that_exists_is_named_as_it_is() {
     let dir = Dir::new();
     let input = clip(&dir, "in.mkv");
     let refused = failure(json!({"source": {"url": input}, "outputs": [{"path": name, "format": "mkv"}]}));
-    assert_eq!(refused, "outputs[0].path: Cargo.toml: exists; overwrite (-y) replaces it");
+    assert_eq!(refused, "outputs[0].path: Cargo.toml: exists; say overwrite to replace it");
 }
