@@ -61,6 +61,8 @@ fn dashed(field: &str) -> String {
 /// `message` with the path of a field at its beginning replaced by the argument. The engine writes the path in one
 /// (`outputs[0].video.crf: …`) or adds to it on the way up (`outputs[0]: video.crf: …`).
 pub fn in_message(message: &str) -> String {
+    // Of the words for all, the one that the command has an option for.
+    let message = &message.replace("; say overwrite to replace it", "; -y replaces it");
     let Some((root, mut rest)) = message.split_once(": ") else { return message.into() };
     let is_root =
         matches!(root.split(['.', '[']).next(), Some("source" | "outputs" | "threads" | "stall_timeout"));
@@ -149,6 +151,8 @@ mod tests {
         assert_eq!(in_message("outputs[0]: path: a/b: no such directory"), "OUT: a/b: no such directory");
         assert_eq!(in_message("outputs[0]: video: codec: x is unknown"), "--video: x is unknown");
         assert_eq!(in_message("outputs[0]: b.mp4: disk: full"), "OUT: b.mp4: disk: full");
+        let exists = "outputs[0].path: a.mp4: exists; say overwrite to replace it";
+        assert_eq!(in_message(exists), "OUT: a.mp4: exists; -y replaces it");
         // Some commands have options of these names.
         for name in ["b.mp4", "path.mp4", "video.fps", "mp4"] {
             let message = format!("outputs[0]: {name}: exists");

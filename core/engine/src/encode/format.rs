@@ -125,6 +125,8 @@ fn format_for(
     let source_depth = source.map_or(8, depth_of);
     let deepest = table.depths.iter().copied().max().unwrap_or(8);
     let depth = spec.bit_depth.unwrap_or_else(|| match profile {
+        // Each of DNxHR's profiles has one depth.
+        Some(p) if table.codec == "dnxhd" => p.depth,
         Some(p) if p.name.ends_with("12") => 12.min(deepest),
         Some(p) if p.name.ends_with("10") || matches!(p.name, "profile2" | "profile3") => {
             source_depth.clamp(10, p.depth).min(deepest)

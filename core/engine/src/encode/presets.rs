@@ -530,12 +530,17 @@ fn intra_or_mpeg(name: &'static str) -> Option<Table> {
     })
 }
 
-/// The profile that pictures of `format` need of an encoder whose own default is for others.
-pub fn usual_profile(encoder: &str, format: Option<crate::frame::PixelFormat>) -> Option<&'static str> {
+/// The profile that pictures of `format`, in `depth` bits where that is asked for, need of an encoder whose own default is for
+/// others.
+pub fn usual_profile(
+    encoder: &str,
+    format: Option<crate::frame::PixelFormat>,
+    depth: Option<u8>,
+) -> Option<&'static str> {
     let format = format.and_then(|f| f.descriptor());
     match encoder {
         "prores_ks" => format.filter(|d| d.has_alpha).map(|_| "4444"),
-        "dnxhd" if format.is_some_and(|d| d.depth > 8) => Some("dnxhr_hqx"),
+        "dnxhd" if depth.map_or(format.is_some_and(|d| d.depth > 8), |depth| depth > 8) => Some("dnxhr_hqx"),
         "dnxhd" => Some("dnxhr_hq"),
         _ => None,
     }

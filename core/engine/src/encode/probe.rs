@@ -76,7 +76,7 @@ fn encode_a_little(name: &str) -> Result<()> {
     let mut spec = VideoSpec::new();
     spec.encoder = Some(name.into());
     spec.threads = 1;
-    spec.profile = super::presets::usual_profile(name, None).map(Into::into);
+    spec.profile = super::presets::usual_profile(name, None, None).map(Into::into);
     let (width, height) = tried_with(name);
     let fast = super::presets::table(name).is_some_and(|t| t.presets.is_some());
     spec.preset = fast.then_some(Preset::P1);

@@ -194,6 +194,17 @@ fn transparency_depth_and_sizes_of_tape_are_kept_or_told() {
             "{output}"
         );
     }
+    for (name, more, format) in [
+        ("hqx.mov", json!({"profile": "dnxhr_hqx"}), "yuv422p10le"),
+        ("444.mov", json!({"profile": "dnxhr_444"}), "yuv444p10le"),
+        ("ten.mov", json!({"bit_depth": 10}), "yuv422p10le"),
+    ] {
+        let mut video_spec = json!({"codec": "dnxhd"});
+        video_spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let output = dir.path(name);
+        complete(json!({"source": {"url": opaque}, "outputs": [{"path": output, "video": video_spec}]}));
+        assert_eq!(video(&probe(&output))["pix_fmt"], format, "{name}");
+    }
     let spec = json!({"source": {"url": clear}, "outputs": [{"path": dir.path("o.mp4")}]});
     let plan = Pipeline::from_json(&spec.to_string()).unwrap().plan().unwrap();
     assert!(plan.outputs[0].tracks[0].notes.iter().any(|n| n.contains("transparency")), "{plan:?}");

@@ -210,7 +210,8 @@ pub(crate) fn video(
         wanted.pixel_format = Some(crate::sink::y4m::nearest(video.format).into());
     }
     if wanted.profile.is_none() && wanted.pixel_format.is_none() && !wanted.options.contains_key("profile") {
-        wanted.profile = encode::presets::usual_profile(&encoder.name, video.format).map(Into::into);
+        wanted.profile =
+            encode::presets::usual_profile(&encoder.name, video.format, wanted.bit_depth).map(Into::into);
     }
     if let Some(colour) = &wanted.colour {
         // Whoever converts to it reads it again, and does not know the track's name.
