@@ -57,7 +57,8 @@ impl Place {
             }
             _ => {}
         }
-        let place = led_to(target);
+        // A link that leads nowhere is replaced itself.
+        let place = if target.exists() { led_to(target) } else { target.to_owned() };
         let parent = place.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if !parent.is_dir() {
             return Err(Error::new(
@@ -294,8 +295,8 @@ mod tests {
         std::fs::write(at("real/x.mp4"), "old").unwrap();
         std::fs::set_permissions(at("real/x.mp4"), PermissionsExt::from_mode(0o600)).unwrap();
         symlink("real/x.mp4", at("link.mp4")).unwrap();
-        symlink("real/none.mp4", at("dangling.mp4")).unwrap();
-        for (name, real) in [("link.mp4", "real/x.mp4"), ("dangling.mp4", "real/none.mp4")] {
+        symlink("link.mp4", at("twice.mp4")).unwrap();
+        for (name, real) in [("link.mp4", "real/x.mp4"), ("twice.mp4", "real/x.mp4")] {
             let place = Place::claim(&at(name), true, false).unwrap();
             assert_eq!(place.working().parent().unwrap(), at("real"));
             std::fs::write(place.working(), "new").unwrap();
