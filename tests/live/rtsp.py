@@ -148,13 +148,14 @@ def played(server: Server, name: str, seconds: int = 3) -> dict[str, list[float]
     return times
 
 
-def whole(times: dict[str, list[float]], video: str, audio: str, seconds: float = 3) -> None:
-    """Pictures at 25 a second and sound, together and without holes."""
+def whole(times: dict[str, list[float]], video: str, audio: str, seconds: float = 3, holes: int = 0) -> None:
+    """Pictures at 25 a second and sound, together and with no more than `holes` holes, short ones."""
     assert sorted(times) == sorted([audio, video]), list(times)
     assert len(times[video]) >= 25 * seconds * 0.8, len(times[video])
     for codec, step in ((video, 0.04), (audio, STEPS[audio])):
         steps = [b - a for a, b in zip(times[codec], times[codec][1:])]
-        assert max(steps) < step * 1.6, f"{codec}: a hole of {max(steps):.3f} s"
+        found = [between for between in steps if between >= step * 1.6]
+        assert len(found) <= holes and sum(found) < 1, f"{codec}: holes of {found} s"
     assert abs(times[video][0] - times[audio][0]) < 0.5, "sound and pictures begin together"
 
 
@@ -480,8 +481,9 @@ def check_a_second_publisher_takes_over(server: Server) -> None:
     server.publish("three", *H264, *AAC, program=FFMPEG9)
     server.await_line("takes the stream over|has taken the stream over")
     assert first.wait(30) != 0, "the first one is let go"
-    # It goes on where it was.
-    whole(played(server, "three", 2), "h264", "aac", 2)
+    # It goes on where it was: nothing is shown before what came earlier, and there is no hole but that of the change.
+    after = played(server, "three", 8)
+    whole(after, "h264", "aac", 8, holes=1)
 
 
 def check_who_may_not_is_told_why(server: Server) -> None:

@@ -8,6 +8,8 @@ use ghoststream::time::{MICROSECONDS, Rounding, TimeBase, rescale};
 const BACK: i64 = 1_000_000;
 /// As [`BACK`], forwards.
 const AHEAD: i64 = 10_000_000;
+/// A longer step (microseconds) is no picture's or frame's length but a hole.
+const LONGEST: i64 = 500_000;
 
 /// Dates packets. Sans-IO: what time it is, is a parameter.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +29,9 @@ struct Track {
     source: Option<i64>,
     /// The last decode time given: ticks and base.
     given: Option<(i64, TimeBase)>,
+    /// When what was given so far has been shown or heard, in microseconds. The last to be decoded are not the last to be shown,
+    /// and a publisher that is cut off leaves out some of those between.
+    shown: Option<i64>,
 }
 
 impl Timeline {
@@ -54,11 +59,16 @@ impl Timeline {
         let micros = |ticks: i64| rescale(ticks, base, MICROSECONDS, Rounding::Nearest);
         let dts = packet.dts.or(packet.pts);
         let source = dts.map(micros);
+        // When it is shown: what follows the first one of a new offset is shown behind it only where that is a key frame.
+        let begins = packet.pts.filter(|_| packet.key).map_or(source, |pts| Some(micros(pts))).unwrap_or(0);
         let earliest = self.latest.map_or(0, |latest| latest + 1);
+        let shown = self.tracks.iter().filter_map(|track| track.shown).max().unwrap_or(i64::MIN);
+        let newest = |source: i64| (now.max(earliest) - source).max(shown.saturating_sub(begins));
+        self.make_room(index, begins, sparse);
         let Some(track) = self.tracks.get_mut(index) else { return false };
         let mut jumped = false;
         if let Some(source) = source {
-            let shared = *self.offset.get_or_insert_with(|| now.max(earliest) - source);
+            let shared = *self.offset.get_or_insert_with(|| newest(source));
             match track.source {
                 None => track.offset = shared,
                 Some(_) if sparse => track.offset = shared,
@@ -70,7 +80,7 @@ impl Timeline {
                     };
                     // The other track may have jumped before: then both have the new offset.
                     if shared == track.offset || !goes_on(shared) {
-                        self.offset = Some(now.max(earliest) - source);
+                        self.offset = Some(newest(source));
                     }
                     track.offset = self.offset.unwrap_or(shared);
                 }
@@ -91,14 +101,35 @@ impl Timeline {
             }),
         };
         let given = wanted.max(least.unwrap_or(i64::MIN));
-        track.given = Some((given, base));
-        if !sparse {
-            self.latest = self.latest.max(Some(micros(given)));
-        }
+        let before = track.given.replace((given, base));
         packet.dts = Some(given);
         // What was moved to keep the decode times rising keeps its presentation time, if that is still possible.
-        packet.pts = Some((wanted + reorder).max(given));
+        let pts = (wanted + reorder).max(given);
+        packet.pts = Some(pts);
+        if !sparse {
+            self.latest = self.latest.max(Some(micros(given)));
+            let step = before.map_or(0, |(ticks, was)| {
+                micros(given) - rescale(ticks, was, MICROSECONDS, Rounding::Nearest)
+            });
+            let length = if packet.duration > 0 { micros(packet.duration) } else { step };
+            let length = if length <= LONGEST { length } else { 0 };
+            let end = micros(pts).min(micros(given) + AHEAD) + length;
+            track.shown = track.shown.max(Some(end));
+        }
         jumped
+    }
+
+    /// Moves a new publisher's times on where the first of track `index`, shown at `begins`, would come before the end of what was
+    /// shown: the track that came before it may have needed less.
+    fn make_room(&mut self, index: usize, begins: i64, sparse: bool) {
+        let (Some(shared), Some(track)) = (self.offset, self.tracks.get(index)) else { return };
+        let (None, Some(shown), false) = (track.source, track.shown, sparse) else { return };
+        let lack = shown - (begins + shared);
+        // More is another clock than the other tracks'.
+        if (1..=BACK).contains(&lack) {
+            self.offset = Some(shared + lack);
+            self.tracks.iter_mut().for_each(|track| track.offset += lack);
+        }
     }
 }
 
@@ -171,6 +202,48 @@ mod tests {
         timeline.next_publisher();
         let (after, _) = at(&mut timeline, 0, 777_000, 2_000);
         assert!(after > 4_000, "{after}");
+    }
+
+    #[test]
+    fn another_publisher_is_shown_when_all_was_shown() {
+        let mut timeline = Timeline::default();
+        let mut put = |stream: usize, dts: i64, pts: i64, key: bool| {
+            let mut packet = Packet::new(Bytes::new(), dts, if stream == 1 { 20 } else { 0 }, MS);
+            (packet.stream, packet.pts, packet.key) = (stream, Some(pts), key);
+            timeline.date(&mut packet, 0, false);
+            (packet.dts.unwrap(), packet.pts.unwrap(), timeline.clone())
+        };
+        put(0, 1_000, 1_080, true);
+        put(1, 1_000, 1_000, true);
+        put(0, 1_040, 1_200, false);
+        // The one before it in display order, at 160, never comes: the publisher is cut off.
+        let (_, _, before) = put(0, 1_080, 1_120, false);
+        let after = |packets: &[(usize, i64, i64)]| {
+            let mut timeline = before.clone();
+            timeline.next_publisher();
+            let dated = packets.iter().map(|(stream, dts, pts)| {
+                let mut packet = Packet::new(Bytes::new(), *dts, 0, MS);
+                (packet.stream, packet.pts) = (*stream, Some(*pts));
+                timeline.date(&mut packet, 0, false);
+                packet.pts.unwrap()
+            });
+            dated.collect::<Vec<_>>()
+        };
+        // What was shown ends at 240, and a key frame needs no more than that.
+        assert_eq!(after(&[(0, 0, 80), (1, 80, 80)]), [240, 240]);
+        // Sound comes first, and the picture belongs before it: both move on, together.
+        assert_eq!(after(&[(1, 100, 100), (0, 0, 80), (1, 120, 120)]), [240, 240, 280]);
+    }
+
+    #[test]
+    fn a_picture_shown_in_a_far_future_moves_nobody_there() {
+        let mut timeline = Timeline::default();
+        let mut packet = Packet::new(Bytes::new(), 0, 40, MS);
+        packet.pts = Some(3_600_000);
+        timeline.date(&mut packet, 0, false);
+        timeline.next_publisher();
+        let (after, _) = at(&mut timeline, 0, 0, 100);
+        assert!(after <= 10_040, "{after}");
     }
 
     #[test]
