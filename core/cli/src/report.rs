@@ -95,6 +95,8 @@ impl Reporter {
                     _ => {}
                 }
             }
+            // What happens as it was asked for is no warning.
+            Event::Warning { code: "two_pass", message } => self.note(message),
             Event::Warning { code, message } => {
                 screen::line(&format!("ghoststream: warning: {message} ({code})"))
             }

@@ -1,5 +1,6 @@
 //! The commands that run a job document: `transcode`, `encode` and `capture`.
 
+use crate::args::output::STANDARD_OUTPUT;
 use crate::args::{CaptureArgs, EncodeArgs, RunArgs, TranscodeArgs};
 use crate::exit::{Failure, Outcome};
 use crate::report::{self, Reporter};
@@ -50,6 +51,14 @@ fn go(spec: PipelineSpec, from_args: bool, run: &RunArgs, quiet: bool) -> Outcom
     }
     if spec.source.bytes.is_some() && std::io::stdin().is_terminal() {
         return Err(Failure::usage("IN: standard input is a terminal; pipe a file into it"));
+    }
+    if spec.outputs.iter().any(|o| o.path.as_deref() == Some(STANDARD_OUTPUT)) {
+        if run.events.is_some() {
+            return Err(Failure::usage("--events: are printed on standard output, which is OUT"));
+        }
+        if std::io::stdout().is_terminal() {
+            return Err(Failure::usage("OUT: standard output is a terminal; pipe it into a program"));
+        }
     }
     let mut reporter = Reporter::new(run, quiet);
     drive::run(spec, from_args, &mut reporter).map(drop)

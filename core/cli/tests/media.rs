@@ -305,6 +305,32 @@ fn standard_input_is_a_source() {
 }
 
 #[test]
+fn standard_output_is_an_output() {
+    let place = Place::new();
+    let check = |name: &str, bytes: &[u8]| {
+        std::fs::write(place.path(name), bytes).expect("written");
+        let Some(probe) = ffprobe(&place.path(name)) else { return };
+        assert_eq!(packets(&probe, 0), 50, "{name}");
+    };
+    for format in ["mp4", "ts", "mkv"] {
+        let args = ["transcode", CLIP, "-", "--video", "h264", "--format", format];
+        let o = ok(&args);
+        assert!(err(&o).contains("done in"), "{}", err(&o));
+        check(&format!("pipe.{format}"), &o.stdout);
+        // Some programs give their children sockets.
+        let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let mut child = command(&args).stdout(std::os::fd::OwnedFd::from(theirs)).spawn().expect("it runs");
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut ours, &mut bytes).expect("all is read");
+        assert!(child.wait().expect("it ends").success());
+        check(&format!("socket.{format}"), &bytes);
+    }
+    let o = ghoststream(&["transcode", CLIP, "-", "--format", "ts", "--events", "json"]);
+    assert_eq!((o.status.code(), o.stdout.len()), (Some(2), 0));
+    assert!(err(&o).contains("--events: "), "{}", err(&o));
+}
+
+#[test]
 fn a_recording_that_breaks_off_on_standard_input_is_kept() {
     let place = Place::new();
     let (clip, out) = (place.text("clip.mp4"), place.text("out.mp4"));

@@ -131,7 +131,7 @@ pub struct TranscodeArgs {
     /// (?width=…&height=…&fps=…&frames=…&tone&burn_in)
     #[arg(value_name = "IN", required_unless_present = "spec")]
     pub input: Option<String>,
-    /// Files, directories (hls, dash) or URLs to write; all are made from one decode
+    /// Files, directories (hls, dash) or URLs to write, '-' for standard output; all are made from one decode
     #[arg(value_name = "OUT", required_unless_present = "spec")]
     pub outputs: Vec<String>,
     /// Run this job document instead of IN, OUT and the options about them; '-' for standard input

@@ -7,6 +7,9 @@ use ghoststream::spec::{
     CameraSpec, Container, LadderSpec, OutputSpec, PipelineSpec, Seconds, SegmentContainer, SegmentSpec,
 };
 
+/// What `-` means as an output.
+pub const STANDARD_OUTPUT: &str = "/dev/stdout";
+
 /// Containers, ladders and tags.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Output")]
@@ -78,12 +81,10 @@ impl OutputArgs {
     /// kind, and `--format` is for those whose name does not tell.
     ///
     /// # Errors
-    /// A usage error for `-` or a wrong ladder.
+    /// A usage error for a wrong ladder, and `-` (standard output) without a container that it can have.
     pub fn output(&self, path: &str, several: bool) -> Result<OutputSpec, Failure> {
         if path == "-" {
-            return Err(Failure::usage(
-                "OUT: writing to standard output is not supported; name a file (./- for a file called -)",
-            ));
+            return self.standard_output();
         }
         if let Some(camera) = path.strip_prefix("camera:") {
             let camera = parse_camera(camera).map_err(|e| Failure::usage(format!("{path}: {e}")))?;
@@ -119,6 +120,20 @@ impl OutputArgs {
         output.chapters = !self.no_chapters;
         output.attachments = !self.no_attachments;
         output.overwrite = self.overwrite;
+        Ok(output)
+    }
+
+    /// One container, read while it is written.
+    fn standard_output(&self) -> Result<OutputSpec, Failure> {
+        let Some(container) = self.format.filter(|c| !c.is_segmented()) else {
+            return Err(Failure::usage(
+                "OUT: standard output has no name that says what it is; say one container with --format (./- is a file called -)",
+            ));
+        };
+        let mut output = self.output(STANDARD_OUTPUT, false)?;
+        output.overwrite = true;
+        // Nothing is written into what has been read already.
+        output.fragmented |= matches!(container, Container::Mp4 | Container::Mov);
         Ok(output)
     }
 

@@ -522,6 +522,8 @@ fn a_mistake_names_its_argument() {
         (&["in.mkv", "a.mkv", "b.mkv", "--fragmented"], "--fragmented: "),
         (&["in.mkv", "a.mp4", "a.mp4"], "OUT: "),
         (&["in.mkv", "-"], "OUT: "),
+        (&["in.mkv", "-", "--format", "hls"], "OUT: "),
+        (&["in.mkv", "-", "-", "--format", "ts"], "OUT: "),
         (&["in.mkv", "o.mp4", "--duration", "0"], "--duration: "),
         (&["in.mkv", "o.mp4", "--start", "5", "--to", "5"], "--to: "),
         (&["in.mkv", "o.mp4", "--header", "x"], "--header"),

@@ -289,8 +289,19 @@ impl Lane {
                 at += length;
             }
         }
-        self.reached = Some(self.placed(present, Some(at)) + timing.duration);
+        if !self.is_doubled(&timing, self.reached) {
+            self.reached = Some(self.placed(present, Some(at)) + timing.duration);
+        }
         Ok(made)
+    }
+
+    /// Whether a whole frame of sound, or more, lies in front of the end of what came before, as where recordings were joined that
+    /// each have a frame of priming. All that follows would be as much later, and more with every joint. What lies further back
+    /// is no overlap but another time.
+    fn is_doubled(&self, timing: &Timing, expected: Option<i64>) -> bool {
+        let over = expected.map_or(0, |expected| expected - timing.present.ticks);
+        let most = rescale(1, Rational::new(1, 1), self.base(), Rounding::Down);
+        timing.audio && timing.duration > 0 && (timing.duration..=most).contains(&over)
     }
 
     /// Where sound of the time `present` goes when what is before it ends at `expected`.
@@ -434,6 +445,9 @@ impl Lane {
         let present = timing.present.ticks;
         let (mut decode, mut offset, mut duration) = (timing.decode, 0, timing.duration);
         if timing.audio {
+            if self.is_doubled(&timing, self.expected) {
+                return Ok(());
+            }
             decode = self.placed(present, self.expected);
             self.expected = Some(decode + duration);
             decode += priming;

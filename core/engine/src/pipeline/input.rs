@@ -17,7 +17,8 @@ use crate::source::{
     sound::{self, Leading, Origin, Sound},
 };
 use crate::spec::{
-    Device, FramesSpec, PipelineSpec, RawAudioSpec, RawMemory, RawVideoSpec, ScreenSpec, VideoChoice,
+    Container, Device, FramesSpec, PipelineSpec, RawAudioSpec, RawMemory, RawVideoSpec, ScreenSpec,
+    VideoChoice,
 };
 use crate::stage::{Note, Source};
 use crate::time::{Clock, MICROSECONDS, Rational, Timestamp};
@@ -181,10 +182,15 @@ fn attachment(stream: &StreamInfo, demuxer: &av::Demuxer) -> Option<Attachment> 
 fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interrupt) -> Result<Input> {
     let label = spec.source.label();
     let streams: Vec<StreamInfo> = demuxer.streams()?.iter().map(StreamInfo::from_av).collect();
-    if !streams.iter().any(|s| matches!(s.kind, MediaKind::Video | MediaKind::Audio)) {
+    let media = streams.iter().any(|s| matches!(s.kind, MediaKind::Video | MediaKind::Audio));
+    let words = streams.iter().any(|s| s.kind == MediaKind::Subtitle)
+        && spec.outputs.iter().all(|o| o.container() == Some(Container::WebVtt));
+    if !media && !words {
         return Err(Error::new(ErrorKind::Format, format!("{label}: no video and no audio in it")));
     }
-    let begin = Timestamp::new(demuxer.start_time().unwrap_or(0), MICROSECONDS);
+    // The first words of a file of words do not begin it.
+    let begin = demuxer.start_time().filter(|_| media).unwrap_or(0);
+    let begin = Timestamp::new(begin, MICROSECONDS);
     let mut origin = begin;
     let duration = length(&demuxer, &streams, begin);
     let attachments = streams.iter().filter_map(|s| attachment(s, &demuxer)).collect();

@@ -47,7 +47,7 @@ pub(super) fn sink(spec: &PipelineSpec, index: usize, shared: &Arc<Shared>) -> R
         let sink = PacketSink::new(packets.format, tx, Arc::downgrade(&port));
         return Ok((Box::new(sink), Some(port), None));
     }
-    let container = output.format.or_else(|| output.path.as_deref().and_then(Container::from_path));
+    let container = output.container();
     let container = container.ok_or_else(|| Error::invalid("format", "is not known"))?;
     if container.is_segmented() {
         let (sender, receiver) = if output.segments {

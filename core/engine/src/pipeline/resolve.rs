@@ -180,7 +180,7 @@ fn output_tracks(
     let best = pick_audio(offer, &AudioSpec::new())?.filter(|_| !offer.raw);
     let named = named::output(spec, output, best);
     let output = named.as_ref().unwrap_or(output);
-    let container = output.format.or_else(|| output.path.as_deref().and_then(Container::from_path));
+    let container = output.container();
     let segmented = container.is_some_and(Container::is_segmented);
     let segment = output.segment.clone().unwrap_or_default();
     let mut tracks = Vec::new();

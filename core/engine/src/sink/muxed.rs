@@ -212,8 +212,7 @@ fn cover(
 fn create(form: &Form, target: &Target<'_>, tracks: &[TrackHeader]) -> Result<av::Muxer> {
     let (url, interrupt) = match target {
         // Cancelling must not keep a local file from being completed (`keep_partial`).
-        // `file:` keeps FFmpeg from reading a protocol into a name with a colon.
-        Target::File(path) => (format!("file:{path}"), av::Interrupt::new()),
+        Target::File(path) => (address(path), av::Interrupt::new()),
         Target::Url(url, interrupt) => ((*url).into(), interrupt.clone()),
         Target::Nowhere => ("nowhere".into(), av::Interrupt::new()),
     };
@@ -408,4 +407,28 @@ fn disposition(d: Disposition) -> av::Disposition {
         .into_iter()
         .filter(|(set, _)| *set)
         .fold(av::Disposition::default(), |all, (_, flag)| all.with(flag))
+}
+
+/// FFmpeg's address of a file.
+fn address(path: &str) -> String {
+    match open_socket(path) {
+        Some(number) => format!("pipe:{number}"),
+        // `file:` keeps it from reading a protocol into a name with a colon.
+        None => format!("file:{path}"),
+    }
+}
+
+/// The number of the socket that a process has open under `path`, as programs give their children for standard output: unlike
+/// pipes, it cannot be opened by that name.
+fn open_socket(path: &str) -> Option<u32> {
+    let number = match path {
+        "/dev/stdout" => 1,
+        "/dev/stderr" => 2,
+        _ => path.strip_prefix("/dev/fd/").or_else(|| path.strip_prefix("/proc/self/fd/"))?.parse().ok()?,
+    };
+    #[cfg(unix)]
+    let is_socket = |m: std::fs::Metadata| std::os::unix::fs::FileTypeExt::is_socket(&m.file_type());
+    #[cfg(not(unix))]
+    let is_socket = |_: std::fs::Metadata| false;
+    std::fs::metadata(path).is_ok_and(is_socket).then_some(number)
 }

@@ -118,6 +118,11 @@ impl OutputSpec {
         OutputSpec { path: None, packets: Some(packets), ..OutputSpec::path("") }
     }
 
+    /// What it is written as, where its name or its document says.
+    pub(crate) fn container(&self) -> Option<Container> {
+        self.format.or_else(|| self.path.as_deref().and_then(Container::from_path))
+    }
+
     /// A camera.
     pub fn camera(camera: CameraSpec) -> Self {
         OutputSpec { path: None, camera: Some(camera), ..OutputSpec::path("") }

@@ -219,7 +219,7 @@ pub(super) fn check(path: &str, o: &super::OutputSpec) -> crate::Result<()> {
     {
         return refuse("path", "the stream key is empty or has spaces in it");
     }
-    let container = o.format.or_else(|| o.path.as_deref().and_then(super::Container::from_path));
+    let container = o.container();
     if container.is_some_and(|c| c.is_segmented() || c == super::Container::Y4m) {
         return refuse("push", "a push is one stream: ts, flv or another format that FFmpeg writes");
     }

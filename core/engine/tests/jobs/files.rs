@@ -644,6 +644,21 @@ fn y4m_holds_the_pictures_as_they_are() {
 }
 
 #[test]
+fn a_file_of_words_becomes_webvtt_at_the_same_times() {
+    let dir = Dir::new();
+    let (words, out) = (dir.path("w.srt"), dir.path("o.vtt"));
+    // Not UTF-8, and nothing at the beginning.
+    let text = b"1\n00:00:05,000 --> 00:00:06,500\nC'est <i>d\xe9j\xe0</i> l'\xe9t\xe9\n\n2\n00:01:03,000 --> 00:01:04,000\nFin\n";
+    std::fs::write(&words, text).unwrap();
+    complete(json!({"source": {"url": words}, "outputs": [{"path": out}]}));
+    let made = std::fs::read_to_string(&out).unwrap();
+    assert!(made.contains("00:05.000 --> 00:06.500\nC'est <i>déjà</i> l'été\n"), "{made}");
+    assert!(made.contains("01:03.000 --> 01:04.000\nFin"), "{made}");
+    let why = failure(json!({"source": {"url": words}, "outputs": [{"path": dir.path("o.mkv")}]}));
+    assert!(why.contains("no video and no audio in it"), "{why}");
+}
+
+#[test]
 fn subtitles_alone_become_webvtt_files() {
     let dir = Dir::new();
     let (words, input) = (dir.path("words.srt"), dir.path("in.mkv"));

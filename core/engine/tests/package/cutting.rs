@@ -223,6 +223,34 @@ fn holes_in_sound_become_silence() {
 }
 
 #[test]
+fn sound_of_joined_pieces_stays_with_the_pictures() {
+    let dir = tempfile::tempdir().unwrap();
+    let (streams, packets) = clip(dir.path(), "a.mp4", "-f lavfi -i sine=d=8:r=48000 -c:a aac");
+    // Pieces of 40 frames, each with one of priming that lies on the end of the piece before.
+    let joined = packets.iter().enumerate().map(|(n, packet)| {
+        let back = 1024 * (n as i64 / 40);
+        Packet { pts: packet.pts.map(|t| t - back), dts: packet.dts.map(|t| t - back), ..packet.clone() }
+    });
+    let joined: Vec<Packet> = joined.collect();
+    let at = |n: usize| joined[n].presentation().unwrap().seconds();
+    for (container, extension) in [(Container::Cmaf, "mp4"), (Container::Ts, "ts")] {
+        for fill in [false, true] {
+            let options = Options { fill, ..Options::new(grid(2000), container) };
+            let events = segment(&streams, &joined, options);
+            let file = &write_files(dir.path(), &events, extension)[&0];
+            decode_strictly(file);
+            let times = packets_of(file).remove(0);
+            let (first, last) = (times[0].0, times[times.len() - 1].0);
+            let late = (last - first) - (at(joined.len() - 1) - at(0));
+            assert!(late.abs() < 0.001, "{extension} {fill}: {late}");
+            assert_eq!(times.len(), joined.len() - (joined.len() - 1) / 40, "{extension} {fill}");
+            let steps = times.windows(2).map(|w| w[1].0 - w[0].0);
+            assert!(steps.fold(0.0, f64::max) < 0.0225, "{extension} {fill}");
+        }
+    }
+}
+
+#[test]
 fn sound_that_goes_on_behind_the_pictures_is_cut_on() {
     let dir = tempfile::tempdir().unwrap();
     let args = format!("-f lavfi -i sine=d=10.1 {VIDEO} -g 25 -map 1 -map 0 -c:a aac");

@@ -7,7 +7,7 @@ use super::run::Prepared;
 use super::view::Decision;
 use crate::contract::request::TranscodeRequest;
 use crate::contract::values::{AudioCodec, Format, Mode, VideoCodec, Word};
-use crate::playback::decide::{LONGEST_COPY, copied, copies, decide, picture_turned};
+use crate::playback::decide::{LONGEST_COPY, copied, copies, decide, hidden, picture_turned};
 use crate::playback::timeline::Timeline;
 use crate::playback::{Method, Verdict};
 use ghoststream::spec::OutputSpec;
@@ -121,7 +121,11 @@ async fn verdict(record: &Record, prepared: &Prepared) -> Verdict {
     if let Some(segment) = prepared.spec.outputs.first().and_then(|o: &OutputSpec| o.segment.as_ref()) {
         let target = segment.duration.0;
         match prepared.worker.probe(&prepared.spec.source, true).await {
-            Ok(probe) if Timeline::copied(&probe, target, LONGEST_COPY.max(target * 1.5)).is_some() => {}
+            Ok(probe) if Timeline::copied(&probe, target, LONGEST_COPY.max(target * 1.5)).is_some() => {
+                if let Some(why) = hidden(&probe) {
+                    return encoded(why);
+                }
+            }
             Ok(_) => return encoded(format!("its key frames are more than {LONGEST_COPY:.0} s apart")),
             Err(e) => return encoded(format!("its key frames cannot be read: {}", e.message)),
         }

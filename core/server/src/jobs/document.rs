@@ -2,6 +2,7 @@
 
 use super::ladder::{self, Bounds, Size};
 use super::media::Media;
+use super::tracks;
 use crate::config::Config;
 use crate::contract::request::TranscodeRequest;
 use crate::contract::values::{AudioCodec, Format, HwAccel, Mode, VideoCodec, Word};
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// The first segment of a stream that somebody waits for, in seconds.
 const FIRST: f64 = 1.0;
 /// Bits per second of a ladder's sound.
-const LADDER_AUDIO: u64 = 128_000;
+pub(super) const LADDER_AUDIO: u64 = 128_000;
 
 /// What a document is made of besides the request.
 #[derive(Clone, Debug)]
@@ -138,8 +139,8 @@ fn output(request: &TranscodeRequest, context: &Context<'_>) -> Result<OutputSpe
             rungs.iter_mut().for_each(|r| r.two_pass = true);
         }
     }
-    output.audio = audio(request, context, ladder);
-    output.subtitles = subtitles(request, context, container);
+    output.audio = tracks::audio(request, context, container, ladder);
+    output.subtitles = tracks::subtitles(request, context, container);
     if container.is_segmented() {
         output.segment = Some(segment(request, context, container, &codec));
     }
@@ -177,7 +178,7 @@ fn chosen<T: PartialEq + Copy>(default: T, plays: impl Iterator<Item = T>) -> T 
     }
 }
 
-fn audio_codec(request: &TranscodeRequest, context: &Context<'_>) -> AudioCodec {
+pub(super) fn audio_codec(request: &TranscodeRequest, context: &Context<'_>) -> AudioCodec {
     let default = match request.output.format {
         Format::Webm => AudioCodec::Opus,
         _ => context.config.transcoding.default_audio_codec,
@@ -301,7 +302,7 @@ pub(super) fn notes(request: &TranscodeRequest, context: &Context<'_>) -> Vec<St
     notes
 }
 
-fn burns(request: &TranscodeRequest) -> bool {
+pub(super) fn burns(request: &TranscodeRequest) -> bool {
     request.subtitles.iter().flatten().any(|s| s.burn_in)
 }
 
@@ -431,64 +432,6 @@ fn rungs(
         spec
     });
     LadderSpec::Rungs(list.collect())
-}
-
-/// Soundtracks of a ladder at most.
-const SOUNDTRACKS: usize = 16;
-
-fn audio(request: &TranscodeRequest, context: &Context<'_>, ladder: bool) -> AudioChoice {
-    // One quality is one media playlist, which old clients count on, and has no place for a second soundtrack.
-    let most = if ladder { SOUNDTRACKS } else { 1 };
-    let sources = &context.media.audio;
-    if sources.is_empty() {
-        return AudioChoice::None;
-    }
-    let codec = audio_codec(request, context);
-    let tracks = sources.iter().take(most).map(|source| {
-        let stream = (ladder && sources.len() > 1).then_some(source.stream);
-        if codec == AudioCodec::Copy {
-            return AudioSpec { stream, ..AudioSpec::copy() };
-        }
-        let most = request.output.max_audio_channels.max(1);
-        let mut spec = AudioSpec { stream, codec: Some(Codec::from_name(codec.name())), ..AudioSpec::new() };
-        spec.channels = (source.channels > most).then_some(most);
-        if ladder && codec != AudioCodec::Flac {
-            spec.bitrate = Some(Bitrate(LADDER_AUDIO));
-        }
-        spec
-    });
-    AudioChoice::Tracks(tracks.collect())
-}
-
-fn subtitles(request: &TranscodeRequest, context: &Context<'_>, container: Container) -> SubtitleChoice {
-    let tracks = request.subtitles.iter().flatten().zip(context.subtitles);
-    let mut list: Vec<SubtitleSpec> = tracks
-        .filter_map(|(track, file)| {
-            let path = file.as_ref().filter(|_| !track.burn_in)?;
-            Some(SubtitleSpec {
-                path: Some(path.to_string_lossy().into_owned()),
-                language: Some(track.language.clone()).filter(|l| l != "und"),
-                title: track.label.clone(),
-                default: track.default,
-                ..SubtitleSpec::default()
-            })
-        })
-        .collect();
-    // A plain stream is one media playlist, which old clients count on, and has no place for more.
-    if container.is_segmented() && (request.mode == Mode::Abr || !list.is_empty()) {
-        list.extend(context.media.texts.iter().map(|text| SubtitleSpec {
-            stream: Some(text.stream),
-            language: text.language.clone(),
-            title: text.title.clone(),
-            default: text.default,
-            ..SubtitleSpec::default()
-        }));
-    }
-    match list.is_empty() {
-        false => SubtitleChoice::Tracks(list),
-        true if container == Container::Mkv => SubtitleChoice::Default,
-        true => SubtitleChoice::None,
-    }
 }
 
 fn segment(
@@ -697,6 +640,40 @@ mod tests {
             "5.1 is mixed down"
         );
         assert_eq!(tracks("stream").as_array().map(Vec::len), Some(1));
+    }
+
+    #[test]
+    fn a_file_keeps_every_soundtrack_and_text() {
+        let mut three = media(false);
+        for (stream, codec) in [(3, "aac"), (4, "truehd")] {
+            three.audio.push(Audio { stream, codec: codec.into(), channels: 2 });
+        }
+        three.audio[0].codec = "aac".into();
+        let file = |format: &str, audio: &str, more: Value| {
+            let mut body = json!({"mode": "batch", "output": {"format": format, "audio_codec": audio}});
+            body.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+            made(body, &three, |_| {}).unwrap()["outputs"][0].clone()
+        };
+        let codecs = |o: &Value| -> Vec<String> {
+            let tracks = o["audio"].as_array().unwrap().iter();
+            tracks.map(|t| format!("{} {}", t["stream"], t["codec"].as_str().unwrap())).collect()
+        };
+        for format in ["mkv", "mp4"] {
+            let o = file(format, "opus", json!({}));
+            assert_eq!(codecs(&o), ["1 opus", "3 opus", "4 opus"], "{format}");
+            assert_eq!(o["subtitles"], Value::Null, "{format}: all that it can hold");
+        }
+        assert_eq!(codecs(&file("mkv", "copy", json!({}))), ["1 copy", "3 copy", "4 copy"]);
+        // What MP4 may not hold is no reason to fail for more than the first.
+        assert_eq!(codecs(&file("mp4", "copy", json!({}))), ["1 copy", "3 copy", "4 aac"]);
+        let own = json!({"subtitles": [{"url": "s.srt", "language": "de"}]});
+        let o = file("mp4", "aac", own);
+        assert_eq!((&o["subtitles"][0]["language"], &o["subtitles"][1]["stream"]), (&json!("de"), &json!(2)));
+        // Not twice over the picture.
+        let burnt = json!({"subtitles": [{"url": "s.srt", "burn_in": true}]});
+        assert_eq!(file("mp4", "aac", burnt)["subtitles"], json!(false));
+        // One client's line carries one of them.
+        assert_eq!(codecs(&file("mp4", "aac", json!({"profile": {"max_bitrate": "1M"}}))), ["null aac"]);
     }
 
     #[test]

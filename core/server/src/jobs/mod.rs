@@ -20,6 +20,7 @@ mod share;
 mod steering;
 mod store;
 mod table;
+mod tracks;
 mod upload;
 mod view;
 

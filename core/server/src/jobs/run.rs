@@ -558,6 +558,11 @@ async fn listen(inner: &Arc<Inner>, id: &str, run: &mut Run) -> Result<Done, Fai
             Report::Plan(plan) => {
                 if let Some(entry) = inner.table().jobs.get_mut(id) {
                     entry.record.begin_at(plan.copy_start);
+                    // A file takes the place of its source; a stream is made beside it.
+                    if entry.record.request.mode == Mode::Batch {
+                        let left_out = plan.outputs.iter().flat_map(|o| &o.left_out);
+                        left_out.for_each(|what| entry.record.warn_once(format!("left out: {what}")));
+                    }
                     entry.decodes_on = decodes_on(&plan);
                     if let Some(encoder) = plan.video_encoder() {
                         entry.record.encoder = Some(encoder.into());

@@ -119,7 +119,7 @@ pub fn copies(spec: &PipelineSpec) -> bool {
 /// Why the pictures cannot be copied on demand whose key frames `probe` lists, if it is so: an edit list begins inside a group
 /// of pictures and hides those before, which a copy would show. MP4 begins there for no other reason; other containers have
 /// all pictures in the list.
-pub(super) fn hidden(probe: &Value) -> Option<String> {
+pub(crate) fn hidden(probe: &Value) -> Option<String> {
     if !probe["format"].as_str().unwrap_or_default().starts_with("mov") {
         return None;
     }

@@ -18,6 +18,8 @@ pub struct Timeline {
 
 /// What is shorter than this belongs to the segment before it.
 const SHORTEST: f64 = 0.5;
+/// What comes unevenly is put on this many pictures a second at most.
+const FASTEST: f64 = 60.0;
 /// Sound may begin this much before the first picture and be in its segment.
 const LATEST: f64 = 0.25;
 
@@ -52,7 +54,7 @@ impl Timeline {
             (Some(length), Some(from)) => (from - begin + length).min(total + 1.0),
             _ => total,
         };
-        let rate = fraction(stream["video"]["frame_rate"].as_str().unwrap_or_default());
+        let rate = even_rate(&stream["video"]);
         // What is not known to be even is evened out, and then counts from 0. So is what begins between two frames.
         let constant = stream["video"]["constant_rate"].as_bool() == Some(true) && start == 0.0;
         let phase = if constant { first } else { 0.0 };
@@ -133,6 +135,16 @@ fn lengths(begins: &[f64], end: f64) -> Vec<(f64, f64)> {
     begins.iter().zip(next).map(|(start, next)| (*start, next - start)).collect()
 }
 
+/// The rate that the pictures of `video` are put on: where they are known to come unevenly, one that has a place for each of them.
+/// Their average would leave out some where most come.
+fn even_rate(video: &Value) -> Option<(u64, u64)> {
+    let rate = |name: &str| fraction(video[name].as_str().unwrap_or_default());
+    let mean = rate("frame_rate");
+    let value = |(n, d): (u64, u64)| n as f64 / d as f64;
+    let every = rate("real_frame_rate").filter(|_| video["constant_rate"].as_bool() == Some(false));
+    every.filter(|all| value(*all) <= FASTEST && mean.is_none_or(|mean| value(*all) > value(mean))).or(mean)
+}
+
 /// `30000/1001`, if it is a rate that pictures have.
 fn fraction(text: &str) -> Option<(u64, u64)> {
     let (n, d) = text.split_once('/').unwrap_or((text, "1"));
@@ -163,6 +175,20 @@ mod tests {
         assert!((late.segments[1].0 - 4.021).abs() < 1e-9, "{late:?}");
         let uneven = Timeline::encoded(&probe("25/1", false, 0.021, 8.0, 8.1), 4.0, None, 0.0).unwrap();
         assert!(uneven.even_out && (uneven.segments[1].0 - 4.0).abs() < 1e-9, "{uneven:?}");
+    }
+
+    #[test]
+    fn what_comes_unevenly_loses_no_pictures() {
+        let rate = |mean: &str, real: &str, constant: Value| {
+            let mut probe = probe(mean, false, 0.0, 10.0, 10.0);
+            probe["streams"][0]["video"]["real_frame_rate"] = json!(real);
+            probe["streams"][0]["video"]["constant_rate"] = constant;
+            Timeline::encoded(&probe, 4.0, None, 0.0).unwrap().frame_rate
+        };
+        assert_eq!(rate("672/19", "60/1", json!(false)), Some((60, 1)));
+        assert_eq!(rate("672/19", "90000/1", json!(false)), Some((672, 19)), "a clock's rate");
+        assert_eq!(rate("25/1", "50/1", json!(null)), Some((25, 1)), "perhaps fields");
+        assert_eq!(rate("25/1", "50/1", json!(true)), Some((25, 1)), "fields");
     }
 
     #[test]

@@ -122,6 +122,42 @@ async fn copies_other_codecs_and_other_containers() {
     }
 }
 
+/// A file takes the place of its source: everything goes into it that has a place there, and the rest is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_keep_every_sound_and_text() {
+    let place = Place::new();
+    std::fs::write(place.path("w.srt"), "1\n00:00:00,500 --> 00:00:01,500\nWords\n").unwrap();
+    let words = place.path("w.srt").to_string_lossy().into_owned();
+    let source = place.path("in.mkv").to_string_lossy().into_owned();
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=320x180:r=25:d=2 -f lavfi -i sine=d=2 -f lavfi -i sine=f=880:d=2 -i {words} -map 0 -map 1 -map 2 -map 3 \
+         -c:v libx264 -preset ultrafast -c:a:0 ac3 -c:a:1 flac -c:s srt -metadata:s:a:1 language=fre {source}"
+    ));
+    for (output, codecs) in [
+        (json!({"format": "mkv"}), "h264 aac aac subrip"),
+        (json!({"format": "mp4"}), "h264 aac aac mov_text"),
+        (json!({"format": "mkv", "audio_codec": "copy"}), "h264 ac3 flac subrip"),
+        (json!({"format": "mp4", "audio_codec": "copy"}), "h264 ac3 aac mov_text"),
+        (json!({"format": "webm"}), "vp9 opus opus webvtt"),
+    ] {
+        let (jobs, id) = made(&place, &source, json!({"mode": "batch", "output": output})).await;
+        let view = jobs.get(&id).unwrap();
+        let found = probe(&place.job_dir(&id).join(view.download_name.as_deref().unwrap()));
+        let streams = found["streams"].as_array().unwrap();
+        let made: Vec<&str> = streams.iter().map(|s| s["codec_name"].as_str().unwrap()).collect();
+        assert_eq!(made.join(" "), codecs, "{output}");
+        assert_eq!(streams[2]["tags"]["language"], "fre", "{output}");
+        assert!(!view.warnings.iter().any(|w| w.starts_with("left out")), "{view:?}");
+        jobs.close().await;
+    }
+    // For one client's line there is one sound.
+    let one = json!({"mode": "batch", "output": {"format": "mkv"}, "profile": {"max_bitrate": "2M"}});
+    let (jobs, id) = made(&place, &source, one).await;
+    let warnings = jobs.get(&id).unwrap().warnings;
+    assert!(warnings.iter().any(|w| w == "left out: stream 2: flac audio, fre"), "{warnings:?}");
+    jobs.close().await;
+}
+
 /// What a client says it plays is copied into growing streams and files too, and the status says why or why not.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_client_plays_is_copied_into_streams_and_files() {
