@@ -8,9 +8,9 @@ use crate::contract::request::TranscodeRequest;
 use crate::contract::values::{AudioCodec, Format, HwAccel, Mode, VideoCodec, Word};
 use ghoststream::Codec;
 use ghoststream::spec::{
-    AudioChoice, AudioSpec, Bitrate, BurnInSpec, ColourSpec, Container, Device, FilterSpec, LadderSpec,
-    OutputSpec, PipelineSpec, PlaylistMode, Preset, Seconds, SegmentContainer, SegmentNames, SegmentSpec,
-    SourceSpec, SubtitleChoice, SubtitleSpec, ToneMapCurve, ToneMapSpec, VideoChoice, VideoSpec,
+    Bitrate, BurnInSpec, ColourSpec, Container, Device, FilterSpec, LadderSpec, OutputSpec, PipelineSpec,
+    PlaylistMode, Preset, Seconds, SegmentContainer, SegmentNames, SegmentSpec, SourceSpec, ToneMapCurve,
+    ToneMapSpec, VideoChoice, VideoSpec,
 };
 use std::path::{Path, PathBuf};
 

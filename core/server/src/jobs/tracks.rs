@@ -2,7 +2,7 @@
 
 use super::document::{Context, LADDER_AUDIO, audio_codec, burns};
 use crate::contract::request::TranscodeRequest;
-use crate::contract::values::{AudioCodec, Mode};
+use crate::contract::values::{AudioCodec, Mode, Word};
 use ghoststream::Codec;
 use ghoststream::spec::{AudioChoice, AudioSpec, Bitrate, Container, SubtitleChoice, SubtitleSpec};
 
