@@ -1,6 +1,5 @@
 //! The commands that run a job document: `transcode`, `encode` and `capture`.
 
-use crate::args::output::STANDARD_OUTPUT;
 use crate::args::{CaptureArgs, EncodeArgs, RunArgs, TranscodeArgs};
 use crate::exit::{Failure, Outcome};
 use crate::report::{self, Reporter};
@@ -8,7 +7,7 @@ use crate::{args, drive};
 use clap::ArgMatches;
 use ghoststream::Pipeline;
 use ghoststream::probe::{ProbeOptions, probe};
-use ghoststream::spec::{FrameRate, PipelineSpec, SourceSpec};
+use ghoststream::spec::{FrameRate, PipelineSpec, STANDARD_OUTPUT, SourceSpec};
 use std::io::{IsTerminal, Write};
 
 /// `transcode`.

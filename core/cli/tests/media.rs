@@ -115,6 +115,14 @@ fn a_pattern_becomes_a_file() {
 }
 
 #[test]
+fn the_first_of_two_passes_is_told_and_no_warning() {
+    let place = Place::new();
+    let out = place.text("out.mp4");
+    let said = err(&ok(&["transcode", CLIP, &out, "--video", "h264", "--two-pass", "--bitrate", "300k"]));
+    assert!(said.contains("ghoststream: pass 1 of 2") && !said.contains("warning"), "{said}");
+}
+
+#[test]
 fn a_plan_writes_nothing() {
     let place = Place::new();
     let out = place.text("out.mkv");
@@ -324,6 +332,28 @@ fn standard_output_is_an_output() {
         std::io::Read::read_to_end(&mut ours, &mut bytes).expect("all is read");
         assert!(child.wait().expect("it ends").success());
         check(&format!("socket.{format}"), &bytes);
+    }
+    // Raw pictures take another way.
+    let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    let mut child = command(&["transcode", CLIP, "-", "--format", "y4m"])
+        .stdout(std::os::fd::OwnedFd::from(theirs))
+        .spawn()
+        .expect("it runs");
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut ours, &mut bytes).expect("all is read");
+    assert!(child.wait().expect("it ends").success());
+    check("socket.y4m", &bytes);
+    // What a shell appends to stays; the other output has what is meant for its kind.
+    let both = place.path("both.ts");
+    for times in [1, 2] {
+        let file = std::fs::File::options().append(true).create(true).open(&both).expect("opened");
+        let other = place.text(&format!("{times}.mpd"));
+        let args =
+            ["transcode", CLIP, &other, "-", "--video", "h264", "--format", "ts", "--ladder", "72p@200k"];
+        let o = command(&args).stdout(file).output().expect("it runs");
+        assert_eq!(o.status.code(), Some(0), "{}", err(&o));
+        let Some(probe) = ffprobe(&both) else { return };
+        assert_eq!(packets(&probe, 0), 50 * times);
     }
     let o = ghoststream(&["transcode", CLIP, "-", "--format", "ts", "--events", "json"]);
     assert_eq!((o.status.code(), o.stdout.len()), (Some(2), 0));

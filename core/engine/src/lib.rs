@@ -1,10 +1,11 @@
 //! The GhostStream engine moves media one way: **source → filter → encode → sink**.
 //!
 //! Floors, lowest first; a lower floor never imports a higher one:
-//! `error time` → `frame packet` → `stage link` → `source filter encode sink package` → `spec device` → `pipeline` → `job` →
+//! `error time charset` → `frame packet` → `stage link` → `source filter encode sink package` → `spec device` → `pipeline` → `job` →
 //! `session`.
 #![forbid(unsafe_code)]
 
+pub(crate) mod charset;
 pub mod decode;
 pub mod device;
 pub mod encode;

@@ -4,11 +4,9 @@ use super::values::{self, one_of};
 use crate::exit::Failure;
 use clap::Args;
 use ghoststream::spec::{
-    CameraSpec, Container, LadderSpec, OutputSpec, PipelineSpec, Seconds, SegmentContainer, SegmentSpec,
+    CameraSpec, Container, LadderSpec, OutputSpec, PipelineSpec, STANDARD_OUTPUT, Seconds, SegmentContainer,
+    SegmentSpec,
 };
-
-/// What `-` means as an output.
-pub const STANDARD_OUTPUT: &str = "/dev/stdout";
 
 /// Containers, ladders and tags.
 #[derive(Args, Clone, Debug, Default)]
@@ -84,7 +82,7 @@ impl OutputArgs {
     /// A usage error for a wrong ladder, and `-` (standard output) without a container that it can have.
     pub fn output(&self, path: &str, several: bool) -> Result<OutputSpec, Failure> {
         if path == "-" {
-            return self.standard_output();
+            return self.standard_output(several);
         }
         if let Some(camera) = path.strip_prefix("camera:") {
             let camera = parse_camera(camera).map_err(|e| Failure::usage(format!("{path}: {e}")))?;
@@ -124,14 +122,13 @@ impl OutputArgs {
     }
 
     /// One container, read while it is written.
-    fn standard_output(&self) -> Result<OutputSpec, Failure> {
+    fn standard_output(&self, several: bool) -> Result<OutputSpec, Failure> {
         let Some(container) = self.format.filter(|c| !c.is_segmented()) else {
             return Err(Failure::usage(
-                "OUT: standard output has no name that says what it is; say one container with --format (./- is a file called -)",
+                "OUT: standard output has no name that says what it is; transcode takes one container by --format (./- is a file called -)",
             ));
         };
-        let mut output = self.output(STANDARD_OUTPUT, false)?;
-        output.overwrite = true;
+        let mut output = self.output(STANDARD_OUTPUT, several)?;
         // Nothing is written into what has been read already.
         output.fragmented |= matches!(container, Container::Mp4 | Container::Mov);
         Ok(output)

@@ -91,7 +91,7 @@ pub(super) fn apart(spec: &PipelineSpec, resolved: &Resolved) -> Result<()> {
     // Jobs that make parts of one set share its directory, and so may its outputs.
     for (i, output) in spec.outputs.iter().enumerate().filter(|_| spec.window().is_none()) {
         let Some(path) = output.path.as_deref().filter(|path| !path.contains("://")) else { continue };
-        let container = output.format.or_else(|| Container::from_path(path));
+        let container = output.container();
         let (place, names) = match (container.filter(|c| c.is_segmented()), resolved.outputs.get(i)) {
             (Some(container), Some(made)) => {
                 let (root, master) = segment_directory(path);

@@ -4,7 +4,7 @@ use super::{Attachment, Facts, Fate, TrackHeader};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::frame::DolbyVision;
 use crate::packet::{Codec, Disposition, Packet};
-use crate::spec::{Container, OutputSpec};
+use crate::spec::{Container, OutputSpec, STANDARD_OUTPUT};
 use crate::time::{Rational, Rounding, TimeBase, rescale};
 use ghoststream_sys::ffmpeg as av;
 
@@ -411,24 +411,9 @@ fn disposition(d: Disposition) -> av::Disposition {
 
 /// FFmpeg's address of a file.
 fn address(path: &str) -> String {
-    match open_socket(path) {
-        Some(number) => format!("pipe:{number}"),
+    match path {
+        STANDARD_OUTPUT => "pipe:1".into(),
         // `file:` keeps it from reading a protocol into a name with a colon.
-        None => format!("file:{path}"),
+        path => format!("file:{path}"),
     }
-}
-
-/// The number of the socket that a process has open under `path`, as programs give their children for standard output: unlike
-/// pipes, it cannot be opened by that name.
-fn open_socket(path: &str) -> Option<u32> {
-    let number = match path {
-        "/dev/stdout" => 1,
-        "/dev/stderr" => 2,
-        _ => path.strip_prefix("/dev/fd/").or_else(|| path.strip_prefix("/proc/self/fd/"))?.parse().ok()?,
-    };
-    #[cfg(unix)]
-    let is_socket = |m: std::fs::Metadata| std::os::unix::fs::FileTypeExt::is_socket(&m.file_type());
-    #[cfg(not(unix))]
-    let is_socket = |_: std::fs::Metadata| false;
-    std::fs::metadata(path).is_ok_and(is_socket).then_some(number)
 }

@@ -2,6 +2,7 @@
 //! and everything made is remembered so that it can be taken back.
 
 use crate::error::{Context, Error, ErrorKind, Result};
+use crate::spec::STANDARD_OUTPUT;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -32,16 +33,19 @@ impl Place {
     /// or cannot be written.
     pub fn claim(target: &Path, overwrite: bool, direct: bool) -> Result<Place> {
         let shown = target.display();
+        let lent = |place: &Path| {
+            let (target, place, working) = (place.to_owned(), place.to_owned(), place.to_owned());
+            Ok(Place { target, place, working, overwrite, lent: true, rights: None })
+        };
+        if is_standard_output(target) {
+            return lent(target);
+        }
         match std::fs::metadata(target) {
             Ok(m) if m.is_dir() => {
                 return Err(Error::new(ErrorKind::Invalid, format!("{shown}: is a directory")));
             }
             // Devices and pipes are written to, never replaced.
-            Ok(m) if !m.is_file() => {
-                let place = target.to_owned();
-                let (working, target) = (place.clone(), place.clone());
-                return Ok(Place { working, target, place, overwrite, lent: true, rights: None });
-            }
+            Ok(m) if !m.is_file() => return lent(target),
             Ok(_) if !overwrite => {
                 return Err(Error::new(
                     ErrorKind::Invalid,
@@ -101,6 +105,19 @@ impl Place {
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(None),
             Err(e) => Err(Error::from(e).context(format!("{}: cannot be written", target.display()))),
         }
+    }
+
+    /// The empty file to write to, or the standard output as it is: a socket cannot be opened by its name, and what a shell
+    /// appends to is not to be emptied.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn create(&self) -> std::io::Result<std::fs::File> {
+        #[cfg(unix)]
+        if is_standard_output(&self.working) {
+            return std::os::fd::AsFd::as_fd(&std::io::stdout()).try_clone_to_owned().map(Into::into);
+        }
+        std::fs::File::create(&self.working)
     }
 
     /// Where to write.
@@ -171,6 +188,10 @@ fn led_to(target: &Path) -> PathBuf {
         place = place.parent().map_or(next.clone(), |parent| parent.join(&next));
     }
     place
+}
+
+fn is_standard_output(target: &Path) -> bool {
+    target == Path::new(STANDARD_OUTPUT)
 }
 
 /// Whether it is one of the files that a process has open (`/proc/self/fd/1`, `/dev/fd/1`).

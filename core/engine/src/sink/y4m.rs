@@ -99,7 +99,7 @@ impl OutputSink for Y4mSink {
         let line = header(video)?;
         let place =
             self.place.as_ref().ok_or_else(|| Error::new(ErrorKind::Internal, "no place was claimed"))?;
-        let file = File::create(place.working()).map_err(Error::from).context(|| self.path.clone())?;
+        let file = place.create().map_err(Error::from).context(|| self.path.clone())?;
         self.file = Some(BufWriter::with_capacity(1 << 20, file));
         self.put(&[line.as_bytes()])
     }

@@ -1,6 +1,5 @@
 //! Where media comes from.
 
-pub(crate) mod charset;
 mod content;
 pub(crate) mod continuity;
 pub(crate) mod index;

@@ -1,11 +1,11 @@
 //! Opening files and URLs: the document's words into FFmpeg's options, and FFmpeg's failures into errors that name the
 //! file or the field.
 
-use super::charset;
 use super::content::Content;
 use super::reach::Reach;
 use super::spool;
 use super::target::{Target, whitelist};
+use crate::charset;
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::SourceSpec;
 use ghoststream_sys::ffmpeg as av;

@@ -684,7 +684,7 @@ fn filter(path: &str, f: &FilterSpec) -> Checked {
 fn charset(path: &str, name: Option<&str>, file: bool) -> Checked {
     match name {
         Some(_) if !file => refuse(format!("{path}.charset"), "is for a file (path)"),
-        Some(name) if !crate::source::charset::is_known(name) => {
+        Some(name) if !crate::charset::is_known(name) => {
             refuse(format!("{path}.charset"), format!("{name:?} is not known"))
         }
         _ => Ok(()),

@@ -35,8 +35,8 @@ pub use hdr::{HdrSpec, MasteringDisplaySpec};
 pub use hosts::{HostPattern, HostRules, plain as plain_address};
 pub use ladder::{LadderSpec, RungSpec};
 pub use output::{
-    AudioChoice, BitstreamFormat, Container, OutputSpec, PacketsSpec, PlaylistMode, SegmentContainer,
-    SegmentNames, SegmentSpec, SubtitleChoice, SubtitleSpec, VideoChoice, WindowSpec,
+    AudioChoice, BitstreamFormat, Container, OutputSpec, PacketsSpec, PlaylistMode, STANDARD_OUTPUT,
+    SegmentContainer, SegmentNames, SegmentSpec, SubtitleChoice, SubtitleSpec, VideoChoice, WindowSpec,
 };
 pub use plain::Plain;
 pub(crate) use push::is_encrypted;

@@ -14,6 +14,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+/// The path of what the process was given for its standard output, which is written to and neither opened nor replaced.
+pub const STANDARD_OUTPUT: &str = "/dev/stdout";
+
 /// One output: exactly one of `path`, `packets`, `segments` and `camera`. `Debug` shows no credentials and no stream key.
 #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

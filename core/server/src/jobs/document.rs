@@ -285,6 +285,7 @@ pub(super) fn notes(request: &TranscodeRequest, context: &Context<'_>) -> Vec<St
         let asked = request.output.format.name();
         notes.push(format!("output.format: {asked} is a file, for mode batch; what is streamed is HLS"));
     }
+    notes.extend(tracks::notes(request, context, container(request)));
     let config = &context.config.limits;
     let most = config.max_bitrate.bits();
     if let Some((asked, most)) = request.output.bitrate.bits().zip(most).filter(|(a, m)| a > m) {
@@ -664,7 +665,9 @@ mod tests {
             assert_eq!(o["subtitles"], json!(true), "{format}: all that it can hold");
         }
         assert_eq!(codecs(&file("mkv", "copy", json!({}))), ["1 copy", "3 copy", "4 copy"]);
-        // What MP4 may not hold is no reason to fail for more than the first.
+        // What MP4 may not hold is no reason to fail for more than the first. A ladder's are copied or an error.
+        let abr = made(json!({"mode": "abr", "output": {"audio_codec": "copy"}}), &three, |_| {}).unwrap();
+        assert_eq!(codecs(&abr["outputs"][0]), ["1 copy", "3 copy", "4 copy"]);
         assert_eq!(codecs(&file("mp4", "copy", json!({}))), ["1 copy", "3 copy", "4 aac"]);
         let own = json!({"subtitles": [{"url": "s.srt", "language": "de"}]});
         let o = file("mp4", "aac", own);

@@ -1,9 +1,12 @@
 //! Which of a source's sounds and texts go into an output. Pure.
 
 use super::document::{Context, LADDER_AUDIO, audio_codec, burns};
+use super::media::Audio;
 use crate::contract::request::TranscodeRequest;
 use crate::contract::values::{AudioCodec, Mode, Word};
 use ghoststream::Codec;
+use ghoststream::encode::select::can_carry;
+use ghoststream::packet::MediaKind;
 use ghoststream::spec::{AudioChoice, AudioSpec, Bitrate, Container, SubtitleChoice, SubtitleSpec};
 
 /// Soundtracks of a ladder or a file at most.
@@ -21,19 +24,21 @@ pub(super) fn audio(
     let carried = request.profile.as_ref().is_some_and(|p| p.max_bitrate.is_some());
     let all = ladder || (!container.is_segmented() && !carried);
     let sources = &context.media.audio;
-    let Some(first) = sources.first() else { return AudioChoice::None };
-    let codec = audio_codec(request, context);
-    let tracks = sources.iter().take(if all { SOUNDTRACKS } else { 1 }).map(|source| {
+    if sources.is_empty() {
+        return AudioChoice::None;
+    }
+    let asked = audio_codec(request, context);
+    let tracks = sources.iter().take(if all { SOUNDTRACKS } else { 1 }).enumerate().map(|(n, source)| {
         let stream = (all && sources.len() > 1).then_some(source.stream);
-        let codec = match codec {
-            // What the container holds of the first it holds of others; of other codecs nobody has asked.
-            AudioCodec::Copy if container == Container::Mkv || source.codec == first.codec => {
-                return AudioSpec { stream, ..AudioSpec::copy() };
-            }
-            AudioCodec::Copy if container == Container::WebM => AudioCodec::Opus,
-            AudioCodec::Copy => AudioCodec::Aac,
-            codec => codec,
+        // What the container does not carry of the first is an error; the others must not fail a job that has always been done.
+        let codec = match asked {
+            AudioCodec::Copy if n == 0 => asked,
+            AudioCodec::Copy => instead(container, source).unwrap_or(asked),
+            _ => asked,
         };
+        if codec == AudioCodec::Copy {
+            return AudioSpec { stream, ..AudioSpec::copy() };
+        }
         let most = request.output.max_audio_channels.max(1);
         let mut spec = AudioSpec { stream, codec: Some(Codec::from_name(codec.name())), ..AudioSpec::new() };
         spec.channels = (source.channels > most).then_some(most);
@@ -43,6 +48,31 @@ pub(super) fn audio(
         spec
     });
     AudioChoice::Tracks(tracks.collect())
+}
+
+/// What `source` becomes in a file of `container` that does not carry it as it is.
+fn instead(container: Container, source: &Audio) -> Option<AudioCodec> {
+    let codec = Codec::from_name(&source.codec);
+    if container.is_segmented() || can_carry(container, MediaKind::Audio, &codec) {
+        return None;
+    }
+    Some(if container == Container::WebM { AudioCodec::Opus } else { AudioCodec::Aac })
+}
+
+/// Which sounds that were to be copied are not, and what they become.
+pub(super) fn notes(request: &TranscodeRequest, context: &Context<'_>, container: Container) -> Vec<String> {
+    if request.output.audio_codec != Some(AudioCodec::Copy) || container.is_segmented() {
+        return Vec::new();
+    }
+    let others = context.media.audio.iter().skip(1).take(SOUNDTRACKS - 1);
+    let told = others.filter_map(|source| {
+        let (name, codec) = (container.name(), instead(container, source)?.name());
+        Some(format!(
+            "output.audio_codec: {name} carries no {}; stream {} becomes {codec}",
+            source.codec, source.stream
+        ))
+    });
+    told.collect()
 }
 
 /// The texts of `container`: the request's files, and those of the source.

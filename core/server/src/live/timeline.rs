@@ -60,11 +60,14 @@ impl Timeline {
         let dts = packet.dts.or(packet.pts);
         let source = dts.map(micros);
         // When it is shown: what follows the first one of a new offset is shown behind it only where that is a key frame.
-        let begins = packet.pts.filter(|_| packet.key).map_or(source, |pts| Some(micros(pts))).unwrap_or(0);
+        let begins = packet.pts.filter(|_| packet.key).map(micros).or(source);
         let earliest = self.latest.map_or(0, |latest| latest + 1);
         let shown = self.tracks.iter().filter_map(|track| track.shown).max().unwrap_or(i64::MIN);
-        let newest = |source: i64| (now.max(earliest) - source).max(shown.saturating_sub(begins));
-        self.make_room(index, begins, sparse);
+        let newest =
+            |source: i64| (now.max(earliest) - source).max(shown.saturating_sub(begins.unwrap_or(source)));
+        if let Some(begins) = begins.filter(|_| !sparse) {
+            self.make_room(index, begins);
+        }
         let Some(track) = self.tracks.get_mut(index) else { return false };
         let mut jumped = false;
         if let Some(source) = source {
@@ -121,9 +124,9 @@ impl Timeline {
 
     /// Moves a new publisher's times on where the first of track `index`, shown at `begins`, would come before the end of what was
     /// shown: the track that came before it may have needed less.
-    fn make_room(&mut self, index: usize, begins: i64, sparse: bool) {
+    fn make_room(&mut self, index: usize, begins: i64) {
         let (Some(shared), Some(track)) = (self.offset, self.tracks.get(index)) else { return };
-        let (None, Some(shown), false) = (track.source, track.shown, sparse) else { return };
+        let (None, Some(shown)) = (track.source, track.shown) else { return };
         let lack = shown - (begins + shared);
         // More is another clock than the other tracks'.
         if (1..=BACK).contains(&lack) {
@@ -204,43 +207,38 @@ mod tests {
         assert!(after > 4_000, "{after}");
     }
 
+    /// When packets of (stream, decode time, presentation time) are shown, all of them at time 0.
+    fn shown(timeline: &mut Timeline, packets: &[(usize, i64, i64)]) -> Vec<i64> {
+        let dated = packets.iter().map(|(stream, dts, pts)| {
+            let mut packet = Packet::new(Bytes::new(), *dts, if *stream == 1 { 20 } else { 0 }, MS);
+            (packet.stream, packet.pts) = (*stream, Some(*pts));
+            timeline.date(&mut packet, 0, false);
+            packet.pts.unwrap()
+        });
+        dated.collect()
+    }
+
     #[test]
     fn another_publisher_is_shown_when_all_was_shown() {
-        let mut timeline = Timeline::default();
-        let mut put = |stream: usize, dts: i64, pts: i64, key: bool| {
-            let mut packet = Packet::new(Bytes::new(), dts, if stream == 1 { 20 } else { 0 }, MS);
-            (packet.stream, packet.pts, packet.key) = (stream, Some(pts), key);
-            timeline.date(&mut packet, 0, false);
-            (packet.dts.unwrap(), packet.pts.unwrap(), timeline.clone())
-        };
-        put(0, 1_000, 1_080, true);
-        put(1, 1_000, 1_000, true);
-        put(0, 1_040, 1_200, false);
-        // The one before it in display order, at 160, never comes: the publisher is cut off.
-        let (_, _, before) = put(0, 1_080, 1_120, false);
-        let after = |packets: &[(usize, i64, i64)]| {
-            let mut timeline = before.clone();
-            timeline.next_publisher();
-            let dated = packets.iter().map(|(stream, dts, pts)| {
-                let mut packet = Packet::new(Bytes::new(), *dts, 0, MS);
-                (packet.stream, packet.pts) = (*stream, Some(*pts));
-                timeline.date(&mut packet, 0, false);
-                packet.pts.unwrap()
-            });
-            dated.collect::<Vec<_>>()
-        };
-        // What was shown ends at 240, and a key frame needs no more than that.
-        assert_eq!(after(&[(0, 0, 80), (1, 80, 80)]), [240, 240]);
+        let mut first = Timeline::default();
+        // The picture before the one at 200, at 160, never comes: the publisher is cut off. What is shown ends at 240.
+        shown(&mut first, &[(0, 1_000, 1_080), (1, 1_000, 1_000), (0, 1_040, 1_200), (0, 1_080, 1_120)]);
+        first.next_publisher();
+        assert_eq!(shown(&mut first.clone(), &[(0, 0, 80), (1, 80, 80)]), [240, 240]);
         // Sound comes first, and the picture belongs before it: both move on, together.
-        assert_eq!(after(&[(1, 100, 100), (0, 0, 80), (1, 120, 120)]), [240, 240, 280]);
+        assert_eq!(shown(&mut first.clone(), &[(1, 100, 100), (0, 0, 80), (1, 120, 120)]), [240, 240, 280]);
+        // What has no time of its own moves nobody.
+        let mut untimed = Packet::new(Bytes::new(), 0, 0, MS);
+        (untimed.pts, untimed.dts) = (None, None);
+        assert_eq!(shown(&mut first, &[(1, 0, 0)]), [240]);
+        first.date(&mut untimed, 0, false);
+        assert_eq!(shown(&mut first, &[(1, 20, 20)]), [260]);
     }
 
     #[test]
     fn a_picture_shown_in_a_far_future_moves_nobody_there() {
         let mut timeline = Timeline::default();
-        let mut packet = Packet::new(Bytes::new(), 0, 40, MS);
-        packet.pts = Some(3_600_000);
-        timeline.date(&mut packet, 0, false);
+        shown(&mut timeline, &[(0, 0, 3_600_000)]);
         timeline.next_publisher();
         let (after, _) = at(&mut timeline, 0, 0, 100);
         assert!(after <= 10_040, "{after}");

@@ -122,6 +122,24 @@ async fn copies_other_codecs_and_other_containers() {
     }
 }
 
+/// An edit list hides the key frame that the first pictures need: a copy in segments would show what it hides.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_film_that_hides_its_first_pictures_is_encoded() {
+    let place = Place::new();
+    let (whole, cut) = (place.clip("whole.mp4", 6), place.path("cut.mp4").to_string_lossy().into_owned());
+    ffmpeg(&format!("-ss 1.4 -i {whole} -c copy {cut}"));
+    let profile = json!({"video_codecs": ["h264"], "audio_codecs": ["aac"], "containers": ["mp4"]});
+    for (source, method) in [(whole, "remux"), (cut, "transcode")] {
+        let (jobs, id) =
+            made(&place, &source, json!({"profile": profile, "output": {"video_codec": "h264"}})).await;
+        let view = jobs.get(&id).unwrap();
+        let decision = view.decision.unwrap();
+        assert_eq!(decision.method, method, "{source}: {}", decision.reason);
+        assert_eq!(decision.reason.contains("edit list"), method == "transcode", "{}", decision.reason);
+        jobs.close().await;
+    }
+}
+
 /// A file takes the place of its source: everything goes into it that has a place there, and the rest is told.
 #[tokio::test(flavor = "multi_thread")]
 async fn files_keep_every_sound_and_text() {
@@ -137,7 +155,7 @@ async fn files_keep_every_sound_and_text() {
         (json!({"format": "mkv"}), "h264 aac aac subrip"),
         (json!({"format": "mp4"}), "h264 aac aac mov_text"),
         (json!({"format": "mkv", "audio_codec": "copy"}), "h264 ac3 flac subrip"),
-        (json!({"format": "mp4", "audio_codec": "copy"}), "h264 ac3 aac mov_text"),
+        (json!({"format": "mp4", "audio_codec": "copy"}), "h264 ac3 flac mov_text"),
         (json!({"format": "webm"}), "vp9 opus opus webvtt"),
     ] {
         let (jobs, id) = made(&place, &source, json!({"mode": "batch", "output": output})).await;

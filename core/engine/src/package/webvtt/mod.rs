@@ -149,7 +149,7 @@ pub fn segment(cues: &[Cue], start: i64, end: i64, mpegts: i64) -> String {
 
 /// The text of a subtitle file, in the likeliest character set where it is not UTF-8.
 pub fn decoded(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
-    match crate::source::charset::of(bytes, None) {
+    match crate::charset::of(bytes, None) {
         Ok(Some(encoding)) => encoding.decode(bytes).0,
         // UTF-16 with its mark, too.
         _ => match encoding_rs::Encoding::for_bom(bytes) {
