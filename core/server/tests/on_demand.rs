@@ -60,6 +60,37 @@ async fn a_job_is_ready_when_it_can_be_played_and_survives_a_restart() {
     jobs.close().await;
 }
 
+/// Two seconds of 60 pictures a second, two of 10: on their average, 35, the fast ones would lose some.
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_that_come_unevenly_are_all_shown() {
+    let place = Place::new();
+    let source = place.path("in.mp4").to_string_lossy().into_owned();
+    let pattern = "testsrc2=s=320x180:r=60:d=4,select='lt(t,2)+not(mod(n,6))'";
+    ffmpeg(&format!(
+        "-f lavfi -i {pattern} -f lavfi -i sine=d=4 -vsync vfr -c:v libx264 -preset ultrafast -g 60 -c:a aac {source}"
+    ));
+    let jobs = place.open();
+    let view = jobs.start(request(&source, json!({})), client("a")).await.unwrap();
+    ready(&jobs, &view.id).await;
+    // The first second, and the one behind it as far as the pictures come fast.
+    for (number, pictures) in [(0, 60), (1, 60)] {
+        let name = format!("segment_{number:05}.ts");
+        let served = jobs.file(&view.id, &name, Duration::ZERO).await.unwrap();
+        let Body::File(path) = served.body else { panic!("{name} is no file") };
+        let found = std::process::Command::new("ffmpeg")
+            .args(["-v", "error", "-i"])
+            .arg(path)
+            .args(["-map", "0:v", "-t", "1", "-vsync", "passthrough", "-f", "framemd5", "-"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(found.stdout).unwrap();
+        let sums = text.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.rsplit(", ").next());
+        let different: std::collections::BTreeSet<&str> = sums.collect();
+        assert!(different.len() >= pictures - 1, "{name}: {} pictures", different.len());
+    }
+    jobs.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_clients_profile_decides() {
     let place = Place::new();

@@ -220,7 +220,8 @@ fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interr
             ));
         }
         origin = Timestamp::new(begin.ticks + (start.0 * 1e6).round() as i64, MICROSECONDS);
-        if !is_read_on(&demuxer, &offer.streams) && spec.window().is_none_or(|w| w.spec.first == 0) {
+        // Words alone are few, and in no place that a decoder must begin at.
+        if media && !is_read_on(&demuxer, &offer.streams) && spec.window().is_none_or(|w| w.spec.first == 0) {
             let key = Seeker::of(&offer.streams, begin)
                 .before(&mut demuxer, origin)
                 .map_err(|e| no_place(e).context(format!("{label}: source.start")))?;

@@ -654,6 +654,10 @@ fn a_file_of_words_becomes_webvtt_at_the_same_times() {
     let made = std::fs::read_to_string(&out).unwrap();
     assert!(made.contains("00:05.000 --> 00:06.500\nC'est <i>déjà</i> l'été\n"), "{made}");
     assert!(made.contains("01:03.000 --> 01:04.000\nFin"), "{made}");
+    let cut = dir.path("cut.vtt");
+    complete(json!({"source": {"url": words, "start": 3, "duration": 10}, "outputs": [{"path": cut}]}));
+    let made = std::fs::read_to_string(&cut).unwrap();
+    assert!(made.contains("00:02.000 --> 00:03.500\n") && !made.contains("Fin"), "{made}");
     let why = failure(json!({"source": {"url": words}, "outputs": [{"path": dir.path("o.mkv")}]}));
     assert!(why.contains("no video and no audio in it"), "{why}");
 }
