@@ -171,14 +171,18 @@ impl Graph {
         )
     }
 
-    /// The links that bring `target` to the node `own`, and the nodes that they come from.
-    pub fn wires(&self, target: &SoundTarget, own: u32) -> (Vec<Wire>, Vec<u32>) {
+    /// The links that bring `target` to the node `own`, and the nodes that they come from; none before all of its `channels`
+    /// ports are there, which come one by one.
+    pub fn wires(&self, target: &SoundTarget, own: u32, channels: usize) -> (Vec<Wire>, Vec<u32>) {
         let inputs: Vec<(u32, &str)> = self
             .ports
             .iter()
             .filter(|(_, p)| p.node == own && !p.output)
             .map(|(id, p)| (*id, p.channel.as_str()))
             .collect();
+        if inputs.len() != channels {
+            return (Vec::new(), Vec::new());
+        }
         let mut wires = Vec::new();
         let mut nodes = Vec::new();
         for id in self.meant(target, own) {
@@ -378,7 +382,7 @@ mod tests {
     }
 
     fn wires(graph: &Graph, target: &SoundTarget) -> Vec<(u32, u32)> {
-        graph.wires(target, 20).0.iter().map(|w| (w.output, w.input)).collect()
+        graph.wires(target, 20, 2).0.iter().map(|w| (w.output, w.input)).collect()
     }
 
     #[test]
@@ -395,6 +399,14 @@ mod tests {
         assert_eq!(wires(&graph, &SoundTarget::Id(10)), [(101, 200), (102, 201)]);
         // Never ourselves, or it would howl.
         assert_eq!(wires(&graph, &SoundTarget::Id(20)), []);
+    }
+
+    #[test]
+    fn nothing_is_heard_by_one_port_of_two() {
+        let mut graph = graph();
+        graph.remove(201);
+        assert_eq!(wires(&graph, &SoundTarget::Desktop), []);
+        assert_eq!(graph.wires(&SoundTarget::Desktop, 20, 1).0.len(), 2);
     }
 
     #[test]

@@ -24,10 +24,8 @@ const WAITING: usize = 256;
 const CYCLE: u32 = 1024;
 /// How long after a link was lost it is made again.
 const AGAIN: Duration = Duration::from_millis(200);
-/// How long there may be only silence over new links before they are made again, at first and at most: links that are made
-/// while the session manager suspends their node may stay silent for seconds, and nothing says so. A player may be silent
-/// too, so it is longer each time and has an end.
-const SILENT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(8));
+/// How long what was heard before may be heard on while the links to something else are made.
+const LEAVE: Duration = Duration::from_millis(500);
 
 /// The sound of what a [`SoundTarget`] means. One thread at a time; may move between threads.
 pub struct SoundStream {
@@ -42,8 +40,8 @@ enum Told {
     Target(SoundTarget),
     /// To make the links again that were lost.
     Again,
-    /// To make all links again.
-    Anew,
+    /// To remove what waits for links that do not come.
+    Leave,
 }
 
 #[derive(Default)]
@@ -59,9 +57,8 @@ struct Inner {
     state: SoundState,
     /// When a link that there should be failed or was removed by somebody else.
     lost: Option<Instant>,
-    /// Since when there are links over which only silence has come; and how long that may be so.
-    mute: Option<Instant>,
-    silent: Duration,
+    /// Since when links wait for others before they are removed.
+    leaves: Option<Instant>,
     end: Option<Error>,
 }
 
@@ -89,7 +86,6 @@ impl SoundStream {
             return Err(Error::new(Kind::Unsupported, message));
         }
         let shared = Arc::new(Shared::default());
-        shared.lock().silent = SILENT.0;
         let thread = {
             let (shared, options) = (shared.clone(), options.clone());
             Thread::start("pw-sound", None, move |_, core, _| Capture::new(core, target, &options, shared))?
@@ -115,19 +111,16 @@ impl SoundStream {
                 inner.lost = None;
                 self.thread.send(Told::Again);
             }
-            if inner.mute.is_some_and(|at| at.elapsed() >= inner.silent) {
-                inner.mute = None;
-                if inner.silent <= SILENT.1 {
-                    inner.silent *= 2;
-                    self.thread.send(Told::Anew);
-                }
+            if inner.leaves.is_some_and(|at| at.elapsed() >= LEAVE) {
+                inner.leaves = None;
+                self.thread.send(Told::Leave);
             }
             let left = timeout.saturating_sub(begin.elapsed());
             if left.is_zero() {
                 return Ok(None);
             }
             let left = inner.lost.map_or(left, |_| left.min(AGAIN));
-            let left = inner.mute.map_or(left, |_| left.min(SILENT.0));
+            let left = inner.leaves.map_or(left, |_| left.min(LEAVE));
             inner = self.shared.news.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -154,10 +147,32 @@ struct Wiring {
     core: CoreRc,
     stream: StreamWeak,
     target: SoundTarget,
+    channels: usize,
     links: BTreeMap<Wire, Held>,
     /// Those of `links` that are none any more.
     lost: Rc<RefCell<BTreeSet<Wire>>>,
+    changing: Rc<RefCell<Changing>>,
     shared: Arc<Shared>,
+}
+
+/// A change from one target to another: the links to the old one stay until those to the new one are there. Without any link
+/// our node would leave its driver, whose cycle would change twice within a moment, and on a busy machine PipeWire (0.3.65)
+/// does that so that all players of that driver fall silent for good.
+#[derive(Default)]
+struct Changing {
+    /// New links that are not made yet.
+    coming: BTreeSet<Wire>,
+    leaving: BTreeMap<Wire, Held>,
+}
+
+impl Changing {
+    /// `wire` is made, or never will be.
+    fn came(&mut self, wire: &Wire) {
+        self.coming.remove(wire);
+        if self.coming.is_empty() {
+            self.leaving.clear();
+        }
+    }
 }
 
 /// A link, and who hears of its end; listeners go first.
@@ -172,9 +187,12 @@ impl Wiring {
     fn update(&mut self, graph: &Graph) {
         let Some(stream) = self.stream.upgrade() else { return };
         let own = stream.node_id();
-        let (wires, nodes) = graph.wires(&self.target, own);
-        self.links.retain(|wire, _| wires.contains(wire));
-        let kept = self.links.len();
+        let (wires, nodes) = graph.wires(&self.target, own, self.channels);
+        let mut changing = self.changing.borrow_mut();
+        let mut had = std::mem::take(&mut changing.leaving);
+        had.append(&mut self.links);
+        (self.links, changing.leaving) = had.into_iter().partition(|(wire, _)| wires.contains(wire));
+        drop(changing);
         for wire in wires {
             if self.links.contains_key(&wire) {
                 continue;
@@ -190,19 +208,24 @@ impl Wiring {
             // One that is refused now is tried again when something changes.
             if let Ok(link) = self.core.create_object::<Link>("link-factory", &properties) {
                 self.lost.borrow_mut().remove(&wire);
+                self.changing.borrow_mut().coming.insert(wire.clone());
                 let held = self.hold(&wire, link);
                 self.links.insert(wire, held);
             }
         }
-        let made = self.links.len() > kept;
+        let mut changing = self.changing.borrow_mut();
+        changing.coming.retain(|wire| self.links.contains_key(wire));
+        if changing.coming.is_empty() {
+            changing.leaving.clear();
+        }
+        let leaves = !changing.leaving.is_empty();
+        drop(changing);
         let mut linked: Vec<String> = nodes.iter().filter_map(|id| graph.name(*id)).collect();
         linked.sort();
         linked.dedup();
         let mut inner = self.shared.lock();
         inner.state.linked = linked;
-        if made || self.links.is_empty() {
-            inner.mute = made.then(Instant::now);
-        }
+        inner.leaves = leaves.then(Instant::now);
     }
 
     /// Links are made and negotiated later, and can be removed by anybody: a lost one is made again, after a while, because
@@ -210,16 +233,19 @@ impl Wiring {
     fn hold(&self, wire: &Wire, link: Link) -> Held {
         let loses = || {
             let (lost, shared, wire) = (self.lost.clone(), self.shared.clone(), wire.clone());
+            let changing = self.changing.clone();
             move || {
+                changing.borrow_mut().came(&wire);
                 lost.borrow_mut().insert(wire.clone());
                 shared.lock().lost.get_or_insert_with(Instant::now);
             }
         };
         let (failed, refused, removed) = (loses(), loses(), loses());
-        let info = move |info: &pipewire::link::LinkInfoRef| {
-            if matches!(info.state(), LinkState::Error(_)) {
-                failed();
-            }
+        let (changing, wire) = (self.changing.clone(), wire.clone());
+        let info = move |info: &pipewire::link::LinkInfoRef| match info.state() {
+            LinkState::Error(_) => failed(),
+            LinkState::Paused | LinkState::Active => changing.borrow_mut().came(&wire),
+            _ => {}
         };
         let _info = link.add_listener_local().info(info).register();
         let proxy = link.upcast_ref().add_listener_local();
@@ -262,14 +288,10 @@ impl Resident for Capture {
             match told {
                 Told::Target(target) => {
                     wiring.target = target;
-                    wiring.shared.lock().silent = SILENT.0;
                     wiring.update(&graph);
                 }
+                Told::Leave => wiring.changing.borrow_mut().leaving.clear(),
                 Told::Again => wiring.again(&graph),
-                Told::Anew => {
-                    wiring.links.clear();
-                    wiring.update(&graph);
-                }
             }
         }
     }
@@ -359,8 +381,10 @@ impl Capture {
             core: core.clone(),
             stream: stream.downgrade(),
             target,
+            channels,
             links: BTreeMap::new(),
             lost: Rc::default(),
+            changing: Rc::default(),
             shared,
         };
         *wiring.borrow_mut() = Some(made);
@@ -390,9 +414,6 @@ impl Receiving {
             |samples: usize| Duration::from_secs_f64((samples / self.channels) as f64 / f64::from(self.rate));
         let mut first = end_of(cycle).saturating_sub(long(count));
         let mut inner = self.shared.lock();
-        if inner.mute.is_some() && chunks.iter().flatten().any(|sample| *sample != 0.0) {
-            (inner.mute, inner.silent) = (None, SILENT.0);
-        }
         for chunk in chunks {
             let length = long(chunk.len());
             if inner.queue.len() >= WAITING {
