@@ -14,6 +14,7 @@ import numpy
 
 import compositor
 import session
+import tones
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "push"))
 import peers  # noqa: E402
@@ -141,14 +142,11 @@ def cameras(found: dict, desk: session.Session) -> None:
         check(f"{language}: the camera ends with its pictures", shows.wait(30) == 0, desk.log(name))
 
 
-def level(path: pathlib.Path, begin: float, end: float, hertz: float) -> float:
-    """The amplitude of a tone in a stretch of a file's sound, in seconds, from its end if negative."""
-    raw = subprocess.run(["ffmpeg", "-v", "error", "-i", path, "-map", "0:a", "-ac", "1", "-ar", "48000", "-f", "f32le", "-"],
+def samples(path: pathlib.Path) -> numpy.ndarray:
+    """All sound of a file, as one channel."""
+    raw = subprocess.run(["ffmpeg", "-v", "error", "-i", path, "-map", "0:a", "-ac", "1", "-ar", str(tones.RATE), "-f", "f32le", "-"],
                          capture_output=True, check=True).stdout
-    sound = numpy.frombuffer(raw, numpy.float32)[int(begin * 48000):int(end * 48000)]
-    window = numpy.hanning(len(sound))
-    wave = numpy.exp(-2j * numpy.pi * hertz * numpy.arange(len(sound)) / 48000)
-    return float(2 * abs(numpy.sum(sound * window * wave)) / window.sum())
+    return numpy.frombuffer(raw, numpy.float32)
 
 
 def seeds(desk: session.Session) -> None:
@@ -183,8 +181,10 @@ def seeds(desk: session.Session) -> None:
         out.unlink(missing_ok=True)
         # A busy machine's PipeWire links the other one in its own time: it is heard at the end, four seconds later.
         done = way.run([sound, out, golf["id"], "hotel", "8"], check=False)
-        heard = [level(out, *part, hertz) for part in [(1, 2.5), (-1.7, -0.2)] for hertz in [400, 3000]] if out.exists() else []
-        check("sound is set before the start, and another while it runs", done.returncode == 0 and bool(heard)
+        sound = samples(out) if out.exists() else numpy.zeros(0)
+        parts = [sound[tones.RATE : tones.RATE * 5 // 2], sound[-tones.RATE * 17 // 10 : -tones.RATE // 5]]
+        heard = [tones.level(part, hertz) for part in parts for hertz in [400, 3000] if len(part)]
+        check("sound is set before the start, and another while it runs", done.returncode == 0 and len(heard) == 4
               and heard[0] > 0.05 and heard[1] < 0.002 and heard[2] < 0.002 and heard[3] > 0.05, (done.stderr, heard))
 
 

@@ -10,11 +10,11 @@ import time
 
 import numpy as np
 import session
+from tones import RATE, level
 
 GS = os.environ["GS_CLI"]
 WORK = pathlib.Path(os.environ["GS_WORK"]) / "sound"
 WORK.mkdir(parents=True, exist_ok=True)
-RATE = 48_000
 
 
 def tone(name: str, hertz: int, seconds: float = 30, extra: str = "") -> pathlib.Path:
@@ -33,13 +33,6 @@ def samples(path: pathlib.Path, stream: int = 0) -> np.ndarray:
         check=True, capture_output=True,
     ).stdout
     return np.frombuffer(raw, np.float32)
-
-
-def level(sound: np.ndarray, hertz: float) -> float:
-    """The amplitude of a tone in a run of samples."""
-    t = np.arange(len(sound)) / RATE
-    window = np.hanning(len(sound))
-    return float(2 * abs(np.sum(sound * window * np.exp(-2j * np.pi * hertz * t))) / window.sum())
 
 
 def record(desk: session.Session, *arguments, check: bool = True, **options) -> list[dict]:

@@ -492,27 +492,33 @@ impl Maker<'_> {
         // Whoever is at it on a slow disk is not helped by others.
         let Some(turn) = spill.turn() else { return };
         let (spill, origin) = (spill.clone(), self.origin.clone());
-        // Twice is no harm: the second copy is dropped.
         tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            let old: Vec<_> = {
+            let old = || -> Vec<_> {
                 let state = origin.lock();
                 let target = state.facts.as_ref().map_or(0, |f| i64::from(f.shape.target) * 1_000_000);
                 let each = state.windows.iter().map(|w| w.old(8 * target)).enumerate();
                 each.flat_map(|(window, of)| of.into_iter().map(move |one| (window, one))).collect()
             };
-            for (window, (sequence, chunks)) in old {
-                match spill.write(&chunks) {
-                    Ok(spilled) => {
-                        if let Some(window) = origin.lock().windows.get_mut(window) {
-                            window.spill(sequence, spilled);
+            let mut turn = turn;
+            loop {
+                for (window, (sequence, chunks)) in old() {
+                    match spill.write(&chunks) {
+                        // Twice is no harm: the second copy is dropped.
+                        Ok(spilled) => {
+                            if let Some(window) = origin.lock().windows.get_mut(window) {
+                                window.spill(sequence, spilled);
+                            }
+                        }
+                        Err(e) => {
+                            tracing::warn!(stream = origin.name, "a segment stays in memory: {e}");
+                            return;
                         }
                     }
-                    Err(e) => {
-                        tracing::warn!(stream = origin.name, "a segment stays in memory: {e}");
-                        return;
-                    }
                 }
+                // What became old meanwhile found somebody at it, and may be the last for long.
+                drop(turn);
+                let Some(again) = (!old().is_empty()).then(|| spill.turn()).flatten() else { return };
+                turn = again;
             }
         });
     }
