@@ -56,8 +56,11 @@ class Peer:
     """An aiortc connection to the server; `through` is the port of a relay that its media take."""
 
     def __init__(self, through=None):
-        from aiortc import RTCPeerConnection
+        from aiortc import RTCPeerConnection, jitterbuffer
 
+        # aiortc 1.16 takes a packet that comes a second time, over 100 packets late, for a stream that begins anew, and then waits for 512 more:
+        # seconds without a picture. It happens where a key frame's packets overtake each other, are asked for and come twice.
+        jitterbuffer.MAX_MISORDER = 1 << 15
         self.connection = RTCPeerConnection()
         self.through = through
 

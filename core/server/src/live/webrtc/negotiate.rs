@@ -24,6 +24,11 @@ const H264_TYPES: [(u8, u8); 5] = [(114, 115), (39, 40), (123, 119), (108, 109),
 const REORDER: (usize, Duration) = (60, Duration::from_millis(500));
 /// Packets that are kept for viewers who ask for them again: half a second of 40 Mbit/s.
 const AGAIN: usize = 2500;
+/// For how long.
+const KEPT: Duration = Duration::from_secs(3);
+/// How much of what goes to a viewer within a second may be sent again. str0m's own limit, 0.15, is passed by a key frame whose packets
+/// overtook each other on their way, and then what is really lost does not come for a second either.
+const MOST_AGAIN: f32 = 0.5;
 
 /// What all sessions have in common.
 ///
@@ -41,8 +46,7 @@ pub fn config() -> Result<RtcConfig> {
         .set_stats_interval(Some(Duration::from_secs(1)))
         .set_reordering_size_video(REORDER.0)
         .set_reordering_timeout_video(Some(REORDER.1))
-        .set_reordering_timeout_audio(Some(Duration::from_millis(200)))
-        .set_send_buffer_video(AGAIN))
+        .set_reordering_timeout_audio(Some(Duration::from_millis(200))))
 }
 
 /// The codecs of a session.
@@ -152,6 +156,11 @@ pub fn accept(
     let answer = rtc.sdp_api().accept_offer(parsed).map_err(|e| malformed(e.to_string()))?;
     let find = |kind: Kind| offer.line(kind).and_then(|line| media(&rtc, line));
     let (video, audio) = (find(Kind::Video), find(Kind::Audio));
+    if let Some(video) = &video
+        && let Some(stream) = rtc.direct_api().stream_tx_by_mid(video.mid, None)
+    {
+        stream.set_rtx_cache(AGAIN, KEPT, Some(MOST_AGAIN));
+    }
     let agreed = Agreed { answer: without_loopback(&answer.to_sdp_string()), video, audio, user, rtc };
     for (kind, media, wanted) in [
         (Kind::Video, &agreed.video, codecs.video.as_slice()),
