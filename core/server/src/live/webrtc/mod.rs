@@ -13,6 +13,7 @@ mod clock;
 mod connects;
 mod fit;
 mod format;
+mod handshake;
 mod http;
 mod intake;
 mod negotiate;

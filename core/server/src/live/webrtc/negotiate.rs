@@ -1,6 +1,7 @@
 //! From an offer to an `Rtc` and its answer.
 
 use super::fit::rtp_name;
+use super::handshake;
 use super::offer::{Kind, Line, Offer, without_loopback};
 use ghoststream::packet::Codec;
 use ghoststream::{Error, ErrorKind, Result};
@@ -9,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use str0m::bwe::Bitrate;
 use str0m::change::SdpOffer;
-use str0m::crypto::from_feature_flags;
 use str0m::format::{Codec as RtpCodec, PayloadParams};
 use str0m::media::{Mid, Pt};
 use str0m::{Candidate, IceCreds, Rtc, RtcConfig};
@@ -35,7 +35,7 @@ const MOST_AGAIN: f32 = 0.5;
 /// # Errors
 /// [`ErrorKind::Internal`] when there is no certificate.
 pub fn config() -> Result<RtcConfig> {
-    let provider = from_feature_flags();
+    let provider = handshake::provider();
     let certificate = provider.dtls_provider.generate_certificate();
     let certificate =
         certificate.ok_or_else(|| Error::new(ErrorKind::Internal, "WebRTC: no certificate can be made"))?;
