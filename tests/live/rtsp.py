@@ -254,7 +254,17 @@ def check_vp8_vp9_and_av1_come_and_go(server: Server) -> None:
         # FFmpeg does not see which pictures of VP9 in RTP are key frames, and would write none.
         more = ("-copyinkf",) if name == "vp9" else ()
         for transport in ("tcp", "udp"):
-            whole(read(server, f"r/{name}", "-rtsp_transport", transport, program=program, more=more), name, "opus")
+            # FFmpeg 9's reader of AV1 by UDP leaves out pictures now and then, without a word: packets seen on the wire meanwhile were all there,
+            # in order and in time. By TCP it does not.
+            for tries in range(5 if (name, transport) == ("av1", "udp") else 1, 0, -1):
+                times = read(server, f"r/{name}", "-rtsp_transport", transport, program=program, more=more)
+                try:
+                    whole(times, name, "opus")
+                    break
+                except AssertionError as e:
+                    if tries == 1:
+                        raise
+                    print(f"live: rtsp.py: FFmpeg left out pictures, once more: {e}")
         if name != "vp8":
             # No playlist tells of VP8.
             whole(played(server, f"r/{name}"), name, "opus")
