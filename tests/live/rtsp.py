@@ -256,7 +256,7 @@ def check_vp8_vp9_and_av1_come_and_go(server: Server) -> None:
         for transport in ("tcp", "udp"):
             # FFmpeg 9's reader of AV1 by UDP leaves out pictures now and then, without a word: packets seen on the wire meanwhile were all there,
             # in order and in time. By TCP it does not.
-            for tries in range(5 if (name, transport) == ("av1", "udp") else 1, 0, -1):
+            for tries in range(8 if (name, transport) == ("av1", "udp") else 1, 0, -1):
                 times = read(server, f"r/{name}", "-rtsp_transport", transport, program=program, more=more)
                 try:
                     whole(times, name, "opus")
