@@ -6,6 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::PixelFormat;
 use crate::spec::{FrameRate, WebcamSpec};
 use ghoststream_sys::{ffmpeg as av, v4l2};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,15 +16,42 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the thread is waited for at the end. One that hangs in a driver goes when the driver lets it.
 const FAREWELL: Duration = Duration::from_millis(500);
 const NAP: Duration = Duration::from_millis(50);
+/// Pictures and bytes of them that are kept for a capture that is late: a second, as a device keeps them, of a Full HD camera.
+const KEPT: usize = 32;
+const KEPT_BYTES: usize = 128 << 20;
+
+/// A picture and when it was shown by the system's monotonic clock, where that is known.
+struct Picture {
+    media: av::Frame,
+    shown: Option<Duration>,
+}
+
+impl Picture {
+    fn shot(self) -> Shot {
+        Shot { media: self.media, age: self.shown.and_then(age) }
+    }
+}
 
 #[derive(Default)]
 struct State {
-    latest: Option<av::Frame>,
-    /// Of the latest picture, by the system's monotonic clock, where it is known.
-    shown: Option<Duration>,
+    /// Those that were not taken yet, the newest last.
+    pictures: VecDeque<Picture>,
+    /// When the newest one that came was shown.
+    newest: Option<Duration>,
     end: Option<Error>,
     stop: bool,
     over: bool,
+}
+
+impl State {
+    fn keep(&mut self, picture: Picture, bytes: usize) {
+        self.newest = picture.shown;
+        self.pictures.push_back(picture);
+        let most = (KEPT_BYTES / bytes.max(1)).clamp(2, KEPT);
+        while self.pictures.len() > most {
+            self.pictures.pop_front();
+        }
+    }
 }
 
 #[derive(Default)]
@@ -108,8 +136,8 @@ impl Camera {
         let until = Instant::now() + PATIENCE;
         let mut state = self.shared.lock();
         loop {
-            if let Some(picture) = &state.latest {
-                (self.size, self.format) = ((picture.width(), picture.height()), picture.format());
+            if let Some(Picture { media, .. }) = state.pictures.back() {
+                (self.size, self.format) = ((media.width(), media.height()), media.format());
                 return Ok(());
             }
             if let Some(end) = state.end.take() {
@@ -200,8 +228,10 @@ impl Reader {
             while let Ok(Some(picture)) = self.decoder.receive() {
                 let pts = picture.pts().or(packet.pts());
                 let mut state = self.shared.lock();
-                state.shown = pts.and_then(|pts| time(pts, self.base));
-                state.latest = Some(picture);
+                let bytes =
+                    picture.format().image_size(picture.width(), picture.height()).unwrap_or_default();
+                let shown = pts.and_then(|pts| time(pts, self.base));
+                state.keep(Picture { media: picture, shown }, bytes);
                 self.shared.news.notify_all();
             }
         }
@@ -244,16 +274,35 @@ impl Grabber for Camera {
     fn changed(&mut self) -> Result<bool> {
         let state = self.shared.lock();
         // What came before the end is still given.
-        match (&state.latest, &state.end) {
+        match (state.pictures.back(), &state.end) {
             (Some(_), _) => Ok(true),
             (None, Some(end)) => Err(end.clone()),
             (None, None) => Ok(false),
         }
     }
 
+    fn await_change(&mut self, time: Duration) -> Option<Result<()>> {
+        let state = self.shared.lock();
+        let nothing = |state: &mut State| state.pictures.is_empty() && state.end.is_none();
+        drop(self.shared.news.wait_timeout_while(state, time, nothing));
+        Some(Ok(()))
+    }
+
     fn grab(&mut self) -> Result<Option<Shot>> {
+        let newest = self.shared.lock().pictures.drain(..).next_back();
+        Ok(newest.map(Picture::shot))
+    }
+
+    fn grab_shown(&mut self, ago: Duration) -> Result<Option<Shot>> {
+        let Some(moment) = v4l2::monotonic().checked_sub(ago) else { return Ok(None) };
         let mut state = self.shared.lock();
-        let shown = state.shown.take();
-        Ok(state.latest.take().map(|media| Shot { media, age: shown.and_then(age) }))
+        let so_old = |picture: &Picture| picture.shown.is_some_and(|shown| shown <= moment);
+        let Some(index) = state.pictures.iter().rposition(so_old) else { return Ok(None) };
+        Ok(state.pictures.drain(..=index).next_back().map(Picture::shot))
+    }
+
+    fn newest(&self) -> Option<Duration> {
+        let newest = self.shared.lock().newest?;
+        v4l2::monotonic().checked_sub(newest)
     }
 }

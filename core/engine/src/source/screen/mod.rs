@@ -77,6 +77,11 @@ trait Grabber: Send {
     fn grab_shown(&mut self, _ago: Duration) -> Result<Option<Shot>> {
         Ok(None)
     }
+    /// How long ago the newest picture that came was shown, given or not, where a thread of their own fetches them, which can
+    /// be behind.
+    fn newest(&self) -> Option<Duration> {
+        None
+    }
     /// What a user should know that happened meanwhile: codes and texts of warnings.
     fn said(&mut self) -> Vec<(&'static str, String)> {
         Vec::new()
@@ -379,12 +384,13 @@ impl Screen {
             };
             let ago = self.pacer.since(tick, self.clock.now());
             // Its moment is over, but what was shown then may be kept.
-            if (passed || ago > self.interval() / 4)
-                && let Some(shot) = self.grabber.grab_shown(ago)?
-            {
-                self.keep(shot);
-                self.moving = true;
-                return self.give(tick, false);
+            if passed || ago > self.interval() / 4 {
+                let ago = self.catch_up(tick, ago)?;
+                if let Some(shot) = self.grabber.grab_shown(ago)? {
+                    self.keep(shot);
+                    self.moving = true;
+                    return self.give(tick, false);
+                }
             }
             if passed {
                 self.counts.late.fetch_add(1, Ordering::Relaxed);
@@ -423,6 +429,23 @@ impl Screen {
                 return Ok(true);
             }
         }
+    }
+
+    /// Waits a little for who fetches the pictures of a screen that moves and is later than we are (the whole machine stood
+    /// still for a moment). `tick` was `ago` before; returns how long ago it is then.
+    fn catch_up(&mut self, tick: u64, ago: Duration) -> Result<Duration> {
+        let (step, interval) = (Duration::from_millis(1), self.interval());
+        let end = self.clock.now() + interval / 4;
+        let mut ago = ago;
+        // The picture of a tick was shown less than an interval before it.
+        while self.moving && self.grabber.newest().is_some_and(|newest| newest > ago + interval) {
+            let left = end.saturating_sub(self.clock.now());
+            if left < step || !self.wait(step) {
+                break;
+            }
+            ago = self.pacer.since(tick, self.clock.now());
+        }
+        Ok(ago)
     }
 
     fn give(&mut self, tick: u64, fresh: bool) -> Result<Option<Frame>> {

@@ -29,6 +29,16 @@ struct Drawn {
     timed: bool,
     gone: Option<Duration>,
     width: u32,
+    /// Between these times no picture comes to who fetches them; then they all do.
+    stalled: Option<(Duration, Duration)>,
+}
+
+impl Drawn {
+    /// Up to when pictures have come.
+    fn seen(&self) -> Duration {
+        let now = self.clock.now();
+        self.stalled.filter(|(from, until)| (*from..*until).contains(&now)).map_or(now, |(from, _)| from)
+    }
 }
 
 impl Grabber for Drawn {
@@ -49,8 +59,8 @@ impl Grabber for Drawn {
     }
 
     fn changed(&mut self) -> Result<bool> {
-        let now = self.clock.now();
-        Ok(self.gone.is_some_and(|gone| gone <= now) || self.changes.iter().any(|t| *t <= now))
+        let (now, seen) = (self.clock.now(), self.seen());
+        Ok(self.gone.is_some_and(|gone| gone <= now) || self.changes.iter().any(|t| *t <= seen))
     }
 
     fn grab(&mut self) -> Result<Option<Shot>> {
@@ -58,20 +68,28 @@ impl Grabber for Drawn {
         if self.gone.is_some_and(|gone| gone <= now) {
             return Err(Error::new(ErrorKind::Device, "the screen was removed"));
         }
-        let shown = self.changes.iter().rfind(|t| **t <= now).copied();
-        self.changes.retain(|t| *t > now);
+        let seen = self.seen();
+        let shown = self.changes.iter().rfind(|t| **t <= seen).copied();
+        self.changes.retain(|t| *t > seen);
         self.clock.sleep(self.cost);
         let media = av::Frame::alloc_video(self.format(), self.width, 2, 0)?;
         Ok(Some(Shot { media, age: shown.filter(|_| self.timed).map(|shown| now - shown) }))
     }
 
     fn grab_shown(&mut self, ago: Duration) -> Result<Option<Shot>> {
-        let now = self.clock.now();
-        let shown = self.changes.iter().rfind(|t| **t + ago <= now).copied();
+        let (now, seen) = (self.clock.now(), self.seen());
+        let shown = self.changes.iter().rfind(|t| **t + ago <= now && **t <= seen).copied();
         let Some(shown) = shown.filter(|_| self.timed) else { return Ok(None) };
         self.changes.retain(|t| *t > shown);
         let media = av::Frame::alloc_video(self.format(), self.width, 2, 0)?;
         Ok(Some(Shot { media, age: Some(now - shown) }))
+    }
+
+    fn newest(&self) -> Option<Duration> {
+        self.stalled?;
+        let (now, seen) = (self.clock.now(), self.seen());
+        // The test's screens of this kind change every 10 ms.
+        Some(now - Duration::from_millis(seen.as_millis() as u64 / 10 * 10))
     }
 }
 
@@ -84,7 +102,7 @@ fn screen(changes: &[u64], cost: u64, variable: bool) -> (Screen, Arc<Hands>) {
 fn drawn(changes: &[u64], cost: u64) -> Drawn {
     let changes = changes.iter().map(|ms| Duration::from_millis(*ms)).collect();
     let (clock, cost) = (Arc::new(Hands::default()), Duration::from_millis(cost));
-    Drawn { clock, changes, cost, timed: false, gone: None, width: 4 }
+    Drawn { clock, changes, cost, timed: false, gone: None, width: 4, stalled: None }
 }
 
 fn screen_of(drawn: Drawn, variable: bool) -> Screen {
@@ -188,6 +206,25 @@ fn who_was_late_gives_what_was_shown_at_the_moments_that_passed() {
     let [taken, repeated, dropped] = counted(&screen);
     assert!(taken >= 250 && repeated == 0 && dropped == 0, "{taken} {repeated} {dropped}");
     assert_eq!(screen.counts().late.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn after_a_standstill_of_everything_who_fetches_pictures_is_waited_for() {
+    let changes: Vec<u64> = (0..260).map(|n| n * 10).collect();
+    let ms = Duration::from_millis;
+    // Everything stands still for 45 ms, and whoever fetches pictures goes on 2 ms later than we do.
+    let drawn = Drawn { timed: true, stalled: Some((ms(500), ms(550))), ..drawn(&changes, 0) };
+    *drawn.clock.1.lock().expect("unpoisoned") = Some((ms(500), ms(45)));
+    let mut screen = screen_of(drawn, false);
+    assert_eq!(times(&mut screen).len(), 250);
+    let [taken, repeated, dropped] = counted(&screen);
+    assert!(taken >= 250 && repeated == 0 && dropped == 0, "{taken} {repeated} {dropped}");
+    // Who never catches up is not waited for at every picture for long.
+    let drawn = Drawn { timed: true, stalled: Some((ms(500), ms(1500))), ..self::drawn(&changes, 0) };
+    *drawn.clock.1.lock().expect("unpoisoned") = Some((ms(500), ms(45)));
+    let mut screen = screen_of(drawn, false);
+    assert_eq!(times(&mut screen).len(), 250);
+    assert_eq!(counted(&screen)[2], 0);
 }
 
 #[test]
