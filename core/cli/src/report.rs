@@ -226,6 +226,9 @@ fn bar(p: &Progress, width: usize) -> String {
     line.chars().take(room).collect()
 }
 
+/// Files that are named one by one: a film has thousands of pictures.
+const LISTED: usize = 10;
+
 /// What was made, by what, and where it is.
 fn summary(plan: Option<&Plan>, last: &Progress, done: &Done) -> String {
     let mut text = String::new();
@@ -235,12 +238,17 @@ fn summary(plan: Option<&Plan>, last: &Progress, done: &Done) -> String {
             let _ = writeln!(text, "  {}", track_line(track, output));
         }
     }
-    for path in &done.outputs {
-        let size = std::fs::metadata(path).ok().filter(|m| m.is_file()).map(|m| words::bytes(m.len()));
-        let _ = match size {
-            Some(size) => writeln!(text, "wrote {path} ({size})"),
+    let size = |path: &String| std::fs::metadata(path).ok().filter(|m| m.is_file()).map(|m| m.len());
+    let (listed, others) = done.outputs.split_at(done.outputs.len().min(LISTED));
+    for path in listed {
+        let _ = match size(path) {
+            Some(size) => writeln!(text, "wrote {path} ({})", words::bytes(size)),
             None => writeln!(text, "wrote {path}"),
         };
+    }
+    if let Some(last) = others.last() {
+        let (all, bytes) = (done.outputs.len(), done.outputs.iter().filter_map(size).sum());
+        let _ = writeln!(text, "and so on to {last}: {all} files ({})", words::bytes(bytes));
     }
     let how = if done.outcome == Outcome::Stopped { "stopped after" } else { "done in" };
     let _ = write!(text, "{how} {:.1} s", done.elapsed);
@@ -414,5 +422,9 @@ mod tests {
         let text = summary(Some(&p), &half(), &done);
         assert!(text.contains("by libx264") && text.contains("wrote out/master.m3u8\n"), "{text}");
         assert!(text.ends_with("stopped after 6.0 s: 0:30 of media, 5.00x, 125 fps\n"), "{text}");
+        let outputs = (1..=500).map(|n| format!("{n}.png")).collect();
+        let text = summary(None, &half(), &Done { outputs, ..done });
+        assert_eq!(text.matches("wrote").count(), 10);
+        assert!(text.contains("wrote 10.png\nand so on to 500.png: 500 files (0 B)\n"), "{text}");
     }
 }

@@ -222,7 +222,7 @@ pub struct CaptureArgs {
     /// A file or URL, or pattern:smpte or pattern:gradient (?width=…&height=…&fps=…&frames=…&burn_in)
     #[arg(value_name = "SRC")]
     pub input: String,
-    /// The file to write: .y4m, or .yuv or .rgb for bare pixels
+    /// The file to write: .y4m, .yuv or .rgb for bare pixels, or .png, .jpg or .webp for a picture (%05d in its name: for each)
     #[arg(value_name = "OUT")]
     pub output: String,
     /// How many frames [default: all]
@@ -363,8 +363,9 @@ impl CaptureArgs {
         rate: impl FnOnce(&SourceSpec) -> Result<FrameRate, Failure>,
     ) -> Result<PipelineSpec, Failure> {
         let mut source = self.open.source(&self.input)?;
+        let picture = Container::from_path(&self.output) == Some(Container::Image);
         let mut track = VideoSpec {
-            codec: Some(Codec::from_name("rawvideo")),
+            codec: (!picture).then_some(Codec::RawVideo),
             width: self.size.map(|s| s.0),
             height: self.size.map(|s| s.1),
             frame_rate: self.fps,

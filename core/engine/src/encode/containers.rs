@@ -11,6 +11,7 @@ pub fn default_video_codec(container: Container) -> Codec {
     match container {
         Container::WebM => Codec::Vp9,
         Container::Y4m => Codec::RawVideo,
+        Container::Image => Codec::Mjpeg,
         _ => Codec::H264,
     }
 }
@@ -40,7 +41,7 @@ pub fn is_native_audio(container: Container, stream: &StreamInfo) -> bool {
         Container::Wav => stream.codec == Codec::PcmS16,
         Container::Mp3 => stream.codec == Codec::Mp3,
         Container::Flac => stream.codec == Codec::Flac,
-        Container::Y4m | Container::WebVtt => false,
+        Container::Y4m | Container::WebVtt | Container::Image => false,
     }
 }
 
@@ -118,6 +119,7 @@ fn carried(container: Container, kind: MediaKind) -> Option<&'static [&'static s
         (Container::Mp3, Audio) => &["mp3"],
         (Container::Flac, Audio) => &["flac"],
         (Container::Y4m, Video) => &["rawvideo"],
+        (Container::Image, Video) => &["mjpeg", "png", "webp"],
         (Container::Hls | Container::Dash | Container::HlsDash, Video) => &["h264", "hevc", "av1", "vp9"],
         (Container::Hls | Container::Dash | Container::HlsDash, Audio) => {
             &["aac", "ac3", "eac3", "opus", "flac", "mp3", "alac"]
@@ -207,7 +209,7 @@ mod tests {
     #[test]
     fn defaults_fit_their_containers() {
         use Container::*;
-        for container in [Mp4, Mov, Mkv, WebM, Ts, Flv, Raw, Y4m, Hls, Dash, HlsDash] {
+        for container in [Mp4, Mov, Mkv, WebM, Ts, Flv, Raw, Y4m, Image, Hls, Dash, HlsDash] {
             check_container(container, &default_video_codec(container)).unwrap();
         }
         for container in [Mp4, Mov, Mkv, WebM, Ts, Flv, Raw, Ogg, Wav, Mp3, Flac, Hls, Dash, HlsDash] {

@@ -114,7 +114,7 @@ fn format_for(
         return Ok(made(if takes_it(source) { source } else { source.best_of(&takes).unwrap_or(source) }));
     }
     // What an encoder without a line of its own is for, nobody knows: it gets what loses least. Players want 4:2:0 of Theora.
-    if table.name.is_empty()
+    if (table.name.is_empty() || encoder == "libwebp")
         && encoder != "libtheora"
         && spec.bit_depth.is_none()
         && let Some(best) = source.and_then(|source| source.best_of(&takes))
@@ -141,7 +141,14 @@ fn format_for(
         _ => 420,
     };
     let alpha = table.codec == "prores" && source.and_then(|f| f.descriptor()).is_some_and(|d| d.has_alpha);
+    let of_source = source.and_then(|f| f.descriptor()).map(|d| (d.components > 2, d.has_alpha));
     let names: &[&str] = match (chroma, depth) {
+        (_, 8) if encoder == "png" => match of_source.unwrap_or((true, false)) {
+            (true, false) => &["rgb24"],
+            (true, true) => &["rgba"],
+            (false, false) => &["gray"],
+            (false, true) => &["ya8"],
+        },
         (444, 10) if alpha => &["yuva444p10le"],
         (420, 8) => &["yuv420p", "nv12"],
         (420, 10) => &["yuv420p10le", "p010le"],

@@ -37,9 +37,10 @@
 //!   `lookahead_level`, `b_adapt`, `no-scenecut`, `spatial-aq`, `aq-strength`, `temporal-aq`, `weighted_pred`, `tf_level`,
 //!   `intra-refresh`, `single-slice-intra-refresh`, `qmin`, `qmax`, `tier`, `coder`, `aud`, `cbr_padding`, `dpb_size`,
 //!   `highbitdepth`, `nonref_p`, `strict_gop`, `zerolatency`, `split_encode_mode`, `surfaces` and `gpu`.
-//! - ffv1 and rawvideo never lose anything and take no rate control; mjpeg takes `crf` 1–31 (3) and `bitrate`;
-//!   prores_ks takes `profile` only (proxy, lt, standard, hq, 4444, 4444xq). All four make every frame a key frame.
-//! - amf's `crf` is a constant quantiser; videotoolbox's `crf` is its own scale, 1 to 100, higher is better (55).
+//! - ffv1, png and rawvideo never lose anything and take no rate control; mjpeg takes `crf` 1–31 (3) and `bitrate`;
+//!   prores_ks takes `profile` only (proxy, lt, standard, hq, 4444, 4444xq). They make every frame a key frame.
+//! - amf's `crf` is a constant quantiser; videotoolbox's `crf` is its own scale, 1 to 100, higher is better (55), and so is
+//!   libwebp's, 0 to 100 (75).
 //! - `cbr` bounds the peak to the average over `buffer`; it adds no padding to pictures that need less. Padding is the
 //!   encoder's own option (`nal-hrd: cbr`).
 //! - SVT-AV1 from 2 on has no average rate in low delay (`tune` ll and ull, `b_frames: 0`): it gets a constant one, rc=2.

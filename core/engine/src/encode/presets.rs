@@ -493,6 +493,22 @@ fn intra_or_mpeg(name: &'static str) -> Option<Table> {
             force: Force::Always,
             ..plain("mjpeg", "mjpeg")
         },
+        "png" => Table {
+            bitrate: false,
+            lossless: Lossless::Always,
+            gop: false,
+            force: Force::Always,
+            depths: &[8, 16],
+            ..plain("png", "png")
+        },
+        "libwebp" => Table {
+            crf: scale(Knob::Option("quality"), 0.0, 100.0, 75.0, true),
+            bitrate: false,
+            lossless: Lossless::By(&[Set::Option("lossless", "1")]),
+            gop: false,
+            force: Force::Always,
+            ..plain("libwebp", "webp")
+        },
         // No two passes for FFmpeg's own MPEG encoders: when the second finds the rate too low, FFmpeg 5.1 corrupts its heap.
         "mpeg4" => Table {
             crf: scale(Knob::Quality, 1.0, 31.0, 4.0, true),
@@ -590,6 +606,8 @@ pub fn table(encoder: &str) -> Option<Table> {
         "ffv1" => intra_or_mpeg("ffv1")?,
         "rawvideo" => intra_or_mpeg("rawvideo")?,
         "mjpeg" => intra_or_mpeg("mjpeg")?,
+        "png" => intra_or_mpeg("png")?,
+        "libwebp" => intra_or_mpeg("libwebp")?,
         "mpeg4" => intra_or_mpeg("mpeg4")?,
         "mpeg2video" => intra_or_mpeg("mpeg2video")?,
         "prores_ks" => intra_or_mpeg("prores_ks")?,
@@ -609,6 +627,8 @@ pub const KNOWN: &[&str] = &[
     "ffv1",
     "rawvideo",
     "mjpeg",
+    "png",
+    "libwebp",
     "mpeg4",
     "mpeg2video",
     "prores_ks",

@@ -76,7 +76,7 @@ macro_rules! codecs {
 codecs! {
     H264 "h264" Video, Hevc "hevc" Video, Av1 "av1" Video, Vp8 "vp8" Video, Vp9 "vp9" Video,
     Mpeg2 "mpeg2video" Video, Mpeg4 "mpeg4" Video, Mjpeg "mjpeg" Video, ProRes "prores" Video, DnxHd "dnxhd" Video, Ffv1 "ffv1" Video,
-    RawVideo "rawvideo" Video,
+    RawVideo "rawvideo" Video, Png "png" Video, WebP "webp" Video,
     Aac "aac" Audio, Opus "opus" Audio, Mp3 "mp3" Audio, Flac "flac" Audio, Ac3 "ac3" Audio, Eac3 "eac3" Audio,
     Vorbis "vorbis" Audio, PcmS16 "pcm_s16le" Audio, PcmF32 "pcm_f32le" Audio, Alac "alac" Audio,
     WebVtt "webvtt" Subtitle, SubRip "subrip" Subtitle, Ass "ass" Subtitle, MovText "mov_text" Subtitle,

@@ -26,6 +26,9 @@ fn codecs(output: &OutputSpec) -> Option<&'static [Codec]> {
         "ac3" => &[Codec::Ac3],
         "eac3" => &[Codec::Eac3],
         "opus" => &[Codec::Opus],
+        "jpg" | "jpeg" => &[Codec::Mjpeg],
+        "png" => &[Codec::Png],
+        "webp" => &[Codec::WebP],
         _ => return None,
     })
 }

@@ -10,8 +10,8 @@ use crate::link::{Overflow, Receiver, link};
 use crate::packet::MediaKind;
 use crate::sink::push::{Hooks, PushSink, Status};
 use crate::sink::{
-    CameraSink, Facts, FileSink, OutputSink, PacketSink, RecordSink, ReplaySink, SegmentSink, Y4mSink,
-    is_muxed, manifests, segment_directory,
+    CameraSink, Facts, FileSink, OutputSink, PacketSink, RecordSink, ReplaySink, SegmentSink, StillSink,
+    Y4mSink, is_muxed, manifests, segment_directory,
 };
 use crate::spec::{Container, OutputSpec, PipelineSpec, PlaylistMode, SegmentNames};
 use crate::time::{Rounding, rescale};
@@ -72,6 +72,9 @@ pub(super) fn sink(spec: &PipelineSpec, index: usize, shared: &Arc<Shared>) -> R
     let path = output.path.as_deref().ok_or_else(|| Error::invalid("path", "is needed"))?;
     if container == Container::Y4m {
         return Ok((Box::new(Y4mSink::new(path, output.overwrite)), None, None));
+    }
+    if container == Container::Image {
+        return Ok((Box::new(StillSink::new(path, output.overwrite)), None, None));
     }
     if let Some(replay) = &output.replay {
         return Ok((Box::new(ReplaySink::new(output, replay, path, container)), None, None));

@@ -175,6 +175,11 @@ fn output_tracks(
             shown = tracks::camera_output(output, camera, pictures);
             &shown
         }
+        None if output.container() == Some(Container::Image) => {
+            let pictures = pick_video(offer, tracks::wanted_stream(output)).map_err(|e| e.at("video"))?;
+            shown = tracks::still_output(output, pictures);
+            &shown
+        }
         None => output,
     };
     let best = pick_audio(offer, &AudioSpec::new())?.filter(|_| !offer.raw);

@@ -15,6 +15,7 @@ mod ring;
 mod rotation;
 mod segment_index;
 mod segments;
+mod stills;
 pub(crate) mod y4m;
 
 pub(crate) use camera::CameraSink;
@@ -25,6 +26,7 @@ pub(crate) use place::{Place, Written};
 pub(crate) use record::RecordSink;
 pub(crate) use replay::ReplaySink;
 pub(crate) use segments::{SegmentSink, is_muxed, manifests, segment_directory};
+pub(crate) use stills::StillSink;
 pub(crate) use y4m::Y4mSink;
 
 use crate::error::{Error, Result};

@@ -382,7 +382,7 @@ pub(super) fn muxer_name(container: Container, tracks: &[TrackHeader]) -> Result
                 other => return Err(Error::unsupported(format!("{other} has no bare form"))),
             }
         }
-        Container::Y4m | Container::Hls | Container::Dash | Container::HlsDash => {
+        Container::Y4m | Container::Image | Container::Hls | Container::Dash | Container::HlsDash => {
             return Err(Error::new(
                 ErrorKind::Internal,
                 format!("{} is not written by FFmpeg", container.name()),

@@ -1,5 +1,6 @@
 //! What the types of the document cannot say.
 
+use super::numbered::Numbered;
 use super::*;
 use crate::packet::{Codec, MediaKind};
 
@@ -339,10 +340,22 @@ fn output(path: &str, o: &OutputSpec) -> Checked {
     if container == Some(Container::Y4m) && !o.options.is_empty() {
         return refuse(format!("{path}.options"), "y4m is written by GhostStream and takes no muxer options");
     }
+    if container == Some(Container::Image) {
+        if let Err(e) = Numbered::of(o.path.as_deref().unwrap_or_default()) {
+            return refuse(format!("{path}.path"), e);
+        }
+        if o.path.as_deref().is_some_and(|p| p.contains("://")) {
+            return refuse(format!("{path}.path"), "pictures are written to files");
+        }
+        if !o.options.is_empty() {
+            return refuse(format!("{path}.options"), "an image has no muxer");
+        }
+    }
     if o.packets.is_some() && !o.options.is_empty() {
         return refuse(format!("{path}.options"), "packets have no muxer");
     }
-    if !o.metadata.is_empty() && (segmented || o.packets.is_some() || container == Some(Container::Y4m)) {
+    let bare = matches!(container, Some(Container::Y4m | Container::Image));
+    if !o.metadata.is_empty() && (segmented || o.packets.is_some() || bare) {
         return refuse(
             format!("{path}.metadata"),
             "has no place there: only files of other formats carry tags",

@@ -11,6 +11,7 @@ mod filter;
 mod hdr;
 mod hosts;
 mod ladder;
+pub(crate) mod numbered;
 mod output;
 mod plain;
 mod push;

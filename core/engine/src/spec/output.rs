@@ -207,6 +207,11 @@ pub enum Container {
     /// One track of WebVTT subtitles, without pictures and sound.
     #[serde(rename = "vtt")]
     WebVtt,
+    /// A picture, as JPEG, PNG or WebP by the path's ending: the first one that there is, or with a number in the path's name
+    /// (`%d`, `%05d`: from 1) each in a file of its own. They are made to be shown right by themselves: turned, with square
+    /// pixels, progressive and SDR.
+    #[serde(rename = "image")]
+    Image,
     /// HLS.
     #[serde(rename = "hls")]
     Hls,
@@ -235,6 +240,7 @@ impl Container {
             Container::Flac => "flac",
             Container::Y4m => "y4m",
             Container::WebVtt => "vtt",
+            Container::Image => "image",
             Container::Hls => "hls",
             Container::Dash => "dash",
             Container::HlsDash => "hls+dash",
@@ -277,6 +283,7 @@ impl Container {
             "flac" => Container::Flac,
             "y4m" => Container::Y4m,
             "vtt" => Container::WebVtt,
+            "jpg" | "jpeg" | "png" | "webp" => Container::Image,
             "m3u8" => Container::Hls,
             "mpd" => Container::Dash,
             _ => return None,

@@ -220,7 +220,9 @@ pub(super) fn check(path: &str, o: &super::OutputSpec) -> crate::Result<()> {
         return refuse("path", "the stream key is empty or has spaces in it");
     }
     let container = o.container();
-    if container.is_some_and(|c| c.is_segmented() || c == super::Container::Y4m) {
+    if container
+        .is_some_and(|c| c.is_segmented() || matches!(c, super::Container::Y4m | super::Container::Image))
+    {
         return refuse("push", "a push is one stream: ts, flv or another format that FFmpeg writes");
     }
     let defaults = PushSpec::default();

@@ -124,7 +124,8 @@ impl JsonSchema for SplitChoice {
 
 /// Containers whose files can be begun anew in the middle.
 fn can_be_cut(container: Option<Container>) -> bool {
-    !container.is_some_and(|c| c.is_segmented() || matches!(c, Container::Y4m | Container::Raw))
+    !container
+        .is_some_and(|c| c.is_segmented() || matches!(c, Container::Y4m | Container::Raw | Container::Image))
 }
 
 /// Checks what `output` says of recording.

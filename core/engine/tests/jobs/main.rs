@@ -14,5 +14,6 @@ mod looping;
 mod packets;
 mod parts;
 mod segments;
+mod stills;
 mod support;
 mod turned;

@@ -1,10 +1,12 @@
 //! Decides one track: copy or encode, with which encoder, size, rate and stages.
 
 mod audio;
+mod still;
 mod subtitle;
 mod video;
 
 pub(crate) use audio::{AudioTrack, audio, name_audio};
+pub(crate) use still::still_output;
 pub(crate) use subtitle::{SubtitleTrack, default_subtitles, subtitle};
 pub(crate) use video::{
     VideoTrack, camera_output, filtered_size, inherit, video, video_codec, wanted_stream,

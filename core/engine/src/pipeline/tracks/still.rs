@@ -1,0 +1,84 @@
+//! What pictures are that are a file each: viewers of such files show progressive SDR with square pixels, whatever the source is.
+
+use super::video::filtered_size;
+use crate::filter::size::Shown;
+use crate::frame::PixelFormat;
+use crate::packet::{Codec, FieldOrder, StreamInfo};
+use crate::spec::{
+    AudioChoice, ColourSpec, Deinterlace, FilterSpec, OutputSpec, SubtitleChoice, ToneMapSpec, VideoChoice,
+    VideoSpec,
+};
+
+/// The codec of a picture whose path ends so.
+fn codec(path: Option<&str>) -> Codec {
+    let ending = path.and_then(|path| path.rsplit_once('.')).map(|(_, ending)| ending.to_ascii_lowercase());
+    match ending.as_deref() {
+        Some("png") => Codec::Png,
+        Some("webp") => Codec::WebP,
+        _ => Codec::Mjpeg,
+    }
+}
+
+/// `output` with what a file of one picture needs: no sound, and pictures that need nothing beside them to be shown right.
+/// `source` is what they are of.
+pub(crate) fn still_output(output: &OutputSpec, source: Option<&StreamInfo>) -> OutputSpec {
+    let video = match &output.video {
+        VideoChoice::None => VideoChoice::None,
+        VideoChoice::Track(video) if video.is_copy() => output.video.clone(),
+        VideoChoice::Track(video) => VideoChoice::Track(Box::new(conform(output, (**video).clone(), source))),
+        VideoChoice::Default => VideoChoice::Track(Box::new(conform(output, VideoSpec::new(), source))),
+    };
+    let (audio, subtitles) = (AudioChoice::None, SubtitleChoice::None);
+    OutputSpec { video, audio, subtitles, ..output.clone() }
+}
+
+fn conform(output: &OutputSpec, mut video: VideoSpec, source: Option<&StreamInfo>) -> VideoSpec {
+    if video.encoder.is_none() {
+        let codec = video.codec.get_or_insert_with(|| codec(output.path.as_deref()));
+        // FFmpeg's other encoder of this name keeps all pictures to the end, for one file that moves.
+        video.encoder = (*codec == Codec::WebP).then(|| "libwebp".into());
+    }
+    let Some(info) = source.and_then(|s| s.video.as_ref()) else { return video };
+    let deep = video.bit_depth.is_some_and(|depth| depth > 8) || video.pixel_format.is_some();
+    let has = |what: fn(&FilterSpec) -> bool| video.filters.iter().any(what);
+    let maps = has(|f| matches!(f, FilterSpec::ToneMap(_))) || video.colour.is_some() || deep;
+    let interlaced = matches!(info.field_order, FieldOrder::TopFirst | FieldOrder::BottomFirst)
+        && !has(|f| matches!(f, FilterSpec::Deinterlace(_)));
+    let hdr = info.colour.is_hdr() && !maps;
+    let png = video.codec == Some(Codec::Png) || video.encoder.as_deref() == Some("png");
+    if video.colour.is_none() && !deep {
+        // JFIF has one matrix and one range (ITU-T T.871, 7), and lossy WebP one (RFC 9649, 2.6); none says its primaries, and
+        // viewers take those of sRGB, from which BT.601's are no visible way.
+        let wide = !matches!(info.colour.primaries, 1 | 2 | 5 | 6 | 7);
+        let colour = ColourSpec {
+            primaries: wide.then(|| "bt709".into()),
+            transfer: None,
+            matrix: (!png).then(|| "smpte170m".into()),
+            range: None,
+        };
+        video.colour = (wide || !png).then_some(colour);
+    }
+    // A PNG of deeper pictures would be of 16 bits: twice the bytes, for nothing that viewers show.
+    if png
+        && video.pixel_format.is_none()
+        && info.format.and_then(PixelFormat::descriptor).is_some_and(|d| d.depth > 8)
+    {
+        video.bit_depth.get_or_insert(8);
+    }
+    if hdr {
+        video.filters.insert(0, FilterSpec::ToneMap(ToneMapSpec::default()));
+    }
+    if interlaced {
+        video.filters.insert(0, FilterSpec::Deinterlace(Deinterlace::Auto));
+    }
+    if video.width.is_none() && video.height.is_none() {
+        let shown = filtered_size(&video, Shown::of(info, video.auto_rotate));
+        // The other side follows, and no row or column is lost.
+        match shown.sample_aspect.as_f64() {
+            1.0 => {}
+            wide if wide > 1.0 => video.height = Some(shown.height),
+            _ => video.width = Some(shown.width),
+        }
+    }
+    video
+}
