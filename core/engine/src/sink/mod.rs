@@ -8,6 +8,7 @@ mod muxed;
 mod names;
 mod packets;
 mod place;
+mod png;
 pub(crate) mod push;
 mod record;
 mod replay;

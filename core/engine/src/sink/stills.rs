@@ -68,7 +68,8 @@ impl OutputSink for StillSink {
         };
         let put = |place: &Place| {
             let mut file = place.create()?;
-            file.write_all(&packet.data)
+            let of_film = super::png::of_film(&packet.data);
+            file.write_all(of_film.as_deref().unwrap_or(&packet.data))
         };
         let put = put(&place).map_err(Error::from).context(|| place.target().display().to_string());
         match put.and_then(|()| place.commit()) {

@@ -134,6 +134,10 @@ fn colours_are_those_of_the_format() {
         let [r, g, b] = middle(&path);
         assert!(r > 250 && g < 5 && b < 5, "{name}: {r} {g} {b}");
     }
+    // Browsers correct a picture by what it says of its curve.
+    let png = std::fs::read(dir.path("red.png")).unwrap();
+    let has = |kind: &[u8]| png.windows(4).take(200).any(|four| four == kind);
+    assert!(has(b"sRGB") && !has(b"gAMA") && !has(b"cHRM"));
 }
 
 #[test]
