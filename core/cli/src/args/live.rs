@@ -445,6 +445,9 @@ impl LiveArgs {
             (None, Some(_)) => return Err(Failure::usage("--replay-path: needs --replay")),
             (None, None) => {}
         }
+        if outputs.iter().any(|o| o.container() == Some(Container::Image)) {
+            return Err(Failure::usage("OUT: a recording is a film; capture and transcode make pictures"));
+        }
         let files =
             |o: &&OutputSpec| o.replay.is_none() && o.path.as_deref().is_some_and(|p| !p.contains("://"));
         let keeps = outputs.iter().any(|o| o.replay.is_some());

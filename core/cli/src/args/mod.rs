@@ -302,11 +302,15 @@ impl TranscodeArgs {
         self.take.apply(&mut source)?;
         let several = self.outputs.len() > 1;
         let mut outputs = Vec::new();
+        let films = self.outputs.iter().any(|path| Container::from_path(path) != Some(Container::Image));
         for path in &self.outputs {
             let mut output = self.output.output(path, several)?;
-            output.video = video::choice(&self.video, &self.picture, matches)?;
-            output.audio = self.audio.choice()?;
-            output.subtitles = self.subtitles.choice()?;
+            // A poster beside a film: what is said of codecs, sound and texts is for the film.
+            let beside = films && output.container() == Some(Container::Image);
+            let own = VideoArgs { video_stream: self.video.video_stream, ..VideoArgs::default() };
+            output.video = video::choice(if beside { &own } else { &self.video }, &self.picture, matches)?;
+            output.audio = if beside { AudioChoice::None } else { self.audio.choice()? };
+            output.subtitles = if beside { SubtitleChoice::None } else { self.subtitles.choice()? };
             self.subtitles.burned(&mut output.video);
             outputs.push(output);
         }

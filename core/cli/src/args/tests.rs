@@ -360,6 +360,37 @@ fn sources() {
 }
 
 #[test]
+fn a_poster_beside_a_film() {
+    assert_means(
+        &[
+            "in.mkv",
+            "o.mp4",
+            "p.jpg",
+            "--video",
+            "hevc",
+            "--crf",
+            "30",
+            "--audio",
+            "opus",
+            "--subtitles",
+            "s.srt",
+            "--width",
+            "320",
+        ],
+        json!({"source": {"url": "in.mkv"}, "outputs": [
+            {"path": "o.mp4", "video": {"codec": "hevc", "crf": 30, "width": 320}, "audio": [{"codec": "opus"}],
+             "subtitles": [{"path": "s.srt"}]},
+            {"path": "p.jpg", "video": {"width": 320}, "audio": false, "subtitles": false},
+        ]}),
+    );
+    assert_means(&["in.mkv", "p.jpg", "--crf", "5"], one(json!({"path": "p.jpg", "video": {"crf": 5}})));
+    let e = document(&["in.mkv", "p.jpg", "--audio", "aac"]).unwrap_err();
+    assert!(e.code == USAGE && e.message.contains("a picture has no sound"), "{}", e.message);
+    let e = of_command("record", &["pattern:smpte", "p.jpg"]).unwrap_err();
+    assert!(e.code == USAGE && e.message.contains("capture and transcode make pictures"), "{}", e.message);
+}
+
+#[test]
 fn outputs() {
     assert_means(
         &["in.mkv", "out/", "--ladder", "auto", "--format", "hls+dash"],

@@ -177,7 +177,9 @@ fn output_tracks(
         }
         None if output.container() == Some(Container::Image) => {
             let pictures = pick_video(offer, tracks::wanted_stream(output)).map_err(|e| e.at("video"))?;
-            shown = tracks::still_output(output, pictures);
+            // The only picture of an audio file is its cover.
+            let cover = || offer.streams.iter().find(|s| s.kind == MediaKind::Video);
+            shown = tracks::still_output(output, pictures.or_else(cover));
             &shown
         }
         None => output,

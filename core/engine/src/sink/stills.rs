@@ -71,7 +71,10 @@ impl OutputSink for StillSink {
             let of_film = super::png::of_film(&packet.data);
             file.write_all(of_film.as_deref().unwrap_or(&packet.data))
         };
-        let put = put(&place).map_err(Error::from).context(|| place.target().display().to_string());
+        let mut put = put(&place).map_err(Error::from);
+        if self.numbered.is_some() {
+            put = put.context(|| place.target().display().to_string());
+        }
         match put.and_then(|()| place.commit()) {
             Ok(path) => self.written.push(path),
             Err(e) => {
@@ -93,15 +96,10 @@ impl OutputSink for StillSink {
         Ok(std::mem::take(&mut self.written))
     }
 
-    fn abort(&mut self, keep: bool) {
+    /// Every picture that has its name is whole, and may have replaced another: it stays.
+    fn abort(&mut self, _keep: bool) {
         if let Some(unused) = self.place.take() {
             unused.discard();
-        }
-        for path in std::mem::take(&mut self.written).iter().filter(|_| !keep) {
-            if std::fs::metadata(path).is_ok_and(|m| m.is_file()) {
-                // Already gone is as good.
-                let _ = std::fs::remove_file(path);
-            }
         }
     }
 }

@@ -32,6 +32,17 @@ pub(super) fn pipeline(spec: &PipelineSpec) -> Checked {
         if spec.outputs[..i].iter().any(|other| o.path.is_some() && other.path == o.path) {
             return refuse(format!("outputs[{i}].path"), "is the path of another output too");
         }
+        let pictures = o.path.as_deref().filter(|_| o.container() == Some(Container::Image));
+        let numbered = pictures.and_then(|path| Numbered::of(path).ok().flatten());
+        let mut others = spec.outputs.iter().enumerate().filter(|(other, _)| *other != i);
+        if let Some((other, _)) = numbered
+            .and_then(|n| others.find(|(_, other)| other.path.as_deref().is_some_and(|path| n.has(path))))
+        {
+            return refuse(
+                format!("outputs[{i}].path"),
+                format!("one of its pictures is outputs[{other}].path too"),
+            );
+        }
     }
     Ok(())
 }
@@ -203,6 +214,44 @@ pub(super) fn source(s: &SourceSpec) -> Checked {
 }
 
 /// Refuses what says how to decode, of a source whose pictures and sound come raw.
+/// An output of pictures that are a file each.
+fn picture(path: &str, o: &OutputSpec) -> Result<()> {
+    let name = o.path.as_deref().unwrap_or_default();
+    if let Err(e) = Numbered::of(name) {
+        return refuse(format!("{path}.path"), e);
+    }
+    if name.contains("://") {
+        return refuse(format!("{path}.path"), "pictures are written to files");
+    }
+    if let Some(other) = Container::from_path(name).filter(|c| *c != Container::Image) {
+        return refuse(
+            format!("{path}.format"),
+            format!("{name} ends as {} does, and a picture as .jpg, .png or .webp", other.name()),
+        );
+    }
+    if !o.options.is_empty() {
+        return refuse(format!("{path}.options"), "an image has no muxer");
+    }
+    if matches!(o.audio, AudioChoice::Tracks(_)) {
+        return refuse(format!("{path}.audio"), "a picture has no sound");
+    }
+    if matches!(o.subtitles, SubtitleChoice::Tracks(_)) {
+        return refuse(format!("{path}.subtitles"), "a picture carries none; burn_in draws them into it");
+    }
+    let VideoChoice::Track(v) = &o.video else { return Ok(()) };
+    let colour = v.colour.as_ref();
+    let hdr = |t: &str| matches!(t, "smpte2084" | "pq" | "arib-std-b67" | "hlg");
+    if colour.and_then(|c| c.transfer.as_deref()).is_some_and(hdr)
+        || colour.and_then(|c| c.primaries.as_deref()).is_some_and(|p| p.starts_with("bt2020"))
+    {
+        return refuse(format!("{path}.video.colour"), "viewers show every picture as sRGB; leave it out");
+    }
+    if v.keyframe_interval.is_some() {
+        return refuse(format!("{path}.video.keyframe_interval"), "every picture is one by itself");
+    }
+    Ok(())
+}
+
 fn undecoded(decode: &DecodeSpec) -> Checked {
     let set = [
         ("keys", decode.keys),
@@ -341,15 +390,7 @@ fn output(path: &str, o: &OutputSpec) -> Checked {
         return refuse(format!("{path}.options"), "y4m is written by GhostStream and takes no muxer options");
     }
     if container == Some(Container::Image) {
-        if let Err(e) = Numbered::of(o.path.as_deref().unwrap_or_default()) {
-            return refuse(format!("{path}.path"), e);
-        }
-        if o.path.as_deref().is_some_and(|p| p.contains("://")) {
-            return refuse(format!("{path}.path"), "pictures are written to files");
-        }
-        if !o.options.is_empty() {
-            return refuse(format!("{path}.options"), "an image has no muxer");
-        }
+        picture(path, o)?;
     }
     if o.packets.is_some() && !o.options.is_empty() {
         return refuse(format!("{path}.options"), "packets have no muxer");
@@ -517,7 +558,7 @@ fn container(path: &str, o: &OutputSpec) -> Result<Option<Container>> {
         )),
         None => Err(Error::invalid(
             format!("{path}.format"),
-            format!("cannot be guessed from the name {file:?}; say mp4, mkv, hls …"),
+            format!("cannot be guessed from the name {file:?}; say mp4, mkv, hls, image …"),
         )),
     }
 }

@@ -43,6 +43,12 @@ impl Numbered {
         format!("{before}{number:0digits$}{after}")
     }
 
+    /// Whether `path` is one of these pictures'.
+    pub fn has(&self, path: &str) -> bool {
+        let number = path.strip_prefix(&*self.before).and_then(|rest| rest.strip_suffix(&*self.after));
+        number.is_some_and(|n| n.len() >= self.digits && n.chars().all(|c| c.is_ascii_digit()))
+    }
+
     /// A file that is there already and would be one of these pictures.
     pub fn taken(&self) -> Option<String> {
         let (folder, before) = match self.before.rsplit_once('/') {
@@ -52,11 +58,8 @@ impl Numbered {
         };
         let names = std::fs::read_dir(Path::new(folder)).ok()?.flatten();
         let mut names = names.filter_map(|entry| entry.file_name().into_string().ok());
-        let name = names.find(|name| {
-            let number = name.strip_prefix(before).and_then(|rest| rest.strip_suffix(self.after.as_str()));
-            let digits = |n: &str| n.len() >= self.digits && n.chars().all(|c| c.is_ascii_digit());
-            number.is_some_and(digits)
-        })?;
+        let named = Numbered { before: before.into(), ..self.clone() };
+        let name = names.find(|name| named.has(name))?;
         Some(Path::new(folder).join(name).display().to_string())
     }
 }

@@ -121,8 +121,8 @@ impl OutputSpec {
         OutputSpec { path: None, packets: Some(packets), ..OutputSpec::path("") }
     }
 
-    /// What it is written as, where its name or its document says.
-    pub(crate) fn container(&self) -> Option<Container> {
+    /// What it is written as: `format`, or what the path's ending means; `None` where neither says it.
+    pub fn container(&self) -> Option<Container> {
         self.format.or_else(|| self.path.as_deref().and_then(Container::from_path))
     }
 

@@ -106,7 +106,7 @@ fn one_file_for_each() {
 }
 
 #[test]
-fn what_is_cancelled_leaves_nothing() {
+fn what_is_cancelled_keeps_whole_pictures() {
     let dir = Dir::new();
     let path = dir.path("p-%04d.png");
     let source = json!({"pattern": {"width": 64, "height": 64, "frame_rate": "25"}, "realtime": true});
@@ -118,7 +118,11 @@ fn what_is_cancelled_leaves_nothing() {
     }
     job.cancel();
     events(&job);
-    assert_eq!(dir.names(), Vec::<String>::new());
+    let names = dir.names();
+    for (n, name) in names.iter().enumerate() {
+        assert_eq!(*name, format!("p-{:04}.png", n + 1), "{names:?}");
+        assert_eq!(size(&dir.path(name)), (64, 64));
+    }
 }
 
 #[test]
@@ -182,7 +186,7 @@ fn viewers_need_to_know_nothing_of_the_source() {
     let plan = serde_json::to_string(&plan).unwrap();
     assert_eq!(plan.matches("deinterlace").count(), 3, "{plan}");
     complete(spec);
-    assert_eq!((size(&jpg), size(&png), size(&narrow)), ((1024, 576), (1024, 576), (360, 202)));
+    assert_eq!((size(&jpg), size(&png), size(&narrow)), ((1024, 576), (1024, 576), (360, 203)));
 
     let hdr = dir.path("hdr.mkv");
     let tags = "-colorspace bt2020nc -color_primaries bt2020 -color_trc smpte2084 -color_range tv";
@@ -198,6 +202,39 @@ fn viewers_need_to_know_nothing_of_the_source() {
 }
 
 #[test]
+fn levels_and_sizes_are_kept() {
+    let dir = Dir::new();
+    let source = dir.path("full.jpg");
+    let bars = "smptehdbars=s=853x481,scale=out_range=full:out_color_matrix=bt601,format=yuvj420p";
+    ffmpeg(&format!("-f lavfi -i {bars} -frames:v 1 -q:v 2 {source}"));
+    let [r, g, b] = middle(&source);
+    for name in ["a.jpg", "a.png", "a.webp"] {
+        let path = dir.path(name);
+        complete(json!({"source": {"url": source}, "outputs": [{"path": path}]}));
+        assert_eq!(size(&path), (853, 481), "{name}");
+        let made = middle(&path);
+        assert!(
+            made.iter().zip([r, g, b]).all(|(a, b)| a.abs_diff(b) < 4),
+            "{name}: {made:?}, not {r} {g} {b}"
+        );
+    }
+}
+
+#[test]
+fn the_cover_of_a_sound() {
+    let dir = Dir::new();
+    let (cover, sound) = (dir.path("cover.png"), dir.path("sound.mp3"));
+    ffmpeg(&format!("-f lavfi -i testsrc2=s=300x300 -frames:v 1 {cover}"));
+    ffmpeg(&format!(
+        "-f lavfi -i sine=d=1 -i {cover} -map 0 -map 1 -c:v copy -disposition:v attached_pic {sound}"
+    ));
+    let (jpg, png) = (dir.path("a.jpg"), dir.path("a.png"));
+    let outputs = json!([{"path": jpg}, {"path": png, "video": {"codec": "copy"}}]);
+    complete(json!({"source": {"url": sound}, "outputs": outputs}));
+    assert_eq!((size(&jpg), size(&png)), ((300, 300), (300, 300)));
+}
+
+#[test]
 fn what_makes_no_picture_is_refused() {
     let dir = Dir::new();
     let film = clip(&dir, "film.mp4");
@@ -210,11 +247,23 @@ fn what_makes_no_picture_is_refused() {
         (json!({"path": "a.jpg", "template": true}), "outputs[0].template"),
         (json!({"path": "a.jpg", "options": {"update": "1"}}), "outputs[0].options"),
         (json!({"path": "a.jpg", "metadata": {"title": "t"}}), "outputs[0].metadata"),
+        (json!({"path": "a.mp4", "format": "image"}), "outputs[0].format: a.mp4 ends as mp4 does"),
+        (json!({"path": "a.jpg", "audio": {"codec": "aac"}}), "outputs[0].audio: a picture has no sound"),
+        (json!({"path": "a.jpg", "subtitles": [{"stream": 2}]}), "outputs[0].subtitles"),
+        (json!({"path": "a.jpg", "video": {"keyframe_interval": 2}}), "outputs[0].video.keyframe_interval"),
+        (json!({"path": "a.png", "video": {"colour": {"transfer": "smpte2084"}}}), "outputs[0].video.colour"),
     ] {
         let spec = still(&film, 0.0, output);
         let e = Pipeline::from_json(&spec.to_string()).map(drop).unwrap_err();
         assert!(e.message().contains(said), "{said}: {}", e.message());
     }
+    let both = json!({"source": {"url": film}, "outputs": [{"path": "d-2.jpg"}, {"path": "d-%d.jpg"}]});
+    let e = Pipeline::from_json(&both.to_string()).map(drop).unwrap_err();
+    assert!(
+        e.message().contains("outputs[1].path: one of its pictures is outputs[0].path too"),
+        "{}",
+        e.message()
+    );
     let sound = dir.path("sound.m4a");
     ffmpeg(&format!("-i {film} -vn -c copy {sound}"));
     let there = [there, vec!["sound.m4a".into()]].concat();

@@ -20,14 +20,18 @@ fn codec(path: Option<&str>) -> Codec {
 }
 
 /// `output` with what a file of one picture needs: no sound, and pictures that need nothing beside them to be shown right.
-/// `source` is what they are of.
+/// `source` is what they are of, which may be a cover.
 pub(crate) fn still_output(output: &OutputSpec, source: Option<&StreamInfo>) -> OutputSpec {
-    let video = match &output.video {
-        VideoChoice::None => VideoChoice::None,
-        VideoChoice::Track(video) if video.is_copy() => output.video.clone(),
-        VideoChoice::Track(video) => VideoChoice::Track(Box::new(conform(output, (**video).clone(), source))),
-        VideoChoice::Default => VideoChoice::Track(Box::new(conform(output, VideoSpec::new(), source))),
+    let wanted = match &output.video {
+        VideoChoice::None => None,
+        VideoChoice::Track(video) => Some((**video).clone()),
+        VideoChoice::Default => Some(VideoSpec::new()),
     };
+    let video = wanted.map(|mut video| {
+        video.stream = video.stream.or(source.map(|s| s.index));
+        if video.is_copy() { video } else { conform(output, video, source) }
+    });
+    let video = video.map_or(VideoChoice::None, |video| VideoChoice::Track(Box::new(video)));
     let (audio, subtitles) = (AudioChoice::None, SubtitleChoice::None);
     OutputSpec { video, audio, subtitles, ..output.clone() }
 }
@@ -39,24 +43,27 @@ fn conform(output: &OutputSpec, mut video: VideoSpec, source: Option<&StreamInfo
         video.encoder = (*codec == Codec::WebP).then(|| "libwebp".into());
     }
     let Some(info) = source.and_then(|s| s.video.as_ref()) else { return video };
-    let deep = video.bit_depth.is_some_and(|depth| depth > 8) || video.pixel_format.is_some();
     let has = |what: fn(&FilterSpec) -> bool| video.filters.iter().any(what);
-    let maps = has(|f| matches!(f, FilterSpec::ToneMap(_))) || video.colour.is_some() || deep;
+    let maps = has(|f| matches!(f, FilterSpec::ToneMap(_)));
     let interlaced = matches!(info.field_order, FieldOrder::TopFirst | FieldOrder::BottomFirst)
         && !has(|f| matches!(f, FilterSpec::Deinterlace(_)));
     let hdr = info.colour.is_hdr() && !maps;
     let png = video.codec == Some(Codec::Png) || video.encoder.as_deref() == Some("png");
-    if video.colour.is_none() && !deep {
-        // JFIF has one matrix and one range (ITU-T T.871, 7), and lossy WebP one (RFC 9649, 2.6); none says its primaries, and
-        // viewers take those of sRGB, from which BT.601's are no visible way.
-        let wide = !matches!(info.colour.primaries, 1 | 2 | 5 | 6 | 7);
-        let colour = ColourSpec {
-            primaries: wide.then(|| "bt709".into()),
-            transfer: None,
-            matrix: (!png).then(|| "smpte170m".into()),
-            range: None,
-        };
-        video.colour = (wide || !png).then_some(colour);
+    let webp = video.codec == Some(Codec::WebP) || video.encoder.as_deref() == Some("libwebp");
+    // JFIF has one matrix and one range (ITU-T T.871, 7), and lossy WebP others (RFC 9649, 2.6); none says its primaries, and
+    // viewers take those of sRGB, from which BT.601's are no visible way.
+    let colour = video.colour.get_or_insert_default();
+    if !matches!(info.colour.primaries, 1 | 2 | 5 | 6 | 7) {
+        colour.primaries.get_or_insert_with(|| "bt709".into());
+    }
+    if !png {
+        colour.matrix.get_or_insert_with(|| "smpte170m".into());
+    }
+    if webp {
+        colour.range.get_or_insert_with(|| "limited".into());
+    }
+    if *colour == ColourSpec::default() {
+        video.colour = None;
     }
     // A PNG of deeper pictures would be of 16 bits: twice the bytes, for nothing that viewers show.
     if png

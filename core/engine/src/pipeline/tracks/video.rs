@@ -224,7 +224,11 @@ pub(crate) fn video(
     }
     let segmented = container.is_some_and(Container::is_segmented);
     let shown = filtered_size(&wanted, Shown::of(video, wanted.auto_rotate));
-    let pairs = paired(&encoder.name, &codec, &wanted, video.format);
+    let pairs = match container {
+        // JPEG and WebP leave out what is beyond an odd side.
+        Some(Container::Image) => (false, false),
+        _ => paired(&encoder.name, &codec, &wanted, video.format),
+    };
     let (width, height) = shown.fit_pairs(wanted.width, wanted.height, pairs);
     if let Some(why) = mixes_fields(&wanted, video, &encoder.name, &codec, (height, shown.height), segmented)
     {
