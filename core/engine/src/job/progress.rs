@@ -76,7 +76,13 @@ fn measure(shared: &Shared) -> Progress {
     let complete = !shared.is_stopping()
         && counted().next().is_some()
         && counted().all(|t| t.ended.load(Ordering::Relaxed));
-    let frames = counted().filter(|t| t.video).map(|t| t.packets.load(Ordering::Relaxed)).min();
+    // The slowest of those that still come; a poster beside a film has its one from the beginning.
+    let pictures = || counted().filter(|t| t.video);
+    let frames = pictures()
+        .filter(|t| !t.ended.load(Ordering::Relaxed))
+        .map(|t| t.packets.load(Ordering::Relaxed))
+        .min()
+        .or_else(|| pictures().map(|t| t.packets.load(Ordering::Relaxed)).max());
     let duration = *lock(&shared.duration);
     let dropped: u64 = lock(&shared.meters).iter().filter_map(|m| m.queue()).map(|q| q.dropped).sum();
     let dropped = dropped + shared.lost.load(Ordering::Relaxed);

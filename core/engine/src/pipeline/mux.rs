@@ -228,6 +228,8 @@ impl Mux {
                 }
                 self.advance(shared, meter)?;
                 if self.sink.is_done() {
+                    // Progress does not wait for them.
+                    self.tracks.iter().for_each(|t| t.meter.ended.store(true, Ordering::Relaxed));
                     return Ok(true);
                 }
             }

@@ -221,6 +221,22 @@ fn levels_and_sizes_are_kept() {
 }
 
 #[test]
+fn a_poster_does_not_hold_back_what_is_told_of_the_film() {
+    let dir = Dir::new();
+    let film = clip(&dir, "film.mp4");
+    let job = start(json!({"source": {"url": film}, "outputs": [
+        {"path": dir.path("whole.mp4"), "video": {"preset": "p1"}, "audio": false}, {"path": dir.path("a.jpg")}
+    ]}));
+    let told = events(&job);
+    let last = told.iter().rev().find_map(|e| match e {
+        ghoststream::event::Event::Progress(p) => Some(p.clone()),
+        _ => None,
+    });
+    let last = last.expect("progress");
+    assert!((last.time - 4.0).abs() < 0.05 && last.frames == 100, "{last:?}");
+}
+
+#[test]
 fn the_cover_of_a_sound() {
     let dir = Dir::new();
     let (cover, sound) = (dir.path("cover.png"), dir.path("sound.mp3"));
