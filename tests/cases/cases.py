@@ -139,8 +139,8 @@ def main() -> None:
                 passed += 1
             except Wrong as wrong:
                 problems.append(f"{name} by {runner}: {wrong}")
-            except subprocess.TimeoutExpired:
-                problems.append(f"{name} by {runner}: it hangs")
+            except runners.Hangs as where:
+                problems.append(f"{name} by {runner}: it hangs:\n{where}")
         print(f"cases: {name}: {time.monotonic() - begin:.1f} s", flush=True)
     for problem in problems:
         print(f"cases: FAIL: {problem}")

@@ -19,12 +19,36 @@ class Missing(Exception):
     """What a runner needs is not there."""
 
 
+class Hangs(Exception):
+    """A program does not end; where its threads are."""
+
+
+def stacks(pid: int) -> str:
+    """Where the threads of a process are: by gdb where it is installed, else what the kernel says that they wait in."""
+    if shutil.which("gdb"):
+        said = subprocess.run(["gdb", "-p", str(pid), "-batch", "-ex", "thread apply all bt 14"], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=120)  # fmt: skip
+        lines = [line for line in said.stdout.splitlines() if line.startswith(("#", "Thread"))]
+        if lines:
+            return "\n".join(lines)
+    tasks = sorted(Path(f"/proc/{pid}/task").glob("*"))
+    return "\n".join(f"{(t / 'comm').read_text().strip()}: {(t / 'wchan').read_text()}" for t in tasks)
+
+
 def program(*command: str) -> Run:
     """Runs a program with the document as its last argument."""
 
     def run(spec: Path, root: Path) -> tuple[int, str]:
-        done = subprocess.run([*command, str(spec)], cwd=root, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
-        return done.returncode, done.stderr.strip()
+        with subprocess.Popen([*command, str(spec)], cwd=root, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, text=True) as child:  # fmt: skip
+            try:
+                _, said = child.communicate(timeout=120)
+            except subprocess.TimeoutExpired:
+                try:
+                    raise Hangs(stacks(child.pid)) from None
+                finally:
+                    child.kill()
+            return child.returncode, said.strip()
 
     return run
 
