@@ -301,18 +301,18 @@ impl TranscodeArgs {
         let mut source = self.open.source(self.input.as_deref().unwrap_or_default())?;
         self.take.apply(&mut source)?;
         let several = self.outputs.len() > 1;
-        let mut outputs = Vec::new();
-        let films = self.outputs.iter().any(|path| Container::from_path(path) != Some(Container::Image));
-        for path in &self.outputs {
-            let mut output = self.output.output(path, several)?;
+        let outputs = self.outputs.iter().map(|path| self.output.output(path, several));
+        let mut outputs = outputs.collect::<Result<Vec<_>, _>>()?;
+        let is_picture = |output: &OutputSpec| output.container() == Some(Container::Image);
+        let films = !outputs.iter().all(is_picture);
+        for output in &mut outputs {
             // A poster beside a film: what is said of codecs, sound and texts is for the film.
-            let beside = films && output.container() == Some(Container::Image);
+            let beside = films && is_picture(output);
             let own = VideoArgs { video_stream: self.video.video_stream, ..VideoArgs::default() };
             output.video = video::choice(if beside { &own } else { &self.video }, &self.picture, matches)?;
             output.audio = if beside { AudioChoice::None } else { self.audio.choice()? };
             output.subtitles = if beside { SubtitleChoice::None } else { self.subtitles.choice()? };
             self.subtitles.burned(&mut output.video);
-            outputs.push(output);
         }
         self.subtitles.check_used(&outputs)?;
         self.output.check_used(&outputs)?;

@@ -384,6 +384,17 @@ fn a_poster_beside_a_film() {
         ]}),
     );
     assert_means(&["in.mkv", "p.jpg", "--crf", "5"], one(json!({"path": "p.jpg", "video": {"crf": 5}})));
+    assert_means(
+        &["in.mkv", "-", "--format", "image", "--crf", "5"],
+        one(json!({"path": "/dev/stdout", "format": "image", "video": {"crf": 5}})),
+    );
+    assert_command_means(
+        "capture",
+        &["in.mkv", "p-%02d.png", "--start", "1", "--size", "64x48"],
+        json!({"source": {"url": "in.mkv", "start": 1}, "outputs": [
+            {"path": "p-%02d.png", "video": {"width": 64, "height": 48}, "audio": false, "subtitles": false}
+        ]}),
+    );
     let e = document(&["in.mkv", "p.jpg", "--audio", "aac"]).unwrap_err();
     assert!(e.code == USAGE && e.message.contains("a picture has no sound"), "{}", e.message);
     let e = of_command("record", &["pattern:smpte", "p.jpg"]).unwrap_err();

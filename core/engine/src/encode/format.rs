@@ -114,6 +114,7 @@ fn format_for(
         return Ok(made(if takes_it(source) { source } else { source.best_of(&takes).unwrap_or(source) }));
     }
     // What an encoder without a line of its own is for, nobody knows: it gets what loses least. Players want 4:2:0 of Theora.
+    // WebP keeps transparency.
     if (table.name.is_empty() || encoder == "libwebp")
         && encoder != "libtheora"
         && spec.bit_depth.is_none()

@@ -197,7 +197,7 @@ pub(super) fn source(s: &SourceSpec) -> Checked {
             if let Some(h) = &v.hdr {
                 hdr("source.frames.video.hdr", h)?;
                 let transfer = v.colour.as_ref().and_then(|c| c.transfer.as_deref());
-                if !matches!(transfer, Some("smpte2084" | "pq" | "arib-std-b67" | "hlg")) {
+                if !transfer.is_some_and(is_hdr) {
                     return refuse(
                         "source.frames.video.hdr",
                         "needs colour.transfer smpte2084 or arib-std-b67",
@@ -214,6 +214,11 @@ pub(super) fn source(s: &SourceSpec) -> Checked {
 }
 
 /// Refuses what says how to decode, of a source whose pictures and sound come raw.
+/// Whether a transfer function is one of those of HDR, by any of its names.
+fn is_hdr(transfer: &str) -> bool {
+    matches!(transfer, "smpte2084" | "pq" | "arib-std-b67" | "hlg")
+}
+
 /// An output of pictures that are a file each.
 fn picture(path: &str, o: &OutputSpec) -> Result<()> {
     let name = o.path.as_deref().unwrap_or_default();
@@ -240,8 +245,7 @@ fn picture(path: &str, o: &OutputSpec) -> Result<()> {
     }
     let VideoChoice::Track(v) = &o.video else { return Ok(()) };
     let colour = v.colour.as_ref();
-    let hdr = |t: &str| matches!(t, "smpte2084" | "pq" | "arib-std-b67" | "hlg");
-    if colour.and_then(|c| c.transfer.as_deref()).is_some_and(hdr)
+    if colour.and_then(|c| c.transfer.as_deref()).is_some_and(is_hdr)
         || colour.and_then(|c| c.primaries.as_deref()).is_some_and(|p| p.starts_with("bt2020"))
     {
         return refuse(format!("{path}.video.colour"), "viewers show every picture as sRGB; leave it out");

@@ -57,13 +57,7 @@ fn the_picture_at_a_time() {
 /// As [`psnr`], with what is compared turned into the levels of `reference` first.
 fn psnr_as_yuv(path: &str, reference: &str) -> f64 {
     let graph = "[0:v]scale=out_color_matrix=bt601:out_range=limited,format=yuv420p[a];[a][1:v]psnr";
-    let out = Command::new("ffmpeg")
-        .args(["-v", "info", "-i", path, "-i", reference, "-lavfi", graph, "-f", "null", "-"])
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&out.stderr).into_owned();
-    let value = text.rsplit("average:").next().and_then(|t| t.split_whitespace().next()).unwrap_or_default();
-    if value == "inf" { f64::INFINITY } else { value.parse().unwrap_or_else(|_| panic!("no PSNR in {text}")) }
+    psnr_by(&["-i", path, "-i", reference], graph)
 }
 
 #[test]

@@ -160,11 +160,15 @@ pub fn times(path: &str, stream: &str) -> Vec<f64> {
 
 /// PSNR (dB, average) of `path` against `reference`, both decoded by the FFmpeg command.
 pub fn psnr(path: &str, reference: &str) -> f64 {
-    let out = Command::new("ffmpeg")
-        .args(["-v", "info", "-i", path, "-i", reference])
-        .args(["-lavfi", "[0:v]setpts=N/TB[a];[1:v]setpts=N/TB[b];[a][b]psnr=shortest=1", "-f", "null", "-"])
-        .output()
-        .unwrap();
+    let graph = "[0:v]setpts=N/TB[a];[1:v]setpts=N/TB[b];[a][b]psnr=shortest=1";
+    psnr_by(&["-i", path, "-i", reference], graph)
+}
+
+/// What FFmpeg's filter `psnr` says at the end of `graph` with these inputs.
+pub fn psnr_by(inputs: &[&str], graph: &str) -> f64 {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "info"]).args(inputs).args(["-lavfi", graph, "-f", "null", "-"]);
+    let out = command.output().unwrap();
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
     let value = text.rsplit("average:").next().and_then(|t| t.split_whitespace().next()).unwrap_or_default();
     if value == "inf" { f64::INFINITY } else { value.parse().unwrap_or_else(|_| panic!("no PSNR in {text}")) }

@@ -2,7 +2,6 @@
 
 use crate::support::*;
 use serde_json::json;
-use std::process::Command;
 
 /// The upper left of a display matrix and FFmpeg's filters that do what it says.
 const WAYS: [([i32; 4], &str); 8] = [
@@ -42,13 +41,9 @@ fn matrix(path: &str) -> [i32; 4] {
 
 /// PSNR of `path` as FFmpeg shows it (`shown`) or as it lies in the file, against `plain` after FFmpeg's `filters`.
 fn psnr_of(path: &str, shown: bool, plain: &str, filters: &str) -> f64 {
-    let mut command = Command::new("ffmpeg");
-    command.args(["-v", "info"]).args((!shown).then_some("-noautorotate")).args(["-i", path, "-i", plain]);
     let graph = format!("[0:v]setpts=N/TB[a];[1:v]{filters},setpts=N/TB[b];[a][b]psnr=shortest=1");
-    let out = command.args(["-lavfi", &graph, "-f", "null", "-"]).output().unwrap();
-    let text = String::from_utf8_lossy(&out.stderr).into_owned();
-    let value = text.rsplit("average:").next().and_then(|t| t.split_whitespace().next()).unwrap_or_default();
-    if value == "inf" { f64::INFINITY } else { value.parse().unwrap_or_else(|_| panic!("no PSNR in {text}")) }
+    let inputs = ["-noautorotate", "-i", path, "-i", plain];
+    psnr_by(if shown { &inputs[1..] } else { &inputs }, &graph)
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! DTLS that sends a flight of its handshake again when nothing answers it.
 //!
 //! str0m drives no timer of OpenSSL's, which then sends a lost flight again only when the other side asks for it, and not before its own
-//! first second is over: where one of ten packets is lost, one of four connections took over two seconds, and one of nine does now. (str0m's other DTLS, dimpl, has timers, but does not
-//! know RSA, which GStreamer's certificates are of.) What is sent again here are the same datagrams, as a network may send them twice: a
-//! record that has arrived already is dropped by its number (RFC 6347, 4.1.2.6).
+//! first second is over: where one of ten packets is lost, one of four connections took over two seconds, and one of nine does now.
+//! (str0m's other DTLS, dimpl, has timers, but does not know RSA, which GStreamer's certificates are of.) What is sent again here are the
+//! same datagrams, as a network may send them twice: a record that has arrived already is dropped by its number (RFC 6347, 4.1.2.6).
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
