@@ -4,7 +4,7 @@ mod model;
 mod names;
 
 pub use model::{
-    Attachment, Audio, Chapter, ColourNames, Dolby, DurationFrom, Hdr, KeyFrame, Probe, Stream, Video,
+    Attachment, Audio, Chapter, ColourNames, Dolby, DurationFrom, Hdr, KeyFrame, Probe, Program, Stream, Video,
 };
 
 use crate::error::{Error, Result};
@@ -135,6 +135,7 @@ pub(crate) fn of_demuxer(
         seekable: demuxer.is_seekable(),
         streams: streams.iter().map(|s| stream(s, describe.get(s.index))).collect(),
         chapters: demuxer.chapters().into_iter().filter_map(chapter).collect(),
+        programs: demuxer.programs().into_iter().map(program).collect(),
         attachments: streams.iter().filter_map(attachment).collect(),
         metadata: demuxer.metadata().into_iter().collect(),
     }
@@ -156,6 +157,7 @@ pub(crate) fn of_pattern(spec: &SourceSpec, pattern: &Pattern) -> Probe {
         seekable: true,
         streams: streams.iter().map(|s| stream(s, None)).collect(),
         chapters: Vec::new(),
+        programs: Vec::new(),
         attachments: Vec::new(),
         metadata: BTreeMap::new(),
     }
@@ -175,6 +177,7 @@ pub(crate) fn of_screen(spec: &SourceSpec, screen: &Screen) -> Probe {
         seekable: false,
         streams: vec![stream(&screen.stream(), None)],
         chapters: Vec::new(),
+        programs: Vec::new(),
         attachments: Vec::new(),
         metadata: BTreeMap::new(),
     }
@@ -299,6 +302,11 @@ fn chapter(c: av::Chapter) -> Option<Chapter> {
         end: c.end as f64 * base.as_f64(),
         title: c.metadata.into_iter().find(|(k, _)| k == "title").map(|(_, v)| v),
     })
+}
+
+fn program(p: av::Program) -> Program {
+    let name = p.metadata.into_iter().find(|(k, _)| k == "service_name").map(|(_, name)| name);
+    Program { id: i64::from(p.id), name, streams: p.streams }
 }
 
 fn attachment(s: &StreamInfo) -> Option<Attachment> {
