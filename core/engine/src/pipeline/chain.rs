@@ -7,7 +7,7 @@ use crate::encode::{self, nvenc, presets};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::device::OnDevice;
 use crate::filter::{
-    self, Cascade, Deinterlace, DeviceScale, FilterContext, FrameRate, Repace, Rotate, Scale, ScaleTarget,
+    self, Cascade, Deinterlace, DeviceScale, FilterContext, FrameRate, KeepShape, Repace, Rotate, Scale, ScaleTarget,
     Upload,
 };
 use crate::frame::{Colour, ColourRange, Frame, Memory, PixelFormat};
@@ -131,6 +131,9 @@ pub(super) fn before_scale(
     }
     if down == Some(at) {
         chain.push(lost::download(safe));
+    }
+    if !placement.scales_there() {
+        chain.push(Box::new(KeepShape::new()));
     }
     Ok(chain)
 }
