@@ -630,7 +630,7 @@ impl Resolved {
         }
     }
 
-    fn copies_pictures(&self) -> bool {
+    pub(super) fn copies_pictures(&self) -> bool {
         let copied = |t: &Track| matches!(&t.make, Make::Copy(s) if s.kind == MediaKind::Video);
         self.outputs.iter().flat_map(|o| &o.tracks).any(copied)
     }
