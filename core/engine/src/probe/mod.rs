@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::frame::{Colour, HdrMetadata};
 use crate::packet::{Codec, MediaKind, StreamInfo};
 use crate::source::Content;
+use crate::source::exif;
 use crate::source::index::constant_rate;
 use crate::source::open::{local_path, open_content};
 use crate::source::pattern::Pattern;
@@ -79,6 +80,7 @@ fn probe_any(
 ) -> Result<Probe> {
     let mut demuxer = open_content(spec, content, interrupt)?;
     let mut streams = infos(&demuxer)?;
+    exif::turn(spec, &mut streams);
     let mut probe = of_demuxer(spec, content, &demuxer, &streams);
     let cheap = demuxer.is_seekable() && (content.is_some() || local_path(spec).is_some());
     let extent = if options.keyframes || cheap && !is_exact(&demuxer, &streams) {
