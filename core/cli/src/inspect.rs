@@ -38,6 +38,11 @@ fn page(p: &Probe) -> String {
             let _ = writeln!(text, "    key frame at {:.6}", frame.time);
         }
     }
+    for program in p.programs.iter().filter(|_| p.programs.len() > 1) {
+        let name = program.name.as_ref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
+        let streams: Vec<String> = program.streams.iter().map(|index| format!("#{index}")).collect();
+        let _ = writeln!(text, "program {}{name}: {}", program.id, streams.join(" "));
+    }
     for chapter in &p.chapters {
         let title = chapter.title.as_deref().unwrap_or_default();
         let _ =
@@ -81,14 +86,28 @@ fn line(s: &Stream) -> String {
         }
     }
     if let Some(a) = &s.audio {
-        parts.push(format!("{} Hz", a.sample_rate));
-        parts.push(a.layout.clone());
+        // What has not come yet within what was looked at is not known.
+        parts.extend((a.sample_rate > 0).then(|| format!("{} Hz", a.sample_rate)));
+        parts.extend(match a.layout.as_str() {
+            "0 channels" => None,
+            "1 channels" => Some("mono".into()),
+            layout => Some(layout.to_owned()),
+        });
     }
     if let Some(rate) = s.bit_rate {
         parts.push(words::rate(rate));
     }
     parts.extend(s.language.clone());
     parts.extend(s.title.as_ref().map(|t| format!("\"{t}\"")));
+    let d = &s.disposition;
+    let roles = [
+        (d.attached_picture, "cover"),
+        (d.forced, "forced"),
+        (d.hearing_impaired, "for hard of hearing"),
+        (d.visual_impaired, "for visually impaired"),
+        (d.comment, "commentary"),
+    ];
+    parts.extend(roles.into_iter().filter(|(is, _)| *is).map(|(_, role)| role.into()));
     parts.join(", ")
 }
 

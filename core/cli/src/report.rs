@@ -237,6 +237,10 @@ fn summary(plan: Option<&Plan>, last: &Progress, done: &Done) -> String {
         for track in &output.tracks {
             let _ = writeln!(text, "  {}", track_line(track, output));
         }
+        // Who deletes the source should know.
+        for what in &output.left_out {
+            let _ = writeln!(text, "  left out: {what}");
+        }
     }
     let size = |path: &String| std::fs::metadata(path).ok().filter(|m| m.is_file()).map(|m| m.len());
     let (listed, others) = done.outputs.split_at(done.outputs.len().min(LISTED));

@@ -324,6 +324,27 @@ int gsav_chapter_get(const AVFormatContext *ctx, int index, GsavChapter *p, AVDi
     return 0;
 }
 
+/* The `n`th of the programs that a stream belongs to; `stream` < 0: of all. Its streams' indexes stay the context's. */
+int gsav_program_get(AVFormatContext *ctx, int stream, int n, int *id, const unsigned **streams, unsigned *count,
+                     AVDictionary **metadata)
+{
+    const AVProgram *p = NULL;
+    if (stream >= 0) {
+        do
+            p = av_find_program_from_stream(ctx, (AVProgram *)p, stream);
+        while (p && n-- > 0);
+    } else if (n >= 0 && (unsigned)n < ctx->nb_programs) {
+        p = ctx->programs[n];
+    }
+    if (!p)
+        return AVERROR(EINVAL);
+    *id = p->id;
+    *streams = p->stream_index;
+    *count = p->nb_stream_indexes;
+    *metadata = p->metadata;
+    return 0;
+}
+
 /* Reads one packet. A transport error that was turned into an end of file is reported as the error it was; `length` is that
  * of gsav_demux_length() after opening. */
 int gsav_demux_read(AVFormatContext *ctx, int64_t length, AVPacket *packet)

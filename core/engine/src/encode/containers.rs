@@ -34,7 +34,9 @@ pub fn is_native_audio(container: Container, stream: &StreamInfo) -> bool {
     let plain_aac = stream.codec == Codec::Aac && stream.profile.is_none_or(|p| p == 1) && channels <= 2;
     match container {
         Container::Mp4 | Container::Mov | Container::Hls | Container::Dash | Container::HlsDash => plain_aac,
-        Container::Flv | Container::Ts => plain_aac || stream.codec == Codec::Mp3,
+        Container::Flv => plain_aac || stream.codec == Codec::Mp3,
+        // What is broadcast in it (ETSI TS 101 154).
+        Container::Ts => plain_aac || matches!(stream.codec.name(), "mp3" | "mp2" | "ac3" | "eac3"),
         Container::WebM | Container::Ogg => matches!(stream.codec, Codec::Opus | Codec::Vorbis),
         Container::Mkv => can_carry(Container::Mp4, MediaKind::Audio, &stream.codec),
         Container::Raw => true,
@@ -280,5 +282,7 @@ mod tests {
         assert!(is_native_audio(Container::WebM, &stream(Codec::Opus)));
         let he = StreamInfo { profile: Some(4), ..stream(Codec::Aac) };
         assert!(!is_native_audio(Container::Hls, &he));
+        assert!(is_native_audio(Container::Ts, &stream(Codec::Ac3)));
+        assert!(!is_native_audio(Container::Hls, &stream(Codec::Ac3)));
     }
 }

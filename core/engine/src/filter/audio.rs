@@ -32,6 +32,8 @@ pub struct AudioTarget {
     pub sync: bool,
     /// Begin at this sample exactly, with silence or without what comes before, instead of with the first that comes.
     pub begin: Option<i64>,
+    /// Begin at the first of these samples, with silence, where there is no sound up to the second.
+    pub begin_not_later: Option<(i64, i64)>,
     /// Go on with silence until this sample if the sound ends before.
     pub until: Option<i64>,
 }
@@ -84,6 +86,10 @@ impl AudioConform {
         };
         let line = match target.begin {
             Some(begin) => line.begin(begin),
+            None => line,
+        };
+        let line = match target.begin_not_later {
+            Some((begin, limit)) => line.begin_not_later(begin, limit),
             None => line,
         };
         let until = target.until.map(|end| (end, target.params.clone()));
@@ -145,7 +151,10 @@ impl Stage<Frame, Frame> for AudioConform {
         let mut to_line = OutletFn(|f| line.push(f, &mut last));
         if broken {
             resample.restart(&mut to_line)?;
+            // The new one takes the first time that it gets for right.
+            line.mend();
         }
+        let mut to_line = OutletFn(|f| line.push(f, &mut last));
         resample.push(frame, &mut to_line)
     }
 

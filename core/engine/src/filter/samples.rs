@@ -69,9 +69,9 @@ fn join(queue: &mut VecDeque<(Frame, usize)>, count: usize) -> Result<av::Frame>
 /// Makes one unbroken run of samples out of frames of one kind, in frames of exactly `size` samples (the last one may
 /// be shorter), in base 1/rate.
 ///
-/// With `follow`, a frame that begins more than `tolerance` samples after the end of the run is preceded by silence,
-/// and one that begins that much before it loses what is there already; smaller steps, and all without `follow`, are
-/// ignored.
+/// With `follow`, a frame that begins more than a hundredth of a second after the end of the run is preceded by silence, and
+/// one that begins that much before it loses what is there already; smaller steps, and all without `follow`, are ignored.
+/// Of what swresample shall stretch, the first step comes here whole: it begins anew there, with the time that it is given.
 pub(super) struct Line {
     size: Option<usize>,
     follow: bool,
@@ -81,6 +81,8 @@ pub(super) struct Line {
     head: Option<i64>,
     /// The run begins at this sample, whenever its first frame does.
     begin: Option<i64>,
+    /// The run begins at this sample where its first frame is later than the second of these.
+    not_later: Option<(i64, i64)>,
     /// A frame was dropped whole for its overlap, so that the next one's has to be mended to the sample.
     mending: bool,
 }
@@ -88,13 +90,33 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn new(size: Option<u32>, follow: bool) -> Self {
         let size = size.filter(|s| *s > 0).map(|s| s as usize);
-        Line { size, follow, queue: VecDeque::new(), queued: 0, head: None, begin: None, mending: false }
+        Line {
+            size,
+            follow,
+            queue: VecDeque::new(),
+            queued: 0,
+            head: None,
+            begin: None,
+            not_later: None,
+            mending: false,
+        }
     }
 
     /// Begins the run at sample `begin`: with silence if there is no sound yet, without the sound before it.
     pub(super) fn begin(mut self, begin: i64) -> Self {
         self.begin = Some(begin);
         self
+    }
+
+    /// Begins the run at sample `begin`, with silence, where there is no sound up to sample `limit`.
+    pub(super) fn begin_not_later(mut self, begin: i64, limit: i64) -> Self {
+        self.not_later = Some((begin, limit));
+        self
+    }
+
+    /// What comes next does not go on where the run ends: it is put to its place to the sample.
+    pub(super) fn mend(&mut self) {
+        self.mending = true;
     }
 
     /// Goes on with silence until sample `end`.
@@ -117,12 +139,17 @@ impl Line {
             return Ok(());
         }
         let pts = frame.pts.map(|t| rescale(t, frame.base, sample_base(rate), Rounding::Nearest));
+        if let (None, Some((begin, limit)), Some(pts)) = (self.head, self.not_later.take(), pts)
+            && pts > limit
+        {
+            self.begin = Some(begin);
+        }
         let begins = self.head.is_none() && self.begin.is_some();
         let head = *self.head.get_or_insert(self.begin.or(pts).unwrap_or(0));
         let mut skip = 0;
         if let (Some(pts), true) = (pts, self.follow || begins) {
             let step = pts - (head + self.queued as i64);
-            let tolerance = if self.mending || begins { 0 } else { i64::from(rate) / 25 };
+            let tolerance = if self.mending || begins { 0 } else { i64::from(rate) / 100 };
             if step > tolerance {
                 self.fill(&frame.audio(), step as u64, out)?;
             } else if step < -tolerance {

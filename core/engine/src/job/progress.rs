@@ -40,6 +40,7 @@ impl Ticker {
             }
         }
         if let Some(duration) = progress.duration
+            && progress.fraction.is_some()
             && progress.speed > 0.0
         {
             progress.eta = Some(((duration - progress.time) / progress.speed).max(0.0));
@@ -89,8 +90,9 @@ fn measure(shared: &Shared) -> Progress {
     Progress {
         time,
         duration,
+        // A length that was an estimate, and too short, says nothing once it is over.
         fraction: duration
-            .filter(|d| *d > 0.0)
+            .filter(|d| *d > 0.0 && (complete || time <= d * 1.02 + 1.0))
             .map(|d| if complete { 1.0 } else { (time / d).clamp(0.0, 1.0) }),
         frames: frames.unwrap_or(0),
         fps: 0.0,

@@ -1,4 +1,4 @@
-//! For whom a soundtrack is: what containers say of it, in the words of HLS and DASH.
+//! For whom a soundtrack or a text is: what containers say of it, in the words of HLS and DASH.
 
 use crate::packet::Disposition;
 
@@ -26,6 +26,22 @@ pub fn characteristics(disposition: Disposition) -> Vec<String> {
     disposition.visual_impaired.then(|| "public.accessibility.describes-video".into()).into_iter().collect()
 }
 
+/// `CHARACTERISTICS` of subtitles (RFC 8216, 4.3.4.1): those for who does not hear have what is heard besides speech.
+pub fn text_characteristics(disposition: Disposition) -> Vec<String> {
+    let all = ["transcribes-spoken-dialog", "describes-music-and-sound"];
+    let all = all.into_iter().filter(|_| disposition.hearing_impaired);
+    all.map(|what| format!("public.accessibility.{what}")).collect()
+}
+
+/// The role of subtitles (ISO/IEC 23009-1, `urn:mpeg:dash:role:2011`).
+pub fn text_role(disposition: Disposition) -> &'static str {
+    match (disposition.forced, disposition.hearing_impaired) {
+        (true, _) => "forced-subtitle",
+        (false, true) => "caption",
+        (false, false) => "subtitle",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,5 +63,10 @@ mod tests {
         assert_eq!(roles(described, false), ["description"]);
         assert_eq!(roles(plain, true), ["main"]);
         assert_eq!(characteristics(described), ["public.accessibility.describes-video"]);
+        let captions = Disposition { hearing_impaired: true, ..plain };
+        let forced = Disposition { forced: true, ..plain };
+        assert_eq!([plain, captions, forced].map(text_role), ["subtitle", "caption", "forced-subtitle"]);
+        assert_eq!(text_characteristics(captions).len(), 2);
+        assert!(text_characteristics(forced).is_empty());
     }
 }

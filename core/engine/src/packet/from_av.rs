@@ -31,6 +31,7 @@ impl StreamInfo {
         info.frames = Some(stream.frames).filter(|n| *n > 0);
         info.bit_rate = Some(v.bit_rate).filter(|r| *r > 0);
         info.disposition = disposition(stream.disposition);
+        info.programs = stream.programs.iter().map(|id| i64::from(*id)).collect();
         for (key, value) in &stream.metadata {
             match key.to_ascii_lowercase().as_str() {
                 "language" => info.language = Some(value.clone()).filter(|l| !l.is_empty() && l != "und"),
@@ -43,7 +44,10 @@ impl StreamInfo {
                 width: v.width,
                 height: v.height,
                 format: v.pixel_format,
-                frame_rate: positive(stream.avg_frame_rate).or(positive(stream.guessed_frame_rate)),
+                // A cover's would be its time base.
+                frame_rate: positive(stream.avg_frame_rate)
+                    .or(positive(stream.guessed_frame_rate))
+                    .filter(|_| !info.disposition.attached_picture),
                 constant_rate: None,
                 sample_aspect: positive(stream.sample_aspect)
                     .or(positive(v.sample_aspect))

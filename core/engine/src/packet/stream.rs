@@ -40,6 +40,8 @@ pub struct StreamInfo {
     pub disposition: Disposition,
     /// All other tags.
     pub metadata: Vec<(String, String)>,
+    /// Ids of the programs that it belongs to, where the container has any (MPEG-TS: `program_number`).
+    pub programs: Vec<i64>,
     /// Set for video.
     pub video: Option<VideoInfo>,
     /// Set for audio.
@@ -49,6 +51,13 @@ pub struct StreamInfo {
 }
 
 impl StreamInfo {
+    /// Whether it is of a program of `picture`, or the container does not say to which programs they belong.
+    pub(crate) fn belongs_to(&self, picture: Option<&StreamInfo>) -> bool {
+        let Some(picture) = picture else { return true };
+        let (own, its) = (&self.programs, &picture.programs);
+        own.is_empty() || its.is_empty() || own.iter().any(|id| its.contains(id))
+    }
+
     /// A stream of `kind` and `codec` with everything else unknown.
     pub fn new(kind: MediaKind, codec: Codec, time_base: TimeBase) -> Self {
         StreamInfo {
@@ -70,6 +79,7 @@ impl StreamInfo {
             metadata: Vec::new(),
             video: None,
             audio: None,
+            programs: Vec::new(),
             native: None,
         }
     }

@@ -578,6 +578,10 @@ impl<'a> Graph<'a> {
                         container.set_discard(index, stream.routes.is_empty())?;
                     }
                 }
+                // Decoders find them by themselves.
+                if let Some(container) = packets.container().filter(|_| self.resolved.copies_pictures()) {
+                    crate::source::open::complete_times(container);
+                }
                 let begin = offer.start.unwrap_or(Timestamp::new(0, Rational::new(1, 1)));
                 let seeker = Seeker::of(&offer.streams, begin);
                 if let (Some(key), Some(index)) = (key, seeker.stream())

@@ -7,8 +7,8 @@ use crate::encode::{self, nvenc, presets};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::device::OnDevice;
 use crate::filter::{
-    self, Cascade, Deinterlace, DeviceScale, FilterContext, FrameRate, Repace, Rotate, Scale, ScaleTarget,
-    Upload,
+    self, Cascade, Deinterlace, DeviceScale, FilterContext, FrameRate, KeepShape, Repace, Rotate, Scale,
+    ScaleTarget, Upload,
 };
 use crate::frame::{Colour, ColourRange, Frame, Memory, PixelFormat};
 use crate::job::shared::{Meter, Shared};
@@ -131,6 +131,9 @@ pub(super) fn before_scale(
     }
     if down == Some(at) {
         chain.push(lost::download(safe));
+    }
+    if !placement.scales_there() {
+        chain.push(Box::new(KeepShape::new()));
     }
     Ok(chain)
 }

@@ -44,6 +44,11 @@ impl Graph<'_> {
             loudness: track.spec.loudness,
             sync: track.spec.sync,
             begin: self.window.as_ref().map(|w| first_sample(w, &wanted)),
+            // Players of segments want sound from the beginning, or wait for it.
+            begin_not_later: self.resolved.outputs[output]
+                .container
+                .is_some_and(Container::is_segmented)
+                .then(|| (0, i64::from(wanted.params.sample_rate) / 2)),
             until: self.window.as_ref().and_then(|w| last_sample(w, &wanted, self.length)),
         })?;
         let encoder = AudioEncoder::new(&track.encoder, &track.spec, wanted)?;

@@ -181,7 +181,8 @@ fn attachment(stream: &StreamInfo, demuxer: &av::Demuxer) -> Option<Attachment> 
 
 fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interrupt) -> Result<Input> {
     let label = spec.source.label();
-    let streams: Vec<StreamInfo> = demuxer.streams()?.iter().map(StreamInfo::from_av).collect();
+    let mut streams: Vec<StreamInfo> = demuxer.streams()?.iter().map(StreamInfo::from_av).collect();
+    crate::source::exif::turn(&spec.source, &mut streams);
     let media = streams.iter().any(|s| matches!(s.kind, MediaKind::Video | MediaKind::Audio));
     let words = streams.iter().any(|s| s.kind == MediaKind::Subtitle)
         && spec.outputs.iter().all(|o| o.container() == Some(Container::WebVtt));

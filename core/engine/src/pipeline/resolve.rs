@@ -184,7 +184,12 @@ fn output_tracks(
         }
         None => output,
     };
-    let best = pick_audio(offer, &AudioSpec::new())?.filter(|_| !offer.raw);
+    let picture = match output.video {
+        VideoChoice::None => None,
+        // Whether there is such a stream is said below.
+        _ => pick_video(offer, tracks::wanted_stream(output)).ok().flatten(),
+    };
+    let best = pick_audio(offer, &AudioSpec::new(), picture)?.filter(|_| !offer.raw);
     let named = named::output(spec, output, best);
     let output = named.as_ref().unwrap_or(output);
     let container = output.container();
@@ -259,8 +264,8 @@ fn output_tracks(
         }
     }
 
-    for (a, wanted) in wanted_audio(output, container, offer).into_iter().enumerate() {
-        match pick_audio(offer, &wanted).map_err(|e| e.at(format!("audio[{a}]")))? {
+    for (a, wanted) in wanted_audio(output, container, offer, picture).into_iter().enumerate() {
+        match pick_audio(offer, &wanted, picture).map_err(|e| e.at(format!("audio[{a}]")))? {
             Some(stream) => tracks.push(
                 tracks::audio(output, container, &wanted, stream, offer, spec)
                     .map_err(|e| e.at(format!("audio[{a}]")))?,
@@ -283,7 +288,7 @@ fn output_tracks(
         SubtitleChoice::None => {}
         SubtitleChoice::Default if window.is_some() || named::is_sound(output) => {}
         SubtitleChoice::Default if spec.source.start.is_some() && offer.raw => {}
-        SubtitleChoice::Default => tracks.extend(tracks::default_subtitles(written, offer)),
+        SubtitleChoice::Default => tracks.extend(tracks::default_subtitles(written, offer, picture)),
         SubtitleChoice::Tracks(wanted) => {
             let chosen = wanted.iter().any(|w| w.default);
             for (s, wanted) in wanted.iter().enumerate() {
@@ -367,7 +372,13 @@ fn wanted_video(
     }
 }
 
-fn wanted_audio(output: &OutputSpec, container: Option<Container>, offer: &Offer) -> Vec<AudioSpec> {
+fn wanted_audio(
+    output: &OutputSpec,
+    container: Option<Container>,
+    offer: &Offer,
+    picture: Option<&StreamInfo>,
+) -> Vec<AudioSpec> {
+    let sounds = || offer.streams.iter().filter(|s| s.kind == MediaKind::Audio && s.belongs_to(picture));
     match &output.audio {
         AudioChoice::None => Vec::new(),
         AudioChoice::Tracks(tracks) => tracks.clone(),
@@ -381,12 +392,11 @@ fn wanted_audio(output: &OutputSpec, container: Option<Container>, offer: &Offer
         AudioChoice::Default
             if container.is_some_and(Container::is_segmented) || captures_several(container, offer) =>
         {
-            let sounds = offer.streams.iter().filter(|s| s.kind == MediaKind::Audio);
-            sounds.map(|s| AudioSpec { stream: Some(s.index), ..AudioSpec::new() }).collect()
+            sounds().map(|s| AudioSpec { stream: Some(s.index), ..AudioSpec::new() }).collect()
         }
         // A track that was declared and has sent nothing is nobody's wish.
         AudioChoice::Default if takes_all(output) => {
-            let sounds = offer.streams.iter().filter(|s| s.audio.as_ref().is_some_and(|a| a.sample_rate > 0));
+            let sounds = sounds().filter(|s| s.audio.as_ref().is_some_and(|a| a.sample_rate > 0));
             let all: Vec<AudioSpec> =
                 sounds.map(|s| AudioSpec { stream: Some(s.index), ..AudioSpec::new() }).collect();
             if all.len() > 1 { all } else { vec![AudioSpec::new()] }
@@ -419,7 +429,12 @@ fn pick_video(offer: &Offer, index: Option<usize>) -> Result<Option<&StreamInfo>
     }))
 }
 
-fn pick_audio<'a>(offer: &'a Offer, wanted: &AudioSpec) -> Result<Option<&'a StreamInfo>> {
+/// The sound that `wanted` means, of the program of `picture` where it can be.
+fn pick_audio<'a>(
+    offer: &'a Offer,
+    wanted: &AudioSpec,
+    picture: Option<&StreamInfo>,
+) -> Result<Option<&'a StreamInfo>> {
     if let Some(index) = wanted.stream {
         return by_index(offer, index, MediaKind::Audio).map(Some);
     }
@@ -433,7 +448,8 @@ fn pick_audio<'a>(offer: &'a Offer, wanted: &AudioSpec) -> Result<Option<&'a Str
         .filter(|s| language.is_none_or(|l| s.language.as_deref().is_some_and(|own| same(own, l))));
     Ok(sound.max_by_key(|s| {
         let channels = s.audio.as_ref().map_or(0, |a| a.layout.channels);
-        (s.disposition.default, !s.disposition.comment, channels, std::cmp::Reverse(s.index))
+        let of_it = s.belongs_to(picture);
+        (of_it, s.disposition.default, !s.disposition.comment, channels, std::cmp::Reverse(s.index))
     }))
 }
 
@@ -555,7 +571,19 @@ fn left_out(output: &Output, spec: &OutputSpec, offer: &Offer) -> Vec<String> {
         return Vec::new();
     }
     let used = |index: usize| output.tracks.iter().any(|t| t.stream == Some(index));
-    let media = |s: &&StreamInfo| s.kind != MediaKind::Attachment && !s.disposition.attached_picture;
+    // What was switched off is nobody's loss, and a picture has a place for nothing else.
+    let wanted = |kind: MediaKind| match kind {
+        MediaKind::Video => !matches!(spec.video, VideoChoice::None),
+        MediaKind::Audio => {
+            !matches!(spec.audio, AudioChoice::None) && output.container != Some(Container::Image)
+        }
+        MediaKind::Subtitle => {
+            !matches!(spec.subtitles, SubtitleChoice::None) && output.container != Some(Container::Image)
+        }
+        MediaKind::Data => true,
+        MediaKind::Attachment => false,
+    };
+    let media = |s: &&StreamInfo| wanted(s.kind) && !s.disposition.attached_picture;
     let streams = offer.streams.iter().filter(media).filter(|s| !used(s.index)).map(|s| {
         let language = s.language.as_ref().map(|l| format!(", {l}")).unwrap_or_default();
         format!("stream {}: {} {}{language}", s.index, s.codec.name(), s.kind.name())
@@ -604,7 +632,7 @@ impl Resolved {
         }
     }
 
-    fn copies_pictures(&self) -> bool {
+    pub(super) fn copies_pictures(&self) -> bool {
         let copied = |t: &Track| matches!(&t.make, Make::Copy(s) if s.kind == MediaKind::Video);
         self.outputs.iter().flat_map(|o| &o.tracks).any(copied)
     }

@@ -4,13 +4,15 @@ mod model;
 mod names;
 
 pub use model::{
-    Attachment, Audio, Chapter, ColourNames, Dolby, DurationFrom, Hdr, KeyFrame, Probe, Stream, Video,
+    Attachment, Audio, Chapter, ColourNames, Dolby, DurationFrom, Hdr, KeyFrame, Probe, Program, Stream,
+    Video,
 };
 
 use crate::error::{Error, Result};
 use crate::frame::{Colour, HdrMetadata};
 use crate::packet::{Codec, MediaKind, StreamInfo};
 use crate::source::Content;
+use crate::source::exif;
 use crate::source::index::constant_rate;
 use crate::source::open::{local_path, open_content};
 use crate::source::pattern::Pattern;
@@ -79,6 +81,7 @@ fn probe_any(
 ) -> Result<Probe> {
     let mut demuxer = open_content(spec, content, interrupt)?;
     let mut streams = infos(&demuxer)?;
+    exif::turn(spec, &mut streams);
     let mut probe = of_demuxer(spec, content, &demuxer, &streams);
     let cheap = demuxer.is_seekable() && (content.is_some() || local_path(spec).is_some());
     let extent = if options.keyframes || cheap && !is_exact(&demuxer, &streams) {
@@ -135,6 +138,7 @@ pub(crate) fn of_demuxer(
         seekable: demuxer.is_seekable(),
         streams: streams.iter().map(|s| stream(s, describe.get(s.index))).collect(),
         chapters: demuxer.chapters().into_iter().filter_map(chapter).collect(),
+        programs: demuxer.programs().into_iter().map(program).collect(),
         attachments: streams.iter().filter_map(attachment).collect(),
         metadata: demuxer.metadata().into_iter().collect(),
     }
@@ -156,6 +160,7 @@ pub(crate) fn of_pattern(spec: &SourceSpec, pattern: &Pattern) -> Probe {
         seekable: true,
         streams: streams.iter().map(|s| stream(s, None)).collect(),
         chapters: Vec::new(),
+        programs: Vec::new(),
         attachments: Vec::new(),
         metadata: BTreeMap::new(),
     }
@@ -175,6 +180,7 @@ pub(crate) fn of_screen(spec: &SourceSpec, screen: &Screen) -> Probe {
         seekable: false,
         streams: vec![stream(&screen.stream(), None)],
         chapters: Vec::new(),
+        programs: Vec::new(),
         attachments: Vec::new(),
         metadata: BTreeMap::new(),
     }
@@ -299,6 +305,11 @@ fn chapter(c: av::Chapter) -> Option<Chapter> {
         end: c.end as f64 * base.as_f64(),
         title: c.metadata.into_iter().find(|(k, _)| k == "title").map(|(_, v)| v),
     })
+}
+
+fn program(p: av::Program) -> Program {
+    let name = p.metadata.into_iter().find(|(k, _)| k == "service_name").map(|(_, name)| name);
+    Program { id: i64::from(p.id), name, streams: p.streams }
 }
 
 fn attachment(s: &StreamInfo) -> Option<Attachment> {

@@ -31,10 +31,25 @@ pub struct Probe {
     pub streams: Vec<Stream>,
     /// Chapters by time.
     pub chapters: Vec<Chapter>,
+    /// Programs, where the container has any (MPEG-TS, the variants of HLS).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<Program>,
     /// Files inside the container (fonts, cover art).
     pub attachments: Vec<Attachment>,
     /// Tags of the container.
     pub metadata: BTreeMap<String, String>,
+}
+
+/// One program: streams that belong to each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Program {
+    /// The container's id (MPEG-TS: `program_number`).
+    pub id: i64,
+    /// Its name (MPEG-TS: `service_name`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Indexes of its streams.
+    pub streams: Vec<usize>,
 }
 
 /// How a duration was found.

@@ -60,7 +60,8 @@ impl Media {
         interrupt: &Interrupt,
     ) -> Result<(Self, Probe)> {
         let demuxer = open_content(spec, content.as_ref(), interrupt)?;
-        let streams = probe::infos(&demuxer)?;
+        let mut streams = probe::infos(&demuxer)?;
+        crate::source::exif::turn(spec, &mut streams);
         let info = probe::of_demuxer(spec, content.as_ref(), &demuxer, &streams);
         let device = spec.decode.device;
         let threads = if options.threads > 0 { options.threads } else { spec.decode.threads };

@@ -70,7 +70,7 @@ struct Subtitle {
     language: Option<String>,
     title: Option<String>,
     default: bool,
-    forced: bool,
+    disposition: Disposition,
     cues: Vec<webvtt::Cue>,
 }
 
@@ -200,7 +200,7 @@ impl Index {
             title: track.stream.title.clone(),
             // Of a group, one may be shown unasked at most (RFC 8216, 4.3.4.1.1); Matroska marks all where nobody says anything.
             default: track.stream.disposition.default && !self.subtitles.iter().any(|s| s.default),
-            forced: track.stream.disposition.forced,
+            disposition: track.stream.disposition,
             cues: Vec::new(),
         });
         self.subtitles.len() - 1
@@ -469,7 +469,7 @@ impl Index {
         for s in &self.subtitles {
             let mut set = dash::AdaptationSet::new(dash::Content::Text);
             (set.language, set.label) = (s.language.clone(), s.title.clone());
-            set.roles = vec![if s.forced { "forced-subtitle" } else { "subtitle" }.into()];
+            set.roles = vec![audience::text_role(s.disposition).into()];
             if s.default {
                 set.roles.insert(0, "main".into());
             }

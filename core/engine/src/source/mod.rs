@@ -2,6 +2,7 @@
 
 mod content;
 pub(crate) mod continuity;
+pub(crate) mod exif;
 pub(crate) mod index;
 pub(crate) mod keys;
 pub(crate) mod open;

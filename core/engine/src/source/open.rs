@@ -43,10 +43,15 @@ pub(crate) fn open_content(
             open_bytes(&SourceSpec { timeout: 0.0, ..spec.clone() }, content.input(), interrupt)?
         }
     };
+    complete_times(&mut demuxer);
+    Ok(demuxer)
+}
+
+/// Gives pictures the times that follow from others', where the format need not write one for each.
+pub(crate) fn complete_times(demuxer: &mut av::Demuxer) {
     if PARTLY_TIMED.contains(&demuxer.format_name().as_str()) {
         demuxer.generate_times();
     }
-    Ok(demuxer)
 }
 
 /// Formats that need not write a time for every picture.

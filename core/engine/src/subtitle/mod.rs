@@ -57,6 +57,7 @@ impl SubtitleConverter {
             codec: target.clone(),
             time_base: MILLISECONDS,
             extradata: if *target == Codec::MovText { Bytes::from_static(TX3G) } else { Bytes::new() },
+            programs: Vec::new(),
             native: None,
             start: None,
             metadata: Vec::new(),

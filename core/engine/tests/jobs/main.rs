@@ -2,6 +2,7 @@
 
 mod awkward;
 mod bad_input;
+mod broadcast;
 mod carried;
 mod control;
 mod damage;

@@ -231,6 +231,32 @@ fn a_poster_does_not_hold_back_what_is_told_of_the_film() {
 }
 
 #[test]
+fn photographs_are_upright() {
+    let dir = Dir::new();
+    let plain = dir.path("plain.jpg");
+    ffmpeg(&format!("-f lavfi -i testsrc2=s=320x180 -frames:v 1 -q:v 2 {plain}"));
+    let bytes = std::fs::read(&plain).unwrap();
+    for orientation in 1..=8u8 {
+        let exif = [
+            &b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0"[..],
+            &[orientation, 0, 0, 0, 0, 0, 0, 0],
+        ]
+        .concat();
+        let segment = [&[0xff, 0xe1, 0, exif.len() as u8 + 2][..], &exif].concat();
+        let held = dir.path("held.jpg");
+        std::fs::write(&held, [&bytes[..2], &segment, &bytes[2..]].concat()).unwrap();
+        let (made, told) = (dir.path("made.png"), dir.path("told.png"));
+        complete(json!({"source": {"url": held}, "outputs": [{"path": made, "overwrite": true}]}));
+        // FFmpeg's command turns pictures by what its decoder says of them.
+        ffmpeg(&format!("-y -i {held} {told}"));
+        let wide = orientation < 5;
+        assert_eq!(size(&made), if wide { (320, 180) } else { (180, 320) }, "{orientation}");
+        let psnr = psnr_as_yuv(&made, &told);
+        assert!(psnr > 25.0, "{orientation}: {psnr} dB");
+    }
+}
+
+#[test]
 fn the_cover_of_a_sound() {
     let dir = Dir::new();
     let (cover, sound) = (dir.path("cover.png"), dir.path("sound.mp3"));

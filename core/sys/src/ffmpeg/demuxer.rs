@@ -87,6 +87,8 @@ pub struct StreamDesc {
     pub metadata: Pairs,
     /// Whether packets are thrown away.
     pub discard: bool,
+    /// Ids of the programs that it belongs to.
+    pub programs: Vec<i32>,
 }
 
 /// Roles of a stream (`AV_DISPOSITION_*` bits).
@@ -156,6 +158,17 @@ pub struct Chapter {
     /// Seconds per tick.
     pub time_base: (i32, i32),
     /// Tags (`title` …).
+    pub metadata: Pairs,
+}
+
+/// A program: the streams that belong to each other where there are several of them (MPEG-TS, the variants of HLS).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// The container's id (MPEG-TS: `program_number`).
+    pub id: i32,
+    /// Indexes of its streams.
+    pub streams: Vec<usize>,
+    /// Tags (`service_name`, `service_provider` …).
     pub metadata: Pairs,
 }
 
@@ -334,6 +347,7 @@ impl Demuxer {
         // SAFETY: as above.
         unsafe { raw::gsav_guess_frame_rate(self.raw, i, &mut guess.0, &mut guess.1) };
         Ok(StreamDesc {
+            programs: (0..).map_while(|n| self.program(i, n)).map(|p| p.id).collect(),
             index,
             id: s.id,
             params,
@@ -380,6 +394,35 @@ impl Demuxer {
                 })
             })
             .collect()
+    }
+
+    /// Programs, in the container's order.
+    pub fn programs(&self) -> Vec<Program> {
+        (0..).map_while(|n| self.program(-1, n)).collect()
+    }
+
+    /// The `n`th program of those that `stream` belongs to; −1: of all.
+    fn program(&self, stream: i32, n: i32) -> Option<Program> {
+        let (mut id, mut count) = (0, 0);
+        let (mut streams, mut meta) = (ptr::null(), ptr::null());
+        // SAFETY: an opened context; the call checks stream and number.
+        let code = unsafe {
+            raw::gsav_program_get(self.raw, stream, n, &mut id, &mut streams, &mut count, &mut meta)
+        };
+        if code < 0 {
+            return None;
+        }
+        let streams = match streams.is_null() {
+            true => &[],
+            // SAFETY: belongs to the program, which has so many.
+            false => unsafe { std::slice::from_raw_parts(streams, count as usize) },
+        };
+        Some(Program {
+            id,
+            streams: streams.iter().map(|index| *index as usize).collect(),
+            // SAFETY: belongs to the program.
+            metadata: unsafe { dict::read(meta) },
+        })
     }
 
     /// Tags of the container.

@@ -42,7 +42,7 @@ pub use colour::{
 };
 pub use cuda::ForeignPlane;
 pub use decoder::{Decoder, DecoderOptions, Skip, ThreadType};
-pub use demuxer::{Chapter, Demuxer, DemuxerOptions, Disposition, StreamDesc};
+pub use demuxer::{Chapter, Demuxer, DemuxerOptions, Disposition, Program, StreamDesc};
 pub use dict::Pairs;
 #[cfg(unix)]
 pub use dmabuf::{DmaBuf, DmaBufPicture, DmaBufPlane, format_of_fourcc, fourcc_of};

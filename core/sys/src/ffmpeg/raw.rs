@@ -3,7 +3,7 @@
 
 #![allow(missing_docs)]
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_char, c_int, c_uint, c_void};
 
 macro_rules! opaque {
     ($($name:ident),*) => {
@@ -311,6 +311,8 @@ unsafe extern "C" {
     pub fn gsav_stream_set_discard(c: *mut AVFormatContext, index: c_int, discard: c_int) -> c_int;
     pub fn gsav_chapter_get(c: *const AVFormatContext, index: c_int, p: *mut Chapter, meta: *mut *const AVDictionary)
         -> c_int;
+    pub fn gsav_program_get(c: *mut AVFormatContext, stream: c_int, n: c_int, id: *mut c_int, streams: *mut *const c_uint,
+        count: *mut c_uint, meta: *mut *const AVDictionary) -> c_int;
     pub fn gsav_demux_read(c: *mut AVFormatContext, length: i64, p: *mut AVPacket) -> c_int;
     pub fn gsav_demux_seek(c: *mut AVFormatContext, stream: c_int, ts: i64, backward: c_int, any: c_int) -> c_int;
     pub fn gsav_guess_frame_rate(c: *mut AVFormatContext, index: c_int, num: *mut i32, den: *mut i32);

@@ -50,6 +50,7 @@ impl Reencoded {
             loudness: None,
             sync: true,
             begin: None,
+            begin_not_later: None,
             until: None,
         })?;
         Ok(Reencoded {

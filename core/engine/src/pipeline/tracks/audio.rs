@@ -76,13 +76,23 @@ pub(crate) fn audio(
         AudioChoice::Tracks(_) => "asked for".to_string(),
         _ => "the source's sound".into(),
     };
+    let late = begins_late(stream, offer);
     if unasked && !offer.raw && output.copy_conforming && output.packets.is_none() {
         match container {
             Some(c) if !exact => reason = format!("not copied into {}: the start is cut exactly", c.name()),
             Some(c) if spec.source.loops != 0 => {
                 reason = format!("not copied into {}: it is looped", c.name())
             }
-            Some(c) if select::is_native_audio(c, stream) => {
+            Some(c) if c.is_segmented() && late.is_some() => {
+                let late = late.unwrap_or_default();
+                reason =
+                    format!("not copied: it begins {late:.1} s late, and players of segments wait for sound");
+            }
+            // Who takes what is pushed gives it on to others, which do not all take what is broadcast.
+            Some(c)
+                if select::is_native_audio(c, stream)
+                    && (output.pushed_to().is_none() || matches!(stream.codec, Codec::Aac | Codec::Mp3)) =>
+            {
                 return Ok(copy_audio(wanted, stream, "the source conforms"));
             }
             Some(c) => {
@@ -110,6 +120,12 @@ pub(crate) fn audio(
         make: Make::Audio(Box::new(AudioTrack { spec: wanted, encoder })),
         reason,
     })
+}
+
+/// How many seconds after the source a stream begins, where that is more than players pass over.
+fn begins_late(stream: &StreamInfo, offer: &Offer) -> Option<f64> {
+    let late = stream.start?.seconds() - offer.start?.seconds();
+    (late > 0.5).then_some(late)
 }
 
 fn copy_audio(wanted: &AudioSpec, stream: &StreamInfo, reason: &str) -> Track {

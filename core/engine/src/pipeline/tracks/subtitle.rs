@@ -29,15 +29,24 @@ fn text_codec(container: Option<Container>) -> Option<Codec> {
     }
 }
 
-pub(crate) fn default_subtitles(container: Option<Container>, offer: &Offer) -> Vec<Track> {
-    let subtitles = offer.streams.iter().filter(|s| s.kind == MediaKind::Subtitle);
+pub(crate) fn default_subtitles(
+    container: Option<Container>,
+    offer: &Offer,
+    picture: Option<&StreamInfo>,
+) -> Vec<Track> {
+    let texts = |s: &&StreamInfo| s.kind == MediaKind::Subtitle && s.belongs_to(picture);
+    let subtitles = offer.streams.iter().filter(texts);
     subtitles.filter_map(|s| subtitle_track(container, s, "the container can carry it")).collect()
 }
 
 fn subtitle_track(container: Option<Container>, stream: &StreamInfo, reason: &str) -> Option<Track> {
     let name = format!("subtitles-{}", stream.index);
-    let mkv = container == Some(Container::Mkv);
-    if mkv && !matches!(stream.codec, Codec::MovText) {
+    let kept = match container {
+        Some(Container::Mkv) => !matches!(stream.codec, Codec::MovText),
+        Some(Container::Ts) => matches!(stream.codec.name(), "dvb_subtitle" | "dvb_teletext"),
+        _ => false,
+    };
+    if kept {
         return Some(Track {
             name,
             stream: Some(stream.index),

@@ -122,7 +122,9 @@ impl Index {
             let mut r =
                 HlsRendition::new(RenditionKind::Subtitles, "subs", unique(&mut names, s.menu_name()));
             r.uri = Some(format!("{}.m3u8", s.name));
-            (r.language, r.default, r.autoselect, r.forced) = (s.language.clone(), s.default, true, s.forced);
+            (r.language, r.default, r.autoselect) = (s.language.clone(), s.default, true);
+            r.forced = s.disposition.forced;
+            r.characteristics = audience::text_characteristics(s.disposition);
             list.renditions.push(r);
         }
         for group in &groups {
