@@ -41,6 +41,10 @@ const NAP: Duration = Duration::from_millis(20);
 
 /// Naps that the first picture of what is captured from then on may take.
 const FIRST: u32 = 500;
+/// How late who takes pictures may be where they are kept, before those of the time that passed are left out.
+const KEPT: Duration = Duration::from_millis(300);
+/// How long who fetches the pictures is waited for where he is later than we are.
+const LAGGARD: Duration = Duration::from_millis(100);
 
 /// A picture as it was taken.
 struct Shot {
@@ -370,7 +374,8 @@ impl Screen {
         if self.last.is_none() {
             self.begin()?;
         }
-        self.pacer.asked(self.clock.now());
+        let kept = if self.grabber.newest().is_some() { KEPT } else { Duration::ZERO };
+        self.pacer.asked(self.clock.now(), kept);
         loop {
             let (tick, passed) = match self.pacer.step(self.clock.now()) {
                 Step::Wait(time) => {
@@ -432,15 +437,17 @@ impl Screen {
     }
 
     /// Waits a little for who fetches the pictures of a screen that moves and is later than we are (the whole machine stood
-    /// still for a moment). `tick` was `ago` before; returns how long ago it is then.
+    /// still for a moment). `tick` was `ago` before; returns how long ago it is then. Who does not come is not waited for
+    /// again.
     fn catch_up(&mut self, tick: u64, ago: Duration) -> Result<Duration> {
         let (step, interval) = (Duration::from_millis(1), self.interval());
-        let end = self.clock.now() + interval / 4;
+        let end = self.clock.now() + LAGGARD;
         let mut ago = ago;
         // The picture of a tick was shown less than an interval before it.
         while self.moving && self.grabber.newest().is_some_and(|newest| newest > ago + interval) {
             let left = end.saturating_sub(self.clock.now());
             if left < step || !self.wait(step) {
+                self.moving = false;
                 break;
             }
             ago = self.pacer.since(tick, self.clock.now());

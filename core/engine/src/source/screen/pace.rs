@@ -69,12 +69,15 @@ impl Pacer {
     }
 
     /// The next picture is asked for. What passed since the last one was handed out is whoever took it: those ticks are
-    /// dropped, not repeated, because he is too slow already.
-    pub fn asked(&mut self, now: Duration) {
+    /// dropped, not repeated, because he is too slow already. Not where the next one is at most `kept` ago, how long pictures
+    /// are kept: he may have stood still for a moment, and catches up.
+    pub fn asked(&mut self, now: Duration, kept: Duration) {
         let Some((start, given)) = self.start.zip(self.given.take()) else { return };
-        let current = self.tick(now.saturating_sub(start));
+        let elapsed = now.saturating_sub(start);
+        let current = self.tick(elapsed);
         let before = self.tick(given.saturating_sub(start));
-        if current > before && current > self.next {
+        let kept = elapsed.saturating_sub(self.due(self.next)) <= kept;
+        if current > before && current > self.next && !kept {
             self.dropped += current - self.next;
             self.next = current;
         }
@@ -154,7 +157,7 @@ mod tests {
         let mut p = pacer();
         p.step(MS(0));
         // Taking the picture of tick 1 lasted until tick 4.
-        p.asked(MS(10));
+        p.asked(MS(10), MS(0));
         assert_eq!(p.step(MS(10)), Step::Take(1));
         assert_eq!(p.step(MS(41)), Step::Repeat(2));
         assert_eq!(p.step(MS(41)), Step::Repeat(3));
@@ -167,14 +170,28 @@ mod tests {
         let mut p = pacer();
         p.step(MS(0));
         p.gave(MS(1));
-        p.asked(MS(35));
+        p.asked(MS(35), MS(0));
         assert_eq!(p.step(MS(35)), Step::Take(3));
         assert_eq!(p.dropped, 2);
         // One that takes less than a tick loses none.
         p.gave(MS(35));
-        p.asked(MS(39));
+        p.asked(MS(39), MS(0));
         assert_eq!(p.step(MS(39)), Step::Wait(MS(1)));
         assert_eq!(p.dropped, 2);
+    }
+
+    #[test]
+    fn who_is_late_for_a_moment_gets_what_was_kept() {
+        let mut p = pacer();
+        p.step(MS(0));
+        p.gave(MS(1));
+        p.asked(MS(35), MS(30));
+        assert_eq!(p.step(MS(35)), Step::Repeat(1));
+        // Who gets later and later does not.
+        p.gave(MS(36));
+        p.asked(MS(71), MS(30));
+        assert_eq!(p.step(MS(71)), Step::Take(7));
+        assert_eq!(p.dropped, 5);
     }
 
     #[test]

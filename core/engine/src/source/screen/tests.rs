@@ -212,8 +212,8 @@ fn who_was_late_gives_what_was_shown_at_the_moments_that_passed() {
 fn after_a_standstill_of_everything_who_fetches_pictures_is_waited_for() {
     let changes: Vec<u64> = (0..260).map(|n| n * 10).collect();
     let ms = Duration::from_millis;
-    // Everything stands still for 45 ms, and whoever fetches pictures goes on 2 ms later than we do.
-    let drawn = Drawn { timed: true, stalled: Some((ms(500), ms(550))), ..drawn(&changes, 0) };
+    // Everything stands still for 45 ms, and whoever fetches pictures goes on 22 ms later than we do.
+    let drawn = Drawn { timed: true, stalled: Some((ms(500), ms(570))), ..drawn(&changes, 0) };
     *drawn.clock.1.lock().expect("unpoisoned") = Some((ms(500), ms(45)));
     let mut screen = screen_of(drawn, false);
     assert_eq!(times(&mut screen).len(), 250);
@@ -225,6 +225,26 @@ fn after_a_standstill_of_everything_who_fetches_pictures_is_waited_for() {
     let mut screen = screen_of(drawn, false);
     assert_eq!(times(&mut screen).len(), 250);
     assert_eq!(counted(&screen)[2], 0);
+}
+
+#[test]
+fn a_job_that_stands_still_for_a_moment_gets_the_pictures_that_were_kept() {
+    let changes: Vec<u64> = (0..260).map(|n| n * 10).collect();
+    let ms = Duration::from_millis;
+    let mut screen =
+        screen_of(Drawn { timed: true, stalled: Some((ms(9000), ms(9000))), ..drawn(&changes, 0) }, false);
+    let mut given = 0;
+    while screen.next().expect("pictures").is_some() {
+        given += 1;
+        if given % 60 == 0 {
+            screen.clock.sleep(ms(200));
+        }
+    }
+    let [taken, repeated, dropped] = counted(&screen);
+    assert!(
+        given == 250 && taken >= 250 && repeated == 0 && dropped == 0,
+        "{given} {taken} {repeated} {dropped}"
+    );
 }
 
 #[test]
