@@ -175,3 +175,61 @@ fn sound_that_overlaps_at_a_join_stays_in_sync() {
         );
     }
 }
+
+/// Subtitles that are pictures, as Blu-ray has them: a box at one second for two, and another at four seconds.
+fn boxes(path: &str) {
+    let mut out: Vec<u8> = Vec::new();
+    let mut segment = |seconds: u32, kind: u8, data: &[u8]| {
+        out.extend(b"PG");
+        out.extend((seconds * 90_000).to_be_bytes());
+        out.extend([0, 0, 0, 0, kind]);
+        out.extend((data.len() as u16).to_be_bytes());
+        out.extend(data);
+    };
+    for (n, (seconds, shown)) in [(1, true), (3, false), (4, true), (6, false)].into_iter().enumerate() {
+        let (state, objects) = if shown { (0x80, 1) } else { (0, 0) };
+        // 352x288; one object at 100, 200.
+        let mut composition = vec![1, 96, 1, 32, 0x10, 0, n as u8, state, 0, 0, objects];
+        if shown {
+            composition.extend([0, 0, 0, 0, 0, 100, 0, 200]);
+        }
+        segment(seconds, 0x16, &composition);
+        segment(seconds, 0x17, &[1, 0, 0, 100, 0, 200, 0, 40, 0, 20]);
+        if shown {
+            segment(seconds, 0x14, &[0, 0, 1, 180, 128, 128, 255]);
+            let rows = [0, 0x80 | 40, 1, 0, 0].repeat(20);
+            let mut object = vec![0, 0, 0, 0xc0, 0, 0, rows.len() as u8 + 4, 0, 40, 0, 20];
+            object.extend(rows);
+            segment(seconds, 0x15, &object);
+        }
+        segment(seconds, 0x80, &[]);
+    }
+    std::fs::write(path, out).unwrap();
+}
+
+#[test]
+fn subtitles_that_are_pictures_stay_in_ts() {
+    let dir = Dir::new();
+    let (sup, path) = (dir.path("boxes.sup"), dir.path("dvb.ts"));
+    boxes(&sup);
+    ffmpeg(&format!(
+        "-f lavfi -i color=gray:s=352x288:r=25:d=7 -fix_sub_duration -itsoffset 1 -i {sup} -map 0 -map 1 -c:v mpeg2video -c:s dvbsub -metadata:s:s:0 \
+         language=deu {path}"
+    ));
+    let (copy, mp4) = (dir.path("out.ts"), dir.path("out.mp4"));
+    complete(json!({"source": {"url": path}, "outputs": [
+        {"path": copy, "video": {"codec": "h264", "preset": "p1"}}, {"path": mp4, "video": {"preset": "p1"}}
+    ]}));
+    let streams = probe(&copy);
+    let words = streams.iter().find(|s| s["codec_type"] == "subtitle").unwrap();
+    assert_eq!((&words["codec_name"], &words["tags"]["language"]), (&json!("dvb_subtitle"), &json!("deu")));
+    // They stay where they were beside the pictures.
+    let shown = |path: &str| times(path, "s:0").iter().map(|t| t - times(path, "v:0")[0]).collect::<Vec<_>>();
+    let (before, after) = (shown(&path), shown(&copy));
+    assert!(after.len() == 4 && after.len() == before.len(), "{before:?} {after:?}");
+    assert!(before.iter().zip(&after).all(|(b, a)| (b - a).abs() < 0.005), "{before:?} {after:?}");
+    assert!(probe(&mp4).iter().all(|s| s["codec_type"] != "subtitle"));
+    let left_out =
+        &plan(&json!({"source": {"url": path}, "outputs": [{"path": mp4}]}))["outputs"][0]["left_out"];
+    assert!(left_out.to_string().contains("dvb_subtitle"), "{left_out}");
+}
