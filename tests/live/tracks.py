@@ -47,6 +47,8 @@ def media(text: str, kind: str) -> list[dict[str, str]]:
     return [a for line in lines if (a := attributes(line)).get("TYPE") == kind]
 
 
+# Words for who does not hear.
+DEAF = "public.accessibility.transcribes-spoken-dialog,public.accessibility.describes-music-and-sound"
 # Run by the system's Python, which GStreamer's bindings are for.
 DEMUX = """
 import gi, json, sys
@@ -90,6 +92,8 @@ def checks(server: Server) -> int:
         assert [s.get("LANGUAGE") for s in sounds + texts] == ["en", "de", "de"], master
         assert variant["AUDIO"] == sounds[1]["GROUP-ID"] and variant["RESOLUTION"] == size, master
         assert [s["DEFAULT"] for s in sounds] == ["YES", "NO"], master
+        said = [s.get("CHARACTERISTICS") for s in sounds + texts]
+        assert said == [None, "public.accessibility.describes-video", DEAF], master
         assert len(texts) == 1 and variant["SUBTITLES"] == texts[0]["GROUP-ID"], master
         playlists = {kind: f"{name}/{of[-1]['URI']}" for kind, of in (("sound", sounds), ("text", texts))}
 
@@ -118,7 +122,9 @@ def checks(server: Server) -> int:
         # DASH offers it, and what it offers is what another demuxer understands.
         manifest = get(f"{name}/manifest.mpd")
         (text,) = re.findall(r'<AdaptationSet id="\d+" contentType="text" lang="de">.*?</AdaptationSet>', manifest, re.S)
-        assert 'mimeType="application/mp4" codecs="wvtt"' in text and '<Role schemeIdUri="urn:mpeg:dash:role:2011" value="subtitle"/>' in text, text
+        assert 'mimeType="application/mp4" codecs="wvtt"' in text and '<Role schemeIdUri="urn:mpeg:dash:role:2011" value="caption"/>' in text, text
+        roles = re.findall(r'contentType="audio".*?<Role schemeIdUri="urn:mpeg:dash:role:2011" value="(\w+)"/>', manifest, re.S)
+        assert roles == ["main", "description"], manifest
         initialization, pattern = re.search(r'initialization="([^"]+)" media="([^"]+)"', text).groups()
         playlist = get(playlists["text"])
         first = int(re.search(r"MEDIA-SEQUENCE:(\d+)", playlist)[1])
@@ -147,6 +153,7 @@ def checks(server: Server) -> int:
     # The same in MPEG-TS: one sound is inside, the other beside it.
     master = until("ts.m3u8", lambda: get("film/ts.m3u8"))
     sounds = media(master, "AUDIO")
+    assert sounds[1]["CHARACTERISTICS"] == "public.accessibility.describes-video", master
     assert len(sounds) == 2 and "URI" not in sounds[0] and "URI" in sounds[1], master
     name = listed(master)[0]
     assert "EXT-X-MAP" not in get(f"film/{name}") and ".ts\n" in get(f"film/{name}")
@@ -171,7 +178,8 @@ def main() -> int:
     source += ["-f", "lavfi", "-i", "sine=880:sample_rate=48000:d=6", "-i", WORK / "words.srt"]
     codecs = ["-map", "0", "-map", "1", "-map", "2", "-map", "3", "-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-bf", "0"]
     codecs += ["-pix_fmt", "yuv420p", "-c:a", "aac", "-c:s", "srt", "-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=ger"]
-    subprocess.run(["ffmpeg", "-v", "error", "-y", *source, *codecs, "-metadata:s:s:0", "language=ger", film], check=True, timeout=60)
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *source, *codecs, "-metadata:s:s:0", "language=ger", "-disposition:a:1",
+                    "visual_impaired", "-disposition:s:0", "hearing_impaired", film], check=True, timeout=60)
     with Server(CONFIG % {"film": film}) as server:
         return checks(server)
 

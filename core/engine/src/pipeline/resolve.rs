@@ -586,7 +586,10 @@ fn left_out(output: &Output, spec: &OutputSpec, offer: &Offer) -> Vec<String> {
     let media = |s: &&StreamInfo| wanted(s.kind) && !s.disposition.attached_picture;
     let streams = offer.streams.iter().filter(media).filter(|s| !used(s.index)).map(|s| {
         let language = s.language.as_ref().map(|l| format!(", {l}")).unwrap_or_default();
-        format!("stream {}: {} {}{language}", s.index, s.codec.name(), s.kind.name())
+        // What no decoder is known for (time codes) has no codec's name.
+        let codec = Some(s.codec.name()).filter(|name| *name != "none");
+        let what = codec.into_iter().chain([s.kind.name()]).collect::<Vec<_>>().join(" ");
+        format!("stream {}: {what}{language}", s.index)
     });
     let files =
         offer.attachments.iter().filter(|a| !spec.attachments || !crate::sink::carries(output.container, a));

@@ -176,6 +176,19 @@ fn sound_that_overlaps_at_a_join_stays_in_sync() {
     }
 }
 
+#[test]
+fn pictures_without_a_time_of_their_own_are_copied() {
+    let dir = Dir::new();
+    let (path, copy) = (dir.path("program.vob"), dir.path("copy.mkv"));
+    ffmpeg(&format!("-f lavfi -i testsrc2=s=320x180:r=25:d=4 -c:v mpeg2video -bf 2 -b:v 300k -f vob {path}"));
+    complete(json!({"source": {"url": path}, "outputs": [{"path": copy, "video": {"codec": "copy"}}]}));
+    let times = times(&copy, "v:0");
+    assert_eq!(times.len(), 100);
+    let mut shown = times.clone();
+    shown.sort_by(f64::total_cmp);
+    assert!(shown.windows(2).all(|pair| (pair[1] - pair[0] - 0.04).abs() < 0.002), "{times:?}");
+}
+
 /// Subtitles that are pictures, as Blu-ray has them: a box at one second for two, and another at four seconds.
 fn boxes(path: &str) {
     let mut out: Vec<u8> = Vec::new();

@@ -4,12 +4,12 @@ use super::hls::{Facts, sound_name, text_name};
 use super::names::{self, File, Format};
 use super::state::Span;
 use super::window::Window;
-use ghoststream::package::Track;
 use ghoststream::package::dash::{
     AdaptationSet, Chunks, Content, Dynamic, Manifest, Period, Presentation, Representation, SegmentTemplate,
     Source, TimelineEntry, UtcTiming,
 };
 use ghoststream::package::language;
+use ghoststream::package::{Track, audience};
 use ghoststream::packet::MediaKind;
 use ghoststream::time::{MICROSECONDS, Rational, Rounding, Timestamp, rescale};
 
@@ -95,14 +95,12 @@ impl Facts {
             };
             let mut set = AdaptationSet::new(content);
             set.language = track.info.language.as_deref().map(language::tag);
-            let (label, role) = match content {
-                Content::Text => (text_name(of_kind.len(), track), text_role(track)),
-                _ => {
-                    let role = if of_kind.is_empty() { "main" } else { "alternate" };
-                    (sound_name(of_kind.len(), track), role)
-                }
+            let (n, disposition) = (of_kind.len(), track.info.disposition);
+            let (label, roles) = match content {
+                Content::Text => (text_name(n, track), vec![audience::text_role(disposition).into()]),
+                _ => (sound_name(n, track), audience::roles(disposition, n == 0)),
             };
-            (set.label, set.roles) = (Some(label), vec![role.into()]);
+            (set.label, set.roles) = (Some(label), roles);
             set.representations.push(representation);
             of_kind.push(set);
         }
@@ -216,14 +214,4 @@ fn longest(periods: &[Period]) -> i64 {
         _ => None,
     });
     entries.max().map_or(0, |longest| i64::try_from(longest).unwrap_or(i64::MAX))
-}
-
-/// What a text is for (ISO/IEC 23009-1, 5.8.5.5).
-fn text_role(track: &Track) -> &'static str {
-    let disposition = &track.info.disposition;
-    match (disposition.forced, disposition.hearing_impaired) {
-        (true, _) => "forced-subtitle",
-        (false, true) => "caption",
-        (false, false) => "subtitle",
-    }
 }

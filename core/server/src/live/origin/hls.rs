@@ -4,13 +4,13 @@ use super::learn::Shape;
 use super::names::{File, Format};
 use super::window::{Piece, Stored, Window};
 use ghoststream::frame::Colour;
-use ghoststream::package::Track;
 use ghoststream::package::bitstream::captions::Captions;
 use ghoststream::package::hls::{
     IFrameVariant, LowLatency, Map, MediaPart, MediaPlaylist, MediaSegment, Multivariant, PlaylistKind,
     PreloadHint, Rendition, RenditionKind, RenditionReport, Variant, VideoRange,
 };
 use ghoststream::package::language;
+use ghoststream::package::{Track, audience};
 use ghoststream::packet::MediaKind;
 
 /// What all playlists of an origin share.
@@ -221,14 +221,7 @@ impl Facts {
             let uris = inside.map(|track| (None, track)).into_iter();
             let uris = uris.chain(sounds.iter().map(|(w, track)| (Some(*w), *track)));
             for (i, (window, track)) in uris.enumerate() {
-                let mut rendition =
-                    Rendition::new(RenditionKind::Audio, group.as_str(), sound_name(i, track));
-                rendition.uri = window.map(|w| File::Playlist.name(&w.id, &self.token));
-                rendition.language = track.info.language.as_deref().map(language::tag);
-                rendition.default = i == 0;
-                rendition.autoselect = true;
-                rendition.channels = Some(track.channels);
-                renditions.push(rendition);
+                renditions.push(self.sound_rendition(group, i, window, track));
             }
         }
         renditions.extend(self.caption_renditions(!videos.is_empty()));
@@ -258,6 +251,17 @@ impl Facts {
             audio,
             subtitles: None,
         }
+    }
+
+    /// The `i`th soundtrack of `group`; without a window it is inside the pictures' segments.
+    fn sound_rendition(&self, group: &str, i: usize, window: Option<&Window>, track: &Track) -> Rendition {
+        let mut rendition = Rendition::new(RenditionKind::Audio, group, sound_name(i, track));
+        rendition.uri = window.map(|w| File::Playlist.name(&w.id, &self.token));
+        rendition.language = track.info.language.as_deref().map(language::tag);
+        (rendition.default, rendition.autoselect) = (i == 0, true);
+        rendition.characteristics = audience::characteristics(track.info.disposition);
+        rendition.channels = Some(track.channels);
+        rendition
     }
 
     /// What is said of the captions in the pictures, where there are some.
@@ -323,19 +327,14 @@ impl Facts {
             });
         }
         let renditions = sounds.iter().enumerate().filter_map(|(i, (window, track))| {
-            let mut rendition = Rendition::new(RenditionKind::Audio, group.as_deref()?, sound_name(i, track));
-            rendition.uri = Some(File::Playlist.name(&window.id, &self.token));
-            rendition.language = track.info.language.as_deref().map(language::tag);
-            rendition.default = i == 0;
-            rendition.autoselect = true;
-            rendition.channels = Some(track.channels);
-            Some(rendition)
+            Some(self.sound_rendition(group.as_deref()?, i, Some(window), track))
         });
         let texts = texts.iter().enumerate().map(|(i, (window, track))| {
             let mut rendition = Rendition::new(RenditionKind::Subtitles, SUBTITLES, text_name(i, track));
             rendition.uri = Some(File::Playlist.name(&window.id, &self.token));
             rendition.language = track.info.language.as_deref().map(language::tag);
             (rendition.autoselect, rendition.forced) = (true, track.info.disposition.forced);
+            rendition.characteristics = audience::text_characteristics(track.info.disposition);
             rendition
         });
         let captions = self.caption_renditions(!alone);
