@@ -16,6 +16,20 @@ const STEP: Timestamp = Timestamp::new(40, Rational::new(1, 1000));
 /// A backward step beyond this is a clock that was set anew.
 const RESET: Timestamp = Timestamp::new(1, Rational::new(1, 1));
 
+/// Where sound begins, in samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// At this one exactly: with silence, or without what comes before.
+    At(i64),
+    /// At this one, with silence, where there is no sound up to `limit`; else with the first that comes.
+    NotLater {
+        /// Where silence begins.
+        at: i64,
+        /// The last sample at which sound may begin by itself.
+        limit: i64,
+    },
+}
+
 /// What sound is to become.
 #[derive(Clone, Debug)]
 pub struct AudioTarget {
@@ -30,10 +44,8 @@ pub struct AudioTarget {
     /// Follow the timestamps: fill gaps with silence, drop what overlaps, stretch or squeeze (up to 1000 samples a
     /// second) what drifts. Without it samples follow each other as they come.
     pub sync: bool,
-    /// Begin at this sample exactly, with silence or without what comes before, instead of with the first that comes.
-    pub begin: Option<i64>,
-    /// Begin at the first of these samples, with silence, where there is no sound up to the second.
-    pub begin_not_later: Option<(i64, i64)>,
+    /// Where it begins, if not with the first that comes.
+    pub begin: Option<Begin>,
     /// Go on with silence until this sample if the sound ends before.
     pub until: Option<i64>,
 }
@@ -85,11 +97,8 @@ impl AudioConform {
             None => (Line::new(size, target.sync), None),
         };
         let line = match target.begin {
-            Some(begin) => line.begin(begin),
-            None => line,
-        };
-        let line = match target.begin_not_later {
-            Some((begin, limit)) => line.begin_not_later(begin, limit),
+            Some(Begin::At(sample)) => line.begin(sample),
+            Some(Begin::NotLater { at, limit }) => line.begin_not_later(at, limit),
             None => line,
         };
         let until = target.until.map(|end| (end, target.params.clone()));

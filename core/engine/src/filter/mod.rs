@@ -50,7 +50,7 @@ mod watermark;
 #[cfg(test)]
 mod tests;
 
-pub use audio::{AudioConform, AudioTarget};
+pub use audio::{AudioConform, AudioTarget, Begin};
 pub use burn_in::BurnIn;
 pub use cascade::Cascade;
 pub use deinterlace::Deinterlace;

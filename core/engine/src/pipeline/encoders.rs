@@ -11,7 +11,7 @@ use crate::encode::nvenc::{self, NvencEncoder};
 use crate::encode::presets::{self, Input};
 use crate::encode::{self, AudioEncoder, Encoder, KeyGrid, VideoEncode, VideoEncoder, probe, select};
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::{AudioConform, AudioTarget, FilterContext, Trim};
+use crate::filter::{AudioConform, AudioTarget, Begin, FilterContext, Trim};
 use crate::frame::{Frame, PixelFormat};
 use crate::job::shared::Shared;
 use crate::packet::{AudioInfo, Codec, StreamInfo};
@@ -43,12 +43,14 @@ impl Graph<'_> {
             gain_db: track.spec.gain,
             loudness: track.spec.loudness,
             sync: track.spec.sync,
-            begin: self.window.as_ref().map(|w| first_sample(w, &wanted)),
-            // Players of segments want sound from the beginning, or wait for it.
-            begin_not_later: self.resolved.outputs[output]
-                .container
-                .is_some_and(Container::is_segmented)
-                .then(|| (0, i64::from(wanted.params.sample_rate) / 2)),
+            begin: match &self.window {
+                Some(window) => Some(Begin::At(first_sample(window, &wanted))),
+                // Players of segments want sound from the beginning, or wait for it.
+                None => self.resolved.outputs[output]
+                    .container
+                    .is_some_and(Container::is_segmented)
+                    .then(|| Begin::NotLater { at: 0, limit: i64::from(wanted.params.sample_rate) / 2 }),
+            },
             until: self.window.as_ref().and_then(|w| last_sample(w, &wanted, self.length)),
         })?;
         let encoder = AudioEncoder::new(&track.encoder, &track.spec, wanted)?;

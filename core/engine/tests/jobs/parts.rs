@@ -19,6 +19,12 @@ fn film(dir: &Dir, name: &str, more: &str) -> String {
 
 /// Everything that a job for a part gives.
 fn part(input: &str, first: u64, count: Option<u64>, more: &Value) -> Objects {
+    let (objects, _) = part_with_packets(input, first, count, more);
+    objects
+}
+
+/// The same, and how many packets each of the job's tracks had.
+fn part_with_packets(input: &str, first: u64, count: Option<u64>, more: &Value) -> (Objects, Vec<u64>) {
     let mut window = json!({"first": first});
     if let Some(count) = count {
         window["count"] = json!(count);
@@ -40,7 +46,7 @@ fn part(input: &str, first: u64, count: Option<u64>, more: &Value) -> Objects {
         assert!(objects.insert(s.name.clone(), s.data.to_vec()).is_none(), "{} twice", s.name);
     }
     job.wait(None).unwrap().unwrap().into_result().unwrap();
-    objects
+    (objects, job.stats().tracks.iter().map(|track| track.packets).collect())
 }
 
 /// Time stamps and flags of the packets of each stream of `bytes`.
@@ -136,6 +142,15 @@ fn sounds_alike(dir: &Dir, rendition: &str, whole: &Objects, parts: &[&Objects],
             assert!(error < 0.02, "{rendition}: {error} near {joint} s");
         }
     }
+}
+
+#[test]
+fn a_late_part_encodes_nothing_of_what_is_before_it() {
+    let dir = Dir::new();
+    let film = film(&dir, "film.mp4", "-c:a aac");
+    let (_, packets) = part_with_packets(&film, 5, Some(1), &json!({}));
+    // Two seconds of 25 pictures and 47 packets of sound each, and what their encoders need before them.
+    assert!(packets.len() == 2 && packets.iter().all(|n| (50..150).contains(n)), "{packets:?}");
 }
 
 #[test]

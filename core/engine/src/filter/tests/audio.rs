@@ -14,7 +14,6 @@ fn target(layout: &str, rate: u32) -> AudioTarget {
         loudness: None,
         sync: true,
         begin: None,
-        begin_not_later: None,
         until: None,
     }
 }

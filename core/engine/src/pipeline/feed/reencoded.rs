@@ -50,7 +50,6 @@ impl Reencoded {
             loudness: None,
             sync: true,
             begin: None,
-            begin_not_later: None,
             until: None,
         })?;
         Ok(Reencoded {
