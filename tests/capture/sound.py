@@ -199,9 +199,11 @@ def relinked(desk: session.Session) -> None:
         desk.run(["pw-cli", "destroy", str(link)])
     assert process.wait(15) == 0, desk.log("relinked")
     sound = samples(out)
-    missing = np.flatnonzero([not part.any() for part in np.split(sound[RATE // 2 : 4 * RATE], 350)]) / 100
-    # All of it together: a busy machine's player may miss a cycle at any time.
-    assert 0 < len(missing) < 200, f"without sound at {missing}"
+    silent = np.flatnonzero([not part.any() for part in np.split(sound[RATE // 2 : 4 * RATE], 350)])
+    # A cycle (21 ms) that a busy machine's player misses is no gap of the links.
+    stretches = np.split(silent, np.flatnonzero(np.diff(silent) > 1) + 1)
+    missing = [at / 100 for stretch in stretches if len(stretch) > 3 for at in stretch]
+    assert missing and missing[-1] - missing[0] < 2, f"without sound at {silent / 100}"
     assert level(sound[-RATE:], 700) > 0.05, "not heard at the end"
 
 

@@ -213,7 +213,6 @@ pub(super) fn source(s: &SourceSpec) -> Checked {
     Ok(())
 }
 
-/// Refuses what says how to decode, of a source whose pictures and sound come raw.
 /// Whether a transfer function is one of those of HDR, by any of its names.
 fn is_hdr(transfer: &str) -> bool {
     matches!(transfer, "smpte2084" | "pq" | "arib-std-b67" | "hlg")
@@ -256,6 +255,7 @@ fn picture(path: &str, o: &OutputSpec) -> Result<()> {
     Ok(())
 }
 
+/// Refuses what says how to decode, of a source whose pictures and sound come raw.
 fn undecoded(decode: &DecodeSpec) -> Checked {
     let set = [
         ("keys", decode.keys),

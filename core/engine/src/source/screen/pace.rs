@@ -76,8 +76,8 @@ impl Pacer {
         let elapsed = now.saturating_sub(start);
         let current = self.tick(elapsed);
         let before = self.tick(given.saturating_sub(start));
-        let kept = elapsed.saturating_sub(self.due(self.next)) <= kept;
-        if current > before && current > self.next && !kept {
+        let late = elapsed.saturating_sub(self.due(self.next));
+        if current > before && current > self.next && late > kept {
             self.dropped += current - self.next;
             self.next = current;
         }
