@@ -30,6 +30,7 @@ use crate::spec::{
 };
 use crate::subtitle::{SubtitleConverter, read_subtitle_file};
 use crate::time::{Clock, MICROSECONDS, Rational, SystemClock, Timestamp};
+use crate::timecode::Timecode;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -384,6 +385,10 @@ impl<'a> Graph<'a> {
             {
                 mux.turn(slot, pictures);
             }
+            if is_video {
+                let start = self.spec.source.start.map_or(0.0, |start| start.0);
+                mux.count_from(slot, source.and_then(|s| Timecode::of(s, &offer.metadata, start)));
+            }
             if lead.is_some_and(|name| *name == track.name) {
                 mux.lead(slot);
             }
@@ -710,6 +715,11 @@ impl<'a> Graph<'a> {
         Some(from)
     }
 
+    /// Whether pictures are cut at the nearest of them: not where other jobs make the rest of the same, from other places.
+    pub(super) fn cuts_by_pictures(&self) -> bool {
+        self.window.is_none() && (self.spec.source.start.is_some() || self.spec.source.duration.is_some())
+    }
+
     fn decoder(&mut self, decoder: &resolve::Decoder, offer: &Offer, end: Option<Timestamp>) -> Result<()> {
         let index = decoder.stream;
         let stream = offer.streams.iter().find(|s| s.index == index);
@@ -717,7 +727,8 @@ impl<'a> Graph<'a> {
         let device = decoder.device.map(|kind| self.devices.get(kind)).transpose()?;
         let zero = Timestamp::new(0, Rational::new(1, 1));
         let from = self.heard_from(stream, offer).unwrap_or(zero);
-        let mut chain: Chain = vec![Box::new(Trim::new(Some(from), end, zero)?)];
+        let mut chain: Chain =
+            vec![Box::new(Trim::new(Some(from), end, zero)?.by_pictures(self.cuts_by_pictures()))];
         if stream.kind == MediaKind::Audio && self.spec.source.loops != 0 {
             chain.insert(0, Box::new(Rounds::default()));
         }

@@ -28,6 +28,10 @@ fn errors_begin_with_the_path_of_the_field() {
             "outputs[0].audio[0].channels: ",
         ),
         (
+            r#"{"source":{"url":"a"},"outputs":[{"path":"o.mp4","audio":[{"all":true,"stream":1}]}]}"#,
+            "outputs[0].audio[0].all: ",
+        ),
+        (
             r#"{"source":{"url":"a"},"outputs":[{"path":"o.mp4","video":{"crf":1,"qp":3}}]}"#,
             "outputs[0].video.qp: ",
         ),
