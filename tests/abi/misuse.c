@@ -355,7 +355,12 @@ static void documents(void)
     gs_pipeline *pipeline = NULL;
     gs_buffer *text = NULL;
     CALL(gs_pipeline_new, GS_INVALID, ("not json", &pipeline));
+    CALL(gs_pipeline_new, GS_INVALID, ("{\"source\": {", &pipeline));
+    CHECK(strchr(gs_last_error(), '?') == NULL);
     CALL(gs_pipeline_new, GS_INVALID, ("{\"source\": {\"url\": \"x\xff\"}}", &pipeline));
+    /* Nobody could say in C what the packets are. */
+    CALL(gs_pipeline_new, GS_INVALID, ("{\"source\": {\"packets\": {}}, \"outputs\": [{\"path\": \"b.mp4\"}]}", &pipeline));
+    CHECK(!strncmp(gs_last_error(), "source.packets: ", 16));
     CALL(gs_pipeline_new, GS_INVALID,
          ("{\"source\": {\"url\": \"a\"}, \"outputs\": [{\"path\": \"b.mp4\", \"video\": {\"bitrate\": \"fast\"}}]}", &pipeline));
     CHECK(strstr(gs_last_error(), "outputs[0].video.bitrate") != NULL || strstr(gs_last_error(), "outputs[0].video") != NULL);
