@@ -743,7 +743,17 @@ static void captures(void)
     gs_frame_unref(&frame);
     CALL(gs_capture_next_frame, GS_END, (capture, -1, &frame));
     CALL(gs_capture_seek_frame, GS_INVALID, (capture, 20));
-    CALL(gs_capture_next_frame, GS_INVALID, (capture, -1, &frame));
+    CALL(gs_capture_next_frame, GS_END, (capture, -1, &frame));
+    /* What is refused leaves the place as it was, however far was read ahead. */
+    CALL(gs_capture_seek_frame, GS_OK, (capture, 2));
+    for (n = 2; n < 20; n++) {
+        CALL(gs_capture_next_frame, GS_OK, (capture, -1, &frame));
+        CALL(gs_frame_get_info, GS_OK, (frame, &info));
+        CHECK(info.pts == n * 40000);
+        gs_frame_unref(&frame);
+        CALL(gs_capture_seek_frame, GS_INVALID, (capture, UINT64_MAX));
+    }
+    CALL(gs_capture_next_frame, GS_END, (capture, -1, &frame));
     /* The first picture is what is shown before all. */
     CALL(gs_capture_seek, GS_OK, (capture, INT64_MIN));
     CALL(gs_capture_seek, GS_OK, (capture, -1));
