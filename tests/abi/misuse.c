@@ -600,6 +600,14 @@ static void encoders(void)
     CALL(gs_encoder_push_frame, GS_INVALID, (encoder, NULL, 0));
     what.format = "yuv420p";
     what.width = what.height = 64;
+    /* Nothing is known before there is a frame, and one at no sane time is none. */
+    CALL(gs_encoder_stream_info, GS_AGAIN, (encoder, 0, &json));
+    what.pts = INT64_MAX;
+    CALL(gs_frame_alloc, GS_OK, (&what, &frame));
+    CALL(gs_encoder_push_frame, GS_INVALID, (encoder, frame, -1));
+    CHECK(strstr(gs_last_error(), "pts") != NULL);
+    gs_frame_unref(&frame);
+    CALL(gs_encoder_extradata, GS_TIMEOUT, (encoder, 1000, &json));
     for (n = 0; n < 20; n++) {
         what.pts = n * 40000;
         what.duration = 40000;
