@@ -3,6 +3,7 @@
 mod content;
 pub(crate) mod continuity;
 pub(crate) mod exif;
+pub(crate) mod frames;
 pub(crate) mod index;
 mod joined;
 pub(crate) mod keys;

@@ -138,6 +138,20 @@ fn unknown_keys_are_named() {
 }
 
 #[test]
+fn a_document_that_breaks_off_is_no_field_of_that_name() {
+    for (json, begin) in [
+        ("", "EOF "),
+        ("{", "EOF "),
+        ("{\"source\":{", "source: EOF "),
+        ("{\"sou", "EOF "),
+        ("x", "expected "),
+    ] {
+        let message = refused(json);
+        assert!(message.starts_with(begin), "{json}: {message}");
+    }
+}
+
+#[test]
 fn the_schema_is_valid_json_and_names_every_part() {
     let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
     for name in ["SourceSpec", "OutputSpec", "VideoSpec", "AudioSpec", "FilterSpec"] {
