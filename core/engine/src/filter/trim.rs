@@ -36,6 +36,9 @@ pub struct Trim {
 /// apart unnoticed (ITU-R BT.1359: 45 ms).
 const MOVING_SECONDS: f64 = 0.07;
 
+/// A last picture is whole, unless less than one such part of it is before the end: times of containers are rounded.
+const HARDLY: f64 = 10.0;
+
 /// Whether `length` is that of a moving picture.
 fn moves(length: f64) -> bool {
     length > 0.0 && length <= MOVING_SECONDS
@@ -56,9 +59,9 @@ impl Trim {
         Ok(Trim { start, end, origin, held, expected, done: false, by_pictures: false, late, given: false })
     }
 
-    /// Cuts moving pictures at the bound between two of them that is nearest to `start` and `end`, and moves those that are
-    /// left by less than half a picture, so that they begin at `start` and a constant rate stays one. Cut exactly, a film
-    /// whose pictures do not lie on `start` would begin with one that is shown for a moment.
+    /// Cuts moving pictures at the bound between two of them that is nearest to `start`, and moves what follows by less than
+    /// half a picture, so that it begins at `start` and a constant rate stays one; the last picture is whole. Cut exactly, a
+    /// film whose pictures do not lie on `start` would begin with one that is shown for a moment.
     pub fn by_pictures(self, by_pictures: bool) -> Self {
         Trim { by_pictures, ..self }
     }
@@ -85,7 +88,7 @@ impl Trim {
         if let Some(end) = self.end {
             let length = Timestamp::new(frame.duration, frame.base).seconds();
             let left = end.seconds() - pts.seconds();
-            let hardly = self.by_pictures && moves(length) && left * 2.0 < length && self.given;
+            let hardly = self.by_pictures && moves(length) && left * HARDLY < length && self.given;
             if pts >= end || hardly {
                 self.done = true;
                 return self.release(Some(if hardly { pts } else { end }), out);
