@@ -43,7 +43,7 @@ pub fn is_native_audio(container: Container, stream: &StreamInfo) -> bool {
         Container::Wav => stream.codec == Codec::PcmS16,
         Container::Mp3 => stream.codec == Codec::Mp3,
         Container::Flac => stream.codec == Codec::Flac,
-        Container::Y4m | Container::WebVtt | Container::Image => false,
+        Container::Y4m | Container::WebVtt | Container::SubRip | Container::Ass | Container::Image => false,
     }
 }
 

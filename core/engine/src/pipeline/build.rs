@@ -375,7 +375,7 @@ impl<'a> Graph<'a> {
             lock(&self.shared.tracks).push(meter.clone());
             let known = match &track.make {
                 Make::Copy(s) => Some(at_origin((**s).clone())),
-                Make::Subtitle(s) => Some(SubtitleConverter::stream(&s.info, &s.codec)),
+                Make::Subtitle(s) => Some(SubtitleConverter::stream(&s.info, &s.codec)?),
                 _ => None,
             };
             let source = track.stream.and_then(|i| offer.streams.iter().find(|s| s.index == i));

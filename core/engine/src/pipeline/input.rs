@@ -18,8 +18,7 @@ use crate::source::{
     sound::{self, Leading, Origin, Sound},
 };
 use crate::spec::{
-    Container, Device, FramesSpec, PipelineSpec, RawAudioSpec, RawMemory, RawVideoSpec, ScreenSpec,
-    VideoChoice,
+    Device, FramesSpec, PipelineSpec, RawAudioSpec, RawMemory, RawVideoSpec, ScreenSpec, VideoChoice,
 };
 use crate::stage::{Note, Source};
 use crate::time::{Clock, MICROSECONDS, Rational, Timestamp};
@@ -185,7 +184,7 @@ fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interr
     crate::source::exif::turn(&spec.source, &mut streams);
     let media = streams.iter().any(|s| matches!(s.kind, MediaKind::Video | MediaKind::Audio));
     let words = streams.iter().any(|s| s.kind == MediaKind::Subtitle)
-        && spec.outputs.iter().all(|o| o.container() == Some(Container::WebVtt));
+        && spec.outputs.iter().all(|o| super::named::is_words(o));
     if !media && !words {
         return Err(Error::new(ErrorKind::Format, format!("{label}: no video and no audio in it")));
     }

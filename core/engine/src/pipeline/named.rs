@@ -4,7 +4,7 @@ use super::resolve::Track;
 use crate::encode::presets;
 use crate::error::{Error, Result};
 use crate::packet::{Codec, MediaKind, StreamInfo};
-use crate::spec::{AudioChoice, AudioSpec, OutputSpec, PipelineSpec, VideoChoice, VideoSpec};
+use crate::spec::{AudioChoice, AudioSpec, Container, OutputSpec, PipelineSpec, VideoChoice, VideoSpec};
 
 /// The ending of the output's name, where that is what decides its format.
 fn ending(output: &OutputSpec) -> Option<String> {
@@ -37,7 +37,21 @@ fn codecs(output: &OutputSpec) -> Option<&'static [Codec]> {
 pub(super) fn is_sound(output: &OutputSpec) -> bool {
     let names = |codec: &Codec| codec.kind() == Some(MediaKind::Audio);
     codecs(output).is_some_and(|codecs| codecs.iter().all(names))
-        || ending(output).is_some_and(|ending| matches!(ending.as_str(), "m4a" | "mka" | "oga"))
+        || ending(output).is_some_and(|ending| matches!(ending.as_str(), "m4a" | "m4b" | "mka" | "oga"))
+}
+
+/// Whether there are subtitles only: it is a text file, or Matroska that is named so or has pictures and sound switched off.
+pub(super) fn is_words(output: &OutputSpec) -> bool {
+    let named = || ending(output).is_some_and(|ending| ending == "mks");
+    match output.container() {
+        Some(Container::Mkv) => {
+            let video = matches!(output.video, VideoChoice::Default) && named();
+            let audio = matches!(output.audio, AudioChoice::Default) && named();
+            (video || matches!(output.video, VideoChoice::None))
+                && (audio || matches!(output.audio, AudioChoice::None))
+        }
+        container => container.is_some_and(Container::is_words),
+    }
 }
 
 /// `output` with the codec that its name says, where it says none itself; nothing where the name says nothing. `sound` is the

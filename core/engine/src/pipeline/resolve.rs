@@ -298,15 +298,28 @@ fn output_tracks(
             }
         }
     }
-    if container == Some(Container::WebVtt) {
-        if tracks.len() != 1 {
+    let media = tracks.iter().any(|t| matches!(t.kind(), MediaKind::Video | MediaKind::Audio));
+    match container {
+        Some(container) if container.is_words() => {
+            if tracks.len() != 1 {
+                let name = container.name();
+                return Err(Error::invalid(
+                    "format",
+                    format!("{name} holds exactly one track of subtitles; say which in subtitles"),
+                ));
+            }
+        }
+        Some(container) if !media && !tracks.is_empty() && container != Container::Mkv => {
+            let name = container.name();
             return Err(Error::invalid(
                 "format",
-                "vtt holds exactly one track of subtitles; say which in subtitles",
+                format!("{name} is not made of subtitles alone; mkv, srt, ass and vtt are"),
             ));
         }
-    } else if !tracks.iter().any(|t| matches!(t.kind(), MediaKind::Video | MediaKind::Audio)) {
-        return Err(Error::new(ErrorKind::Invalid, format!("nothing of {} is left for it", offer.label)));
+        _ if !media && (tracks.is_empty() || container.is_none()) => {
+            return Err(Error::new(ErrorKind::Invalid, format!("nothing of {} is left for it", offer.label)));
+        }
+        _ => {}
     }
     named::check(output, &tracks)?;
     if container == Some(Container::Raw) && tracks.len() != 1 {
@@ -362,13 +375,12 @@ fn wanted_video(
     output: &OutputSpec,
     container: Option<Container>,
 ) -> Option<(&VideoChoice, Option<&LadderSpec>)> {
-    let audio_only = matches!(
-        container,
-        Some(Container::Wav | Container::Mp3 | Container::Flac | Container::Ogg | Container::WebVtt)
-    ) || named::is_sound(output);
+    let audio_only =
+        matches!(container, Some(Container::Wav | Container::Mp3 | Container::Flac | Container::Ogg))
+            || named::is_sound(output);
     match &output.video {
         VideoChoice::None => None,
-        VideoChoice::Default if audio_only && output.ladder.is_none() => None,
+        VideoChoice::Default if (audio_only || named::is_words(output)) && output.ladder.is_none() => None,
         choice => Some((choice, output.ladder.as_ref())),
     }
 }
@@ -392,7 +404,7 @@ fn wanted_audio(
             };
             tracks.iter().flat_map(each).collect()
         }
-        AudioChoice::Default if matches!(container, Some(Container::Y4m | Container::WebVtt)) => Vec::new(),
+        AudioChoice::Default if container == Some(Container::Y4m) || named::is_words(output) => Vec::new(),
         // A raw file has one track; its name says which, and video wins.
         AudioChoice::Default
             if container == Some(Container::Raw) && !matches!(output.video, VideoChoice::None) =>

@@ -3,7 +3,7 @@
 use super::{Attachment, Facts, Fate, TrackHeader, ogg};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::frame::DolbyVision;
-use crate::packet::{Codec, Disposition, Packet};
+use crate::packet::{Codec, Disposition, MediaKind, Packet};
 use crate::spec::{Container, OutputSpec, STANDARD_OUTPUT};
 use crate::time::{Rational, Rounding, TimeBase, rescale};
 use ghoststream_sys::ffmpeg as av;
@@ -42,6 +42,8 @@ pub(super) struct Muxed {
 struct Written {
     base: TimeBase,
     copied: bool,
+    /// Cues of a format that can have several from one moment on.
+    words: bool,
     last_dts: Option<i64>,
     /// What packets become first: without ADTS headers, which FFmpeg does itself, but not where it writes a file's index late;
     /// or with the parameter sets that nothing else in a bare stream has.
@@ -115,7 +117,10 @@ impl Muxed {
                         av::Bsf::new(name, &parameters, (num, den)).map_err(Error::from)
                     })
                     .transpose()?;
-                Ok(Written { base: Rational::new(num, den), copied: track.copied, last_dts: None, filter })
+                let words = stream.kind == MediaKind::Subtitle
+                    && (form.container.is_words() || form.container == Container::Mkv);
+                let base = Rational::new(num, den);
+                Ok(Written { base, copied: track.copied, words, last_dts: None, filter })
             })
             .collect::<Result<_>>()?;
         Ok(Muxed { muxer, tracks })
@@ -141,15 +146,20 @@ impl Muxed {
         let to = |t: i64| rescale(t, packet.base, written.base, Rounding::Nearest);
         let mut dts = packet.dts.map(to);
         let mut pts = packet.pts.map(to);
-        // Rounding to the container's base can make two times equal; muxers want rising ones.
-        if let (Some(now), Some(last)) = (dts, written.last_dts)
-            && now <= last
+        // Rounding to the container's base can make two times equal; muxers want rising ones, of words none that fall.
+        let least = written.last_dts.map(|last| last + i64::from(!written.words));
+        if let (Some(now), Some(least)) = (dts, least)
+            && now < least
         {
-            dts = Some(last + 1);
-            pts = pts.map(|p| p.max(last + 1));
+            dts = Some(least);
+            pts = pts.map(|p| p.max(least));
         }
         written.last_dts = dts.or(written.last_dts);
-        packet.duration = to(packet.duration);
+        packet.duration = match packet.pts.filter(|_| written.words) {
+            // A cue goes when the next one comes, also where both are rounded.
+            Some(shown) => to(shown.saturating_add(packet.duration)) - to(shown),
+            None => to(packet.duration),
+        };
         (packet.pts, packet.dts, packet.base) = (pts, dts, written.base);
         let packet = packet.to_av(false)?;
         let filtered = match &mut written.filter {
@@ -363,6 +373,8 @@ pub(super) fn muxer_name(container: Container, tracks: &[TrackHeader]) -> Result
         Container::Mp3 => "mp3",
         Container::Flac => "flac",
         Container::WebVtt => "webvtt",
+        Container::SubRip => "srt",
+        Container::Ass => "ass",
         Container::Raw => {
             let codec = tracks.first().map_or(&Codec::RawVideo, |t| &t.stream.codec);
             match codec {

@@ -207,6 +207,14 @@ pub enum Container {
     /// One track of WebVTT subtitles, without pictures and sound.
     #[serde(rename = "vtt")]
     WebVtt,
+    /// One track of text subtitles as SubRip, without pictures and sound: italics, bold, underline and what is at the top
+    /// stay.
+    #[serde(rename = "srt")]
+    SubRip,
+    /// One track of text subtitles as Advanced SubStation Alpha, without pictures and sound: ASS stays as it is, with its
+    /// styles.
+    #[serde(rename = "ass")]
+    Ass,
     /// A picture, as JPEG, PNG or WebP by the path's ending: the first one that there is, or with a number in the path's name
     /// (`%d`, `%05d`: from 1) each in a file of its own. They are made to be shown right by themselves: turned, with square
     /// pixels, progressive and SDR.
@@ -240,6 +248,8 @@ impl Container {
             Container::Flac => "flac",
             Container::Y4m => "y4m",
             Container::WebVtt => "vtt",
+            Container::SubRip => "srt",
+            Container::Ass => "ass",
             Container::Image => "image",
             Container::Hls => "hls",
             Container::Dash => "dash",
@@ -250,6 +260,11 @@ impl Container {
     /// Whether it is a set of segments and playlists in a directory.
     pub fn is_segmented(self) -> bool {
         matches!(self, Container::Hls | Container::Dash | Container::HlsDash)
+    }
+
+    /// Whether it is a text file of one track of subtitles.
+    pub fn is_words(self) -> bool {
+        matches!(self, Container::WebVtt | Container::SubRip | Container::Ass)
     }
 
     /// The container that a path's extension (or URL scheme) means.
@@ -268,9 +283,9 @@ impl Container {
         let name = path.rsplit('/').next()?;
         let extension = name.rsplit_once('.')?.1.to_ascii_lowercase();
         Some(match extension.as_str() {
-            "mp4" | "m4v" | "m4a" => Container::Mp4,
+            "mp4" | "m4v" | "m4a" | "m4b" => Container::Mp4,
             "mov" => Container::Mov,
-            "mkv" | "mka" | "mk3d" => Container::Mkv,
+            "mkv" | "mka" | "mks" | "mk3d" => Container::Mkv,
             "webm" => Container::WebM,
             "ts" | "m2ts" | "mts" => Container::Ts,
             "flv" => Container::Flv,
@@ -283,6 +298,8 @@ impl Container {
             "flac" => Container::Flac,
             "y4m" => Container::Y4m,
             "vtt" => Container::WebVtt,
+            "srt" => Container::SubRip,
+            "ass" => Container::Ass,
             "jpg" | "jpeg" | "png" | "webp" => Container::Image,
             "m3u8" => Container::Hls,
             "mpd" => Container::Dash,
@@ -621,3 +638,29 @@ choice!(
         _ => s.serialize_none(),
     }
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_what_is_written() {
+        for (container, names) in [
+            (Container::Mp4, "a.mp4 a.M4V a.m4a a.m4b"),
+            (Container::Mkv, "a.mkv a.mka a.mks a.mk3d"),
+            (Container::WebVtt, "a.vtt"),
+            (Container::SubRip, "dir.ass/a.SRT"),
+            (Container::Ass, "a.srt.ass"),
+            (Container::Ts, "srt://host:1 a.ts"),
+        ] {
+            for name in names.split(' ') {
+                assert_eq!(Container::from_path(name), Some(container), "{name}");
+            }
+            assert_eq!(serde_json::to_value(container).unwrap(), container.name());
+        }
+        // What is written is ASS, which those that read only SSA do not know.
+        for name in ["a.ssa", "a.sup", "srt", "a"] {
+            assert_eq!(Container::from_path(name), None, "{name}");
+        }
+    }
+}

@@ -55,9 +55,9 @@ pub(super) fn runs(payload: &str) -> Vec<Run> {
     runs
 }
 
-/// As SubRip has it.
-pub(super) fn subrip(runs: &[Run]) -> String {
-    let mut out = String::new();
+/// As SubRip has it; `top`: at the top of the picture, in the one spelling that players know.
+pub(super) fn subrip(runs: &[Run], top: bool) -> String {
+    let mut out = String::from(if top { "{\\an8}" } else { "" });
     for run in runs {
         let tags = [(run.bold, 'b'), (run.italic, 'i'), (run.underline, 'u')];
         let tags: Vec<char> = tags.iter().filter(|(on, _)| *on).map(|(_, tag)| *tag).collect();
@@ -107,8 +107,8 @@ mod tests {
     #[test]
     fn looks_of_parts() {
         let cue = runs("a <i>b &amp; <b>c</b></i><v Bob>d</v>");
-        assert_eq!(subrip(&cue), "a <i>b & </i><b><i>c</i></b>d");
-        assert_eq!(subrip(&runs("1 &lt; 2 <3")), "1 < 2 <3");
+        assert_eq!(subrip(&cue, false), "a <i>b & </i><b><i>c</i></b>d");
+        assert_eq!(subrip(&runs("1 &lt; 2 <3"), true), "{\\an8}1 < 2 <3");
         assert_eq!(timed_text(&runs("x")), b"\0\x01x");
         let styled = timed_text(&runs("ü<i>b</i>"));
         assert_eq!(&styled[..5], b"\0\x03\xc3\xbcb");

@@ -243,6 +243,14 @@ fn subtitles_that_are_pictures_stay_in_ts() {
     assert!(after.len() == 4 && after.len() == before.len(), "{before:?} {after:?}");
     assert!(before.iter().zip(&after).all(|(b, a)| (b - a).abs() < 0.005), "{before:?} {after:?}");
     assert!(probe(&mp4).iter().all(|s| s["codec_type"] != "subtitle"));
+    for name in ["o.vtt", "o.srt", "o.ass"] {
+        let words = json!({"path": dir.path(name), "subtitles": [{"stream": 1}]});
+        let why = failure(json!({"source": {"url": path}, "outputs": [words]}));
+        assert!(
+            why.contains("stream 1: dvb_subtitle subtitles cannot be carried there; burn them in"),
+            "{why}"
+        );
+    }
     let left_out =
         &plan(&json!({"source": {"url": path}, "outputs": [{"path": mp4}]}))["outputs"][0]["left_out"];
     assert!(left_out.to_string().contains("dvb_subtitle"), "{left_out}");

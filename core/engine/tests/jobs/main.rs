@@ -18,3 +18,4 @@ mod segments;
 mod stills;
 mod support;
 mod turned;
+mod words;

@@ -94,10 +94,10 @@ pub fn payload_of(codec: &Codec, data: &[u8]) -> Result<String> {
         Codec::Ass => ass_payload(ass_event_text(&raw)),
         Codec::MovText => match data.get(..2).map(|n| usize::from(u16::from_be_bytes([n[0], n[1]]))) {
             Some(length) => {
-                let text = data.get(2..2 + length).ok_or_else(|| {
+                let (text, boxes) = data[2..].split_at_checked(length).ok_or_else(|| {
                     Error::new(ErrorKind::Format, "mov_text: text runs past the end of its packet")
                 })?;
-                plain_payload(&String::from_utf8_lossy(text))
+                text::timed_payload(&String::from_utf8_lossy(text), boxes)
             }
             None => String::new(),
         },
@@ -279,5 +279,7 @@ mod tests {
         assert_eq!(cue(Codec::MovText, b"\0\x03a<bjunk"), at("a&lt;b"));
         assert_eq!(cue(Codec::WebVtt, b"<v Bob>x"), at("<v Bob>x"));
         assert_eq!(cue(Codec::MovText, b"\0\0"), None);
+        let styled = b"\0\x06\xc3\xbc<c\nd\0\0\0\x16styl\0\x01\0\x01\0\x03\0\x01\x03\x10\xff\xff\xff\xff";
+        assert_eq!(cue(Codec::MovText, styled), at("ü<b><i>&lt;c</i></b>\nd"));
     }
 }

@@ -17,6 +17,42 @@ pub fn plain_payload(text: &str) -> String {
     super::payload(&out)
 }
 
+/// Timed text (3GPP TS 26.245, 5.17): its `styl` box says from which character to which it is bold, italic or underlined.
+pub(super) fn timed_payload(text: &str, mut boxes: &[u8]) -> String {
+    let word = |data: &[u8], at: usize| usize::from(u16::from_be_bytes([data[at], data[at + 1]]));
+    let mut looks: Vec<(usize, usize, u8)> = Vec::new();
+    while let Some((head, rest)) = boxes.split_at_checked(8) {
+        let size = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let Some((body, behind)) = size.checked_sub(8).and_then(|size| rest.split_at_checked(size)) else {
+            break;
+        };
+        if &head[4..] == b"styl" && body.len() >= 2 {
+            let records = body[2..].chunks_exact(12).take(word(body, 0));
+            looks.extend(records.map(|record| (word(record, 0), word(record, 2), record[6] & 7)));
+        }
+        boxes = behind;
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut open = 0;
+    let mut change = |now: u8, out: &mut String| {
+        const TAGS: [(&str, &str, u8); 3] = [("<b>", "</b>", 1), ("<i>", "</i>", 2), ("<u>", "</u>", 4)];
+        if now != open {
+            TAGS.iter().rev().filter(|tag| open & tag.2 > 0).for_each(|tag| out.push_str(tag.1));
+            TAGS.iter().filter(|tag| now & tag.2 > 0).for_each(|tag| out.push_str(tag.0));
+            open = now;
+        }
+    };
+    // They come in order.
+    let mut looks = looks.into_iter().peekable();
+    for (n, c) in text.chars().enumerate().filter(|(_, c)| *c != '\r') {
+        while looks.next_if(|(_, to, _)| *to <= n).is_some() {}
+        change(looks.peek().filter(|(from, _, _)| *from <= n).map_or(0, |look| look.2), &mut out);
+        escape(c, &mut out);
+    }
+    change(0, &mut out);
+    super::payload(&out)
+}
+
 /// Where `text` of SubRip or ASS is shown, as WebVTT's settings: its alignment (`{\an8}`: a digit as on the keyboard's number block),
 /// if it has one other than the middle of the bottom.
 pub fn placement(text: &str) -> String {

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::packet::{Codec, MediaKind, StreamInfo};
 use crate::pipeline::resolve::{Make, Offer, Track, by_index};
 use crate::spec::{Container, SubtitleSpec};
+use crate::subtitle::subtitle_file_header;
 use crate::time::Rational;
 
 /// A subtitle track that is converted to the container's text format.
@@ -21,7 +22,8 @@ pub(crate) struct SubtitleTrack {
 fn text_codec(container: Option<Container>) -> Option<Codec> {
     match container? {
         Container::Mp4 | Container::Mov => Some(Codec::MovText),
-        Container::Mkv => Some(Codec::SubRip),
+        Container::Mkv | Container::SubRip => Some(Codec::SubRip),
+        Container::Ass => Some(Codec::Ass),
         Container::WebM | Container::WebVtt | Container::Hls | Container::Dash | Container::HlsDash => {
             Some(Codec::WebVtt)
         }
@@ -91,6 +93,9 @@ pub(crate) fn subtitle(
             })?;
             let mut info = StreamInfo::new(MediaKind::Subtitle, codec.clone(), Rational::new(1, 1000));
             info.title = wanted.title.clone();
+            if codec == Codec::Ass {
+                info.extradata = subtitle_file_header(path, wanted.charset.as_deref())?;
+            }
             Track {
                 name: "subtitles-file".into(),
                 stream: None,
