@@ -75,6 +75,9 @@ def test_options_mean_what_they_mean_on_the_command_line(tmp_path):
         assert ours == json.loads(printed.stdout)
     else:
         pytest.fail(printed.stderr)
+    sheets = gs.document("in.mkv", "s-%d.jpg", tiles=(10, 5), tiles_index=tmp_path / "p.vtt", key_frames_only=True)
+    assert sheets["outputs"][0]["tiles"] == {"columns": 10, "rows": 5, "index": str(tmp_path / "p.vtt")}
+    assert sheets["source"]["decode"]["key_frames_only"]
     assert gs.document("a", "b.mp4", audio=False, video=None)["outputs"][0]["audio"] is False
 
 

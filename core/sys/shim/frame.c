@@ -195,6 +195,18 @@ int gsav_frame_plane(const AVFrame *f, int plane, uint8_t **data, int32_t *strid
     return 0;
 }
 
+/* Paints a picture black, and opaque. */
+int gsav_frame_fill_black(AVFrame *f, int full)
+{
+    ptrdiff_t lines[4];
+    if (f->hw_frames_ctx || f->width <= 0)
+        return AVERROR(EINVAL);
+    for (int i = 0; i < 4; i++)
+        lines[i] = f->linesize[i];
+    return av_image_fill_black(f->data, lines, f->format, full ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG, f->width,
+                               f->height);
+}
+
 uintptr_t gsav_frame_data(const AVFrame *f, int plane)
 {
     return plane < 0 || plane >= AV_NUM_DATA_POINTERS ? 0 : (uintptr_t)f->data[plane];

@@ -137,7 +137,7 @@ def _arguments(name: str, value: Any) -> list[str]:
     if isinstance(value, Mapping):
         separator = ": " if name == "header" else "="
         return [f"{option}={key}{separator}{_text(item)}" for key, item in value.items()]
-    if isinstance(value, (list, tuple)) and name == "size":
+    if isinstance(value, (list, tuple)) and name in ("size", "tiles"):
         return [f"{option}={value[0]}x{value[1]}"]
     if isinstance(value, (list, tuple)):
         if name in ("ladder", "protocols"):

@@ -24,6 +24,8 @@ pub fn option(path: &str) -> String {
         ["outputs", "push", "adapt", ..] => "--adapt",
         ["outputs", "push", "timeout"] => "--push-timeout",
         ["outputs", "push", "tls_verify"] => "--no-tls-verify",
+        ["outputs", "tiles", "index"] => "--tiles-index",
+        ["outputs", "tiles", ..] => "--tiles",
         ["outputs", "segment", "container"] => "--segment",
         ["outputs", "segment", "duration"] => "--segment-duration",
         ["outputs", "video", "codec"] => "--video",

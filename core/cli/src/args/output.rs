@@ -5,7 +5,7 @@ use crate::exit::Failure;
 use clap::Args;
 use ghoststream::spec::{
     CameraSpec, Container, LadderSpec, OutputSpec, PipelineSpec, STANDARD_OUTPUT, Seconds, SegmentContainer,
-    SegmentSpec,
+    SegmentSpec, TilesSpec,
 };
 
 /// Containers, ladders and tags.
@@ -36,6 +36,12 @@ pub struct OutputArgs {
     /// MP4 and MOV: leave the index at the end
     #[arg(long)]
     pub no_faststart: bool,
+    /// Put previews on sheets (pictures): COLUMNSxROWS on each, by default one every ten seconds and 320 pixels wide
+    #[arg(long, value_name = "COLUMNSxROWS", value_parser = values::tiles)]
+    pub tiles: Option<(u32, u32)>,
+    /// Write a WebVTT file that says which preview is shown when, and where on its sheet it lies
+    #[arg(long, value_name = "FILE", requires = "tiles")]
+    pub tiles_index: Option<String>,
     /// A muxer option by FFmpeg's name, applied last (repeatable)
     #[arg(long = "format-option", value_name = "KEY=VALUE", value_parser = values::key_value)]
     pub format_options: Vec<(String, String)>,
@@ -109,6 +115,13 @@ impl OutputArgs {
                 ..default
             });
         }
+        // A poster beside sheets is none of them.
+        let sheets = !several || output.is_numbered();
+        if let Some((columns, rows)) = self.tiles.filter(|_| sheets) {
+            let name = |index: &str| if index == "-" { STANDARD_OUTPUT.into() } else { index.to_owned() };
+            let index = self.tiles_index.as_deref().map(name);
+            output.tiles = Some(TilesSpec { index, ..TilesSpec::new(columns, rows) });
+        }
         output.copy_conforming = !self.no_copy_conforming;
         output.fragmented = self.fragmented && mp4;
         output.faststart = !(self.no_faststart && mp4);
@@ -147,6 +160,7 @@ impl OutputArgs {
                 (self.segment.is_some() || self.segment_duration.is_some() || self.no_iframes)
                     && outputs.iter().all(|o| o.segment.is_none()),
             ),
+            ("--tiles", self.tiles.is_some() && outputs.iter().all(|o| o.tiles.is_none())),
             ("--fragmented", self.fragmented && outputs.iter().all(|o| !o.fragmented)),
             ("--no-faststart", self.no_faststart && outputs.iter().all(|o| o.faststart)),
         ];

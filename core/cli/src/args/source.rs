@@ -60,6 +60,9 @@ pub struct TakeArgs {
     /// Where to decode [default: auto]
     #[arg(long, value_name = "DEVICE", value_parser = values::one_of::<Device>())]
     pub decoder_device: Option<Device>,
+    /// Decode key frames and nothing between them: previews in a fraction of the time
+    #[arg(long)]
+    pub key_frames_only: bool,
 }
 
 impl OpenArgs {
@@ -135,6 +138,7 @@ impl TakeArgs {
         source.realtime = self.realtime;
         source.salvage = self.salvage;
         source.decode.device = self.decoder_device.unwrap_or_default();
+        source.decode.key_frames_only = self.key_frames_only;
         Ok(())
     }
 }

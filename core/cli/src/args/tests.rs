@@ -408,6 +408,48 @@ fn a_poster_beside_a_film() {
 }
 
 #[test]
+fn sheets_of_previews() {
+    let sheets = |path: &str, index: Value| {
+        let mut tiles = json!({"columns": 10, "rows": 5});
+        if !index.is_null() {
+            tiles["index"] = index;
+        }
+        json!({"path": path, "tiles": tiles})
+    };
+    assert_means(&["in.mkv", "s.jpg", "--tiles", "10x5"], one(sheets("s.jpg", Value::Null)));
+    let index = ["--tiles", "10x5", "--tiles-index", "p.vtt"];
+    assert_means(
+        &[&["in.mkv", "s-%d.jpg", "--key-frames-only"][..], &index].concat(),
+        json!({"source": {"url": "in.mkv", "decode": {"key_frames_only": true}},
+               "outputs": [sheets("s-%d.jpg", json!("p.vtt"))]}),
+    );
+    // Beside them, a film stays a film and a poster a poster.
+    assert_means(
+        &[&["in.mkv", "o.mp4", "s-%d.webp", "p.jpg"][..], &index].concat(),
+        json!({"source": {"url": "in.mkv"}, "outputs": [
+            {"path": "o.mp4"}, {"audio": false, "subtitles": false, "path": "s-%d.webp",
+             "tiles": {"columns": 10, "rows": 5, "index": "p.vtt"}},
+            {"path": "p.jpg", "audio": false, "subtitles": false}]}),
+    );
+    for (args, said) in [
+        (&["in.mkv", "o.mp4", "--tiles", "2x2"][..], "--tiles: sheets are pictures"),
+        (&["in.mkv", "o.mp4", "p.jpg", "--tiles", "2x2"], "--tiles: none of the outputs"),
+        (&["in.mkv", "p.jpg", "--tiles", "0x2"], "--tiles: 0 is not within 1 to 100"),
+        (&["in.mkv", "p.jpg", "--tiles", "2"], "--tiles"),
+        (&["in.mkv", "p.jpg", "--tiles-index", "p.vtt"], "--tiles"),
+        (&["in.mkv", "p.jpg", "--tiles", "2x2", "--tiles-index", "-"], "--tiles-index: is a file of its own"),
+        (
+            &["in.mkv", "o/", "--format", "hls", "--key-frames-only"],
+            "--key-frames-only: ladders and segments",
+        ),
+        (&["in.mkv", "o.mkv", "--video", "copy", "--key-frames-only"], "--key-frames-only: no output has"),
+    ] {
+        let e = document(args).unwrap_err();
+        assert!(e.code == USAGE && e.message.contains(said), "{args:?}: {}", e.message);
+    }
+}
+
+#[test]
 fn outputs() {
     assert_means(
         &["in.mkv", "out/", "--ladder", "auto", "--format", "hls+dash"],

@@ -105,6 +105,11 @@ pub fn size(text: &str) -> Result<(u32, u32), String> {
     parsed.ok_or_else(|| "write WIDTHxHEIGHT, such as 1280x720".into())
 }
 
+/// `COLUMNSxROWS`.
+pub fn tiles(text: &str) -> Result<(u32, u32), String> {
+    size(text).map_err(|_| "write COLUMNSxROWS, such as 10x10".into())
+}
+
 /// `WxH+X+Y`.
 pub fn crop(text: &str) -> Result<CropSpec, String> {
     let parsed = || {

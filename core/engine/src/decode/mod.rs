@@ -1,8 +1,11 @@
 //! Decoders: coded packets in, raw frames out, with every frame timed.
 
 pub mod failover;
+mod key_frames;
 #[cfg(test)]
 mod tests;
+
+pub use key_frames::KeyFrames;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;

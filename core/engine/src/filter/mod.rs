@@ -10,6 +10,7 @@
 //! | crop, turn | [`Crop`], [`Rotate`] | libavfilter |
 //! | pad | [`Pad`] | here |
 //! | constant frame rate; another rate while it runs | [`FrameRate`], [`Repace`] | here |
+//! | many pictures on one | [`Sheet`] | here |
 //! | cut a stretch out | [`Trim`] | here |
 //! | sound that is played again, to the sample | `Rounds` | here |
 //! | what a part of the whole needs before it | [`Since`], [`Exact`] | here |
@@ -40,6 +41,7 @@ mod samples;
 mod scale;
 mod shape;
 mod sharpen;
+mod sheet;
 mod since;
 pub(crate) mod size;
 mod sprite;
@@ -62,6 +64,7 @@ pub(crate) use rounds::Rounds;
 pub use scale::{Scale, ScaleTarget, has_zimg};
 pub use shape::KeepShape;
 pub use sharpen::Sharpen;
+pub use sheet::{Preview, Sheet, Told, sheet_rate};
 pub use since::{Exact, Since};
 pub use tonemap::ToneMap;
 pub use trim::Trim;

@@ -85,8 +85,9 @@ fn measure(shared: &Shared) -> Progress {
     let complete = !shared.is_stopping()
         && counted().next().is_some()
         && counted().all(|t| t.ended.load(Ordering::Relaxed));
-    // The slowest of those that still come; a poster beside a film has its one from the beginning.
-    let pictures = || counted().filter(|t| t.video);
+    // The slowest of those that still come; a poster beside a film has its one from the beginning, and sheets are few.
+    let only_sheets = counted().filter(|t| t.video).all(|t| t.sheets);
+    let pictures = || counted().filter(|t| t.video && (only_sheets || !t.sheets));
     let frames = pictures()
         .filter(|t| !t.ended.load(Ordering::Relaxed))
         .map(|t| t.packets.load(Ordering::Relaxed))

@@ -438,6 +438,8 @@ pub(crate) struct TrackMeter {
     pub fixed_size: Option<String>,
     /// Its packets' times are read in the base that was announced.
     pub one_base: bool,
+    /// Its packets are sheets of many pictures each.
+    pub sheets: bool,
 }
 
 impl TrackMeter {
@@ -465,12 +467,18 @@ impl TrackMeter {
             successor,
             fixed_size: None,
             one_base: false,
+            sheets: false,
         }
     }
 
     /// With what of its video cannot change.
     pub fn keeping(self, fixed_size: Option<String>, one_base: bool) -> Self {
         TrackMeter { fixed_size, one_base, ..self }
+    }
+
+    /// With whether each packet has many pictures.
+    pub fn of_sheets(self, sheets: bool) -> Self {
+        TrackMeter { sheets, ..self }
     }
 
     pub fn control(&self, control: Control) {

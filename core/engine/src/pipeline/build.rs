@@ -1,35 +1,32 @@
 //! Turns a decided job into threads and watches over them.
 
-use super::chain::{self, Devices, Expect};
+use super::chain::Devices;
 use super::crew::{Crew, panic_text};
 use super::feed::{Branches, CopyRoute, Feed, FeedStream, Route, run_frames};
-use super::input::{self, Input, Inputs, LEAD_IN, Length};
+use super::input::{self, Input, Inputs, Length};
 use super::lead::Gate;
 use super::lost::Safe;
 use super::mux::{Ended, Mux};
 use super::resolve::{self, Make, Offer, Output, Resolved, Track};
 use super::spawn;
 use super::words::Words;
-use super::worker::{self, Branch, Chain, Tee, ToMux, ToTrack};
-use crate::decode::failover::{self, Failover, PictureDecoder};
-use crate::decode::{AvDecoder, DecodeOptions};
+use super::worker::{Branch, Tee, ToMux, ToTrack};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Done, Event, Outcome, State};
-use crate::filter::{Download, Exact, Rounds, Since, Trim};
-use crate::job::shared::{Meter, Remote, Shared, TrackMeter, lock};
+use crate::job::shared::{Remote, Shared, TrackMeter, lock};
 use crate::job::{Job, Ports};
 use crate::link::{Overflow, Sender, link};
 use crate::packet::{Codec, MediaKind, StreamInfo};
 use crate::plan::Plan;
-use crate::sink::{Facts, Made, OutputSink, Saved, Talk};
+use crate::sink::{Facts, Made, OutputSink, Previews, Saved, Talk};
 use crate::source::continuity::Continuity;
 use crate::source::seek::Seeker;
 use crate::source::sound::{Origin, Sound};
 use crate::spec::{
-    AudioChoice, AudioSpec, BitstreamFormat, Container, Device, PipelineSpec, SegmentContainer, Window,
+    AudioChoice, AudioSpec, BitstreamFormat, Container, PipelineSpec, SegmentContainer, Window,
 };
 use crate::subtitle::{SubtitleConverter, read_subtitle_file};
-use crate::time::{Clock, MICROSECONDS, Rational, SystemClock, Timestamp};
+use crate::time::{Clock, Rational, SystemClock, Timestamp};
 use crate::timecode::Timecode;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -38,7 +35,7 @@ use std::sync::{Arc, Mutex};
 /// Raw frames in front of each thread. Two are enough to keep both sides busy; a 1080p frame is 3 MB.
 pub(super) const FRAMES: usize = 3;
 /// Coded packets in front of each thread.
-const PACKETS: usize = 64;
+pub(super) const PACKETS: usize = 64;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -178,7 +175,7 @@ pub(super) struct Graph<'a> {
     pub(super) devices: Devices,
     /// Encode sessions of the job's on NVIDIA's GPUs.
     pub(super) sessions: Arc<AtomicU32>,
-    routes: BTreeMap<usize, Vec<Route>>,
+    pub(super) routes: BTreeMap<usize, Vec<Route>>,
     /// Words of files that are repeated with the source.
     words: Vec<Words>,
     /// Source time that is the output's 0.
@@ -192,6 +189,8 @@ pub(super) struct Graph<'a> {
     /// Opens when the head start is over, if there is one.
     pub(super) gate: Arc<Gate>,
     pub(super) leads: bool,
+    /// What is on the sheets of each output that makes some.
+    pub(super) previews: BTreeMap<usize, Previews>,
 }
 
 /// Where the packets of each made track go, by output and position of the track that makes them.
@@ -245,6 +244,7 @@ impl<'a> Graph<'a> {
             length: resolved.duration.map(Timestamp::from_seconds),
             gate: Arc::default(),
             leads: false,
+            previews: BTreeMap::new(),
         }
     }
 
@@ -348,6 +348,8 @@ impl<'a> Graph<'a> {
             made: Some(self.made(index)),
             job: self.shared.name.clone(),
             talk: Some(self.talk(index)),
+            length: self.length,
+            previews: self.previews.entry(index).or_default().clone(),
             adapts: super::steer::may(self.shared, self.spec, self.resolved, index)?,
             ..super::output::facts(self.spec, index, output, offer)
         })?;
@@ -371,7 +373,8 @@ impl<'a> Graph<'a> {
             let meter = TrackMeter::new(index, track.name.clone(), is_video, counts, encoded, successor);
             let packets = self.spec.outputs[index].packets.is_some();
             let fixed_size = super::output::fixed_size(output, packets);
-            let meter = Arc::new(meter.keeping(fixed_size, packets));
+            let sheets = track.make.video().is_some_and(|v| v.tiles.is_some());
+            let meter = Arc::new(meter.keeping(fixed_size, packets).of_sheets(sheets));
             lock(&self.shared.tracks).push(meter.clone());
             let known = match &track.make {
                 Make::Copy(s) => Some(at_origin((**s).clone())),
@@ -444,7 +447,7 @@ impl<'a> Graph<'a> {
 
     /// Where sound that is encoded from `stream` begins, if not with the source's cut: with the copied pictures that it is beside in
     /// every output.
-    fn heard_from(&self, stream: &StreamInfo, offer: &Offer) -> Option<Timestamp> {
+    pub(super) fn heard_from(&self, stream: &StreamInfo, offer: &Offer) -> Option<Timestamp> {
         let sounds = |output: &&Output| {
             let is_its = |t: &Track| t.stream == Some(stream.index) && !matches!(t.make, Make::Copy(_));
             stream.kind == MediaKind::Audio && output.tracks.iter().any(is_its)
@@ -694,106 +697,6 @@ impl<'a> Graph<'a> {
             })?;
         }
         Ok(())
-    }
-
-    /// The stages behind a decoder that begins in the middle of the source, and the time before which nothing is wanted.
-    fn lead_in(&self, window: &Window, stream: &StreamInfo, chain: &mut Chain) -> Option<Timestamp> {
-        let sound = stream.kind == MediaKind::Audio;
-        if let Some(start) = stream.start.filter(|_| sound) {
-            let start = start.micros().saturating_sub(self.zero.micros());
-            chain.push(Box::new(Exact::new(Timestamp::new(start, MICROSECONDS))));
-        }
-        let first = window.start(window.spec.first).filter(|t| t.micros() > 0)?;
-        let filtered = self.resolved.outputs.iter().flat_map(|o| &o.tracks).any(|t| match &t.make {
-            Make::Video(v) => !v.spec.filters.is_empty() || v.spec.frame_rate.is_some(),
-            _ => false,
-        });
-        // Some filters make one picture of several; to be cut exactly, pictures go on to the encoder.
-        let before = if sound || filtered { LEAD_IN.ticks } else { 50_000 };
-        let from = Timestamp::new(first.micros().saturating_sub(before), MICROSECONDS);
-        chain.push(Box::new(Since::new(from)));
-        Some(from)
-    }
-
-    /// Whether pictures are cut at the nearest of them: not where other jobs make the rest of the same, from other places.
-    pub(super) fn cuts_by_pictures(&self) -> bool {
-        self.window.is_none() && (self.spec.source.start.is_some() || self.spec.source.duration.is_some())
-    }
-
-    fn decoder(&mut self, decoder: &resolve::Decoder, offer: &Offer, end: Option<Timestamp>) -> Result<()> {
-        let index = decoder.stream;
-        let stream = offer.streams.iter().find(|s| s.index == index);
-        let stream = stream.ok_or_else(|| Error::new(ErrorKind::Internal, "a decoder of no stream"))?;
-        let device = decoder.device.map(|kind| self.devices.get(kind)).transpose()?;
-        let zero = Timestamp::new(0, Rational::new(1, 1));
-        let from = self.heard_from(stream, offer).unwrap_or(zero);
-        let mut chain: Chain =
-            vec![Box::new(Trim::new(Some(from), end, zero)?.by_pictures(self.cuts_by_pictures()))];
-        if stream.kind == MediaKind::Audio && self.spec.source.loops != 0 {
-            chain.insert(0, Box::new(Rounds::default()));
-        }
-        let from = self.window.as_ref().and_then(|window| self.lead_in(window, stream, &mut chain));
-        let (threads, keys) = (decoder.threads, self.spec.source.decode.keys);
-        let options = DecodeOptions { threads, device, keys, from, damage: Arc::default() };
-        let damage = options.damage.clone();
-        let mut stage: PictureDecoder = Box::new(AvDecoder::new(stream, &options)?);
-        let (tx, rx) = self.link(PACKETS);
-        self.routes.entry(index).or_default().push(Route::Decode(tx));
-        let mut tee = Tee::new(self.branches.remove(&index).unwrap_or_default());
-        let meter = self.shared.meter(format!("decode {index}"));
-        if let Some(kind) = decoder.device {
-            let label = format!("stream {index}");
-            // A device that was not asked for is no promise.
-            let fallback = self.spec.fallback || self.spec.source.decode.device == Device::Auto;
-            // Nothing may be inside the chain, on a device that is lost, that the decoder takes for safe.
-            if fallback && tee.is_host() && self.window.is_none() && self.spec.source.start.is_none() {
-                chain.insert(0, Box::new(Download));
-            }
-            let (shared, meter) = (self.shared.clone(), meter.clone());
-            if fallback {
-                let label = format!("{label}: {kind}");
-                stage = Box::new(self.decode_on(stage, stream, options, label, meter.clone()));
-            }
-            chain.insert(0, Box::new(Expect { kind, fallback, label, shared, meter }));
-        }
-        meter.watch(rx.monitor());
-        let label = offer.label.clone();
-        self.thread(format!("dec{index}"), move |shared| {
-            if let Err(e) = worker::decode(shared, &meter, rx, stage, chain, &mut tee) {
-                shared.fail(e.context(&label));
-            }
-            if let Some(said) = damage.said() {
-                shared.warn("source", format!("{label}: stream {index}: {said}"));
-            }
-            meter.count_damaged(damage.count());
-        })
-    }
-
-    /// `first`, which decodes on a device, with software behind it. `label` says which device, and what it decodes.
-    fn decode_on(
-        &self,
-        first: PictureDecoder,
-        stream: &StreamInfo,
-        options: DecodeOptions,
-        label: String,
-        meter: Arc<Meter>,
-    ) -> Failover {
-        let (shared, stream, lossy) = (self.shared.clone(), stream.clone(), label.clone());
-        let (asked, damage) = (self.shared.clone(), options.damage.clone());
-        let successor = Box::new(move |failure: &Error| -> Result<PictureDecoder> {
-            let _told_by_nobody_else = meter.instead.set(chain::SOFTWARE);
-            shared.warn("fallback", format!("{label} no longer decodes ({failure}); decoding in software"));
-            Ok(Box::new(AvDecoder::new(&stream, &DecodeOptions { device: None, ..options })?))
-        });
-        let shared = self.shared.clone();
-        let loss = Box::new(move |lost| {
-            shared.lose(lost);
-            let why = "their group of pictures had more bytes than are kept";
-            shared.warn("fallback", format!("{lossy}: {lost} frames were lost with it: {why}"));
-        });
-        Failover::new(first, failover::KEPT, successor, loss)
-            .until(Box::new(move || asked.is_cancelled()))
-            .counting(damage)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::filter::device::OnDevice;
 use crate::filter::{
     self, Cascade, Deinterlace, DeviceScale, FilterContext, FrameRate, KeepShape, Repace, Rotate, Scale,
-    ScaleTarget, Upload,
+    ScaleTarget, Sheet, Told, Upload,
 };
 use crate::frame::{Colour, ColourRange, Frame, Memory, PixelFormat};
 use crate::job::shared::{Meter, Shared};
@@ -179,12 +179,13 @@ pub(super) fn scalers(
     Ok(Box::new(Cascade::new(targets, |i, from| scaler(tracks[i], target(i, from), devices))?))
 }
 
-/// The stages between scaling and the encoder. `paced`: frames can be left out and repeated.
+/// The stages between scaling and the encoder. `paced`: frames can be left out and repeated. `told`: of what is put on sheets.
 pub(super) fn after_scale(
     track: &VideoTrack,
     source: &StreamInfo,
     devices: &mut Devices,
     paced: bool,
+    told: Told,
 ) -> Result<Chain> {
     let placement = &track.placement;
     let mut chain: Chain = Vec::new();
@@ -195,6 +196,11 @@ pub(super) fn after_scale(
     if placement.late {
         chain.push(lost::download(devices.safe.as_ref()));
         chain.push(Box::new(Scale::new(host_target(track, source, None)?)));
+    }
+    if let Some(tiles) = &track.tiles {
+        chain.push(Box::new(Sheet::new(tiles.columns, tiles.rows, told)));
+    }
+    if placement.late {
         return Ok(chain);
     }
     match &placement.upload {

@@ -11,7 +11,7 @@ use crate::encode::nvenc::{self, NvencEncoder};
 use crate::encode::presets::{self, Input};
 use crate::encode::{self, AudioEncoder, Encoder, KeyGrid, VideoEncode, VideoEncoder, probe, select};
 use crate::error::{Error, ErrorKind, Result};
-use crate::filter::{AudioConform, AudioTarget, Begin, FilterContext, Trim};
+use crate::filter::{AudioConform, AudioTarget, Begin, FilterContext, Told, Trim};
 use crate::frame::{Frame, PixelFormat};
 use crate::job::shared::Shared;
 use crate::packet::{AudioInfo, Codec, StreamInfo};
@@ -19,7 +19,7 @@ use crate::sink::is_ivf;
 use crate::spec::{Container, Device, FilterSpec, VideoSpec, Window};
 use crate::time::{Rational, Timestamp};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// How far beyond its first segment a head start may go for an encoder that looks ahead.
 const HEAD_START_SECONDS: f64 = 3.0;
@@ -113,8 +113,8 @@ impl Graph<'_> {
                 && let Some((_, track, outs)) = group.pop()
             {
                 chain.push(chain::scaler(track, chain::scale_target(track, source)?, &self.devices));
-                let paced = self.paces();
-                chain.extend(chain::after_scale(track, source, &mut self.devices, paced)?);
+                let (paced, told) = (self.paces(), self.tells_previews(index, &outs));
+                chain.extend(chain::after_scale(track, source, &mut self.devices, paced, told)?);
                 let encoder = self.video_encoder(index, &outs, track, source, output)?;
                 let cut = self.cut(track, output);
                 self.encode_thread(index, rx, None, chain, cut, encoder, outs)?;
@@ -134,8 +134,8 @@ impl Graph<'_> {
                     }
                     _ => None,
                 };
-                let paced = self.paces();
-                let upload = chain::after_scale(track, source, &mut self.devices, paced)?;
+                let (paced, told) = (self.paces(), self.tells_previews(index, &outs));
+                let upload = chain::after_scale(track, source, &mut self.devices, paced, told)?;
                 let cut = self.cut(track, output);
                 self.encode_thread(index, rx, lead, upload, cut, encoder, outs)?;
             }
@@ -179,6 +179,18 @@ impl Graph<'_> {
         self.leads = true;
         self.thread("lead".into(), move |shared| lead.run(shared, &meter))?;
         Ok(rx)
+    }
+
+    /// Tells the output's sink of the previews on its sheets, and progress, which would stand still until a sheet is full.
+    fn tells_previews(&mut self, output: usize, outs: &[ToTrack]) -> Told {
+        let previews = self.previews.entry(output).or_default().clone();
+        let meters: Vec<_> = outs.iter().map(|to| to.meter.clone()).collect();
+        Box::new(move |preview| {
+            previews.add(preview);
+            for meter in &meters {
+                meter.reached_us.fetch_max(preview.end.micros(), Ordering::Relaxed);
+            }
+        })
     }
 
     /// Whether frames are ours to pace: those that the application pushes have the times that it gives them.
@@ -232,7 +244,7 @@ impl Graph<'_> {
         let path = self.spec.outputs.get(output_index).and_then(|o| o.path.as_deref());
         let timed = track.spec.codec.as_ref().is_some_and(|codec| is_ivf(path, codec));
         let config = VideoEncode {
-            frame_rate: track.frame_rate,
+            frame_rate: track.coded_rate(),
             grid,
             // Of a bare stream's times nothing is left but the rate that its encoder writes, which is that of its base. IVF has
             // times.

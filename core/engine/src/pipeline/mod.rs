@@ -4,6 +4,7 @@ mod build;
 mod chain;
 mod copy;
 mod crew;
+mod decoders;
 mod encoders;
 mod feed;
 mod input;

@@ -75,7 +75,7 @@ pub(super) fn sink(spec: &PipelineSpec, index: usize, shared: &Arc<Shared>) -> R
         return Ok((Box::new(Y4mSink::new(path, output.overwrite)), None, None));
     }
     if container == Container::Image {
-        return Ok((Box::new(StillSink::new(path, output.overwrite)), None, None));
+        return Ok((Box::new(StillSink::new(path, output.overwrite, output.tiles.clone())), None, None));
     }
     if let Some(replay) = &output.replay {
         return Ok((Box::new(ReplaySink::new(output, replay, path, container)), None, None));
@@ -115,6 +115,15 @@ pub(super) fn apart(spec: &PipelineSpec, resolved: &Resolved) -> Result<()> {
             return Err(Error::invalid(format!("outputs[{i}].path"), format!("{path} {what}")));
         }
         places.push((i, place, names));
+    }
+    for (i, o) in spec.outputs.iter().enumerate() {
+        let Some(index) = o.tiles.as_ref().and_then(|t| t.index.as_deref()) else { continue };
+        let place = real(Path::new(index));
+        if let Some((first, ..)) = places.iter().find(|(_, other, _)| *other == place) {
+            let message = format!("{index} is written by outputs[{first}] too");
+            return Err(Error::invalid(format!("outputs[{i}].tiles.index"), message));
+        }
+        places.push((i, place, BTreeSet::new()));
     }
     Ok(())
 }

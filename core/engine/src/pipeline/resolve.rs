@@ -159,6 +159,13 @@ pub(crate) fn resolve_on(spec: &PipelineSpec, offer: &Offer, machine: &dyn Machi
         (Some(l), None) if spec.source.loops >= 0 => Some(l * f64::from(spec.source.loops + 1)),
         _ => None,
     };
+    for (output, spec) in outputs.iter_mut().zip(&spec.outputs) {
+        for track in &mut output.tracks {
+            if let Make::Video(v) = &mut track.make {
+                v.note_rest(spec, duration);
+            }
+        }
+    }
     Ok(Resolved { decoders, outputs, fallbacks, transfers, duration, label: offer.label.clone() })
 }
 
@@ -254,6 +261,9 @@ fn output_tracks(
                     tracks.push(track);
                 }
                 tracks::name_rungs(&mut tracks);
+                for v in tracks.iter().filter_map(|t| t.make.video()) {
+                    v.fits_its_sheet()?;
+                }
             }
             None if (matches!(choice, VideoChoice::Track(_)) || ladder.is_some())
                 && !takes_what_is_there(output) =>

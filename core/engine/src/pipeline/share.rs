@@ -60,6 +60,10 @@ fn earlier(
 }
 
 fn same_video(a: &VideoTrack, b: &VideoTrack) -> bool {
+    // The index of an output tells of the sheets that were put together for it.
+    if a.tiles.is_some() || b.tiles.is_some() {
+        return false;
+    }
     let decided = |t: &VideoTrack| {
         (t.encoder.name.clone(), t.width, t.height, t.turn, t.frame_rate, t.threads, t.grid.map(|g| g.0))
     };

@@ -39,7 +39,7 @@ pub(super) fn claim(path: &str, inputs: &[String], overwrite: bool, direct: bool
 }
 
 /// Whether `path` is the same file as one of `inputs`.
-fn is_input(path: &Path, inputs: &[String]) -> bool {
+pub(super) fn is_input(path: &Path, inputs: &[String]) -> bool {
     let Ok(target) = std::fs::canonicalize(path) else { return false };
     inputs.iter().any(|input| std::fs::canonicalize(input).is_ok_and(|input| input == target))
 }

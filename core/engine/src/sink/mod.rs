@@ -18,6 +18,7 @@ mod rotation;
 mod segment_index;
 mod segments;
 mod stills;
+mod tiles;
 pub(crate) mod y4m;
 
 pub(crate) use camera::CameraSink;
@@ -29,6 +30,7 @@ pub(crate) use record::RecordSink;
 pub(crate) use replay::ReplaySink;
 pub(crate) use segments::{SegmentSink, is_muxed, manifests, segment_directory};
 pub(crate) use stills::StillSink;
+pub(crate) use tiles::Previews;
 pub(crate) use y4m::Y4mSink;
 
 use crate::error::{Error, Result};
@@ -146,6 +148,10 @@ pub(crate) struct Facts {
     pub job: String,
     /// The source goes on without us.
     pub live: bool,
+    /// Length of the output, where known.
+    pub length: Option<Timestamp>,
+    /// What is on the sheets that it is given.
+    pub previews: Previews,
     /// What is said while the job runs.
     pub talk: Option<Talk>,
 }

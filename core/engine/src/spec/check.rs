@@ -15,6 +15,7 @@ pub(super) fn pipeline(spec: &PipelineSpec) -> Checked {
     if spec.outputs.is_empty() {
         return refuse("outputs", "at least one output is needed");
     }
+    spec.source.decode.check(&spec.outputs)?;
     timeout("stall_timeout", spec.stall_timeout)?;
     if spec.threads > 1024 {
         return refuse("threads", "at most 1024");
@@ -44,7 +45,7 @@ pub(super) fn pipeline(spec: &PipelineSpec) -> Checked {
             );
         }
     }
-    Ok(())
+    tiles::apart(spec)
 }
 
 /// Whether a text can be an application's id and a part of a file name; nothing at all is one.
@@ -259,6 +260,7 @@ fn picture(path: &str, o: &OutputSpec) -> Result<()> {
 fn undecoded(decode: &DecodeSpec) -> Checked {
     let set = [
         ("keys", decode.keys),
+        ("key_frames_only", decode.key_frames_only),
         // In software is where nothing is decoded, too.
         ("device", !matches!(decode.device, Device::Auto | Device::Software)),
         ("threads", decode.threads != 0),
@@ -432,6 +434,7 @@ fn output(path: &str, o: &OutputSpec) -> Checked {
     }
     names(path, o, segmented)?;
     push::check(path, o)?;
+    tiles::check(path, o)?;
     if let AudioChoice::Tracks(tracks) = &o.audio {
         for (i, a) in tracks.iter().enumerate() {
             audio(&format!("{path}.audio[{i}]"), a)?;

@@ -23,6 +23,7 @@ mod sound;
 mod source;
 mod srt;
 pub(crate) mod template;
+mod tiles;
 mod values;
 mod video;
 
@@ -52,6 +53,7 @@ pub use source::{
     RawMemory, RawVideoSpec, SourceSpec,
 };
 pub(crate) use srt::SrtAddress;
+pub use tiles::TilesSpec;
 pub use values::{Bitrate, ByteSize, FrameRate, Seconds};
 pub use video::{Preset, Scaler, Tune, VideoSpec};
 
@@ -158,7 +160,9 @@ impl PipelineSpec {
 
     /// The same, with the outputs' paths that say `file:` as plain paths.
     pub(crate) fn with_plain_paths(mut self) -> Self {
-        for path in self.outputs.iter_mut().filter_map(|o| o.path.as_mut()) {
+        let outputs = self.outputs.iter_mut();
+        let paths = outputs.flat_map(|o| [o.path.as_mut(), o.tiles.as_mut().and_then(|t| t.index.as_mut())]);
+        for path in paths.flatten() {
             if let Some(rest) = path.strip_prefix("file:") {
                 *path = rest.strip_prefix("//").filter(|p| p.starts_with('/')).unwrap_or(rest).into();
             }

@@ -4,6 +4,7 @@ use super::audio::AudioSpec;
 use super::camera::CameraSpec;
 use super::ladder::LadderSpec;
 use super::record::{ReplaySpec, SplitChoice};
+use super::tiles::TilesSpec;
 use super::values::Seconds;
 use super::video::VideoSpec;
 use crate::packet::Codec;
@@ -38,6 +39,11 @@ pub struct OutputSpec {
     /// The container; default by the file's extension.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Container>,
+    /// Put many pictures on each file: sheets of previews, as players show them above their time line. For pictures only.
+    /// Where `video` says neither, there is a preview every ten seconds, 320 pixels wide. A name with a number has as many
+    /// sheets as there are previews for, and one without has the first sheet alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiles: Option<TilesSpec>,
     /// The video track; `false` for none; default: the best one, encoded for the container (or copied where `ladder` allows).
     #[serde(default)]
     pub video: VideoChoice,

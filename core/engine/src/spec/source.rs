@@ -1,6 +1,8 @@
 //! Where media comes from.
 
+use super::output::{Container, OutputSpec, VideoChoice};
 use super::values::{FrameRate, Seconds};
+use crate::error::Error;
 use crate::time::Rational;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -364,6 +366,30 @@ pub struct DecodeSpec {
     /// Make a key frame of what was one in the source, so that what is encoded can be switched to from what is copied.
     #[serde(default)]
     pub keys: bool,
+    /// Decode the key frames of the pictures and nothing between them, for previews in a fraction of the time. Each is shown
+    /// until the next. It is for all that is encoded; segments need every picture.
+    #[serde(default)]
+    pub key_frames_only: bool,
+}
+
+impl DecodeSpec {
+    /// Refuses key frames alone for outputs that need more, or none that is decoded.
+    pub(super) fn check(&self, outputs: &[OutputSpec]) -> crate::Result<()> {
+        if !self.key_frames_only {
+            return Ok(());
+        }
+        let refuse = |why: &str| Err(Error::invalid("source.decode.key_frames_only", why));
+        let whole = |o: &OutputSpec| o.ladder.is_some() || o.container().is_some_and(Container::is_segmented);
+        if outputs.iter().any(whole) {
+            return refuse("ladders and segments need every picture");
+        }
+        let decodes = |o: &OutputSpec| match &o.video {
+            VideoChoice::None => false,
+            VideoChoice::Track(v) => !v.is_copy(),
+            VideoChoice::Default => true,
+        };
+        if outputs.iter().any(decodes) { Ok(()) } else { refuse("no output has pictures that are decoded") }
+    }
 }
 
 /// Where a stage runs.

@@ -321,3 +321,202 @@ fn what_makes_no_picture_is_refused() {
         assert_eq!(dir.names(), there, "{said}");
     }
 }
+
+/// PSNR of the part of `sheet` at `x`,`y` against the whole of `picture`.
+fn psnr_of_tile(sheet: &str, [x, y, width, height]: [u32; 4], picture: &str) -> f64 {
+    let yuv = "scale=out_color_matrix=bt601:out_range=full,format=yuv444p";
+    let cut = format!("crop={width}:{height}:{x}:{y},format=yuv420p");
+    let graph = format!("[0:v]{yuv},{cut}[a];[1:v]{yuv},format=yuv420p[b];[a][b]psnr");
+    psnr_by(&["-i", sheet, "-i", picture], &graph)
+}
+
+/// The cues of an index: when each begins and ends, and its text.
+fn cues(path: &str) -> Vec<(f64, f64, String)> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let seconds =
+        |clock: &str| clock.split(':').fold(0.0, |sum, part| sum * 60.0 + part.parse::<f64>().unwrap());
+    let blocks = text.strip_prefix("WEBVTT\n\n").expect(&text).split_terminator("\n\n");
+    let cue = |block: &str| {
+        let (times, text) = block.split_once('\n').unwrap();
+        let (start, end) = times.split_once(" --> ").unwrap();
+        (seconds(start), seconds(end), text.to_owned())
+    };
+    blocks.map(cue).collect()
+}
+
+#[test]
+fn sheets_of_previews() {
+    let dir = Dir::new();
+    let film = clip(&dir, "film.mp4");
+    let (jpg, png, index) = (dir.path("a 1-%02d.jpg"), dir.path("b-%d.png"), dir.path("p.vtt"));
+    let video = json!({"frame_rate": "2", "width": 160});
+    let spec = json!({"source": {"url": film}, "outputs": [
+        {"path": jpg, "video": {"frame_rate": "2", "width": 160, "crf": 1}, "tiles": {"columns": 3, "rows": 2, "index": index}},
+        {"path": png, "video": video, "tiles": {"columns": 3, "rows": 2}},
+        {"path": dir.path("plain-%d.png"), "video": video},
+    ]});
+    let plan = Pipeline::from_json(&spec.to_string()).unwrap().plan().unwrap();
+    let detail = &plan.outputs[0].tracks[0].detail;
+    assert!(detail.starts_with("sheets of 3x2 previews of 160x90, one every 0.5 s"), "{detail}");
+    let made = complete(spec);
+    let sheets = ["a 1-01.jpg", "a 1-02.jpg", "p.vtt", "b-1.png", "b-2.png"].map(|name| dir.path(name));
+    assert_eq!(made[..5], sheets);
+    assert_eq!(made.len(), 5 + 8, "{made:?}");
+    let cues = cues(&index);
+    assert_eq!(cues.len(), 8);
+    for (n, (start, end, text)) in cues.iter().enumerate() {
+        let (sheet, tile) = (n / 6 + 1, n as u32 % 6);
+        let [x, y] = [tile % 3 * 160, tile / 3 * 90];
+        assert_eq!(*text, format!("a%201-{sheet:02}.jpg#xywh={x},{y},160,90"));
+        let last = if n == 7 { 0.1 } else { 0.001 };
+        assert!((start - n as f64 * 0.5).abs() < 0.001 && (end - start - 0.5).abs() < last, "{start} {end}");
+        let at = [x, y, 160, 90];
+        for (path, least) in
+            [(dir.path(&format!("a 1-0{sheet}.jpg")), 30.0), (dir.path(&format!("b-{sheet}.png")), 60.0)]
+        {
+            assert_eq!(size(&path), (480, 180), "{path}: the last is as large as the others");
+            let psnr = |other: usize| psnr_of_tile(&path, at, &dir.path(&format!("plain-{other}.png")));
+            assert!(psnr(n + 1) > least, "{path} {n}: {} dB", psnr(n + 1));
+            assert!(psnr((n + 4) % 8 + 1) < 25.0, "{path} {n}: others look like it");
+        }
+    }
+    // Where there is no preview it is black.
+    let black = dir.path("black.png");
+    ffmpeg(&format!("-f lavfi -i color=black:s=160x90 -frames:v 1 {black}"));
+    for sheet in [dir.path("a 1-02.jpg"), dir.path("b-2.png")] {
+        for at in [[320, 0, 160, 90], [0, 90, 160, 90], [320, 90, 160, 90]] {
+            let psnr = psnr_of_tile(&sheet, at, &black);
+            assert!(psnr > 40.0, "{sheet} {at:?}: {psnr} dB");
+        }
+    }
+}
+
+#[test]
+fn previews_have_their_usual_size_and_rate() {
+    let dir = Dir::new();
+    let (tall, index) = (dir.path("tall.mkv"), dir.path("p.vtt"));
+    ffmpeg(&format!("-f lavfi -i testsrc2=s=90x162:r=1:d=33 -c:v ffv1 {tall}"));
+    let tiles = json!({"columns": 2, "rows": 1, "index": index});
+    let (all, first) = (dir.path("all-%d.webp"), dir.path("first.jpg"));
+    let outputs = json!([{"path": all, "tiles": tiles}, {"path": first, "tiles": {"columns": 2, "rows": 1}}]);
+    let spec = json!({"source": {"url": tall}, "outputs": outputs});
+    let plan = Pipeline::from_json(&spec.to_string()).unwrap().plan().unwrap();
+    let notes = |output: usize| plan.outputs[output].tracks[0].notes.join("; ");
+    assert!(notes(0).is_empty() && notes(1).contains("one sheet has 2 of 3 previews"), "{}", notes(1));
+    let job = start(spec);
+    let told = events(&job);
+    let warned = |e: &&ghoststream::event::Event| format!("{e:?}").contains("there are more sheets");
+    assert_eq!(told.iter().filter(warned).count(), 1, "{told:?}");
+    for name in ["all-1.webp", "all-2.webp", "first.jpg"] {
+        assert_eq!(size(&dir.path(name)), (640, 576), "{name}");
+    }
+    let times: Vec<_> = cues(&index).iter().map(|(start, end, _)| (*start, *end)).collect();
+    assert_eq!(times, [(0.0, 10.0), (10.0, 20.0), (20.0, 33.0)], "the last is until the end of the film");
+}
+
+#[test]
+fn an_index_is_there_when_all_sheets_are() {
+    let dir = Dir::new();
+    let source = json!({"pattern": {"width": 64, "height": 64, "frame_rate": "25"}, "realtime": true});
+    let tiles = json!({"columns": 2, "rows": 2, "index": dir.path("p.vtt")});
+    let video = json!({"width": 32, "frame_rate": "25"});
+    let output = json!({"path": dir.path("s-%d.png"), "video": video, "tiles": tiles});
+    let spec = json!({"source": source, "outputs": [output]});
+    for stops in [false, true] {
+        let job = start(spec.clone());
+        let begun = std::time::Instant::now();
+        while !exists(&dir.path("s-2.png")) {
+            assert!(begun.elapsed().as_secs() < 60, "{:?}", dir.names());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        assert!(!exists(&dir.path("p.vtt")), "it is not written before");
+        if stops {
+            job.stop()
+        } else {
+            job.cancel()
+        }
+        events(&job);
+        let names = dir.names();
+        assert_eq!(exists(&dir.path("p.vtt")), stops, "{names:?}");
+        assert!(!names.iter().any(|name| name.contains(".part")), "{names:?}");
+        if stops {
+            let cues = cues(&dir.path("p.vtt"));
+            let sheets = names.len() - 1;
+            assert!((sheets - 1) * 4 < cues.len() && cues.len() <= sheets * 4, "{} {names:?}", cues.len());
+        }
+        names.iter().filter(|_| !stops).for_each(|name| std::fs::remove_file(dir.path(name)).unwrap());
+    }
+    // What is there stays, and nothing is made beside it.
+    let there = dir.names();
+    let taken = json!({"columns": 2, "rows": 2, "index": dir.path("p.vtt")});
+    let message = failure(json!({"source": {"pattern": {"frames": 5}}, "outputs": [
+        {"path": dir.path("t-%d.png"), "tiles": taken}]}));
+    assert!(message.contains("tiles.index") && message.contains("p.vtt: exists"), "{message}");
+    assert_eq!(dir.names(), there);
+}
+
+#[test]
+fn sheets_that_cannot_be_are_refused() {
+    let dir = Dir::new();
+    let film = clip(&dir, "film.mp4");
+    for (output, said) in [
+        (
+            json!({"path": "s.webp", "tiles": {"columns": 60, "rows": 1}}),
+            "outputs[0].tiles: 60x1 previews of 320x180",
+        ),
+        (
+            json!({"path": "s.jpg", "video": {"width": 101}, "tiles": {"columns": 2, "rows": 1}}),
+            "outputs[0].video.width: 101x",
+        ),
+    ] {
+        let spec = still(&film, 0.0, output);
+        let e = Pipeline::from_json(&spec.to_string()).unwrap().plan().map(drop).unwrap_err();
+        assert!(e.message().contains(said), "{said}: {}", e.message());
+    }
+    let far = dir.path("far.vtt");
+    let link = dir.path("link.vtt");
+    std::os::unix::fs::symlink(&far, &link).unwrap();
+    std::fs::write(&far, "").unwrap();
+    let output = |name: &str, index: &str| json!({"path": dir.path(name), "overwrite": true, "tiles": {"columns": 2, "rows": 1, "index": index}});
+    let spec = json!({"source": {"url": film}, "outputs": [output("a.jpg", &far), output("b.jpg", &link)]});
+    let e = Pipeline::from_json(&spec.to_string()).unwrap().plan().map(drop).unwrap_err();
+    assert!(
+        e.message().contains("outputs[1].tiles.index: ") && e.message().contains("outputs[0] too"),
+        "{e}"
+    );
+}
+
+#[test]
+fn key_frames_alone() {
+    let dir = Dir::new();
+    let film = clip(&dir, "film.mp4");
+    let keys = dir.path("key-%d.png");
+    let index = dir.path("p.vtt");
+    let sheets = json!({"path": dir.path("s-%d.png"), "video": {"frame_rate": "2", "width": 160},
+        "tiles": {"columns": 4, "rows": 1, "index": index}});
+    let copy = json!({"path": dir.path("copy.mkv"), "video": {"codec": "copy"}});
+    let source = json!({"url": film, "decode": {"key_frames_only": true}});
+    let job = start(json!({"source": source, "outputs": [{"path": keys}, sheets, copy]}));
+    events(&job);
+    let stats = job.stats();
+    let decoder = stats.stages.iter().find(|s| s.name == "decode 0").expect("a decoder");
+    assert_eq!(decoder.items_out, 4, "{stats:?}");
+    assert_eq!(frames(video(&probe(&dir.path("copy.mkv")))), 100, "what is copied has all");
+    assert!(!exists(&dir.path("key-5.png")));
+    for n in 0..4 {
+        let frame = dir.path("frame.png");
+        ffmpeg(&format!("-i {film} -vf select=eq(n\\,{}) -frames:v 1 {frame}", n * 25));
+        let psnr = psnr_as_yuv(&dir.path(&format!("key-{}.png", n + 1)), &frame);
+        assert!(psnr > 35.0, "{n}: {psnr} dB");
+    }
+    // Each is shown until the next, and the last to the end of the film.
+    let cues = cues(&index);
+    assert_eq!(cues.len(), 8, "{cues:?}");
+    for (n, at) in [(0, "s-1"), (3, "s-1"), (6, "s-2"), (7, "s-2")] {
+        let (x, key) = (n % 4 * 160, dir.path(&format!("key-{}.png", n / 2 + 1)));
+        let small = dir.path("small.png");
+        ffmpeg(&format!("-i {key} -vf scale=160:90:flags=bicubic {small}"));
+        let psnr = psnr_of_tile(&dir.path(&format!("{at}.png")), [x, 0, 160, 90], &small);
+        assert!(psnr > 28.0, "{n}: {psnr} dB");
+    }
+}

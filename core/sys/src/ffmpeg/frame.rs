@@ -594,6 +594,19 @@ impl Frame {
         check(unsafe { raw::av_frame_make_writable(self.as_ptr()) }, "make frame writable").map(drop)
     }
 
+    /// Paints the picture black, and opaque; `full`: in full range, whatever the frame says of its own.
+    ///
+    /// # Errors
+    /// `Invalid` for memory that is shared, on a device or no picture's; `Unsupported` for a pixel format without black.
+    pub fn fill_black(&mut self, full: bool) -> Result<()> {
+        if !self.is_writable() {
+            return Err(Error::invalid("paint a shared frame"));
+        }
+        // SAFETY: a live frame held exclusively, whose memory nobody else has; the call checks that it is a picture here.
+        check(unsafe { raw::gsav_frame_fill_black(self.as_ptr(), full.into()) }, "paint frame black")
+            .map(drop)
+    }
+
     /// Copies times, colour and side data from `other`, not pixels.
     ///
     /// # Errors

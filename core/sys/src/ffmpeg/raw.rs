@@ -218,6 +218,7 @@ unsafe extern "C" {
     pub fn gsav_frame_linesize(f: *const AVFrame, plane: c_int) -> c_int;
     pub fn gsav_frame_straighten(f: *mut *mut AVFrame) -> c_int;
     pub fn gsav_image_size(format: c_int, w: c_int, h: c_int, align: c_int) -> i64;
+    pub fn gsav_frame_fill_black(f: *mut AVFrame, full: c_int) -> c_int;
     pub fn gsav_frame_copy_packed(f: *const AVFrame, out: *mut u8, size: c_int) -> c_int;
     pub fn gsav_frame_hdr_get(f: *const AVFrame, hdr: *mut Hdr);
     pub fn gsav_frame_hdr_set(f: *mut AVFrame, hdr: *const Hdr) -> c_int;

@@ -431,7 +431,8 @@ fn the_stages_of_a_placement_run() {
         let mut stages = chain::before_scale(track, &FilterContext::default(), &mut devices).unwrap();
         let target = chain::scale_target(track, &offer.streams[0]).unwrap();
         stages.push(chain::scaler(track, target, &devices));
-        let mut upload = chain::after_scale(track, &offer.streams[0], &mut devices, false).unwrap();
+        let mut upload =
+            chain::after_scale(track, &offer.streams[0], &mut devices, false, Box::new(|_| {})).unwrap();
         let (mut scaled, mut out) = (Vec::new(), Vec::new());
         for i in 0..3 {
             // As from a decoder that went on in software: planar, in host memory.

@@ -5,9 +5,14 @@ use crate::filter::size::Shown;
 use crate::frame::PixelFormat;
 use crate::packet::{Codec, FieldOrder, StreamInfo};
 use crate::spec::{
-    AudioChoice, ColourSpec, Deinterlace, FilterSpec, OutputSpec, SubtitleChoice, ToneMapSpec, VideoChoice,
-    VideoSpec,
+    AudioChoice, ColourSpec, Deinterlace, Device, FilterSpec, FrameRate, OutputSpec, SubtitleChoice,
+    ToneMapSpec, VideoChoice, VideoSpec,
 };
+use crate::time::Rational;
+
+/// How wide a preview is, and how many there are a second, as players of films have them.
+const PREVIEW_WIDTH: u32 = 320;
+const PREVIEW_RATE: Rational = Rational::new(1, 10);
 
 /// The codec of a picture whose path ends so.
 fn codec(path: Option<&str>) -> Codec {
@@ -28,12 +33,27 @@ pub(crate) fn still_output(output: &OutputSpec, source: Option<&StreamInfo>) -> 
         VideoChoice::Default => Some(VideoSpec::new()),
     };
     let video = wanted.map(|mut video| {
+        if output.tiles.is_some() {
+            preview(&mut video);
+        }
         video.stream = video.stream.or(source.map(|s| s.index));
         if video.is_copy() { video } else { conform(output, video, source) }
     });
     let video = video.map_or(VideoChoice::None, |video| VideoChoice::Track(Box::new(video)));
     let (audio, subtitles) = (AudioChoice::None, SubtitleChoice::None);
     OutputSpec { video, audio, subtitles, ..output.clone() }
+}
+
+/// Gives the pictures of sheets their usual size and rate, where nobody said others. They are put together in host memory, and
+/// are larger than what many devices encode.
+fn preview(video: &mut VideoSpec) {
+    if video.device == Device::Auto && video.encoder.is_none() {
+        video.device = Device::Software;
+    }
+    if video.width.is_none() && video.height.is_none() {
+        video.width = Some(PREVIEW_WIDTH);
+    }
+    video.frame_rate.get_or_insert(FrameRate(PREVIEW_RATE));
 }
 
 fn conform(output: &OutputSpec, mut video: VideoSpec, source: Option<&StreamInfo>) -> VideoSpec {

@@ -15,7 +15,7 @@ use crate::pipeline::placement::{Machine, Placement};
 use crate::pipeline::resolve::{Make, Offer, Track};
 use crate::spec::{
     AudioChoice, CameraSpec, ColourSpec, Container, Deinterlace, FilterSpec, FrameRate, OutputSpec,
-    PipelineSpec, Seconds, Service, SubtitleChoice, ToneMapSpec, VideoChoice, VideoSpec,
+    PipelineSpec, Seconds, Service, SubtitleChoice, TilesSpec, ToneMapSpec, VideoChoice, VideoSpec,
 };
 use crate::time::{Rational, Timestamp};
 
@@ -41,6 +41,8 @@ pub(crate) struct VideoTrack {
     pub notes: Vec<String>,
     /// Where its frames are; decided with the decoder.
     pub placement: Placement,
+    /// Its pictures are previews, so many of which are put on each sheet that is encoded.
+    pub tiles: Option<TilesSpec>,
 }
 
 /// Seconds between key frames where an output keeps a replay, unless the document says otherwise.
@@ -227,10 +229,13 @@ pub(crate) fn video(
     }
     let segmented = container.is_some_and(Container::is_segmented);
     let shown = filtered_size(&wanted, Shown::of(video, wanted.auto_rotate));
+    let shared = paired(&encoder.name, &codec, &wanted, video.format);
     let pairs = match container {
+        // Nothing of a preview may lie in a sample of its neighbour's.
+        _ if output.tiles.is_some() => (true, true),
         // JPEG and WebP leave out what is beyond an odd side.
         Some(Container::Image) => (false, false),
-        _ => paired(&encoder.name, &codec, &wanted, video.format),
+        _ => shared,
     };
     let (width, height) = shown.fit_pairs(wanted.width, wanted.height, pairs);
     if let Some(why) = mixes_fields(&wanted, video, &encoder.name, &codec, (height, shown.height), segmented)
@@ -239,8 +244,9 @@ pub(crate) fn video(
         reason.push_str("; the source is interlaced, and ");
         reason.push_str(why);
     }
-    let needs_even = matches!(codec, Codec::H264 | Codec::Hevc | Codec::Av1 | Codec::Vp9);
-    let odd = (pairs.0 && width % 2 == 1, pairs.1 && height % 2 == 1);
+    let needs_even =
+        output.tiles.is_some() || matches!(codec, Codec::H264 | Codec::Hevc | Codec::Av1 | Codec::Vp9);
+    let odd = (shared.0 && width % 2 == 1, shared.1 && height % 2 == 1);
     if needs_even && (odd.0 || odd.1) {
         return Err(Error::invalid(
             if odd.0 { "width" } else { "height" },
@@ -296,6 +302,7 @@ pub(crate) fn video(
             rate: settings.summary,
             notes: settings.notes,
             placement: Placement::default(),
+            tiles: output.tiles.clone(),
         })),
     })
 }
@@ -430,10 +437,43 @@ impl VideoTrack {
         self.spec.codec.as_ref().map_or("", Codec::name)
     }
 
+    /// Refuses sheets that are too large for a picture of its codec.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] (`tiles: …`).
+    pub fn fits_its_sheet(&self) -> Result<()> {
+        let Some(tiles) = &self.tiles else { return Ok(()) };
+        tiles.sheet(self.width, self.height, self.codec()).map(drop)
+    }
+
+    /// Notes what of `length` seconds is on none of its sheets, where the name of `output` is for one alone.
+    pub fn note_rest(&mut self, output: &OutputSpec, length: Option<f64>) {
+        let Some((tiles, rate)) = self.tiles.as_ref().zip(self.frame_rate) else { return };
+        let wanted = length.map_or(0.0, |length| (length * rate.as_f64()).round());
+        if !output.is_numbered() && wanted > f64::from(tiles.count()) {
+            self.notes.push(format!(
+                "one sheet has {} of {wanted} previews: with a number in the name (%03d) there are more",
+                tiles.count()
+            ));
+        }
+    }
+
+    /// How many pictures a second its encoder gets.
+    pub fn coded_rate(&self) -> Option<Rational> {
+        let tiles = self.tiles.as_ref();
+        self.frame_rate.map(|rate| tiles.map_or(rate, |tiles| crate::filter::sheet_rate(rate, tiles.count())))
+    }
+
     pub fn describe(&self) -> String {
         let mut words = format!("{}x{}", self.width, self.height);
-        if let Some(rate) = self.frame_rate {
-            words.push_str(&format!(" {:.3} fps", rate.as_f64()));
+        match (&self.tiles, self.frame_rate) {
+            (Some(TilesSpec { columns, rows, .. }), Some(rate)) => {
+                // To the millisecond, and no digits that say nothing.
+                let every = (rate.inverse().as_f64() * 1000.0).round() / 1000.0;
+                words = format!("sheets of {columns}x{rows} previews of {words}, one every {every} s");
+            }
+            (_, Some(rate)) => words.push_str(&format!(" {:.3} fps", rate.as_f64())),
+            (_, None) => {}
         }
         if !self.rate.is_empty() {
             words.push_str(&format!(", {}", self.rate));
@@ -478,6 +518,9 @@ impl VideoTrack {
             None => {}
         }
         stages.extend(down.filter(|_| at.late));
+        if let Some(tiles) = &self.tiles {
+            stages.push(format!("sheet {}x{}", tiles.columns * self.width, tiles.rows * self.height));
+        }
         if let Some((kind, why)) = &at.upload {
             stages.push(format!("upload to {kind}: {why}"));
         }
