@@ -45,9 +45,7 @@ impl StillSink {
         };
         super::file::claim(&path, &self.facts.inputs, self.overwrite, false)
     }
-}
 
-impl StillSink {
     /// Says how much of the film is not on the sheet, where there is one alone and it is full.
     fn tell_rest(&self) {
         let (Some(tiles), Some(length)) = (&self.tiles, self.facts.length) else { return };
