@@ -73,7 +73,7 @@ type Item = Result<Frame>;
 
 /// What the reading thread is asked to do.
 enum Command {
-    Seek(Place, Sender<Item>, mpsc::Sender<Result<()>>),
+    Seek(Place, Sender<Item>, mpsc::Sender<Result<Sought>>),
     Count(mpsc::Sender<Result<u64>>),
 }
 
@@ -81,6 +81,14 @@ enum Command {
 enum Place {
     Time(Seconds),
     Frame(u64),
+}
+
+/// What became of the place of a capture.
+enum Sought {
+    /// It is another one, or none, for this reason.
+    Moved(Result<()>),
+    /// It stays as it was.
+    Refused(Error),
 }
 
 struct Inner {
@@ -92,6 +100,8 @@ struct Inner {
     commands: Option<mpsc::Sender<Command>>,
     thread: Option<JoinHandle<()>>,
     queue: usize,
+    /// Its frames come in their own time.
+    live: bool,
 }
 
 /// The reading thread: frames out until the end, an error or nobody listens; commands between them.
@@ -112,12 +122,20 @@ fn run(mut reader: Reader, out: Sender<Item>, commands: &mpsc::Receiver<Command>
         // Whoever asked may be gone, which is fine.
         match command {
             Some(Command::Seek(place, frames, reply)) => {
+                let frame = match place {
+                    Place::Time(_) => None,
+                    Place::Frame(index) => Some(index),
+                };
+                if let Err(why) = survive(|| reader.check_seek(frame)) {
+                    let _ = reply.send(Ok(Sought::Refused(why)));
+                    continue;
+                }
                 let done = survive(|| match place {
                     Place::Time(time) => reader.seek(time),
                     Place::Frame(index) => reader.seek_frame(index),
                 });
                 out = done.is_ok().then_some(frames);
-                let _ = reply.send(done);
+                let _ = reply.send(Ok(Sought::Moved(done)));
             }
             Some(Command::Count(reply)) => drop(reply.send(survive(|| reader.len()))),
             None => {
@@ -177,7 +195,8 @@ impl gs_capture {
             .map_err(|e| Error::with_source(ErrorKind::Internal, format!("cannot write JSON: {e}"), e))?;
         let interrupt = reader.interrupt();
         // What happens now is not waited for by whoever shows it.
-        let overflow = if reader.is_live() { Overflow::DropOldest } else { Overflow::Wait };
+        let live = reader.is_live();
+        let overflow = if live { Overflow::DropOldest } else { Overflow::Wait };
         let (out, frames) = link(queue, overflow);
         let (commands, asked) = mpsc::channel();
         let thread = std::thread::Builder::new()
@@ -191,6 +210,7 @@ impl gs_capture {
             commands: Some(commands),
             thread: Some(thread),
             queue,
+            live,
         };
         Ok(gs_capture { info, interrupt, inner: Mutex::new(inner) })
     }
@@ -221,36 +241,42 @@ impl Inner {
     }
 
     fn seek(&mut self, place: Place) -> Result<()> {
-        // Replacing the receiver lets the thread go that waits for room in the old link.
         let (out, frames) = link(self.queue, Overflow::Wait);
-        self.frames = frames;
-        self.waiting.clear();
-        self.failure = None;
         let (reply, answer) = mpsc::channel();
         self.ask(Command::Seek(place, out, reply))?;
-        let done = answer.recv().unwrap_or_else(|_| Err(gone()));
-        if let Err(error) = &done {
-            self.failure = Some(error.clone());
+        match self.answer(&answer)? {
+            // What was read ahead is what comes next, as if nothing had been asked.
+            Sought::Refused(why) => Err(why),
+            Sought::Moved(done) => {
+                self.frames = frames;
+                self.waiting.clear();
+                self.failure = done.as_ref().err().cloned();
+                done
+            }
         }
-        done
     }
 
     fn count(&mut self) -> Result<u64> {
         let (reply, answer) = mpsc::channel();
         self.ask(Command::Count(reply))?;
+        self.answer(&answer)
+    }
+
+    /// What the thread says, which may be waiting for room first; its frames must not get lost.
+    fn answer<T>(&mut self, answer: &mpsc::Receiver<Result<T>>) -> Result<T> {
+        let mut most = self.queue;
         loop {
-            // The thread may be waiting for room; its frames must not get lost.
+            // The thread of a live source waits for none, and drops what is too old.
+            while !self.live
+                && self.waiting.len() < most
+                && let Received::Item(item) = self.frames.recv_deadline(Some(Duration::ZERO))
+            {
+                self.waiting.push_back(item);
+            }
             match answer.recv_timeout(Duration::from_millis(1)) {
-                Ok(count) => return count,
+                Ok(answer) => return answer,
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Err(gone()),
-                Err(mpsc::RecvTimeoutError::Timeout) => {
-                    while let Received::Item(item) = self.frames.recv_deadline(Some(Duration::ZERO)) {
-                        self.waiting.push_back(item);
-                        if self.waiting.len() > self.queue {
-                            break;
-                        }
-                    }
-                }
+                Err(mpsc::RecvTimeoutError::Timeout) => most = most.max(self.waiting.len() + 1),
             }
         }
     }
@@ -393,7 +419,8 @@ pub unsafe extern "C" fn gs_capture_next_frame(
 /// is shown then, the first for times before all.
 /// Owns: nothing.
 /// Thread: any; waits for other calls on the capture.
-/// Errors: GS_UNSUPPORTED when the source cannot be sought; GS_IO, GS_FORMAT, GS_CANCELLED; GS_INVALID for NULL.
+/// Errors: GS_UNSUPPORTED when the source cannot be sought, and its place stays as it was; GS_IO, GS_FORMAT, GS_CANCELLED;
+/// GS_INVALID for NULL.
 /// Since: 0
 ///
 /// # Safety
@@ -412,8 +439,8 @@ pub unsafe extern "C" fn gs_capture_seek(capture: *mut gs_capture, time_us: i64)
 /// The first time all packets are read (not decoded).
 /// Owns: nothing.
 /// Thread: any; waits for other calls on the capture.
-/// Errors: GS_INVALID beyond the last picture; GS_UNSUPPORTED when the source cannot be sought; GS_IO, GS_FORMAT,
-/// GS_CANCELLED.
+/// Errors: GS_INVALID beyond the last picture, and GS_UNSUPPORTED when the source cannot be sought: the place stays as it
+/// was; GS_IO, GS_FORMAT, GS_CANCELLED.
 /// Since: 0
 ///
 /// # Safety

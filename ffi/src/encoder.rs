@@ -33,7 +33,7 @@ pub struct gs_encoder {
 /// Since: 0
 pub const GS_ENCODER_LENGTH_PREFIXED: u32 = 1;
 /// Flag of gs_encoder_options: when the frame queue is full, drop the oldest waiting frame and count it, instead of
-/// waiting.
+/// waiting. A WARNING event tells it once.
 /// Since: 0
 pub const GS_ENCODER_LIVE: u32 = 2;
 /// Flag of gs_encoder_options: fail instead of falling back to another encoder.
@@ -50,11 +50,12 @@ pub struct gs_encoder_options {
     pub size: u32,
     /// GS_ENCODER_LENGTH_PREFIXED and so on.
     pub flags: u32,
-    /// Pixels of the frames.
+    /// Pixels of the frames, and of what is encoded. A frame of another size is scaled to it.
     pub width: u32,
-    /// Pixels of the frames.
+    /// Pixels of the frames, and of what is encoded.
     pub height: u32,
-    /// FFmpeg's name of the frames' pixel format (`nv12`, `yuv420p`, `bgra`, `p010le`).
+    /// FFmpeg's name of the frames' pixel format (`nv12`, `yuv420p`, `bgra`, `p010le`). A frame of another format is taken and
+    /// converted, which costs time.
     pub format: *const c_char,
     /// Nominal frames per second, numerator. When a frame is shown is said by the frame.
     pub rate_num: u32,
@@ -82,7 +83,7 @@ pub struct gs_encoder_options {
     pub b_frames: i32,
     /// Encoder threads; 0 = chosen from the cores.
     pub threads: u32,
-    /// Frames that may wait before a push waits; 0 = 4.
+    /// Frames that may wait before a push waits (or drops, with GS_ENCODER_LIVE); 0 = 4.
     pub frame_queue: u32,
     /// Packets that may wait before the encoder waits; 0 = as many as there are.
     pub packet_queue: u32,
@@ -213,8 +214,10 @@ unsafe fn job<'a>(encoder: *const gs_encoder) -> Result<&'a Job> {
     unsafe { handle(encoder, "encoder") }.map(|e| &e.job)
 }
 
-/// Opens an encoder. What only opening it can tell (no such encoder here) is the failure of the first call that waits for
-/// it: gs_encoder_next_packet, gs_encoder_stream_info or gs_encoder_extradata.
+/// Makes an encoder. It opens with the first frame that is pushed: before that there are no packets, no stream and no
+/// extradata, and calls that wait for them without a limit wait for ever unless another thread pushes. What only opening it can
+/// tell (no such encoder here) is the failure of the first call that waits for it: gs_encoder_next_packet,
+/// gs_encoder_stream_info or gs_encoder_extradata.
 /// Owns: you get `*encoder`; gs_encoder_free it. Nothing in `options` is kept.
 /// Thread: any.
 /// Errors: GS_INVALID naming the field; GS_MEMORY.
@@ -238,11 +241,12 @@ pub unsafe extern "C" fn gs_encoder_open(
 }
 
 /// Gives a picture to the encoder, waiting while its queue is full. Pictures come in the order of their times: one that does
-/// not come after the one before it is moved behind that, which a warning tells once.
+/// not come after the one before it is moved behind that, which a warning tells once. A picture of another size or format than
+/// gs_encoder_options says is taken too, and converted to that without a warning.
 /// Owns: nothing; the encoder takes a reference of its own, and the pixels are not copied. You may unref the frame at once.
 /// Thread: any; order is yours to keep.
 /// Errors: GS_AGAIN, GS_TIMEOUT when there was no room in time; GS_STATE after gs_encoder_finish and after a failure
-/// (gs_encoder_next_packet says which); GS_INVALID.
+/// (gs_encoder_next_packet says which); GS_INVALID, also for a `pts` of 2^62 microseconds or more.
 /// Since: 0
 ///
 /// # Safety
@@ -278,7 +282,7 @@ pub unsafe extern "C" fn gs_encoder_finish(encoder: *mut gs_encoder) -> gs_statu
 }
 
 /// The next packet, in decode order. An encoder holds frames back (lookahead, B-frames) unless it is tuned not to: poll
-/// (timeout 0) between pushes, wait (timeout -1) after gs_encoder_finish.
+/// (timeout 0) between pushes, wait (timeout -1) after gs_encoder_finish. Without a frame there is none to wait for.
 /// Owns: you get `*packet`; gs_packet_unref it.
 /// Thread: any.
 /// Errors: GS_AGAIN, GS_TIMEOUT; GS_END after the last packet; the encoder's failure; GS_INVALID.
@@ -320,11 +324,12 @@ pub unsafe extern "C" fn gs_encoder_next_event(
     enter(|| unsafe { event::next(job(encoder), timeout_us, event, json) })
 }
 
-/// Changes the running encoder: `{"bitrate": "2M", "max_bitrate": "3M", "key_frame": true}`, from its next frame on.
+/// Changes the encoder: `{"bitrate": "2M", "max_bitrate": "3M", "key_frame": true}`, from its next frame on, which may be its
+/// first.
 /// Owns: nothing.
 /// Thread: any.
-/// Errors: GS_INVALID naming the field; GS_STATE before the encoder is open and after the end. An encoder that cannot do
-/// it says so in a WARNING event.
+/// Errors: GS_INVALID naming the field; GS_STATE while its threads start, for a moment after gs_encoder_open, and after the
+/// end. An encoder that cannot do it says so in a WARNING event.
 /// Since: 0
 ///
 /// # Safety
@@ -362,7 +367,8 @@ pub unsafe extern "C" fn gs_encoder_stats(
     })
 }
 
-/// The stream that the packets make, as a JSON array of one, once the encoder is open: codec, profile, time_base, ...
+/// The stream that the packets make, as a JSON array of one, once the encoder is open: codec, profile, time_base, ... It
+/// opens with the first frame: push that before you wait, or give a time-out.
 /// Owns: you get `*json`; gs_buffer_unref it.
 /// Thread: any.
 /// Errors: GS_AGAIN, GS_TIMEOUT when it is not open yet; the encoder's failure; GS_INVALID.
@@ -384,7 +390,8 @@ pub unsafe extern "C" fn gs_encoder_stream_info(
     })
 }
 
-/// The stream's extradata (avcC, hvcC, av1C, ...) once the encoder is open.
+/// The stream's extradata (avcC, hvcC, av1C, ...) once the encoder is open. It opens with the first frame: push that before
+/// you wait, or give a time-out.
 /// Owns: you get `*extradata`; gs_buffer_unref it.
 /// Thread: any.
 /// Errors: GS_AGAIN, GS_TIMEOUT when it is not open yet; the encoder's failure; GS_INVALID.

@@ -104,7 +104,8 @@ pub struct gs_frame_options {
     pub range: u32,
     /// 0.
     pub reserved: u32,
-    /// When it is shown, in microseconds.
+    /// When it is shown, in microseconds, less than 2^62 from 0. GS_NO_TIME places a pushed picture behind the one before it,
+    /// by its own `duration` or, where that is 0, by the least time there is; the first needs a time or a duration.
     pub pts: i64,
     /// For how long, in microseconds; 0 = until the next one.
     pub duration: i64,

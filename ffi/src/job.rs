@@ -350,13 +350,14 @@ pub unsafe extern "C" fn gs_job_write(
     })
 }
 
-/// Feeds a `frames` source, waiting while its queue is full (a live one drops the oldest instead).
+/// Feeds a `frames` source, waiting while its queue is full (a live one drops the oldest of its kind instead, which a WARNING
+/// tells once of pictures and once of sound).
 /// Pictures come in the order of their times: one that does not come after the one before it is moved behind that, which a
 /// warning tells once, or fails the job where its document has `fallback: false`.
 /// Owns: nothing; the engine takes a reference of its own, and the pixels are not copied. You may unref the frame at once.
 /// Thread: any; order is yours to keep.
 /// Errors: GS_AGAIN, GS_TIMEOUT when there was no room in time; GS_STATE for another kind of source, after
-/// gs_job_finish_input and after the end; GS_INVALID.
+/// gs_job_finish_input and after the end; GS_INVALID, also for a `pts` of 2^62 microseconds or more.
 /// Since: 0
 ///
 /// # Safety
@@ -454,6 +455,7 @@ fn end(job: &Job, wait: Option<Duration>) -> Result<gs_status> {
 }
 
 /// The streams of a packet output as a JSON array, once its encoders are open: index, kind, codec, time_base, width, ...
+/// They open with their first frames: where you feed the source, push those before you wait, or give a time-out.
 /// Owns: you get `*json`; gs_buffer_unref it.
 /// Thread: any.
 /// Errors: GS_AGAIN, GS_TIMEOUT when they are not known yet; the job's failure; GS_NOT_FOUND for an output that gives no
@@ -490,7 +492,7 @@ pub(crate) fn stream_info(
 }
 
 /// The extradata (avcC, hvcC, av1C, AudioSpecificConfig, ...) of one stream of a packet output; empty when its packets
-/// carry everything themselves.
+/// carry everything themselves. It waits as gs_job_stream_info does.
 /// Owns: you get `*extradata`; gs_buffer_unref it.
 /// Thread: any.
 /// Errors: as gs_job_stream_info, and GS_NOT_FOUND for a stream that does not exist.

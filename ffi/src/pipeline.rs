@@ -4,6 +4,7 @@ use crate::boundary::{Out, enter, enter_or, handle, owned, text};
 use crate::buffer::gs_buffer;
 use crate::job::gs_job;
 use crate::status::gs_status;
+use engine::Error;
 use engine::pipeline::Pipeline;
 use std::ffi::c_char;
 
@@ -19,7 +20,8 @@ pub struct gs_pipeline {
 /// Checks a document (gs_spec_schema has its form). Opens nothing.
 /// Owns: you get `*pipeline`; gs_pipeline_free it. `json` is not kept.
 /// Thread: any.
-/// Errors: GS_INVALID naming the field (`outputs[0].video.bitrate: ...`), also for unknown keys.
+/// Errors: GS_INVALID naming the field (`outputs[0].video.bitrate: ...`), also for unknown keys, and for a `packets` source:
+/// its streams can be described from Rust only.
 /// Since: 0
 ///
 /// # Safety
@@ -31,6 +33,10 @@ pub unsafe extern "C" fn gs_pipeline_new(json: *const c_char, pipeline: *mut *mu
         let out = unsafe { Out::new(pipeline, "pipeline") }?;
         // SAFETY: the caller's promise.
         let pipeline = Pipeline::from_json(unsafe { text(json, "json") }?)?;
+        // A job of it could only fail.
+        if pipeline.spec().source.packets.is_some() {
+            return Err(Error::invalid("source.packets", "its streams can be described from Rust only"));
+        }
         out.set(owned::give(gs_pipeline { pipeline }));
         Ok(gs_status::GS_OK)
     })

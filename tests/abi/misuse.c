@@ -355,7 +355,12 @@ static void documents(void)
     gs_pipeline *pipeline = NULL;
     gs_buffer *text = NULL;
     CALL(gs_pipeline_new, GS_INVALID, ("not json", &pipeline));
+    CALL(gs_pipeline_new, GS_INVALID, ("{\"source\": {", &pipeline));
+    CHECK(strchr(gs_last_error(), '?') == NULL);
     CALL(gs_pipeline_new, GS_INVALID, ("{\"source\": {\"url\": \"x\xff\"}}", &pipeline));
+    /* Nobody could say in C what the packets are. */
+    CALL(gs_pipeline_new, GS_INVALID, ("{\"source\": {\"packets\": {}}, \"outputs\": [{\"path\": \"b.mp4\"}]}", &pipeline));
+    CHECK(!strncmp(gs_last_error(), "source.packets: ", 16));
     CALL(gs_pipeline_new, GS_INVALID,
          ("{\"source\": {\"url\": \"a\"}, \"outputs\": [{\"path\": \"b.mp4\", \"video\": {\"bitrate\": \"fast\"}}]}", &pipeline));
     CHECK(strstr(gs_last_error(), "outputs[0].video.bitrate") != NULL || strstr(gs_last_error(), "outputs[0].video") != NULL);
@@ -595,6 +600,14 @@ static void encoders(void)
     CALL(gs_encoder_push_frame, GS_INVALID, (encoder, NULL, 0));
     what.format = "yuv420p";
     what.width = what.height = 64;
+    /* Nothing is known before there is a frame, and one at no sane time is none. */
+    CALL(gs_encoder_stream_info, GS_AGAIN, (encoder, 0, &json));
+    what.pts = INT64_MAX;
+    CALL(gs_frame_alloc, GS_OK, (&what, &frame));
+    CALL(gs_encoder_push_frame, GS_INVALID, (encoder, frame, -1));
+    CHECK(strstr(gs_last_error(), "pts") != NULL);
+    gs_frame_unref(&frame);
+    CALL(gs_encoder_extradata, GS_TIMEOUT, (encoder, 1000, &json));
     for (n = 0; n < 20; n++) {
         what.pts = n * 40000;
         what.duration = 40000;
@@ -738,7 +751,17 @@ static void captures(void)
     gs_frame_unref(&frame);
     CALL(gs_capture_next_frame, GS_END, (capture, -1, &frame));
     CALL(gs_capture_seek_frame, GS_INVALID, (capture, 20));
-    CALL(gs_capture_next_frame, GS_INVALID, (capture, -1, &frame));
+    CALL(gs_capture_next_frame, GS_END, (capture, -1, &frame));
+    /* What is refused leaves the place as it was, however far was read ahead. */
+    CALL(gs_capture_seek_frame, GS_OK, (capture, 2));
+    for (n = 2; n < 20; n++) {
+        CALL(gs_capture_next_frame, GS_OK, (capture, -1, &frame));
+        CALL(gs_frame_get_info, GS_OK, (frame, &info));
+        CHECK(info.pts == n * 40000);
+        gs_frame_unref(&frame);
+        CALL(gs_capture_seek_frame, GS_INVALID, (capture, UINT64_MAX));
+    }
+    CALL(gs_capture_next_frame, GS_END, (capture, -1, &frame));
     /* The first picture is what is shown before all. */
     CALL(gs_capture_seek, GS_OK, (capture, INT64_MIN));
     CALL(gs_capture_seek, GS_OK, (capture, -1));

@@ -234,8 +234,14 @@ fn summary(plan: Option<&Plan>, last: &Progress, done: &Done) -> String {
     let mut text = String::new();
     for output in plan.into_iter().flat_map(|p| &p.outputs) {
         let _ = writeln!(text, "{} ({})", output.label, output.format);
+        let mut told = Vec::new();
         for track in &output.tracks {
             let _ = writeln!(text, "  {}", track_line(track, output));
+            // Rungs of a ladder have the same to say.
+            for note in track.notes.iter().filter(|note| !told.contains(note)).collect::<Vec<_>>() {
+                let _ = writeln!(text, "    note: {note}");
+                told.push(note);
+            }
         }
         // Who deletes the source should know.
         for what in &output.left_out {
@@ -425,6 +431,7 @@ mod tests {
         };
         let text = summary(Some(&p), &half(), &done);
         assert!(text.contains("by libx264") && text.contains("wrote out/master.m3u8\n"), "{text}");
+        assert_eq!(text.matches("note: libx264 keeps it only roughly").count(), 1, "{text}");
         assert!(text.ends_with("stopped after 6.0 s: 0:30 of media, 5.00x, 125 fps\n"), "{text}");
         let outputs = (1..=500).map(|n| format!("{n}.png")).collect();
         let text = summary(None, &half(), &Done { outputs, ..done });

@@ -29,6 +29,7 @@ pub mod spec;
 pub mod stage;
 pub mod subtitle;
 pub mod time;
+mod timecode;
 
 pub use error::{Error, ErrorKind, Result};
 pub use job::Job;

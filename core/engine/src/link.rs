@@ -176,17 +176,56 @@ impl<T> Sender<T> {
         if state.closed {
             return Err(Closed(item));
         }
+        self.put(state, item);
+        drop(oldest);
+        Ok(())
+    }
+
+    fn put(&self, mut state: MutexGuard<'_, State<T>>, item: T) {
         state.items.push_back(item);
         state.stats.passed += 1;
         state.stats.peak = state.stats.peak.max(state.items.len());
         let wake = std::mem::take(&mut state.reader_sleeps);
         let spent = std::mem::take(&mut state.spent);
         drop(state);
-        drop((oldest, spent));
+        drop(spent);
         if wake {
             self.0.readable.notify_one();
         }
-        Ok(())
+    }
+
+    /// Puts `item` in without waiting, in a link whose items are of several kinds: the oldest of its kind go, and are
+    /// counted, until those left and it weigh at most `most` together. `weigh` gives nothing for items of other kinds. Returns
+    /// whether any went.
+    ///
+    /// # Errors
+    /// As [`Sender::send`].
+    pub fn send_shedding(
+        &self,
+        item: T,
+        most: u64,
+        weigh: impl Fn(&T) -> Option<u64>,
+    ) -> Result<bool, Closed<T>> {
+        let mut state = self.0.lock();
+        if state.closed {
+            return Err(Closed(item));
+        }
+        let mut weight: u64 = state.items.iter().chain([&item]).filter_map(&weigh).sum();
+        let (mut at, mut shed) = (0, Vec::new());
+        while weight > most
+            && let Some(waiting) = state.items.get(at)
+        {
+            match weigh(waiting) {
+                Some(its) => {
+                    weight -= its;
+                    shed.extend(state.items.remove(at));
+                }
+                None => at += 1,
+            }
+        }
+        state.stats.dropped += shed.len() as u64;
+        self.put(state, item);
+        Ok(!shed.is_empty())
     }
 
     /// Puts `item` in if there is room now; gives it back otherwise (also when closed).
@@ -440,6 +479,19 @@ mod tests {
         assert_eq!(rx.monitor().stats().dropped, 3);
         assert_eq!((rx.recv(), rx.recv()), (Some(3), Some(4)));
         assert_eq!(rx.recv_deadline(Some(Duration::from_millis(1))), Received::Timeout);
+    }
+
+    #[test]
+    fn kinds_have_their_own_room_in_a_link() {
+        let (tx, rx) = link(8, Overflow::Wait);
+        let of = |sign: i32| move |i: &i32| (i.signum() == sign).then_some(u64::from(i.unsigned_abs()));
+        let send = |i: i32| tx.send_shedding(i, 4, of(i.signum())).unwrap();
+        assert_eq!([1, -1, 1, -1, 2].map(send), [false; 5]);
+        assert!(send(1), "the oldest 1 goes");
+        assert!(send(-9), "what is too heavy alone is there alone");
+        assert_eq!((tx.monitor().stats().dropped, tx.monitor().stats().depth), (3, 4));
+        drop(tx);
+        assert_eq!(std::iter::from_fn(|| rx.recv()).collect::<Vec<_>>(), [1, 2, 1, -9]);
     }
 
     #[test]

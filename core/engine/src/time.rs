@@ -1,5 +1,6 @@
 //! Time never travels without its clock: a [`Timestamp`] is ticks *and* the base they count in.
 
+use crate::error::{Error, Result};
 use std::cmp::Ordering;
 use std::fmt;
 use std::time::Duration;
@@ -177,6 +178,24 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.6}s", self.seconds())
     }
+}
+
+/// Ticks and microseconds that a time from outside stays below: the distance of two is a number, and they can be added to.
+const FURTHEST: u64 = 1 << 62;
+
+/// Refuses a time and length from outside that cannot be reckoned with.
+///
+/// # Errors
+/// [`crate::ErrorKind::Invalid`] naming `field`.
+pub(crate) fn check_time(field: &str, ticks: i64, duration: i64, base: TimeBase) -> Result<()> {
+    let near =
+        |t: i64| t.unsigned_abs() < FURTHEST && Timestamp::new(t, base).micros().unsigned_abs() < FURTHEST;
+    if near(ticks) && ticks.checked_add(duration).is_some_and(near) {
+        return Ok(());
+    }
+    let message =
+        format!("{ticks} ticks, {duration} long, are not within 2^62 microseconds (and ticks) around 0");
+    Err(Error::invalid(field, message))
 }
 
 /// A monotonic clock. Everything below the pipeline takes it as a parameter, so that tests run faster than real time.

@@ -20,6 +20,9 @@ pub struct AudioArgs {
     /// Index of the source stream [default: the best audio stream]
     #[arg(long = "audio-stream", value_name = "INDEX")]
     pub streams: Vec<usize>,
+    /// A track of every audio stream, or with --audio-language of every one of it
+    #[arg(long, conflicts_with = "streams")]
+    pub all_audio: bool,
     /// Take the best stream of this language
     #[arg(long = "audio-language", value_name = "CODE")]
     pub languages: Vec<String>,
@@ -80,6 +83,7 @@ impl AudioArgs {
         let given = [
             ("--audio", self.tracks.len()),
             ("--audio-stream", self.streams.len()),
+            ("--all-audio", usize::from(self.all_audio)),
             ("--audio-language", self.languages.len()),
             ("--audio-encoder", self.encoders.len()),
             ("--channels", self.channels.len()),
@@ -112,6 +116,7 @@ impl AudioArgs {
     fn track(&self, i: usize) -> Result<AudioSpec, Failure> {
         let mut track = AudioSpec {
             stream: nth(&self.streams, i),
+            all: self.all_audio,
             language: nth(&self.languages, i),
             encoder: nth(&self.encoders, i),
             channels: nth(&self.channels, i),

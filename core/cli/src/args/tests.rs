@@ -253,6 +253,12 @@ fn audio_and_subtitles() {
         ),
     );
     assert_means(
+        &["in.mkv", "o.mkv", "--all-audio", "--audio", "opus:96k", "--audio-language", "eng"],
+        one(
+            json!({"path": "o.mkv", "audio": [{"all": true, "codec": "opus", "bitrate": 96000, "language": "eng"}]}),
+        ),
+    );
+    assert_means(
         &["in.mkv", "o.mp4", "--loudness=-16"],
         one(json!({"path": "o.mp4", "audio": [{"loudness": {"integrated": -16}}]})),
     );

@@ -95,8 +95,8 @@ pub enum Live {
     No,
     /// The encoder follows a new bit rate from the next frame on.
     Native,
-    /// As `Native`, when it was opened with a peak.
-    NativeWithPeak,
+    /// As `Native` where it was opened at a constant rate and keeps one; else as `Restart`.
+    NativeIfConstant,
     /// The encoder is drained and opened again at a key frame; the headers stay the same.
     Restart,
 }
@@ -342,7 +342,8 @@ fn x264() -> Table {
         level: (Knob::Option("level"), LevelForm::Dotted),
         grid: &[Set::Option("sc_threshold", "0")],
         always: &[Set::Option("forced-idr", "1"), Set::Param("open-gop", "0")],
-        live: Live::NativeWithPeak,
+        // `x264_ratecontrol_init_reconfigurable` changes the buffer alone where the rate was not the peak at first.
+        live: Live::NativeIfConstant,
         depths: &[8, 10],
         ..plain("libx264", "h264")
     }

@@ -647,7 +647,12 @@ impl Mapper<'_> {
             _ if quality => (false, false),
             Live::No => (false, false),
             Live::Native => (true, false),
-            Live::NativeWithPeak => (self.out.max_rate.is_some(), false),
+            Live::NativeIfConstant
+                if self.out.max_rate.is_some_and(|max| max <= self.out.bit_rate.unwrap_or(0)) =>
+            {
+                (true, false)
+            }
+            Live::NativeIfConstant => (self.out.pass.is_none(), true),
             Live::Restart => (self.out.pass.is_none(), true),
         };
         if !self.params.is_empty()

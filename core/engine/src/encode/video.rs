@@ -527,7 +527,8 @@ impl VideoEncoder {
             }
         };
         let Some(open) = &mut self.open else { return Ok(()) };
-        if open.settings.live_by_restart || !open.settings.live {
+        let native = |settings: &Settings| settings.live && !settings.live_by_restart;
+        if !native(&open.settings) || !native(&settings) {
             if self.config.pass.is_some() {
                 self.config.spec = before;
                 let message = format!("{} cannot change its bit rate between two passes", self.name);

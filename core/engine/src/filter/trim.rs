@@ -15,6 +15,8 @@ use crate::time::{Rational, Rounding, TimeBase, Timestamp, rescale};
 /// Sound: frames that straddle a bound are split at the nearest sample. Output base: 1/sample rate.
 ///
 /// A frame without pts is taken to begin where the one before it ended.
+///
+/// [`Trim::by_pictures`] cuts between pictures.
 pub struct Trim {
     start: Option<Timestamp>,
     end: Option<Timestamp>,
@@ -23,6 +25,23 @@ pub struct Trim {
     held: Option<Frame>,
     expected: Option<Timestamp>,
     done: bool,
+    by_pictures: bool,
+    /// How much later than asked the first picture began; `None` before it.
+    late: Option<Timestamp>,
+    /// A picture was.
+    given: bool,
+}
+
+/// Pictures that are shown for longer stand still, and how long is seen; half of this is how far sound and picture may be
+/// apart unnoticed (ITU-R BT.1359: 45 ms).
+const MOVING_SECONDS: f64 = 0.07;
+
+/// A last picture is whole, unless less than one such part of it is before the end: times of containers are rounded.
+const HARDLY: f64 = 10.0;
+
+/// Whether `length` is that of a moving picture.
+fn moves(length: f64) -> bool {
+    length > 0.0 && length <= MOVING_SECONDS
 }
 
 impl Trim {
@@ -36,7 +55,15 @@ impl Trim {
         {
             return Err(Error::invalid("end", format!("{end} is not after the start at {start}")));
         }
-        Ok(Trim { start, end, origin, held: None, expected: None, done: false })
+        let (held, expected, late) = (None, None, None);
+        Ok(Trim { start, end, origin, held, expected, done: false, by_pictures: false, late, given: false })
+    }
+
+    /// Cuts moving pictures at the bound between two of them that is nearest to `start`, and moves what follows by less than
+    /// half a picture, so that it begins at `start` and a constant rate stays one; the last picture is whole. Cut exactly, a
+    /// film whose pictures do not lie on `start` would begin with one that is shown for a moment.
+    pub fn by_pictures(self, by_pictures: bool) -> Self {
+        Trim { by_pictures, ..self }
     }
 
     fn exact_base(&self, base: TimeBase) -> TimeBase {
@@ -47,19 +74,55 @@ impl Trim {
         })
     }
 
-    fn video(&mut self, frame: Frame, pts: Timestamp, out: &mut dyn Outlet<Frame>) -> Result<()> {
-        if self.end.is_some_and(|end| pts >= end) {
-            self.done = true;
-            return self.release(self.end, out);
-        }
+    fn video(&mut self, mut frame: Frame, pts: Timestamp, out: &mut dyn Outlet<Frame>) -> Result<()> {
         if self.start.is_some_and(|start| pts <= start) {
-            let mut frame = frame;
             frame.force_key |= self.held.as_ref().is_some_and(|h| h.force_key);
             self.held = Some(frame);
             return Ok(());
         }
+        if self.late.is_none() {
+            let late = self.lateness(&mut frame, pts);
+            self.late = Some(late);
+        }
+        let pts = self.in_time(pts, frame.base);
+        if let Some(end) = self.end {
+            let length = Timestamp::new(frame.duration, frame.base).seconds();
+            let left = end.seconds() - pts.seconds();
+            let hardly = self.by_pictures && moves(length) && left * HARDLY < length && self.given;
+            if pts >= end || hardly {
+                self.done = true;
+                return self.release(Some(if hardly { pts } else { end }), out);
+            }
+        }
         self.release(Some(pts), out)?;
         self.emit(frame, pts, None, out)
+    }
+
+    /// Decides between the held picture and `frame`, the first after `start`, at `pts`: how much later than `start` the one
+    /// begins that is nearer to it.
+    fn lateness(&mut self, frame: &mut Frame, pts: Timestamp) -> Timestamp {
+        let base = self.exact_base(frame.base);
+        let none = Timestamp::new(0, base);
+        let (Some(start), Some(held)) = (self.start, &self.held) else { return none };
+        let Some(began) = held.presentation().filter(|_| self.by_pictures) else { return none };
+        let (started, left) = (start.seconds() - began.seconds(), pts.seconds() - start.seconds());
+        if !moves(started + left) || started <= 0.0 {
+            return none;
+        }
+        let from_start = |t: Timestamp| Timestamp::new(t.to(base).ticks - start.to(base).ticks, base);
+        if left >= started {
+            return from_start(began);
+        }
+        frame.force_key |= held.force_key;
+        self.held = None;
+        from_start(pts)
+    }
+
+    /// `pts` where the first picture began at `start`.
+    fn in_time(&self, pts: Timestamp, base: TimeBase) -> Timestamp {
+        let base = self.exact_base(base);
+        let late = self.late.map_or(0, |late| late.to(base).ticks);
+        Timestamp::new(pts.to(base).ticks - late, base)
     }
 
     /// Emits the held picture at `start`, lasting until `next`.
@@ -83,10 +146,13 @@ impl Trim {
         let own =
             (frame.duration > 0).then(|| ticks(pts) + ticks(Timestamp::new(frame.duration, frame.base)));
         let end = until.map(ticks).or(own);
+        let whole =
+            self.by_pictures && end.is_some_and(|e| moves(Timestamp::new(e - ticks(pts), base).seconds()));
         let end = match (end, self.end.map(ticks)) {
-            (Some(a), Some(b)) => Some(a.min(b)),
+            (Some(a), Some(b)) if !whole => Some(a.min(b)),
             (a, _) => a,
         };
+        self.given = true;
         frame.pts = Some(ticks(pts) - ticks(self.origin));
         frame.duration = end.map_or(0, |e| (e - ticks(pts)).max(0));
         frame.base = base;

@@ -12,9 +12,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Done, Next, Progress, State, Wakeup};
 use crate::frame::Frame;
 use crate::link::{LinkStats, Received, Receiver, Sender};
-use crate::packet::{Packet, StreamInfo};
+use crate::packet::{MediaKind, Packet, StreamInfo};
 use crate::sink::Command;
-use crate::source::packets::PacketFeed;
+use crate::source::{frames::FrameFeed, packets::PacketFeed};
 use crate::spec::{Bitrate, FrameRate, Preset, ScreenSpec, SoundSpec, SourceSpec};
 use crate::stage::Control;
 use bytes::Bytes;
@@ -35,10 +35,12 @@ pub struct Job {
 #[derive(Default)]
 pub(crate) struct Ports {
     pub bytes: Mutex<Option<Sender<Bytes>>>,
-    pub frames: Mutex<Option<Sender<Frame>>>,
+    pub frames: Mutex<Option<Arc<FrameFeed>>>,
     /// Whether pictures and sound are among the frames that it takes.
     pub takes: (bool, bool),
     pub fed_packets: Mutex<Option<Arc<PacketFeed>>>,
+    /// Kinds of stream of which the owner knows that some was dropped.
+    pub told_dropped: Mutex<Vec<MediaKind>>,
     pub packets: Vec<Option<Arc<PacketPort>>>,
     pub segments: Vec<Option<Receiver<Segment>>>,
 }
@@ -579,13 +581,15 @@ impl Job {
         Ok(taken)
     }
 
-    /// Feeds a `frames` source. Blocks while its queue is full (or drops the oldest, for a live one). Pictures come in the
+    /// Feeds a `frames` source. Blocks while its queue is full (or drops the oldest of its kind, for a live one, which a
+    /// warning tells once of pictures and once of sound). Pictures come in the
     /// order of their times: one that does not come after the one before it is moved behind that, which a warning tells
     /// once, or fails the job where its document has `fallback: false`.
     ///
     /// # Errors
     /// [`ErrorKind::State`] for another kind of source, after [`Job::finish_input`] or after the end;
-    /// [`ErrorKind::Invalid`] for sound where the source has none, and for a picture where it has none.
+    /// [`ErrorKind::Invalid`] for sound where the source has none, for a picture where it has none, and for a time of 2^62
+    /// microseconds or more.
     pub fn push_frame(&self, frame: Frame) -> Result<()> {
         self.push_frame_within(frame, None)
     }
@@ -595,8 +599,8 @@ impl Job {
     /// # Errors
     /// As [`Job::push_frame`], and [`ErrorKind::Busy`] when there was no room in time.
     pub fn push_frame_within(&self, frame: Frame, timeout: Option<Duration>) -> Result<()> {
-        let sender = lock(&self.ports.frames).clone();
-        let sender = sender.ok_or_else(|| Error::new(ErrorKind::State, "the job takes no frames (now)"))?;
+        let feed = lock(&self.ports.frames).clone();
+        let feed = feed.ok_or_else(|| Error::new(ErrorKind::State, "the job takes no frames (now)"))?;
         match (frame.is_video(), self.ports.takes) {
             (true, (false, _)) => {
                 return Err(Error::invalid("frame", "a picture, but source.frames has no video"));
@@ -606,13 +610,24 @@ impl Job {
             }
             _ => {}
         }
-        sender.send_deadline(frame, timeout).map_err(|_| {
-            if sender.is_closed() {
-                Error::new(ErrorKind::State, "the job reads no more")
-            } else {
-                Error::new(ErrorKind::Busy, "the frame queue is full")
-            }
-        })
+        let kind = if frame.is_video() { MediaKind::Video } else { MediaKind::Audio };
+        if feed.push(frame, timeout)? {
+            self.tell_dropped("source.frames", kind);
+        }
+        Ok(())
+    }
+
+    /// Says once of each kind of stream that a live source loses some of it.
+    fn tell_dropped(&self, field: &str, kind: MediaKind) {
+        let mut told = lock(&self.ports.told_dropped);
+        if !told.contains(&kind) {
+            told.push(kind);
+            let message = format!(
+                "{field}: some of its {} is dropped, because its queue was full when more was pushed; progress counts it",
+                kind.name()
+            );
+            self.shared.warn("dropped", message);
+        }
     }
 
     /// As [`Job::push_frame`], but gives [`ErrorKind::Busy`] at once when the queue is full.
@@ -624,11 +639,11 @@ impl Job {
     }
 
     /// Feeds a `packets` source, in decode order within each stream. Blocks while its queue is full; a live one never blocks,
-    /// but drops (and counts) what comes until the next key frame.
+    /// but drops (and counts) what comes until the next key frame, which a warning tells once of each kind of stream.
     ///
     /// # Errors
     /// [`ErrorKind::State`] for another kind of source, after [`Job::finish_input`] or after the end;
-    /// [`ErrorKind::Invalid`] for a packet of a stream that was not described.
+    /// [`ErrorKind::Invalid`] for a packet of a stream that was not described, and for a time of 2^62 microseconds or more.
     pub fn push_packet(&self, packet: Packet) -> Result<()> {
         self.push_packet_within(packet, None)
     }
@@ -640,7 +655,10 @@ impl Job {
     pub fn push_packet_within(&self, packet: Packet, timeout: Option<Duration>) -> Result<()> {
         let feed = lock(&self.ports.fed_packets).clone();
         let feed = feed.ok_or_else(|| Error::new(ErrorKind::State, "the job takes no packets (now)"))?;
-        feed.push(packet, timeout)
+        if let Some(kind) = feed.push(packet, timeout)? {
+            self.tell_dropped("source.packets", kind);
+        }
+        Ok(())
     }
 
     /// As [`Job::push_packet`], but gives [`ErrorKind::Busy`] at once when the queue is full and the source is not live.

@@ -27,6 +27,7 @@ use crate::spec::{
 };
 use crate::subtitle::{SubtitleConverter, read_subtitle_file};
 use crate::time::{Clock, Rational, SystemClock, Timestamp};
+use crate::timecode::Timecode;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -386,6 +387,10 @@ impl<'a> Graph<'a> {
                 && !v.spec.auto_rotate
             {
                 mux.turn(slot, pictures);
+            }
+            if is_video {
+                let start = self.spec.source.start.map_or(0.0, |start| start.0);
+                mux.count_from(slot, source.and_then(|s| Timecode::of(s, &offer.metadata, start)));
             }
             if lead.is_some_and(|name| *name == track.name) {
                 mux.lead(slot);

@@ -36,6 +36,11 @@ impl Graph<'_> {
         Some(from)
     }
 
+    /// Whether pictures are cut at the nearest of them: not where other jobs make the rest of the same, from other places.
+    pub(super) fn cuts_by_pictures(&self) -> bool {
+        self.window.is_none() && (self.spec.source.start.is_some() || self.spec.source.duration.is_some())
+    }
+
     /// The thread that decodes a stream.
     pub(super) fn decoder(
         &mut self,
@@ -49,7 +54,8 @@ impl Graph<'_> {
         let device = decoder.device.map(|kind| self.devices.get(kind)).transpose()?;
         let zero = Timestamp::new(0, Rational::new(1, 1));
         let from = self.heard_from(stream, offer).unwrap_or(zero);
-        let mut chain: Chain = vec![Box::new(Trim::new(Some(from), end, zero)?)];
+        let mut chain: Chain =
+            vec![Box::new(Trim::new(Some(from), end, zero)?.by_pictures(self.cuts_by_pictures()))];
         if stream.kind == MediaKind::Audio && self.spec.source.loops != 0 {
             chain.insert(0, Box::new(Rounds::default()));
         }

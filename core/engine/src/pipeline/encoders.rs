@@ -160,7 +160,8 @@ impl Graph<'_> {
     ) -> Result<crate::link::Receiver<Frame>> {
         let zero = Timestamp::new(0, Rational::new(1, 1));
         let end = self.spec.source.duration.map(|d| Timestamp::from_seconds(d.0));
-        let mut chain: Chain = vec![Box::new(Trim::new(Some(zero), end, zero)?)];
+        let mut chain: Chain =
+            vec![Box::new(Trim::new(Some(zero), end, zero)?.by_pictures(self.cuts_by_pictures()))];
         chain.extend(self.filters(track, source)?);
         chain.push(chain::scaler(track, chain::scale_target(track, source)?, &self.devices));
         let (tx, rx) = self.link::<Frame>(FRAMES);

@@ -8,6 +8,7 @@ use crate::link::{Overflow, Receiver, Sender, link};
 use crate::packet::{AudioInfo, Codec, FieldOrder, MediaKind, Packet, SideData, StreamInfo, VideoInfo};
 use crate::sink::Attachment;
 use crate::source::{
+    frames::{self, FrameFeed},
     keys::Keys,
     open,
     packets::{self, FedPackets, PacketFeed, PacketSource},
@@ -40,7 +41,7 @@ pub(super) struct Inputs {
 #[derive(Default)]
 pub(super) struct Fed {
     pub bytes: Option<Sender<Bytes>>,
-    pub frames: Option<Sender<Frame>>,
+    pub frames: Option<Arc<FrameFeed>>,
     pub packets: Option<Arc<PacketFeed>>,
 }
 
@@ -56,11 +57,10 @@ impl Inputs {
             (fed.bytes, inputs.bytes) = (Some(tx), Some(rx));
         }
         if let Some(frames) = &spec.source.frames {
-            let overflow = if frames.live { Overflow::DropOldest } else { Overflow::Wait };
-            let (tx, rx) = link(if frames.queue == 0 { 4 } else { frames.queue as usize }, overflow);
-            shared.close_on_cancel(tx.monitor());
-            shared.meter("application frames").watch(tx.monitor());
-            (fed.frames, inputs.frames) = (Some(tx), Some(rx));
+            let (feed, rx) = frames::feed(frames.queue, frames.live);
+            shared.close_on_cancel(feed.monitor());
+            shared.meter("application frames").watch(feed.monitor());
+            (fed.frames, inputs.frames) = (Some(Arc::new(feed)), Some(rx));
         }
         if let Some(wanted) = &spec.source.packets {
             let (feed, packets) = packets::feed(streams, wanted.queue, wanted.live);

@@ -9,6 +9,7 @@ use crate::link::Receiver;
 use crate::packet::{Coding, Disposition, MediaKind, Packet, StreamInfo, VideoInfo};
 use crate::sink::{Command, Fate, OutputSink, TrackHeader};
 use crate::time::Timestamp;
+use crate::timecode::{Timecode, is_timecode};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -44,6 +45,8 @@ struct Tags {
     disposition: Disposition,
     /// Clockwise degrees, and whether it is mirrored before, where that was not done to the pictures.
     rotation: Option<(f64, bool)>,
+    /// Of the first picture that is written.
+    timecode: Option<Timecode>,
 }
 
 impl Tags {
@@ -53,6 +56,7 @@ impl Tags {
             title: source.title.clone(),
             disposition: Disposition { attached_picture: false, ..source.disposition },
             rotation: None,
+            timecode: None,
         }
     }
 
@@ -62,6 +66,16 @@ impl Tags {
         stream.disposition = self.disposition;
         if let (Some(video), Some(rotation)) = (&mut stream.video, self.rotation) {
             (video.rotation, video.mirrored) = rotation;
+        }
+        self.stamp(stream);
+    }
+
+    /// Writes the time code in place of what the stream says, which is that of the source's beginning, at its rate.
+    fn stamp(&self, stream: &mut StreamInfo) {
+        stream.metadata.retain(|(key, _)| !is_timecode(key));
+        let rate = stream.video.as_ref().and_then(|v| v.frame_rate);
+        if let Some(code) = self.timecode.zip(rate).and_then(|(code, rate)| code.counted_at(rate)) {
+            stream.metadata.push(("timecode".into(), code.to_string()));
         }
     }
 }
@@ -138,6 +152,15 @@ impl Mux {
     /// Has the pictures of `track` turned by whoever shows them, as those of `source` are.
     pub fn turn(&mut self, track: usize, source: &VideoInfo) {
         self.tracks[track].tags.rotation = Some((source.rotation, source.mirrored));
+    }
+
+    /// Has the first picture of `track` carry a time code.
+    pub fn count_from(&mut self, track: usize, code: Option<Timecode>) {
+        let track = &mut self.tracks[track];
+        track.tags.timecode = code;
+        if let Some(stream) = &mut track.stream {
+            track.tags.stamp(stream);
+        }
     }
 
     /// Lets `track` run ahead of the others.

@@ -15,6 +15,7 @@ use crate::sink::{
 };
 use crate::spec::{Container, OutputSpec, PipelineSpec, PlaylistMode, SegmentNames};
 use crate::time::{Rounding, rescale};
+use crate::timecode::is_timecode;
 use ghoststream_sys::ffmpeg::Chapter;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -200,9 +201,10 @@ fn hooks(output: usize, spec: &OutputSpec, shared: &Arc<Shared>) -> Hooks {
 pub(super) fn facts(spec: &PipelineSpec, index: usize, output: &Output, offer: &Offer) -> Facts {
     let document = &spec.outputs[index];
     let mut metadata = if document.copy_metadata { offer.metadata.clone() } else { Vec::new() };
-    // The container's own words about how it was made would be lies in the copy.
+    // The container's own words about how it was made would be lies in the copy; the time code is the pictures'.
     metadata.retain(|(k, _)| {
         !["encoder", "major_brand", "minor_version", "compatible_brands"].contains(&k.as_str())
+            && !is_timecode(k)
     });
     for (key, value) in &document.metadata {
         metadata.retain(|(k, _)| k != key);

@@ -19,6 +19,7 @@ use crate::spec::{
     VideoChoice, VideoSpec, Window,
 };
 use crate::time::Timestamp;
+use crate::timecode::is_timecode;
 use ghoststream_sys::ffmpeg::Chapter;
 
 /// What the source offers.
@@ -391,7 +392,16 @@ fn wanted_audio(
     let sounds = || offer.streams.iter().filter(|s| s.kind == MediaKind::Audio && s.belongs_to(picture));
     match &output.audio {
         AudioChoice::None => Vec::new(),
-        AudioChoice::Tracks(tracks) => tracks.clone(),
+        AudioChoice::Tracks(tracks) => {
+            let each = |t: &AudioSpec| match t.all {
+                true => sounds()
+                    .filter(|s| speaks(s, t.language.as_deref()))
+                    .map(|s| AudioSpec { stream: Some(s.index), language: None, all: false, ..t.clone() })
+                    .collect(),
+                false => vec![t.clone()],
+            };
+            tracks.iter().flat_map(each).collect()
+        }
         AudioChoice::Default if matches!(container, Some(Container::Y4m | Container::WebVtt)) => Vec::new(),
         // A raw file has one track; its name says which, and video wins.
         AudioChoice::Default
@@ -439,6 +449,13 @@ fn pick_video(offer: &Offer, index: Option<usize>) -> Result<Option<&StreamInfo>
     }))
 }
 
+/// Whether `stream` is of `language`, if one is wanted.
+fn speaks(stream: &StreamInfo, language: Option<&str>) -> bool {
+    // `ger`, `deu` and `de` are one language.
+    let same = |a: &str, b: &str| a == b || language::tag(a) == language::tag(b);
+    language.is_none_or(|l| stream.language.as_deref().is_some_and(|own| same(own, l)))
+}
+
 /// The sound that `wanted` means, of the program of `picture` where it can be.
 fn pick_audio<'a>(
     offer: &'a Offer,
@@ -448,14 +465,8 @@ fn pick_audio<'a>(
     if let Some(index) = wanted.stream {
         return by_index(offer, index, MediaKind::Audio).map(Some);
     }
-    // `ger`, `deu` and `de` are one language.
-    let same = |a: &str, b: &str| a == b || language::tag(a) == language::tag(b);
-    let language = wanted.language.as_deref();
-    let sound = offer
-        .streams
-        .iter()
-        .filter(|s| s.kind == MediaKind::Audio)
-        .filter(|s| language.is_none_or(|l| s.language.as_deref().is_some_and(|own| same(own, l))));
+    let sound =
+        offer.streams.iter().filter(|s| s.kind == MediaKind::Audio && speaks(s, wanted.language.as_deref()));
     Ok(sound.max_by_key(|s| {
         let channels = s.audio.as_ref().map_or(0, |a| a.layout.channels);
         let of_it = s.belongs_to(picture);
@@ -593,7 +604,14 @@ fn left_out(output: &Output, spec: &OutputSpec, offer: &Offer) -> Vec<String> {
         MediaKind::Data => true,
         MediaKind::Attachment => false,
     };
-    let media = |s: &&StreamInfo| wanted(s.kind) && !s.disposition.attached_picture;
+    // A track of time codes is made anew of those that the pictures carry.
+    let counts = |s: &StreamInfo| s.metadata.iter().any(|(key, _)| is_timecode(key));
+    let kept = matches!(output.container, Some(Container::Mp4 | Container::Mov | Container::Mkv));
+    let goes_on = |s: &StreamInfo| {
+        let with = |t: &StreamInfo| t.kind == MediaKind::Video && used(t.index) && counts(t);
+        s.kind == MediaKind::Data && kept && counts(s) && offer.streams.iter().any(with)
+    };
+    let media = |s: &&StreamInfo| wanted(s.kind) && !s.disposition.attached_picture && !goes_on(s);
     let streams = offer.streams.iter().filter(media).filter(|s| !used(s.index)).map(|s| {
         let language = s.language.as_ref().map(|l| format!(", {l}")).unwrap_or_default();
         // What no decoder is known for (time codes) has no codec's name.

@@ -280,27 +280,40 @@ impl Reader {
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] beyond the last frame; [`ErrorKind::Unsupported`] for sources that cannot be sought or have
-    /// no pictures, and for a part of one whose pictures have no times; as [`Reader::next`].
+    /// no pictures, and for a part of one whose pictures have no times; as [`Reader::next`]. What
+    /// [`Reader::check_seek`] refuses leaves the position as it was.
     pub fn seek_frame(&mut self, index: u64) -> Result<()> {
+        self.check_seek(Some(index))?;
         match &mut self.inner {
             Inner::Media(media) => {
                 let part = media.part(self.start, self.stop)?;
-                let index = usize::try_from(index).unwrap_or(usize::MAX);
-                if index >= part.len() {
-                    let message = format!("{index} is not within the {} frames of the source", part.len());
-                    return Err(Error::invalid("frame", message));
-                }
-                media.seek_frame(part.start + index)
+                media.seek_frame(part.start + usize::try_from(index).unwrap_or(usize::MAX))
             }
-            Inner::Pattern { pattern, first, frames, .. } => {
-                if let Some(len) = frames.filter(|len| index >= *len) {
-                    let message = format!("{index} is not within the {len} frames of the source");
-                    return Err(Error::invalid("frame", message));
-                }
+            Inner::Pattern { pattern, first, .. } => {
                 pattern.seek(first.saturating_add(index));
                 Ok(())
             }
             Inner::Screen(_) => Err(is_live()),
+        }
+    }
+
+    /// Refuses what cannot be sought, without moving: frame `frame` for [`Reader::seek_frame`], whose first call it may do
+    /// the reading for, or any time (`None`) for [`Reader::seek`].
+    ///
+    /// # Errors
+    /// As [`Reader::seek_frame`].
+    pub fn check_seek(&mut self, frame: Option<u64>) -> Result<()> {
+        let len = match (&mut self.inner, frame) {
+            (Inner::Screen(_), _) => return Err(is_live()),
+            (_, None) => None,
+            (Inner::Media(media), _) => Some(media.part(self.start, self.stop)?.len() as u64),
+            (Inner::Pattern { frames, .. }, _) => *frames,
+        };
+        match frame.zip(len).filter(|(frame, len)| frame >= len) {
+            Some((frame, len)) => {
+                Err(Error::invalid("frame", format!("{frame} is not within the {len} frames of the source")))
+            }
+            None => Ok(()),
         }
     }
 

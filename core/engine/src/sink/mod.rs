@@ -6,6 +6,7 @@ mod file;
 mod hybrid;
 mod muxed;
 mod names;
+mod ogg;
 mod packets;
 mod place;
 mod png;

@@ -1,6 +1,6 @@
 //! One file (or URL) being written by FFmpeg's muxers.
 
-use super::{Attachment, Facts, Fate, TrackHeader};
+use super::{Attachment, Facts, Fate, TrackHeader, ogg};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::frame::DolbyVision;
 use crate::packet::{Codec, Disposition, Packet};
@@ -60,9 +60,10 @@ impl Muxed {
             let (parameters, options) = track_options(form.container, track)?;
             muxer.add_stream(&parameters, &options).map_err(Error::from).context(|| track.name.clone())?;
         }
-        let mut covers = Vec::new();
+        let (mut covers, mut metadata) = (Vec::new(), form.facts.metadata.clone());
         for a in form.facts.attachments.iter().filter(|a| carries(Some(form.container), a)) {
             match a.picture.filter(|_| form.container != Container::Mkv) {
+                Some(_) if form.container == Container::Ogg => metadata.extend(ogg::cover(a)),
                 Some(size) => {
                     let (parameters, options) = cover(&a.codec, size, &a.tags)?;
                     covers.push((muxer.add_stream(&parameters, &options)?, a));
@@ -70,7 +71,7 @@ impl Muxed {
                 None => drop(muxer.add_attachment(&a.codec, &a.name, &a.mime, a.data.clone())?),
             }
         }
-        muxer.set_metadata(&form.facts.metadata)?;
+        muxer.set_metadata(&metadata)?;
         for chapter in &form.facts.chapters {
             muxer.add_chapter(chapter)?;
         }
@@ -183,6 +184,7 @@ pub(crate) fn carries(container: Option<Container>, attachment: &Attachment) -> 
     match container {
         Some(Container::Mkv) => true,
         Some(Container::Mp4) => picture(&["mjpeg", "png", "bmp"]),
+        Some(Container::Ogg) => picture(&["mjpeg", "png"]),
         Some(Container::Mp3 | Container::Flac) => picture(&["mjpeg", "png", "bmp", "gif"]),
         _ => false,
     }

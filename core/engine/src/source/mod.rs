@@ -3,7 +3,9 @@
 mod content;
 pub(crate) mod continuity;
 pub(crate) mod exif;
+pub(crate) mod frames;
 pub(crate) mod index;
+mod joined;
 pub(crate) mod keys;
 pub(crate) mod open;
 pub(crate) mod packets;

@@ -2,11 +2,12 @@
 //! file or the field.
 
 use super::content::Content;
+use super::joined;
 use super::reach::Reach;
 use super::spool;
 use super::target::{Target, whitelist};
 use crate::charset;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::spec::SourceSpec;
 use ghoststream_sys::ffmpeg as av;
 use std::time::Duration;
@@ -90,7 +91,15 @@ pub(crate) fn open_noting(
     });
     match opened {
         Err(e) if e.kind() == av::Kind::Backwards && matches!(target.protocol(), "http" | "https") => {}
-        opened => return finish(spec, &target, opened).map(|demuxer| (demuxer, None)),
+        opened => {
+            let demuxer = finish(spec, &target, opened)?;
+            if let Target::Local(path) = &target
+                && demuxer.format_name() == "concat"
+            {
+                joined::check(path, &|file| header(spec, file, interrupt)).context(|| spec.label())?;
+            }
+            return Ok((demuxer, None));
+        }
     }
     let label = spec.label();
     let fetched = spool::fetch(url, &options, protocols.as_deref(), interrupt, &label)
@@ -109,6 +118,20 @@ pub(crate) fn open_noting(
         ..base(spec, interrupt)
     };
     finish(spec, &target, av::Demuxer::open(options)).map(|demuxer| (demuxer, Some(note)))
+}
+
+/// Opens a file of the list that is `spec`, as far as its header says what it is.
+fn header(spec: &SourceSpec, file: &str, interrupt: &av::Interrupt) -> Result<av::Demuxer> {
+    let spec = SourceSpec { url: Some(file.into()), format: None, ..spec.clone() };
+    let target = Target::of(file, None);
+    target.check(&spec)?;
+    let options = av::DemuxerOptions {
+        url: target.address(file),
+        protocol_whitelist: Some(vec!["file".into()]),
+        find_stream_info: false,
+        ..base(&spec, interrupt)
+    };
+    av::Demuxer::open(options).map_err(|e| explain(&spec, &target, e))
 }
 
 /// Opens the subtitle file at `path` if it is not in UTF-8, in the character set that is `said` or likely, which the note names.

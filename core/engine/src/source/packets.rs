@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::{LinkStats, Monitor, Overflow, Receiver, Sender, link};
 use crate::packet::{MediaKind, Packet, StreamInfo};
-use crate::time::{Rounding, TimeBase, rescale};
+use crate::time::{Rounding, TimeBase, check_time, rescale};
 use ghoststream_sys::ffmpeg as av;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -107,11 +107,12 @@ pub(crate) fn feed(streams: &[StreamInfo], queue: u32, live: bool) -> (PacketFee
 
 impl PacketFeed {
     /// Hands `packet` over, waiting for room at most `timeout` (`None` = without limit, or not at all for a live source).
+    /// Returns the kind of its stream if it was dropped.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for a packet of no stream or without a base; [`ErrorKind::Busy`] when there was no room in time
+    /// [`ErrorKind::Invalid`] for a packet of no stream, without a base or with a time that cannot be reckoned with; [`ErrorKind::Busy`] when there was no room in time
     /// and the source is not live; [`ErrorKind::State`] when the job reads no more.
-    pub fn push(&self, packet: Packet, timeout: Option<Duration>) -> Result<()> {
+    pub fn push(&self, packet: Packet, timeout: Option<Duration>) -> Result<Option<MediaKind>> {
         let (kind, waits) = self.streams.get(packet.stream).ok_or_else(|| {
             let message = format!("{}: the source has {} streams", packet.stream, self.streams.len());
             Error::invalid("packet.stream", message)
@@ -119,10 +120,12 @@ impl PacketFeed {
         if !packet.base.is_positive() {
             return Err(Error::invalid("packet.base", "must be above 0"));
         }
+        check_time("packet.pts", packet.pts.unwrap_or(0), packet.duration, packet.base)?;
+        check_time("packet.dts", packet.dts.unwrap_or(0), packet.duration, packet.base)?;
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         if waits.load(Ordering::Relaxed) && !packet.key {
             self.dropped.fetch_add(1, Ordering::Relaxed);
-            return Ok(());
+            return Ok(Some(*kind));
         }
         let timeout = if self.live { timeout.or(Some(Duration::ZERO)) } else { timeout };
         let full = self.sender.send_deadline(packet, timeout).is_err();
@@ -135,7 +138,7 @@ impl PacketFeed {
         // Sound can go on anywhere; pictures need those that they refer to.
         waits.store(full && *kind == MediaKind::Video, Ordering::Relaxed);
         self.dropped.fetch_add(u64::from(full), Ordering::Relaxed);
-        Ok(())
+        Ok(full.then_some(*kind))
     }
 
     /// Watches and closes it.
@@ -187,8 +190,8 @@ mod tests {
         feed.push(packet(1, 1, true), None).unwrap();
         feed.push(packet(0, 2, false), None).unwrap();
         assert!(matches!(fed.receiver.recv_deadline(None), crate::link::Received::Item(_)));
-        feed.push(packet(0, 3, false), None).unwrap();
-        feed.push(packet(1, 3, true), None).unwrap();
+        assert_eq!(feed.push(packet(0, 3, false), None).unwrap(), Some(MediaKind::Video));
+        assert_eq!(feed.push(packet(1, 3, true), None).unwrap(), None);
         assert!(matches!(fed.receiver.recv_deadline(None), crate::link::Received::Item(_)));
         feed.push(packet(0, 4, true), None).unwrap();
         assert_eq!(feed.stats()().dropped, 2, "the one without room, and the one that refers to it");
@@ -204,6 +207,8 @@ mod tests {
         assert_eq!(full.kind(), ErrorKind::Busy);
         let none = feed.push(packet(2, 1, false), None).unwrap_err();
         assert!(none.message().starts_with("packet.stream: "), "{none}");
+        let far = feed.push(packet(0, i64::MAX, true), None).unwrap_err();
+        assert!(far.kind() == ErrorKind::Invalid && far.message().starts_with("packet.pts: "), "{far}");
         drop(fed);
         assert_eq!(feed.push(packet(0, 2, true), None).unwrap_err().kind(), ErrorKind::State);
     }

@@ -179,7 +179,13 @@ impl Target {
             Err(e) => e.error_len().is_none() && e.valid_up_to() + 4 > head.len(),
         };
         if text && head.iter().all(|b| *b >= 0x20 || matches!(b, b'\t' | b'\n' | b'\r' | 0x0c)) {
-            return Some("it is text");
+            let line = head.split(|b| *b == b'\n').find(|l| !l.is_empty() && !l.starts_with(b"#"));
+            return Some(match line {
+                Some(line) if line.starts_with(b"file ") => {
+                    "it is a list of files; as the first line of one that joins them, write: ffconcat version 1.0"
+                }
+                _ => "it is text",
+            });
         }
         match head {
             [b'P', b'K', 3, 4, ..] => Some("it is a ZIP archive"),

@@ -26,6 +26,10 @@ pub struct AudioSpec {
     /// Take the best stream of this language instead of an index (ISO 639, two letters or three).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
+    /// A track of every audio stream, or with `language` of every one of it, instead of the best; of several programs those of
+    /// the picture's. None where the source has none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
     /// Bits per second; default by codec and channels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bitrate: Option<Bitrate>,

@@ -762,6 +762,9 @@ fn audio(path: &str, a: &AudioSpec) -> Checked {
     if a.stream.is_some() && a.language.is_some() {
         return refuse(format!("{path}.language"), "excludes stream");
     }
+    if a.all && (a.stream.is_some() || a.name.is_some()) {
+        return refuse(format!("{path}.all"), "excludes stream and name, which are those of one track");
+    }
     if a.codec == Some(Codec::from_name("copy")) {
         let set = [
             ("encoder", a.encoder.is_some()),

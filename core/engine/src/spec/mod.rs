@@ -187,8 +187,10 @@ pub fn parse_json<T: serde::de::DeserializeOwned>(text: &(impl AsRef<[u8]> + ?Si
     let mut de = serde_json::Deserializer::from_slice(text.as_ref());
     let Plain(value) = serde_path_to_error::deserialize(&mut de).map_err(|e| {
         let path = e.path().to_string();
+        // A "?" stands for what the text ended or broke in before it had a name.
+        let path = path.strip_suffix(".?").unwrap_or(&path);
         let inner = e.into_inner();
-        let message = if path == "." { inner.to_string() } else { format!("{path}: {inner}") };
+        let message = if matches!(path, "." | "?") { inner.to_string() } else { format!("{path}: {inner}") };
         Error::with_source(ErrorKind::Invalid, message, inner)
     })?;
     de.end().map_err(|e| Error::with_source(ErrorKind::Invalid, format!("after the document: {e}"), e))?;

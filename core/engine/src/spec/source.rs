@@ -201,7 +201,8 @@ pub struct FedPacketsSpec {
     /// Packets that may wait before a push blocks; 0 = 128.
     #[serde(default)]
     pub queue: u32,
-    /// When there is no room, drop (and count) what comes until the next key frame instead of blocking: for live sources.
+    /// When there is no room, drop (and count) what comes until the next key frame instead of blocking: for live sources. A
+    /// warning `dropped` tells it once of each kind of stream.
     #[serde(default)]
     pub live: bool,
 }
@@ -216,10 +217,12 @@ pub struct FramesSpec {
     /// The sound, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audio: Option<RawAudioSpec>,
-    /// Frames that may wait before a push blocks; 0 = 4.
+    /// Frames that may wait before a push blocks; 0 = 4. When `live`, pictures only: half a second of sound may wait beside
+    /// them, in pieces of any length.
     #[serde(default)]
     pub queue: u32,
-    /// Drop the oldest waiting frame (and count it) instead of blocking: for live sources.
+    /// When there is no room, drop the oldest waiting frame of the same kind (and count it) instead of blocking: for live
+    /// sources. A warning `dropped` tells it once of pictures and once of sound.
     #[serde(default)]
     pub live: bool,
 }

@@ -205,6 +205,16 @@ fn transparency_depth_and_sizes_of_tape_are_kept_or_told() {
         complete(json!({"source": {"url": opaque}, "outputs": [{"path": output, "video": video_spec}]}));
         assert_eq!(video(&probe(&output))["pix_fmt"], format, "{name}");
     }
+    // FFmpeg's own decoder of VP9 does not look at the second picture.
+    let output = dir.path("o.webm");
+    complete(json!({"source": {"url": clear}, "outputs": [{"path": output}]}));
+    assert_eq!(video(&probe(&output))["tags"]["alpha_mode"], "1");
+    let first = dir.path("first.rgba");
+    ffmpeg(&format!("-c:v libvpx-vp9 -i {output} -frames:v 1 -pix_fmt rgba -f rawvideo {first}"));
+    let pixel = std::fs::read(first).unwrap()[..4].to_vec();
+    for (is, was) in pixel.iter().zip([255, 0, 0, 128]) {
+        assert!(is.abs_diff(was) < 8, "{pixel:?}");
+    }
     let spec = json!({"source": {"url": clear}, "outputs": [{"path": dir.path("o.mp4")}]});
     let plan = Pipeline::from_json(&spec.to_string()).unwrap().plan().unwrap();
     assert!(plan.outputs[0].tracks[0].notes.iter().any(|n| n.contains("transparency")), "{plan:?}");

@@ -57,6 +57,69 @@ fn told(path: &str) -> serde_json::Value {
     serde_json::from_slice(&out.stdout).unwrap()
 }
 
+/// The time code that a file's pictures have.
+fn timecode(path: &str) -> Option<String> {
+    let all = told(path);
+    let tags = |s: &serde_json::Value| s["tags"].as_object().cloned().unwrap_or_default();
+    let video = all["streams"].as_array().unwrap().iter().find(|s| s["codec_type"] == "video").map(tags)?;
+    let own =
+        video.into_iter().chain(tags(&all["format"])).find(|(key, _)| key.eq_ignore_ascii_case("timecode"));
+    own.and_then(|(_, code)| code.as_str().map(String::from))
+}
+
+#[test]
+fn time_codes_go_with_the_pictures_and_begin_where_they_do() {
+    let dir = Dir::new();
+    let input = dir.path("in.mov");
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc=s=160x90:r=25:d=4 -c:v libx264 -g 25 -timecode 01:02:03:04 {input}"
+    ));
+    let made = |name: &str, source: serde_json::Value, video: serde_json::Value| {
+        let output = dir.path(name);
+        let mut from = json!({"url": input});
+        from.as_object_mut().unwrap().extend(source.as_object().unwrap().clone());
+        let outputs = json!([{"path": output, "video": video}]);
+        let spec = json!({"source": from, "outputs": outputs});
+        let plan = Pipeline::from_json(&spec.to_string()).unwrap().plan().unwrap();
+        assert!(plan.outputs[0].left_out.is_empty(), "{name}: {:?}", plan.outputs[0].left_out);
+        complete(spec);
+        timecode(&output)
+    };
+    let code = |text: &str| Some(text.to_string());
+    let (copy, encode) = (json!({"codec": "copy"}), json!({"codec": "h264", "preset": "p1"}));
+    assert_eq!(made("copy.mov", json!({}), copy.clone()), code("01:02:03:04"));
+    assert_eq!(made("cut.mov", json!({"start": 1.0}), copy.clone()), code("01:02:04:04"));
+    for name in ["e.mp4", "e.mov", "e.mkv"] {
+        assert_eq!(made(name, json!({}), encode.clone()), code("01:02:03:04"), "{name}");
+    }
+    assert_eq!(made("later.mp4", json!({"start": 1.92}), encode.clone()), code("01:02:05:02"));
+    let twice = json!({"codec": "h264", "preset": "p1", "frame_rate": 50});
+    assert_eq!(made("twice.mp4", json!({}), twice), code("01:02:03:08"));
+}
+
+#[test]
+fn all_sounds_are_asked_for_at_once() {
+    let dir = Dir::new();
+    let (clip, input) = (clip(&dir, "v.mkv"), dir.path("in.mkv"));
+    ffmpeg(&format!(
+        "-i {clip} -map 0:v -map 0:a -map 0:a -map 0:a -c copy -metadata:s:a:0 language=eng -metadata:s:a:1 language=ger -metadata:s:a:2 language=eng -metadata:s:a:2 title=Comments {input}"
+    ));
+    let made = |audio: serde_json::Value| -> Vec<(String, String)> {
+        let output = dir.path("o.mkv");
+        let document = json!({"path": output, "video": {"codec": "copy"}, "audio": audio, "overwrite": true});
+        complete(json!({"source": {"url": input}, "outputs": [document]}));
+        let all = told(&output);
+        let sounds = all["streams"].as_array().unwrap().iter().filter(|s| s["codec_type"] == "audio");
+        let text = |v: &serde_json::Value| v.as_str().unwrap_or_default().to_string();
+        sounds.map(|s| (text(&s["codec_name"]), text(&s["tags"]["language"]))).collect()
+    };
+    let opus = |language: &str| ("opus".to_string(), language.to_string());
+    assert_eq!(made(json!({"all": true, "codec": "opus"})), [opus("eng"), opus("ger"), opus("eng")]);
+    assert_eq!(made(json!({"all": true, "codec": "opus", "language": "en"})), [opus("eng"), opus("eng")]);
+    assert_eq!(made(json!({"all": true, "codec": "opus", "language": "fr"})), []);
+    assert_eq!(made(json!({"codec": "opus"})).len(), 1);
+}
+
 #[test]
 fn what_is_switched_off_is_not_carried() {
     let dir = Dir::new();
@@ -169,7 +232,7 @@ fn covers_are_carried_where_there_is_a_place_for_them() {
     ffmpeg(&format!("-i {clip} -i {cover} -map 0 -map 1 -c copy -disposition:v:1 attached_pic {mp4}"));
     let bytes = std::fs::read(&cover).unwrap();
     for (i, input) in [mkv, mp4].iter().enumerate() {
-        for extension in ["mkv", "mp4", "flac", "mp3", "webm"] {
+        for extension in ["mkv", "mp4", "flac", "mp3", "opus", "webm"] {
             let output = dir.path(&format!("{i}.{extension}"));
             complete(json!({"source": {"url": input}, "outputs": [{"path": output}]}));
             let streams = probe(&output);
@@ -177,7 +240,7 @@ fn covers_are_carried_where_there_is_a_place_for_them() {
             assert_eq!(picture.is_some(), extension != "webm", "{output}");
             let films = streams.iter().filter(|s| s["codec_type"] == "video").count()
                 - usize::from(picture.is_some());
-            assert_eq!(films, usize::from(!matches!(extension, "flac" | "mp3")), "{output}");
+            assert_eq!(films, usize::from(!matches!(extension, "flac" | "mp3" | "opus")), "{output}");
             if let Some(picture) = picture {
                 let got = dir.path("got.jpg");
                 ffmpeg(&format!("-i {output} -map 0:{picture} -c copy -f image2 -update 1 {got}"));
@@ -193,16 +256,19 @@ fn covers_are_carried_where_there_is_a_place_for_them() {
 #[test]
 fn a_cover_says_which_it_is() {
     let dir = Dir::new();
-    let (cover, song, output) = (dir.path("c.jpg"), dir.path("song.mp3"), dir.path("o.flac"));
+    let (cover, song) = (dir.path("c.jpg"), dir.path("song.mp3"));
     ffmpeg(&format!("-f lavfi -i testsrc=s=120x80 -frames:v 1 {cover}"));
     ffmpeg(&format!(
         "-f lavfi -i sine=d=1 -i {cover} -map 0 -map 1 -c:v copy -metadata:s:v title=Album -metadata:s:v comment=Cover_(front) {song}"
     ));
-    complete(json!({"source": {"url": song}, "outputs": [{"path": output}]}));
-    let streams = probe(&output);
-    let (before, after) = (probe(&song), video(&streams));
-    assert_eq!(after["tags"]["title"], "Album");
-    assert_eq!(after["tags"]["comment"], video(&before)["tags"]["comment"]);
+    for name in ["o.flac", "o.opus"] {
+        let output = dir.path(name);
+        complete(json!({"source": {"url": song}, "outputs": [{"path": output}]}));
+        let streams = probe(&output);
+        let (before, after) = (probe(&song), video(&streams));
+        assert_eq!(after["tags"]["title"], "Album", "{name}");
+        assert_eq!(after["tags"]["comment"], video(&before)["tags"]["comment"], "{name}");
+    }
 }
 
 #[test]

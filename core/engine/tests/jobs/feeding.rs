@@ -19,6 +19,13 @@ fn picture(n: i64) -> Frame {
     Frame::new(media, Rational::new(1, 25))
 }
 
+fn sound(samples: usize) -> Frame {
+    let layout = ChannelLayout::from_channels(2);
+    let format = SampleFormat::from_name("s16").unwrap();
+    let media = ghoststream_sys::ffmpeg::Frame::alloc_audio(format, 48000, &layout, samples).unwrap();
+    Frame::new(media, Rational::new(1, 48000))
+}
+
 fn frames_source() -> serde_json::Value {
     json!({"frames": {"video": {"width": 160, "height": 90, "format": "nv12", "frame_rate": 25}}})
 }
@@ -124,6 +131,36 @@ fn a_live_packet_output_drops_and_counts() {
 }
 
 #[test]
+fn a_live_source_says_once_of_each_kind_that_it_drops() {
+    let mut source = frames_source();
+    source["frames"]["live"] = json!(true);
+    source["frames"]["audio"] = json!({"sample_rate": 48000, "channels": 2, "format": "s16"});
+    let dir = Dir::new();
+    let job = start(
+        json!({"source": source, "outputs": [{"path": dir.path("o.mkv"), "video": {"preset": "p1"}, "audio": {"codec": "aac"}}]}),
+    );
+    // More at once than any encoder takes.
+    for n in 0..1000 {
+        job.push_frame(picture(n)).unwrap();
+        let mut piece = sound(480);
+        piece.pts = Some(n * 480);
+        job.push_frame(piece).unwrap();
+    }
+    job.finish_input();
+    let warnings = events(&job).into_iter().filter_map(|e| match e {
+        Event::Warning { code: "dropped", message } => Some(message),
+        _ => None,
+    });
+    let mut warnings: Vec<_> = warnings.collect();
+    warnings.sort_unstable();
+    let begins = ["source.frames: some of its audio ", "source.frames: some of its video "];
+    assert!(
+        warnings.len() == 2 && warnings.iter().zip(begins).all(|(w, begin)| w.starts_with(begin)),
+        "{warnings:?}"
+    );
+}
+
+#[test]
 fn the_colour_of_pushed_frames_is_what_the_document_says() {
     let mut source = frames_source();
     source["frames"]["video"]["colour"] =
@@ -178,12 +215,7 @@ fn times_that_go_back_are_told_or_refused() {
 
 #[test]
 fn a_frame_of_a_kind_that_the_source_has_not_is_refused() {
-    let sound = || {
-        let layout = ChannelLayout::from_channels(2);
-        let format = SampleFormat::from_name("s16").unwrap();
-        let media = ghoststream_sys::ffmpeg::Frame::alloc_audio(format, 48000, &layout, 1024).unwrap();
-        Frame::new(media, Rational::new(1, 48000))
-    };
+    let sound = || sound(1024);
     let outputs = json!([{"packets": {}}]);
     let job = start(json!({"source": frames_source(), "outputs": outputs}));
     let e = job.push_frame(sound()).unwrap_err();

@@ -151,3 +151,37 @@ fn playlists_with_discontinuities_and_repetitions() {
     told_once(&[said]);
     check(&output, 32.0, 0.03);
 }
+
+#[test]
+fn lists_of_files_that_do_not_fit_are_refused() {
+    let dir = Dir::new();
+    let one = piece(&dir, "one.mp4", 1, 0.0);
+    ffmpeg(&format!("-i {one} -c copy {}", dir.path("two.mp4")));
+    ffmpeg(&format!("-i {one} -c:v copy -c:a aac -ar 44100 {}", dir.path("slow.mp4")));
+    ffmpeg(&format!("-i {one} -c:v mpeg4 -c:a copy {}", dir.path("old.mp4")));
+    ffmpeg(&format!("-i {one} -c copy {}", dir.path("one.mkv")));
+    std::fs::rename(dir.path("two.mp4"), dir.path("it s two.mp4")).unwrap();
+    let list = |lines: &str| {
+        let path = dir.path("list.txt");
+        std::fs::write(&path, lines).unwrap();
+        path
+    };
+    let output = dir.path("o.mp4");
+    for (other, why) in [
+        ("slow.mp4", "stream 1 has 44100 Hz mono, not 48000 Hz mono as in one.mp4"),
+        ("old.mp4", "stream 0 is mpeg4, not h264 as in one.mp4"),
+        ("missing.mp4", "no such file"),
+    ] {
+        let input = list(&format!("ffconcat version 1.0\nfile one.mp4\nfile {other}\n"));
+        let message = failure(simple(&input, &output));
+        assert!(message.contains("list.txt: ") && message.contains(other), "{message}");
+        assert!(message.contains(why), "{message}");
+        assert!(!std::path::Path::new(&output).exists());
+    }
+    let input = list("file one.mp4\n");
+    let message = failure(simple(&input, &output));
+    assert!(message.contains("ffconcat version 1.0"), "{message}");
+    let input = list("ffconcat version 1.0\nfile 'one.mp4'\nfile 'it s two.mp4'\nfile one.mkv\n");
+    complete(simple(&input, &output));
+    assert_eq!(frames(video(&probe(&output))), 75);
+}

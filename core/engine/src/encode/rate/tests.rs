@@ -67,8 +67,9 @@ fn presets_rise_from_fast_to_slow() {
 fn rates_peaks_and_buffers() {
     let s = settings("libx264", r#"{"bitrate":"2M","max_bitrate":"3M"}"#);
     assert_eq!((s.bit_rate, s.max_rate, s.buffer), (Some(2_000_000), Some(3_000_000), Some(3_000_000)));
+    assert!(s.live && s.live_by_restart, "x264 keeps an average rate");
+    let s = settings("libx264", r#"{"bitrate":"2M","cbr":true}"#);
     assert!(s.live && !s.live_by_restart);
-    assert!(!settings("libx264", r#"{"bitrate":"2M"}"#).live, "x264 cannot begin a buffer model later");
     let s = settings("libx265", r#"{"crf":22.5,"max_bitrate":"3M","buffer":"6M"}"#);
     assert_eq!((option(&s, "crf"), s.bit_rate, s.buffer), (Some("22.5"), Some(0), Some(6_000_000)));
     let s = settings("libsvtav1", r#"{"bitrate":"2M","max_bitrate":"3M"}"#);

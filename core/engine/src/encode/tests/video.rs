@@ -361,6 +361,7 @@ fn a_running_encoder_follows_a_new_bit_rate() {
     for (name, json) in [
         ("libx265", r#"{"bitrate":"2M","max_bitrate":"3M"}"#),
         ("libx264", r#"{"bitrate":"2M"}"#),
+        ("libx264", r#"{"bitrate":"2M","max_bitrate":"3M"}"#),
         ("mpeg4", r#"{"bitrate":"2M"}"#),
     ] {
         for name in available(&[name]) {

@@ -212,6 +212,52 @@ fn trimming_keeps_the_frame_shown_at_the_start() {
     assert!(Trim::new(Some(time(5)), Some(time(5)), time(0)).is_err());
 }
 
+#[test]
+fn films_are_cut_between_pictures_and_keep_their_rate() {
+    let film = TimeBase::new(1001, 24000);
+    let time = |seconds: f64| Timestamp::from_seconds(seconds);
+    let cut = |start: f64, end: f64| {
+        let frames = (0..80).map(|i| {
+            let mut frame = at(picture("yuv420p", 16, 16, Colour::BT709, |_, _, _| i as u16), i);
+            frame.base = film;
+            frame
+        });
+        let trim = Trim::new(Some(time(start)), Some(time(end)), time(start)).unwrap();
+        let out = run(&mut trim.by_pictures(true), frames).unwrap();
+        let tick = film.as_f64();
+        for (i, f) in out.iter().enumerate() {
+            let (at, long) =
+                (f.presentation().unwrap().seconds(), Timestamp::new(f.duration, f.base).seconds());
+            assert!((at - i as f64 * tick).abs() < 1e-5, "{start}: picture {i} at {at}");
+            assert!((long - tick).abs() < 1e-5, "{start}: picture {i} for {long} s");
+        }
+        (sample(&out[0], 0, 0, 0), out.len())
+    };
+    // Pictures 23 and 24 begin at 0.9593 and 1.0010 s: the second is nearer to 1.0, the first to 0.97.
+    assert_eq!(cut(1.0, 2.0), (24, 24));
+    assert_eq!(cut(0.97, 1.97), (23, 24));
+    // 7.19 pictures are 8, 7.05 are 7; of less than one there is one.
+    assert_eq!((cut(1.0, 1.3).1, cut(1.0, 1.294).1, cut(1.0, 1.003).1), (8, 7, 1));
+}
+
+#[test]
+fn pictures_that_stand_still_are_cut_to_the_moment() {
+    let second = |n: i64| {
+        let mut frame = at(picture("yuv420p", 16, 16, Colour::BT709, |_, _, _| n as u16), n);
+        frame.base = TimeBase::new(1, 1);
+        frame
+    };
+    let time = |seconds: f64| Timestamp::from_seconds(seconds);
+    let trim = Trim::new(Some(time(1.75)), Some(time(3.25)), time(1.75)).unwrap().by_pictures(true);
+    let mut trim = trim;
+    let out = run(&mut trim, (0..5).map(second)).unwrap();
+    let got: Vec<_> = out
+        .iter()
+        .map(|f| (f.presentation().unwrap().seconds(), Timestamp::new(f.duration, f.base).seconds()))
+        .collect();
+    assert_eq!(got, [(0.0, 0.25), (0.25, 1.0), (1.25, 0.25)]);
+}
+
 fn pq_code(light: f64) -> f64 {
     let y = (light / 10_000.0).powf(0.1593017578125);
     ((0.8359375 + 18.8515625 * y) / (1.0 + 18.6875 * y)).powf(78.84375)

@@ -211,6 +211,9 @@ pub(crate) fn video(
     if container == Some(Container::Y4m) && wanted.pixel_format.is_none() && wanted.bit_depth.is_none() {
         wanted.pixel_format = Some(crate::sink::y4m::nearest(video.format).into());
     }
+    if keeps_alpha_beside(container, &encoder.name, &wanted) && video.format.is_some_and(has_alpha) {
+        wanted.pixel_format = Some("yuva420p".into());
+    }
     if wanted.profile.is_none() && wanted.pixel_format.is_none() && !wanted.options.contains_key("profile") {
         wanted.profile =
             encode::presets::usual_profile(&encoder.name, video.format, wanted.bit_depth).map(Into::into);
@@ -304,11 +307,25 @@ pub(crate) fn video(
     })
 }
 
+fn has_alpha(format: PixelFormat) -> bool {
+    format.descriptor().is_some_and(|d| d.has_alpha)
+}
+
+/// Whether the container holds what the codec's own pictures cannot say of transparency: WebM's alpha is a second picture of
+/// VP9 in each block's additions, of 8 bits.
+fn keeps_alpha_beside(container: Option<Container>, encoder: &str, wanted: &VideoSpec) -> bool {
+    encoder == "libvpx-vp9"
+        && matches!(container, Some(Container::WebM | Container::Mkv))
+        && wanted.pixel_format.is_none()
+        && wanted.bit_depth.is_none()
+        && wanted.profile.is_none()
+        && !wanted.options.contains_key("profile")
+}
+
 /// What is said where the source's pictures are transparent in places and the encoder's are not.
 fn loses_alpha(wanted: &VideoSpec, encoder: &str, video: &VideoInfo) -> Option<String> {
-    let alpha = |format: PixelFormat| format.descriptor().is_some_and(|d| d.has_alpha);
     let made = encode::format::input_format(encoder, wanted, video.format).ok()?;
-    (video.format.is_some_and(alpha) && !alpha(made))
+    (video.format.is_some_and(has_alpha) && !has_alpha(made))
         .then(|| format!("the source's transparency is lost: {encoder} gets {}", made.name()))
 }
 

@@ -28,6 +28,10 @@ fn errors_begin_with_the_path_of_the_field() {
             "outputs[0].audio[0].channels: ",
         ),
         (
+            r#"{"source":{"url":"a"},"outputs":[{"path":"o.mp4","audio":[{"all":true,"stream":1}]}]}"#,
+            "outputs[0].audio[0].all: ",
+        ),
+        (
             r#"{"source":{"url":"a"},"outputs":[{"path":"o.mp4","video":{"crf":1,"qp":3}}]}"#,
             "outputs[0].video.qp: ",
         ),
@@ -131,6 +135,20 @@ fn unknown_keys_are_named() {
     assert!(
         refused(r#"{"source":{"url":"a"},"outputs":[{"path":"o.mp4"}]} x"#).contains("after the document")
     );
+}
+
+#[test]
+fn a_document_that_breaks_off_is_no_field_of_that_name() {
+    for (json, begin) in [
+        ("", "EOF "),
+        ("{", "EOF "),
+        ("{\"source\":{", "source: EOF "),
+        ("{\"sou", "EOF "),
+        ("x", "expected "),
+    ] {
+        let message = refused(json);
+        assert!(message.starts_with(begin), "{json}: {message}");
+    }
 }
 
 #[test]
