@@ -116,7 +116,7 @@
 #define GS_ENCODER_LENGTH_PREFIXED 1
 
 // Flag of gs_encoder_options: when the frame queue is full, drop the oldest waiting frame and count it, instead of
-// waiting.
+// waiting. A WARNING event tells it once.
 // Since: 0
 #define GS_ENCODER_LIVE 2
 
@@ -436,7 +436,8 @@ typedef struct gs_frame_options {
     uint32_t range;
     // 0.
     uint32_t reserved;
-    // When it is shown, in microseconds.
+    // When it is shown, in microseconds, less than 2^62 from 0. GS_NO_TIME places a pushed picture behind the one before it,
+    // by its own `duration` or, where that is 0, by the least time there is; the first needs a time or a duration.
     int64_t pts;
     // For how long, in microseconds; 0 = until the next one.
     int64_t duration;
@@ -594,11 +595,12 @@ typedef struct gs_encoder_options {
     uint32_t size;
     // GS_ENCODER_LENGTH_PREFIXED and so on.
     uint32_t flags;
-    // Pixels of the frames.
+    // Pixels of the frames, and of what is encoded. A frame of another size is scaled to it.
     uint32_t width;
-    // Pixels of the frames.
+    // Pixels of the frames, and of what is encoded.
     uint32_t height;
-    // FFmpeg's name of the frames' pixel format (`nv12`, `yuv420p`, `bgra`, `p010le`).
+    // FFmpeg's name of the frames' pixel format (`nv12`, `yuv420p`, `bgra`, `p010le`). A frame of another format is taken and
+    // converted, which costs time.
     const char *format;
     // Nominal frames per second, numerator. When a frame is shown is said by the frame.
     uint32_t rate_num;
@@ -626,7 +628,7 @@ typedef struct gs_encoder_options {
     int32_t b_frames;
     // Encoder threads; 0 = chosen from the cores.
     uint32_t threads;
-    // Frames that may wait before a push waits; 0 = 4.
+    // Frames that may wait before a push waits (or drops, with GS_ENCODER_LIVE); 0 = 4.
     uint32_t frame_queue;
     // Packets that may wait before the encoder waits; 0 = as many as there are.
     uint32_t packet_queue;
@@ -943,7 +945,8 @@ gs_status gs_capture_next_frame(struct gs_capture *capture,
 // is shown then, the first for times before all.
 // Owns: nothing.
 // Thread: any; waits for other calls on the capture.
-// Errors: GS_UNSUPPORTED when the source cannot be sought; GS_IO, GS_FORMAT, GS_CANCELLED; GS_INVALID for NULL.
+// Errors: GS_UNSUPPORTED when the source cannot be sought, and its place stays as it was; GS_IO, GS_FORMAT, GS_CANCELLED;
+// GS_INVALID for NULL.
 // Since: 0
 gs_status gs_capture_seek(struct gs_capture *capture,
                           int64_t time_us);
@@ -952,8 +955,8 @@ gs_status gs_capture_seek(struct gs_capture *capture,
 // The first time all packets are read (not decoded).
 // Owns: nothing.
 // Thread: any; waits for other calls on the capture.
-// Errors: GS_INVALID beyond the last picture; GS_UNSUPPORTED when the source cannot be sought; GS_IO, GS_FORMAT,
-// GS_CANCELLED.
+// Errors: GS_INVALID beyond the last picture, and GS_UNSUPPORTED when the source cannot be sought: the place stays as it
+// was; GS_IO, GS_FORMAT, GS_CANCELLED.
 // Since: 0
 gs_status gs_capture_seek_frame(struct gs_capture *capture,
                                 uint64_t index);
@@ -988,8 +991,10 @@ gs_status gs_capture_interrupt(const struct gs_capture *capture);
 // Since: 0
 void gs_capture_free(struct gs_capture **capture);
 
-// Opens an encoder. What only opening it can tell (no such encoder here) is the failure of the first call that waits for
-// it: gs_encoder_next_packet, gs_encoder_stream_info or gs_encoder_extradata.
+// Makes an encoder. It opens with the first frame that is pushed: before that there are no packets, no stream and no
+// extradata, and calls that wait for them without a limit wait for ever unless another thread pushes. What only opening it can
+// tell (no such encoder here) is the failure of the first call that waits for it: gs_encoder_next_packet,
+// gs_encoder_stream_info or gs_encoder_extradata.
 // Owns: you get `*encoder`; gs_encoder_free it. Nothing in `options` is kept.
 // Thread: any.
 // Errors: GS_INVALID naming the field; GS_MEMORY.
@@ -998,11 +1003,12 @@ gs_status gs_encoder_open(const struct gs_encoder_options *options,
                           struct gs_encoder **encoder);
 
 // Gives a picture to the encoder, waiting while its queue is full. Pictures come in the order of their times: one that does
-// not come after the one before it is moved behind that, which a warning tells once.
+// not come after the one before it is moved behind that, which a warning tells once. A picture of another size or format than
+// gs_encoder_options says is taken too, and converted to that without a warning.
 // Owns: nothing; the encoder takes a reference of its own, and the pixels are not copied. You may unref the frame at once.
 // Thread: any; order is yours to keep.
 // Errors: GS_AGAIN, GS_TIMEOUT when there was no room in time; GS_STATE after gs_encoder_finish and after a failure
-// (gs_encoder_next_packet says which); GS_INVALID.
+// (gs_encoder_next_packet says which); GS_INVALID, also for a `pts` of 2^62 microseconds or more.
 // Since: 0
 gs_status gs_encoder_push_frame(struct gs_encoder *encoder,
                                 const struct gs_frame *frame,
@@ -1016,7 +1022,7 @@ gs_status gs_encoder_push_frame(struct gs_encoder *encoder,
 gs_status gs_encoder_finish(struct gs_encoder *encoder);
 
 // The next packet, in decode order. An encoder holds frames back (lookahead, B-frames) unless it is tuned not to: poll
-// (timeout 0) between pushes, wait (timeout -1) after gs_encoder_finish.
+// (timeout 0) between pushes, wait (timeout -1) after gs_encoder_finish. Without a frame there is none to wait for.
 // Owns: you get `*packet`; gs_packet_unref it.
 // Thread: any.
 // Errors: GS_AGAIN, GS_TIMEOUT; GS_END after the last packet; the encoder's failure; GS_INVALID.
@@ -1036,11 +1042,12 @@ gs_status gs_encoder_next_event(struct gs_encoder *encoder,
                                 struct gs_event *event,
                                 struct gs_buffer **json);
 
-// Changes the running encoder: `{"bitrate": "2M", "max_bitrate": "3M", "key_frame": true}`, from its next frame on.
+// Changes the encoder: `{"bitrate": "2M", "max_bitrate": "3M", "key_frame": true}`, from its next frame on, which may be its
+// first.
 // Owns: nothing.
 // Thread: any.
-// Errors: GS_INVALID naming the field; GS_STATE before the encoder is open and after the end. An encoder that cannot do
-// it says so in a WARNING event.
+// Errors: GS_INVALID naming the field; GS_STATE while its threads start, for a moment after gs_encoder_open, and after the
+// end. An encoder that cannot do it says so in a WARNING event.
 // Since: 0
 gs_status gs_encoder_set(struct gs_encoder *encoder,
                          const char *json);
@@ -1052,7 +1059,8 @@ gs_status gs_encoder_set(struct gs_encoder *encoder,
 // Since: 0
 gs_status gs_encoder_stats(const struct gs_encoder *encoder, struct gs_buffer **json);
 
-// The stream that the packets make, as a JSON array of one, once the encoder is open: codec, profile, time_base, ...
+// The stream that the packets make, as a JSON array of one, once the encoder is open: codec, profile, time_base, ... It
+// opens with the first frame: push that before you wait, or give a time-out.
 // Owns: you get `*json`; gs_buffer_unref it.
 // Thread: any.
 // Errors: GS_AGAIN, GS_TIMEOUT when it is not open yet; the encoder's failure; GS_INVALID.
@@ -1061,12 +1069,15 @@ gs_status gs_encoder_stream_info(struct gs_encoder *encoder,
                                  int64_t timeout_us,
                                  struct gs_buffer **json);
 
-// The stream's extradata (avcC, hvcC, av1C, ...) once the encoder is open.
+// The stream's extradata (avcC, hvcC, av1C, ...) once the encoder is open. It opens with the first frame: push that before
+// you wait, or give a time-out.
 // Owns: you get `*extradata`; gs_buffer_unref it.
 // Thread: any.
 // Errors: GS_AGAIN, GS_TIMEOUT when it is not open yet; the encoder's failure; GS_INVALID.
 // Since: 0
-gs_status gs_encoder_extradata(struct gs_encoder *encoder, int64_t timeout_us, struct gs_buffer **extradata);
+gs_status gs_encoder_extradata(struct gs_encoder *encoder,
+                               int64_t timeout_us,
+                               struct gs_buffer **extradata);
 
 // Ends an encoder at once, dropping what is inside, waits for its threads and nulls `*encoder`.
 // Owns: takes `*encoder`.
@@ -1078,9 +1089,11 @@ void gs_encoder_free(struct gs_encoder **encoder);
 // Checks a document (gs_spec_schema has its form). Opens nothing.
 // Owns: you get `*pipeline`; gs_pipeline_free it. `json` is not kept.
 // Thread: any.
-// Errors: GS_INVALID naming the field (`outputs[0].video.bitrate: ...`), also for unknown keys.
+// Errors: GS_INVALID naming the field (`outputs[0].video.bitrate: ...`), also for unknown keys, and for a `packets` source:
+// its streams can be described from Rust only.
 // Since: 0
-gs_status gs_pipeline_new(const char *json, struct gs_pipeline **pipeline);
+gs_status gs_pipeline_new(const char *json,
+                          struct gs_pipeline **pipeline);
 
 // What would be done and why, as JSON: opens and reads the start of the source, writes nothing. Blocks meanwhile.
 // Owns: you get `*json`; gs_buffer_unref it.
@@ -1241,13 +1254,14 @@ gs_status gs_job_write(struct gs_job *job,
                        int64_t timeout_us,
                        size_t *written);
 
-// Feeds a `frames` source, waiting while its queue is full (a live one drops the oldest instead).
+// Feeds a `frames` source, waiting while its queue is full (a live one drops the oldest of its kind instead, which a WARNING
+// tells once of pictures and once of sound).
 // Pictures come in the order of their times: one that does not come after the one before it is moved behind that, which a
 // warning tells once, or fails the job where its document has `fallback: false`.
 // Owns: nothing; the engine takes a reference of its own, and the pixels are not copied. You may unref the frame at once.
 // Thread: any; order is yours to keep.
 // Errors: GS_AGAIN, GS_TIMEOUT when there was no room in time; GS_STATE for another kind of source, after
-// gs_job_finish_input and after the end; GS_INVALID.
+// gs_job_finish_input and after the end; GS_INVALID, also for a `pts` of 2^62 microseconds or more.
 // Since: 0
 gs_status gs_job_push_frame(struct gs_job *job,
                             const struct gs_frame *frame,
@@ -1273,6 +1287,7 @@ gs_status gs_job_next_packet(struct gs_job *job,
                              struct gs_packet **packet);
 
 // The streams of a packet output as a JSON array, once its encoders are open: index, kind, codec, time_base, width, ...
+// They open with their first frames: where you feed the source, push those before you wait, or give a time-out.
 // Owns: you get `*json`; gs_buffer_unref it.
 // Thread: any.
 // Errors: GS_AGAIN, GS_TIMEOUT when they are not known yet; the job's failure; GS_NOT_FOUND for an output that gives no
@@ -1284,7 +1299,7 @@ gs_status gs_job_stream_info(struct gs_job *job,
                              struct gs_buffer **json);
 
 // The extradata (avcC, hvcC, av1C, AudioSpecificConfig, ...) of one stream of a packet output; empty when its packets
-// carry everything themselves.
+// carry everything themselves. It waits as gs_job_stream_info does.
 // Owns: you get `*extradata`; gs_buffer_unref it.
 // Thread: any.
 // Errors: as gs_job_stream_info, and GS_NOT_FOUND for a stream that does not exist.
