@@ -184,7 +184,7 @@ fn demuxed(spec: &PipelineSpec, mut demuxer: av::Demuxer, interrupt: &av::Interr
     crate::source::exif::turn(&spec.source, &mut streams);
     let media = streams.iter().any(|s| matches!(s.kind, MediaKind::Video | MediaKind::Audio));
     let words = streams.iter().any(|s| s.kind == MediaKind::Subtitle)
-        && spec.outputs.iter().all(|o| super::named::is_words(o));
+        && spec.outputs.iter().all(super::named::is_words);
     if !media && !words {
         return Err(Error::new(ErrorKind::Format, format!("{label}: no video and no audio in it")));
     }

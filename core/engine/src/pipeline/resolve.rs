@@ -310,15 +310,14 @@ fn output_tracks(
     }
     let media = tracks.iter().any(|t| matches!(t.kind(), MediaKind::Video | MediaKind::Audio));
     match container {
-        Some(container) if container.is_words() => {
-            if tracks.len() != 1 {
-                let name = container.name();
-                return Err(Error::invalid(
-                    "format",
-                    format!("{name} holds exactly one track of subtitles; say which in subtitles"),
-                ));
-            }
+        Some(container) if container.is_words() && tracks.len() != 1 => {
+            let name = container.name();
+            return Err(Error::invalid(
+                "format",
+                format!("{name} holds exactly one track of subtitles; say which in subtitles"),
+            ));
         }
+        Some(container) if container.is_words() => {}
         Some(container) if !media && !tracks.is_empty() && container != Container::Mkv => {
             let name = container.name();
             return Err(Error::invalid(
