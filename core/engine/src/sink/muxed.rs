@@ -161,7 +161,8 @@ impl Muxed {
             None => to(packet.duration),
         };
         (packet.pts, packet.dts, packet.base) = (pts, dts, written.base);
-        let packet = packet.to_av(false)?;
+        // Muxers of text read it up to a zero behind it.
+        let packet = packet.to_av(written.words)?;
         let filtered = match &mut written.filter {
             Some(filter) => filter.send(Some(packet)).and_then(|()| filter.receive()),
             None => Ok(Some(packet)),

@@ -43,7 +43,10 @@ fn unlike(a: &StreamInfo, b: &StreamInfo) -> Option<String> {
         && y.sample_rate > 0
         && (x.sample_rate, x.layout.channels) != (y.sample_rate, y.layout.channels)
     {
-        let words = |s: &AudioInfo| format!("{} Hz {}", s.sample_rate, s.layout.name);
+        let words = |s: &AudioInfo| match s.layout.channels {
+            1 => format!("1 channel at {} Hz", s.sample_rate),
+            n => format!("{n} channels at {} Hz", s.sample_rate),
+        };
         return Some(format!("stream {index} has {}, not {} as", words(y), words(x)));
     }
     None

@@ -168,7 +168,7 @@ fn lists_of_files_that_do_not_fit_are_refused() {
     };
     let output = dir.path("o.mp4");
     for (other, why) in [
-        ("slow.mp4", "stream 1 has 44100 Hz mono, not 48000 Hz mono as in one.mp4"),
+        ("slow.mp4", "stream 1 has 1 channel at 44100 Hz, not 1 channel at 48000 Hz as in one.mp4"),
         ("old.mp4", "stream 0 is mpeg4, not h264 as in one.mp4"),
         ("missing.mp4", "no such file"),
     ] {

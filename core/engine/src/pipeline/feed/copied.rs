@@ -248,8 +248,10 @@ impl CopyRoute {
         // Raw streams and AVI have packets without times; they follow one another.
         let next = self.last_dts.map(|d| d + packet.duration.max(1));
         let dts = packet.dts.or(next).or(packet.pts.map(|p| p - self.reorder)).unwrap_or(0);
-        // Muxers refuse times that do not rise; a repeated or broken one is moved by the least that they take.
-        let dts = self.last_dts.map_or(dts, |last| dts.max(last + 1));
+        // Muxers refuse times that do not rise; a repeated or broken one is moved by the least that they take. Of words some
+        // may come at one moment.
+        let least = i64::from(self.kind != MediaKind::Subtitle);
+        let dts = self.last_dts.map_or(dts, |last| dts.max(last + least));
         packet.dts = Some(dts);
         packet.pts = Some(packet.pts.unwrap_or(dts).max(dts));
         self.last_dts = Some(dts);
