@@ -4,6 +4,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::packet::{AudioInfo, StreamInfo};
 use ghoststream_sys::ffmpeg as av;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Refuses the list at `path` where one of its files is not there or has other streams than its first: their packets would
@@ -30,6 +31,13 @@ pub(super) fn check(path: &str, open: &dyn Fn(&str) -> Result<av::Demuxer>) -> R
         }
     }
     Ok(())
+}
+
+/// Whether the file at `path` begins as such lists do.
+pub(super) fn is_list(path: &str) -> bool {
+    let mut head = String::new();
+    let file = std::fs::File::open(path).map(|file| file.take(64).read_to_string(&mut head));
+    file.is_ok() && head.trim_start().starts_with("ffconcat ")
 }
 
 /// How the second stream differs from the first, where no decoder of the first could go on with it.

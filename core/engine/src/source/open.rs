@@ -275,6 +275,8 @@ pub(crate) fn reading(label: &str, timeout: f64, e: av::Error) -> Error {
 
 /// `EIO` as FFmpeg returns it.
 const EIO: i32 = -5;
+/// `EPERM`, likewise.
+const EPERM: i32 = -1;
 
 /// Why some MP4 cannot be piped.
 pub(crate) const BACKWARDS: &str = "its index lies behind its media, and what comes only once cannot be read so: give it \
@@ -309,6 +311,10 @@ fn explain(spec: &SourceSpec, target: &Target, e: av::Error) -> Error {
                 format!("{:?} is no demuxer of this FFmpeg", spec.format.as_deref().unwrap_or_default()),
             );
         }
+        _ if e.code == EPERM && matches!(target, Target::Local(path) if joined::is_list(path)) => (
+            ErrorKind::Denied,
+            "it names a file by an absolute path, by \"..\" or with unusual signs, which source.options.safe=0 allows".into(),
+        ),
         // A protocol that a playlist or redirect inside the source wanted.
         av::Kind::Invalid if matches!(target, Target::Url { .. } | Target::Bytes) => {
             (ErrorKind::Invalid, format!("{}; an option or a protocol that is not allowed", e.message()))

@@ -182,6 +182,9 @@ fn lists_of_files_that_do_not_fit_are_refused() {
     let message = failure(simple(&input, &output));
     assert!(message.contains("ffconcat version 1.0"), "{message}");
     let input = list("ffconcat version 1.0\nfile 'one.mp4'\nfile 'it s two.mp4'\nfile one.mkv\n");
-    complete(simple(&input, &output));
+    let message = failure(simple(&input, &output));
+    assert!(message.contains("source.options.safe=0"), "{message}");
+    let source = json!({"url": input, "options": {"safe": "0"}});
+    complete(json!({"source": source, "outputs": [{"path": output}]}));
     assert_eq!(frames(video(&probe(&output))), 75);
 }

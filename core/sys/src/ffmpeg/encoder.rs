@@ -10,7 +10,7 @@ use super::{
     ChannelLayout, CodecParameters, Colour, Frame, HdrMetadata, HwDevice, HwFrames, Packet, PixelFormat,
     SampleFormat,
 };
-use super::{hdr, raw};
+use super::{hdr, raw, svt};
 use bytes::Bytes;
 
 /// How to encode. `EncoderOptions { name, time_base, …, ..Default::default() }`; video and audio read their own fields.
@@ -138,6 +138,8 @@ pub struct Encoder {
     stats: String,
     hdr: HdrMetadata,
     rates: (i64, i64, i32),
+    /// Of SVT-AV1, whose encoders know of each other.
+    svt: Option<svt::Workers>,
     _scope: Scoped,
 }
 
@@ -217,14 +219,23 @@ impl Encoder {
             stats: String::new(),
             hdr: options.hdr,
             rates: (cfg.bit_rate.max(0), cfg.max_rate, cfg.buffer),
+            svt: None,
             _scope: Scoped::default(),
         };
         // SAFETY: the config's pointers live through the call.
         let code = unsafe { raw::gsav_encoder_alloc(&mut encoder.raw, &cfg) };
         check(code, format!("encoder {}", options.name))?;
         encoder._scope = Scoped::new(encoder.raw.cast());
+        let raw = encoder.raw;
         // SAFETY: a context of ours, not opened yet.
-        let code = unsafe { raw::gsav_codec_open(encoder.raw, dict.as_mut()) };
+        let mut open = || unsafe { raw::gsav_codec_open(raw, dict.as_mut()) };
+        let code = if options.name == "libsvtav1" {
+            let (code, workers) = svt::open(open);
+            encoder.svt = Some(workers);
+            code
+        } else {
+            open()
+        };
         check(code, format!("open encoder {}", options.name))?;
         encoder.unused = dict.pairs();
         Ok(encoder)
@@ -247,6 +258,7 @@ impl Encoder {
     /// `Again` when packets must be received first; `Eof` after the end; `Invalid` for a frame that does not fit.
     pub fn send(&mut self, frame: Option<&Frame>, force_key: bool) -> Result<()> {
         let frame = frame.map_or(std::ptr::null_mut(), Frame::as_ptr);
+        let _busy = self.svt.as_ref().map(|_| svt::busy());
         // SAFETY: an opened context; a blank scratch frame; NULL or a live frame.
         let code =
             unsafe { raw::gsav_encoder_send(self.raw, self.scratch.as_ptr(), frame, force_key.into()) };
@@ -260,8 +272,11 @@ impl Encoder {
     /// What the encoder or its hardware says.
     pub fn receive(&mut self) -> Result<Option<Packet>> {
         let packet = Packet::new()?;
+        let busy = self.svt.as_ref().map(|_| svt::busy());
         // SAFETY: an opened context and a blank packet.
-        match unsafe { raw::avcodec_receive_packet(self.raw, packet.as_ptr()) } {
+        let code = unsafe { raw::avcodec_receive_packet(self.raw, packet.as_ptr()) };
+        drop(busy);
+        match code {
             AGAIN | EOF => {
                 self.collect_stats();
                 Ok(None)

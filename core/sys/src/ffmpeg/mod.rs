@@ -34,6 +34,7 @@ mod quiet;
 mod raw;
 mod registry;
 mod subtitle;
+mod svt;
 mod url;
 
 pub use bsf::Bsf;

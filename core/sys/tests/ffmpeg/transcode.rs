@@ -165,6 +165,51 @@ fn live_rate_change_takes_effect() {
     assert!(halves[1] * 3 < halves[0], "{halves:?}");
 }
 
+/// SVT-AV1 1.4.1 ends the process when an encoder is opened while another looks up what opening clears.
+#[test]
+fn encoders_of_svt_av1_are_opened_while_others_work() {
+    if encoder_info("libsvtav1").is_none() {
+        eprintln!("skipped: this FFmpeg has no libsvtav1");
+        return;
+    }
+    let options = || EncoderOptions {
+        name: "libsvtav1".into(),
+        gop: Some(60),
+        options: pairs(&[("preset", "4")]),
+        ..x264()
+    };
+    std::thread::scope(|scope| {
+        let works = scope.spawn(|| {
+            let mut encoder = Encoder::open(&options()).unwrap();
+            let (count, mut packets) = (50, 0);
+            for n in 0..=count {
+                let frame = (n < count).then(|| {
+                    let mut frame = picture(n);
+                    let stride = frame.stride(0);
+                    for (i, sample) in frame.plane_mut(0).unwrap().iter_mut().enumerate() {
+                        let (x, y) = (i % stride + n, i / stride);
+                        *sample = ((x * 3 + y * 5) ^ (x * y / 16)) as u8;
+                    }
+                    frame
+                });
+                encoder.send(frame.as_ref(), false).unwrap();
+                while encoder.receive().unwrap().is_some() {
+                    packets += 1;
+                }
+            }
+            assert_eq!(packets, count);
+        });
+        for _ in 0..20 {
+            let mut other = Encoder::open(&options()).unwrap();
+            // One that got nothing never closes.
+            other.send(Some(&picture(0)), false).unwrap();
+            other.send(None, false).unwrap();
+            while other.receive().unwrap().is_some() {}
+        }
+        works.join().unwrap();
+    });
+}
+
 #[test]
 fn two_passes_share_their_statistics() {
     let first = EncoderOptions {
