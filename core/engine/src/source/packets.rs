@@ -110,8 +110,9 @@ impl PacketFeed {
     /// Returns the kind of its stream if it was dropped.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for a packet of no stream, without a base or with a time that cannot be reckoned with; [`ErrorKind::Busy`] when there was no room in time
-    /// and the source is not live; [`ErrorKind::State`] when the job reads no more.
+    /// [`ErrorKind::Invalid`] for a packet of no stream, without a base or with a time that cannot be reckoned with;
+    /// [`ErrorKind::Busy`] when there was no room in time and the source is not live; [`ErrorKind::State`] when the job
+    /// reads no more.
     pub fn push(&self, packet: Packet, timeout: Option<Duration>) -> Result<Option<MediaKind>> {
         let (kind, waits) = self.streams.get(packet.stream).ok_or_else(|| {
             let message = format!("{}: the source has {} streams", packet.stream, self.streams.len());
