@@ -674,7 +674,7 @@ typedef struct gs_event {
     uint64_t frames;
     // PROGRESS: bytes written. SAVED: those of the file.
     uint64_t bytes;
-    // PROGRESS: frames or packets dropped by live links.
+    // PROGRESS: frames or packets dropped by live links, pictures left out of a screen, and frames lost with an encoder.
     uint64_t dropped;
 } gs_event;
 

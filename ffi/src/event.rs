@@ -118,7 +118,7 @@ pub struct gs_event {
     pub frames: u64,
     /// PROGRESS: bytes written. SAVED: those of the file.
     pub bytes: u64,
-    /// PROGRESS: frames or packets dropped by live links.
+    /// PROGRESS: frames or packets dropped by live links, pictures left out of a screen, and frames lost with an encoder.
     pub dropped: u64,
 }
 

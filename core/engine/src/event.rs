@@ -178,7 +178,8 @@ pub struct Progress {
     pub eta: Option<f64>,
     /// Bytes written by all outputs.
     pub bytes: u64,
-    /// Frames or packets dropped by live links, and frames lost with an encoder that failed.
+    /// Frames or packets dropped by live links, pictures of a screen left out because the job is too slow, and frames lost with
+    /// an encoder that failed.
     pub dropped: u64,
     /// Every output that is pushed over a network.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -225,9 +225,9 @@ pub struct ScreenStats {
     pub backend: &'static str,
     /// Taken from the screen.
     pub taken: u64,
-    /// Given once more, because nothing had changed or the screen was late.
+    /// Given once more, because nothing had changed or their moment had passed.
     pub repeated: u64,
-    /// Of the repeated ones, those for which the screen was late.
+    /// Of the repeated ones, those whose moment had passed: the screen was late, or the job stood still for a moment.
     pub late: u64,
     /// Not taken, because what comes behind was not ready for them.
     pub dropped: u64,

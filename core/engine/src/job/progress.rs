@@ -1,6 +1,6 @@
 //! Progress at a steady 2 Hz, and the watch for a stall.
 
-use super::shared::{Shared, lock};
+use super::shared::{Meter, Shared, lock};
 use crate::event::{Event, Progress};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -94,7 +94,9 @@ fn measure(shared: &Shared) -> Progress {
         .min()
         .or_else(|| pictures().map(|t| t.packets.load(Ordering::Relaxed)).max());
     let duration = *lock(&shared.duration);
-    let dropped: u64 = lock(&shared.meters).iter().filter_map(|m| m.queue()).map(|q| q.dropped).sum();
+    let screens = |m: &Meter| m.screen().map_or(0, |c| c.dropped.load(Ordering::Relaxed));
+    let dropped: u64 =
+        lock(&shared.meters).iter().map(|m| m.queue().map_or(0, |q| q.dropped) + screens(m)).sum();
     let dropped = dropped + shared.lost.load(Ordering::Relaxed);
     Progress {
         time,

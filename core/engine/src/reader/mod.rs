@@ -180,7 +180,7 @@ impl Reader {
                     return Err(Error::new(ErrorKind::NotFound, message));
                 }
                 let clock = Arc::new(SystemClock::default());
-                let screen = Screen::open(screen, spec.duration, clock, interrupt.clone(), false)?;
+                let screen = Screen::open(screen, spec.duration, clock, interrupt.clone(), false)?.newest();
                 (probe::of_screen(spec, &screen), Inner::Screen(Box::new(screen)))
             }
             (Some(p), None) => {

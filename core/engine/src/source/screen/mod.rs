@@ -41,8 +41,6 @@ const NAP: Duration = Duration::from_millis(20);
 
 /// Naps that the first picture of what is captured from then on may take.
 const FIRST: u32 = 500;
-/// How late who takes pictures may be where they are kept, before those of the time that passed are left out.
-const KEPT: Duration = Duration::from_millis(300);
 /// How long who fetches the pictures is waited for where he is later than we are.
 const LAGGARD: Duration = Duration::from_millis(100);
 
@@ -100,9 +98,9 @@ pub struct Counts {
     pace: Mutex<Option<Rational>>,
     /// Taken from the screen.
     pub taken: AtomicU64,
-    /// Given once more because nothing had changed, or because the screen was late.
+    /// Given once more because nothing had changed, or because their moment had passed.
     pub repeated: AtomicU64,
-    /// Of the repeated ones, those for which the screen was late.
+    /// Of the repeated ones, those whose moment had passed: the screen was late, or the job stood still for a moment.
     pub late: AtomicU64,
     /// Not taken because the job was not ready for them.
     pub dropped: AtomicU64,
@@ -314,6 +312,13 @@ impl Screen {
         }
     }
 
+    /// Gives who comes late the newest picture, and none of the time that passed where they are not kept: for those that ask
+    /// when they like.
+    pub fn newest(mut self) -> Screen {
+        self.pacer.patient = self.grabber.newest().is_some();
+        self
+    }
+
     /// What became of the pictures so far; goes on counting.
     pub fn counts(&self) -> Arc<Counts> {
         self.counts.clone()
@@ -374,8 +379,7 @@ impl Screen {
         if self.last.is_none() {
             self.begin()?;
         }
-        let kept = if self.grabber.newest().is_some() { KEPT } else { Duration::ZERO };
-        self.pacer.asked(self.clock.now(), kept);
+        self.pacer.asked(self.clock.now());
         loop {
             let (tick, passed) = match self.pacer.step(self.clock.now()) {
                 Step::Wait(time) => {
@@ -459,7 +463,12 @@ impl Screen {
         let (media, _) = self.picture(fresh)?;
         let now = self.clock.now();
         self.pacer.gave(now);
-        self.counts.dropped.store(self.pacer.dropped, Ordering::Relaxed);
+        let before = self.counts.dropped.swap(self.pacer.dropped, Ordering::Relaxed);
+        if before == 0 && self.pacer.dropped > 0 && self.pacer.patient {
+            let message = "source.screen: some of its pictures are left out, because what comes behind (encoder, output) is too \
+                           slow for its rate; progress counts them";
+            self.notes.push(Note { code: "dropped", message: message.into() });
+        }
         Ok(Some(self.frame(media, i64::try_from(tick).unwrap_or(i64::MAX), 1)))
     }
 

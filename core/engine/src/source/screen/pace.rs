@@ -3,8 +3,12 @@
 use crate::time::Rational;
 use std::time::Duration;
 
-/// Missed ticks that are still filled with repeated pictures; what is more is a hole (the machine slept).
-const FILLED: u64 = 30;
+/// Missed ticks of so long are still filled with repeated pictures; what is more is a hole (the machine slept).
+const FILLED: Duration = Duration::from_secs(1);
+/// How late who takes pictures may be before those of the time that passed are left out: he may have stood still for a moment.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// Who has lost pictures is too slow until he has lost none for so long.
+const RECOVERED: Duration = Duration::from_secs(5);
 
 /// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,11 +30,15 @@ pub(super) struct Pacer {
     pub dropped: u64,
     /// When the last picture was handed out.
     given: Option<Duration>,
+    /// When pictures were dropped last.
+    lost: Option<Duration>,
+    /// Whether who stands still for a moment gets the pictures of that time.
+    pub patient: bool,
 }
 
 impl Pacer {
     pub fn new(rate: Rational) -> Pacer {
-        Pacer { rate, start: None, next: 0, dropped: 0, given: None }
+        Pacer { rate, start: None, next: 0, dropped: 0, given: None, lost: None, patient: true }
     }
 
     /// Ticks come at `rate` from the next one on, which is the first of them that is not before the next one so far.
@@ -68,18 +76,20 @@ impl Pacer {
         now.saturating_sub(self.start.unwrap_or(now) + self.due(n))
     }
 
-    /// The next picture is asked for. What passed since the last one was handed out is whoever took it: those ticks are
-    /// dropped, not repeated, because he is too slow already. Not where the next one is at most `kept` ago, how long pictures
-    /// are kept: he may have stood still for a moment, and catches up.
-    pub fn asked(&mut self, now: Duration, kept: Duration) {
+    /// The next picture is asked for. What passed since the last one was handed out is whoever took it. Where he stood still
+    /// for a moment, he gets the pictures of that time all the same, so that the rate stays constant; who is too slow, or
+    /// wants the newest, does not: those ticks are dropped.
+    pub fn asked(&mut self, now: Duration) {
         let Some((start, given)) = self.start.zip(self.given.take()) else { return };
         let elapsed = now.saturating_sub(start);
         let current = self.tick(elapsed);
         let before = self.tick(given.saturating_sub(start));
         let late = elapsed.saturating_sub(self.due(self.next));
-        if current > before && current > self.next && late > kept {
+        let slow = self.lost.is_some_and(|lost| now.saturating_sub(lost) < RECOVERED);
+        if current > before && current > self.next && (slow || !self.patient || late > PATIENCE) {
             self.dropped += current - self.next;
             self.next = current;
+            self.lost = Some(now);
         }
     }
 
@@ -95,7 +105,7 @@ impl Pacer {
             return Step::Wait(due - elapsed);
         }
         let current = self.tick(elapsed);
-        if current > self.next + FILLED {
+        if elapsed - due > FILLED {
             self.dropped += current - self.next;
             self.next = current;
         }
@@ -157,7 +167,7 @@ mod tests {
         let mut p = pacer();
         p.step(MS(0));
         // Taking the picture of tick 1 lasted until tick 4.
-        p.asked(MS(10), MS(0));
+        p.asked(MS(10));
         assert_eq!(p.step(MS(10)), Step::Take(1));
         assert_eq!(p.step(MS(41)), Step::Repeat(2));
         assert_eq!(p.step(MS(41)), Step::Repeat(3));
@@ -165,33 +175,64 @@ mod tests {
         assert_eq!(p.dropped, 0);
     }
 
-    #[test]
-    fn a_slow_taker_loses_pictures() {
+    /// How many pictures who needs `cost` for each gets of `ticks`, and the longest run of ticks without one after the first
+    /// second.
+    fn taken_by(cost: Duration, ticks: u64) -> (u64, u64) {
         let mut p = pacer();
-        p.step(MS(0));
-        p.gave(MS(1));
-        p.asked(MS(35), MS(0));
-        assert_eq!(p.step(MS(35)), Step::Take(3));
-        assert_eq!(p.dropped, 2);
-        // One that takes less than a tick loses none.
-        p.gave(MS(35));
-        p.asked(MS(39), MS(0));
-        assert_eq!(p.step(MS(39)), Step::Wait(MS(1)));
-        assert_eq!(p.dropped, 2);
+        let (mut now, mut taken, mut last, mut longest) = (MS(0), 0, 0, 0);
+        loop {
+            p.asked(now);
+            match p.step(now) {
+                Step::Wait(time) => now += time,
+                Step::Take(n) | Step::Repeat(n) if n >= ticks => {
+                    assert_eq!(taken + p.dropped, n);
+                    return (taken, longest);
+                }
+                Step::Take(n) | Step::Repeat(n) => {
+                    longest = if now > MS(1000) { longest.max(n - last) } else { 0 };
+                    (taken, last) = (taken + 1, n);
+                    p.gave(now);
+                    now += cost;
+                }
+            }
+        }
     }
 
     #[test]
-    fn who_is_late_for_a_moment_gets_what_was_kept() {
+    fn a_slow_taker_loses_pictures_evenly() {
+        let (taken, longest) = taken_by(MS(30), 1000);
+        assert!((333..=365).contains(&taken) && longest == 3, "{taken} {longest}");
+        let (taken, longest) = taken_by(Duration::from_micros(10_500), 3000);
+        assert!((2850..=2890).contains(&taken) && longest <= 31, "{taken} {longest}");
+        // One that takes less than a tick loses none.
+        assert_eq!(taken_by(MS(9), 1000), (1000, 1));
+    }
+
+    #[test]
+    fn who_is_late_for_a_moment_loses_none() {
         let mut p = pacer();
         p.step(MS(0));
         p.gave(MS(1));
-        p.asked(MS(35), MS(30));
-        assert_eq!(p.step(MS(35)), Step::Repeat(1));
-        // Who gets later and later does not.
-        p.gave(MS(36));
-        p.asked(MS(71), MS(30));
-        assert_eq!(p.step(MS(71)), Step::Take(7));
-        assert_eq!(p.dropped, 5);
+        p.asked(MS(290));
+        for n in 1..29 {
+            assert_eq!(p.step(MS(290)), Step::Repeat(n));
+            p.gave(MS(290));
+            p.asked(MS(290));
+        }
+        assert_eq!((p.step(MS(290)), p.dropped), (Step::Take(29), 0));
+        // Who was away for long lost what passed, and is late no more until he has lost nothing for a while.
+        p.gave(MS(291));
+        p.asked(MS(701));
+        assert_eq!((p.step(MS(701)), p.dropped), (Step::Take(70), 40));
+        p.gave(MS(702));
+        p.asked(MS(731));
+        assert_eq!((p.step(MS(731)), p.dropped), (Step::Take(73), 42));
+        while p.next < 574 {
+            p.step(MS(p.next * 10));
+        }
+        p.gave(MS(5731));
+        p.asked(MS(5771));
+        assert_eq!((p.step(MS(5771)), p.dropped), (Step::Repeat(574), 42));
     }
 
     #[test]

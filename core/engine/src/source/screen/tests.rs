@@ -162,6 +162,28 @@ fn a_job_that_is_too_slow_loses_pictures() {
     let [_, _, dropped] = counted(&screen);
     assert!((60..=90).contains(&given), "{given}");
     assert!((given + dropped).abs_diff(250) <= 4, "{given} + {dropped}");
+    let told: Vec<_> = screen.notes().iter().map(|n| n.code).collect();
+    assert_eq!(told, ["dropped"], "once");
+}
+
+#[test]
+fn a_job_that_stands_still_for_a_moment_keeps_the_rate_constant() {
+    let still = |newest: bool| {
+        let (screen, clock) = screen(&[0], 0, false);
+        let mut screen = if newest { screen.newest() } else { screen };
+        let mut given = 0;
+        while screen.next().expect("pictures").is_some() {
+            given += 1;
+            if given % 60 == 0 {
+                clock.sleep(Duration::from_millis(200));
+            }
+        }
+        (given, counted(&screen)[2], screen.notes().len())
+    };
+    assert_eq!(still(false), (250, 0, 0));
+    // Who asks when he likes is not served what passed.
+    let (given, dropped, told) = still(true);
+    assert!(given < 220 && given + dropped == 250 && told == 0, "{given} {dropped}");
 }
 
 #[test]
