@@ -380,7 +380,15 @@ int gsav_demux_rewind(AVFormatContext *ctx)
     int flags = ctx->iformat->flags;
     if ((flags & AVFMT_TS_DISCONT) && !(flags & indexed))
         return av_seek_frame(ctx, -1, 0, AVSEEK_FLAG_BYTE);
-    return av_seek_frame(ctx, -1, ctx->start_time == AV_NOPTS_VALUE ? 0 : ctx->start_time, AVSEEK_FLAG_BACKWARD);
+    int done = av_seek_frame(ctx, -1, ctx->start_time == AV_NOPTS_VALUE ? 0 : ctx->start_time, AVSEEK_FLAG_BACKWARD);
+    if (done >= 0)
+        return done;
+    /* Matroska does not go to the last entry that it knows, which in a file that was cut off within its first group is
+     * the first, and FFmpeg's general way wants a time that is not before it. */
+    int index = av_find_default_stream_index(ctx);
+    AVStream *s = index < 0 ? NULL : ctx->streams[index];
+    const AVIndexEntry *first = s ? avformat_index_get_entry(s, 0) : NULL;
+    return first ? av_seek_frame(ctx, index, first->timestamp, AVSEEK_FLAG_BACKWARD) : done;
 }
 
 /* Entry `n` of a stream's index; 0 = there is none. Times are as the format indexes them. */

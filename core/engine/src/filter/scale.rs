@@ -45,6 +45,7 @@ impl ScaleTarget {
 ///   whenever its pixels are changed, so that a 720-line picture scaled below 720 lines does not change its meaning.
 /// - The output has square pixels when its size is within two pixels of the display aspect ratio, as rounding to even
 ///   sides makes it; otherwise its sample aspect ratio keeps the display aspect ratio.
+/// - An odd last column or row that the target does not have is cut off.
 /// - Packed 8-bit RGB becomes 8-bit 4:2:0 of the same size in one pass of our own, with the result that zimg has.
 /// - Depth is reduced with ordered dither, otherwise rounded.
 /// - One thread by default: rungs and stages run beside each other already.
@@ -123,6 +124,9 @@ pub(super) fn recipe(target: &ScaleTarget, source: &VideoParams) -> Result<Recip
         return Err(Error::invalid("width", "a picture needs at least one pixel"));
     }
     let format = target.format.unwrap_or(source.format);
+    let cut = without_odd_edges(target, source);
+    let crop = cut.as_ref().map_or(String::new(), |v| format!("crop=w={}:h={}:x=0:y=0", v.width, v.height));
+    let source = cut.as_ref().unwrap_or(source);
     let from = assumed(source);
     let mut to = complete(target.colour, from, format, target.height);
     if target.colour.is_none_or(|c| c.chroma == ChromaLocation::Unspecified) {
@@ -130,29 +134,52 @@ pub(super) fn recipe(target: &ScaleTarget, source: &VideoParams) -> Result<Recip
     }
     let plain = format == source.format && (target.width, target.height) == (source.width, source.height);
     if plain && (Colour { chroma: from.chroma, ..to }) == from {
-        if target.colour.is_none() || to == source.colour {
-            return Ok(Recipe::Pass);
-        }
-        return Ok(Recipe::Retag(Box::new(move |media| {
-            media.set_colour(to);
-            Ok(())
-        })));
+        let named = target.colour.is_none() || to == source.colour;
+        let touch: Option<Touch> = (!named).then(|| {
+            Box::new(move |media: &mut av::Frame| {
+                media.set_colour(to);
+                Ok(())
+            }) as Touch
+        });
+        return Ok(match touch {
+            touch if cut.is_some() => Recipe::Graph(crop, touch),
+            Some(touch) => Recipe::Retag(touch),
+            None => Recipe::Pass,
+        });
     }
-    if let Some(make) = direct(target, source, format, &from, to)? {
+    if cut.is_none()
+        && let Some(make) = direct(target, source, format, &from, to)?
+    {
         return Ok(Recipe::Make(make));
     }
     let sar = aspect(source, target.width, target.height);
-    let text = if has_zimg() {
+    let same = (target.width, target.height) == (source.width, source.height);
+    let text = if same && (Colour { chroma: from.chroma, ..to }) == from && is_shuffle(source.format, format)
+    {
+        format!("scale,format={format}")
+    } else if has_zimg() {
         zscale(target, source, format, &from, &to)?
     } else {
         swscale(target, format, &from, &to)?
     };
+    let text = if cut.is_some() { format!("{crop},{text}") } else { text };
     let touch: Touch = Box::new(move |media| {
         media.set_colour(to);
         media.set_sample_aspect((sar.num, sar.den));
         Ok(())
     });
     Ok(Recipe::Graph(text, Some(touch)))
+}
+
+/// The picture without its last column or row, where an odd number of them is all that keeps it from the target: every
+/// pixel that stays is what it was, which it is not after scaling by one.
+fn without_odd_edges(target: &ScaleTarget, source: &VideoParams) -> Option<VideoParams> {
+    let near = |from: u32, to: u32| from == to || (from % 2 == 1 && from == to + 1);
+    let (width, height) = (target.width, target.height);
+    ((source.width, source.height) != (width, height)
+        && near(source.width, width)
+        && near(source.height, height))
+    .then_some(VideoParams { width, height, ..source.clone() })
 }
 
 /// What an application's pictures mostly go through, packed RGB to 4:2:0 of the same size, by our own loop: a third of
@@ -184,6 +211,17 @@ fn direct(
         made.set_colour(to);
         Ok(made)
     })))
+}
+
+/// Whether pixels of 8-bit RGB only change places in memory. swscale has exact loops for these; over planes, as zimg wants
+/// them, it changes alpha by one.
+fn is_shuffle(from: PixelFormat, to: PixelFormat) -> bool {
+    let packed = |f: PixelFormat| {
+        f.descriptor().is_some_and(|d| {
+            d.is_rgb && !d.has_palette && !d.is_float && d.planes == 1 && d.depth == 8 && d.components >= 3
+        })
+    };
+    packed(from) && packed(to)
 }
 
 /// The format that zimg can work on and that holds all of `format`, for a picture of this size. zimg wants planes of

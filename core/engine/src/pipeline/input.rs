@@ -518,10 +518,15 @@ fn fed_frames(spec: &PipelineSpec, frames: &FramesSpec, receiver: Option<Receive
         streams.push(raw_audio(audio, streams.len())?);
     }
     let source: Option<Box<dyn Source<Frame>>> = match receiver {
-        Some(receiver) => {
-            let (colour, strict) = (declared_colour(&streams), !spec.fallback);
-            Some(Box::new(FedFrames { receiver, colour, strict, last: None, told: false, notes: Vec::new() }))
-        }
+        Some(receiver) => Some(Box::new(FedFrames {
+            receiver,
+            colour: declared_colour(&streams),
+            size: frames.video.as_ref().map(|video| (video.width, video.height)),
+            strict: !spec.fallback,
+            last: None,
+            told: false,
+            notes: Vec::new(),
+        })),
         None => None,
     };
     Ok(Input {
@@ -638,6 +643,8 @@ struct FedFrames {
     receiver: Receiver<Frame>,
     /// What the document says of pictures that say nothing themselves.
     colour: Option<Colour>,
+    /// The size that the document says, until another was told.
+    size: Option<(u32, u32)>,
     /// Times that do not rise are errors, since nothing may be done about them.
     strict: bool,
     /// The latest time of a picture.
@@ -669,6 +676,21 @@ impl FedFrames {
         }
         Ok(())
     }
+
+    /// Pictures of another size than was said may be a window's new one, or a mistake. That is told once.
+    fn check_size(&mut self, frame: &Frame) {
+        let Some((width, height)) = self.size.filter(|_| frame.is_video()) else { return };
+        let now = frame.video();
+        if (now.width, now.height) != (width, height) {
+            let message = format!(
+                "frame: {}x{} after {width}x{height}; what is made keeps its size, and it and others like it are fitted \
+                 into that",
+                now.width, now.height
+            );
+            self.notes.push(Note { code: "source", message });
+            self.size = None;
+        }
+    }
 }
 
 fn declared_colour(streams: &[StreamInfo]) -> Option<Colour> {
@@ -680,6 +702,7 @@ impl Source<Frame> for FedFrames {
     fn next(&mut self) -> Result<Option<Frame>> {
         let Some(frame) = self.receiver.recv() else { return Ok(None) };
         self.check_time(&frame)?;
+        self.check_size(&frame);
         match self.colour {
             Some(colour) if frame.is_video() && frame.video().colour == Colour::default() => {
                 let mut media = frame.to_media()?;

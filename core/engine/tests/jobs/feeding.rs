@@ -9,7 +9,12 @@ use ghoststream::time::Rational;
 use serde_json::json;
 
 fn picture(n: i64) -> Frame {
-    let mut media = ghoststream_sys::ffmpeg::Frame::alloc_video(PixelFormat::nv12(), 160, 90, 32).unwrap();
+    picture_of(n, 160, 90)
+}
+
+fn picture_of(n: i64, width: u32, height: u32) -> Frame {
+    let mut media =
+        ghoststream_sys::ffmpeg::Frame::alloc_video(PixelFormat::nv12(), width, height, 32).unwrap();
     let value = (n * 2) as u8;
     for plane in 0..2 {
         media.plane_mut(plane).unwrap().fill(if plane == 0 { value } else { 128 });
@@ -211,6 +216,30 @@ fn times_that_go_back_are_told_or_refused() {
             assert_eq!(done.error, Some(ErrorKind::Invalid));
         }
     }
+}
+
+#[test]
+fn pictures_of_another_size_are_told_once() {
+    let dir = Dir::new();
+    let path = dir.path("o.mp4");
+    let job =
+        start(json!({"source": frames_source(), "outputs": [{"path": path, "video": {"preset": "p1"}}]}));
+    for n in 0..12 {
+        let side = if n % 4 == 3 { 120 } else { 90 };
+        job.push_frame(picture_of(n, 160, side)).unwrap();
+    }
+    job.finish_input();
+    let warnings: Vec<_> = events(&job)
+        .into_iter()
+        .filter_map(|e| match e {
+            Event::Warning { code, message } => Some((code.to_string(), message)),
+            _ => None,
+        })
+        .collect();
+    let [(code, message)] = &warnings[..] else { panic!("once: {warnings:?}") };
+    assert!(code == "source" && message.starts_with("frame: 160x120 after 160x90;"), "{warnings:?}");
+    let made = probe(&path);
+    assert_eq!((frames(video(&made)), video(&made)["height"].as_u64()), (12, Some(90)));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Files: transcodes, copies, cuts, several outputs, two passes.
 
 use crate::support::*;
+use ghoststream::event::Event;
 use serde_json::json;
 
 #[test]
@@ -398,8 +399,14 @@ fn sizes_follow_the_display_aspect_and_stay_even() {
 fn odd_sizes_are_cut_to_even_ones() {
     let dir = Dir::new();
     let (input, output) = (dir.path("odd.mkv"), dir.path("o.mp4"));
-    ffmpeg(&format!("-f lavfi -i testsrc2=s=853x481:r=25:d=1 -c:v ffv1 -pix_fmt yuv444p {input}"));
-    complete(simple(&input, &output));
+    ffmpeg(&format!("-f lavfi -i testsrc=s=853x481:r=25:d=1 -c:v ffv1 -pix_fmt yuv444p {input}"));
+    let job = start(simple(&input, &output));
+    let told = events(&job).into_iter().find_map(|e| match e {
+        Event::Plan { plan } => Some(plan.outputs[0].tracks[0].notes.clone()),
+        _ => None,
+    });
+    let told = told.unwrap();
+    assert!(told.iter().any(|n| n.starts_with("853x481 becomes 852x480")), "{told:?}");
     let streams = probe(&output);
     assert_eq!(
         (video(&streams)["width"].as_u64(), video(&streams)["height"].as_u64()),

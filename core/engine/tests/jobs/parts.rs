@@ -25,6 +25,11 @@ fn part(input: &str, first: u64, count: Option<u64>, more: &Value) -> Objects {
 
 /// The same, and how many packets each of the job's tracks had.
 fn part_with_packets(input: &str, first: u64, count: Option<u64>, more: &Value) -> (Objects, Vec<u64>) {
+    part_of(json!({"url": input}), first, count, more)
+}
+
+/// The same of any source.
+fn part_of(source: Value, first: u64, count: Option<u64>, more: &Value) -> (Objects, Vec<u64>) {
     let mut window = json!({"first": first});
     if let Some(count) = count {
         window["count"] = json!(count);
@@ -40,7 +45,7 @@ fn part_with_packets(input: &str, first: u64, count: Option<u64>, more: &Value) 
             _ => output[key] = value.clone(),
         }
     }
-    let job = start(json!({"source": {"url": input}, "outputs": [output]}));
+    let job = start(json!({"source": source, "outputs": [output]}));
     let mut objects = Objects::new();
     while let Taken::Item(s) = job.next_segment(0, None).unwrap() {
         assert!(objects.insert(s.name.clone(), s.data.to_vec()).is_none(), "{} twice", s.name);
@@ -295,6 +300,40 @@ fn copies_are_cut_at_their_key_frames() {
             assert!(whole[name] == *bytes, "{name}: copies are the same to the byte");
         }
     }
+}
+
+#[test]
+fn a_recording_cut_off_within_its_first_group_is_played_to_its_end() {
+    let dir = Dir::new();
+    let (whole, input) = (dir.path("whole.mkv"), dir.path("in.mkv"));
+    // Sound that begins before the pictures: the file's beginning is before its only key frame.
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc2=s=320x180:r=25:d=10 -f lavfi -i sine=d=10 -c:v libx264 -preset veryfast -g 250 \
+         -c:a libopus {whole}"
+    ));
+    let bytes = std::fs::read(&whole).unwrap();
+    std::fs::write(&input, &bytes[..bytes.len() / 2]).unwrap();
+    let rung = "180p";
+    let source = json!({"url": input, "salvage": true});
+    let (objects, _) = part_of(source.clone(), 0, None, &json!({}));
+    let pictures: usize = objects
+        .keys()
+        .filter(|n| n.starts_with(rung) && is_media(n))
+        .map(|n| timing(&dir, &readable(&objects, n)).len())
+        .sum();
+    assert!((75..250).contains(&pictures), "{pictures} of about 125 pictures: {:?}", objects.keys());
+    let (copied, _) = part_of(
+        source,
+        0,
+        None,
+        &json!({"video": {"codec": "copy", "name": rung}, "window": {"starts": [0]}}),
+    );
+    assert_eq!(
+        copied.keys().filter(|n| n.starts_with(rung) && is_media(n)).count(),
+        1,
+        "{:?}",
+        copied.keys()
+    );
 }
 
 #[test]

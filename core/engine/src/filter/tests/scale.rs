@@ -175,6 +175,37 @@ fn odd_tiny_and_strange_sizes_and_formats_scale() {
 }
 
 #[test]
+fn an_odd_last_column_or_row_is_cut_off_not_scaled_away() {
+    let value = |p: usize, x: usize, y: usize| ((x * 37 + y * 91 + p * 53) % 220 + 16) as u16;
+    for format in ["yuv420p", "yuv444p", "gbrp", "gray"] {
+        for (w, h) in [(33, 17), (33, 16), (32, 17)] {
+            let frame = picture(format, w, h, Colour::default(), value);
+            let cut = one(&mut Scale::new(ScaleTarget::size(32, 16)), frame.clone());
+            assert_eq!((cut.video().width, cut.video().height), (32, 16));
+            for p in 0..cut.media().plane_count() {
+                for y in 0..cut.media().plane_height(p) {
+                    for x in 0..cut.media().row_bytes(p) {
+                        let (a, b) = (sample(&cut, p, x, y), sample(&frame, p, x, y));
+                        assert_eq!(a, b, "{format} {w}x{h}: plane {p} at {x},{y}");
+                    }
+                }
+            }
+        }
+    }
+    // What else is wanted is done to what stays.
+    let rgb = Colour { primaries: 1, transfer: 13, matrix: 0, range: ColourRange::Full, ..Colour::default() };
+    let white = picture("rgb24", 33, 17, rgb, |_, _, _| 255);
+    let colour = with(rgb, 1, ColourRange::Limited);
+    let format = PixelFormat::from_name("yuv420p");
+    let made = one(
+        &mut Scale::new(ScaleTarget { format, colour: Some(colour), ..ScaleTarget::size(32, 16) }),
+        white,
+    );
+    assert_eq!((made.video().width, made.video().height, made.video().colour.matrix), (32, 16, 1));
+    assert!((0..16).all(|y| sample(&made, 0, 2 * y, y) == 235 && sample(&made, 1, y, y / 2) == 128));
+}
+
+#[test]
 fn it_follows_changes_in_mid_stream() {
     let a = |i| at(picture("yuv420p", 320, 180, Colour::BT709, |p, _, _| if p == 0 { 60 } else { 128 }), i);
     let b =
@@ -304,6 +335,36 @@ fn a_picture_that_a_source_gives_again_is_converted_once() {
     );
     // What changes a picture takes its number away.
     assert_eq!(grey.numbered(3).with_media(first.media().clone()).number(), None);
+}
+
+#[test]
+fn packed_rgb_in_another_order_is_the_same_to_the_bit() {
+    let rgb = Colour { primaries: 1, transfer: 13, matrix: 0, range: ColourRange::Full, ..Colour::default() };
+    let orders =
+        [("rgba", [0usize, 1, 2, 3]), ("bgra", [2, 1, 0, 3]), ("argb", [3, 0, 1, 2]), ("abgr", [3, 2, 1, 0])];
+    for (from, source) in orders {
+        // Every value in every channel.
+        let made = picture(from, 256, 8, rgb, |_, x, y| ((x / 4 + 64 * source[x % 4] + 31 * y) % 256) as u16);
+        for (to, order) in orders.into_iter().filter(|(to, _)| *to != from) {
+            let got = convert(made.clone(), to, rgb);
+            for y in 0..8 {
+                for x in 0..1024 {
+                    let at = source.iter().position(|c| *c == order[x % 4]).unwrap();
+                    let (a, b) = (sample(&got, 0, x, y), sample(&made, 0, x / 4 * 4 + at, y));
+                    assert_eq!(a, b, "{from} to {to}: pixel {},{y}, channel {}", x / 4, order[x % 4]);
+                }
+            }
+        }
+        // Without alpha, and with one that is opaque.
+        let plain = convert(made.clone(), "rgb24", rgb);
+        let red = source.iter().position(|c| *c == 0).unwrap();
+        assert!(
+            (0..256).all(|x| sample(&plain, 0, 3 * x, 0) == sample(&made, 0, 4 * x + red, 0)),
+            "{from} to rgb24"
+        );
+        let opaque = convert(plain, "rgba", rgb);
+        assert!((0..256).all(|x| sample(&opaque, 0, 4 * x + 3, 0) == 255), "{from} to rgb24 to rgba");
+    }
 }
 
 /// Our own loop from packed RGB against zimg, which gets the same pixels in planes.

@@ -283,6 +283,12 @@ pub(crate) fn video(
     let mut settings = encode::video::settings(&encoder.name, &wanted, grid.is_some(), interval)
         .map_err(|e| below("video.", e))?;
     settings.notes.extend(loses_alpha(&wanted, &encoder.name, video));
+    if (wanted.width, wanted.height) == (None, None) && (width, height) != (shown.width, shown.height) {
+        settings.notes.push(format!(
+            "{}x{} becomes {width}x{height}: columns and rows that share their chroma come in pairs",
+            shown.width, shown.height
+        ));
+    }
     let turn = Some(Turn::shown(video.rotation, video.mirrored))
         .filter(|turn| wanted.auto_rotate && *turn != Turn::default());
     Ok(Track {
