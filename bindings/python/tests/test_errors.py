@@ -94,6 +94,28 @@ def test_a_wrong_option_is_named_as_python_wrote_it(options, named, tmp_path):
     assert "--" not in str(e.value)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fps": 0}, "fps: 0 is not within 0 to 1000"),
+        ({"fps": -1}, "fps: -1 is not within"),
+        ({"fps": float("nan")}, "fps: nan is not a frame rate"),
+        ({"fps": float("inf")}, "fps: inf is not a frame rate"),
+        ({"fps": "abc"}, "fps: 'abc' is not a frame rate"),
+        ({"fps": "1/0"}, "fps: '1/0' is not a frame rate"),
+        ({"fps": None}, "fps: None is not a frame rate"),
+        ({"bogus": 1}, "bogus: unknown field `bogus`, expected one of "),
+        ({"crf": "x"}, 'crf: invalid type: string "x", expected f64'),
+        ({"options": {"a": None}}, "options"),
+    ],
+)
+def test_a_wrong_argument_is_named_as_it_was_given(options, message, tmp_path):
+    for make in (gs.Encoder, lambda **o: gs.open(tmp_path / "out.mp4", "w", **o)):
+        with pytest.raises(gs.Invalid) as e:
+            make(**options)
+        assert str(e.value).startswith(message) and "column" not in str(e.value), e.value
+
+
 def test_wrong_calls():
     with pytest.raises(TypeError):
         gs.transcode("a")

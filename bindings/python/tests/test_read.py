@@ -187,6 +187,36 @@ def test_sound(clip):
     assert len(sound[0].planes) == 2 and "stereo" in repr(sound[0])
 
 
+def samples_of(film):
+    sound = [f for f in film if not f.is_video]
+    return sound[0].time, numpy.concatenate([f.to_numpy() for f in sound])
+
+
+def test_sound_of_a_part_is_cut_to_the_sample(clips, clip):
+    path = clips / "noise.wav"
+    ffmpeg("-f", "lavfi", "-i", "anoisesrc=r=44100:d=3:seed=5", "-c:a", "pcm_s16le", path)
+    with gs.open(path, video=False, audio=True) as film:
+        _, whole = samples_of(film)
+    for start, duration in ((0.95, 1.0), (0, 0.51), (2.5, 9), (1.23456, 0.0005)):
+        first, last = round(start * 44100), min(round((start + duration) * 44100), len(whole))
+        with gs.open(path, video=False, audio=True, start=start, duration=duration) as film:
+            time, part = samples_of(film)
+            assert time == pytest.approx(start, abs=1 / 44100)
+            assert (part == whole[first:last]).all() and len(part) == last - first, (start, duration)
+            # Back to the beginning, and to a place before it.
+            film.seek(start)
+            assert (samples_of(film)[1] == part).all()
+            if start > 0.5:
+                film.seek(start - 0.5)
+                time, earlier = samples_of(film)
+                assert time <= start - 0.5 < time + 0.1 and len(earlier) > len(part)
+    with gs.open(clip, audio=True, start=0.95, duration=1) as film:
+        time, part = samples_of(film)
+        assert len(part) == pytest.approx(48000, abs=1) and time == pytest.approx(film.info["start"] + 0.95, abs=1 / 48000)
+        film[0]
+        assert len(samples_of(film)[1]) <= 48000
+
+
 def test_info_and_probe(clip):
     with gs.open(clip) as film:
         assert film.duration == pytest.approx(2.4, abs=0.05)

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from . import _native
-from ._errors import Invalid, State
+from ._errors import Error, Invalid, State
 from ._frame import Frame
 from ._job import Job, Pipeline
 from ._packet import Packet
@@ -16,12 +16,41 @@ from ._packet import Packet
 
 def rate_of(fps: float | str | Fraction) -> Fraction:
     """The exact frame rate that ``fps`` means: 29.97 is 30000/1001."""
-    if isinstance(fps, (str, Fraction, int)):
-        return Fraction(fps)
-    ntsc = round(fps * 1.001)
-    if abs(fps - ntsc / 1.001) < 0.005 and abs(fps - round(fps)) > 1e-9:
-        return Fraction(ntsc * 1000, 1001)
-    return Fraction(fps).limit_denominator(1001)
+    try:
+        if isinstance(fps, (str, Fraction, int)):
+            rate = Fraction(fps)
+        else:
+            ntsc = round(fps * 1.001)
+            if abs(fps - ntsc / 1.001) < 0.005 and abs(fps - round(fps)) > 1e-9:
+                rate = Fraction(ntsc * 1000, 1001)
+            else:
+                rate = Fraction(fps).limit_denominator(1001)
+    except (ValueError, TypeError, ArithmeticError) as e:
+        raise Invalid(f"fps: {fps!r} is not a frame rate") from e
+    if not 0 < rate <= 1000:
+        raise Invalid(f"fps: {fps!r} is not within 0 to 1000")
+    return rate
+
+
+_FIELDS = {
+    "source.frames.video.": "",
+    "source.frames.audio.": "",
+    "outputs[0].video.": "",
+    "outputs[0].audio.": "audio.",
+    "outputs[0].": "",
+}
+
+
+def pipeline_of(document: Mapping[str, Any]) -> Pipeline:
+    """The pipeline of a document that was made of arguments, which errors name instead of its fields."""
+    try:
+        return Pipeline(document)
+    except Error as e:
+        message = str(e)
+        for field, argument in _FIELDS.items():
+            if message.startswith(field):
+                raise type(e)(argument + message.removeprefix(field)) from None
+        raise
 
 
 def raw_video(width: int, height: int, format: str, rate: Fraction, colour: Mapping[str, str] | None) -> dict[str, Any]:
@@ -83,7 +112,7 @@ class Encoder:
         video = raw_video(width, height, format, self._rate, self._colour)
         if memory == "cuda":
             video["memory"] = memory
-        return Pipeline(
+        return pipeline_of(
             {"source": {"frames": {"video": video}}, "outputs": [self._output], "fallback": self._fallback}
         )
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from . import _native
-from ._encoder import rate_of, raw_video
+from ._encoder import pipeline_of, rate_of, raw_video
 from ._errors import Invalid, State
 from ._frame import Frame
 from ._job import Done, Job, Pipeline
@@ -87,7 +87,7 @@ class Writer:
 
     def _pipeline(self, video: Mapping[str, Any] | None, audio: Mapping[str, Any] | None) -> Pipeline:
         frames = {key: value for key, value in (("video", video), ("audio", audio)) if value is not None}
-        return Pipeline({"source": {"frames": frames}, "outputs": [self._output], "fallback": self._fallback})
+        return pipeline_of({"source": {"frames": frames}, "outputs": [self._output], "fallback": self._fallback})
 
     @property
     def job(self) -> Job | None:

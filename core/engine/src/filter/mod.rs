@@ -61,6 +61,7 @@ pub use geometry::{Crop, Pad, Rotate, Turn};
 pub use interpolate::Interpolate;
 pub use rate::{FrameRate, RateCounters, Repace};
 pub(crate) use rounds::Rounds;
+pub(crate) use samples::slice;
 pub use scale::{Scale, ScaleTarget, has_zimg};
 pub use shape::KeepShape;
 pub use sharpen::Sharpen;

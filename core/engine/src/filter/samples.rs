@@ -22,7 +22,7 @@ pub(super) fn silence(params: &AudioParams, count: usize, pts: i64) -> Result<Fr
 }
 
 /// `count` samples of `frame` from sample `from` on, copied, with the time of the first of them.
-pub(super) fn slice(frame: &Frame, from: usize, count: usize) -> Result<Frame> {
+pub(crate) fn slice(frame: &Frame, from: usize, count: usize) -> Result<Frame> {
     let media = join(&mut [(frame.clone(), from)].into(), count)?;
     let base = sample_base(frame.media().sample_rate());
     let offset = rescale(from as i64, base, frame.base, Rounding::Nearest);

@@ -5,6 +5,7 @@ mod media;
 mod track;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::filter::slice;
 use crate::frame::Frame;
 use crate::probe::{self, Probe};
 use crate::source::pattern::Pattern;
@@ -71,6 +72,8 @@ pub struct Reader {
     /// Where `source.start` begins and `source.duration` ends, in seconds of the source's own clock.
     start: Option<f64>,
     stop: Option<f64>,
+    /// Sound before this is left out: the start, unless a place before it was sought.
+    heard: Option<f64>,
 }
 
 /// Times that differ by less are the same (seconds): ticks are seldom whole microseconds.
@@ -113,8 +116,8 @@ fn is_live() -> Error {
 }
 
 impl Reader {
-    /// Opens `spec` for reading. `source.start` is where it begins (exactly) and `source.duration` where `next` ends.
-    /// The pictures of that part are what is counted; seeking by time may go before it.
+    /// Opens `spec` for reading. `source.start` is where it begins (the picture shown then, and to the sample) and
+    /// `source.duration` where `next` ends. The pictures of that part are what is counted; seeking by time may go before it.
     ///
     /// # Errors
     /// Those of opening (`NotFound`, `Format`, `Denied`, `Io`) naming the source; [`ErrorKind::NotFound`] when it has no
@@ -213,12 +216,12 @@ impl Reader {
                 (info, Inner::Media(Box::new(media)))
             }
         };
-        let mut reader = Reader { info, interrupt, inner, converter, start: None, stop: None };
+        let mut reader = Reader { info, interrupt, inner, converter, start: None, stop: None, heard: None };
         if let Inner::Media(media) = &mut reader.inner {
             let begin = reader.info.start.unwrap_or(0.0) + spec.start.map_or(0.0, |s| s.0);
             if spec.start.is_some() {
                 media.seek(begin)?;
-                reader.start = Some(begin);
+                (reader.start, reader.heard) = (Some(begin), Some(begin));
             }
             reader.stop = spec.duration.map(|d| begin + d.0);
         }
@@ -255,16 +258,38 @@ impl Reader {
             if self.stop.is_some_and(beyond) {
                 return Ok(None);
             }
-            return if frame.is_video() { self.converter.convert(frame).map(Some) } else { Ok(Some(frame)) };
+            if frame.is_video() {
+                return self.converter.convert(frame).map(Some);
+            }
+            if let Some(part) = self.part_of_sound(frame)? {
+                return Ok(Some(part));
+            }
+        }
+    }
+
+    /// What of a frame of sound lies in the part that is read, to the nearest sample.
+    fn part_of_sound(&self, frame: Frame) -> Result<Option<Frame>> {
+        let Some(time) = frame.presentation().map(|t| t.seconds()) else { return Ok(Some(frame)) };
+        let samples = frame.samples() as usize;
+        let until = |bound: f64| {
+            let count = ((bound - time) * f64::from(frame.media().sample_rate())).round();
+            (count.max(0.0) as usize).min(samples)
+        };
+        let (first, end) = (self.heard.map_or(0, until), self.stop.map_or(samples, until));
+        match end.saturating_sub(first) {
+            0 => Ok(None),
+            count if count == samples => Ok(Some(frame)),
+            count => slice(&frame, first, count).map(Some),
         }
     }
 
     /// Goes to a time: the next picture is the one shown then (the last that begins at or before it, the first for times
-    /// before all; none after the end), and the next sound holds that time.
+    /// before all; none after the end), and the next sound holds that time (begins there, where it is `source.start`).
     ///
     /// # Errors
     /// As [`Reader::next`].
     pub fn seek(&mut self, time: Seconds) -> Result<()> {
+        self.heard = self.start.filter(|start| time.0 >= start - ROUNDING);
         match &mut self.inner {
             Inner::Media(media) => media.seek(time.0.max(EARLIEST)),
             Inner::Pattern { pattern, rate, .. } => {
@@ -284,6 +309,7 @@ impl Reader {
     /// [`Reader::check_seek`] refuses leaves the position as it was.
     pub fn seek_frame(&mut self, index: u64) -> Result<()> {
         self.check_seek(Some(index))?;
+        self.heard = self.start;
         match &mut self.inner {
             Inner::Media(media) => {
                 let part = media.part(self.start, self.stop)?;

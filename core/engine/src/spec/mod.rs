@@ -190,7 +190,13 @@ pub fn parse_json<T: serde::de::DeserializeOwned>(text: &(impl AsRef<[u8]> + ?Si
         // A "?" stands for what the text ended or broke in before it had a name.
         let path = path.strip_suffix(".?").unwrap_or(&path);
         let inner = e.into_inner();
-        let message = if matches!(path, "." | "?") { inner.to_string() } else { format!("{path}: {inner}") };
+        let mut message =
+            if matches!(path, "." | "?") { inner.to_string() } else { format!("{path}: {inner}") };
+        // A program's document is one line that nobody has seen: its fields have names, its columns mean nothing.
+        if inner.is_data() && inner.line() == 1 && !text.as_ref().contains(&b'\n') {
+            let at = format!(" at line {} column {}", inner.line(), inner.column());
+            message.truncate(message.strip_suffix(&at).unwrap_or(&message).len());
+        }
         Error::with_source(ErrorKind::Invalid, message, inner)
     })?;
     de.end().map_err(|e| Error::with_source(ErrorKind::Invalid, format!("after the document: {e}"), e))?;

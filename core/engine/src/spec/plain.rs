@@ -311,6 +311,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_place_in_the_text_is_told_where_it_means_something() {
+        let one = r#"{"source": {"url": "a", "timeout": "x"}, "outputs": []}"#;
+        assert!(
+            refused(one).starts_with("source.timeout: ") && !refused(one).contains("column"),
+            "{}",
+            refused(one)
+        );
+        let lines = one.replace("{\"url", "{\n\"url");
+        assert!(refused(&lines).ends_with(" at line 2 column 26"), "{}", refused(&lines));
+        // What is not JSON has no field to name.
+        assert!(refused(r#"{"source": }"#).ends_with(" at line 1 column 12"));
+    }
+
     /// A step from a place of the document to one inside it.
     #[derive(Clone)]
     enum Step {
